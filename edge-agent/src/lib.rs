@@ -1,0 +1,1 @@
+//! The agent's shell: link, state files, artefacts, runtimes.

@@ -1,0 +1,1 @@
+//! Runs one precompiled WebAssembly module or component in this process.

@@ -1,0 +1,1 @@
+//! The wire contract between hub and devices: frames, messages, topics.

@@ -1,0 +1,1 @@
+//! Decisions of the hub: objects, fleet, scheduling, assignments. No clock, no IO.

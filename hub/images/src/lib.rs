@@ -1,0 +1,1 @@
+//! Images and artefacts: the content-addressed store, OCI layouts and archives, packing.

@@ -1,0 +1,1 @@
+//! The hub's shell and the operator's command line.

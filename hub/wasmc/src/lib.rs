@@ -1,0 +1,1 @@
+//! Compiles a WebAssembly module for a device class, in a process of its own.
