@@ -1,1 +1,29 @@
-//! The wire contract between hub and devices: frames, messages, topics.
+//! The wire contract between the hub and its devices: what a frame looks like, what each message holds, and on which
+//! topic it travels. Boards and microcontrollers share it, so it is `no_std` and needs no allocator.
+//!
+//! - [`topic`] builds and parses topic names.
+//! - [`frame`] is the header in front of every message, and the numbers of the kinds.
+//! - [`time`] is time as both sides' cores see it.
+//! - [`id`] holds the identifiers that both sides compare.
+//! - [`capacity`] names every bound, with its reason.
+//! - [`v1`] holds the messages of protocol version 1, each in two forms with the same bytes: `v1::fixed`
+//!   (heapless, capacities for a microcontroller) and, with the feature `alloc`, `v1::owned` (String and Vec).
+//!
+//! Rules of change: variants and fields are appended to a *new* version module, never to a released one; golden
+//! bytes under `tests/golden` pin what is released. MQTT only carries: order and duplicates are told apart by
+//! sequence and generation numbers.
+
+#![no_std]
+#![forbid(unsafe_code)]
+
+#[cfg(feature = "alloc")]
+extern crate alloc;
+
+pub mod capacity;
+pub mod frame;
+pub mod id;
+pub mod time;
+pub mod topic;
+pub mod v1;
+
+mod form;

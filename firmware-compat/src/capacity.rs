@@ -1,0 +1,117 @@
+//! Every bound of the wire, by name and with its reason. [`full`] is what a hub and a board accept, [`small`] what a
+//! microcontroller reserves memory for. A message over a bound is refused whole; senders check before they send.
+
+/// Bounds of the owned forms: hub and boards.
+pub mod full {
+    /// Version strings such as `0.1.0-rc.1+sha`.
+    pub const VERSION: usize = 48;
+    /// Short words from a known set: architecture, runtime name, class.
+    pub const WORD: usize = 32;
+    /// Kernel and board descriptions.
+    pub const DESCRIPTION: usize = 128;
+    /// CPU features that matter to compiled Wasm.
+    pub const CPU_FEATURES: usize = 32;
+    /// Runtimes on one device: crun, wasm, firmware and room for others.
+    pub const RUNTIMES: usize = 8;
+    /// Labels and annotations of a device, as operators set them on its command line.
+    pub const LABELS: usize = 64;
+    /// A label key: Kubernetes' 253 of prefix, a slash and 63 of name.
+    pub const LABEL_KEY: usize = 317;
+    /// A label value: Kubernetes' bound.
+    pub const LABEL_VALUE: usize = 63;
+    /// A namespace: one DNS label.
+    pub const NAMESPACE: usize = 63;
+    /// An object's name: a DNS subdomain.
+    pub const NAME: usize = 253;
+    /// An image reference as the operator wrote it.
+    pub const REFERENCE: usize = 512;
+    /// Instances that one device may be assigned: over twice Kubernetes' 110 per node.
+    pub const INSTANCES: usize = 256;
+    /// Containers in one instance.
+    pub const CONTAINERS: usize = 16;
+    /// Layers in one image: OCI runtimes and overlayfs go no further.
+    pub const LAYERS: usize = 128;
+    /// Words of a command line.
+    pub const ARGUMENTS: usize = 128;
+    /// One word of a command line, or a path. Fits an inline script.
+    pub const ARGUMENT: usize = 16 * 1024;
+    /// A path: Linux' PATH_MAX.
+    pub const PATH: usize = 4096;
+    /// Environment variables of one container.
+    pub const VARIABLES: usize = 256;
+    /// Name of an environment variable.
+    pub const VARIABLE_NAME: usize = 256;
+    /// Value of an environment variable.
+    pub const VARIABLE_VALUE: usize = 16 * 1024;
+    /// Ports of one container.
+    pub const PORTS: usize = 32;
+    /// Volumes of one instance, and mounts of one container.
+    pub const VOLUMES: usize = 32;
+    /// Files in one configMap volume.
+    pub const FILES: usize = 128;
+    /// One file of a configMap: Kubernetes' bound on the whole map.
+    pub const FILE_BYTES: usize = 1024 * 1024;
+    /// CamelCase reasons.
+    pub const REASON: usize = 64;
+    /// A sentence for people.
+    pub const MESSAGE: usize = 512;
+    /// Bytes of an assignment's body in one frame, and of one reply. Fits [`crate::frame::MAX_FRAME_BYTES`] with room.
+    pub const CHUNK: usize = 16 * 1024;
+    /// An Ed25519 signature; empty until a hub has an identity.
+    pub const SIGNATURE: usize = 64;
+    /// An assignment's body, whole. Holds two configMaps of the largest size, and a board with 64 MB still has room.
+    pub const BODY_BYTES: usize = 4 * 1024 * 1024;
+    /// Instances in one status frame; a longer report is sent in several.
+    pub const STATUS_INSTANCES: usize = 32;
+}
+
+/// Bounds of the fixed forms: a microcontroller with 64 KiB of RAM or less.
+pub mod small {
+    pub use super::full::{LABEL_VALUE, NAMESPACE, REASON, SIGNATURE, VERSION, WORD};
+    /// Kernel and board descriptions.
+    pub const DESCRIPTION: usize = 48;
+    /// A microcontroller reports none or few.
+    pub const CPU_FEATURES: usize = 4;
+    /// Its firmware, and perhaps an interpreter.
+    pub const RUNTIMES: usize = 2;
+    /// Labels fixed at build time.
+    pub const LABELS: usize = 8;
+    /// Label keys of ours and short ones of the operator.
+    pub const LABEL_KEY: usize = 64;
+    /// Longest object name that a microcontroller takes.
+    pub const NAME: usize = 96;
+    /// Longest image reference that it takes.
+    pub const REFERENCE: usize = 128;
+    /// Instances at once: firmware slots.
+    pub const INSTANCES: usize = 2;
+    /// One program each.
+    pub const CONTAINERS: usize = 1;
+    /// Container layers never reach a microcontroller.
+    pub const LAYERS: usize = 1;
+    /// Words of a command line.
+    pub const ARGUMENTS: usize = 4;
+    /// One word of a command line.
+    pub const ARGUMENT: usize = 64;
+    /// A path.
+    pub const PATH: usize = 64;
+    /// Environment variables: settings of the firmware.
+    pub const VARIABLES: usize = 8;
+    /// Name of a variable.
+    pub const VARIABLE_NAME: usize = 32;
+    /// Value of a variable.
+    pub const VARIABLE_VALUE: usize = 64;
+    /// Ports.
+    pub const PORTS: usize = 1;
+    /// Volumes.
+    pub const VOLUMES: usize = 1;
+    /// Files in a configMap.
+    pub const FILES: usize = 2;
+    /// One file of a configMap.
+    pub const FILE_BYTES: usize = 256;
+    /// A sentence for people.
+    pub const MESSAGE: usize = 128;
+    /// Bytes of a body in one frame, and of one reply.
+    pub const CHUNK: usize = 512;
+    /// Instances in one status frame.
+    pub const STATUS_INSTANCES: usize = 2;
+}

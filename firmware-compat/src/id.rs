@@ -1,0 +1,87 @@
+//! Identifiers that hub and devices compare: fixed-size, ordered, shown as lower-case hex.
+
+use core::fmt;
+
+use serde::{Deserialize, Serialize};
+
+macro_rules! hex_id {
+    ($(#[$doc:meta])* $name:ident, $len:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        pub struct $name(pub [u8; $len]);
+
+        impl $name {
+            /// Reads the lower-case hex form that `Display` writes. `None` for anything else.
+            #[must_use]
+            pub fn parse(text: &str) -> Option<Self> {
+                let mut bytes = [0; $len];
+                parse_hex(text, &mut bytes)?;
+                Some(Self(bytes))
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(self, f)
+            }
+        }
+    };
+}
+
+hex_id!(
+    /// Random id of a hub's store. Tells a restored or foreign hub from the one that wrote a generation.
+    Lineage, 16
+);
+hex_id!(
+    /// Random id that an agent makes for its state directory. Tells two boards with one name apart.
+    AgentId, 16
+);
+hex_id!(
+    /// The kernel's boot id: changes with every boot of the device.
+    BootId, 16
+);
+hex_id!(
+    /// The id of one instance; the API shows it as the Pod's `metadata.uid`.
+    InstanceId, 16
+);
+hex_id!(
+    /// A SHA-256: of an assignment's body, of an instance's spec, of an artefact's bytes.
+    Hash, 32
+);
+
+/// Number of a device's assignment. Only ever rises; an agent refuses an older one.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+pub struct Generation(pub u64);
+
+impl fmt::Display for Generation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+fn parse_hex(text: &str, out: &mut [u8]) -> Option<()> {
+    let digits = text.as_bytes();
+    if digits.len() != out.len() * 2 {
+        return None;
+    }
+    for (byte, pair) in out.iter_mut().zip(digits.chunks_exact(2)) {
+        *byte = hex_digit(pair[0])? << 4 | hex_digit(pair[1])?;
+    }
+    Some(())
+}
+
+fn hex_digit(digit: u8) -> Option<u8> {
+    match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        _ => None,
+    }
+}
