@@ -1,0 +1,216 @@
+//! Everything that the hub's engine can ask of its shell. Carried out in order; a turn's `Save` comes before all else,
+//! and if it fails the shell must end the process: what memory holds is then no longer what the store holds.
+
+use alloc::{string::String, sync::Arc, vec::Vec};
+
+use firmware_compat::{
+    frame::Kind as FrameKind,
+    id::{AgentId, Hash},
+};
+
+use crate::{
+    event::{Listing, Need, RequestId},
+    object::{FieldError, Key, Object},
+};
+
+/// Do this.
+#[derive(Clone, Debug)]
+pub enum Effect {
+    /// Commit these records in one transaction, durably.
+    Save(Vec<Record>),
+    /// Answer a request.
+    Reply {
+        /// The request.
+        id: RequestId,
+        /// The answer.
+        result: Result<Response, Failure>,
+    },
+    /// Tell those who watch.
+    Changed(Change),
+    /// Publish a device's assignment head, retained.
+    SetHead {
+        /// The device.
+        device: String,
+        /// The frame.
+        frame: Vec<u8>,
+    },
+    /// Forget a device's assignment head.
+    ClearHead {
+        /// The device.
+        device: String,
+    },
+    /// Send a frame to a device, not retained.
+    Send {
+        /// The device.
+        device: String,
+        /// The topic's kind.
+        kind: FrameKind,
+        /// The frame.
+        frame: Vec<u8>,
+    },
+    /// Send a frame to every device.
+    SendAll {
+        /// The topic's kind.
+        kind: FrameKind,
+        /// The frame.
+        frame: Vec<u8>,
+    },
+    /// Find or make what a device needs of an image, and answer with [`crate::event::Event::Supplied`].
+    Supply(Need),
+    /// A piece of a log, for the request that asked.
+    LogPart {
+        /// The request.
+        id: RequestId,
+        /// What came.
+        part: LogPart,
+    },
+}
+
+/// One record to write or, without a value, to remove.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// Unique, ordered; UTF-8.
+    pub key: String,
+    /// Version byte and content.
+    pub value: Option<Vec<u8>>,
+}
+
+/// An object changed.
+#[derive(Clone, Debug)]
+pub struct Change {
+    /// How.
+    pub action: Action,
+    /// The object after the change; before it, if deleted.
+    pub object: Arc<Object>,
+    /// Of this change; rises.
+    pub resource_version: u64,
+}
+
+/// How an object changed. Kubernetes' words in a watch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// It is new.
+    Added,
+    /// It was there before.
+    Modified,
+    /// It is gone.
+    Deleted,
+}
+
+/// A piece of a log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LogPart {
+    /// Some bytes.
+    Data(Vec<u8>),
+    /// No more will come.
+    End,
+    /// The device could not go on; no more will come.
+    Failed {
+        /// CamelCase.
+        reason: String,
+        /// In words.
+        message: String,
+    },
+}
+
+/// A request's good answer.
+#[derive(Clone, Debug)]
+pub enum Response {
+    /// The object as it is now. `created` tells 201 from 200.
+    Object {
+        /// The object.
+        object: Arc<Object>,
+        /// Whether it is new.
+        created: bool,
+    },
+    /// The deleted object, as it was.
+    Deleted(Arc<Object>),
+    /// All of a kind.
+    List(Listing),
+    /// Why an object is as it is.
+    Explanation(Vec<Line>),
+    /// The log's parts follow.
+    LogStarted,
+    /// Names and digests of images.
+    Images(Vec<Image>),
+    /// Which agent holds a session.
+    Session(Option<AgentId>),
+    /// Figures for metrics: name, value.
+    Figures(Vec<(&'static str, u64)>),
+    /// Done.
+    Done,
+}
+
+/// One line of an explanation.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Line {
+    /// 0 for the subject, 1 and on for what it depends on.
+    pub depth: u8,
+    /// Whether all is well with it.
+    pub good: bool,
+    /// What is so, and what to do about it.
+    pub text: String,
+}
+
+/// A name in the catalogue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Image {
+    /// `name:tag`.
+    pub reference: String,
+    /// Digest of its manifest or index.
+    pub root: Hash,
+    /// Workloads that refer to it.
+    pub used_by: Vec<Key>,
+}
+
+/// Why a request was refused. Each maps to one HTTP status and one reason of Kubernetes' `Status`.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// 404 `NotFound`.
+    #[error("{0} not found")]
+    NotFound(Key),
+    /// 409 `AlreadyExists`.
+    #[error("{0} already exists")]
+    AlreadyExists(Key),
+    /// 409 `Conflict`.
+    #[error(
+        "{key} has changed meanwhile: read it again and repeat the change (it has resourceVersion {current})"
+    )]
+    Conflict {
+        /// The object.
+        key: Key,
+        /// Its version now.
+        current: u64,
+    },
+    /// 422 `Invalid`.
+    #[error("{key} is invalid: {}", join(.causes))]
+    Invalid {
+        /// The object.
+        key: Key,
+        /// Every field that can't be taken.
+        causes: Vec<FieldError>,
+    },
+    /// 403 `Forbidden`.
+    #[error("{0}")]
+    Forbidden(String),
+    /// 405 `MethodNotAllowed`.
+    #[error("{0}")]
+    NotAllowed(String),
+    /// 503 `ServiceUnavailable`: the device that would have to answer is away.
+    #[error("{0}")]
+    Unavailable(String),
+    /// 429 `TooManyRequests`: a bound of the hub is reached.
+    #[error("{0}")]
+    Full(String),
+}
+
+fn join(causes: &[FieldError]) -> String {
+    let mut text = String::new();
+    for (index, cause) in causes.iter().enumerate() {
+        use core::fmt::Write;
+        let separator = if index == 0 { "" } else { "; " };
+        // Writing to a String can't fail.
+        let _ = write!(text, "{separator}{cause}");
+    }
+    text
+}

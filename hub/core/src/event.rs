@@ -1,0 +1,207 @@
+//! Everything that can happen to the hub's engine.
+
+use alloc::{string::String, sync::Arc, vec::Vec};
+
+use firmware_compat::{
+    frame::Kind as FrameKind,
+    id::Hash,
+    time::UnixMs,
+    v1::owned::{Artefacts, WasmSupport},
+};
+
+use crate::object::{Kind, Object, pod::PodSpec};
+
+/// Names a request until its reply. Chosen by the shell; never used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestId(pub u64);
+
+/// Something happened.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// An operator or a program asks for something. Answered by exactly one [`crate::effect::Effect::Reply`].
+    Request {
+        /// Comes back with the reply.
+        id: RequestId,
+        /// What is asked.
+        request: Request,
+    },
+    /// A frame arrived on `lichen/1/<device>/up/<kind>`.
+    Frame {
+        /// From the topic; the broker lets no other device write there.
+        device: String,
+        /// From the topic.
+        kind: FrameKind,
+        /// Untrusted.
+        bytes: Vec<u8>,
+    },
+    /// The link to the broker is there. Devices may have been missed meanwhile.
+    LinkUp,
+    /// The link to the broker broke.
+    LinkDown {
+        /// Why, for people.
+        reason: String,
+    },
+    /// A device's session closed.
+    Disconnected {
+        /// Its name.
+        device: String,
+    },
+    /// A second connection with a device's name replaced the first.
+    TakenOver {
+        /// The name.
+        device: String,
+    },
+    /// Answer to [`crate::effect::Effect::Supply`].
+    Supplied {
+        /// The question, as it was asked.
+        need: Need,
+        /// What to put into the assignment, or why there is nothing.
+        result: Result<Artefacts, Shortage>,
+    },
+    /// Time passed: what the engine's `poll_timeout` asked for.
+    Timeout,
+}
+
+/// Which form of an image a device needs.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Need {
+    /// Digest of the image's manifest or index.
+    pub root: Hash,
+    /// For whom.
+    pub target: Target,
+}
+
+/// For which kind of device.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Target {
+    /// A container on this architecture (Kubernetes' name).
+    Container {
+        /// `amd64`, `arm64`, `arm`, `riscv64`.
+        arch: String,
+    },
+    /// Wasm, compiled for this class and engine.
+    Wasm(WasmSupport),
+}
+
+/// Why an image can't be supplied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shortage {
+    /// CamelCase: `ImageHasNoBuild`, `WasmRefused`, `CompileLimit`, `CompilerMissing`, `ArtefactMissing`.
+    pub reason: String,
+    /// In words, with the fix.
+    pub message: String,
+    /// Whether asking again later may help.
+    pub retry: bool,
+}
+
+/// What an operator or a program asks for.
+#[derive(Clone, Debug)]
+pub enum Request {
+    /// Create an object. Fails with `AlreadyExists`.
+    Create(Object),
+    /// Replace an object's metadata and spec. `resourceVersion`, if given, must be the current one. With `create`,
+    /// an absent object is created.
+    Replace {
+        /// The whole object.
+        object: Object,
+        /// Whether absence is no error.
+        create: bool,
+    },
+    /// Delete an object.
+    Delete {
+        /// Its kind.
+        kind: Kind,
+        /// Its namespace, empty for kinds of the cluster.
+        namespace: String,
+        /// Its name.
+        name: String,
+    },
+    /// Read one object.
+    Get {
+        /// Its kind.
+        kind: Kind,
+        /// Its namespace, empty for kinds of the cluster.
+        namespace: String,
+        /// Its name.
+        name: String,
+    },
+    /// Read all objects of a kind.
+    List {
+        /// The kind.
+        kind: Kind,
+        /// Only in this namespace.
+        namespace: Option<String>,
+    },
+    /// Say why an object is as it is.
+    Explain {
+        /// Its kind: a workload, a Pod or a Node.
+        kind: Kind,
+        /// Its namespace, empty for kinds of the cluster.
+        namespace: String,
+        /// Its name.
+        name: String,
+    },
+    /// Where a template would go, without placing it.
+    DryRun(PodSpec),
+    /// Read an instance's log. Parts arrive as [`crate::effect::Effect::LogPart`].
+    Logs {
+        /// The Pod's namespace.
+        namespace: String,
+        /// The Pod's name.
+        name: String,
+        /// Keep sending.
+        follow: bool,
+        /// Only so many lines from the end.
+        tail: Option<u32>,
+        /// The run before the current one.
+        previous: bool,
+        /// Times in front of the lines.
+        timestamps: bool,
+    },
+    /// Nobody reads the log of this request any more.
+    CancelLogs(RequestId),
+    /// An image was pushed: this name now means this digest.
+    NameImage {
+        /// `name:tag`.
+        reference: String,
+        /// Digest of its manifest or index.
+        root: Hash,
+    },
+    /// A name is to mean nothing any more.
+    ForgetImage {
+        /// `name:tag`.
+        reference: String,
+    },
+    /// All names and digests of images.
+    ListImages,
+    /// Which agent holds a device's session.
+    Session {
+        /// The device.
+        device: String,
+    },
+    /// Let the hub take over a device whose assignment another or a newer hub wrote.
+    Resume {
+        /// The device.
+        device: String,
+    },
+    /// Figures for metrics.
+    Figures,
+}
+
+/// Every object of a list, at one resource version.
+#[derive(Clone, Debug)]
+pub struct Listing {
+    /// Ordered by namespace and name.
+    pub objects: Vec<Arc<Object>>,
+    /// Watch from here.
+    pub resource_version: u64,
+}
+
+/// The shell's clocks, read when it calls the engine.
+#[derive(Clone, Copy, Debug)]
+pub struct Now {
+    /// For deciding.
+    pub instant: firmware_compat::time::Instant,
+    /// For people.
+    pub unix_ms: UnixMs,
+}
