@@ -1,1 +1,34 @@
 //! Decisions of the agent: what to fetch, start, stop and report. No clock, no IO.
+//!
+//! One state machine, [`Agent`], is told what happened ([`Event`]) and when, and says what is to be done ([`Effect`]).
+//! The shell around it owns the one loop:
+//!
+//! ```text
+//! agent = Agent::new(config, saved assignments, seed)
+//! agent.handle(Event::Clock { .. }, now); agent.handle(Event::Found(..), now)
+//! loop {
+//!     for effect in agent.drain() { carry it out, in order; slow work goes to tasks that answer with one Event }
+//!     wait for an Event -> agent.handle(event, now), or for agent.poll_timeout() -> agent.handle_timeout(now)
+//! }
+//! ```
+//!
+//! - [`event`] and [`effect`] are the two closed enums between this crate and the shell.
+//! - [`config`] is what the shell says once; the tuning constants live beside the code that they steer.
+//! - `assign` takes heads and bodies to a saved assignment, `check` refuses what could not run.
+//! - `instance` is the life of one instance, `fetch` brings artefacts, `backoff` paces retries.
+//! - `report` tells the hub, `journal` keeps events for it, `commands` answers it.
+
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+pub mod agent;
+pub mod config;
+pub mod effect;
+pub mod event;
+
+pub use agent::Agent;
+pub use config::{Config, SavedAssignment};
+pub use effect::{Effect, Up, WakeReason};
+pub use event::{Down, Event};

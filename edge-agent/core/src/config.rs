@@ -1,0 +1,29 @@
+//! What the shell says once, at the start: who the device is and what it saved.
+
+use alloc::vec::Vec;
+
+use firmware_compat::{
+    time::UnixMs,
+    v1::owned::{AssignmentId, Bytes, Hello},
+};
+
+/// Who the device is and what the operator asked for.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// What every Hello says. `assignment` and `clock_ms` are filled in by the core; `runtimes` and `wasm` follow
+    /// [`crate::Event::Runtimes`]; `max_body_bytes` is also the bound that the core enforces.
+    pub hello: Hello,
+    /// Time floor that is on disk; 0 if none.
+    pub time_floor_ms: UnixMs,
+}
+
+/// An assignment as it is kept on disk. The core makes it, the shell stores it unread.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SavedAssignment {
+    /// Which assignment.
+    pub id: AssignmentId,
+    /// The hub's signature over it; empty while the hub has no identity.
+    pub signature: Bytes<{ firmware_compat::capacity::full::SIGNATURE }>,
+    /// The body's bytes: the hash in `id` is over these.
+    pub body: Vec<u8>,
+}

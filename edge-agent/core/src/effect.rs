@@ -1,0 +1,185 @@
+//! Everything that an agent can ask of its shell: the one closed enum that comes out of [`crate::Agent::drain`].
+//!
+//! Effects are carried out in order. Those that start work say which event answers; the answer comes exactly once.
+
+use alloc::{collections::BTreeSet, string::String, sync::Arc, vec::Vec};
+
+use firmware_compat::{
+    frame::{EncodeError, Kind, Stamp, encode},
+    id::{Hash, InstanceId},
+    time::UnixMs,
+    v1::owned::{Blob, Event, Hello, Instance, Reply, Status, Want},
+};
+
+use crate::config::SavedAssignment;
+
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Keep this assignment, and the one before it, so that both survive power loss. One at a time.
+    /// → [`crate::Event::Saved`] or [`crate::Event::SaveFailed`].
+    SaveAssignment(Arc<SavedAssignment>),
+    /// Keep this time floor. No answer; at most about once a day.
+    SaveTimeFloor {
+        /// Milliseconds since 1970.
+        unix_ms: UnixMs,
+    },
+
+    /// Connect to the broker, and go on trying (full jitter) until [`Effect::Disconnect`].
+    /// → [`crate::Event::LinkUp`] and [`crate::Event::LinkDown`], as often as it happens.
+    Connect,
+    /// Close the connection and stay away: another device has this name. Poll the hub's API slowly and say
+    /// [`crate::Event::NameFree`] once it does not have it any more.
+    Disconnect,
+    /// Send a message to the hub. Dropped by the shell, with [`crate::Event::SendFailed`], if it can't be queued.
+    Send(Up),
+
+    /// Bring an artefact into the store and check its digest. Continues what an earlier attempt left.
+    /// → [`crate::Event::Fetched`] or [`crate::Event::FetchFailed`].
+    Fetch(Blob),
+    /// Nobody needs this artefact any more: end the fetch early. The fetch still answers.
+    CancelFetch {
+        /// Of the artefact.
+        digest: Hash,
+    },
+    /// Keep these artefacts (and what was unpacked from them); everything else in the store may be deleted.
+    /// A fetch that is under way is always in the set. No answer.
+    Retain(BTreeSet<Hash>),
+
+    /// Make an instance ready for its next start: unpack layers, write volumes, bundle and root afresh. Sent before
+    /// every start, so it must be cheap when there is nothing to do. Its artefacts are in the store.
+    /// → [`crate::Event::Prepared`] or [`crate::Event::PrepareFailed`].
+    Prepare {
+        /// What it is to run.
+        instance: Arc<Instance>,
+        /// Of the start that will follow.
+        attempt: u32,
+    },
+    /// Start an instance under its shim; it was prepared.
+    /// → [`crate::Event::Started`] or [`crate::Event::StartFailed`].
+    Start {
+        /// What it is to run.
+        instance: Arc<Instance>,
+        /// How often it was started before on this device. Kept in the run directory, for [`crate::event::FoundInstance`].
+        attempt: u32,
+    },
+    /// Stop an instance that runs: signal, grace, kill. → [`crate::Event::Exited`].
+    Stop {
+        /// Which instance.
+        instance: InstanceId,
+        /// Time between the stop signal and the kill, in milliseconds.
+        grace_ms: u32,
+    },
+    /// Write the files of its configMap volumes again, in place; it runs on. Files that are the same are not written.
+    /// → [`crate::Event::FilesUpdated`] or [`crate::Event::FilesUpdateFailed`].
+    UpdateFiles {
+        /// What it is to run.
+        instance: Arc<Instance>,
+    },
+    /// Remove what is left of an instance that does not run: shim, mounts, cgroup, run directory.
+    /// → [`crate::Event::Cleaned`] or [`crate::Event::CleanFailed`].
+    Clean {
+        /// Which instance.
+        instance: InstanceId,
+        /// Keep its emptyDir volumes: the same instance will be started again.
+        keep_volumes: bool,
+    },
+
+    /// Read an instance's log and send it in [`Reply`]s by `Up::Reply`, the last of them `Done` or `Failed`.
+    /// → [`crate::Event::CommandEnded`].
+    ReadLogs(LogRequest),
+    /// End a command early. The command still answers.
+    CancelCommand {
+        /// The command's id.
+        command: u64,
+    },
+
+    /// The agent is done: leave the process. Nothing follows.
+    Quit,
+}
+
+/// What a log command asks for, checked: the instance exists and has been started, the container is one of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogRequest {
+    /// The command's id, for every reply.
+    pub command: u64,
+    /// Which instance.
+    pub instance: InstanceId,
+    /// Which container. Empty only if the agent does not know the instance's spec.
+    pub container: String,
+    /// Keep sending new lines until cancelled.
+    pub follow: bool,
+    /// Only so many lines from the end.
+    pub tail: Option<u32>,
+    /// The run before the current one.
+    pub previous: bool,
+    /// Put the time in front of each line.
+    pub timestamps: bool,
+}
+
+/// A message to the hub. The shell adds the stamp: session and sequence are the connection's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Up {
+    /// Who the device is.
+    Hello(Hello),
+    /// What its instances do.
+    Status(Status),
+    /// Something happened.
+    Event(Event),
+    /// Part of an answer.
+    Reply(Reply),
+    /// Send me the body.
+    Want(Want),
+}
+
+impl Up {
+    /// The kind of frame, which names the topic.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Hello(_) => Kind::Hello,
+            Self::Status(_) => Kind::Status,
+            Self::Event(_) => Kind::Event,
+            Self::Reply(_) => Kind::Reply,
+            Self::Want(_) => Kind::Want,
+        }
+    }
+
+    /// The whole frame.
+    ///
+    /// # Errors
+    /// [`EncodeError`] if it would be longer than a frame may be. The core's own messages never are, but for a Hello
+    /// with too many long labels.
+    pub fn encode(&self, stamp: Stamp) -> Result<Vec<u8>, EncodeError> {
+        match self {
+            Self::Hello(message) => encode(message, stamp),
+            Self::Status(message) => encode(message, stamp),
+            Self::Event(message) => encode(message, stamp),
+            Self::Reply(message) => encode(message, stamp),
+            Self::Want(message) => encode(message, stamp),
+        }
+    }
+}
+
+/// Why [`crate::Agent::poll_timeout`] wants waking.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum WakeReason {
+    /// An instance is to be started again.
+    Restart,
+    /// A step of an instance that failed is tried again.
+    Retry,
+    /// A fetch that failed is tried again.
+    Fetch,
+    /// An assignment's body, or part of it, did not come.
+    Want,
+    /// Saving an assignment is tried again.
+    Save,
+    /// The hub did not answer a Hello.
+    Hello,
+    /// A full report is due.
+    Report,
+    /// Changes were held back to travel together.
+    Changes,
+    /// Events were held back to spread them out.
+    Events,
+}

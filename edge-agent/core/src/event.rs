@@ -1,0 +1,232 @@
+//! Everything that can happen to an agent: the one closed enum that the shell feeds to [`crate::Agent::handle`].
+//!
+//! Each [`crate::Effect`] that starts work names the event that answers it; the shell sends that answer exactly once.
+//! An answer that nobody waits for any more is harmless.
+
+use alloc::{string::String, vec::Vec};
+
+use firmware_compat::{
+    frame::{DecodeError, Frame, Kind},
+    id::{Generation, Hash, InstanceId},
+    time::UnixMs,
+    v1::owned::{Body, Command, Exit, Head, Report, Runtime, Time, WasmSupport},
+};
+
+use crate::effect::Up;
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The wall clock reads `unix_ms` now. Sent before everything else and whenever the clock was set. Only shown to
+    /// people, never used to decide.
+    Clock {
+        /// Milliseconds since 1970.
+        unix_ms: UnixMs,
+    },
+    /// What earlier runs left on this device. Sent once at the start, maybe empty: nothing is started before it.
+    Found(Found),
+    /// The operator allows the next foreign lineage to take this device over (a flag at start). Holds until one did.
+    AdoptLineage,
+    /// The engines that were found changed, or were tried again.
+    Runtimes {
+        /// Every engine that was looked for.
+        runtimes: Vec<Runtime>,
+        /// Absent if the device runs no Wasm.
+        wasm: Option<WasmSupport>,
+    },
+
+    /// A new connection to the broker stands and its subscriptions are acknowledged.
+    LinkUp,
+    /// The connection broke. Harmless if there was none.
+    LinkDown,
+    /// The broker closed the connection because another one used this device's name.
+    TakenOver,
+    /// Nobody uses this device's name any more. Heard by the shell's slow poll after [`crate::Effect::Disconnect`].
+    NameFree,
+    /// A message of the hub.
+    Heard(Down),
+    /// [`crate::Effect::Send`] could not be done (queue full, too long). Not sent for messages that were handed to MQTT.
+    SendFailed(Up),
+
+    /// Answers [`crate::Effect::SaveAssignment`]: it survives power loss.
+    Saved {
+        /// Of the assignment that was saved.
+        generation: Generation,
+    },
+    /// Answers [`crate::Effect::SaveAssignment`]: what was saved before is still there.
+    SaveFailed {
+        /// Of the assignment that was not saved.
+        generation: Generation,
+        /// Why.
+        message: String,
+    },
+
+    /// Answers [`crate::Effect::Fetch`]: the bytes are in the store, their digest was checked.
+    Fetched {
+        /// Of the artefact.
+        digest: Hash,
+    },
+    /// Answers [`crate::Effect::Fetch`], also after [`crate::Effect::CancelFetch`]. What has arrived is kept for next time.
+    FetchFailed {
+        /// Of the artefact.
+        digest: Hash,
+        /// Why. Reason [`DISK_FULL`] makes the core give up artefacts of the previous assignment.
+        failure: Failure,
+    },
+
+    /// Answers [`crate::Effect::Prepare`].
+    Prepared {
+        /// Which instance.
+        instance: InstanceId,
+    },
+    /// Answers [`crate::Effect::Prepare`].
+    PrepareFailed {
+        /// Which instance.
+        instance: InstanceId,
+        /// Why.
+        failure: Failure,
+        /// Artefacts that turned out to be missing or damaged: they are fetched again.
+        missing: Vec<Hash>,
+    },
+    /// Answers [`crate::Effect::Start`]. Is followed by one [`Event::Exited`] when the process ends.
+    Started {
+        /// Which instance.
+        instance: InstanceId,
+        /// Process id on the device.
+        pid: u32,
+        /// When, by the device's clock.
+        started_ms: UnixMs,
+    },
+    /// Answers [`crate::Effect::Start`].
+    StartFailed {
+        /// Which instance.
+        instance: InstanceId,
+        /// Why.
+        failure: Failure,
+    },
+    /// A process that was started or found running has ended, by itself or by [`crate::Effect::Stop`].
+    Exited {
+        /// Which instance.
+        instance: InstanceId,
+        /// How. Reason `Lost` if nobody knows.
+        exit: Exit,
+    },
+    /// Answers [`crate::Effect::UpdateFiles`].
+    FilesUpdated {
+        /// Which instance.
+        instance: InstanceId,
+    },
+    /// Answers [`crate::Effect::UpdateFiles`].
+    FilesUpdateFailed {
+        /// Which instance.
+        instance: InstanceId,
+        /// Why.
+        failure: Failure,
+    },
+    /// Answers [`crate::Effect::Clean`].
+    Cleaned {
+        /// Which instance.
+        instance: InstanceId,
+    },
+    /// Answers [`crate::Effect::Clean`].
+    CleanFailed {
+        /// Which instance.
+        instance: InstanceId,
+        /// Why.
+        failure: Failure,
+    },
+
+    /// Answers [`crate::Effect::ReadLogs`], also after [`crate::Effect::CancelCommand`]: its last reply was sent.
+    CommandEnded {
+        /// The command's id.
+        command: u64,
+    },
+
+    /// The agent is to end. Answered by [`crate::Effect::Quit`].
+    Shutdown {
+        /// Stop every instance first. Otherwise they go on under their shims and the next agent adopts them.
+        drain: bool,
+    },
+}
+
+/// A fetch failed for want of space on the disk.
+pub const DISK_FULL: &str = "DiskFull";
+
+/// Why something could not be done.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Failure {
+    /// CamelCase reason; empty for the usual one of the step.
+    pub reason: String,
+    /// In words.
+    pub message: String,
+}
+
+/// What earlier runs left on this device.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    /// Every instance that has a run directory or a shim.
+    pub instances: Vec<FoundInstance>,
+    /// Every artefact in the store that is whole (its digest was checked when it was stored).
+    pub artefacts: Vec<Hash>,
+}
+
+/// One instance that earlier runs left.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FoundInstance {
+    /// Which instance.
+    pub instance: InstanceId,
+    /// Of the spec that it runs or ran. `None` if its directory does not say.
+    pub identity: Option<Hash>,
+    /// How often it had been started again: the `attempt` of its last [`crate::Effect::Start`].
+    pub restarts: u32,
+    /// What became of it.
+    pub state: FoundState,
+}
+
+/// What became of an instance while no agent watched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FoundState {
+    /// It runs, and the shell watches it from now on: [`Event::Exited`] will come when it ends.
+    Running {
+        /// Process id on the device.
+        pid: u32,
+        /// When it started, by the device's clock.
+        started_ms: UnixMs,
+    },
+    /// It ended.
+    Exited(Exit),
+    /// Nobody knows: the device lost power, or its shim was killed. Nothing of it runs.
+    Lost,
+}
+
+/// A message of the hub, decoded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Down {
+    /// The newest assignment.
+    Head(Head),
+    /// Part of an assignment's body.
+    Body(Body),
+    /// Something to do once.
+    Command(Command),
+    /// The hub's clock.
+    Time(Time),
+    /// Say hello and report in full.
+    Report(Report),
+}
+
+impl Down {
+    /// Decodes the body of a frame that came on a `down` topic.
+    ///
+    /// # Errors
+    /// See [`DecodeError`]; a frame of a kind that only devices send is [`DecodeError::Unexpected`].
+    pub fn decode(frame: &Frame<'_>) -> Result<Self, DecodeError> {
+        match frame.kind {
+            Kind::Head => frame.message().map(Self::Head),
+            Kind::Body => frame.message().map(Self::Body),
+            Kind::Command => frame.message().map(Self::Command),
+            Kind::Time => frame.message().map(Self::Time),
+            Kind::Report => frame.message().map(Self::Report),
+            other => Err(DecodeError::Unexpected(other)),
+        }
+    }
+}
