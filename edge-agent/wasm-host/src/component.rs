@@ -5,11 +5,11 @@ use wasmtime::{Engine, Store};
 use wasmtime_wasi::p2::bindings::Command;
 
 use crate::error::RunError;
+use crate::guest;
 use crate::limits::Memory;
 use crate::offer::{self, ComponentHost};
 use crate::run::{Ending, unstartable};
 use crate::spec::Run;
-use crate::guest;
 
 /// Runs `component` to its end.
 pub async fn run(engine: &Engine, component: &Component, run: &Run) -> Result<Ending, RunError> {

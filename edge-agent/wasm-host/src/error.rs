@@ -11,7 +11,7 @@ use crate::spec::SpecError;
 pub const EXIT_HOST: i32 = 125;
 /// The guest trapped. The same as a process killed by SIGABRT, as shells show it.
 pub const EXIT_TRAP: i32 = 134;
-/// The guest trapped after it was refused memory. The same as a container killed for its memory.
+/// The guest aborted after it was refused memory, or needs more than its limit to start. The same as a container killed for its memory.
 pub const EXIT_OUT_OF_MEMORY: i32 = 137;
 
 /// Why an artefact could not be run to its end.
@@ -68,7 +68,7 @@ pub enum RunError {
         /// The guest's functions that it came through, innermost first; empty if unknown.
         at: String,
     },
-    /// The guest ended after a request for memory was refused.
+    /// The guest aborted after a request for memory was refused, or could not start for it.
     #[error(
         "out of memory: the guest wanted {wanted_bytes} bytes, its limit is {limit_bytes}{ending}"
     )]

@@ -3,11 +3,11 @@
 use wasmtime::{Engine, Module, Store};
 
 use crate::error::RunError;
+use crate::guest;
 use crate::limits::Memory;
 use crate::offer::{self, ModuleHost};
 use crate::run::{Ending, unstartable};
 use crate::spec::Run;
-use crate::guest;
 
 /// Runs `module` to its end.
 pub async fn run(engine: &Engine, module: &Module, run: &Run) -> Result<Ending, RunError> {

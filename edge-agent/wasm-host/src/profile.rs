@@ -19,7 +19,7 @@ use std::hash::{Hash, Hasher};
 
 use sha2::{Digest, Sha256};
 use wasmtime::{Config, Inlining, ModuleVersionStrategy, WasmBacktraceDetails};
-use wasmtime::{WasmFeatures, Result as WasmtimeResult};
+use wasmtime::{Result as WasmtimeResult, WasmFeatures};
 
 /// Raised by one whenever a setting in this file changes.
 pub const PROFILE_REVISION: u32 = 1;

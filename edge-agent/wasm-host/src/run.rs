@@ -77,17 +77,25 @@ impl Ending {
         if let Some(I32Exit(code)) = error.downcast_ref::<I32Exit>() {
             return Ok(*code);
         }
-        let trap = error.downcast_ref::<Trap>().map(ToString::to_string);
+        let trap = error.downcast_ref::<Trap>().copied();
         match (self.refused, trap) {
-            (Some(refusal), trap) => Err(RunError::OutOfMemory {
-                wanted_bytes: refusal.wanted_bytes,
-                limit_bytes: refusal.limit_bytes,
-                ending: trap.map(|trap| format!("; it ended with {trap}{}", frames(&error)))
-                    .unwrap_or_default(),
-            }),
-            (None, Some(trap)) => Err(RunError::Trap { trap, at: frames(&error) }),
+            (Some(refusal), None | Some(Trap::UnreachableCodeReached)) => {
+                Err(out_of_memory(refusal, trap, &error))
+            }
+            (_, Some(trap)) => Err(RunError::Trap { trap: trap.to_string(), at: frames(&error) }),
             (None, None) => Err(unstartable(error)),
         }
+    }
+}
+
+/// Languages abort when memory is refused, and an abort is an `unreachable`. Any other trap has
+/// another reason, however long ago memory was refused.
+fn out_of_memory(refusal: Refusal, trap: Option<Trap>, error: &Error) -> RunError {
+    let ending = trap.map(|trap| format!("; it ended with {trap}{}", frames(error)));
+    RunError::OutOfMemory {
+        wanted_bytes: refusal.wanted_bytes,
+        limit_bytes: refusal.limit_bytes,
+        ending: ending.unwrap_or_default(),
     }
 }
 

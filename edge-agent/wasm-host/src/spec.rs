@@ -119,11 +119,7 @@ mod tests {
             artefact: "/var/lib/lichen/a.cwasm".into(),
             args: vec!["hello".into(), "--loud".into()],
             env: vec![("NAME".into(), "moss".into())],
-            preopens: vec![Preopen {
-                host: "/srv".into(),
-                guest: "/data".into(),
-                read_only: true,
-            }],
+            preopens: vec![Preopen { host: "/srv".into(), guest: "/data".into(), read_only: true }],
             memory_limit_bytes: Some(16 << 20),
             network: false,
         }
