@@ -1,1 +1,96 @@
 //! The hub's way to its devices: the embedded MQTT broker, or a client of an external one.
+//!
+//! A [`Link`] is a pipe. It carries frames both ways, keeps the newest assignment head of every device where a device
+//! finds it when it connects, and reports who is there as [`LinkEvent`]s. It decides nothing and promises nothing: a
+//! frame may be lost, doubled or overtaken, and the hub's engine repeats what matters until a device has confirmed it.
+//!
+//! - [`embedded`]: the broker inside the hub's own process. Devices connect to the hub.
+//! - [`external`]: any MQTT 5 broker, which hub and devices both connect to.
+//! - [`client`]: one lasting MQTT connection with an outbox; the external link is built on it, and so can an agent be.
+//!
+//! What the frames mean is `firmware-compat`'s business, and what to do about them `lichen-hub-core`'s.
+
+#![forbid(unsafe_code)]
+
+pub mod client;
+#[cfg(feature = "broker")]
+pub mod embedded;
+mod error;
+mod event;
+pub mod external;
+
+use firmware_compat::frame::Kind;
+
+#[cfg(feature = "broker")]
+pub use embedded::{Embedded, EmbeddedConfig};
+pub use error::LinkError;
+pub use event::{LinkCounts, LinkEvent};
+pub use external::{External, ExternalConfig};
+
+/// How the hub reaches its devices. Both kinds take the same calls and report the same events.
+#[derive(Debug)]
+pub enum Link {
+    /// Devices connect to a broker inside the hub.
+    #[cfg(feature = "broker")]
+    Embedded(Embedded),
+    /// Hub and devices connect to a broker of the operator's.
+    External(External),
+}
+
+impl Link {
+    /// Sets the newest assignment head of `device`: sent now if the device is connected, and found by it whenever it
+    /// connects. Replaces the one before.
+    pub fn set_head(&self, device: &str, frame: Vec<u8>) {
+        match self {
+            #[cfg(feature = "broker")]
+            Self::Embedded(link) => link.set_head(device, frame),
+            Self::External(link) => link.set_head(device, frame),
+        }
+    }
+
+    /// Forgets the head of `device`.
+    pub fn clear_head(&self, device: &str) {
+        match self {
+            #[cfg(feature = "broker")]
+            Self::Embedded(link) => link.clear_head(device),
+            Self::External(link) => link.clear_head(device),
+        }
+    }
+
+    /// Sends a frame to `device` if it is there now. Dropped and counted otherwise.
+    pub fn send(&self, device: &str, kind: Kind, frame: Vec<u8>) {
+        match self {
+            #[cfg(feature = "broker")]
+            Self::Embedded(link) => link.send(device, kind, frame),
+            Self::External(link) => link.send(device, kind, frame),
+        }
+    }
+
+    /// Sends a frame to every device that is there now.
+    pub fn send_all(&self, kind: Kind, frame: Vec<u8>) {
+        match self {
+            #[cfg(feature = "broker")]
+            Self::Embedded(link) => link.send_all(kind, frame),
+            Self::External(link) => link.send_all(kind, frame),
+        }
+    }
+
+    /// What has passed and what was lost since the start.
+    #[must_use]
+    pub fn counts(&self) -> LinkCounts {
+        match self {
+            #[cfg(feature = "broker")]
+            Self::Embedded(link) => link.counts(),
+            Self::External(link) => link.counts(),
+        }
+    }
+
+    /// Closes every connection and waits until the listener or the client has ended.
+    pub async fn shutdown(self) {
+        match self {
+            #[cfg(feature = "broker")]
+            Self::Embedded(link) => link.shutdown().await,
+            Self::External(link) => link.shutdown().await,
+        }
+    }
+}

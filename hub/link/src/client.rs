@@ -1,0 +1,192 @@
+//! One lasting connection to an MQTT 5 broker: connects, subscribes, connects again when it breaks.
+//!
+//! What it adds to `rumqttc`, each from a failing probe: a pause before it connects again (rumqttc retries at once and
+//! burns a core), explicit packet sizes (its default of 10 KiB loops for ever on a larger message), an outbox of its
+//! own (rumqttc forgets unacknowledged messages when the broker has no session), and a bound on how long the broker may
+//! leave a message unacknowledged (a half-open connection shows in no other way before the next ping).
+//!
+//! Every connection starts clean, with a new `rumqttc` event loop, so that nothing of an old one can be sent again.
+//!
+//! - [`outbox`] decides what is sent next. - [`retry`] decides when to connect again.
+
+mod connection;
+mod outbox;
+mod retry;
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use rumqttc::ConnectReturnCode;
+use tokio::{
+    sync::{Notify, watch},
+    task::JoinHandle,
+    time::sleep,
+};
+
+use outbox::Outbox;
+pub use retry::RetryPolicy;
+
+/// A connection that lasted this long was a good one: the next pause starts from the shortest again.
+const STABLE: Duration = Duration::from_secs(10);
+
+/// Where and how to connect.
+#[derive(Clone, Debug)]
+pub struct ClientConfig {
+    /// The broker's host name or address.
+    pub host: String,
+    /// The broker's port.
+    pub port: u16,
+    /// The MQTT client id. A second connection with the same one replaces the first.
+    pub client_id: String,
+    /// How long the connection may be idle before a ping.
+    pub keep_alive: Duration,
+    /// Filters to subscribe to, QoS 1, after each connect.
+    pub subscriptions: Vec<String>,
+    /// Pauses between connections.
+    pub retry: RetryPolicy,
+}
+
+/// The message that the broker publishes when the connection breaks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Will {
+    /// Where.
+    pub topic: String,
+    /// What.
+    pub frame: Vec<u8>,
+}
+
+/// What a client tells its owner, in order, from one task. While a call waits, the connection reads no further.
+pub trait Handler: Send + 'static {
+    /// Called before each attempt to connect: the will for that connection.
+    fn will(&mut self) -> Option<Will> {
+        None
+    }
+    /// Connected and subscribed.
+    fn up(&mut self) -> impl Future<Output = ()> + Send;
+    /// Not connected any more, or again not. Called once for each failed attempt too.
+    fn down(&mut self, why: &Down) -> impl Future<Output = ()> + Send;
+    /// A message has arrived.
+    fn message(&mut self, topic: &str, bytes: &[u8]) -> impl Future<Output = ()> + Send;
+}
+
+/// Why there is no connection.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Down {
+    /// Someone else has connected under the same client id.
+    #[error(
+        "another program has connected to the broker as {client_id:?} and replaced this connection"
+    )]
+    TakenOver {
+        /// The client id.
+        client_id: String,
+    },
+    /// The broker does not want this client.
+    #[error("the broker refused the connection ({code:?}); check its users and access rules")]
+    Refused {
+        /// The reason it gave.
+        code: ConnectReturnCode,
+    },
+    /// The broker does not let this client subscribe.
+    #[error("the broker refused the subscription to {filter:?}; check its access rules")]
+    SubscriptionRefused {
+        /// The first filter refused.
+        filter: String,
+    },
+    /// The broker has closed the connection and said why.
+    #[error("the broker closed the connection ({code})")]
+    Closed {
+        /// The reason it gave.
+        code: String,
+    },
+    /// The broker is connected and does not answer.
+    #[error("the broker did not acknowledge a message in time")]
+    Silent,
+    /// The network, or whatever else.
+    #[error("{0}")]
+    Lost(String),
+}
+
+/// The handle of a running client. Sending never waits.
+#[derive(Debug)]
+pub struct Client {
+    shared: Arc<Shared>,
+    stop: watch::Sender<bool>,
+    task: JoinHandle<()>,
+}
+
+impl Client {
+    /// Starts to connect.
+    #[must_use]
+    pub fn start<H: Handler>(config: ClientConfig, handler: H) -> Self {
+        let shared = Arc::new(Shared::default());
+        let (stop, stopped) = watch::channel(false);
+        let task = tokio::spawn(run(config, handler, shared.clone(), stopped));
+        Self { shared, stop, task }
+    }
+
+    /// Keeps a retained message on `topic`: published now or once connected, and again after each connect. An empty
+    /// one removes what the broker holds.
+    pub fn keep(&self, topic: String, frame: Vec<u8>) {
+        self.shared.outbox().keep(topic, frame);
+        self.shared.changed.notify_one();
+    }
+
+    /// Sends a message, QoS 1. False if it was dropped: not connected, or too many wait already.
+    pub fn send(&self, topic: String, frame: Vec<u8>) -> bool {
+        let accepted = self.shared.outbox().send(topic, frame);
+        self.shared.changed.notify_one();
+        accepted
+    }
+
+    /// Sent messages that turned out to be lost: the connection broke before they were acknowledged, or the broker
+    /// refused them.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.shared.outbox().lost()
+    }
+
+    /// Sends what waits if that takes a second at most, disconnects without leaving the will, and ends.
+    pub async fn shutdown(self) {
+        self.stop.send_replace(true);
+        let _ended = self.task.await;
+    }
+}
+
+/// What the handle and the task share.
+#[derive(Debug, Default)]
+struct Shared {
+    outbox: Mutex<Outbox>,
+    changed: Notify,
+}
+
+impl Shared {
+    fn outbox(&self) -> MutexGuard<'_, Outbox> {
+        // No code panics while it holds the lock.
+        self.outbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn run<H: Handler>(
+    config: ClientConfig,
+    mut handler: H,
+    shared: Arc<Shared>,
+    mut stop: watch::Receiver<bool>,
+) {
+    let mut failures = 0;
+    while !*stop.borrow() {
+        let started = Instant::now();
+        let ended = connection::connect(&config, &mut handler, &shared, &mut stop).await;
+        shared.outbox().disconnected();
+        let Some(why) = ended.filter(|_| !*stop.borrow()) else { return };
+        handler.down(&why).await;
+
+        failures = if started.elapsed() >= STABLE { 1 } else { failures + 1 };
+        let pause = config.retry.pause(&why, failures, retry::random());
+        tokio::select! {
+            () = sleep(pause) => {}
+            _ = stop.changed() => return,
+        }
+    }
+}

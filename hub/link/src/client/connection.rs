@@ -1,0 +1,206 @@
+//! One connection, from its CONNECT to its end.
+
+use std::time::{Duration, Instant};
+
+use firmware_compat::frame::MAX_FRAME_BYTES;
+use rumqttc::{
+    AsyncClient, ConnAck, ConnectReturnCode, ConnectionError, DisconnectReasonCode, Event,
+    EventLoop, LastWill, MqttOptions, NetworkOptions, Outgoing, Packet, PubAckReason,
+    PublishOptions, QoS, StateError, SubAck, SubscribeFilterInput, SubscribeReasonCode,
+};
+use tokio::{
+    sync::watch,
+    time::{sleep, timeout},
+};
+
+use super::{ClientConfig, Down, Handler, Shared, Will, outbox::Limits};
+
+/// Largest packet in either direction: a frame, its topic and its properties.
+const MAX_PACKET_BYTES: u32 = MAX_FRAME_BYTES as u32 + 1024;
+/// QoS 1 messages that the broker may have on their way to us.
+const RECEIVE_WINDOW: u16 = 32;
+/// Requests between us and rumqttc: the window's publishes and the subscription. It is never full.
+const REQUESTS: usize = 64;
+/// How long to wait for the network and the CONNACK.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the broker may leave all our messages unacknowledged.
+const ACKNOWLEDGE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a shutdown may take to send what waits.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
+/// How often a shutdown looks whether everything is sent.
+const FLUSH_POLL: Duration = Duration::from_millis(5);
+
+/// Connects and stays until the connection ends, for the reason returned, or the owner stops it: `None`.
+pub(super) async fn connect<H: Handler>(
+    config: &ClientConfig,
+    handler: &mut H,
+    shared: &Shared,
+    stop: &mut watch::Receiver<bool>,
+) -> Option<Down> {
+    let (client, events) =
+        AsyncClient::builder(options(config, handler.will())).capacity(REQUESTS).build();
+    tokio::select! {
+        why = listen(config, events, &client, handler, shared) => Some(why),
+        why = feed(&client, shared) => Some(why),
+        () = flush_and_leave(&client, shared, stop) => None,
+    }
+}
+
+fn options(config: &ClientConfig, will: Option<Will>) -> MqttOptions {
+    let mut options =
+        MqttOptions::new(config.client_id.clone(), (config.host.clone(), config.port));
+    let mut network = NetworkOptions::new();
+    network.set_tcp_nodelay(true);
+    network.set_connection_timeout(CONNECT_TIMEOUT.as_secs());
+    options
+        .set_network_options(network)
+        .set_connect_timeout(CONNECT_TIMEOUT)
+        .set_keep_alive(u16::try_from(config.keep_alive.as_secs()).unwrap_or(u16::MAX))
+        .set_clean_start(true)
+        .set_session_expiry_interval(Some(0))
+        .set_receive_maximum(Some(RECEIVE_WINDOW))
+        .set_max_packet_size(Some(MAX_PACKET_BYTES))
+        // The broker checks access under this name too; Mosquitto can be told to use it for its patterns.
+        .set_username(config.client_id.clone());
+    if let Some(Will { topic, frame }) = will {
+        options.set_last_will(LastWill::new(topic, frame, QoS::AtLeastOnce, false, None));
+    }
+    options
+}
+
+/// Reads what the broker says, until the connection ends.
+async fn listen<H: Handler>(
+    config: &ClientConfig,
+    mut events: EventLoop,
+    client: &AsyncClient,
+    handler: &mut H,
+    shared: &Shared,
+) -> Down {
+    let mut limits = Limits { packet_bytes: MAX_PACKET_BYTES as usize, window: usize::MAX };
+    loop {
+        match events.poll().await {
+            Ok(Event::Incoming(Packet::ConnAck(connack))) => {
+                limits = limits_of(&connack);
+                let filters = config
+                    .subscriptions
+                    .iter()
+                    .map(|filter| SubscribeFilterInput::new(filter, QoS::AtLeastOnce));
+                if let Err(error) = client.try_subscribe_many(filters) {
+                    return Down::Lost(error.to_string());
+                }
+            }
+            Ok(Event::Incoming(Packet::SubAck(suback))) => {
+                if let Some(refused) = first_refused(config, &suback) {
+                    return Down::SubscriptionRefused { filter: refused };
+                }
+                shared.outbox().connected(limits);
+                handler.up().await;
+                shared.changed.notify_one();
+            }
+            Ok(Event::Incoming(Packet::Publish(publish))) => match str::from_utf8(&publish.topic) {
+                Ok(topic) => handler.message(topic, &publish.payload).await,
+                Err(error) => tracing::debug!(%error, "dropped a message whose topic is not text"),
+            },
+            Ok(Event::Outgoing(Outgoing::Publish(packet))) => shared.outbox().numbered(packet),
+            Ok(Event::Incoming(Packet::PubAck(puback))) => {
+                let accepted = matches!(
+                    puback.reason,
+                    PubAckReason::Success | PubAckReason::NoMatchingSubscribers
+                );
+                shared.outbox().acknowledged(puback.pkid, accepted);
+                shared.changed.notify_one();
+            }
+            Ok(_) => {}
+            Err(error) => return why(config, error),
+        }
+    }
+}
+
+/// Hands rumqttc what is to be sent, never more than the window, and watches that acknowledgements come.
+async fn feed(client: &AsyncClient, shared: &Shared) -> Down {
+    let mut quiet_since = Instant::now();
+    loop {
+        while let Some(message) = next(shared) {
+            let options = PublishOptions::at_least_once().retain(message.retain);
+            if client.try_publish(message.topic, message.frame, options).is_err() {
+                shared.outbox().put_back();
+                break;
+            }
+        }
+        match timeout(ACKNOWLEDGE_TIMEOUT, shared.changed.notified()).await {
+            Ok(()) => quiet_since = Instant::now(),
+            Err(_) if shared.outbox().in_flight() == 0 => quiet_since = Instant::now(),
+            Err(_) if quiet_since.elapsed() >= ACKNOWLEDGE_TIMEOUT => return Down::Silent,
+            Err(_) => {}
+        }
+    }
+}
+
+fn next(shared: &Shared) -> Option<super::outbox::Outgoing> {
+    shared.outbox().next()
+}
+
+/// Waits for the owner's word, lets what waits be sent, and disconnects.
+async fn flush_and_leave(client: &AsyncClient, shared: &Shared, stop: &mut watch::Receiver<bool>) {
+    if stop.wait_for(|stop| *stop).await.is_err() {
+        return;
+    }
+    let flushed = async {
+        while !shared.outbox().is_idle() {
+            sleep(FLUSH_POLL).await;
+        }
+        let _asked = client.try_disconnect();
+        // The other half of the caller's select sends the DISCONNECT and then ends; this only bounds the wait for it.
+        std::future::pending::<()>().await;
+    };
+    let _bounded = timeout(FLUSH_TIMEOUT, flushed).await;
+}
+
+fn limits_of(connack: &ConnAck) -> Limits {
+    let properties = connack.properties.as_ref();
+    let packet_bytes =
+        properties.and_then(|properties| properties.max_packet_size).unwrap_or(u32::MAX);
+    let window = properties.and_then(|properties| properties.receive_max).unwrap_or(u16::MAX);
+    Limits {
+        packet_bytes: packet_bytes.min(MAX_PACKET_BYTES) as usize,
+        window: usize::from(window),
+    }
+}
+
+fn first_refused(config: &ClientConfig, suback: &SubAck) -> Option<String> {
+    let refused = suback
+        .return_codes
+        .iter()
+        .position(|code| !matches!(code, SubscribeReasonCode::Success(_)))?;
+    Some(config.subscriptions.get(refused).cloned().unwrap_or_default())
+}
+
+fn why(config: &ClientConfig, error: ConnectionError) -> Down {
+    match error {
+        ConnectionError::MqttState(StateError::ServerDisconnect { reason_code, .. }) => {
+            match reason_code {
+                DisconnectReasonCode::SessionTakenOver => {
+                    Down::TakenOver { client_id: config.client_id.clone() }
+                }
+                code => Down::Closed { code: format!("{code:?}") },
+            }
+        }
+        ConnectionError::ConnectionRefused(code) => refused(code),
+        ConnectionError::MqttState(StateError::ConnFail { reason }) => refused(reason),
+        error => Down::Lost(format!(
+            "could not reach the broker at {}:{}: {error}",
+            config.host, config.port
+        )),
+    }
+}
+
+/// A broker that is only busy is worth another try soon; one that does not want this client is not.
+fn refused(code: ConnectReturnCode) -> Down {
+    match code {
+        ConnectReturnCode::ServiceUnavailable
+        | ConnectReturnCode::ServerUnavailable
+        | ConnectReturnCode::ServerBusy
+        | ConnectReturnCode::ConnectionRateExceeded => Down::Closed { code: format!("{code:?}") },
+        code => Down::Refused { code },
+    }
+}

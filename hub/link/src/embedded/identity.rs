@@ -1,0 +1,89 @@
+//! Who a session is: the one place that decides. A device may be what it says it is on a loopback listener; once
+//! connections carry certificates, the name in the certificate decides, and this is where it will be compared.
+
+use firmware_compat::topic::is_device_name;
+
+use super::access;
+
+/// What is known about the far end of a connection before it says anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Credential {
+    /// Nothing: it reached the loopback listener, so it runs on this machine.
+    Loopback,
+}
+
+/// What a CONNECT claims.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Claim<'c> {
+    pub(crate) client_id: &'c str,
+    pub(crate) username: Option<&'c str>,
+    pub(crate) will_topic: Option<&'c str>,
+}
+
+/// Why a session is not opened. The text goes to the log; the device only learns "not authorized".
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Refusal {
+    #[error("it did not come through the listener for devices")]
+    NotThroughTheFront,
+    #[error("its client id is not a device name: 1 to 63 of a-z, 0-9 and -")]
+    Name,
+    #[error("its username differs from its client id")]
+    Username,
+    #[error("its will is not on its own gone topic")]
+    Will,
+}
+
+/// Decides whether a session may open under the name that it claims.
+pub(crate) fn admit(credential: Option<Credential>, claim: Claim<'_>) -> Result<(), Refusal> {
+    match credential {
+        None => return Err(Refusal::NotThroughTheFront),
+        Some(Credential::Loopback) => {}
+    }
+    let Claim { client_id, username, will_topic } = claim;
+    if !is_device_name(client_id) {
+        return Err(Refusal::Name);
+    }
+    if username.is_some_and(|username| username != client_id) {
+        return Err(Refusal::Username);
+    }
+    if will_topic.is_some_and(|topic| !access::may_leave_will(client_id, topic)) {
+        return Err(Refusal::Will);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(claim: Claim<'_>, expected: Result<(), Refusal>) {
+        assert_eq!(admit(Some(Credential::Loopback), claim), expected, "{claim:?}");
+    }
+
+    #[test]
+    fn a_device_name_with_a_matching_username_and_its_own_will_is_admitted() {
+        let bare = Claim { client_id: "pi", username: None, will_topic: None };
+        check(bare, Ok(()));
+        check(
+            Claim { username: Some("pi"), will_topic: Some("lichen/1/pi/up/gone"), ..bare },
+            Ok(()),
+        );
+    }
+
+    #[test]
+    fn names_usernames_and_wills_of_others_are_refused() {
+        let bare = Claim { client_id: "pi", username: None, will_topic: None };
+        for name in ["", "all", "Pi", "a/b", "+", "#", "$SYS", "pi-"] {
+            check(Claim { client_id: name, ..bare }, Err(Refusal::Name));
+        }
+        check(Claim { username: Some("pi-2"), ..bare }, Err(Refusal::Username));
+        check(Claim { will_topic: Some("lichen/1/pi-2/up/gone"), ..bare }, Err(Refusal::Will));
+        check(Claim { will_topic: Some("lichen/1/pi/down/head"), ..bare }, Err(Refusal::Will));
+    }
+
+    #[test]
+    fn a_connection_that_bypassed_the_front_is_refused() {
+        let bare = Claim { client_id: "pi", username: None, will_topic: None };
+        assert_eq!(admit(None, bare), Err(Refusal::NotThroughTheFront));
+    }
+}

@@ -1,0 +1,42 @@
+//! Why a link could not be started. Once it runs, trouble is reported as [`crate::LinkEvent::Down`].
+
+use std::{io, net::SocketAddr};
+
+/// Why a link could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum LinkError {
+    /// Another program listens on the address.
+    #[error(
+        "could not listen for devices on {address}: the port is in use; stop the program that holds it (perhaps \
+         another hub) or choose another address with --broker"
+    )]
+    AddressInUse {
+        /// The address asked for.
+        address: SocketAddr,
+    },
+    /// The address cannot be listened on.
+    #[error("could not listen for devices on {address}; choose another address with --broker")]
+    Listen {
+        /// The address asked for.
+        address: SocketAddr,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The broker inside could not be set up behind its listener.
+    #[error("could not start the embedded broker: {detail}")]
+    Broker {
+        /// What the broker said.
+        detail: String,
+    },
+    /// The external broker's URL is not one.
+    #[error(
+        "could not use {url:?} as the external broker: {problem}; write mqtt://HOST or mqtt://HOST:PORT"
+    )]
+    Url {
+        /// What was given.
+        url: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+}
