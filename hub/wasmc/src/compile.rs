@@ -23,7 +23,7 @@ use crate::sections::{self, Program};
 pub fn compile(request: &Request) -> Result<(), Error> {
     request.limits.enforce()?;
     let source = read(&request.input)?;
-    let binary = wat::parse_bytes(&source).map_err(|error| Error::Invalid(error.to_string()))?;
+    let binary = wat::parse_bytes(&source).map_err(|error| text_error(error, &request.input))?;
     let program = sections::outline(&binary).map_err(|error| Error::Invalid(error.to_string()))?;
     check::check(&program)?;
 
@@ -36,6 +36,16 @@ pub fn compile(request: &Request) -> Result<(), Error> {
     };
     let artefact = artefact.map_err(|error| Error::Invalid(format!("{error:#}")))?;
     replace(&request.output, &artefact)
+}
+
+/// What is wrong with a program in text form, and where; without the quoted source.
+fn text_error(mut error: wat::Error, path: &Path) -> Error {
+    error.set_path(path);
+    let full = error.to_string();
+    let mut lines = full.lines().map(str::trim);
+    let what = lines.next().unwrap_or_default();
+    let place = lines.find_map(|line| line.strip_prefix("--> "));
+    Error::Invalid(place.map_or_else(|| what.to_owned(), |place| format!("{place}: {what}")))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Error> {

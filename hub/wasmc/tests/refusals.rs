@@ -90,11 +90,30 @@ fn a_module_that_hides_its_memory_is_refused() {
 
 #[test]
 fn bytes_that_are_no_program_are_refused() {
-    check("(modul)", PROGRAM, &["not a valid WebAssembly program"]);
+    check("(module\n  (modul))", PROGRAM, &["not a valid WebAssembly program", "program.wat:2:4"]);
     check("\0asm\u{1}\0\0\0\u{1}\u{5}", PROGRAM, &["not a valid WebAssembly program"]);
-    check("", PROGRAM, &["_start"]);
+    check("", PROGRAM, &["not a valid WebAssembly program"]);
+    check("(module)", PROGRAM, &["_start"]);
     let invalid = r#"(module (memory (export "memory") 1) (func (export "_start") i32.add))"#;
     check(invalid, PROGRAM, &["not a valid WebAssembly program"]);
+}
+
+#[test]
+fn vector_instructions_are_refused_only_where_the_class_has_none() {
+    let source = r#"(module (memory (export "memory") 1) (func (export "_start")
+        (v128.store (i32.const 0) (f64x2.ceil (v128.load (i32.const 16))))))"#;
+    let bench = Bench::new();
+    let input = bench.file("vector.wat", source);
+    for class in Class::ALL {
+        let (output, _) = bench.compile_with(&input, class, &[]);
+        let message = String::from_utf8_lossy(&output.stderr);
+        if class == Class::Riscv64 {
+            assert_eq!(output.status.code(), Some(PROGRAM));
+            assert!(message.contains("SIMD"), "{message}");
+        } else {
+            assert!(output.status.success(), "{class}: {message}");
+        }
+    }
 }
 
 #[test]
