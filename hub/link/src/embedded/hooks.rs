@@ -61,9 +61,10 @@ struct Hooks {
     counters: Arc<Counters>,
 }
 
+#[expect(elided_lifetimes_in_paths, reason = "async_trait needs the signature as rmqtt wrote it")]
 #[async_trait]
 impl Handler for Hooks {
-    async fn hook(&self, parameter: &Parameter<'_>, _earlier: Option<HookResult>) -> ReturnType {
+    async fn hook(&self, parameter: &Parameter, _earlier: Option<HookResult>) -> ReturnType {
         let answer = match parameter {
             Parameter::ClientAuthenticate(connect) => {
                 Some(HookResult::AuthResult(self.authenticate(connect)))
