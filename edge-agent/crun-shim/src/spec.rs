@@ -1,0 +1,311 @@
+//! What one shim is told to run: `Spec`, stored as `shim.spec` before the shim is spawned.
+//!
+//! This file owns the types and their validation. Where the file lives is in [`crate::run_dir`]; what the
+//! shim does with it is in `supervise`.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+/// Most layers of one image, the number that container tools have settled on. It also keeps the mount
+/// options, 18 bytes a layer, inside the one page that `mount(2)` takes.
+pub const MAX_LAYERS: usize = 128;
+
+/// Smallest bound of one log file: the longest line with its header must fit.
+pub const MIN_LOG_BYTES: u64 = 32 * 1024;
+
+/// Most log files of one instance; a bound on the work of one rotation.
+pub const MAX_LOG_FILES: u32 = 64;
+
+/// Everything a shim needs to know about the run that it supervises.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Spec {
+    /// What to run.
+    pub kind: Kind,
+    /// Bounds of the stored output.
+    pub log: LogLimits,
+    /// What humans call the instance (`namespace/name`); shown in the process list, never interpreted.
+    pub label: String,
+}
+
+/// The two things that a shim can run. Variants are appended, never reordered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Kind {
+    /// A program that is a direct child of the shim.
+    Process(Process),
+    /// A container that an OCI runtime creates.
+    Container(Container),
+}
+
+/// A program run without a container, such as the Wasm host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Process {
+    /// The program and its arguments; never passed through a shell.
+    pub argv: Vec<String>,
+    /// The whole environment: nothing is inherited.
+    pub env: Vec<(String, String)>,
+    /// Absolute working directory.
+    pub cwd: PathBuf,
+}
+
+/// A container, described by an OCI bundle.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Container {
+    /// Absolute path of `crun`, `runc` or `youki`.
+    pub runtime: PathBuf,
+    /// Global arguments of the runtime, before the verb (`--cgroup-manager=disabled`).
+    pub runtime_args: Vec<String>,
+    /// The container's id for the runtime: letters, digits, `_`, `.`, `-`.
+    pub id: String,
+    /// Absolute directory with `config.json`.
+    pub bundle: PathBuf,
+    /// Root file system to mount first; `None` when the bundle brings a plain directory.
+    pub overlay: Option<Overlay>,
+    /// Mount a fresh cgroup2 over `/sys/fs/cgroup` for the runtime. For machines whose cgroups are mixed
+    /// v1 and v2, which crun refuses; limits are not enforced then.
+    pub private_cgroup2: bool,
+}
+
+/// An overlay mount, made in the shim's own mount namespace.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Overlay {
+    /// Absolute layer directories, topmost first.
+    pub lower: Vec<PathBuf>,
+    /// Absolute directory that takes the writes.
+    pub upper: PathBuf,
+    /// Absolute empty directory on the same file system as `upper`.
+    pub work: PathBuf,
+    /// Absolute directory to mount on; made if it is missing.
+    pub target: PathBuf,
+}
+
+/// Bounds of the log: `log`, `log.1` … `log.<files - 1>`, each at most `bytes_per_file`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogLimits {
+    /// Bytes of one file, at least [`MIN_LOG_BYTES`].
+    pub bytes_per_file: u64,
+    /// Number of files, `log` included; 1 to [`MAX_LOG_FILES`].
+    pub files: u32,
+}
+
+impl Default for LogLimits {
+    /// Two files of 1 MiB: small boards have little flash.
+    fn default() -> Self {
+        Self { bytes_per_file: 1024 * 1024, files: 2 }
+    }
+}
+
+/// Why a spec cannot be run. Found before anything is spawned.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SpecError {
+    /// A path would depend on somebody's working directory.
+    #[error("{field} is `{}`: it must be an absolute path", path.display())]
+    Relative {
+        /// Name of the field.
+        field: &'static str,
+        /// What was given.
+        path: PathBuf,
+    },
+    /// There is no program to run.
+    #[error("argv is empty: name the program to run")]
+    NoProgram,
+    /// A string that the kernel would cut short.
+    #[error("{field} contains a NUL byte, which no argument, variable or path can carry")]
+    Nul {
+        /// Name of the field.
+        field: &'static str,
+    },
+    /// A variable name that `environ` cannot express.
+    #[error("environment variable `{name}`: a name is not empty and has no `=`")]
+    Variable {
+        /// The name.
+        name: String,
+    },
+    /// An id that a runtime would refuse or read as an option.
+    #[error(
+        "container id `{id}`: use 1 to 128 letters, digits, `_`, `.`, `-`, starting with a letter or digit"
+    )]
+    Id {
+        /// What was given.
+        id: String,
+    },
+    /// No layer, or more than overlayfs takes.
+    #[error("overlay with {count} layers: 1 to {MAX_LAYERS} are possible")]
+    Layers {
+        /// How many were given.
+        count: usize,
+    },
+    /// Log limits outside their bounds.
+    #[error(
+        "log of {files} files of {bytes} bytes: 1 to {MAX_LOG_FILES} files of at least {MIN_LOG_BYTES} bytes are possible"
+    )]
+    Log {
+        /// Files asked for.
+        files: u32,
+        /// Bytes per file asked for.
+        bytes: u64,
+    },
+}
+
+impl Spec {
+    /// Checks everything that can be checked without touching the machine.
+    pub fn validate(&self) -> Result<(), SpecError> {
+        let LogLimits { bytes_per_file: bytes, files } = self.log;
+        if bytes < MIN_LOG_BYTES || files == 0 || files > MAX_LOG_FILES {
+            return Err(SpecError::Log { files, bytes });
+        }
+        match &self.kind {
+            Kind::Process(process) => process.validate(),
+            Kind::Container(container) => container.validate(),
+        }
+    }
+}
+
+impl Process {
+    fn validate(&self) -> Result<(), SpecError> {
+        if self.argv.first().is_none_or(String::is_empty) {
+            return Err(SpecError::NoProgram);
+        }
+        for word in &self.argv {
+            without_nul("argv", word)?;
+        }
+        for (name, value) in &self.env {
+            if name.is_empty() || name.contains('=') {
+                return Err(SpecError::Variable { name: name.clone() });
+            }
+            without_nul("env", name)?;
+            without_nul("env", value)?;
+        }
+        absolute("cwd", &self.cwd)
+    }
+}
+
+impl Container {
+    fn validate(&self) -> Result<(), SpecError> {
+        absolute("runtime", &self.runtime)?;
+        absolute("bundle", &self.bundle)?;
+        for word in &self.runtime_args {
+            without_nul("runtime_args", word)?;
+        }
+        if !is_container_id(&self.id) {
+            return Err(SpecError::Id { id: self.id.clone() });
+        }
+        self.overlay.as_ref().map_or(Ok(()), Overlay::validate)
+    }
+}
+
+impl Overlay {
+    fn validate(&self) -> Result<(), SpecError> {
+        let count = self.lower.len();
+        if count == 0 || count > MAX_LAYERS {
+            return Err(SpecError::Layers { count });
+        }
+        for layer in &self.lower {
+            absolute("overlay.lower", layer)?;
+        }
+        absolute("overlay.upper", &self.upper)?;
+        absolute("overlay.work", &self.work)?;
+        absolute("overlay.target", &self.target)
+    }
+}
+
+fn is_container_id(id: &str) -> bool {
+    id.len() <= 128
+        && id.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'))
+}
+
+fn without_nul(field: &'static str, text: &str) -> Result<(), SpecError> {
+    if text.contains('\0') { Err(SpecError::Nul { field }) } else { Ok(()) }
+}
+
+fn absolute(field: &'static str, path: &Path) -> Result<(), SpecError> {
+    if !path.is_absolute() {
+        return Err(SpecError::Relative { field, path: path.to_owned() });
+    }
+    if path.as_os_str().as_encoded_bytes().contains(&0) {
+        return Err(SpecError::Nul { field });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn process(argv: &[&str]) -> Spec {
+        Spec {
+            kind: Kind::Process(Process {
+                argv: argv.iter().map(|&word| word.to_owned()).collect(),
+                env: Vec::new(),
+                cwd: "/".into(),
+            }),
+            log: LogLimits::default(),
+            label: "default/test".into(),
+        }
+    }
+
+    fn container(id: &str, layers: usize) -> Spec {
+        let layer = |index| PathBuf::from(format!("/layers/{index}"));
+        Spec {
+            kind: Kind::Container(Container {
+                runtime: "/usr/bin/crun".into(),
+                runtime_args: Vec::new(),
+                id: id.into(),
+                bundle: "/bundle".into(),
+                overlay: Some(Overlay {
+                    lower: (0..layers).map(layer).collect(),
+                    upper: "/upper".into(),
+                    work: "/work".into(),
+                    target: "/bundle/rootfs".into(),
+                }),
+                private_cgroup2: false,
+            }),
+            ..process(&["x"])
+        }
+    }
+
+    #[test]
+    fn sound_specs_are_accepted() {
+        assert_eq!(process(&["/bin/true"]).validate(), Ok(()));
+        assert_eq!(container("web-0.1_a", MAX_LAYERS).validate(), Ok(()));
+    }
+
+    #[test]
+    fn an_empty_command_is_refused() {
+        assert_eq!(process(&[]).validate(), Err(SpecError::NoProgram));
+        assert_eq!(process(&[""]).validate(), Err(SpecError::NoProgram));
+    }
+
+    #[test]
+    fn ids_that_a_runtime_would_misread_are_refused() {
+        for id in ["", "-rf", "a/b", "..", "a b", "ü"] {
+            assert!(matches!(container(id, 1).validate(), Err(SpecError::Id { .. })), "{id}");
+        }
+    }
+
+    #[test]
+    fn layer_counts_outside_the_bound_are_refused() {
+        for count in [0, MAX_LAYERS + 1] {
+            assert_eq!(container("a", count).validate(), Err(SpecError::Layers { count }));
+        }
+    }
+
+    #[test]
+    fn relative_paths_and_nul_bytes_are_refused() {
+        let mut spec = process(&["a\0b"]);
+        assert_eq!(spec.validate(), Err(SpecError::Nul { field: "argv" }));
+        spec = process(&["a"]);
+        if let Kind::Process(process) = &mut spec.kind {
+            process.cwd = "here".into();
+        }
+        assert!(matches!(spec.validate(), Err(SpecError::Relative { field: "cwd", .. })));
+    }
+
+    #[test]
+    fn a_log_that_cannot_hold_a_line_is_refused() {
+        let mut spec = process(&["a"]);
+        spec.log.bytes_per_file = 100;
+        assert!(matches!(spec.validate(), Err(SpecError::Log { .. })));
+    }
+}

@@ -1,0 +1,143 @@
+//! The program `lichen-shim`: `launch`, `supervise` and `clean-up`.
+//!
+//! `machine` decides, `shell` loops, the rest are its hands. Nothing here is for the agent; it uses
+//! [`crate::spawn`], [`crate::adopt`] and [`crate::protocol`].
+
+mod clean;
+mod instance;
+mod launch;
+mod machine;
+mod namespace;
+mod output;
+mod reap;
+mod server;
+mod shell;
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+
+use rustix::fs::Mode;
+use rustix::process::{getpid, set_child_subreaper, setsid, umask};
+use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
+
+use crate::run_dir::RunDir;
+use crate::spawn::READY;
+use shell::Shell;
+
+const USAGE: &str = "\
+lichen-shim supervises one instance. The agent starts it; people rarely do.
+
+  lichen-shim launch DIR [LABEL]     start `supervise` in the background (standard input: DIR, locked)
+  lichen-shim supervise DIR [LABEL]  run what DIR/shim.spec says
+  lichen-shim clean-up DIR           remove what a killed shim has left
+  lichen-shim --version";
+
+/// The whole program. Takes the command line, program name included.
+#[must_use]
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments: Vec<OsString> = arguments.into_iter().skip(1).collect();
+    let words: Vec<Option<&str>> = arguments.iter().take(1).map(|word| word.to_str()).collect();
+    let dir = arguments.get(1).map(PathBuf::from);
+    let result = match (words.first().copied().flatten(), dir) {
+        (Some("launch"), Some(dir)) => launch_detached(&dir, &arguments[2..]),
+        (Some("supervise"), Some(dir)) => supervise(dir),
+        (Some("clean-up"), Some(dir)) => clean::clean_up(&dir),
+        (Some("--version"), None) => {
+            println!("lichen-shim {}", env!("CARGO_PKG_VERSION"));
+            Ok(())
+        }
+        _ => {
+            eprintln!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(reason) => {
+            // Standard output is what the agent listens to.
+            let _ = writeln!(io::stdout(), "{reason}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Starts `supervise` and leaves, so that it becomes a child of init. The descriptor of the run directory
+/// (standard input) and the channel to the agent (standard output) are passed on.
+fn launch_detached(dir: &Path, label: &[OsString]) -> Result<(), String> {
+    Command::new("/proc/self/exe")
+        .arg0("lichen-shim")
+        .arg("supervise")
+        .arg(dir)
+        .args(label)
+        .stdin(Stdio::inherit())
+        .stdout(Stdio::inherit())
+        .stderr(Stdio::null())
+        .spawn()
+        .map(drop)
+        .map_err(|error| format!("could not start the supervising process: {error}"))
+}
+
+fn supervise(dir: PathBuf) -> Result<(), String> {
+    let run = take_run_dir(dir)?;
+    detach()?;
+    let record = run
+        .spec()
+        .map_err(|error| error.to_string())?
+        .ok_or_else(|| format!("{} holds no shim.spec", run.path().display()))?;
+    record.spec.validate().map_err(|error| error.to_string())?;
+    let server = server::Server::bind(&run)
+        .map_err(|error| format!("could not open a socket in {}: {error}", run.path().display()))?;
+    let mut shell = Shell::new(run, record.spec, record.boot_id, server)
+        .map_err(|error| format!("could not watch for signals: {error}"))?;
+    report_ready()?;
+    shell.run();
+    Ok(())
+}
+
+/// Standard input is the run directory, with the lock that the agent took. It moves to a descriptor that no
+/// child inherits: a lock that outlived the shim would make it look alive.
+fn take_run_dir(path: PathBuf) -> Result<RunDir, String> {
+    let failed = |error: io::Error| format!("could not take over {}: {error}", path.display());
+    let inherited = io::stdin().as_fd().try_clone_to_owned().map_err(failed)?;
+    let theirs = rustix::fs::fstat(&inherited).map_err(|errno| failed(errno.into()))?;
+    let named = rustix::fs::stat(&path).map_err(|errno| failed(errno.into()))?;
+    if (theirs.st_dev, theirs.st_ino) != (named.st_dev, named.st_ino) {
+        return Err(format!(
+            "standard input is not {}: start shims through the agent, which locks it first",
+            path.display()
+        ));
+    }
+    dup2_stdin(open_null("read")?).map_err(|errno| failed(errno.into()))?;
+    Ok(RunDir::inherited(inherited, path))
+}
+
+fn detach() -> Result<(), String> {
+    setsid().map_err(|errno| format!("could not make a session: {errno}"))?;
+    umask(Mode::from_raw_mode(0o022));
+    set_child_subreaper(Some(getpid()))
+        .map_err(|errno| format!("could not become a subreaper: {errno}"))?;
+    std::env::set_current_dir("/").map_err(|error| format!("could not leave for /: {error}"))
+}
+
+/// Tells the agent that the socket is there, and lets go of its pipe.
+fn report_ready() -> Result<(), String> {
+    let failed = |error: io::Error| format!("could not report to the agent: {error}");
+    // The agent may be dead already; the instance runs all the same.
+    let _ = writeln!(io::stdout(), "{READY}{}", getpid().as_raw_pid());
+    let null = open_null("write")?;
+    dup2_stdout(&null).map_err(|errno| failed(errno.into()))?;
+    dup2_stderr(&null).map_err(|errno| failed(errno.into()))
+}
+
+fn open_null(way: &str) -> Result<File, String> {
+    File::options()
+        .read(way == "read")
+        .write(way == "write")
+        .open("/dev/null")
+        .map_err(|error| format!("could not open /dev/null: {error}"))
+}

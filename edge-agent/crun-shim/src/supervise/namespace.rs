@@ -1,0 +1,163 @@
+//! The shim's own mount namespace: the overlay, and the private cgroup2.
+//!
+//! Nothing mounted here is visible outside, and everything is gone when the last process of the namespace is,
+//! whatever killed it.
+
+use std::fs::{self, File};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
+use rustix::thread::{UnshareFlags, unshare_unsafe};
+
+use crate::spec::{Container, Overlay};
+
+/// Moves the shim into a mount namespace of its own and mounts what the container needs.
+pub(crate) fn enter(container: &Container) -> Result<(), String> {
+    // SAFETY: only `CLONE_FILES` is dangerous, and it is not among the flags.
+    unsafe { unshare_unsafe(UnshareFlags::NEWNS) }.map_err(|errno| {
+        format!("could not make a mount namespace: {errno}; containers need root (CAP_SYS_ADMIN)")
+    })?;
+    // Slave, not private: what the machine unmounts later must not be held busy by this namespace.
+    let propagation = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
+    mount_change("/", propagation)
+        .map_err(|errno| format!("could not detach the mount namespace: {errno}"))?;
+    if container.private_cgroup2 {
+        mount_cgroup2()?;
+    }
+    container.overlay.as_ref().map_or(Ok(()), mount_overlay)
+}
+
+fn mount_cgroup2() -> Result<(), String> {
+    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    mount("cgroup2", "/sys/fs/cgroup", "cgroup2", flags, None)
+        .map_err(|errno| format!("could not mount cgroup2 on /sys/fs/cgroup: {errno}"))
+}
+
+/// Directories are named to the kernel by descriptor. So the options fit one page however long the paths
+/// are, and a `:` or `,` in a path means nothing.
+fn mount_overlay(overlay: &Overlay) -> Result<(), String> {
+    for dir in [&overlay.upper, &overlay.work, &overlay.target] {
+        fs::create_dir_all(dir)
+            .map_err(|error| format!("could not make {}: {error}", dir.display()))?;
+    }
+    let layers = layers(overlay)?;
+    let upper = open(&overlay.upper)?;
+    let work = open(&overlay.work)?;
+    let target = open(&overlay.target)?;
+    let lower: Vec<String> = layers.iter().map(by_descriptor).collect();
+    let options = format!(
+        "lowerdir={},upperdir={},workdir={}\0",
+        lower.join(":"),
+        by_descriptor(&upper),
+        by_descriptor(&work)
+    );
+    let options = core::ffi::CStr::from_bytes_with_nul(options.as_bytes())
+        .map_err(|_| "the overlay's options contain a NUL byte".to_owned())?;
+    mount("overlay", by_descriptor(&target), "overlay", MountFlags::empty(), options).map_err(
+        |errno| {
+            format!(
+                "could not mount an overlay of {} layers on {}: {errno}; \
+                 the kernel's log says more, and `modprobe overlay` helps where it is a module",
+                layers.len(),
+                overlay.target.display()
+            )
+        },
+    )
+}
+
+/// Opens the layers. A layer that occurs again further down is left out there: everything in it is hidden by
+/// its first occurrence, and the kernel refuses one directory twice.
+fn layers(overlay: &Overlay) -> Result<Vec<OwnedFd>, String> {
+    let mut seen: Vec<&PathBuf> = Vec::new();
+    let mut open_layers = Vec::new();
+    for layer in &overlay.lower {
+        if !seen.contains(&layer) {
+            seen.push(layer);
+            open_layers.push(open(layer)?);
+        }
+    }
+    Ok(open_layers)
+}
+
+fn open(path: &Path) -> Result<OwnedFd, String> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::openat(CWD, path, flags, Mode::empty())
+        .map_err(|errno| format!("could not open the directory {}: {errno}", path.display()))
+}
+
+fn by_descriptor(fd: &OwnedFd) -> String {
+    format!("/proc/self/fd/{}", fd.as_raw_fd())
+}
+
+/// The counter of processes that the kernel killed for want of memory in the instance's cgroup.
+/// Opened while the instance lives; readable until its cgroup is deleted.
+#[derive(Debug)]
+pub(crate) struct OomCounter(File);
+
+impl OomCounter {
+    /// `None` where it cannot be known: no memory controller, or the instance shares the shim's cgroup.
+    pub(crate) fn open(pid: i32) -> Option<Self> {
+        let own = fs::read_to_string("/proc/self/cgroup").ok()?;
+        let theirs = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+        let path = oom_file(&own, &theirs)?;
+        File::open(path).ok().map(Self)
+    }
+
+    pub(crate) fn has_counted(&self) -> bool {
+        let mut bytes = [0; 1024];
+        let length = rustix::io::pread(&self.0, &mut bytes, 0).unwrap_or(0);
+        let text = core::str::from_utf8(&bytes[..length]).unwrap_or("");
+        text.lines()
+            .filter_map(|line| line.strip_prefix("oom_kill "))
+            .any(|count| count.trim().parse::<u64>().is_ok_and(|count| count > 0))
+    }
+}
+
+/// Lines are `ID:CONTROLLERS:PATH`; cgroup v2 is the line `0::PATH` (see cgroups(7)).
+fn oom_file(own: &str, theirs: &str) -> Option<PathBuf> {
+    let path_in = |text: &'_ str, wanted: &dyn Fn(&str) -> bool| {
+        text.lines().find_map(|line| {
+            let (_, rest) = line.split_once(':')?;
+            let (controllers, path) = rest.split_once(':')?;
+            wanted(controllers).then(|| path.to_owned())
+        })
+    };
+    let is_v1 = |controllers: &str| controllers.split(',').any(|name| name == "memory");
+    let (path, base, file) = match path_in(theirs, &is_v1) {
+        Some(path) if path_in(own, &is_v1).as_ref() != Some(&path) => {
+            (path, "/sys/fs/cgroup/memory", "memory.oom_control")
+        }
+        Some(_) => return None,
+        None => {
+            let path = path_in(theirs, &str::is_empty)?;
+            if path_in(own, &str::is_empty).as_ref() == Some(&path) {
+                return None;
+            }
+            (path, "/sys/fs/cgroup", "memory.events")
+        }
+    };
+    Some(Path::new(base).join(path.trim_start_matches('/')).join(file))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::oom_file;
+
+    #[test]
+    fn the_counter_is_found_in_either_version_of_cgroups() {
+        let v2 = oom_file("0::/agent\n", "0::/lichen/web-0\n");
+        assert_eq!(v2, Some("/sys/fs/cgroup/lichen/web-0/memory.events".into()));
+        let own = "4:memory:/agent\n1:name=systemd:/\n0::/\n";
+        let v1 = oom_file(own, "4:memory,hugetlb:/lichen/web-0\n0::/\n");
+        assert_eq!(v1, Some("/sys/fs/cgroup/memory/lichen/web-0/memory.oom_control".into()));
+    }
+
+    #[test]
+    fn a_shared_cgroup_tells_nothing_about_one_instance() {
+        assert_eq!(oom_file("0::/agent\n", "0::/agent\n"), None);
+        assert_eq!(oom_file("4:memory:/a\n0::/\n", "4:memory:/a\n0::/\n"), None);
+        assert_eq!(oom_file("", ""), None);
+    }
+}
