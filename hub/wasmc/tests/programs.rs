@@ -154,6 +154,14 @@ fn a_read_only_directory_can_be_read_and_not_written() {
 }
 
 #[test]
+fn sockets_exist_only_where_the_network_is_granted() {
+    let bench = Bench::new();
+    let input = bench.file("socket.wat", include_str!("socket.wat"));
+    check(&input, |run| run, 1, "", "");
+    check(&input, |run| Run { network: true, ..run }, 0, "", "");
+}
+
+#[test]
 fn every_sample_compiles_for_every_class() {
     let samples = std::fs::read_dir(sample("")).expect("the samples are there");
     for input in samples.map(|entry| entry.expect("the folder can be read").path()) {
