@@ -147,6 +147,12 @@ impl Client {
         self.shared.outbox().lost()
     }
 
+    /// Messages that wait to be sent or acknowledged. A sender of much watches this, and goes on when it is small.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.shared.outbox().unsettled()
+    }
+
     /// Sends what waits if that takes a second at most, disconnects without leaving the will, and ends.
     pub async fn shutdown(self) {
         self.stop.send_replace(true);

@@ -140,6 +140,11 @@ impl Outbox {
         self.unnumbered.len() + self.unacknowledged.len()
     }
 
+    /// Messages that wait or are in flight, kept ones included.
+    pub(super) fn unsettled(&self) -> usize {
+        self.waiting.len() + self.due.len() + self.in_flight()
+    }
+
     /// Whether nothing waits or is in flight.
     pub(super) fn is_idle(&self) -> bool {
         self.waiting.is_empty() && self.due.is_empty() && self.in_flight() == 0
