@@ -1,0 +1,95 @@
+//! Where the hub's records survive: the seam, and what may go wrong behind it.
+//!
+//! - [`redb`]: one crash-safe file, the default.
+//! - [`memory`]: for tests; survives nothing.
+//!
+//! What a record holds is the engine's business. One turn of the engine is one commit, and the turn's answers leave
+//! only after it (see [`crate::server`]).
+
+#[cfg(test)]
+mod conformance;
+pub mod memory;
+pub mod redb;
+
+use std::path::PathBuf;
+
+use lichen_hub_core::effect::Record;
+
+pub use memory::MemoryStore;
+pub use redb::RedbStore;
+
+/// Keeps records, in order of their keys.
+pub trait Store: Send {
+    /// Every record, in ascending order of key.
+    ///
+    /// # Errors
+    /// The records can't be read.
+    fn load(&self) -> Result<Vec<(String, Vec<u8>)>, StoreError>;
+
+    /// Writes and removes records, all of them or none. When this returns, they survive power loss. Of several
+    /// records with one key the last one counts.
+    ///
+    /// # Errors
+    /// Nothing of the batch is kept. What memory holds is then not what the store holds, so the process must end.
+    fn commit(&self, records: &[Record]) -> Result<(), StoreError>;
+
+    /// Gives unused space back, if there is enough of it to be worth the time.
+    ///
+    /// # Errors
+    /// The space could not be given back; the records are unharmed.
+    fn compact(&self) -> Result<(), StoreError>;
+}
+
+/// Why the store can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The directory can't be made.
+    #[error("could not create the state directory {}", path.display())]
+    Directory {
+        /// Which one.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Another process has it open.
+    #[error(
+        "the store {} is in use by another hub: stop that one first, or give this one another --state directory",
+        .0.display()
+    )]
+    InUse(PathBuf),
+    /// It can't be opened.
+    #[error("could not open the store {}", path.display())]
+    Open {
+        /// Which file.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: Box<::redb::Error>,
+    },
+    /// A newer hub wrote it.
+    #[error(
+        "the store {} was written by a newer hub (records of version {found}; this hub reads up to version \
+         {known}): start the newer hub again, or restore a backup that was made before the upgrade",
+        path.display()
+    )]
+    Newer {
+        /// Which file.
+        path: PathBuf,
+        /// The version in the file.
+        found: u32,
+        /// The newest version that this hub reads.
+        known: u32,
+    },
+    /// The file system or the file refuses.
+    #[error("could not {verb} the store {}", path.display())]
+    Refused {
+        /// What was tried.
+        verb: &'static str,
+        /// Which file.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: Box<::redb::Error>,
+    },
+}
