@@ -115,6 +115,14 @@ pub enum SpecError {
         /// Name of the field.
         field: &'static str,
     },
+    /// A path that cannot be stored.
+    #[error("{field} is `{}`: paths must be UTF-8", path.display())]
+    NotText {
+        /// Name of the field.
+        field: &'static str,
+        /// What was given.
+        path: PathBuf,
+    },
     /// A variable name that `environ` cannot express.
     #[error("environment variable `{name}`: a name is not empty and has no `=`")]
     Variable {
@@ -225,6 +233,9 @@ fn absolute(field: &'static str, path: &Path) -> Result<(), SpecError> {
     }
     if path.as_os_str().as_encoded_bytes().contains(&0) {
         return Err(SpecError::Nul { field });
+    }
+    if path.to_str().is_none() {
+        return Err(SpecError::NotText { field, path: path.to_owned() });
     }
     Ok(())
 }

@@ -16,12 +16,13 @@ mod shell;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
 use rustix::fs::Mode;
+use rustix::io::FdFlags;
 use rustix::process::{getpid, set_child_subreaper, setsid, umask};
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 
@@ -68,7 +69,11 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 /// Starts `supervise` and leaves, so that it becomes a child of init. The descriptor of the run directory
 /// (standard input) and the channel to the agent (standard output) are passed on.
+///
+/// Everything else that is open is closed: an instance may run for months, and whoever reads the other end of
+/// some pipe of the agent's must not wait that long.
 fn launch_detached(dir: &Path, label: &[OsString]) -> Result<(), String> {
+    close_on_exec_above_stderr();
     Command::new("/proc/self/exe")
         .arg0("lichen-shim")
         .arg("supervise")
@@ -80,6 +85,17 @@ fn launch_detached(dir: &Path, label: &[OsString]) -> Result<(), String> {
         .spawn()
         .map(drop)
         .map_err(|error| format!("could not start the supervising process: {error}"))
+}
+
+fn close_on_exec_above_stderr() {
+    let Ok(entries) = std::fs::read_dir("/proc/self/fd") else { return };
+    let numbers = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    for number in numbers.filter(|&number: &RawFd| number > 2) {
+        // SAFETY: the borrow ends with this statement, this process has one thread, and the descriptor is listed
+        // as open. Nothing is read from or written to it; only its close-on-exec flag is set.
+        let fd = unsafe { BorrowedFd::borrow_raw(number) };
+        let _ = rustix::io::fcntl_setfd(fd, FdFlags::CLOEXEC);
+    }
 }
 
 fn supervise(dir: PathBuf) -> Result<(), String> {

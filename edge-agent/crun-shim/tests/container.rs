@@ -1,0 +1,306 @@
+//! The real shim with real runtimes and a busybox root file system. Needs root, crun, runc, busybox-static.
+
+mod support;
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::{env, fs};
+
+use lichen_shim::{
+    Container, Found, Kind, LogLimits, Outcome, Overlay, Phase, Request, Spec, clean_up, inspect,
+};
+use support::{Run, eventually, gone, is_alive, kill_9, shim};
+
+/// A run of a container: the run directory, and beside it the bundle and the layers.
+struct Boxed {
+    run: Run,
+    id: String,
+    runtime: &'static str,
+    /// More of `config.json`'s `linux` object.
+    resources: &'static str,
+    layers: usize,
+    /// Name of the directory of the layers.
+    layers_in: &'static str,
+}
+
+impl Boxed {
+    fn new(runtime: &'static str) -> Self {
+        let run = Run::new();
+        let unique = run.dir.parent().and_then(Path::file_name).expect("a temporary directory");
+        let id = format!("lichen-test{}", unique.to_string_lossy().replace('.', "-"));
+        Self { run, id, runtime, resources: "{}", layers: 1, layers_in: "layers" }
+    }
+
+    fn start(&self, script: &str) -> i32 {
+        self.start_command(&["/bin/sh", "-c", script])
+    }
+
+    fn start_command(&self, argv: &[&str]) -> i32 {
+        self.run.start(&self.spec(argv))
+    }
+
+    fn spec(&self, argv: &[&str]) -> Spec {
+        let base = self.run.dir.parent().expect("a temporary directory").to_owned();
+        let bundle = base.join("bundle");
+        let overlay = self.overlay(&base);
+        fs::create_dir_all(&bundle).expect("a bundle");
+        fs::write(bundle.join("config.json"), self.config(argv)).expect("a config");
+        let hybrid = !Path::new("/sys/fs/cgroup/cgroup.controllers").exists();
+        let private_cgroup2 = hybrid && self.runtime == "crun";
+        let disabled = "--cgroup-manager=disabled".to_owned();
+        Spec {
+            kind: Kind::Container(Container {
+                runtime: program(self.runtime),
+                runtime_args: private_cgroup2.then_some(disabled).into_iter().collect(),
+                id: self.id.clone(),
+                bundle,
+                overlay: Some(overlay),
+                private_cgroup2,
+            }),
+            log: LogLimits::default(),
+            label: format!("default/{}", self.id),
+        }
+    }
+
+    /// Busybox lies in the lowest layer; every layer brings a file of its own and hides a common one.
+    fn overlay(&self, base: &Path) -> Overlay {
+        let layer = |number: usize| base.join(self.layers_in).join(number.to_string());
+        for number in 0..self.layers {
+            fs::create_dir_all(layer(number).join("from")).expect("a layer");
+            fs::write(layer(number).join(format!("from/{number}")), "").expect("a file");
+            fs::write(layer(number).join("newest"), format!("{number}\n")).expect("a file");
+        }
+        let bin = layer(0).join("bin");
+        for dir in ["bin", "proc", "dev", "sys", "tmp"] {
+            fs::create_dir_all(layer(0).join(dir)).expect("a directory");
+        }
+        fs::copy(program("busybox"), bin.join("busybox")).expect("a static busybox");
+        for applet in ["sh", "sleep", "echo", "ls", "cat", "wc", "true", "head", "tail"] {
+            let _ = std::os::unix::fs::symlink("busybox", bin.join(applet));
+        }
+        Overlay {
+            lower: (0..self.layers).rev().map(layer).collect(),
+            upper: base.join("upper"),
+            work: base.join("work"),
+            target: base.join("bundle/rootfs"),
+        }
+    }
+
+    fn config(&self, argv: &[&str]) -> String {
+        let args: Vec<String> = argv.iter().map(|word| format!("{word:?}")).collect();
+        format!(
+            r#"{{"ociVersion":"1.0.2",
+            "process":{{"terminal":false,"user":{{"uid":0,"gid":0}},"args":[{}],"env":["PATH=/bin"],"cwd":"/"}},
+            "root":{{"path":"rootfs"}},"hostname":"box",
+            "mounts":[{{"destination":"/proc","type":"proc","source":"proc"}}],
+            "linux":{{"cgroupsPath":"/{}","resources":{},
+            "namespaces":[{{"type":"pid"}},{{"type":"mount"}},{{"type":"ipc"}},{{"type":"uts"}}]}}}}"#,
+            args.join(","),
+            self.id,
+            self.resources
+        )
+    }
+
+    /// No process, mount, cgroup or runtime state is left.
+    fn assert_nothing_is_left(&self) {
+        let base = self.run.dir.parent().expect("a temporary directory");
+        let mounts = fs::read_to_string("/proc/self/mountinfo").expect("mounts");
+        assert!(!mounts.contains(&*base.to_string_lossy()), "{mounts}");
+        assert_eq!(cgroups_named(&self.id), Vec::<PathBuf>::new());
+        assert!(!self.run.dir.join("oci").join(&self.id).exists());
+        let processes = processes_in(base);
+        assert_eq!(processes, Vec::<String>::new());
+    }
+}
+
+/// The program's absolute path; a test that needs it fails without it.
+fn program(name: &str) -> PathBuf {
+    let path = env::var_os("PATH").expect("PATH");
+    env::split_paths(&path)
+        .chain(["/usr/sbin".into(), "/sbin".into()])
+        .map(|dir| dir.join(name))
+        .find(|file| file.is_file())
+        .unwrap_or_else(|| panic!("{name} is not installed: run `make test`"))
+}
+
+fn cgroups_named(id: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut dirs = vec![(PathBuf::from("/sys/fs/cgroup"), 0)];
+    while let Some((dir, depth)) = dirs.pop() {
+        for entry in fs::read_dir(&dir).into_iter().flatten().flatten() {
+            if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                continue;
+            }
+            if entry.file_name().to_string_lossy().contains(id) {
+                found.push(entry.path());
+            } else if depth < 4 {
+                dirs.push((entry.path(), depth + 1));
+            }
+        }
+    }
+    found
+}
+
+/// Living processes whose command line or root names the directory.
+fn processes_in(base: &Path) -> Vec<String> {
+    let base = base.to_string_lossy();
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc").expect("/proc").flatten() {
+        let Ok(pid) = entry.file_name().to_string_lossy().parse::<i32>() else { continue };
+        let words = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        let mounts = fs::read_to_string(entry.path().join("mountinfo")).unwrap_or_default();
+        let named = String::from_utf8_lossy(&words).contains(&*base) || mounts.contains(&*base);
+        if named && is_alive(pid) {
+            found.push(format!("{pid} {}", String::from_utf8_lossy(&words)));
+        }
+    }
+    found
+}
+
+fn runs_to_its_exit(runtime: &'static str) {
+    let container = Boxed::new(runtime);
+    let shim_pid = container
+        .start("echo one; echo two >&2; echo pid $$; echo x > /written; cat /newest; exit 5");
+    let exit = container.run.ended();
+    assert_eq!((exit.outcome, exit.message.as_str()), (Outcome::Code(5), ""));
+    assert_eq!(container.run.lines("stdout"), ["one", "pid 1", "0"]);
+    assert_eq!(container.run.lines("stderr"), ["two"]);
+    assert!(!exit.oom_killed);
+    gone(shim_pid);
+    container.assert_nothing_is_left();
+    let base = container.run.dir.parent().expect("a directory");
+    assert!(base.join("upper/written").exists(), "writes go to the upper directory");
+}
+
+fn stops_by_itself_or_is_killed_after_the_grace(runtime: &'static str) {
+    let container = Boxed::new(runtime);
+    container.start("trap 'echo bye; exit 7' TERM; echo ready; sleep 1000 & wait");
+    container.run.line("the trap is set", |line| (line == "ready").then_some(()));
+    container.run.request(&Request::Stop { signal: 15, grace_ms: 60_000 });
+    assert_eq!(container.run.ended().outcome, Outcome::Code(7));
+
+    let container = Boxed::new(runtime);
+    let shim_pid = container.start("sleep 1000 & echo ready; wait");
+    container.run.line("it runs", |line| (line == "ready").then_some(()));
+    container.run.request(&Request::Stop { signal: 15, grace_ms: 50 });
+    assert_eq!(container.run.ended().outcome, Outcome::Signal(9));
+    gone(shim_pid);
+    container.assert_nothing_is_left();
+}
+
+fn leaves_a_reason_if_it_cannot_start(runtime: &'static str) {
+    let container = Boxed::new(runtime);
+    let shim_pid = container.start_command(&["/bin/no-such-program"]);
+    let exit = container.run.ended();
+    assert_eq!((exit.outcome, exit.started_at_ms), (Outcome::StartError, None));
+    assert!(exit.message.contains("no-such-program"), "{}", exit.message);
+    assert!(exit.message.contains(runtime), "{}", exit.message);
+    gone(shim_pid);
+    container.assert_nothing_is_left();
+}
+
+fn is_cleaned_up_after_its_shim_was_killed(runtime: &'static str) {
+    let container = Boxed::new(runtime);
+    let shim_pid = container.start("sleep 1000 & echo ready; wait");
+    container.run.line("it runs", |line| (line == "ready").then_some(()));
+    let started = container.run.started();
+    kill_9(shim_pid);
+    gone(shim_pid);
+    assert!(matches!(inspect(&container.run.dir), Ok(Found::Lost)));
+    assert!(
+        is_alive(started.pid),
+        "a container does not die with its shim; cleaning up is what ends it"
+    );
+    let exit = clean_up(shim(), &container.run.dir).expect("cleaned up");
+    assert_eq!((exit.outcome, exit.started_at_ms), (Outcome::Lost, Some(started.at_ms)));
+    assert!(!is_alive(started.pid));
+    container.assert_nothing_is_left();
+}
+
+fn has_many_layers_with_any_names(runtime: &'static str) {
+    let mut container = Boxed::new(runtime);
+    (container.layers, container.layers_in) =
+        (60, "with : and , in its rather long name, as digests have it");
+    container.start("ls /from | wc -l; cat /newest");
+    assert_eq!(container.run.ended().outcome, Outcome::Code(0));
+    assert_eq!(container.run.lines("stdout"), ["60", "59"]);
+}
+
+macro_rules! for_each_runtime {
+    ($($name:ident)*) => {
+        mod crun {$(
+            #[test]
+            #[ignore = "needs root, crun and busybox-static: run by make test"]
+            fn $name() { super::$name("crun") }
+        )*}
+        mod runc {$(
+            #[test]
+            #[ignore = "needs root, runc and busybox-static: run by make test"]
+            fn $name() { super::$name("runc") }
+        )*}
+    };
+}
+
+for_each_runtime! {
+    runs_to_its_exit
+    stops_by_itself_or_is_killed_after_the_grace
+    leaves_a_reason_if_it_cannot_start
+    is_cleaned_up_after_its_shim_was_killed
+    has_many_layers_with_any_names
+}
+
+#[test]
+#[ignore = "needs root, runc and busybox-static: run by make test"]
+fn a_process_killed_for_want_of_memory_is_told_apart() {
+    let mut container = Boxed::new("runc");
+    container.resources = r#"{"memory":{"limit":16777216}}"#;
+    container.start("tail /dev/zero");
+    let exit = container.run.ended();
+    assert!(exit.oom_killed, "{exit:?}");
+}
+
+/// A runtime whose `create` never ends, and says so.
+fn stuck_runtime(container: &Boxed) -> Spec {
+    let script = container.run.dir.join("stuck");
+    fs::write(
+        &script,
+        "#!/bin/sh\ncase \"$*\" in *create*) touch \"$3/../creating\"; exec sleep 1000;; esac\n",
+    )
+    .expect("a script");
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("executable");
+    let mut spec = container.spec(&["/bin/true"]);
+    if let Kind::Container(spec) = &mut spec.kind {
+        spec.runtime = script;
+        // `stuck --root ROOT create`: give the script a stable first word.
+        spec.runtime_args = vec!["x".to_owned()];
+    }
+    spec
+}
+
+#[test]
+#[ignore = "needs root and busybox-static: run by make test"]
+fn a_stop_reaches_an_instance_whose_runtime_hangs() {
+    let container = Boxed::new("crun");
+    fs::create_dir_all(container.run.dir.join("oci")).expect("a directory");
+    container.run.start(&stuck_runtime(&container));
+    eventually("create runs", || container.run.dir.join("creating").exists().then_some(()));
+    let state = container.run.request(&Request::Status);
+    assert_eq!(state.phase, Phase::Starting);
+    container.run.request(&Request::Stop { signal: 15, grace_ms: 10 });
+    let exit = container.run.ended();
+    assert_eq!((exit.outcome, exit.started_at_ms), (Outcome::NeverStarted, None));
+}
+
+#[test]
+#[ignore = "needs root and busybox-static: run by make test"]
+fn a_missing_layer_is_named() {
+    let container = Boxed::new("crun");
+    let mut spec = container.spec(&["/bin/true"]);
+    if let Kind::Container(Container { overlay: Some(overlay), .. }) = &mut spec.kind {
+        overlay.lower.push("/no/such/layer".into());
+    }
+    container.run.start(&spec);
+    let exit = container.run.ended();
+    assert_eq!(exit.outcome, Outcome::StartError);
+    assert!(exit.message.contains("/no/such/layer"), "{}", exit.message);
+}
