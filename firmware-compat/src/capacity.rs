@@ -1,6 +1,10 @@
 //! Every bound of the wire, by name and with its reason. [`full`] is what a hub and a board accept, [`small`] what a
 //! microcontroller reserves memory for. A message over a bound is refused whole; senders check before they send.
 
+/// Chunks of a body that answer one [`Want`](crate::frame::Kind::Want). A broker's queue per session is short, so a
+/// device asks again, from where it is, when these are used up.
+pub const BODY_WINDOW: usize = 16;
+
 /// Bounds of the owned forms: hub and boards.
 pub mod full {
     /// Version strings such as `0.1.0-rc.1+sha`.
