@@ -1,22 +1,64 @@
 //! The agent's state machine: events and time in, effects out.
 
 use alloc::{
-    collections::{VecDeque, vec_deque},
+    collections::{BTreeMap, BTreeSet, vec_deque},
+    format,
+    string::String,
+    sync::Arc,
     vec::Vec,
 };
+use core::time::Duration;
 
-use firmware_compat::{id::Lineage, time::Instant, v1::owned::AssignmentId};
+use firmware_compat::{
+    id::{Hash, InstanceId, Lineage},
+    time::{Instant, UnixMs},
+    v1::owned::{AssignmentId, Hello, Instance, List, Runtime, WasmSupport},
+};
 
 use crate::{
+    assign::Assign,
+    backoff::{TIME_FLOOR_GAP, TIME_FLOOR_STEP},
+    commands::Commands,
     config::{Config, SavedAssignment},
-    effect::{Effect, WakeReason},
-    event::Event,
+    effect::{Effect, Up, WakeReason},
+    event::{DISK_FULL, Down, Event, Failure, Found},
+    fetch::{Fetches, blobs},
+    instance::{Context, Slot},
+    out::Out,
+    report::Reporter,
 };
 
 /// The decisions of one agent.
 #[derive(Debug)]
 pub struct Agent {
-    effects: VecDeque<Effect>,
+    hello: Hello,
+    slots: BTreeMap<InstanceId, Slot>,
+    assign: Assign,
+    fetches: Fetches,
+    reporter: Reporter,
+    commands: Commands,
+    out: Out,
+    stage: Stage,
+    /// Another device connected under this device's name.
+    name_taken: bool,
+    /// What the store was last told to keep.
+    retained: Option<BTreeSet<Hash>>,
+    time_floor_ms: UnixMs,
+    time_floor_saved: Option<Instant>,
+    /// What was wrong with saved assignments; told once the clock is known.
+    faults: Vec<String>,
+}
+
+/// Where the agent itself stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// What earlier runs left is not known yet: nothing is done.
+    Starting,
+    Working,
+    /// Instances are being stopped, then the agent ends.
+    Draining,
+    /// Nothing is done any more.
+    Ended,
 }
 
 /// Why an agent does not follow the hub at present.
@@ -36,40 +78,384 @@ impl Agent {
     /// there is one, the one before. The first that is sound is in force. `seed` feeds the jitter.
     #[must_use]
     pub fn new(config: Config, saved: Vec<SavedAssignment>, seed: u64) -> Self {
-        let _ = (config, saved, seed);
-        Self { effects: VecDeque::new() }
+        let mut assign = Assign::new(config.hello.max_body_bytes);
+        let (instances, faults) = assign.restore(saved);
+        let mut agent = Self {
+            hello: config.hello,
+            slots: BTreeMap::new(),
+            assign,
+            fetches: Fetches::default(),
+            reporter: Reporter::new(),
+            commands: Commands::default(),
+            out: Out::new(seed),
+            stage: Stage::Starting,
+            name_taken: false,
+            retained: None,
+            time_floor_ms: config.time_floor_ms,
+            time_floor_saved: None,
+            faults,
+        };
+        agent.want(instances);
+        agent
     }
 
     /// Takes in what happened. Effects are there to [`Self::drain`] afterwards.
     pub fn handle(&mut self, event: Event, now: Instant) {
-        let _ = (event, now);
+        if self.stage == Stage::Ended {
+            return;
+        }
+        match event {
+            Event::Clock { unix_ms } => self.out.clock.set(unix_ms, now),
+            Event::Found(found) => self.found(found, now),
+            Event::AdoptLineage => self.assign.adopt_lineage(now, &mut self.out),
+            Event::Runtimes { runtimes, wasm } => self.runtimes(runtimes, wasm, now),
+            Event::LinkUp => self.link_up(now),
+            Event::LinkDown => self.link_down(),
+            Event::TakenOver => self.taken_over(now),
+            Event::NameFree => self.name_free(now),
+            Event::Heard(down) => self.heard(down, now),
+            Event::SendFailed(up) => self.send_failed(up, now),
+            Event::Saved { generation } => {
+                if let Some(instances) = self.assign.saved(generation) {
+                    self.want(instances);
+                }
+            }
+            Event::SaveFailed { generation, message } => {
+                self.assign.save_failed(generation, &message, now, &mut self.out);
+            }
+            Event::Fetched { digest } => self.fetches.fetched(digest),
+            Event::FetchFailed { digest, failure } => self.fetch_failed(digest, failure, now),
+            Event::CommandEnded { command } => self.commands.ended(command),
+            Event::Shutdown { drain } => self.shutdown(drain),
+            Event::Prepared { instance }
+            | Event::PrepareFailed { instance, .. }
+            | Event::Started { instance, .. }
+            | Event::StartFailed { instance, .. }
+            | Event::Exited { instance, .. }
+            | Event::FilesUpdated { instance }
+            | Event::FilesUpdateFailed { instance, .. }
+            | Event::Cleaned { instance }
+            | Event::CleanFailed { instance, .. } => self.answer(instance, event, now),
+        }
+        self.settle(now);
     }
 
     /// Does what time calls for. Harmless when called early or late.
     pub fn handle_timeout(&mut self, now: Instant) {
-        let _ = now;
+        if self.stage != Stage::Ended {
+            self.settle(now);
+        }
     }
 
     /// When [`Self::handle_timeout`] is to be called, if nothing happens before, and why.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<(Instant, WakeReason)> {
-        None
+        if matches!(self.stage, Stage::Starting | Stage::Ended) {
+            return None;
+        }
+        let link_up = self.reporter.is_link_up();
+        let events =
+            self.out.journal.timer().filter(|_| link_up).map(|at| (at, WakeReason::Events));
+        let fetch = self.fetches.timer().map(|at| (at, WakeReason::Fetch));
+        let slots = self.slots.values().filter_map(Slot::timer);
+        slots
+            .chain(events)
+            .chain(fetch)
+            .chain(self.assign.timer(link_up))
+            .chain(self.reporter.timer())
+            .min()
     }
 
     /// What is to be done, in order.
     pub fn drain(&mut self) -> vec_deque::Drain<'_, Effect> {
-        self.effects.drain(..)
+        self.out.effects.drain(..)
     }
 
     /// The assignment in force: saved, and what the device works towards.
     #[must_use]
     pub fn assignment(&self) -> Option<AssignmentId> {
-        None
+        self.assign.in_force()
     }
 
     /// Why the agent does not follow the hub, if so.
     #[must_use]
     pub fn pause(&self) -> Option<Pause> {
-        None
+        if self.name_taken {
+            return Some(Pause::NameTaken);
+        }
+        self.assign.foreign().map(|head| Pause::ForeignHub { lineage: head.assignment.lineage })
+    }
+
+    /// Every step that is possible now, in the order in which effects must leave: what runs first, then what is told.
+    fn settle(&mut self, now: Instant) {
+        if self.stage == Stage::Starting {
+            return;
+        }
+        self.assign.advance(self.reporter.is_link_up(), now, &mut self.out);
+        self.step_slots(now);
+        self.fetch(now);
+        self.tell(now);
+        self.retain_when_settled();
+        if self.stage == Stage::Draining && self.is_at_rest() {
+            self.quit();
+        }
+    }
+
+    fn step_slots(&mut self, now: Instant) {
+        let Self { slots, reporter, out, .. } = self;
+        let context = Context {
+            hold: self.assign.in_force().is_none(),
+            draining: self.stage == Stage::Draining,
+            booted: true,
+            runtimes: &self.hello.runtimes,
+            fetches: &self.fetches,
+            link_up: reporter.is_link_up(),
+        };
+        slots.retain(|id, slot| {
+            let stays = slot.step(&context, now, out);
+            if !stays {
+                reporter.removed(*id);
+            }
+            stays
+        });
+    }
+
+    fn fetch(&mut self, now: Instant) {
+        let needed: Vec<Arc<Instance>> = {
+            let context = self.context();
+            let needs = self.slots.values().filter_map(|slot| slot.needs_artefacts(&context));
+            needs.cloned().collect()
+        };
+        self.fetches.need(needed.iter().flat_map(|instance| blobs(instance)), &mut self.out);
+        self.fetches.advance(now, &mut self.out);
+    }
+
+    fn tell(&mut self, now: Instant) {
+        if !self.reporter.is_link_up() {
+            return;
+        }
+        if self.reporter.take_hello(now) {
+            let clock_ms = self.out.unix_ms(now);
+            let assignment = self.assign.in_force();
+            let hello = Hello { assignment, clock_ms, ..self.hello.clone() };
+            self.out.push(Effect::Send(Up::Hello(hello)));
+        }
+        let context = self.context();
+        let statuses = self.slots.values().map(|slot| slot.status(&context)).collect();
+        self.reporter.flush(self.assign.in_force(), statuses, now, &mut self.out);
+        let unix_ms = self.out.unix_ms(now);
+        while let Some(event) = self.out.journal.next(now, unix_ms) {
+            self.out.push(Effect::Send(Up::Event(event)));
+        }
+    }
+
+    /// Once everything of the assignment is where it should be, what neither it nor the one before needs may go.
+    fn retain_when_settled(&mut self) {
+        let context = self.context();
+        let is_settled = !context.hold
+            && !context.draining
+            && self.slots.values().all(|slot| slot.is_settled(&context));
+        if is_settled {
+            self.retain(true);
+        }
+    }
+
+    fn retain(&mut self, with_previous: bool) {
+        let mut keep = self.assign.artefacts(with_previous);
+        for slot in self.slots.values() {
+            match slot.in_use() {
+                Ok(Some(instance)) => keep.extend(blobs(instance).map(|blob| blob.digest)),
+                Ok(None) => {}
+                // What an unknown instance uses is unknown: nothing may go.
+                Err(()) => return,
+            }
+        }
+        keep.extend(self.fetches.under_way());
+        if self.retained.as_ref() != Some(&keep) {
+            self.fetches.retained(&keep);
+            self.out.push(Effect::Retain(keep.clone()));
+            self.retained = Some(keep);
+        }
+    }
+
+    fn found(&mut self, found: Found, now: Instant) {
+        if self.stage != Stage::Starting {
+            return;
+        }
+        self.stage = Stage::Working;
+        for fault in core::mem::take(&mut self.faults) {
+            self.out.warn(now, None, "SavedAssignmentUnreadable", &fault);
+        }
+        let count = found.instances.len();
+        self.out.normal(
+            now,
+            None,
+            "AgentStarted",
+            &format!("found {count} instances of earlier runs"),
+        );
+        self.fetches.found(found.artefacts);
+        for instance in found.instances {
+            let id = instance.instance;
+            self.slots.entry(id).or_insert_with(|| Slot::new(id)).found(instance, now);
+        }
+        // What is assigned comes first; the network may take its time.
+        self.step_slots(now);
+        self.out.push(Effect::Connect);
+    }
+
+    /// Puts a new set of instances in place of the old one. What did not change keeps its allocation, which is how a
+    /// slot sees that nothing changed.
+    fn want(&mut self, instances: Vec<Instance>) {
+        let mut wanted: BTreeMap<InstanceId, Instance> =
+            instances.into_iter().map(|instance| (instance.id, instance)).collect();
+        for slot in self.slots.values_mut() {
+            match (wanted.remove(&slot.id), &slot.wanted) {
+                (Some(new), Some(old)) if **old == new => {}
+                (new, _) => slot.wanted = new.map(Arc::new),
+            }
+        }
+        for (id, instance) in wanted {
+            self.slots.entry(id).or_insert_with(|| Slot::new(id)).wanted = Some(Arc::new(instance));
+        }
+    }
+
+    fn heard(&mut self, down: Down, now: Instant) {
+        match down {
+            Down::Head(head) => {
+                self.reporter.answered();
+                self.assign.head(head, now, &mut self.out);
+            }
+            Down::Body(chunk) => self.assign.body(chunk, now, &mut self.out),
+            Down::Command(command) => self.commands.take(command, &self.slots, &mut self.out),
+            Down::Time(time) => self.time(time.unix_ms, now),
+            Down::Report(report) => {
+                let spread = Duration::from_millis(report.spread_ms.into());
+                self.reporter.requested(spread, now, &mut self.out);
+            }
+        }
+    }
+
+    fn time(&mut self, unix_ms: UnixMs, now: Instant) {
+        let moved = Duration::from_millis(unix_ms.saturating_sub(self.time_floor_ms));
+        let is_rested = self.time_floor_saved.is_none_or(|at| now.since(at) >= TIME_FLOOR_GAP);
+        if moved > TIME_FLOOR_STEP && is_rested {
+            self.time_floor_ms = unix_ms;
+            self.time_floor_saved = Some(now);
+            self.out.push(Effect::SaveTimeFloor { unix_ms });
+        }
+    }
+
+    fn runtimes(&mut self, runtimes: Vec<Runtime>, wasm: Option<WasmSupport>, now: Instant) {
+        let mut list = List::default();
+        for runtime in runtimes {
+            // More engines than a device can name: the first are the preferred ones.
+            let _ = list.push(runtime);
+        }
+        if self.hello.runtimes != list || self.hello.wasm != wasm {
+            self.hello.runtimes = list;
+            self.hello.wasm = wasm;
+            self.reporter.hello_changed(now);
+        }
+    }
+
+    fn link_up(&mut self, now: Instant) {
+        self.name_taken = false;
+        self.reporter.link_up(now);
+        self.assign.link_up(now);
+        self.fetches.link_up(now, &mut self.out);
+    }
+
+    fn link_down(&mut self) {
+        if self.reporter.is_link_up() {
+            self.reporter.link_down();
+            self.commands.link_down(&mut self.out);
+        }
+    }
+
+    /// Going on to connect would throw the other one off, and then it would do the same.
+    fn taken_over(&mut self, now: Instant) {
+        self.link_down();
+        if !self.name_taken {
+            self.name_taken = true;
+            self.out.push(Effect::Disconnect);
+            let message = "another device connected under this device's name; this one stays away and keeps running \
+                           what it has. Give one of the two another --name";
+            self.out.warn(now, None, "NameTaken", message);
+        }
+    }
+
+    fn name_free(&mut self, now: Instant) {
+        if self.name_taken {
+            self.name_taken = false;
+            self.out.push(Effect::Connect);
+            self.out.normal(now, None, "NameFree", "nobody else uses this device's name any more");
+        }
+    }
+
+    fn send_failed(&mut self, up: Up, now: Instant) {
+        match up {
+            Up::Hello(_) => self.reporter.send_failed(true, now),
+            Up::Status(_) => self.reporter.send_failed(false, now),
+            Up::Event(event) => self.out.journal.give_back(event, now),
+            // A Want is repeated by its own clock; the hub gives up on a reply by its own.
+            Up::Want(_) | Up::Reply(_) => {}
+        }
+    }
+
+    fn fetch_failed(&mut self, digest: Hash, failure: Failure, now: Instant) {
+        let is_full = failure.reason == DISK_FULL;
+        self.fetches.failed(digest, failure, now, &mut self.out);
+        if is_full && self.assign.in_force().is_some() {
+            self.retain(false);
+        }
+    }
+
+    fn answer(&mut self, id: InstanceId, event: Event, now: Instant) {
+        let Self { slots, fetches, out, .. } = self;
+        let Some(slot) = slots.get_mut(&id) else { return };
+        match event {
+            Event::Prepared { .. } => slot.prepared(self.stage == Stage::Draining, out),
+            Event::PrepareFailed { failure, missing, .. } => {
+                fetches.lost(&missing);
+                slot.prepare_failed(failure, now, out);
+            }
+            Event::Started { pid, started_ms, .. } => slot.started(pid, started_ms, now, out),
+            Event::StartFailed { failure, .. } => slot.start_failed(&failure, now, out),
+            Event::Exited { exit, .. } => slot.exited(exit, now),
+            Event::FilesUpdated { .. } => slot.files_updated(now, out),
+            Event::FilesUpdateFailed { failure, .. } => slot.files_update_failed(failure, now, out),
+            Event::Cleaned { .. } => slot.cleaned(),
+            Event::CleanFailed { failure, .. } => slot.clean_failed(failure, now, out),
+            _ => {}
+        }
+    }
+
+    fn shutdown(&mut self, drain: bool) {
+        if drain && self.stage != Stage::Starting {
+            self.stage = Stage::Draining;
+        } else {
+            self.quit();
+        }
+    }
+
+    fn quit(&mut self) {
+        self.stage = Stage::Ended;
+        self.out.push(Effect::Quit);
+    }
+
+    fn is_at_rest(&self) -> bool {
+        let context = self.context();
+        self.slots.values().all(|slot| slot.is_at_rest(&context))
+    }
+
+    fn context(&self) -> Context<'_> {
+        Context {
+            hold: self.assign.in_force().is_none(),
+            draining: self.stage == Stage::Draining,
+            booted: self.stage != Stage::Starting,
+            runtimes: &self.hello.runtimes,
+            fetches: &self.fetches,
+            link_up: self.reporter.is_link_up(),
+        }
     }
 }

@@ -28,7 +28,18 @@ pub mod config;
 pub mod effect;
 pub mod event;
 
-pub use agent::Agent;
+mod assemble;
+mod assign;
+mod backoff;
+mod check;
+mod commands;
+mod fetch;
+mod instance;
+mod journal;
+mod out;
+mod report;
+
+pub use agent::{Agent, Pause};
 pub use config::{Config, SavedAssignment};
 pub use effect::{Effect, Up, WakeReason};
 pub use event::{Down, Event};

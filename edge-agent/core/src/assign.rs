@@ -1,0 +1,392 @@
+//! From a head to an assignment in force: which heads count, gathering the body, checking it, saving it. Nothing is
+//! acted on or acknowledged before the shell says that it is saved.
+
+use alloc::{
+    collections::BTreeSet,
+    format,
+    string::{String, ToString},
+    sync::Arc,
+    vec::Vec,
+};
+
+use firmware_compat::{
+    capacity::full as capacity,
+    frame::decode_body,
+    id::{Generation, Hash},
+    time::Instant,
+    v1::owned::{Assignment, AssignmentId, Body, Head, Instance, Want},
+};
+use sha2::{Digest, Sha256};
+
+use crate::{
+    assemble::Assembler,
+    backoff::{SAVE, WANT, WANT_FIRST},
+    check::{CheckError, check},
+    config::SavedAssignment,
+    effect::{Effect, Up, WakeReason},
+    fetch::blobs,
+    out::Out,
+};
+
+/// Which assignment is in force and which one is on its way.
+#[derive(Debug)]
+pub struct Assign {
+    in_force: Option<InForce>,
+    /// Artefacts of the assignment before the one in force.
+    previous: BTreeSet<Hash>,
+    saving: Saving,
+    /// Checked while another was being saved.
+    next: Option<Candidate>,
+    incoming: Option<Incoming>,
+    /// Was gathered and can't be followed; not asked for again.
+    refused: Option<AssignmentId>,
+    /// Of a hub that did not write the assignment in force.
+    foreign: Option<Head>,
+    adopt: bool,
+    max_body_bytes: u32,
+}
+
+#[derive(Debug)]
+struct InForce {
+    id: AssignmentId,
+    artefacts: BTreeSet<Hash>,
+}
+
+/// Sound, and not yet saved.
+#[derive(Debug)]
+struct Candidate {
+    saved: Arc<SavedAssignment>,
+    instances: Vec<Instance>,
+}
+
+#[derive(Debug)]
+enum Saving {
+    Idle,
+    UnderWay { candidate: Candidate, failures: u32 },
+    Resting { candidate: Candidate, failures: u32, until: Instant },
+}
+
+#[derive(Debug)]
+struct Incoming {
+    head: Head,
+    body: Assembler,
+    /// Asked for in a row without anything new.
+    wants: u32,
+    /// How often the whole was not what its hash says.
+    damaged: u32,
+    want_at: Instant,
+}
+
+/// What a head means for this device.
+enum Verdict {
+    Known,
+    Stale { held: Generation },
+    Conflict,
+    Foreign,
+    Newer,
+}
+
+/// Why a body is refused for good.
+#[derive(Debug, thiserror::Error)]
+enum Refusal {
+    #[error("it is {length} bytes long, this device takes 1 to {max}")]
+    Length { length: u32, max: u32 },
+    #[error("it does not decode: {0}")]
+    Decode(firmware_compat::frame::DecodeError),
+    #[error("{0}")]
+    Check(#[from] CheckError),
+}
+
+impl Assign {
+    pub fn new(max_body_bytes: u32) -> Self {
+        let bound = u32::try_from(capacity::BODY_BYTES).unwrap_or(u32::MAX);
+        Self {
+            in_force: None,
+            previous: BTreeSet::new(),
+            saving: Saving::Idle,
+            next: None,
+            incoming: None,
+            refused: None,
+            foreign: None,
+            adopt: false,
+            max_body_bytes: max_body_bytes.min(bound),
+        }
+    }
+
+    /// Puts the first sound one of the saved assignments in force. Returns its instances, and what was wrong with
+    /// those that are not sound.
+    pub fn restore(&mut self, saved: Vec<SavedAssignment>) -> (Vec<Instance>, Vec<String>) {
+        let (mut instances, mut faults) = (Vec::new(), Vec::new());
+        for saved in saved {
+            match read(&saved.body, saved.id.hash) {
+                Ok(assignment) if self.in_force.is_none() => {
+                    instances = assignment.instances.into_vec();
+                    self.in_force =
+                        Some(InForce { id: saved.id, artefacts: artefacts(&instances) });
+                }
+                Ok(assignment) => self.previous.extend(artefacts(&assignment.instances)),
+                Err(fault) => {
+                    faults.push(format!("saved assignment {}: {fault}", saved.id.generation));
+                }
+            }
+        }
+        (instances, faults)
+    }
+
+    pub fn in_force(&self) -> Option<AssignmentId> {
+        self.in_force.as_ref().map(|held| held.id)
+    }
+
+    /// Artefacts of the assignment in force, and of the one before.
+    pub fn artefacts(&self, with_previous: bool) -> BTreeSet<Hash> {
+        let mut all = self.in_force.as_ref().map(|h| h.artefacts.clone()).unwrap_or_default();
+        if with_previous {
+            all.extend(&self.previous);
+        }
+        all
+    }
+
+    pub fn foreign(&self) -> Option<&Head> {
+        self.foreign.as_ref()
+    }
+
+    /// The operator allows the next foreign lineage; one that was refused already is it.
+    pub fn adopt_lineage(&mut self, now: Instant, out: &mut Out) {
+        self.adopt = true;
+        if let Some(head) = self.foreign.take() {
+            self.head(head, now, out);
+        }
+    }
+
+    pub fn head(&mut self, head: Head, now: Instant, out: &mut Out) {
+        let offered = head.assignment;
+        match self.judge(&offered) {
+            Verdict::Known => {}
+            Verdict::Newer => self.begin(head, now, out),
+            Verdict::Stale { held } => {
+                let message = format!(
+                    "the hub offered generation {}, this device has {held}",
+                    offered.generation
+                );
+                out.warn(now, None, "StaleGeneration", &message);
+            }
+            Verdict::Conflict => {
+                let message = format!(
+                    "the hub offered another assignment of generation {}; was it restored from a backup?",
+                    offered.generation
+                );
+                out.warn(now, None, "GenerationConflict", &message);
+            }
+            Verdict::Foreign => {
+                let message = format!(
+                    "hub of lineage {} is not the one that this device follows; everything runs on, start the agent with --adopt-lineage to follow it",
+                    offered.lineage
+                );
+                out.warn(now, None, "ForeignHub", &message);
+                self.foreign = Some(head);
+            }
+        }
+    }
+
+    fn judge(&self, offered: &AssignmentId) -> Verdict {
+        if self.refused.as_ref() == Some(offered) {
+            return Verdict::Known;
+        }
+        if let Some(held) = self.latest_sound() {
+            if held.lineage != offered.lineage && !self.adopt {
+                return Verdict::Foreign;
+            }
+            if held.lineage == offered.lineage {
+                match offered.generation.cmp(&held.generation) {
+                    core::cmp::Ordering::Less => return Verdict::Stale { held: held.generation },
+                    core::cmp::Ordering::Equal if held.hash == offered.hash => {
+                        return Verdict::Known;
+                    }
+                    core::cmp::Ordering::Equal => return Verdict::Conflict,
+                    core::cmp::Ordering::Greater => {}
+                }
+            }
+        }
+        match self.incoming.as_ref().map(|incoming| incoming.head.assignment) {
+            Some(coming)
+                if coming.lineage == offered.lineage && coming.generation >= offered.generation =>
+            {
+                Verdict::Known
+            }
+            _ => Verdict::Newer,
+        }
+    }
+
+    /// The newest that was gathered and checked, saved or not.
+    fn latest_sound(&self) -> Option<AssignmentId> {
+        let saving = match &self.saving {
+            Saving::Idle => None,
+            Saving::UnderWay { candidate, .. } | Saving::Resting { candidate, .. } => {
+                Some(candidate)
+            }
+        };
+        self.next.as_ref().or(saving).map(|candidate| candidate.saved.id).or(self.in_force())
+    }
+
+    fn begin(&mut self, head: Head, now: Instant, out: &mut Out) {
+        if head.length == 0 || head.length > self.max_body_bytes {
+            let refusal = Refusal::Length { length: head.length, max: self.max_body_bytes };
+            return self.refuse(head.assignment, &refusal, now, out);
+        }
+        let body = Assembler::new(head.length);
+        let want_at = now + WANT_FIRST;
+        self.incoming = Some(Incoming { head, body, wants: 0, damaged: 0, want_at });
+    }
+
+    pub fn body(&mut self, chunk: Body, now: Instant, out: &mut Out) {
+        let Some(incoming) = &mut self.incoming else { return };
+        if incoming.head.assignment.hash != chunk.hash {
+            return;
+        }
+        if incoming.body.take(chunk.offset, chunk.bytes) {
+            incoming.wants = 0;
+            incoming.want_at = now + WANT.delay(incoming.damaged.max(1));
+        }
+        if incoming.body.is_complete() {
+            self.complete(now, out);
+        }
+    }
+
+    fn complete(&mut self, now: Instant, out: &mut Out) {
+        let Some(mut incoming) = self.incoming.take() else { return };
+        let id = incoming.head.assignment;
+        let body = incoming.body.empty();
+        if hash(&body) != id.hash {
+            // Some chunk was not what the hub sent: start over, more slowly each time.
+            incoming.damaged = incoming.damaged.saturating_add(1);
+            incoming.want_at = now + WANT_FIRST + WANT.delay(incoming.damaged);
+            self.incoming = Some(incoming);
+            let message = "what arrived of the new assignment is damaged; it is asked for again";
+            return out.warn(now, None, "BodyDamaged", message);
+        }
+        match decode(&body) {
+            Ok(assignment) => {
+                let saved = SavedAssignment { id, signature: incoming.head.signature, body };
+                let instances = assignment.instances.into_vec();
+                self.next = Some(Candidate { saved: Arc::new(saved), instances });
+            }
+            Err(refusal) => self.refuse(id, &refusal, now, out),
+        }
+    }
+
+    fn refuse(&mut self, id: AssignmentId, refusal: &Refusal, now: Instant, out: &mut Out) {
+        self.refused = Some(id);
+        let message =
+            format!("generation {} is refused, the one before stays: {refusal}", id.generation);
+        out.warn(now, None, "AssignmentRefused", &message);
+    }
+
+    /// Takes the next steps: saves what is sound, asks for what is missing.
+    pub fn advance(&mut self, link_up: bool, now: Instant, out: &mut Out) {
+        if let Saving::Idle | Saving::Resting { .. } = self.saving
+            && let Some(candidate) = self.next.take()
+        {
+            self.save(candidate, 0, out);
+        }
+        if matches!(self.saving, Saving::Resting { until, .. } if until <= now)
+            && let Saving::Resting { candidate, failures, .. } =
+                core::mem::replace(&mut self.saving, Saving::Idle)
+        {
+            self.save(candidate, failures, out);
+        }
+        if let Some(incoming) = &mut self.incoming
+            && link_up
+            && incoming.want_at <= now
+        {
+            incoming.wants = incoming.wants.saturating_add(1);
+            let wait = WANT.delay(1) + WANT.jittered(incoming.wants, &mut out.rng);
+            incoming.want_at = now + wait;
+            let (hash, offset) = (incoming.head.assignment.hash, incoming.body.gap());
+            out.push(Effect::Send(Up::Want(Want { hash, offset })));
+        }
+    }
+
+    fn save(&mut self, candidate: Candidate, failures: u32, out: &mut Out) {
+        out.push(Effect::SaveAssignment(Arc::clone(&candidate.saved)));
+        self.saving = Saving::UnderWay { candidate, failures };
+    }
+
+    /// The link is new: nothing was asked for on it.
+    pub fn link_up(&mut self, now: Instant) {
+        if let Some(incoming) = &mut self.incoming {
+            incoming.wants = 0;
+            incoming.want_at = now + WANT_FIRST;
+        }
+    }
+
+    /// It is saved: from now on it is in force. Returns its instances.
+    pub fn saved(&mut self, generation: Generation) -> Option<Vec<Instance>> {
+        let saving = core::mem::replace(&mut self.saving, Saving::Idle);
+        match saving {
+            Saving::UnderWay { candidate, .. } if candidate.saved.id.generation == generation => {
+                let id = candidate.saved.id;
+                let artefacts = artefacts(&candidate.instances);
+                let before = self.in_force.replace(InForce { id, artefacts });
+                if before.as_ref().is_some_and(|before| before.id.lineage != id.lineage) {
+                    self.adopt = false;
+                }
+                self.previous = before.map(|before| before.artefacts).unwrap_or_default();
+                self.foreign = None;
+                Some(candidate.instances)
+            }
+            other => {
+                self.saving = other;
+                None
+            }
+        }
+    }
+
+    pub fn save_failed(&mut self, generation: Generation, why: &str, now: Instant, out: &mut Out) {
+        let saving = core::mem::replace(&mut self.saving, Saving::Idle);
+        self.saving = match saving {
+            Saving::UnderWay { candidate, failures }
+                if candidate.saved.id.generation == generation =>
+            {
+                let failures = failures.saturating_add(1);
+                let message = format!(
+                    "generation {generation} could not be saved, the one before stays in force: {why}"
+                );
+                out.warn(now, None, "SaveFailed", &message);
+                Saving::Resting { candidate, failures, until: now + SAVE.delay(failures) }
+            }
+            other => other,
+        };
+    }
+
+    /// When something is due.
+    pub fn timer(&self, link_up: bool) -> Option<(Instant, WakeReason)> {
+        let save = match self.saving {
+            Saving::Resting { until, .. } => Some((until, WakeReason::Save)),
+            Saving::Idle | Saving::UnderWay { .. } => None,
+        };
+        let want =
+            self.incoming.as_ref().filter(|_| link_up).map(|i| (i.want_at, WakeReason::Want));
+        save.into_iter().chain(want).min()
+    }
+}
+
+fn read(body: &[u8], expected: Hash) -> Result<Assignment, String> {
+    if hash(body) != expected {
+        return Err("its bytes do not match its hash".to_string());
+    }
+    decode(body).map_err(|refusal| refusal.to_string())
+}
+
+fn decode(body: &[u8]) -> Result<Assignment, Refusal> {
+    let assignment = decode_body(body).map_err(Refusal::Decode)?;
+    check(&assignment)?;
+    Ok(assignment)
+}
+
+fn hash(bytes: &[u8]) -> Hash {
+    Hash(Sha256::digest(bytes).into())
+}
+
+fn artefacts(instances: &[Instance]) -> BTreeSet<Hash> {
+    instances.iter().flat_map(blobs).map(|blob| blob.digest).collect()
+}

@@ -1,0 +1,173 @@
+//! Refuses an assignment that could not run or would reach outside of its instances' own places. A refused
+//! assignment changes nothing: the one before stays in force.
+
+use alloc::collections::BTreeSet;
+
+use firmware_compat::{
+    id::InstanceId,
+    v1::owned::{Artefacts, Assignment, Container, Engine, Instance, Volume, VolumeSource},
+};
+
+/// Why an assignment is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CheckError {
+    /// Two instances with one id.
+    #[error("instance {0} is assigned twice")]
+    Twice(InstanceId),
+    /// One instance can't run as it is.
+    #[error("instance {instance}: {fault}")]
+    Instance {
+        /// Which instance.
+        instance: InstanceId,
+        /// What is wrong with it.
+        fault: Fault,
+    },
+}
+
+/// What is wrong with an instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// Nothing to run.
+    #[error("has no container")]
+    NoContainer,
+    /// Wasm and firmware run one program.
+    #[error("has several containers, its engine runs one")]
+    SeveralContainers,
+    /// Two containers with one name.
+    #[error("has two containers with one name")]
+    ContainerTwice,
+    /// Two volumes with one name.
+    #[error("has two volumes with one name")]
+    VolumeTwice,
+    /// A mount of a volume that is not there.
+    #[error("mounts a volume that it does not have")]
+    UnknownVolume,
+    /// Say, a Wasm module for a container engine.
+    #[error("has artefacts of another engine")]
+    WrongArtefacts,
+    /// An image without a layer has no root.
+    #[error("has an image without layers")]
+    NoLayers,
+    /// Paths in containers and on the device start at the root and do not climb.
+    #[error("has a path that is not absolute or climbs with `..`")]
+    BadPath,
+    /// Paths in volumes stay in them.
+    #[error("has a path in a volume that is absolute or climbs with `..`")]
+    BadVolumePath,
+    /// Not an environment variable's name.
+    #[error("has an environment variable whose name is empty or holds `=`")]
+    BadVariable,
+    /// No kernel takes it.
+    #[error("has a zero byte in an argument, variable, name or path")]
+    ZeroByte,
+}
+
+/// Looks through a whole assignment.
+///
+/// # Errors
+/// The first fault, in the order of instances.
+pub fn check(assignment: &Assignment) -> Result<(), CheckError> {
+    let mut seen = BTreeSet::new();
+    for instance in &assignment.instances {
+        if !seen.insert(instance.id) {
+            return Err(CheckError::Twice(instance.id));
+        }
+        check_instance(instance)
+            .map_err(|fault| CheckError::Instance { instance: instance.id, fault })?;
+    }
+    Ok(())
+}
+
+fn check_instance(instance: &Instance) -> Result<(), Fault> {
+    match (instance.engine, instance.containers.len()) {
+        (_, 0) => return Err(Fault::NoContainer),
+        (Engine::Wasm | Engine::Firmware, 2..) => return Err(Fault::SeveralContainers),
+        (Engine::Container | Engine::Wasm | Engine::Firmware, _) => {}
+    }
+    let volumes = unique(instance.volumes.iter().map(|v| v.name.as_str()), Fault::VolumeTwice)?;
+    unique(instance.containers.iter().map(|c| c.name.as_str()), Fault::ContainerTwice)?;
+    instance.volumes.iter().try_for_each(check_volume)?;
+    instance.containers.iter().try_for_each(|c| check_container(c, instance.engine, &volumes))
+}
+
+fn unique<'a>(
+    names: impl Iterator<Item = &'a str>,
+    twice: Fault,
+) -> Result<BTreeSet<&'a str>, Fault> {
+    let mut seen = BTreeSet::new();
+    for name in names {
+        no_zero(name)?;
+        if !seen.insert(name) {
+            return Err(twice);
+        }
+    }
+    Ok(seen)
+}
+
+fn check_volume(volume: &Volume) -> Result<(), Fault> {
+    match &volume.source {
+        VolumeSource::EmptyDir { .. } => Ok(()),
+        VolumeSource::HostPath { path, .. } => absolute(path),
+        VolumeSource::ConfigMap { files } => files.iter().try_for_each(|file| {
+            if file.path.is_empty() { Err(Fault::BadVolumePath) } else { within(&file.path) }
+        }),
+    }
+}
+
+fn check_container(
+    container: &Container,
+    engine: Engine,
+    volumes: &BTreeSet<&str>,
+) -> Result<(), Fault> {
+    match (engine, &container.artefacts) {
+        (Engine::Container, Artefacts::Image { layers, .. }) if layers.is_empty() => {
+            return Err(Fault::NoLayers);
+        }
+        (Engine::Container, Artefacts::Image { .. })
+        | (Engine::Wasm, Artefacts::Wasm { .. })
+        | (Engine::Firmware, Artefacts::Firmware { .. }) => {}
+        (Engine::Container | Engine::Wasm | Engine::Firmware, _) => {
+            return Err(Fault::WrongArtefacts);
+        }
+    }
+    for word in container.command.iter().chain(container.args.iter()) {
+        no_zero(word)?;
+    }
+    if !container.working_dir.is_empty() {
+        absolute(&container.working_dir)?;
+    }
+    for variable in &container.env {
+        no_zero(&variable.name)?;
+        no_zero(&variable.value)?;
+        if variable.name.is_empty() || variable.name.contains('=') {
+            return Err(Fault::BadVariable);
+        }
+    }
+    for mount in &container.mounts {
+        if !volumes.contains(mount.volume.as_str()) {
+            return Err(Fault::UnknownVolume);
+        }
+        absolute(&mount.path)?;
+        within(&mount.sub_path)?;
+    }
+    Ok(())
+}
+
+fn absolute(path: &str) -> Result<(), Fault> {
+    no_zero(path)?;
+    if path.starts_with('/') && !climbs(path) { Ok(()) } else { Err(Fault::BadPath) }
+}
+
+/// Relative, and never above where it starts. May be empty.
+fn within(path: &str) -> Result<(), Fault> {
+    no_zero(path)?;
+    if path.starts_with('/') || climbs(path) { Err(Fault::BadVolumePath) } else { Ok(()) }
+}
+
+fn climbs(path: &str) -> bool {
+    path.split('/').any(|part| part == "..")
+}
+
+fn no_zero(text: &str) -> Result<(), Fault> {
+    if text.contains('\0') { Err(Fault::ZeroByte) } else { Ok(()) }
+}

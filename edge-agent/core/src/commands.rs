@@ -1,0 +1,119 @@
+//! What the hub asks to be done once. Each command is answered: by the shell's replies, or by a refusal from here.
+
+use alloc::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    format,
+    string::{String, ToString},
+};
+
+use firmware_compat::{
+    id::InstanceId,
+    v1::owned::{Action, Command, Outcome, Reply, Text},
+};
+
+use crate::{
+    effect::{Effect, LogRequest, Up},
+    instance::Slot,
+    out::Out,
+};
+
+/// Commands at a time: each follows a file and holds a task in the shell.
+pub const CONCURRENT: usize = 8;
+/// Ids of commands that are remembered, so that a duplicate is not carried out again.
+pub const REMEMBERED: usize = 32;
+
+/// The hub's commands.
+#[derive(Debug, Default)]
+pub struct Commands {
+    running: BTreeSet<u64>,
+    /// Oldest first.
+    seen: VecDeque<u64>,
+}
+
+impl Commands {
+    /// Carries a command out, unless its id is known.
+    pub fn take(&mut self, command: Command, slots: &BTreeMap<InstanceId, Slot>, out: &mut Out) {
+        if self.seen.contains(&command.id) || self.running.contains(&command.id) {
+            return;
+        }
+        if self.seen.len() >= REMEMBERED {
+            self.seen.pop_front();
+        }
+        self.seen.push_back(command.id);
+        match command.action {
+            Action::Cancel { command: earlier } => {
+                if self.running.contains(&earlier) {
+                    out.push(Effect::CancelCommand { command: earlier });
+                }
+                reply(command.id, Outcome::Done, out);
+            }
+            Action::Logs { instance, container, follow, tail, previous, timestamps } => {
+                match self.log_container(instance, &container, slots) {
+                    Ok(container) => {
+                        self.running.insert(command.id);
+                        out.push(Effect::ReadLogs(LogRequest {
+                            command: command.id,
+                            instance,
+                            container,
+                            follow,
+                            tail,
+                            previous,
+                            timestamps,
+                        }));
+                    }
+                    Err((reason, message)) => {
+                        let (reason, message) = (Text::cut(reason), Text::cut(&message));
+                        reply(command.id, Outcome::Failed { reason, message }, out);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Its last reply was sent.
+    pub fn ended(&mut self, command: u64) {
+        self.running.remove(&command);
+    }
+
+    /// Nobody listens any more.
+    pub fn link_down(&mut self, out: &mut Out) {
+        for command in &self.running {
+            out.push(Effect::CancelCommand { command: *command });
+        }
+    }
+
+    /// Which container's log is meant, or why there is none.
+    fn log_container(
+        &self,
+        instance: InstanceId,
+        container: &str,
+        slots: &BTreeMap<InstanceId, Slot>,
+    ) -> Result<String, (&'static str, String)> {
+        if self.running.len() >= CONCURRENT {
+            let message =
+                format!("{CONCURRENT} commands are running on this device; end one first");
+            return Err(("TooManyCommands", message));
+        }
+        let Some(slot) = slots.get(&instance) else {
+            return Err(("NotFound", format!("instance {instance} is not on this device")));
+        };
+        if !slot.was_started() {
+            return Err(("NotStarted", format!("instance {instance} has not been started yet")));
+        }
+        let Some(spec) = &slot.wanted else { return Ok(container.to_string()) };
+        match (container, &spec.containers[..]) {
+            ("", [only]) => Ok(only.name.to_string()),
+            ("", several) => {
+                let names: alloc::vec::Vec<&str> =
+                    several.iter().map(|c| c.name.as_str()).collect();
+                Err(("ContainerRequired", format!("name one of: {}", names.join(", "))))
+            }
+            (name, all) if all.iter().any(|c| c.name.as_str() == name) => Ok(name.to_string()),
+            (name, _) => Err(("NotFound", format!("instance {instance} has no container {name}"))),
+        }
+    }
+}
+
+fn reply(command: u64, outcome: Outcome, out: &mut Out) {
+    out.push(Effect::Send(Up::Reply(Reply { command, part: 0, outcome })));
+}

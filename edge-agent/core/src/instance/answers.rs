@@ -1,0 +1,172 @@
+//! What the shell's answers do to an instance. An answer that the state does not wait for is late or wrong: it changes
+//! nothing.
+
+use alloc::{format, string::ToString, sync::Arc};
+use core::time::Duration;
+
+use firmware_compat::{
+    time::{Instant, UnixMs},
+    v1::owned::{Exit, Text},
+};
+
+use super::{Files, Holds, Match, Slot, State};
+use crate::{
+    backoff::{RESTART_RESET, STEP, restart_delay},
+    effect::Effect,
+    event::{Failure, FoundInstance, FoundState},
+    journal::or_usual,
+    out::Out,
+};
+
+impl Slot {
+    /// Takes in what an earlier agent left. An end that happened while nobody watched is long ago, so its first
+    /// restart does not wait.
+    pub fn found(&mut self, found: FoundInstance, now: Instant) {
+        self.holds = Some(Holds { identity: found.identity, spec: None, files_of: None });
+        self.started = true;
+        self.restarts = found.restarts;
+        self.state = match found.state {
+            FoundState::Running { pid, started_ms } => {
+                State::Running { pid, started_ms, since: now }
+            }
+            FoundState::Exited(exit) => {
+                self.last_exit = Some(exit);
+                self.ends = 1;
+                State::Ended { at: now, delay: Duration::ZERO }
+            }
+            FoundState::Lost => State::Lost,
+        };
+    }
+
+    pub fn prepared(&mut self, draining: bool, out: &mut Out) {
+        if !matches!(self.state, State::Preparing) {
+            return;
+        }
+        self.state = State::Absent;
+        self.clear_failure();
+        let spec = self.holds.as_ref().and_then(|holds| holds.spec.as_ref());
+        let Some(instance) = spec.filter(|_| self.relation() == Match::Same && !draining) else {
+            return;
+        };
+        let instance = Arc::clone(instance);
+        self.restarts = self.next_attempt();
+        self.started = true;
+        self.state = State::Starting { ended: None };
+        out.push(Effect::Start { instance, attempt: self.restarts });
+    }
+
+    pub fn prepare_failed(&mut self, failure: Failure, now: Instant, out: &mut Out) {
+        if matches!(self.state, State::Preparing) {
+            self.fail("PrepareFailed", failure, now, out);
+            self.state = State::Unprepared { until: now + STEP.delay(self.failures) };
+        }
+    }
+
+    pub fn started(&mut self, pid: u32, started_ms: UnixMs, now: Instant, out: &mut Out) {
+        let State::Starting { ended } = &mut self.state else { return };
+        let ended = ended.take();
+        self.state = State::Running { pid, started_ms, since: now };
+        out.normal(now, Some(self.id), "Started", &format!("started with process id {pid}"));
+        if let Some(exit) = ended {
+            self.exited(exit, now);
+        }
+    }
+
+    /// A start that failed counts as a run that ended at once.
+    pub fn start_failed(&mut self, failure: &Failure, now: Instant, out: &Out) {
+        if matches!(self.state, State::Starting { .. }) {
+            let exit = Exit {
+                code: START_ERROR,
+                reason: Text::cut(&or_usual(&failure.reason, "StartError")),
+                message: Text::cut(&failure.message),
+                at_ms: out.unix_ms(now),
+            };
+            self.end(exit, Duration::ZERO, now);
+        }
+    }
+
+    pub fn exited(&mut self, exit: Exit, now: Instant) {
+        match &mut self.state {
+            State::Running { since, .. } => {
+                let ran = now.since(*since);
+                self.end(exit, ran, now);
+            }
+            State::Starting { ended } => *ended = Some(exit),
+            State::Stopping { .. } => {
+                self.last_exit = Some(exit);
+                self.state = State::Lost;
+            }
+            State::Absent
+            | State::Preparing
+            | State::Unprepared { .. }
+            | State::Ended { .. }
+            | State::Backoff { .. }
+            | State::Done
+            | State::Lost
+            | State::Cleaning { .. }
+            | State::Unclean { .. } => {}
+        }
+    }
+
+    pub fn files_updated(&mut self, now: Instant, out: &mut Out) {
+        let Files::Updating { to, .. } = &self.files else { return };
+        if let Some(holds) = &mut self.holds {
+            holds.files_of = Some(Arc::clone(to));
+        }
+        self.files = Files::Quiet;
+        out.normal(now, Some(self.id), "FilesUpdated", "files of configMap volumes are up to date");
+    }
+
+    pub fn files_update_failed(&mut self, failure: Failure, now: Instant, out: &mut Out) {
+        let Files::Updating { failures, .. } = self.files else { return };
+        let failures = failures.saturating_add(1);
+        if failures == 1 {
+            let reason = or_usual(&failure.reason, "FilesUpdateFailed");
+            out.warn(now, Some(self.id), &reason, &failure.message);
+        }
+        self.files = Files::Failed { until: now + STEP.delay(failures), failures, failure };
+    }
+
+    pub fn cleaned(&mut self) {
+        let State::Cleaning { keep_volumes } = self.state else { return };
+        self.clear_failure();
+        if keep_volumes {
+            self.state = State::Absent;
+        } else {
+            let wanted = self.wanted.take();
+            *self = Self { wanted, ..Self::new(self.id) };
+        }
+    }
+
+    pub fn clean_failed(&mut self, failure: Failure, now: Instant, out: &mut Out) {
+        if matches!(self.state, State::Cleaning { .. }) {
+            self.fail("CleanFailed", failure, now, out);
+            self.state = State::Unclean { until: now + STEP.delay(self.failures) };
+        }
+    }
+
+    fn end(&mut self, exit: Exit, ran: Duration, now: Instant) {
+        self.ends = if ran >= RESTART_RESET { 1 } else { self.ends.saturating_add(1) };
+        self.last_exit = Some(exit);
+        self.state = State::Ended { at: now, delay: restart_delay(self.ends) };
+    }
+
+    /// Counts a failed step; the first of a row is an event, the status shows the newest.
+    fn fail(&mut self, usual: &str, failure: Failure, now: Instant, out: &mut Out) {
+        let reason = or_usual(&failure.reason, usual);
+        let is_new = self.failure.as_ref().is_none_or(|old| old.reason != reason);
+        if is_new {
+            out.warn(now, Some(self.id), &reason, &failure.message);
+        }
+        self.failures = self.failures.saturating_add(1);
+        self.failure = Some(Failure { reason, message: failure.message.to_string() });
+    }
+
+    fn clear_failure(&mut self) {
+        self.failures = 0;
+        self.failure = None;
+    }
+}
+
+/// Kubernetes' exit code of a program that could not be started.
+const START_ERROR: i32 = 128;

@@ -1,0 +1,237 @@
+//! What the hub is told about instances, and when: in full after each connection, on request and after a loss; deltas
+//! in between, at once while they are few, bundled when they are many.
+
+use alloc::{collections::BTreeMap, vec::Vec};
+use core::time::Duration;
+
+use firmware_compat::{
+    capacity::full as capacity,
+    id::InstanceId,
+    time::Instant,
+    v1::owned::{AssignmentId, InstanceStatus, List, Status},
+};
+
+use crate::{
+    backoff::{Bucket, CHANGES, HELLO, REPORT_GAP, SEND, SPREAD_MAX},
+    effect::{Effect, Up, WakeReason},
+    out::Out,
+};
+
+/// Bytes of instances in one status frame: well under a frame, so that the fields around them fit too.
+const PART_BYTES: usize = 24 * 1024;
+
+/// The hub's view of this device, as far as this agent has told it.
+#[derive(Debug)]
+pub struct Reporter {
+    link_up: bool,
+    /// What was sent on this connection.
+    told: BTreeMap<InstanceId, InstanceStatus>,
+    told_assignment: Option<AssignmentId>,
+    /// Gone from the device, not yet told.
+    removed: Vec<InstanceId>,
+    /// When a full report is due.
+    full_at: Option<Instant>,
+    last_full: Option<Instant>,
+    hello_at: Option<Instant>,
+    hellos: u32,
+    /// A Head came on this connection.
+    answered: bool,
+    /// Messages in a row that the shell could not send.
+    send_failures: u32,
+    changes: Bucket,
+    /// Changes wait for the bucket.
+    is_held: bool,
+}
+
+impl Reporter {
+    pub fn new() -> Self {
+        Self {
+            link_up: false,
+            told: BTreeMap::new(),
+            told_assignment: None,
+            removed: Vec::new(),
+            full_at: None,
+            last_full: None,
+            hello_at: None,
+            hellos: 0,
+            answered: false,
+            send_failures: 0,
+            changes: CHANGES,
+            is_held: false,
+        }
+    }
+
+    pub fn is_link_up(&self) -> bool {
+        self.link_up
+    }
+
+    pub fn link_up(&mut self, now: Instant) {
+        // A retained Head can overtake the news of its connection.
+        *self = Self { link_up: true, answered: self.answered, ..Self::new() };
+        self.hello_at = Some(now);
+        self.full_at = Some(now);
+    }
+
+    pub fn link_down(&mut self) {
+        *self = Self::new();
+    }
+
+    /// What the Hello says has changed.
+    pub fn hello_changed(&mut self, now: Instant) {
+        self.hello_at = Some(now);
+        self.hellos = 0;
+    }
+
+    /// The hub knows this device: no need to repeat the Hello.
+    pub fn answered(&mut self) {
+        self.answered = true;
+        if self.hellos > 0 {
+            self.hello_at = None;
+        }
+    }
+
+    /// The hub asks for everything, spread over a time. A request while one is pending changes nothing.
+    pub fn requested(&mut self, spread: Duration, now: Instant, out: &mut Out) {
+        if self.full_at.is_some() {
+            return;
+        }
+        let wish = now + out.rng.up_to(spread.min(SPREAD_MAX));
+        let at = self.last_full.map_or(wish, |last| wish.max(last + REPORT_GAP));
+        self.full_at = Some(at);
+        self.hello_at = Some(at);
+        self.hellos = 0;
+    }
+
+    /// The shell could not send a Status or a Hello: everything is said again after a while.
+    pub fn send_failed(&mut self, is_hello: bool, now: Instant) {
+        self.send_failures = self.send_failures.saturating_add(1);
+        let at = now + SEND.delay(self.send_failures);
+        if is_hello {
+            self.hello_at = Some(at);
+        } else {
+            self.full_at = Some(at);
+        }
+    }
+
+    /// Nothing of the instance is left on the device.
+    pub fn removed(&mut self, id: InstanceId) {
+        if self.link_up && self.told.remove(&id).is_some() {
+            self.removed.push(id);
+        }
+    }
+
+    /// Whether a Hello is due; if so it counts as sent.
+    pub fn take_hello(&mut self, now: Instant) -> bool {
+        let is_due = self.link_up && self.hello_at.is_some_and(|at| at <= now);
+        if is_due {
+            self.hellos = self.hellos.saturating_add(1);
+            let again_at = now + HELLO.delay(self.hellos);
+            self.hello_at = (!self.answered).then_some(again_at);
+        }
+        is_due
+    }
+
+    /// Sends what is due. `instances` is the present state of each.
+    pub fn flush(
+        &mut self,
+        assignment: Option<AssignmentId>,
+        instances: Vec<InstanceStatus>,
+        now: Instant,
+        out: &mut Out,
+    ) {
+        if !self.link_up {
+            return;
+        }
+        if self.full_at.is_some_and(|at| at <= now) {
+            self.full_at = None;
+            self.last_full = Some(now);
+            self.removed.clear();
+            self.told.clear();
+            return self.send(assignment, true, instances, out);
+        }
+        if self.last_full.is_none() {
+            return;
+        }
+        // One that came back before its end was told has not gone.
+        self.removed.retain(|id| !instances.iter().any(|status| status.id == *id));
+        let mut changed = instances;
+        changed.retain(|status| self.told.get(&status.id) != Some(status));
+        let is_news =
+            !changed.is_empty() || !self.removed.is_empty() || self.told_assignment != assignment;
+        self.is_held = is_news && !self.changes.take(now);
+        if is_news && !self.is_held {
+            self.send(assignment, false, changed, out);
+        }
+    }
+
+    fn send(
+        &mut self,
+        assignment: Option<AssignmentId>,
+        full: bool,
+        instances: Vec<InstanceStatus>,
+        out: &mut Out,
+    ) {
+        self.told_assignment = assignment;
+        self.is_held = false;
+        let mut removed = core::mem::take(&mut self.removed);
+        let mut rest = instances;
+        loop {
+            let after = rest.split_off(part_length(&rest));
+            let later = removed.split_off(removed.len().min(capacity::STATUS_INSTANCES));
+            let more = !after.is_empty() || !later.is_empty();
+            self.told.extend(rest.iter().map(|status| (status.id, status.clone())));
+            let status = Status {
+                assignment,
+                full,
+                more,
+                instances: bounded(rest),
+                removed: bounded(removed),
+            };
+            out.push(Effect::Send(Up::Status(status)));
+            if !more {
+                return;
+            }
+            (rest, removed) = (after, later);
+        }
+    }
+
+    /// When something is due.
+    pub fn timer(&self) -> Option<(Instant, WakeReason)> {
+        if !self.link_up {
+            return None;
+        }
+        let changes = self.is_held.then(|| (self.changes.next(), WakeReason::Changes));
+        let full = self.full_at.map(|at| (at, WakeReason::Report));
+        let hello = self.hello_at.map(|at| (at, WakeReason::Hello));
+        changes.into_iter().chain(full).chain(hello).min()
+    }
+}
+
+/// How many of these go into one frame: bounded in number and in bytes. At least one, which always fits.
+fn part_length(instances: &[InstanceStatus]) -> usize {
+    let mut bytes = 0;
+    let fits = |status: &&InstanceStatus| {
+        bytes += encoded_bytes_at_most(status);
+        bytes <= PART_BYTES
+    };
+    instances.iter().take(capacity::STATUS_INSTANCES).take_while(fits).count()
+}
+
+/// An upper bound of a status in postcard: its text, and its other fields at their longest.
+fn encoded_bytes_at_most(status: &InstanceStatus) -> usize {
+    const FIXED: usize = 16 + 32 + 1 + 3 + 3 + 5 + 5 + 10 + 1;
+    const EXIT: usize = 5 + 3 + 3 + 10;
+    let exit = status.last_exit.as_ref().map_or(0, |e| EXIT + e.reason.len() + e.message.len());
+    FIXED + status.reason.len() + status.message.len() + exit
+}
+
+/// The caller has split by the list's capacity.
+fn bounded<T, const N: usize>(items: Vec<T>) -> List<T, N> {
+    let mut list = List::default();
+    for item in items {
+        if list.push(item).is_err() {
+            debug_assert!(false, "split by capacity");
+        }
+    }
+    list
+}

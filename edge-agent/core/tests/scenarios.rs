@@ -1,0 +1,232 @@
+//! Scenarios: text files under `tests/scenarios`. Lines that start with `$` are what happens; the lines below each are
+//! what the agent then did. `RECORD=1 cargo test -p lichen-agent-core --test scenarios` writes the answers anew.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod world;
+
+use std::{fs, path::PathBuf};
+
+use firmware_compat::v1::owned::*;
+use lichen_agent_core::{Down, Event, Up, event::FoundState};
+use world::{World, exit, names::*, runtime};
+
+fn check(name: &str) {
+    let path =
+        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("tests/scenarios/{name}.txt"));
+    let recorded = fs::read_to_string(&path).unwrap();
+    let played = play(&recorded);
+    if std::env::var_os("RECORD").is_some() {
+        fs::write(&path, &played).unwrap();
+    } else {
+        assert_eq!(played, recorded, "{name} went differently; compare, then record with RECORD=1");
+    }
+}
+
+fn play(script: &str) -> String {
+    let mut world = World::new();
+    let mut text = String::new();
+    for line in script.lines() {
+        if let Some(step) = line.strip_prefix("$ ") {
+            carry_out(step, &mut world);
+            text += &format!("{line}\n");
+            world.trace.drain(..).for_each(|line| text += &format!("    {line}\n"));
+        } else if line.starts_with('#') || line.is_empty() {
+            text += &format!("{line}\n");
+        }
+    }
+    text
+}
+
+fn carry_out(step: &str, world: &mut World) {
+    let (verb, rest) = step.split_once(' ').unwrap_or((step, ""));
+    match (verb, rest) {
+        ("start", "agent") => world.start_agent(),
+        ("kill", "agent") => world.agent = None,
+        ("power", "off") => world.power_off(),
+        ("lose", "disk") => world.disk.clear(),
+        ("link", "up") => {
+            world.link_up = true;
+            world.feed(Event::LinkUp);
+        }
+        ("link", "down") => {
+            world.link_up = false;
+            world.feed(Event::LinkDown);
+        }
+        ("taken", "over") => world.feed(Event::TakenOver),
+        ("name", "free") => world.feed(Event::NameFree),
+        ("adopt", "lineage") => world.feed(Event::AdoptLineage),
+        ("lineage", number) => world.lineage.0 = [number.parse().unwrap(); 16],
+        // The hub writes an assignment, and says nothing yet.
+        ("write", rest) => {
+            let (generation, instances) = rest.split_once(':').unwrap();
+            let instances =
+                instances.split(';').filter(|i| !i.trim().is_empty()).map(instance).collect();
+            world.assign(generation.parse().unwrap(), instances);
+        }
+        ("write-raw", rest) => {
+            let (generation, bytes) = rest.split_once(' ').unwrap();
+            world.write(generation.parse().unwrap(), bytes.as_bytes().to_vec());
+        }
+        ("head", generation) => {
+            let (head, _) = world.hub[&generation.parse().unwrap()].clone();
+            world.feed(Event::Heard(Down::Head(head)));
+        }
+        // `body GENERATION [chunk numbers]`
+        ("body", rest) => {
+            let mut numbers = rest.split_whitespace().map(|n| n.parse::<u64>().unwrap());
+            let (head, body) = world.hub[&numbers.next().unwrap()].clone();
+            let chunks: Vec<Body> = world::chunks(&head, &body).collect();
+            let mut chosen: Vec<usize> = numbers.map(|n| usize::try_from(n).unwrap()).collect();
+            if chosen.is_empty() {
+                chosen = (0..chunks.len()).collect();
+            }
+            for number in chosen {
+                world.feed(Event::Heard(Down::Body(chunks[number].clone())));
+            }
+        }
+        // Write, head and body at once.
+        ("apply", rest) => {
+            carry_out(&format!("write {rest}"), world);
+            let generation = rest.split_once(':').unwrap().0;
+            carry_out(&format!("head {generation}"), world);
+            carry_out(&format!("body {generation}"), world);
+        }
+        ("exit", rest) => {
+            let (name, code) = rest.split_once(' ').unwrap();
+            let reason = if code == "0" { "Completed" } else { "Error" };
+            let event = world.end(id_of(name), exit(code.parse().unwrap(), reason));
+            world.feed(event);
+        }
+        // It ends while no agent watches.
+        ("unseen-exit", rest) => {
+            let (name, code) = rest.split_once(' ').unwrap();
+            let run = world.runs.get_mut(&id_of(name)).unwrap();
+            run.state = FoundState::Exited(exit(code.parse().unwrap(), "Error"));
+        }
+        ("after", time) => after(time, world),
+        ("fail", step) => _ = world.failing.insert(step.into()),
+        ("mend", step) => _ = world.failing.remove(step),
+        ("slow", step) => _ = world.slow.insert(step.into()),
+        ("fast", step) => _ = world.slow.remove(step),
+        ("hub", "silent") => world.hub_serves = false,
+        ("hub", "serves") => world.hub_serves = true,
+        ("prepared", name) => world.feed(Event::Prepared { instance: id_of(name) }),
+        ("fetched", name) => {
+            let digest = hash_of(name);
+            world.store.insert(digest);
+            world.feed(Event::Fetched { digest });
+        }
+        ("runtime", rest) => {
+            let usable = rest == "crun usable";
+            world.runtimes = vec![runtime(Engine::Container, "crun", usable)];
+            let runtimes = world.runtimes.clone();
+            if world.agent.is_some() {
+                world.feed(Event::Runtimes { runtimes, wasm: None });
+            }
+        }
+        ("report", spread) => {
+            let spread_ms = spread.parse().unwrap();
+            world.feed(Event::Heard(Down::Report(Report { spread_ms })));
+        }
+        ("time", unix_ms) => {
+            let unix_ms = unix_ms.parse().unwrap();
+            world.feed(Event::Heard(Down::Time(Time { unix_ms })));
+        }
+        ("unsent", "status") => {
+            let status = Status {
+                assignment: None,
+                full: false,
+                more: false,
+                instances: List::default(),
+                removed: List::default(),
+            };
+            world.feed(Event::SendFailed(Up::Status(status)));
+        }
+        // `logs COMMAND INSTANCE [follow]`
+        ("logs", rest) => {
+            let words: Vec<&str> = rest.split_whitespace().collect();
+            let action = Action::Logs {
+                instance: id_of(words[1]),
+                container: Text::default(),
+                follow: words.get(2) == Some(&"follow"),
+                tail: None,
+                previous: false,
+                timestamps: false,
+            };
+            let id = words[0].parse().unwrap();
+            world.feed(Event::Heard(Down::Command(Command { id, action })));
+        }
+        ("cancel", rest) => {
+            let (id, earlier) = rest.split_once(' ').unwrap();
+            let action = Action::Cancel { command: earlier.parse().unwrap() };
+            let id = id.parse().unwrap();
+            world.feed(Event::Heard(Down::Command(Command { id, action })));
+        }
+        ("shutdown", rest) => world.feed(Event::Shutdown { drain: rest == "drain" }),
+        _ => panic!("unknown step: {step}"),
+    }
+}
+
+/// Lets time pass and writes down when something happens: `10s`, `300ms`, `2h`.
+fn after(time: &str, world: &mut World) {
+    let digits = time.find(|c: char| !c.is_ascii_digit()).unwrap();
+    let number: u64 = time[..digits].parse().unwrap();
+    let unit = match &time[digits..] {
+        "ms" => 1,
+        "s" => 1000,
+        "min" => 60_000,
+        "h" => 3_600_000,
+        other => panic!("unknown unit {other}"),
+    };
+    let (begin, end) = (world.now.0, world.now.0 + number * unit);
+    while let Some((at, why)) = world.agent.as_ref().and_then(|agent| agent.poll_timeout()) {
+        if at.0 > end {
+            break;
+        }
+        let before = world.trace.len();
+        world.advance(at.0.saturating_sub(world.now.0));
+        if world.trace.len() > before {
+            let passed = world.now.0 - begin;
+            world.trace.insert(before, format!("-- after {passed} ms: {why:?}"));
+        }
+    }
+    world.advance(end - world.now.0);
+}
+
+macro_rules! scenarios {
+    ($($name:ident),* $(,)?) => {
+        $(#[test] fn $name() { check(stringify!($name)); })*
+
+        #[test]
+        fn every_file_is_played() {
+            let known = [$(stringify!($name)),*];
+            let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios");
+            for entry in fs::read_dir(folder).unwrap() {
+                let name = entry.unwrap().path().file_stem().unwrap().to_string_lossy().into_owned();
+                assert!(known.contains(&name.as_str()), "{name} is not in the list of scenarios");
+            }
+        }
+    };
+}
+
+scenarios! {
+    a_first_deployment_runs_and_an_update_and_a_deletion_follow,
+    a_crash_loop_backs_off_and_a_healthy_run_forgives_it,
+    a_cold_boot_without_network_starts_everything,
+    a_new_agent_adopts_what_runs_and_restarts_nothing,
+    an_older_or_foreign_hub_moves_nothing,
+    lost_reordered_and_repeated_chunks_make_the_body,
+    a_body_that_cannot_be_followed_is_refused,
+    an_assignment_that_cannot_be_saved_is_not_acted_on,
+    artefacts_that_cannot_be_fetched_are_tried_again,
+    config_files_change_in_place,
+    a_taken_name_makes_the_agent_passive,
+    a_change_made_while_the_agent_was_away_is_carried_out,
+    jobs_end_and_stay_ended,
+    a_step_that_fails_is_tried_again_with_a_reason,
+    commands_are_answered_once,
+    draining_stops_and_leaving_does_not,
+    a_silent_hub_costs_little,
+    without_an_assignment_nothing_found_is_touched,
+}

@@ -1,0 +1,412 @@
+//! A device and a hub around the real core: a disk, a store, shims and a link that answer at once, or fail when told.
+//! Everything has a name, so that a run reads like a trace.
+
+#![allow(dead_code, reason = "shared by several test programs, each of which uses a part")]
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+pub mod names;
+pub mod words;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use firmware_compat::{
+    frame::Stamp,
+    id::{AgentId, BootId, Generation, Hash, InstanceId, Lineage},
+    time::Instant,
+    v1::owned::*,
+};
+use lichen_agent_core::{
+    Agent, Config, Down, Effect, Event, SavedAssignment, Up,
+    event::{Failure, Found, FoundInstance, FoundState},
+};
+use names::*;
+
+/// The wall clock of every test: 1 January 2026, plus the device's own time.
+pub const EPOCH_MS: u64 = 1_767_225_600_000;
+
+pub struct World {
+    pub agent: Option<Agent>,
+    pub now: Instant,
+    /// Newest first.
+    pub disk: Vec<SavedAssignment>,
+    pub time_floor_ms: u64,
+    pub store: BTreeSet<Hash>,
+    pub runs: BTreeMap<InstanceId, Run>,
+    pub runtimes: Vec<Runtime>,
+    /// The hub's assignments: head and body, by generation.
+    pub hub: BTreeMap<u64, (Head, Vec<u8>)>,
+    pub lineage: Lineage,
+    pub link_up: bool,
+    /// The hub answers a Want.
+    pub hub_serves: bool,
+    pub failing: BTreeSet<String>,
+    /// These wait for an explicit answer.
+    pub slow: BTreeSet<String>,
+    pub next_pid: u32,
+    pub trace: Vec<String>,
+    pub answers: VecDeque<Event>,
+    pub quit: bool,
+}
+
+/// What a shim holds.
+#[derive(Clone, Debug)]
+pub struct Run {
+    pub identity: Hash,
+    pub attempt: u32,
+    pub state: FoundState,
+}
+
+impl World {
+    pub fn new() -> Self {
+        Self {
+            agent: None,
+            now: Instant(0),
+            disk: Vec::new(),
+            time_floor_ms: EPOCH_MS,
+            store: BTreeSet::new(),
+            runs: BTreeMap::new(),
+            runtimes: vec![
+                runtime(Engine::Container, "crun", true),
+                runtime(Engine::Wasm, "wasmtime", true),
+            ],
+            hub: BTreeMap::new(),
+            lineage: Lineage([1; 16]),
+            link_up: false,
+            hub_serves: true,
+            failing: BTreeSet::new(),
+            slow: BTreeSet::new(),
+            next_pid: 100,
+            trace: Vec::new(),
+            answers: VecDeque::new(),
+            quit: false,
+        }
+    }
+
+    pub fn start_agent(&mut self) {
+        let config =
+            Config { hello: hello(self.runtimes.clone()), time_floor_ms: self.time_floor_ms };
+        self.agent = Some(Agent::new(config, self.disk.clone(), 1));
+        self.link_up = false;
+        self.quit = false;
+        let found = Found {
+            instances: self
+                .runs
+                .iter()
+                .map(|(id, run)| FoundInstance {
+                    instance: *id,
+                    identity: Some(run.identity),
+                    restarts: run.attempt,
+                    state: run.state.clone(),
+                })
+                .collect(),
+            artefacts: self.store.iter().copied().collect(),
+        };
+        self.feed(Event::Clock { unix_ms: self.unix_ms() });
+        self.feed(Event::Found(found));
+    }
+
+    /// Every process ends and nobody is there to see it.
+    pub fn power_off(&mut self) {
+        self.agent = None;
+        for run in self.runs.values_mut() {
+            if matches!(run.state, FoundState::Running { .. }) {
+                run.state = FoundState::Lost;
+            }
+        }
+    }
+
+    pub fn unix_ms(&self) -> u64 {
+        EPOCH_MS + self.now.0
+    }
+
+    /// Feeds an event and everything that follows from it at this moment.
+    pub fn feed(&mut self, event: Event) {
+        self.answers.push_back(event);
+        while let Some(event) = self.answers.pop_front() {
+            if let Some(agent) = &mut self.agent {
+                agent.handle(event, self.now);
+            }
+            self.carry_out();
+        }
+    }
+
+    /// Moves the clock, waking the agent when it wants.
+    pub fn advance(&mut self, millis: u64) {
+        let end = Instant(self.now.0 + millis);
+        while let Some((at, _)) = self.agent.as_ref().and_then(Agent::poll_timeout) {
+            if at > end {
+                break;
+            }
+            self.now = self.now.max(at);
+            self.agent.as_mut().unwrap().handle_timeout(self.now);
+            self.carry_out();
+            while let Some(event) = self.answers.pop_front() {
+                self.feed(event);
+            }
+            let again = self.agent.as_ref().and_then(Agent::poll_timeout);
+            assert!(
+                again.is_none_or(|(at, _)| at > self.now),
+                "wakes for {again:?} at {:?} again",
+                self.now
+            );
+        }
+        self.now = end;
+    }
+
+    pub fn note(&mut self, line: String) {
+        self.trace.push(line);
+    }
+
+    fn carry_out(&mut self) {
+        let Some(agent) = &mut self.agent else { return };
+        let effects: Vec<Effect> = agent.drain().collect();
+        for effect in effects {
+            let line = words::effect(&effect);
+            self.note(line);
+            self.perform(effect);
+        }
+    }
+
+    fn perform(&mut self, effect: Effect) {
+        let answer = match effect {
+            Effect::SaveAssignment(saved) => self.save(&saved),
+            Effect::SaveTimeFloor { unix_ms } => {
+                self.time_floor_ms = unix_ms;
+                None
+            }
+            Effect::Connect | Effect::Disconnect => None,
+            Effect::Send(up) => {
+                self.send(up);
+                None
+            }
+            Effect::Fetch(blob) => self.fetch(blob.digest),
+            Effect::CancelFetch { digest } => Some(Event::FetchFailed {
+                digest,
+                failure: failure("Cancelled", "nobody needs it"),
+            }),
+            Effect::Retain(keep) => {
+                self.store.retain(|digest| keep.contains(digest));
+                None
+            }
+            Effect::Prepare { instance, .. } => self.prepare(&instance),
+            Effect::Start { instance, attempt } => self.start(&instance, attempt),
+            Effect::Stop { instance, .. } => {
+                if self.slow.contains("stop") {
+                    None
+                } else {
+                    Some(self.end(instance, exit(143, "Error")))
+                }
+            }
+            Effect::UpdateFiles { instance } => Some(match self.fails("files") {
+                true => Event::FilesUpdateFailed {
+                    instance: instance.id,
+                    failure: failure("", "disk is read-only"),
+                },
+                false => Event::FilesUpdated { instance: instance.id },
+            }),
+            Effect::Clean { instance, keep_volumes } => self.clean(instance, keep_volumes),
+            Effect::ReadLogs(request) => {
+                (!request.follow).then_some(Event::CommandEnded { command: request.command })
+            }
+            Effect::CancelCommand { command } => Some(Event::CommandEnded { command }),
+            Effect::Quit => {
+                self.quit = true;
+                None
+            }
+        };
+        self.answers.extend(answer);
+    }
+
+    fn fails(&self, step: &str) -> bool {
+        self.failing.contains(step)
+    }
+
+    fn save(&mut self, saved: &SavedAssignment) -> Option<Event> {
+        let generation = saved.id.generation;
+        if self.fails("save") {
+            return Some(Event::SaveFailed {
+                generation,
+                message: "no space left on device".into(),
+            });
+        }
+        if self.slow.contains("save") {
+            return None;
+        }
+        self.disk.insert(0, saved.clone());
+        self.disk.truncate(2);
+        Some(Event::Saved { generation })
+    }
+
+    fn send(&mut self, up: Up) {
+        up.encode(Stamp::default()).expect("every message of the core fits a frame");
+        if let Up::Want(want) = &up
+            && self.hub_serves
+        {
+            let of_hash = |(head, _): &&(Head, Vec<u8>)| head.assignment.hash == want.hash;
+            let Some((head, body)) = self.hub.values().find(of_hash).cloned() else { return };
+            for chunk in chunks(&head, &body).filter(|chunk| chunk.offset >= want.offset) {
+                self.answers.push_back(Event::Heard(Down::Body(chunk)));
+            }
+        }
+    }
+
+    fn fetch(&mut self, digest: Hash) -> Option<Event> {
+        if self.slow.contains("fetch") {
+            return None;
+        }
+        if self.fails("fetch") || self.fails(&label(&digest)) {
+            return Some(Event::FetchFailed { digest, failure: failure("", "connection refused") });
+        }
+        self.store.insert(digest);
+        Some(Event::Fetched { digest })
+    }
+
+    fn prepare(&mut self, instance: &Instance) -> Option<Event> {
+        let id = instance.id;
+        for blob in artefacts(instance) {
+            assert!(self.store.contains(&blob.digest), "prepared without {}", label(&blob.digest));
+        }
+        let run = Run { identity: instance.identity, attempt: 0, state: FoundState::Lost };
+        self.runs.entry(id).or_insert(run).identity = instance.identity;
+        if self.slow.contains("prepare") {
+            return None;
+        }
+        if self.fails("layers") {
+            self.failing.remove("layers");
+            let missing: Vec<Hash> = artefacts(instance).map(|blob| blob.digest).collect();
+            missing.iter().for_each(|digest| _ = self.store.remove(digest));
+            return Some(Event::PrepareFailed {
+                instance: id,
+                failure: failure("ArtefactDamaged", "layer is empty"),
+                missing,
+            });
+        }
+        Some(match self.fails("prepare") {
+            true => Event::PrepareFailed {
+                instance: id,
+                failure: failure("", "no space left on device"),
+                missing: vec![],
+            },
+            false => Event::Prepared { instance: id },
+        })
+    }
+
+    fn start(&mut self, instance: &Instance, attempt: u32) -> Option<Event> {
+        let id = instance.id;
+        let run = self.runs.get_mut(&id).expect("started without being prepared");
+        assert!(!matches!(run.state, FoundState::Running { .. }), "started twice");
+        run.attempt = attempt;
+        if self.slow.contains("start") {
+            return None;
+        }
+        if self.fails("start") {
+            return Some(Event::StartFailed {
+                instance: id,
+                failure: failure("", "no such program"),
+            });
+        }
+        self.next_pid += 1;
+        let (pid, started_ms) = (self.next_pid, EPOCH_MS + self.now.0);
+        self.runs.get_mut(&id).unwrap().state = FoundState::Running { pid, started_ms };
+        Some(Event::Started { instance: id, pid, started_ms })
+    }
+
+    /// A process ends.
+    pub fn end(&mut self, id: InstanceId, exit: Exit) -> Event {
+        if let Some(run) = self.runs.get_mut(&id) {
+            run.state = FoundState::Exited(exit.clone());
+        }
+        Event::Exited { instance: id, exit }
+    }
+
+    fn clean(&mut self, id: InstanceId, keep_volumes: bool) -> Option<Event> {
+        let is_running =
+            matches!(self.runs.get(&id), Some(Run { state: FoundState::Running { .. }, .. }));
+        assert!(!is_running, "cleaned while running");
+        if self.slow.contains("clean") {
+            return None;
+        }
+        if self.fails("clean") {
+            return Some(Event::CleanFailed {
+                instance: id,
+                failure: failure("", "device or resource busy"),
+            });
+        }
+        if !keep_volumes {
+            self.runs.remove(&id);
+        }
+        Some(Event::Cleaned { instance: id })
+    }
+
+    /// The hub writes an assignment. Returns its head and its chunks.
+    pub fn assign(&mut self, generation: u64, instances: Vec<Instance>) -> (Head, Vec<Body>) {
+        let assignment = Assignment { instances: instances.try_into().unwrap() };
+        self.write(generation, encode(&assignment))
+    }
+
+    pub fn write(&mut self, generation: u64, body: Vec<u8>) -> (Head, Vec<Body>) {
+        let id = AssignmentId {
+            lineage: self.lineage,
+            generation: Generation(generation),
+            hash: sha(&body),
+        };
+        let length = u32::try_from(body.len()).unwrap();
+        let head = Head { assignment: id, length, signature: Bytes::default() };
+        let parts = chunks(&head, &body).collect();
+        self.hub.insert(generation, (head.clone(), body));
+        (head, parts)
+    }
+}
+
+/// A body in five chunks.
+pub fn chunks(head: &Head, body: &[u8]) -> impl Iterator<Item = Body> {
+    let size = body.len().div_ceil(5).max(1);
+    let hash = head.assignment.hash;
+    let parts: Vec<Vec<u8>> = body.chunks(size).map(<[u8]>::to_vec).collect();
+    parts.into_iter().enumerate().map(move |(n, bytes)| Body {
+        hash,
+        offset: u32::try_from(n * size).unwrap(),
+        bytes: bytes.try_into().unwrap(),
+    })
+}
+
+pub fn failure(reason: &str, message: &str) -> Failure {
+    Failure { reason: reason.into(), message: message.into() }
+}
+
+pub fn exit(code: i32, reason: &str) -> Exit {
+    Exit { code, reason: Text::cut(reason), message: Text::default(), at_ms: EPOCH_MS }
+}
+
+pub fn runtime(engine: Engine, name: &str, usable: bool) -> Runtime {
+    let reason = if usable { "" } else { "trial run failed" };
+    Runtime {
+        engine,
+        name: Text::cut(name),
+        version: Text::cut("1"),
+        usable,
+        limits_enforced: usable,
+        reason: Text::cut(reason),
+    }
+}
+
+fn hello(runtimes: Vec<Runtime>) -> Hello {
+    Hello {
+        agent: AgentId([7; 16]),
+        boot: BootId([8; 16]),
+        version: Text::cut("0.1.0"),
+        arch: Text::cut("amd64"),
+        os: Text::cut("linux"),
+        kernel: Text::cut("6.1"),
+        cpu_features: List::default(),
+        cpu_milli: 2000,
+        memory_bytes: 1 << 30,
+        disk_bytes: 1 << 33,
+        runtimes: runtimes.try_into().unwrap(),
+        wasm: None,
+        labels: List::default(),
+        assignment: None,
+        clock_ms: 0,
+        max_body_bytes: 1 << 20,
+    }
+}

@@ -1,0 +1,129 @@
+//! Names for hashes and ids, and instances from a few words: `web=1 image=a files=x restart=never`.
+
+use std::{cell::RefCell, collections::BTreeMap};
+
+use firmware_compat::{
+    id::{Hash, InstanceId},
+    v1::owned::*,
+};
+use sha2::{Digest, Sha256};
+
+thread_local! {
+    static NAMES: RefCell<BTreeMap<Vec<u8>, String>> = const { RefCell::new(BTreeMap::new()) };
+}
+
+pub fn sha(bytes: &[u8]) -> Hash {
+    Hash(Sha256::digest(bytes).into())
+}
+
+/// The hash that stands for a name.
+pub fn hash_of(name: &str) -> Hash {
+    let hash = sha(name.as_bytes());
+    NAMES.with_borrow_mut(|names| names.insert(hash.0.to_vec(), name.to_string()));
+    hash
+}
+
+/// The instance that has a name. Ids are in the order of names.
+pub fn id_of(name: &str) -> InstanceId {
+    let mut id = [0; 16];
+    let length = name.len().min(16);
+    id[..length].copy_from_slice(&name.as_bytes()[..length]);
+    InstanceId(id)
+}
+
+pub fn label(hash: &Hash) -> String {
+    NAMES
+        .with_borrow(|names| names.get(&hash.0[..]).cloned())
+        .unwrap_or_else(|| hash.to_string()[..8].to_string())
+}
+
+pub fn id_label(id: &InstanceId) -> String {
+    String::from_utf8_lossy(&id.0).trim_end_matches('\0').to_string()
+}
+
+pub fn artefacts(instance: &Instance) -> impl Iterator<Item = Blob> + '_ {
+    instance.containers.iter().flat_map(|container| match &container.artefacts {
+        Artefacts::Image { config, layers } => {
+            std::iter::once(*config).chain(layers.iter().map(|layer| layer.blob)).collect()
+        }
+        Artefacts::Wasm { compiled: blob, .. } | Artefacts::Firmware { image: blob } => vec![*blob],
+    })
+}
+
+fn blob(name: &str) -> Blob {
+    Blob { digest: hash_of(name), size: 10 }
+}
+
+/// `NAME=VERSION [image=X|wasm=X] [files=TEXT] [restart=always|onfailure|never]`
+pub fn instance(words: &str) -> Instance {
+    let mut words = words.split_whitespace();
+    let (name, version) = words.next().and_then(|word| word.split_once('=')).expect("NAME=VERSION");
+    let mut instance = Instance {
+        id: id_of(name),
+        identity: hash_of(&format!("{name}={version}")),
+        namespace: Text::cut("default"),
+        name: Text::cut(name),
+        engine: Engine::Container,
+        containers: List::default(),
+        volumes: List::default(),
+        restart: RestartPolicy::Always,
+        grace_ms: 5000,
+        host_network: false,
+    };
+    let mut artefacts = image(version);
+    for word in words {
+        match word.split_once('=').expect("KEY=VALUE") {
+            ("image", name) => artefacts = image(name),
+            ("wasm", name) => {
+                instance.engine = Engine::Wasm;
+                artefacts = Artefacts::Wasm { module: hash_of("module"), compiled: blob(name) };
+            }
+            ("files", text) => instance.volumes = vec![config_map(text)].try_into().expect("one"),
+            ("restart", "always") => instance.restart = RestartPolicy::Always,
+            ("restart", "onfailure") => instance.restart = RestartPolicy::OnFailure,
+            ("restart", "never") => instance.restart = RestartPolicy::Never,
+            (key, value) => panic!("unknown word {key}={value}"),
+        }
+    }
+    instance.containers.push(container(artefacts)).expect("one");
+    instance
+}
+
+fn image(name: &str) -> Artefacts {
+    let layer = Layer { blob: blob(&format!("layer-{name}")), packing: Packing::TarGzip };
+    Artefacts::Image {
+        config: blob(&format!("config-{name}")),
+        layers: vec![layer].try_into().expect("one"),
+    }
+}
+
+fn config_map(text: &str) -> Volume {
+    let file = File {
+        path: Text::cut("settings"),
+        mode: 0o644,
+        data: text.as_bytes().to_vec().try_into().expect("short"),
+    };
+    let files = vec![file].try_into().expect("one");
+    Volume { name: Text::cut("settings"), source: VolumeSource::ConfigMap { files } }
+}
+
+pub fn container(artefacts: Artefacts) -> Container {
+    Container {
+        name: Text::cut("main"),
+        reference: Text::default(),
+        artefacts,
+        command: List::default(),
+        args: List::default(),
+        working_dir: Text::default(),
+        env: List::default(),
+        ports: List::default(),
+        resources: Resources::default(),
+        mounts: List::default(),
+        read_only_root: false,
+    }
+}
+
+/// The bytes of an assignment's body.
+pub fn encode(assignment: &Assignment) -> Vec<u8> {
+    postcard::to_allocvec(assignment).expect("fits")
+}
