@@ -1,0 +1,397 @@
+//! Places the entries of one layer below a directory, in the form that overlayfs stacks.
+//!
+//! The safety rule: a path is resolved one component at a time from the layer's root, and symlinks met on the way
+//! are resolved as if that root were `/`. So no entry can reach outside, whatever links came before it, on every
+//! kernel. The directory is private to the agent while it is filled; nobody else changes it meanwhile.
+//!
+//! Whiteouts become what overlayfs understands: `.wh.x` a character device 0:0 named `x`, `.wh..wh..opq` the attribute
+//! `trusted.overlay.opaque` on its directory. They hide lower layers only, wherever they stand in the archive.
+//! Sources: OCI image specification `layer.md` (changesets, whiteouts), kernel `overlayfs.rst`.
+
+use std::collections::VecDeque;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{
+    AtFlags, CWD, Dev, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags, chmodat,
+    chownat, fchmod, fchown, fsetxattr, futimens, linkat, makedev, mkdirat, mknodat, openat,
+    readlinkat, statat, symlinkat, unlinkat, utimensat,
+};
+use rustix::io::Errno;
+
+use crate::entries::{Entry, Kind, TarError, printable};
+use crate::tree::remove_at;
+
+/// Deepest path in a layer. Real images stay under 40; each level holds a file descriptor while it is resolved.
+const MAX_DEPTH: usize = 128;
+/// Most symlinks in the resolution of one path; the kernel's own limit.
+const MAX_LINKS: usize = 40;
+const WHITEOUT_PREFIX: &[u8] = b".wh.";
+const OPAQUE_MARKER: &[u8] = b".wh..wh..opq";
+const COPY_BUFFER_BYTES: usize = 64 << 10;
+
+/// Why an entry can't be placed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PlaceError {
+    #[error(transparent)]
+    Tar(#[from] TarError),
+    #[error("{path} {why}")]
+    Refused { path: String, why: &'static str },
+    #[error("could not write {path}: {cause}")]
+    Write { path: String, cause: io::Error },
+}
+
+/// A layer's directory while it is being filled.
+pub(crate) struct Placer {
+    root: OwnedFd,
+    /// Only root can give files away and make device nodes; without it those steps are left out or refused.
+    privileged: bool,
+    /// The directory of the previous entry: archives list a directory's files one after another.
+    parent: Option<(Vec<u8>, OwnedFd)>,
+    buffer: Box<[u8]>,
+}
+
+type Refusal = Result<(), Failure>;
+
+/// A failure before the path is added.
+enum Failure {
+    Refused(&'static str),
+    Read(io::Error),
+    Os(io::Error),
+}
+
+impl From<Errno> for Failure {
+    fn from(error: Errno) -> Self {
+        Self::Os(error.into())
+    }
+}
+
+const DIRECTORY: OFlags =
+    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
+impl Placer {
+    /// Opens the empty directory that will hold the layer.
+    pub(crate) fn new(directory: &Path) -> io::Result<Self> {
+        let root = openat(CWD, directory, DIRECTORY, Mode::empty())?;
+        fchmod(&root, Mode::from_raw_mode(0o755))?; // for archives without an entry for their root
+        Ok(Self {
+            root,
+            privileged: rustix::process::geteuid().is_root(),
+            parent: None,
+            buffer: vec![0; COPY_BUFFER_BYTES].into(),
+        })
+    }
+
+    /// Writes everything placed so far to the disk.
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        Ok(rustix::fs::syncfs(&self.root)?)
+    }
+
+    /// Places one entry; `data` gives a file's bytes.
+    pub(crate) fn place(&mut self, entry: &Entry, data: &mut dyn Read) -> Result<(), PlaceError> {
+        self.place_entry(entry, data).map_err(|failure| {
+            let path = printable(&entry.path);
+            match failure {
+                Failure::Refused(why) => PlaceError::Refused { path, why },
+                Failure::Read(cause) => PlaceError::Tar(TarError::Read(cause)),
+                Failure::Os(cause) => PlaceError::Write { path, cause },
+            }
+        })
+    }
+
+    fn place_entry(&mut self, entry: &Entry, data: &mut dyn Read) -> Refusal {
+        let components = components(&entry.path)?;
+        let Some((name, parents)) = components.split_last() else {
+            return match entry.kind {
+                Kind::Directory => self.describe(self.root.as_fd(), entry, 0),
+                _ => Err(Failure::Refused("has no name")),
+            };
+        };
+        let parent = self.parent(parents)?;
+        let result = match name.strip_prefix(WHITEOUT_PREFIX) {
+            Some(hidden) => self.whiteout(parent.as_fd(), name, hidden),
+            None => self.create(parent.as_fd(), name, entry, data),
+        };
+        self.parent = Some((parents.join(&b'/'), parent));
+        result
+    }
+
+    /// The directory that holds the entry, from the previous one's if it is the same.
+    fn parent(&mut self, parents: &[&[u8]]) -> Result<OwnedFd, Failure> {
+        match self.parent.take() {
+            Some((path, directory)) if path == parents.join(&b'/') => Ok(directory),
+            _ => self.resolve(parents),
+        }
+    }
+
+    /// Walks to a directory below the root, making the missing ones.
+    fn resolve(&self, path: &[&[u8]]) -> Result<OwnedFd, Failure> {
+        let mut walked = vec![openat(&self.root, ".", DIRECTORY, Mode::empty())?];
+        let mut pending: VecDeque<Vec<u8>> = path.iter().map(|name| name.to_vec()).collect();
+        let mut links = 0;
+        while let (Some(name), Some(here)) = (pending.pop_front(), walked.last()) {
+            if name == b".." {
+                // Only a symlink's target has these. As in any root directory, the parent of the root is the root.
+                walked.truncate(walked.len().saturating_sub(1).max(1));
+                continue;
+            }
+            match open_or_make(here.as_fd(), &name)? {
+                Step::Directory(directory) => walked.push(directory),
+                Step::Symlink(target) => {
+                    links += 1;
+                    if links > MAX_LINKS {
+                        return Err(Failure::Refused("goes through too many symlinks"));
+                    }
+                    if target.starts_with(b"/") {
+                        walked.truncate(1);
+                    }
+                    let names = target.split(|byte| *byte == b'/');
+                    for name in names.rev().filter(|name| !matches!(*name, b"" | b".")) {
+                        pending.push_front(name.to_vec());
+                    }
+                }
+            }
+            if walked.len() > MAX_DEPTH {
+                return Err(Failure::Refused("is nested too deeply"));
+            }
+        }
+        walked.pop().ok_or(Failure::Refused("has no name"))
+    }
+
+    fn create(
+        &mut self,
+        parent: BorrowedFd<'_>,
+        name: &[u8],
+        entry: &Entry,
+        data: &mut dyn Read,
+    ) -> Refusal {
+        match &entry.kind {
+            Kind::Directory => return self.directory(parent, name, entry),
+            Kind::Hardlink { target } => return self.hardlink(parent, name, target),
+            _ => remove_at(parent, name)?,
+        }
+        match &entry.kind {
+            Kind::File { size } => return self.file(parent, name, entry, *size, data),
+            Kind::Symlink { target } => symlinkat(target.as_slice(), parent, name)?,
+            Kind::Fifo => mknodat(parent, name, FileType::Fifo, Mode::RUSR, 0)?,
+            Kind::Char { major: 0, minor: 0 } => {
+                return Err(Failure::Refused("is a device 0:0, which would hide a file"));
+            }
+            Kind::Char { major, minor } => {
+                self.device(parent, name, FileType::CharacterDevice, makedev(*major, *minor))?
+            }
+            Kind::Block { major, minor } => {
+                self.device(parent, name, FileType::BlockDevice, makedev(*major, *minor))?
+            }
+            Kind::Directory | Kind::Hardlink { .. } => {}
+        }
+        self.describe_named(parent, name, entry)
+    }
+
+    fn file(
+        &mut self,
+        parent: BorrowedFd<'_>,
+        name: &[u8],
+        entry: &Entry,
+        size: u64,
+        data: &mut dyn Read,
+    ) -> Refusal {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
+        let file = openat(parent, name, flags | OFlags::CLOEXEC, Mode::RUSR | Mode::WUSR)?;
+        let mut file = std::fs::File::from(file);
+        let mut written = 0;
+        loop {
+            let read = match data.read(&mut self.buffer) {
+                Ok(0) => break,
+                Ok(read) => read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(Failure::Read(error)),
+            };
+            file.write_all(&self.buffer[..read]).map_err(Failure::Os)?;
+            written += read as u64;
+        }
+        if written != size {
+            return Err(Failure::Refused("is cut short: the archive ends inside it"));
+        }
+        self.describe(file.as_fd(), entry, 0)
+    }
+
+    fn directory(&mut self, parent: BorrowedFd<'_>, name: &[u8], entry: &Entry) -> Refusal {
+        let directory = open_or_replace(parent, name)?;
+        // Without root, a directory that its owner can't write would refuse the entries that follow.
+        let extra_mode = if self.privileged { 0 } else { 0o700 };
+        self.describe(directory.as_fd(), entry, extra_mode)
+    }
+
+    fn hardlink(&mut self, parent: BorrowedFd<'_>, name: &[u8], target: &[u8]) -> Refusal {
+        let components = components(target)?;
+        let Some((target_name, target_parents)) = components.split_last() else {
+            return Err(Failure::Refused("is a hard link to the root directory"));
+        };
+        let target_parent = self.resolve(target_parents)?;
+        let found = statat(&target_parent, *target_name, AtFlags::SYMLINK_NOFOLLOW);
+        let found = match found {
+            Err(Errno::NOENT) => {
+                return Err(Failure::Refused("is a hard link to a file that is not in its layer"));
+            }
+            other => other?,
+        };
+        match statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(there) if (there.st_dev, there.st_ino) == (found.st_dev, found.st_ino) => {
+                return Ok(());
+            }
+            Ok(_) => remove_at(parent, name)?,
+            Err(Errno::NOENT) => {}
+            Err(error) => return Err(error.into()),
+        }
+        Ok(linkat(&target_parent, *target_name, parent, name, AtFlags::empty())?)
+    }
+
+    fn device(&self, parent: BorrowedFd<'_>, name: &[u8], kind: FileType, dev: Dev) -> Refusal {
+        if !self.privileged {
+            return Err(Failure::Refused("is a device node, which only root can make"));
+        }
+        Ok(mknodat(parent, name, kind, Mode::RUSR, dev)?)
+    }
+
+    fn whiteout(&self, parent: BorrowedFd<'_>, name: &[u8], hidden: &[u8]) -> Refusal {
+        if name == OPAQUE_MARKER {
+            return set_opaque(parent);
+        }
+        if hidden.starts_with(WHITEOUT_PREFIX) {
+            return Ok(()); // bookkeeping of aufs, which means nothing to others
+        }
+        if matches!(hidden, b"" | b"." | b"..") {
+            return Err(Failure::Refused("is a whiteout of no file"));
+        }
+        match statat(parent, hidden, AtFlags::SYMLINK_NOFOLLOW) {
+            Err(Errno::NOENT) => {
+                Ok(mknodat(parent, hidden, FileType::CharacterDevice, Mode::empty(), 0)?)
+            }
+            Err(error) => Err(error.into()),
+            // This layer has its own entry of that name, which hides the lower one already, except for a directory.
+            Ok(found) if FileType::from_raw_mode(found.st_mode) == FileType::Directory => {
+                set_opaque(openat(parent, hidden, DIRECTORY, Mode::empty())?.as_fd())
+            }
+            Ok(_) => Ok(()),
+        }
+    }
+
+    /// Owner, mode, attributes and time of something open. The order matters: a change of owner drops set-id bits
+    /// and capabilities.
+    fn describe(&self, file: BorrowedFd<'_>, entry: &Entry, extra_mode: u32) -> Refusal {
+        if self.privileged {
+            let (owner, group) = (Uid::from_raw(entry.uid), Gid::from_raw(entry.gid));
+            fchown(file, Some(owner), Some(group))?;
+        }
+        fchmod(file, Mode::from_raw_mode(entry.mode | extra_mode))?;
+        for (name, value) in &entry.xattrs {
+            // Others are either meaningless here or could change what overlayfs shows (`trusted.overlay.redirect`).
+            let wanted = name.as_slice() == b"security.capability" || name.starts_with(b"user.");
+            if !wanted {
+                continue;
+            }
+            match fsetxattr(file, name.as_slice(), value, XattrFlags::empty()) {
+                Err(Errno::PERM) if !self.privileged => {}
+                Err(Errno::NOTSUP) if name.starts_with(b"user.") => {}
+                other => other?,
+            }
+        }
+        Ok(futimens(file, &timestamps(entry.mtime))?)
+    }
+
+    /// Owner, mode and time of something that can't be opened: a link, a FIFO or a device.
+    fn describe_named(&self, parent: BorrowedFd<'_>, name: &[u8], entry: &Entry) -> Refusal {
+        if self.privileged {
+            let (owner, group) = (Uid::from_raw(entry.uid), Gid::from_raw(entry.gid));
+            chownat(parent, name, Some(owner), Some(group), AtFlags::SYMLINK_NOFOLLOW)?;
+        }
+        if !matches!(entry.kind, Kind::Symlink { .. }) {
+            chmodat(parent, name, Mode::from_raw_mode(entry.mode), AtFlags::empty())?;
+        }
+        Ok(utimensat(parent, name, &timestamps(entry.mtime), AtFlags::SYMLINK_NOFOLLOW)?)
+    }
+}
+
+/// One component of a path.
+enum Step {
+    Directory(OwnedFd),
+    Symlink(Vec<u8>),
+}
+
+/// Opens a directory on the way to an entry. A missing one is made: archives may leave parents out.
+fn open_or_make(here: BorrowedFd<'_>, name: &[u8]) -> Result<Step, Failure> {
+    match openat(here, name, DIRECTORY, Mode::empty()) {
+        Ok(directory) => return Ok(Step::Directory(directory)),
+        Err(Errno::NOENT) => return Ok(Step::Directory(open_or_replace(here, name)?)),
+        Err(Errno::LOOP | Errno::NOTDIR) => {}
+        Err(error) => return Err(error.into()),
+    }
+    match readlinkat(here, name, Vec::new()) {
+        Ok(target) => Ok(Step::Symlink(target.into_bytes())),
+        Err(Errno::INVAL) if is_whiteout(here, name)? => {
+            Ok(Step::Directory(open_or_replace(here, name)?))
+        }
+        Err(Errno::INVAL) => Err(Failure::Refused("is below something that is not a directory")),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Opens the directory of that name itself (no link), replacing anything else that has the name.
+fn open_or_replace(parent: BorrowedFd<'_>, name: &[u8]) -> Result<OwnedFd, Failure> {
+    let mut hides_lower = false;
+    match openat(parent, name, DIRECTORY, Mode::empty()) {
+        Ok(directory) => return Ok(directory),
+        Err(Errno::NOENT) => {}
+        Err(_) => {
+            hides_lower = is_whiteout(parent, name)?;
+            unlinkat(parent, name, AtFlags::empty())?;
+        }
+    }
+    mkdirat(parent, name, Mode::from_raw_mode(0o755))?;
+    let directory = openat(parent, name, DIRECTORY, Mode::empty())?;
+    fchmod(&directory, Mode::from_raw_mode(0o755))?; // whatever the umask is
+    if hides_lower {
+        set_opaque(directory.as_fd())?;
+    }
+    Ok(directory)
+}
+
+fn is_whiteout(parent: BorrowedFd<'_>, name: &[u8]) -> Result<bool, Failure> {
+    let found = statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)?;
+    let kind = FileType::from_raw_mode(found.st_mode);
+    Ok(kind == FileType::CharacterDevice && found.st_rdev == 0)
+}
+
+fn set_opaque(directory: BorrowedFd<'_>) -> Refusal {
+    match fsetxattr(directory, "trusted.overlay.opaque", b"y", XattrFlags::empty()) {
+        Err(Errno::PERM) => {
+            Err(Failure::Refused("marks a directory as opaque, which only root can do"))
+        }
+        other => Ok(other?),
+    }
+}
+
+/// Splits a path of the archive. A leading slash means the layer's root, as it does to tar.
+fn components(path: &[u8]) -> Result<Vec<&[u8]>, Failure> {
+    let mut components = Vec::new();
+    for name in path.split(|byte| *byte == b'/') {
+        match name {
+            b"" | b"." => continue,
+            b".." => return Err(Failure::Refused("leaves the layer with \"..\"")),
+            _ if name.contains(&0) => return Err(Failure::Refused("has a NUL in its name")),
+            _ if name.len() > 255 => return Err(Failure::Refused("has a name above 255 bytes")),
+            _ => components.push(name),
+        }
+        if components.len() > MAX_DEPTH {
+            return Err(Failure::Refused("is nested too deeply"));
+        }
+    }
+    Ok(components)
+}
+
+fn timestamps(seconds: i64) -> Timestamps {
+    let time = Timespec { tv_sec: seconds, tv_nsec: 0 };
+    Timestamps { last_access: time, last_modification: time }
+}
