@@ -207,7 +207,13 @@ fn resolve(header: &Header, size: u64, extended: Extended) -> Result<Entry, TarE
 }
 
 fn device(header: &Header, kind: impl FnOnce(u32, u32) -> Kind) -> Result<Kind, TarError> {
-    Ok(kind(header.device_major()?.unwrap_or(0), header.device_minor()?.unwrap_or(0)))
+    let (major, minor) = match header.as_ustar() {
+        Some(fields) => (fields.dev_major, fields.dev_minor),
+        None => header.as_gnu().map_or(([0; 8], [0; 8]), |f| (f.dev_major, f.dev_minor)),
+    };
+    let major = if is_blank(&major) { None } else { header.device_major()? };
+    let minor = if is_blank(&minor) { None } else { header.device_minor()? };
+    Ok(kind(major.unwrap_or(0), minor.unwrap_or(0)))
 }
 
 fn is_blank(field: &[u8]) -> bool {

@@ -292,9 +292,14 @@ impl From<PlaceError> for Stop {
     }
 }
 
-/// Hashes and counts what is read through it, and ends at the limit.
+/// The size of a block in an archive.
+const BLOCK: u64 = 512;
+
+/// Hashes and counts what is read through it, and ends at the limit. After the end it adds the zeros that fill the last
+/// block, which some writers (umoci) leave out; they are neither hashed nor counted.
 struct Metered<R> {
     inner: R,
+    padded: u64,
     hash: Sha256,
     bytes: u64,
     limit: u64,
@@ -303,7 +308,7 @@ struct Metered<R> {
 
 impl<R: Read> Metered<R> {
     fn new(inner: R, limit: u64) -> Self {
-        Self { inner, hash: Sha256::new(), bytes: 0, limit, exceeded: false }
+        Self { inner, hash: Sha256::new(), bytes: 0, limit, exceeded: false, padded: 0 }
     }
 
     fn digest(self) -> Digest {
@@ -314,6 +319,14 @@ impl<R: Read> Metered<R> {
 impl<R: Read> Read for Metered<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.inner.read(buffer)?;
+        if read == 0 {
+            let missing =
+                (self.bytes + self.padded).next_multiple_of(BLOCK) - self.bytes - self.padded;
+            let padding = buffer.len().min(missing as usize);
+            buffer[..padding].fill(0);
+            self.padded += padding as u64;
+            return Ok(padding);
+        }
         self.bytes += read as u64;
         if self.bytes > self.limit {
             self.exceeded = true;

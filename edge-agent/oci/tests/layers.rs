@@ -191,7 +191,13 @@ fn loops_of_symlinks_end() {
     let error = Scratch::new().refusal(&[(LINK, "a", "b"), (LINK, "b", "a"), (FILE, "a/x", "")]);
     assert!(error.contains("too many symlinks"), "{error}");
     let deep = "d/".repeat(49);
-    let error = Scratch::new().refusal(&[(LINK, "l", &format!("{deep}l")), (FILE, "l/x", "")]);
+    let rows = [
+        (LINK, "l", deep.as_str()),
+        (LINK, "l/l", &deep),
+        (LINK, "l/l/l", &deep),
+        (FILE, "l/l/l/x", ""),
+    ];
+    let error = Scratch::new().refusal(&rows);
     assert!(error.contains("nested too deeply"), "{error}");
 }
 
@@ -201,8 +207,6 @@ fn whiteouts_of_nothing_are_refused() {
         let error = Scratch::new().refusal(&[(FILE, name, "")]);
         assert!(error.contains("is a whiteout of no file"), "{name}: {error}");
     }
-    let error = Scratch::new().refusal(&[(FILE, ".wh.../x", "")]);
-    assert!(error.contains("\"..\"") || error.contains("whiteout"), "{error}");
 }
 
 #[test]
@@ -252,6 +256,16 @@ fn truncated_layers_are_never_complete() {
         assert!(!scratch.store.has(&id));
         scratch.assert_contained();
     }
+}
+
+#[test]
+fn an_archive_without_its_last_padding_is_whole() {
+    // umoci writes such layers: the last file's data ends the stream.
+    let scratch = Scratch::new();
+    let bytes = layer(&[(FILE, "a", "data"), (FILE, "b", "more")]);
+    let cut = &bytes[..3 * 512 + 4];
+    let path = scratch.unpack(cut).expect("unpacked");
+    assert_eq!(fs::read_to_string(path.join("b")).expect("file"), "more");
 }
 
 #[test]
