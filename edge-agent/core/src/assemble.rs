@@ -28,7 +28,7 @@ impl Assembler {
     pub fn take(&mut self, offset: u32, bytes: Bytes<{ capacity::CHUNK }>) -> bool {
         let offset = offset as usize;
         let end = offset.saturating_add(bytes.len());
-        if end > self.length || end <= self.start.len() {
+        if bytes.is_empty() || end > self.length || end <= self.start.len() {
             return false;
         }
         if offset > self.start.len() {

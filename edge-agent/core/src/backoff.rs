@@ -38,7 +38,9 @@ pub const TIME_FLOOR_STEP: Duration = Duration::from_hours(24);
 /// Shortest time between two saves of the time floor, whatever the hub's clock says.
 pub const TIME_FLOOR_GAP: Duration = Duration::from_hours(12);
 
-/// Status deltas: the steps of one deployment travel at once, a storm of changes is bundled.
+/// How long a step on the way (fetching, starting, stopping) may wait for company before the hub is told.
+pub const LINGER: Duration = Duration::from_millis(500);
+/// Status deltas: results travel at once, a storm of them is bundled.
 pub const CHANGES: Bucket = Bucket::new(8, Duration::from_millis(200));
 /// Events: a burst at once, then one a second.
 pub const EVENTS: Bucket = Bucket::new(16, Duration::from_secs(1));

@@ -5,7 +5,7 @@
 mod answers;
 mod standing;
 
-use alloc::{format, sync::Arc};
+use alloc::{format, string::String, sync::Arc};
 use core::time::Duration;
 
 use firmware_compat::{
@@ -272,7 +272,7 @@ impl Slot {
         };
         let how = self.how_it_ended();
         if again {
-            let message = format!("{how}; starts again after {} s", delay.as_secs());
+            let message = format!("{how}; {}", again_in(delay));
             out.warn(now, Some(self.id), "BackOff", &message);
             return State::Backoff { until: at + delay, delay };
         }
@@ -378,6 +378,13 @@ impl Slot {
             }
             _ => None,
         }
+    }
+}
+
+fn again_in(delay: Duration) -> String {
+    match delay.as_secs() {
+        0 => "starts again at once".into(),
+        seconds => format!("starts again after {seconds} s"),
     }
 }
 

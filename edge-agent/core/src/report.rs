@@ -1,5 +1,6 @@
 //! What the hub is told about instances, and when: in full after each connection, on request and after a loss; deltas
-//! in between, at once while they are few, bundled when they are many.
+//! in between. Results (it runs, it failed, it is gone) travel at once while they are few, bundled when they are many;
+//! steps on the way linger a little for company.
 
 use alloc::{collections::BTreeMap, vec::Vec};
 use core::time::Duration;
@@ -8,11 +9,11 @@ use firmware_compat::{
     capacity::full as capacity,
     id::InstanceId,
     time::Instant,
-    v1::owned::{AssignmentId, InstanceStatus, List, Status},
+    v1::owned::{AssignmentId, InstanceStatus, List, Phase, Status},
 };
 
 use crate::{
-    backoff::{Bucket, CHANGES, HELLO, REPORT_GAP, SEND, SPREAD_MAX},
+    backoff::{Bucket, CHANGES, HELLO, LINGER, REPORT_GAP, SEND, SPREAD_MAX},
     effect::{Effect, Up, WakeReason},
     out::Out,
 };
@@ -39,8 +40,8 @@ pub struct Reporter {
     /// Messages in a row that the shell could not send.
     send_failures: u32,
     changes: Bucket,
-    /// Changes wait for the bucket.
-    is_held: bool,
+    /// When the changes that wait are to be sent.
+    changes_at: Option<Instant>,
 }
 
 impl Reporter {
@@ -57,7 +58,7 @@ impl Reporter {
             answered: false,
             send_failures: 0,
             changes: CHANGES,
-            is_held: false,
+            changes_at: None,
         }
     }
 
@@ -156,11 +157,20 @@ impl Reporter {
         self.removed.retain(|id| !instances.iter().any(|status| status.id == *id));
         let mut changed = instances;
         changed.retain(|status| self.told.get(&status.id) != Some(status));
-        let is_news =
-            !changed.is_empty() || !self.removed.is_empty() || self.told_assignment != assignment;
-        self.is_held = is_news && !self.changes.take(now);
-        if is_news && !self.is_held {
+        let is_urgent = self.told_assignment != assignment
+            || !self.removed.is_empty()
+            || changed.iter().any(|status| is_result(status.phase));
+        if changed.is_empty() && !is_urgent {
+            self.changes_at = None;
+            return;
+        }
+        let lingers_until = self.changes_at.unwrap_or(now + LINGER);
+        if !is_urgent && lingers_until > now {
+            self.changes_at = Some(lingers_until);
+        } else if self.changes.take(now) {
             self.send(assignment, false, changed, out);
+        } else {
+            self.changes_at = Some(self.changes.next());
         }
     }
 
@@ -172,7 +182,7 @@ impl Reporter {
         out: &mut Out,
     ) {
         self.told_assignment = assignment;
-        self.is_held = false;
+        self.changes_at = None;
         let mut removed = core::mem::take(&mut self.removed);
         let mut rest = instances;
         loop {
@@ -200,10 +210,18 @@ impl Reporter {
         if !self.link_up {
             return None;
         }
-        let changes = self.is_held.then(|| (self.changes.next(), WakeReason::Changes));
+        let changes = self.changes_at.map(|at| (at, WakeReason::Changes));
         let full = self.full_at.map(|at| (at, WakeReason::Report));
         let hello = self.hello_at.map(|at| (at, WakeReason::Hello));
         changes.into_iter().chain(full).chain(hello).min()
+    }
+}
+
+/// Whether someone may be waiting to hear of it, as opposed to a step on the way.
+fn is_result(phase: Phase) -> bool {
+    match phase {
+        Phase::Waiting | Phase::Running | Phase::Backoff | Phase::Succeeded | Phase::Failed => true,
+        Phase::Fetching | Phase::Starting | Phase::Stopping => false,
     }
 }
 

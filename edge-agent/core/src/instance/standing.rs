@@ -4,13 +4,14 @@ use alloc::{
     format,
     string::{String, ToString},
 };
+use core::time::Duration;
 
 use firmware_compat::{
     id::Hash,
     v1::owned::{Engine, Instance, InstanceStatus, Phase, Text},
 };
 
-use super::{Context, Files, Match, Slot, State};
+use super::{Context, Files, Match, Slot, State, again_in};
 use crate::{event::Failure, fetch};
 
 struct Standing {
@@ -121,11 +122,11 @@ impl Slot {
 
     fn backing_off(&self) -> Standing {
         let delay = match &self.state {
-            State::Backoff { delay, .. } | State::Ended { delay, .. } => delay.as_secs(),
-            _ => 0,
+            State::Backoff { delay, .. } | State::Ended { delay, .. } => *delay,
+            _ => Duration::ZERO,
         };
         let reason = if self.ends <= 1 { self.end_reason() } else { "CrashLoopBackOff".into() };
-        let message = format!("starts again after {delay} s; {}", self.how_it_ended());
+        let message = format!("{}; {}", again_in(delay), self.how_it_ended());
         stand(Phase::Backoff, &reason, &message)
     }
 
@@ -157,17 +158,20 @@ impl Slot {
 
 fn fetching(wanted: &Instance, context: &Context<'_>) -> Option<Standing> {
     let lacking = context.fetches.lacking(wanted)?;
-    let missing = lacking.missing;
+    let artefacts = match lacking.missing {
+        1 => "1 artefact is".to_string(),
+        many => format!("{many} artefacts are"),
+    };
     Some(match lacking.failure {
         Some(failure) => {
-            let message = format!("{missing} artefacts missing: {}", failure.message);
+            let message = format!("{artefacts} missing: {}", failure.message);
             stand(Phase::Fetching, fetch::usual(failure), &message)
         }
         None if context.link_up => {
-            stand(Phase::Fetching, "Pulling", &format!("{missing} artefacts are being fetched"))
+            stand(Phase::Fetching, "Pulling", &format!("{artefacts} being fetched"))
         }
         None => {
-            let message = format!("{missing} artefacts are missing and the hub is not connected");
+            let message = format!("{artefacts} missing and the hub is not connected");
             stand(Phase::Fetching, "ArtefactMissing", &message)
         }
     })
