@@ -28,8 +28,13 @@ use tokio::{
 use outbox::Outbox;
 pub use retry::RetryPolicy;
 
-/// A connection that lasted this long was a good one: the next pause starts from the shortest again.
-const STABLE: Duration = Duration::from_secs(10);
+/// A connection is a good one once it has lasted this many of the longest pauses; the next pause then starts from the
+/// shortest again. Two programs that replace each other by turns never have a good one.
+const GOOD_AFTER_PAUSES: u32 = 2;
+/// A connection that the broker closes within this time, without a reason, may be one that was replaced.
+const EARLY: Duration = Duration::from_secs(5);
+/// Such closes in a row before they are taken for a conflict. A broker that is restarted by hand makes fewer.
+const EARLY_CLOSES: u32 = 3;
 
 /// Where and how to connect.
 #[derive(Clone, Debug)]
@@ -94,12 +99,24 @@ pub enum Down {
         /// The first filter refused.
         filter: String,
     },
+    /// What a conflict looks like on a broker that does not say [`Down::TakenOver`], such as Mosquitto 2.0.11.
+    #[error(
+        "the broker closes the connection soon after it opens, again and again and without a \
+         reason; perhaps another program connects to it as {client_id:?}"
+    )]
+    Contested {
+        /// The client id.
+        client_id: String,
+    },
     /// The broker has closed the connection and said why.
     #[error("the broker closed the connection ({code})")]
     Closed {
         /// The reason it gave.
         code: String,
     },
+    /// The broker has closed the connection without a reason.
+    #[error("the broker closed the connection without a reason")]
+    ClosedSilently,
     /// The broker is connected and does not answer.
     #[error("the broker did not acknowledge a message in time")]
     Silent,
@@ -181,14 +198,25 @@ async fn run<H: Handler>(
     mut stop: watch::Receiver<bool>,
 ) {
     let mut failures = 0;
+    let mut early_closes = 0;
     while !*stop.borrow() {
         let started = Instant::now();
         let ended = connection::connect(&config, &mut handler, &shared, &mut stop).await;
-        shared.outbox().disconnected();
-        let Some(why) = ended.filter(|_| !*stop.borrow()) else { return };
+        let was_up = shared.outbox().disconnected();
+        let Some(mut why) = ended.filter(|_| !*stop.borrow()) else { return };
+
+        let lasted = started.elapsed();
+        let good = was_up && lasted >= config.retry.longest * GOOD_AFTER_PAUSES;
+        failures = if good { 1 } else { failures + 1 };
+        if was_up {
+            let early = why == Down::ClosedSilently && lasted < EARLY;
+            early_closes = if early { early_closes + 1 } else { 0 };
+            if early_closes >= EARLY_CLOSES {
+                why = Down::Contested { client_id: config.client_id.clone() };
+            }
+        }
         handler.down(&why).await;
 
-        failures = if started.elapsed() >= STABLE { 1 } else { failures + 1 };
         let pause = config.retry.pause(&why, failures, retry::random());
         tokio::select! {
             () = sleep(pause) => {}

@@ -13,7 +13,9 @@ use conformance::{
 };
 use firmware_compat::frame::Kind;
 use lichen_link::{Embedded, EmbeddedConfig, Link, LinkError, LinkEvent};
-use rumqttc::{ConnectReturnCode, LastWill, PubAckReason, QoS, SubscribeReasonCode};
+use rumqttc::{
+    ConnectReturnCode, DisconnectReasonCode, LastWill, PubAckReason, QoS, SubscribeReasonCode,
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -48,7 +50,7 @@ conforms!(
     frames_travel_both_ways,
     a_head_is_found_on_connect_after_replacement_and_not_after_removal,
     an_abrupt_end_publishes_the_will,
-    the_older_of_two_with_one_name_is_told_that_it_was_replaced,
+    the_newer_of_two_with_one_name_replaces_the_older,
     the_largest_frame_passes_both_ways,
     an_oversized_message_ends_its_sender_alone,
     many_heads_all_arrive,
@@ -82,11 +84,11 @@ async fn an_orderly_end_is_reported_without_the_will() {
 }
 
 #[tokio::test]
-async fn a_takeover_reports_neither_a_will_nor_a_disconnect() {
+async fn a_takeover_is_told_to_the_older_and_reports_neither_a_will_nor_a_disconnect() {
     let mut rig = start().await;
     let mut older = Device::connect(rig.broker, "pi").await;
     let mut newer = Device::connect(rig.broker, "pi").await;
-    older.end().await;
+    assert_eq!(older.end().await, Heard::Disconnected(DisconnectReasonCode::SessionTakenOver));
     newer.publish("lichen/1/pi/up/hello", b"newer").await;
     let mut seen = rig.events.wait_for(&frame("pi", Kind::Hello, b"newer")).await;
     if !seen.contains(&LinkEvent::TakenOver { device: "pi".into() }) {

@@ -185,6 +185,7 @@ fn why(config: &ClientConfig, error: ConnectionError) -> Down {
                 code => Down::Closed { code: format!("{code:?}") },
             }
         }
+        ConnectionError::MqttState(StateError::ConnectionAborted) => Down::ClosedSilently,
         ConnectionError::ConnectionRefused(code) => refused(code),
         ConnectionError::MqttState(StateError::ConnFail { reason }) => refused(reason),
         error => Down::Lost(format!(

@@ -61,15 +61,16 @@ impl Outbox {
         self.due = self.kept.keys().cloned().collect();
     }
 
-    /// The connection is gone, and with it what was meant for the moment.
-    pub(super) fn disconnected(&mut self) {
-        self.limits = None;
+    /// The connection is gone, and with it what was meant for the moment. True if it had been there.
+    pub(super) fn disconnected(&mut self) -> bool {
+        let was_connected = self.limits.take().is_some();
         let sent = self
             .unnumbered
             .drain(..)
             .chain(self.unacknowledged.drain().map(|(_, message)| message));
         let lost = sent.chain(self.waiting.drain(..)).filter(|message| !message.retain).count();
         self.lost += lost as u64;
+        was_connected
     }
 
     /// The next message, if the window has room. Messages of the moment go before kept ones, of which there may be

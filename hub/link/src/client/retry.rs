@@ -26,10 +26,13 @@ impl RetryPolicy {
     pub fn pause(&self, why: &Down, failures: u32, random: u64) -> Duration {
         let bound = match why {
             // The lower half is left out: whoever was replaced shall let the other one be for a while.
-            Down::TakenOver { .. } | Down::Refused { .. } | Down::SubscriptionRefused { .. } => {
+            Down::TakenOver { .. }
+            | Down::Contested { .. }
+            | Down::Refused { .. }
+            | Down::SubscriptionRefused { .. } => {
                 return self.unwelcome / 2 + part(self.unwelcome / 2, random);
             }
-            Down::Closed { .. } | Down::Silent | Down::Lost(_) => {
+            Down::Closed { .. } | Down::ClosedSilently | Down::Silent | Down::Lost(_) => {
                 let doubled =
                     self.first.saturating_mul(2_u32.saturating_pow(failures.saturating_sub(1)));
                 doubled.min(self.longest)

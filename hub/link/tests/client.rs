@@ -1,0 +1,163 @@
+//! The client on its own, as a device would use it, against the embedded broker.
+
+#![allow(clippy::unwrap_used, reason = "a failing test should panic")]
+
+mod conformance;
+
+use std::{net::SocketAddr, time::Duration};
+
+use conformance::{Events, device::DEADLINE, frame};
+use firmware_compat::frame::Kind;
+use lichen_link::{
+    Embedded, EmbeddedConfig, LinkEvent,
+    client::{Client, ClientConfig, Down, Handler, RetryPolicy, Will},
+};
+use tokio::{sync::mpsc, time::timeout};
+
+#[derive(Debug, PartialEq)]
+enum Told {
+    Up,
+    Down(Down),
+    Message(String, Vec<u8>),
+}
+
+/// Passes on what it is told. Its will is numbered by connection.
+struct Ears {
+    told: mpsc::UnboundedSender<Told>,
+    name: &'static str,
+    connections: u32,
+}
+
+impl Handler for Ears {
+    fn will(&mut self) -> Option<Will> {
+        self.connections += 1;
+        let frame = format!("gone {}", self.connections).into_bytes();
+        Some(Will { topic: format!("lichen/1/{}/up/gone", self.name), frame })
+    }
+    async fn up(&mut self) {
+        self.told.send(Told::Up).unwrap();
+    }
+    async fn down(&mut self, why: &Down) {
+        self.told.send(Told::Down(why.clone())).unwrap();
+    }
+    async fn message(&mut self, topic: &str, bytes: &[u8]) {
+        self.told.send(Told::Message(topic.into(), bytes.into())).unwrap();
+    }
+}
+
+struct Agent {
+    client: Client,
+    told: mpsc::UnboundedReceiver<Told>,
+}
+
+impl Agent {
+    fn start(broker: SocketAddr, name: &'static str) -> Self {
+        let (tell, told) = mpsc::unbounded_channel();
+        let config = ClientConfig {
+            host: broker.ip().to_string(),
+            port: broker.port(),
+            client_id: name.into(),
+            keep_alive: Duration::from_secs(60),
+            subscriptions: vec![format!("lichen/1/{name}/down/#"), "lichen/1/all/down/#".into()],
+            retry: RetryPolicy {
+                first: Duration::from_millis(10),
+                longest: Duration::from_millis(50),
+                unwelcome: Duration::from_secs(3600),
+            },
+        };
+        let client = Client::start(config, Ears { told: tell, name, connections: 0 });
+        Self { client, told }
+    }
+
+    async fn next(&mut self) -> Told {
+        timeout(DEADLINE, self.told.recv())
+            .await
+            .expect("the client should tell something")
+            .unwrap()
+    }
+}
+
+async fn broker_at(listen: SocketAddr) -> (Embedded, Events, SocketAddr) {
+    let (sender, events) = mpsc::channel(1024);
+    let (broker, address) = Embedded::start(EmbeddedConfig { listen }, sender).await.unwrap();
+    (broker, Events(events), address)
+}
+
+async fn broker() -> (Embedded, Events, SocketAddr) {
+    broker_at("127.0.0.1:0".parse().unwrap()).await
+}
+
+#[tokio::test]
+async fn a_client_connects_again_with_a_new_will_and_hears_the_newest_head() {
+    let (link, mut events, address) = broker().await;
+    let mut agent = Agent::start(address, "pi");
+    assert_eq!(agent.next().await, Told::Up);
+    assert!(agent.client.send("lichen/1/pi/up/hello".into(), b"hello".to_vec()));
+    events.wait_for(&frame("pi", Kind::Hello, b"hello")).await;
+    link.shutdown().await;
+    assert!(matches!(agent.next().await, Told::Down(Down::Lost(_) | Down::ClosedSilently)));
+
+    let (link, mut events, _) = broker_at(address).await;
+    link.set_head("pi", b"head".to_vec());
+    loop {
+        match agent.next().await {
+            Told::Down(_) => {}
+            Told::Up => break,
+            message => panic!("{message:?} before the connection"),
+        }
+    }
+    assert_eq!(agent.next().await, Told::Message("lichen/1/pi/down/head".into(), b"head".to_vec()));
+    link.shutdown().await;
+    let mut wills = Vec::new();
+    while let Some(event) = timeout(DEADLINE, events.0.recv()).await.unwrap() {
+        if let LinkEvent::Frame { kind: Kind::Gone, bytes, .. } = event {
+            wills.push(bytes);
+            break;
+        }
+    }
+    assert!(!wills.contains(&b"gone 1".to_vec()));
+}
+
+#[tokio::test]
+async fn a_replaced_client_says_so_and_does_not_come_back_at_once() {
+    let (_link, mut events, address) = broker().await;
+    let mut older = Agent::start(address, "pi");
+    assert_eq!(older.next().await, Told::Up);
+    let mut newer = Agent::start(address, "pi");
+    assert_eq!(newer.next().await, Told::Up);
+    assert_eq!(older.next().await, Told::Down(Down::TakenOver { client_id: "pi".into() }));
+    assert!(newer.client.send("lichen/1/pi/up/hello".into(), b"newer".to_vec()));
+    events.wait_for(&frame("pi", Kind::Hello, b"newer")).await;
+}
+
+#[tokio::test]
+async fn a_shutdown_sends_what_waits_and_leaves_no_will() {
+    let (_link, mut events, address) = broker().await;
+    let mut agent = Agent::start(address, "pi");
+    assert_eq!(agent.next().await, Told::Up);
+    for number in 0..100_u8 {
+        assert!(agent.client.send("lichen/1/pi/up/event".into(), vec![number]));
+    }
+    agent.client.shutdown().await;
+    let seen = events.wait_for(&LinkEvent::Disconnected { device: "pi".into() }).await;
+    let frames: Vec<_> =
+        seen.into_iter().filter(|event| matches!(event, LinkEvent::Frame { .. })).collect();
+    assert_eq!(frames.len(), 100);
+    assert_eq!(frames[99], frame("pi", Kind::Event, &[99]));
+}
+
+#[tokio::test]
+async fn a_refused_client_says_so() {
+    let (_link, _events, address) = broker().await;
+    let mut agent = Agent::start(address, "Not A Name");
+    assert!(matches!(agent.next().await, Told::Down(Down::Refused { .. })));
+}
+
+#[tokio::test]
+async fn nothing_is_accepted_for_sending_without_a_connection() {
+    let (link, _events, address) = broker().await;
+    link.shutdown().await;
+    let mut agent = Agent::start(address, "pi");
+    assert!(matches!(agent.next().await, Told::Down(_)));
+    assert!(!agent.client.send("lichen/1/pi/up/hello".into(), b"x".to_vec()));
+}

@@ -1,0 +1,132 @@
+//! The external link with a real Mosquitto.
+
+#![allow(clippy::unwrap_used, reason = "a failing test should panic")]
+
+#[path = "conformance/mosquitto.rs"]
+mod broker;
+mod conformance;
+
+use broker::Mosquitto;
+use conformance::{Events, Rig, device::Device, frame};
+use firmware_compat::frame::Kind;
+use lichen_link::{External, ExternalConfig, Link, LinkEvent};
+use rumqttc::PubAckReason;
+use tokio::sync::mpsc;
+
+fn link_to(broker: &Mosquitto) -> Rig {
+    let (sender, events) = mpsc::channel(1024);
+    let config = ExternalConfig {
+        url: format!("mqtt://{}", broker.address),
+        client_id: "lichen-hub-test".into(),
+    };
+    let external = External::start(config, sender).unwrap();
+    Rig { link: Link::External(external), events: Events(events), broker: broker.address }
+}
+
+async fn start() -> (Mosquitto, Rig) {
+    let broker = Mosquitto::start();
+    let mut rig = link_to(&broker);
+    assert_eq!(rig.events.next().await, LinkEvent::Up);
+    (broker, rig)
+}
+
+macro_rules! conforms {
+    ($($promise:ident),+ $(,)?) => {$(
+        #[tokio::test]
+        #[ignore = "needs mosquitto: run by make test"]
+        async fn $promise() {
+            let (_broker, mut rig) = start().await;
+            conformance::$promise(&mut rig).await;
+        }
+    )+};
+}
+
+conforms!(
+    frames_travel_both_ways,
+    a_head_is_found_on_connect_after_replacement_and_not_after_removal,
+    an_abrupt_end_publishes_the_will,
+    the_newer_of_two_with_one_name_replaces_the_older,
+    the_largest_frame_passes_both_ways,
+    an_oversized_message_ends_its_sender_alone,
+    many_heads_all_arrive,
+);
+
+#[tokio::test]
+#[ignore = "needs mosquitto: run by make test"]
+async fn a_broker_that_lost_everything_has_every_head_again() {
+    const DEVICES: usize = 300;
+    let name = |number: usize| format!("device-{number}");
+    let (mut broker, mut rig) = start().await;
+    for number in 0..DEVICES {
+        rig.link.set_head(&name(number), b"old".to_vec());
+    }
+    conformance::barrier(&mut rig).await;
+
+    broker.kill();
+    assert!(matches!(rig.events.next().await, LinkEvent::Down { .. }));
+    rig.link.set_head(&name(0), b"set meanwhile".to_vec());
+    rig.link.clear_head(&name(1));
+    rig.link.send(&name(2), Kind::Command, b"of the moment".to_vec());
+    let dropped = rig.link.counts().sent_dropped;
+    assert!(dropped >= 1, "{dropped}");
+    broker.start_again();
+    rig.events.wait_for(&LinkEvent::Up).await;
+
+    conformance::barrier(&mut rig).await;
+    let mut first = Device::connect(rig.broker, &name(0)).await;
+    assert_eq!(first.message(b"set meanwhile").await, ("lichen/1/device-0/down/head".into(), true));
+    for number in [2, 3, DEVICES / 2, DEVICES - 1] {
+        let mut device = Device::connect(rig.broker, &name(number)).await;
+        assert!(device.message(b"old").await.1);
+    }
+    let mut cleared = Device::connect(rig.broker, &name(1)).await;
+    rig.link.send(&name(1), Kind::Command, b"now".to_vec());
+    assert_eq!(cleared.message(b"now").await.0, "lichen/1/device-1/down/command");
+    assert_eq!(first.publish("lichen/1/device-0/up/hello", b"hello").await, PubAckReason::Success);
+    rig.events.wait_for(&frame("device-0", Kind::Hello, b"hello")).await;
+}
+
+#[tokio::test]
+#[ignore = "needs mosquitto: run by make test"]
+async fn a_head_removed_while_the_broker_is_away_is_removed_from_it_later() {
+    let (broker, mut rig) = start().await;
+    rig.link.set_head("pi", b"head".to_vec());
+    conformance::barrier(&mut rig).await;
+    let mut pi = Device::connect(rig.broker, "pi").await;
+    assert!(pi.message(b"head").await.1);
+    rig.link.clear_head("pi");
+    // The removal reaches a device that is there as an empty message.
+    pi.message(b"").await;
+    drop(broker);
+}
+
+/// Mosquitto 2.0.11 closes the older connection without a reason, so both replace each other a few times before one
+/// of them can tell what is going on.
+#[tokio::test]
+#[ignore = "needs mosquitto: run by make test"]
+async fn of_two_hubs_with_one_identity_one_reports_the_conflict_and_waits() {
+    let (broker, mut first) = start().await;
+    let mut second = link_to(&broker);
+    let conflict = |event: &LinkEvent| match event {
+        LinkEvent::Down { reason } => reason.contains("\"lichen-hub-test\""),
+        _ => false,
+    };
+    loop {
+        tokio::select! {
+            event = first.events.next() => if conflict(&event) { break },
+            event = second.events.next() => if conflict(&event) { break },
+        }
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs mosquitto: run by make test"]
+async fn a_broker_that_is_not_there_is_reported_once_and_found_when_it_comes() {
+    let mut broker = Mosquitto::start();
+    broker.kill();
+    let mut rig = link_to(&broker);
+    assert!(matches!(rig.events.next().await, LinkEvent::Down { .. }));
+    broker.start_again();
+    assert_eq!(rig.events.next().await, LinkEvent::Up);
+    rig.link.shutdown().await;
+}
