@@ -65,6 +65,7 @@ pub struct Archive {
     file: Arc<File>,
     files: BTreeMap<String, Place>,
     links: BTreeMap<String, String>,
+    complete: bool,
 }
 
 impl Archive {
@@ -74,8 +75,8 @@ impl Archive {
     /// The archive is damaged, cut off or too large.
     pub fn open(file: File) -> Result<Self, ArchiveError> {
         let len = file.metadata()?.len();
-        let mut archive =
-            Self { file: Arc::new(file), files: BTreeMap::new(), links: BTreeMap::new() };
+        let (files, links) = (BTreeMap::new(), BTreeMap::new());
+        let mut archive = Self { file: Arc::new(file), files, links, complete: false };
         archive.index(len)?;
         Ok(archive)
     }
@@ -83,6 +84,11 @@ impl Archive {
     /// Whether there is a file of that path.
     pub fn contains(&self, path: &str) -> bool {
         self.place(path).is_some()
+    }
+
+    /// Whether the end is marked. Readers of tar files don't insist on the mark, but if a file is missed, this says why.
+    pub fn is_complete(&self) -> bool {
+        self.complete
     }
 
     /// A reader of a file's bytes, and their number.
@@ -146,6 +152,7 @@ impl Archive {
             }
             at = next;
         }
+        self.complete = at < len;
         Ok(())
     }
 

@@ -148,6 +148,9 @@ fn from_archive(file: File, select: Option<&str>) -> Result<Pushable, Cause> {
         pushable.name = docker.name;
         return Ok(pushable);
     }
+    if !archive.is_complete() {
+        return Err(Cause::Kind("an archive that is cut off; save or download it again"));
+    }
     Err(Cause::Kind(
         "a tar file without index.json or manifest.json, so not an image archive; `lichen image pack` makes an image of a directory",
     ))
