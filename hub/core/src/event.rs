@@ -9,7 +9,7 @@ use firmware_compat::{
     v1::owned::{Artefacts, WasmSupport},
 };
 
-use crate::object::{Kind, Object, pod::PodSpec};
+use crate::object::{Kind, Object};
 
 /// Names a request until its reply. Chosen by the shell; never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -141,8 +141,6 @@ pub enum Request {
         /// Its name.
         name: String,
     },
-    /// Where a template would go, without placing it.
-    DryRun(PodSpec),
     /// Read an instance's log. Parts arrive as [`crate::effect::Effect::LogPart`].
     Logs {
         /// The Pod's namespace.

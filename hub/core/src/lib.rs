@@ -8,6 +8,13 @@
 
 extern crate alloc;
 
+pub mod device;
 pub mod effect;
+pub mod engine;
 pub mod event;
+pub mod instance;
 pub mod object;
+pub mod record;
+pub mod resolve;
+pub mod rng;
+pub mod schedule;

@@ -29,7 +29,11 @@ impl Quantity {
     /// An amount in thousandths, as Kubernetes would print it.
     #[must_use]
     pub fn milli(milli: u32) -> Self {
-        Self(if milli % 1000 == 0 { (milli / 1000).to_string() } else { format!("{milli}m") })
+        Self(if milli.is_multiple_of(1000) {
+            (milli / 1000).to_string()
+        } else {
+            format!("{milli}m")
+        })
     }
 
     /// The amount in thousandths, rounded up. `None` if it is not a quantity, negative, or too large.

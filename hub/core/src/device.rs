@@ -1,0 +1,235 @@
+//! One device, as the hub knows it: what it can do, what it holds, whether it can be heard.
+
+use alloc::{
+    borrow::ToOwned,
+    collections::{BTreeMap, BTreeSet},
+    string::{String, ToString},
+    vec::Vec,
+};
+
+use firmware_compat::{
+    frame::Stamp,
+    id::{AgentId, Generation, Hash, InstanceId},
+    time::{Instant, UnixMs},
+    v1::owned::{AssignmentId, Engine, Hello},
+};
+
+use crate::{
+    event::Target,
+    object::{cluster::Taint, meta::Map},
+    resolve::{Amount, TaintEffect},
+};
+
+/// One device.
+#[derive(Clone, Debug)]
+pub struct Device {
+    /// Its name: the topic level, the Node's name.
+    pub name: String,
+    /// The Node's uid.
+    pub uid: String,
+    /// When it was first heard of.
+    pub created_ms: UnixMs,
+    /// What it last said of itself, with the fields that always change set to nothing.
+    pub facts: Hello,
+    /// What the operator set.
+    pub operator: Operator,
+    /// The assignment that it should hold.
+    pub desired: Desired,
+    /// The assignment that it said it holds.
+    pub acknowledged: Option<AssignmentId>,
+    /// Whether it can be heard.
+    pub presence: Presence,
+    /// Why nothing is sent to it.
+    pub conflict: Option<Conflict>,
+    /// When it is reminded of its assignment, and for which time.
+    pub reminder: Option<(Instant, u32)>,
+    /// Instances placed on it.
+    pub instances: BTreeSet<InstanceId>,
+    /// What those ask for.
+    pub allocated: Amount,
+    /// Of its last change, for the API.
+    pub resource_version: u64,
+}
+
+/// What the operator set on a Node.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Operator {
+    /// Labels beside those that the agent brings.
+    pub labels: Map,
+    /// Annotations.
+    pub annotations: Map,
+    /// Taints.
+    pub taints: Vec<Taint>,
+    /// Nothing new is placed on it.
+    pub unschedulable: bool,
+}
+
+/// The assignment that a device should hold.
+#[derive(Clone, Debug, Default)]
+pub struct Desired {
+    /// 0 before the first.
+    pub generation: Generation,
+    /// Of the body.
+    pub hash: Option<Hash>,
+    /// The body.
+    pub body: Vec<u8>,
+    /// Hashes of the last generations, newest last: a device that holds one of these generations with another hash
+    /// was told so by a hub that this one's store does not know of.
+    pub recent: Vec<(Generation, Hash)>,
+}
+
+/// Generations whose hashes are remembered per device.
+pub const RECENT: usize = 8;
+
+impl Desired {
+    /// Makes the next generation, with this body.
+    pub fn advance(&mut self, hash: Hash, body: Vec<u8>) {
+        self.generation = Generation(self.generation.0 + 1);
+        self.hash = Some(hash);
+        self.body = body;
+        if self.recent.len() >= RECENT {
+            self.recent.remove(0);
+        }
+        self.recent.push((self.generation, hash));
+    }
+
+    /// Whether a generation with this hash was made by another hand.
+    #[must_use]
+    pub fn contradicts(&self, generation: Generation, hash: Hash) -> bool {
+        generation > self.generation
+            || self.recent.iter().any(|(known, made)| *known == generation && *made != hash)
+    }
+}
+
+/// Whether a device can be heard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Presence {
+    /// Its session is open.
+    Online {
+        /// Last frame of its session.
+        stamp: Stamp,
+        /// Since when.
+        since_ms: UnixMs,
+    },
+    /// It can't be heard.
+    Offline {
+        /// Since when the hub could have heard it and did not. `None` while the hub's own link is down.
+        since: Option<Instant>,
+        /// The same, for people.
+        since_ms: UnixMs,
+    },
+}
+
+/// Why nothing is sent to a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Conflict {
+    /// It holds a newer assignment of this hub's lineage: this hub was restored from an older backup.
+    Newer(Generation),
+    /// It holds an assignment of another hub.
+    Foreign(firmware_compat::id::Lineage),
+}
+
+impl Conflict {
+    /// What happened and what to do.
+    #[must_use]
+    pub fn message(&self, device: &str) -> String {
+        match self {
+            Self::Newer(generation) => alloc::format!(
+                "{device} holds generation {generation} of this hub's assignments, newer than the hub's own: the hub was restored from an older backup; check what it should run, then run: lichen resume {device}"
+            ),
+            Self::Foreign(lineage) => alloc::format!(
+                "{device} holds an assignment of another hub (lineage {lineage}); to move it here, restart its agent once with --adopt-hub"
+            ),
+        }
+    }
+}
+
+impl Device {
+    /// Whether its session is open.
+    #[must_use]
+    pub fn online(&self) -> bool {
+        matches!(self.presence, Presence::Online { .. })
+    }
+
+    /// Which agent it is.
+    #[must_use]
+    pub fn agent(&self) -> AgentId {
+        self.facts.agent
+    }
+
+    /// Labels: those of Kubernetes, those of the agent's command line, those of the operator; the last wins.
+    #[must_use]
+    pub fn labels(&self) -> Map {
+        let mut labels: Map = BTreeMap::from([
+            ("kubernetes.io/hostname".to_owned(), self.name.clone()),
+            ("kubernetes.io/arch".to_owned(), self.facts.arch.to_string()),
+            ("kubernetes.io/os".to_owned(), self.facts.os.to_string()),
+        ]);
+        for label in &self.facts.labels {
+            labels.insert(label.key.to_string(), label.value.to_string());
+        }
+        labels.extend(self.operator.labels.clone());
+        labels
+    }
+
+    /// Whether a label has a value; without building all labels.
+    #[must_use]
+    pub fn has_label(&self, key: &str, value: &str) -> bool {
+        if let Some(own) = self.operator.labels.get(key) {
+            return own == value;
+        }
+        if let Some(own) = self.facts.labels.iter().rev().find(|label| &*label.key == key) {
+            return &*own.value == value;
+        }
+        match key {
+            "kubernetes.io/hostname" => self.name == value,
+            "kubernetes.io/arch" => &*self.facts.arch == value,
+            "kubernetes.io/os" => &*self.facts.os == value,
+            _ => false,
+        }
+    }
+
+    /// The form of an image that it needs for an engine. `None` if it has no such engine, or can't use it.
+    pub fn target(&self, engine: Engine) -> Result<Target, String> {
+        let mut reason = None;
+        for runtime in self.facts.runtimes.iter().filter(|runtime| runtime.engine == engine) {
+            if runtime.usable {
+                reason = None;
+                break;
+            }
+            reason.get_or_insert_with(|| {
+                alloc::format!("{} is not usable: {}", runtime.name, runtime.reason)
+            });
+        }
+        if let Some(reason) = reason {
+            return Err(reason);
+        }
+        let has = self.facts.runtimes.iter().any(|r| r.engine == engine && r.usable);
+        match engine {
+            Engine::Container if has => Ok(Target::Container { arch: self.facts.arch.to_string() }),
+            Engine::Container => Err("it has no container runtime".to_owned()),
+            Engine::Wasm => self
+                .facts
+                .wasm
+                .clone()
+                .filter(|_| has)
+                .map(Target::Wasm)
+                .ok_or_else(|| "it runs no Wasm".to_owned()),
+            Engine::Firmware => Err("firmware can't be assigned yet".to_owned()),
+        }
+    }
+
+    /// What instances may use in all.
+    #[must_use]
+    pub fn allocatable(&self) -> Amount {
+        Amount { cpu_milli: u64::from(self.facts.cpu_milli), memory_bytes: self.facts.memory_bytes }
+    }
+
+    /// Taints of the operator, understood.
+    pub fn taints(&self) -> impl Iterator<Item = (&Taint, TaintEffect)> {
+        self.operator
+            .taints
+            .iter()
+            .filter_map(|taint| TaintEffect::parse(&taint.effect).map(|effect| (taint, effect)))
+    }
+}

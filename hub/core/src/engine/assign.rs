@@ -1,0 +1,284 @@
+//! Making each device's assignment and getting it there. The assignment is level-triggered: the head says what is
+//! newest, the device asks for what it lacks, and the hub reminds it until it acknowledges.
+
+use alloc::{borrow::ToOwned, format, vec::Vec};
+use core::time::Duration;
+
+use firmware_compat::{
+    capacity::full as capacity,
+    frame,
+    id::{Generation, Hash},
+    v1::owned::{Assignment, AssignmentId, Body, Bytes, Head, Severity, Want},
+};
+use sha2::{Digest, Sha256};
+
+use super::{Engine, Timer};
+use crate::{
+    device::Conflict,
+    effect::Effect,
+    instance::{Configs, Waiting},
+    object::{Key, Kind},
+};
+
+/// Chunks that answer one request. A broker's queue per session is short; the device asks for more when these are used up.
+const WINDOW: usize = firmware_compat::capacity::BODY_WINDOW;
+/// First wait for an acknowledgement; doubled each time.
+const REMIND_AFTER: Duration = Duration::from_secs(5);
+/// Doublings of that wait: the last is about 10 minutes.
+const MOST_DOUBLINGS: u32 = 7;
+
+impl Engine {
+    /// Makes a device's assignment anew. If it differs from the last, it gets the next generation, is saved, and then
+    /// sent.
+    pub(super) fn assign(&mut self, name: &str) {
+        let Some((assignment, waiting)) = self.compose(name) else { return };
+        for (id, reason) in waiting {
+            self.set_waiting(id, reason);
+        }
+        // An assignment is bounded by construction: encoding it only allocates.
+        let Ok(body) = postcard::to_allocvec(&assignment) else { return };
+        let hash = Hash(Sha256::digest(&body).into());
+        let Some(device) = self.devices.get_mut(name) else { return };
+        let nothing_yet = device.desired.hash.is_none() && assignment.instances.is_empty();
+        if device.desired.hash == Some(hash) || nothing_yet {
+            device.desired.body = body;
+            let generation = device.desired.generation;
+            return self.release(name, generation);
+        }
+        // A hub that may have forgotten generations makes no new ones until the operator has looked.
+        if device.conflict.is_some() {
+            return;
+        }
+        device.desired.advance(hash, body);
+        let generation = device.desired.generation;
+        self.figures.assignments += 1;
+        self.dirty.devices.insert(name.to_owned());
+        self.release(name, generation);
+        self.touch_node(name);
+        self.publish_head(name);
+        self.push_body(name, 0);
+        self.schedule_reminder(name, 0);
+    }
+
+    /// What a device should run, and why the rest of what is placed on it waits.
+    #[expect(
+        clippy::type_complexity,
+        reason = "two lists that are used up at once by the only caller"
+    )]
+    fn compose(
+        &self,
+        name: &str,
+    ) -> Option<(Assignment, Vec<(firmware_compat::id::InstanceId, Option<Waiting>)>)> {
+        let device = self.devices.get(name)?;
+        let configs = Configs { maps: &self.configs };
+        let room = capacity::BODY_BYTES.min(device.facts.max_body_bytes as usize);
+        let (mut used, mut instances, mut waiting) = (0, Vec::new(), Vec::new());
+        for id in &device.instances {
+            let Some(instance) = self.instances.get(id).filter(|i| i.deleting.is_none()) else {
+                continue;
+            };
+            if instance.supply.is_none() {
+                continue;
+            }
+            match instance.wire(&configs) {
+                Ok(wire) => {
+                    let size = postcard::experimental::serialized_size(&wire).unwrap_or(room);
+                    if used + size + 8 > room {
+                        waiting.push((*id, Some(too_large(name, room))));
+                        continue;
+                    }
+                    used += size;
+                    instances.push(wire);
+                    waiting.push((*id, None));
+                }
+                Err(reason) => waiting.push((*id, Some(reason))),
+            }
+        }
+        let instances = instances.try_into().ok()?;
+        Some((Assignment { instances }, waiting))
+    }
+
+    pub(super) fn set_waiting(
+        &mut self,
+        id: firmware_compat::id::InstanceId,
+        waiting: Option<Waiting>,
+    ) {
+        let Some(instance) = self.instances.get_mut(&id) else { return };
+        if instance.waiting == waiting {
+            return;
+        }
+        instance.waiting.clone_from(&waiting);
+        let key = instance.key();
+        self.touch_pod(id);
+        if let Some(waiting) = waiting {
+            self.note(&key, Severity::Warning, &waiting.reason, waiting.message);
+        }
+    }
+
+    /// Marks the generation that is the first without the instances that are to go, and forgets those that the device
+    /// has never heard of or no longer has.
+    fn release(&mut self, name: &str, generation: Generation) {
+        let Some(device) = self.devices.get(name) else { return };
+        for id in &device.instances {
+            let Some(instance) = self.instances.get_mut(id) else { continue };
+            if let Some(deleting) = instance.deleting.as_mut().filter(|d| d.released.is_none()) {
+                deleting.released = Some(generation);
+                self.dirty.instances.insert(*id);
+            }
+        }
+        self.forget_released(name);
+    }
+
+    /// Forgets instances that are not in the assignment that the device holds, and of which it reports nothing.
+    fn forget_released(&mut self, name: &str) {
+        let Some(device) = self.devices.get(name) else { return };
+        let held = device.acknowledged.map_or(Generation(0), |held| held.generation);
+        let gone: Vec<_> = device
+            .instances
+            .iter()
+            .filter_map(|id| self.instances.get(id))
+            .filter(|instance| instance.report.is_none())
+            .filter(|instance| {
+                let released = instance.deleting.and_then(|deleting| deleting.released);
+                released.is_some_and(|released| released <= held)
+            })
+            .map(|instance| instance.id)
+            .collect();
+        for id in gone {
+            self.remove_instance(id);
+        }
+    }
+
+    /// Publishes a device's head, unless nothing was ever assigned or a conflict pauses it.
+    pub(super) fn publish_head(&mut self, name: &str) {
+        let Some(device) = self.devices.get(name).filter(|device| device.conflict.is_none()) else {
+            return;
+        };
+        let Some(hash) = device.desired.hash else { return };
+        let assignment =
+            AssignmentId { lineage: self.lineage, generation: device.desired.generation, hash };
+        let length = u32::try_from(device.desired.body.len()).unwrap_or(u32::MAX);
+        let head = Head { assignment, length, signature: Bytes::default() };
+        let stamp = self.stamp();
+        if let Ok(frame) = frame::encode(&head, stamp) {
+            self.effects.push(Effect::SetHead { device: name.to_owned(), frame });
+        }
+    }
+
+    /// Sends chunks of a device's newest body, from an offset.
+    fn push_body(&mut self, name: &str, offset: usize) {
+        let Some(device) =
+            self.devices.get(name).filter(|device| device.online() && device.conflict.is_none())
+        else {
+            return;
+        };
+        let Some(hash) = device.desired.hash else { return };
+        let rest = device.desired.body.get(offset..).unwrap_or_default();
+        let chunks: Vec<_> = rest
+            .chunks(capacity::CHUNK)
+            .take(WINDOW)
+            .enumerate()
+            .filter_map(|(index, bytes)| {
+                let offset = u32::try_from(offset + index * capacity::CHUNK).ok()?;
+                Some(Body { hash, offset, bytes: Bytes::try_from(bytes.to_vec()).ok()? })
+            })
+            .collect();
+        for chunk in chunks {
+            self.send(name, &chunk);
+        }
+    }
+
+    pub(super) fn on_want(&mut self, name: &str, want: Want) {
+        let current = self.devices.get(name).and_then(|device| device.desired.hash);
+        if current == Some(want.hash) {
+            self.push_body(name, want.offset as usize);
+        } else {
+            self.publish_head(name);
+        }
+    }
+
+    /// A device says which assignment it has saved.
+    pub(super) fn acknowledge(&mut self, name: &str, holds: Option<AssignmentId>) {
+        let lineage = self.lineage;
+        let Some(device) = self.devices.get_mut(name) else { return };
+        let ours = holds.filter(|holds| holds.lineage == lineage);
+        if device.acknowledged == ours {
+            return;
+        }
+        device.acknowledged = ours;
+        self.dirty.devices.insert(name.to_owned());
+        self.forget_released(name);
+        self.touch_node(name);
+    }
+
+    fn is_level(&self, name: &str) -> bool {
+        self.devices.get(name).is_none_or(|device| {
+            !device.online()
+                || device.conflict.is_some()
+                || device.desired.hash.is_none()
+                || device.acknowledged.is_some_and(|held| {
+                    held.generation == device.desired.generation
+                        && Some(held.hash) == device.desired.hash
+                })
+        })
+    }
+
+    /// Wakes the engine when a device should have acknowledged; at most one such timer per device.
+    pub(super) fn schedule_reminder(&mut self, name: &str, attempt: u32) {
+        let level = self.is_level(name);
+        let Some(device) = self.devices.get_mut(name) else { return };
+        if let Some((at, attempt)) = device.reminder.take() {
+            self.timers.remove(&(at, Timer::Remind(name.to_owned(), attempt)));
+        }
+        if !level {
+            let at = self.now + REMIND_AFTER * 2u32.pow(attempt.min(MOST_DOUBLINGS));
+            device.reminder = Some((at, attempt));
+            self.timers.insert((at, Timer::Remind(name.to_owned(), attempt)));
+        }
+    }
+
+    pub(super) fn remind(&mut self, name: &str, attempt: u32) {
+        if !self.is_level(name) {
+            self.publish_head(name);
+            self.schedule_reminder(name, attempt + 1);
+        }
+    }
+
+    /// Lets this hub take over a device that holds a newer assignment of its lineage.
+    pub(super) fn resume(&mut self, name: &str) -> Result<(), crate::effect::Failure> {
+        use crate::effect::Failure;
+        let key = Key::new(Kind::Node, "", name);
+        let device = self.devices.get_mut(name).ok_or_else(|| Failure::NotFound(key.clone()))?;
+        match device.conflict {
+            None => Ok(()),
+            Some(conflict @ Conflict::Foreign(_)) => {
+                Err(Failure::Forbidden(conflict.message(name)))
+            }
+            Some(Conflict::Newer(generation)) => {
+                device.conflict = None;
+                device.desired.generation = generation;
+                // No body has this hash: the next generation is made whatever is in it.
+                device.desired.hash = Some(Hash([0; 32]));
+                self.dirty.assignments.insert(name.to_owned());
+                self.dirty_all_workloads();
+                self.note(
+                    &key,
+                    Severity::Normal,
+                    "Resumed",
+                    format!("{name} follows this hub again, from generation {}", generation.0 + 1),
+                );
+                Ok(())
+            }
+        }
+    }
+}
+
+fn too_large(device: &str, room: usize) -> Waiting {
+    Waiting::new(
+        "AssignmentTooLarge",
+        format!(
+            "the assignment of {device} would be over the {} bytes that it takes; place fewer or smaller ConfigMaps there",
+            room
+        ),
+    )
+}

@@ -1,0 +1,443 @@
+//! Hearing devices: who they are, whether they can be heard, what their instances do.
+
+use alloc::{
+    borrow::ToOwned,
+    format,
+    string::{String, ToString},
+    vec::Vec,
+};
+use core::time::Duration;
+
+use firmware_compat::{
+    frame::{self, Frame, Kind as FrameKind, Stamp},
+    id::InstanceId,
+    time::UnixMs,
+    topic,
+    v1::owned::{
+        AssignmentId, Event, Gone, Hello, InstanceStatus, Phase, Report, Severity, Status, Time,
+    },
+};
+
+use super::{Engine, MAX_DEVICES, Timer, happenings::Happening, happenings::uuid};
+use crate::{
+    device::{Conflict, Desired, Device, Operator, Presence},
+    effect::{Action, Effect},
+    object::{Key, Kind},
+    resolve::Amount,
+};
+
+/// How often every device is told the time.
+pub(super) const BEACON_EVERY: Duration = Duration::from_secs(24 * 3600);
+/// Devices that answer a call for reports spread their answers over this time.
+const REPORT_SPREAD_MS: u32 = 2000;
+
+impl Engine {
+    pub(super) fn on_link_up(&mut self) {
+        self.link_up = true;
+        for device in self.devices.values_mut() {
+            if let Presence::Offline { since, .. } = &mut device.presence {
+                *since = Some(self.now);
+            }
+        }
+        let names: Vec<_> = self.devices.keys().cloned().collect();
+        for name in names {
+            self.publish_head(&name);
+            self.watch_silence(&name);
+        }
+        // Devices that stayed connected to the broker meanwhile do not say hello by themselves.
+        let report = Report { spread_ms: REPORT_SPREAD_MS };
+        if let Ok(frame) = frame::encode(&report, self.stamp()) {
+            self.effects.push(Effect::SendAll { kind: FrameKind::Report, frame });
+        }
+    }
+
+    pub(super) fn on_link_down(&mut self, reason: &str) {
+        if !self.link_up {
+            return;
+        }
+        self.link_up = false;
+        let since_ms = self.unix_ms;
+        let mut names = Vec::new();
+        for device in self.devices.values_mut() {
+            // Silence while the hub can't hear is not the device's.
+            let since_ms = match device.presence {
+                Presence::Online { .. } => since_ms,
+                Presence::Offline { since_ms, .. } => since_ms,
+            };
+            device.presence = Presence::Offline { since: None, since_ms };
+            names.push(device.name.clone());
+        }
+        for name in names {
+            self.end_logs_of(&name, reason);
+            self.touch_node(&name);
+        }
+    }
+
+    pub(super) fn on_disconnected(&mut self, name: &str) {
+        let Some(device) = self.devices.get_mut(name) else { return };
+        if !device.online() {
+            return;
+        }
+        device.presence = Presence::Offline { since: Some(self.now), since_ms: self.unix_ms };
+        let key = Key::new(Kind::Node, "", name);
+        self.note(
+            &key,
+            Severity::Warning,
+            "NodeNotReady",
+            format!("{name} is no longer connected"),
+        );
+        self.end_logs_of(name, "the device is no longer connected");
+        self.watch_silence(name);
+        self.touch_node(name);
+        self.touch_pods_on(name);
+        self.dirty_owners_on(name);
+    }
+
+    /// Wakes the engine when the copies on a silent device may be replaced.
+    fn watch_silence(&mut self, name: &str) {
+        let Some(device) = self.devices.get(name) else { return };
+        let Presence::Offline { since: Some(since), .. } = device.presence else { return };
+        let mut times: Vec<_> = device
+            .instances
+            .iter()
+            .filter_map(|id| self.instances.get(id))
+            .filter_map(|instance| self.patience(&instance.revision))
+            .collect();
+        times.sort();
+        times.dedup();
+        for time in times {
+            self.timers.insert((since + time, Timer::Lost(name.to_owned())));
+        }
+    }
+
+    pub(super) fn on_taken_over(&mut self, name: &str) {
+        let key = Key::new(Kind::Node, "", name);
+        if self.devices.contains_key(name) {
+            self.note(
+                &key,
+                Severity::Warning,
+                "SessionTakenOver",
+                format!("a second connection named {name} replaced the first; if two devices have this name, give one another with --name"),
+            );
+        }
+    }
+
+    pub(super) fn on_frame(&mut self, name: &str, kind: FrameKind, bytes: &[u8]) {
+        self.figures.frames += 1;
+        let frame = match Frame::parse(bytes) {
+            Ok(frame) if frame.kind == kind && topic::is_device_name(name) => frame,
+            _ => return self.refuse_frame(),
+        };
+        let stamp = frame.stamp;
+        let taken = match kind {
+            FrameKind::Hello => frame.message().map(|hello| self.on_hello(name, stamp, hello)),
+            FrameKind::Gone => frame.message().map(|gone: Gone| self.on_gone(name, stamp, gone)),
+            FrameKind::Status if self.hears(name, stamp) => {
+                frame.message().map(|status| self.on_status(name, status))
+            }
+            FrameKind::Event if self.hears(name, stamp) => {
+                frame.message().map(|event| self.on_device_event(name, event))
+            }
+            FrameKind::Reply if self.hears(name, stamp) => {
+                frame.message().map(|reply| self.on_log_reply(name, reply))
+            }
+            FrameKind::Want if self.hears(name, stamp) => {
+                frame.message().map(|want| self.on_want(name, want))
+            }
+            FrameKind::Status | FrameKind::Event | FrameKind::Reply | FrameKind::Want => Ok(()),
+            FrameKind::Head
+            | FrameKind::Body
+            | FrameKind::Command
+            | FrameKind::Time
+            | FrameKind::Report => return self.refuse_frame(),
+        };
+        if taken.is_err() {
+            self.refuse_frame();
+        }
+    }
+
+    fn refuse_frame(&mut self) {
+        self.figures.refused_frames += 1;
+    }
+
+    /// Whether a frame is of the device's session and newer than those heard. A device whose hello was missed is
+    /// asked to say it.
+    fn hears(&mut self, name: &str, stamp: Stamp) -> bool {
+        let session = self.devices.get_mut(name).and_then(|device| match &mut device.presence {
+            Presence::Online { stamp, .. } => Some(stamp),
+            Presence::Offline { .. } => None,
+        });
+        match session {
+            Some(heard) if heard.session == stamp.session => {
+                let newer = stamp.sequence > heard.sequence;
+                if newer {
+                    heard.sequence = stamp.sequence;
+                }
+                newer
+            }
+            Some(_) => false,
+            None => {
+                self.send(name, &Report { spread_ms: 0 });
+                false
+            }
+        }
+    }
+
+    fn on_hello(&mut self, name: &str, stamp: Stamp, hello: Hello) {
+        let holds = hello.assignment;
+        let facts = steady(hello);
+        if !self.devices.contains_key(name) && !self.register(name, &facts) {
+            return;
+        }
+        let (unix_ms, lineage) = (self.unix_ms, self.lineage);
+        let Some(device) = self.devices.get_mut(name) else { return };
+        if let Presence::Online { stamp: heard, .. } = device.presence
+            && heard.session == stamp.session
+            && stamp.sequence <= heard.sequence
+        {
+            return;
+        }
+        let was_online = device.online();
+        let old_agent = device.agent();
+        let known_facts = device.facts == facts;
+        device.presence = Presence::Online { stamp, since_ms: unix_ms };
+        let other_agent = old_agent != facts.agent;
+        if !known_facts {
+            device.facts = facts;
+            self.dirty.devices.insert(name.to_owned());
+        }
+        let conflict = conflict(device, holds, lineage);
+        let conflict_is_new = conflict.is_some() && device.conflict != conflict;
+        device.conflict = conflict;
+        let key = Key::new(Kind::Node, "", name);
+        if other_agent {
+            self.note_other_agent(&key, was_online);
+        }
+        if conflict_is_new {
+            let message = conflict.map(|c| c.message(name)).unwrap_or_default();
+            self.note(&key, Severity::Warning, "AssignmentConflict", message);
+        }
+        if !was_online {
+            self.note(&key, Severity::Normal, "NodeReady", format!("{name} is connected"));
+        }
+        self.acknowledge(name, holds);
+        self.touch_node(name);
+        self.touch_pods_on(name);
+        self.dirty_all_workloads();
+        self.dirty.assignments.insert(name.to_owned());
+        self.resupply(name);
+        self.publish_head(name);
+        self.send(name, &Time { unix_ms });
+        self.schedule_reminder(name, 0);
+    }
+
+    fn note_other_agent(&mut self, key: &Key, was_online: bool) {
+        let name = &key.name;
+        let (severity, reason, message) = if was_online {
+            (
+                Severity::Warning,
+                "NameConflict",
+                format!(
+                    "two agents call themselves {name}; the newer connection is used. Give one of them another name with --name"
+                ),
+            )
+        } else {
+            (
+                Severity::Normal,
+                "DeviceReplaced",
+                format!("{name} came back with another state directory"),
+            )
+        };
+        self.note(key, severity, reason, message);
+    }
+
+    /// Adds a device that was never heard of. Refused only at the bound.
+    fn register(&mut self, name: &str, facts: &Hello) -> bool {
+        if self.devices.len() >= MAX_DEVICES {
+            self.refuse_frame();
+            return false;
+        }
+        let generation = self.retired.remove(name).unwrap_or_default();
+        self.records.insert(crate::record::retired_key(name), None);
+        let uid = uuid(self.rng.id());
+        let device = Device {
+            name: name.to_owned(),
+            uid,
+            created_ms: self.unix_ms,
+            facts: facts.clone(),
+            operator: Operator::default(),
+            desired: Desired { generation, ..Desired::default() },
+            acknowledged: None,
+            presence: Presence::Offline { since: Some(self.now), since_ms: self.unix_ms },
+            conflict: None,
+            reminder: None,
+            instances: alloc::collections::BTreeSet::new(),
+            allocated: Amount::default(),
+            resource_version: 0,
+        };
+        self.devices.insert(name.to_owned(), device);
+        self.dirty.devices.insert(name.to_owned());
+        self.dirty.nodes.insert(name.to_owned(), Action::Added);
+        let key = Key::new(Kind::Node, "", name);
+        self.note(&key, Severity::Normal, "Registered", format!("{name} joined the fleet"));
+        true
+    }
+
+    fn on_gone(&mut self, name: &str, stamp: Stamp, gone: Gone) {
+        let Some(device) = self.devices.get(name) else { return };
+        let of_this_session = matches!(device.presence,
+            Presence::Online { stamp: heard, .. } if heard.session == stamp.session);
+        if of_this_session && device.agent() == gone.agent {
+            self.on_disconnected(name);
+        }
+    }
+
+    fn on_status(&mut self, name: &str, status: Status) {
+        self.acknowledge(name, status.assignment);
+        for report in status.instances.iter() {
+            self.on_instance_status(name, report);
+        }
+        for id in status.removed.iter() {
+            self.on_instance_removed(name, *id, status.assignment);
+        }
+        if status.full {
+            self.on_full_report(name, &status);
+        }
+    }
+
+    /// A full report may come in parts; with its last part, what none of them mentioned is not on the device.
+    fn on_full_report(&mut self, name: &str, status: &Status) {
+        let reported = self.full_reports.entry(name.to_owned()).or_default();
+        reported.extend(status.instances.iter().map(|report| report.id));
+        if status.more {
+            return;
+        }
+        let reported = self.full_reports.remove(name).unwrap_or_default();
+        let Some(device) = self.devices.get(name) else { return };
+        let absent: Vec<_> =
+            device.instances.iter().filter(|id| !reported.contains(id)).copied().collect();
+        for id in absent {
+            self.on_instance_removed(name, id, status.assignment);
+        }
+    }
+
+    fn on_instance_status(&mut self, name: &str, report: &InstanceStatus) {
+        let Some(instance) = self.instances.get_mut(&report.id) else { return };
+        if instance.device.as_deref() != Some(name) || instance.report.as_ref() == Some(report) {
+            return;
+        }
+        let old = instance.report.replace(report.clone());
+        let old_phase = old.as_ref().map(|old| old.phase);
+        let (key, owner) = (instance.key(), instance.owner.clone());
+        // Only what a restarted hub needs to know at once is worth a write: the rest is reported again.
+        if old_phase != Some(report.phase) {
+            self.dirty.instances.insert(report.id);
+            self.dirty.workloads.insert(owner);
+            if report.phase == Phase::Running {
+                self.note(&key, Severity::Normal, "Started", format!("running on {name}"));
+            }
+        }
+        self.touch_pod(report.id);
+    }
+
+    /// A device says that nothing of an instance is left on it.
+    fn on_instance_removed(&mut self, name: &str, id: InstanceId, holds: Option<AssignmentId>) {
+        let Some(instance) = self.instances.get_mut(&id) else { return };
+        if instance.device.as_deref() != Some(name) {
+            return;
+        }
+        let released = instance.deleting.and_then(|deleting| deleting.released);
+        match released {
+            Some(released) if holds.is_some_and(|holds| holds.generation >= released) => {
+                self.remove_instance(id);
+            }
+            // Still to be told, or still wanted: it was never started, or it is about to be.
+            Some(_) | None => {
+                if instance.report.take().is_some() {
+                    self.dirty.instances.insert(id);
+                    self.dirty.workloads.insert(instance.owner.clone());
+                    self.touch_pod(id);
+                }
+            }
+        }
+    }
+
+    fn on_device_event(&mut self, name: &str, event: Event) {
+        let about = event
+            .instance
+            .and_then(|id| self.instances.get(&id))
+            .filter(|instance| instance.device.as_deref() == Some(name))
+            .map_or_else(|| Key::new(Kind::Node, "", name), |instance| instance.key());
+        self.record_happening(Happening {
+            about: &about,
+            severity: event.severity,
+            reason: &event.reason,
+            message: event.message.to_string(),
+            device: Some(name),
+            at_ms: plausible(event.at_ms, self.unix_ms),
+        });
+    }
+
+    pub(super) fn beacon(&mut self) {
+        let time = Time { unix_ms: self.unix_ms };
+        if let Ok(frame) = frame::encode(&time, self.stamp()) {
+            self.effects.push(Effect::SendAll { kind: FrameKind::Time, frame });
+        }
+        self.timers.insert((self.now + BEACON_EVERY, Timer::Beacon));
+    }
+
+    /// Sends a message to one device.
+    pub(super) fn send<M: frame::Message>(&mut self, device: &str, message: &M) {
+        let stamp = self.stamp();
+        if let Ok(frame) = frame::encode(message, stamp) {
+            let device = device.to_owned();
+            self.effects.push(Effect::Send { device, kind: M::KIND, frame });
+        }
+    }
+
+    pub(super) fn stamp(&mut self) -> Stamp {
+        self.sequence = self.sequence.wrapping_add(1);
+        Stamp { session: 0, sequence: self.sequence }
+    }
+
+    fn touch_pods_on(&mut self, name: &str) {
+        let ids: Vec<_> = self
+            .devices
+            .get(name)
+            .map(|d| d.instances.iter().copied().collect())
+            .unwrap_or_default();
+        for id in ids {
+            self.touch_pod(id);
+        }
+    }
+}
+
+/// A hello without what differs from one to the next on an unchanged device.
+fn steady(mut hello: Hello) -> Hello {
+    hello.clock_ms = 0;
+    hello.assignment = None;
+    hello
+}
+
+fn conflict(
+    device: &Device,
+    holds: Option<AssignmentId>,
+    lineage: firmware_compat::id::Lineage,
+) -> Option<Conflict> {
+    let holds = holds?;
+    if holds.lineage != lineage {
+        return Some(Conflict::Foreign(holds.lineage));
+    }
+    let contradicts = device.desired.contradicts(holds.generation, holds.hash);
+    contradicts.then_some(Conflict::Newer(holds.generation))
+}
+
+/// A device's time if its clock is near the hub's, else the hub's.
+fn plausible(at_ms: UnixMs, hub_ms: UnixMs) -> UnixMs {
+    const TOLERANCE_MS: u64 = 7 * 24 * 3600 * 1000;
+    if at_ms.abs_diff(hub_ms) <= TOLERANCE_MS { at_ms } else { hub_ms }
+}
+
+/// Instances mentioned by the parts of a full report so far, by device.
+pub(super) type FullReports =
+    alloc::collections::BTreeMap<String, alloc::collections::BTreeSet<InstanceId>>;

@@ -1,0 +1,152 @@
+//! The API's Events: what happened to an object, in a bounded ring in memory. Equal happenings are counted together.
+
+use alloc::{
+    collections::VecDeque,
+    format,
+    string::{String, ToString},
+    sync::Arc,
+};
+
+use firmware_compat::{time::UnixMs, v1::owned::Severity};
+
+use super::{Engine, changed};
+use crate::{
+    effect::Action,
+    object::{
+        Event, Key, Kind, Object, ObjectMeta, TypeMeta,
+        cluster::{EventSource, ObjectReference},
+        time::rfc3339,
+    },
+};
+
+/// Events kept. The oldest go first; a busy fleet keeps the last minutes, a quiet one weeks.
+const MOST: usize = 5000;
+
+/// The ring.
+#[derive(Debug, Default)]
+pub(super) struct Happenings {
+    ring: VecDeque<Arc<Object>>,
+    made: u64,
+}
+
+impl Happenings {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<Object>> {
+        self.ring.iter()
+    }
+
+    /// The newest happenings of an object, newest first.
+    pub(super) fn of<'a>(&'a self, key: &'a Key) -> impl Iterator<Item = &'a Event> {
+        self.ring.iter().rev().filter_map(|object| match object.as_ref() {
+            Object::Event(event) if is_about(event, key) => Some(event),
+            _ => None,
+        })
+    }
+}
+
+fn is_about(event: &Event, key: &Key) -> bool {
+    let about = &event.involved_object;
+    about.kind == key.kind.as_str() && about.namespace == key.namespace && about.name == key.name
+}
+
+/// Something that happened.
+pub(super) struct Happening<'a> {
+    /// To what.
+    pub about: &'a Key,
+    /// How much it matters.
+    pub severity: Severity,
+    /// CamelCase.
+    pub reason: &'a str,
+    /// In words.
+    pub message: String,
+    /// The device that noticed; none for the hub.
+    pub device: Option<&'a str>,
+    /// When.
+    pub at_ms: UnixMs,
+}
+
+impl Engine {
+    /// Records what the hub itself noticed.
+    pub(super) fn note(&mut self, about: &Key, severity: Severity, reason: &str, message: String) {
+        let at_ms = self.unix_ms;
+        self.record_happening(Happening { about, severity, reason, message, device: None, at_ms });
+    }
+
+    /// Records a happening, or counts it to an equal one among the newest.
+    pub(super) fn record_happening(&mut self, happening: Happening<'_>) {
+        /// How far back an equal happening is looked for.
+        const LOOK_BACK: usize = 200;
+        let version = self.next_resource_version();
+        let at = rfc3339(happening.at_ms);
+        let equal = self.happenings.ring.iter().rev().take(LOOK_BACK).position(|object| {
+            matches!(object.as_ref(), Object::Event(event)
+                if is_about(event, happening.about)
+                    && event.reason == happening.reason
+                    && event.message == happening.message)
+        });
+        let index = equal.map(|from_end| self.happenings.ring.len() - 1 - from_end);
+        let repeated = index.and_then(|index| self.happenings.ring.remove(index));
+        let (action, event) = match repeated.as_deref() {
+            Some(Object::Event(event)) => {
+                let mut event = event.clone();
+                event.count = event.count.saturating_add(1);
+                event.last_timestamp = Some(at);
+                event.metadata.resource_version = version.to_string();
+                (Action::Modified, event)
+            }
+            _ => (Action::Added, self.new_event(&happening, version, at)),
+        };
+        let object = Arc::new(Object::Event(event));
+        self.happenings.ring.push_back(object.clone());
+        if self.happenings.ring.len() > MOST {
+            self.happenings.ring.pop_front();
+        }
+        self.effects.push(changed(action, object, version));
+    }
+
+    fn new_event(&mut self, happening: &Happening<'_>, version: u64, at: String) -> Event {
+        self.happenings.made += 1;
+        let about = happening.about;
+        // Kubernetes keeps events about cluster objects in the namespace `default`.
+        let namespace =
+            if about.namespace.is_empty() { "default".into() } else { about.namespace.clone() };
+        let severity = match happening.severity {
+            Severity::Normal => "Normal",
+            Severity::Warning => "Warning",
+        };
+        Event {
+            types: TypeMeta::from(Kind::Event),
+            metadata: ObjectMeta {
+                name: format!("{}.{:x}", about.name, self.happenings.made),
+                namespace,
+                uid: uuid(self.rng.id()),
+                resource_version: version.to_string(),
+                creation_timestamp: Some(at.clone()),
+                ..ObjectMeta::default()
+            },
+            involved_object: ObjectReference {
+                api_version: about.kind.api_version().into(),
+                kind: about.kind.as_str().into(),
+                namespace: about.namespace.clone(),
+                name: about.name.clone(),
+                uid: String::new(),
+            },
+            reason: happening.reason.into(),
+            message: happening.message.clone(),
+            severity: severity.into(),
+            source: EventSource {
+                component: if happening.device.is_some() { "agent" } else { "hub" }.into(),
+                host: happening.device.unwrap_or_default().into(),
+            },
+            first_timestamp: Some(at.clone()),
+            last_timestamp: Some(at),
+            count: 1,
+        }
+    }
+}
+
+/// Sixteen bytes as a UUID is written.
+pub(super) fn uuid(id: firmware_compat::id::InstanceId) -> String {
+    let hex = id.to_string();
+    let part = |from: usize, to: usize| hex.get(from..to).unwrap_or_default();
+    [part(0, 8), part(8, 12), part(12, 16), part(16, 20), part(20, 32)].join("-")
+}

@@ -1,0 +1,294 @@
+//! From records to an engine, and from devices and instances to records. A record that can't be read stops the load:
+//! a hub that forgot a part of its state would tell devices to stop what they run.
+
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    string::{String, ToString},
+    sync::Arc,
+    vec::Vec,
+};
+
+use firmware_compat::id::{InstanceId, Lineage};
+
+use super::{Config, Dirty, Engine, Figures, Stored, Timer, happenings, logs, supply};
+use crate::{
+    device::{Desired, Device, Presence},
+    event::Now,
+    instance::{Deleting, Instance, Revision},
+    object::{
+        ConfigMap, Key, Kind, Namespace, Object, ObjectMeta, TypeMeta, cluster::NamespaceStatus,
+        pod::PodTemplate,
+    },
+    record::{self, DeviceRecord, InstanceRecord, KeyOf, LoadError, ObjectRecord, SupplyRecord},
+    resolve::{self, Amount},
+    rng::Rng,
+};
+
+impl Engine {
+    /// An engine from all records of its store, or a new one from none.
+    ///
+    /// # Errors
+    /// [`LoadError`] if a record is damaged or from a newer hub.
+    pub fn load(
+        records: impl IntoIterator<Item = (String, Vec<u8>)>,
+        config: Config,
+        now: Now,
+    ) -> Result<Self, LoadError> {
+        let mut engine = Self::empty(config, now);
+        let mut fresh = true;
+        for (key, value) in records {
+            engine.load_record(&key, &value)?;
+            fresh = false;
+        }
+        if fresh {
+            engine.found();
+        }
+        engine.connect_records();
+        engine.next_resource_version();
+        engine.timers.insert((engine.now + super::devices::BEACON_EVERY, Timer::Beacon));
+        Ok(engine)
+    }
+
+    fn empty(config: Config, now: Now) -> Self {
+        Self {
+            rng: Rng::new(config.seed),
+            config,
+            lineage: Lineage([0; 16]),
+            resource_version: 0,
+            reserved_resource_version: 0,
+            objects: BTreeMap::new(),
+            configs: BTreeMap::new(),
+            devices: BTreeMap::new(),
+            retired: BTreeMap::new(),
+            instances: BTreeMap::new(),
+            by_owner: BTreeMap::new(),
+            by_name: BTreeMap::new(),
+            images: BTreeMap::new(),
+            supply: supply::Supply::default(),
+            logs: logs::Logs::default(),
+            happenings: happenings::Happenings::default(),
+            full_reports: BTreeMap::new(),
+            timers: BTreeSet::new(),
+            link_up: false,
+            sequence: 0,
+            dirty: Dirty::default(),
+            records: BTreeMap::new(),
+            effects: Vec::new(),
+            figures: Figures::default(),
+            unix_ms: now.unix_ms,
+            now: now.instant,
+        }
+    }
+
+    /// A new store: its lineage, and the namespace that Kubernetes users expect.
+    fn found(&mut self) {
+        self.lineage = Lineage(self.rng.id().0);
+        let namespace = Object::Namespace(Namespace {
+            types: TypeMeta::from(Kind::Namespace),
+            metadata: ObjectMeta { name: "default".to_string(), ..ObjectMeta::default() },
+            status: NamespaceStatus { phase: "Active".to_string() },
+        });
+        self.create_stored(namespace, None);
+        self.save_meta();
+    }
+
+    fn load_record(&mut self, key: &str, value: &[u8]) -> Result<(), LoadError> {
+        let parsed = record::parse_key(key).ok_or_else(|| damaged(key, "its key is unknown"))?;
+        match parsed {
+            KeyOf::Meta => {
+                let meta: record::Meta = record::decode(key, value)?;
+                self.lineage = meta.lineage;
+                self.resource_version = meta.reserved_resource_version;
+                self.reserved_resource_version = meta.reserved_resource_version;
+            }
+            KeyOf::Object(id) => self.load_object(key, id, record::decode(key, value)?)?,
+            KeyOf::Instance(id) => {
+                let instance = load_instance(key, id, record::decode(key, value)?)?;
+                self.instances.insert(id, instance);
+            }
+            KeyOf::Device(name) => {
+                let device = self.load_device(name, record::decode(key, value)?);
+                self.devices.insert(name.to_string(), device);
+            }
+            KeyOf::Retired(name) => {
+                self.retired.insert(name.to_string(), record::decode(key, value)?);
+            }
+            KeyOf::Image(reference) => {
+                self.images.insert(reference.to_string(), record::decode(key, value)?);
+            }
+            KeyOf::Config(namespace, name) => {
+                let data: record::ConfigRecord = record::decode(key, value)?;
+                let slot = (namespace.to_string(), name.to_string());
+                self.configs.entry(slot).or_insert_with(|| Arc::new(data));
+            }
+        }
+        Ok(())
+    }
+
+    fn load_object(&mut self, key: &str, id: Key, stored: ObjectRecord) -> Result<(), LoadError> {
+        let json = serde_json::to_vec(&stored.object).map_err(|e| damaged(key, e))?;
+        let object = Object::from_json(id.kind, &json).map_err(|e| damaged(key, e))?;
+        let revision = template(&object)
+            .map(|template| load_revision(key, template, stored.roots))
+            .transpose()?;
+        if let Object::ConfigMap(map) = &object {
+            let data = config_data(map).map_err(|(_, cause)| damaged(key, cause))?;
+            let slot = (map.metadata.namespace.clone(), map.metadata.name.clone());
+            self.configs.insert(slot, Arc::new(data));
+        }
+        let resource_version = object.meta().resource_version.parse().unwrap_or(0);
+        self.objects.insert(id, Stored { object: Arc::new(object), resource_version, revision });
+        Ok(())
+    }
+
+    fn load_device(&self, name: &str, stored: DeviceRecord) -> Device {
+        Device {
+            name: name.to_string(),
+            uid: stored.uid,
+            created_ms: stored.created_ms,
+            facts: stored.facts,
+            operator: stored.operator,
+            desired: Desired {
+                generation: stored.generation,
+                hash: stored.hash,
+                body: Vec::new(),
+                recent: stored.recent,
+            },
+            acknowledged: stored.acknowledged,
+            presence: Presence::Offline { since: None, since_ms: self.unix_ms },
+            conflict: None,
+            reminder: None,
+            instances: BTreeSet::new(),
+            allocated: Amount::default(),
+            resource_version: self.resource_version,
+        }
+    }
+
+    /// Connects what the records only name: instances with their workloads, devices and revisions.
+    fn connect_records(&mut self) {
+        let mut revisions: BTreeMap<(Key, String), Arc<Revision>> = BTreeMap::new();
+        for (key, stored) in &self.objects {
+            if let Some(revision) = &stored.revision {
+                revisions.insert((key.clone(), revision.hash.clone()), revision.clone());
+            }
+        }
+        for instance in self.instances.values_mut() {
+            let shared = (instance.owner.clone(), instance.revision.hash.clone());
+            let revision = revisions.entry(shared).or_insert_with(|| instance.revision.clone());
+            instance.revision = revision.clone();
+            instance.resource_version = self.resource_version;
+            self.by_owner.entry(instance.owner.clone()).or_default().insert(instance.id);
+            self.by_name.insert(instance.key(), instance.id);
+            let device = instance.device.as_ref().and_then(|name| self.devices.get_mut(name));
+            if let Some(device) = device {
+                device.instances.insert(instance.id);
+                if instance.deleting.is_none() {
+                    device.allocated.add(instance.revision.resolved.requests);
+                }
+            }
+        }
+        // Every assignment is made again from the same parts. An equal hash keeps the generation; another one means
+        // that this build writes assignments differently, and the devices get a new generation.
+        self.dirty.assignments.extend(self.devices.keys().cloned());
+        self.dirty_all_workloads();
+    }
+}
+
+fn damaged(key: &str, cause: impl ToString) -> LoadError {
+    LoadError::Damaged { key: key.to_string(), cause: cause.to_string() }
+}
+
+/// The template of a workload.
+pub(super) fn template(object: &Object) -> Option<&PodTemplate> {
+    match object {
+        Object::Deployment(deployment) => Some(&deployment.spec.template),
+        Object::DaemonSet(set) => Some(&set.spec.template),
+        Object::Namespace(_)
+        | Object::ConfigMap(_)
+        | Object::Node(_)
+        | Object::Pod(_)
+        | Object::Event(_) => None,
+    }
+}
+
+/// Data of a ConfigMap, decoded; or the key that can't be and why.
+pub(super) fn config_data(map: &ConfigMap) -> Result<record::ConfigRecord, (String, String)> {
+    use base64::Engine as _;
+    let mut data = record::ConfigRecord::new();
+    for (key, text) in &map.data {
+        data.insert(key.clone(), text.clone().into_bytes());
+    }
+    for (key, text) in &map.binary_data {
+        let bytes = base64::engine::general_purpose::STANDARD
+            .decode(text)
+            .map_err(|error| (key.clone(), alloc::format!("is not base64: {error}")))?;
+        if data.insert(key.clone(), bytes).is_some() {
+            return Err((key.clone(), "is in data and in binaryData".to_string()));
+        }
+    }
+    Ok(data)
+}
+
+fn load_revision(
+    key: &str,
+    template: &PodTemplate,
+    roots: resolve::Roots,
+) -> Result<Arc<Revision>, LoadError> {
+    let resolved = resolve::resolve("template", template).map_err(|errors| {
+        let causes: Vec<_> = errors.iter().map(ToString::to_string).collect();
+        damaged(key, causes.join("; "))
+    })?;
+    Ok(Arc::new(Revision::new(template, resolved, roots)))
+}
+
+fn load_instance(key: &str, id: InstanceId, stored: InstanceRecord) -> Result<Instance, LoadError> {
+    Ok(Instance {
+        id,
+        identity: stored.identity,
+        owner: Key::new(stored.owner_kind, &stored.namespace, &stored.owner),
+        owner_uid: stored.owner_uid,
+        name: stored.name,
+        revision: load_revision(key, &stored.template, stored.roots)?,
+        created_ms: stored.created_ms,
+        device: stored.device,
+        supply: stored.supply.and_then(SupplyRecord::into_parts),
+        deleting: stored
+            .deleting_ms
+            .map(|since_ms| Deleting { since_ms, released: stored.released }),
+        report: stored.report,
+        waiting: None,
+        resource_version: 0,
+    })
+}
+
+pub(super) fn instance_record(instance: &Instance) -> InstanceRecord {
+    InstanceRecord {
+        identity: instance.identity,
+        owner_kind: instance.owner.kind,
+        namespace: instance.owner.namespace.clone(),
+        owner: instance.owner.name.clone(),
+        owner_uid: instance.owner_uid.clone(),
+        name: instance.name.clone(),
+        template: instance.revision.template.clone(),
+        roots: instance.revision.roots.clone(),
+        created_ms: instance.created_ms,
+        device: instance.device.clone(),
+        supply: instance.supply.as_ref().map(|(t, a)| SupplyRecord::new(t, a)),
+        deleting_ms: instance.deleting.map(|deleting| deleting.since_ms),
+        released: instance.deleting.and_then(|deleting| deleting.released),
+        report: instance.report.clone(),
+    }
+}
+
+pub(super) fn device_record(device: &Device) -> DeviceRecord {
+    DeviceRecord {
+        uid: device.uid.clone(),
+        created_ms: device.created_ms,
+        facts: device.facts.clone(),
+        operator: device.operator.clone(),
+        generation: device.desired.generation,
+        hash: device.desired.hash,
+        recent: device.desired.recent.clone(),
+        acknowledged: device.acknowledged,
+    }
+}

@@ -1,0 +1,145 @@
+//! Commands to devices and their answers; logs for now.
+
+use alloc::{borrow::ToOwned, collections::BTreeMap, format, string::String, vec::Vec};
+
+use firmware_compat::v1::owned::{Action, Command, Outcome, Reply, Text};
+
+use super::Engine;
+use crate::{
+    effect::{Effect, Failure, LogPart, Response},
+    event::RequestId,
+    object::{Key, Kind},
+};
+
+/// Logs that are read at once, over all devices.
+const MOST: usize = 256;
+
+/// Logs that are being read.
+#[derive(Debug, Default)]
+pub(super) struct Logs {
+    reading: BTreeMap<u64, Reading>,
+}
+
+#[derive(Debug)]
+struct Reading {
+    request: RequestId,
+    device: String,
+    next_part: u32,
+}
+
+/// What to read of which log.
+pub(super) struct Wanted {
+    pub follow: bool,
+    pub tail: Option<u32>,
+    pub previous: bool,
+    pub timestamps: bool,
+}
+
+impl Engine {
+    pub(super) fn start_logs(
+        &mut self,
+        request: RequestId,
+        namespace: &str,
+        name: &str,
+        wanted: &Wanted,
+    ) -> Result<Response, Failure> {
+        let key = Key::new(Kind::Pod, namespace, name);
+        let instance = self
+            .by_name
+            .get(&key)
+            .and_then(|id| self.instances.get(id))
+            .ok_or_else(|| Failure::NotFound(key.clone()))?;
+        let Some(device) = instance.device.as_ref().and_then(|name| self.devices.get(name)) else {
+            let why = instance.waiting.as_ref().map_or("", |waiting| waiting.message.as_str());
+            return Err(Failure::Unavailable(format!("{key} is on no device yet: {why}")));
+        };
+        if !device.online() {
+            return Err(Failure::Unavailable(format!(
+                "{key} is on {}, which is not connected; its log is kept there and can be read when it is back",
+                device.name
+            )));
+        }
+        if self.logs.reading.len() >= MOST {
+            return Err(Failure::Full(format!("{MOST} logs are being read already; close one")));
+        }
+        // Random, so that a device does not take the command of a restarted hub for one that it has answered.
+        let command = self.rng.bits();
+        let (device, instance) = (device.name.clone(), instance.id);
+        let action = Action::Logs {
+            instance,
+            container: Text::default(),
+            follow: wanted.follow,
+            tail: wanted.tail,
+            previous: wanted.previous,
+            timestamps: wanted.timestamps,
+        };
+        self.send(&device, &Command { id: command, action });
+        self.logs.reading.insert(command, Reading { request, device, next_part: 0 });
+        Ok(Response::LogStarted)
+    }
+
+    pub(super) fn cancel_logs(&mut self, request: RequestId) {
+        let command = self
+            .logs
+            .reading
+            .iter()
+            .find(|(_, reading)| reading.request == request)
+            .map(|(command, reading)| (*command, reading.device.clone()));
+        let Some((command, device)) = command else { return };
+        self.logs.reading.remove(&command);
+        let id = self.rng.bits();
+        self.send(&device, &Command { id, action: Action::Cancel { command } });
+    }
+
+    pub(super) fn on_log_reply(&mut self, device: &str, reply: Reply) {
+        let Some(reading) =
+            self.logs.reading.get_mut(&reply.command).filter(|reading| reading.device == device)
+        else {
+            return;
+        };
+        let request = reading.request;
+        if reply.part < reading.next_part {
+            return;
+        }
+        let part = if reply.part > reading.next_part {
+            LogPart::Failed {
+                reason: "PartsLost".to_owned(),
+                message: format!("parts of the log from {device} were lost; read it again"),
+            }
+        } else {
+            reading.next_part += 1;
+            match reply.outcome {
+                Outcome::Data(bytes) => LogPart::Data(bytes.to_vec()),
+                Outcome::Done => LogPart::End,
+                Outcome::Failed { reason, message } => LogPart::Failed {
+                    reason: reason.as_str().to_owned(),
+                    message: message.as_str().to_owned(),
+                },
+            }
+        };
+        if !matches!(part, LogPart::Data(_)) {
+            self.logs.reading.remove(&reply.command);
+        }
+        self.effects.push(Effect::LogPart { id: request, part });
+    }
+
+    /// Ends the logs that a device can't go on with.
+    pub(super) fn end_logs_of(&mut self, device: &str, why: &str) {
+        let ended: Vec<u64> = self
+            .logs
+            .reading
+            .iter()
+            .filter(|(_, reading)| reading.device == device)
+            .map(|(command, _)| *command)
+            .collect();
+        for command in ended {
+            if let Some(reading) = self.logs.reading.remove(&command) {
+                let part = LogPart::Failed {
+                    reason: "DeviceAway".to_owned(),
+                    message: format!("{device}: {why}"),
+                };
+                self.effects.push(Effect::LogPart { id: reading.request, part });
+            }
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! What devices need of images: asked of the shell once per image and kind of device, remembered here, and kept with
+//! each instance, so that a restarted hub makes the same assignments before anything is asked again.
+
+use alloc::{borrow::ToOwned, collections::BTreeMap, string::ToString, sync::Arc, vec::Vec};
+use core::time::Duration;
+
+use firmware_compat::v1::owned::{Artefacts, Severity};
+
+use super::{Engine, Timer};
+use crate::{
+    device::Device,
+    effect::Effect,
+    event::{Need, Shortage, Target},
+    instance::{Revision, Waiting},
+    object::Key,
+    schedule::Refusal,
+};
+
+/// Time until a need that could not be met is asked for again.
+const RETRY_AFTER: Duration = Duration::from_secs(30);
+
+/// Answers so far.
+#[derive(Debug, Default)]
+pub(super) struct Supply {
+    known: BTreeMap<Need, Answer>,
+}
+
+#[derive(Debug)]
+enum Answer {
+    Asked,
+    Ready(Artefacts),
+    Short(Shortage),
+}
+
+impl Supply {
+    /// Whether an image is ready for a kind of device.
+    fn check(&self, revision: &Revision, target: &Target) -> Result<(), Refusal> {
+        let image = revision.resolved.containers.first().map_or("", |c| c.image.as_str());
+        let Some(root) = revision.root() else {
+            return Err(Refusal::Image(unknown_image(image).message));
+        };
+        match self.known.get(&Need { root, target: target.clone() }) {
+            Some(Answer::Ready(_)) => Ok(()),
+            Some(Answer::Short(shortage)) => Err(Refusal::Image(shortage.message.clone())),
+            Some(Answer::Asked) | None => {
+                Err(Refusal::Preparing(alloc::format!("{image} is being prepared for it")))
+            }
+        }
+    }
+
+    fn artefacts(&self, revision: &Revision, target: &Target) -> Option<Artefacts> {
+        let need = Need { root: revision.root()?, target: target.clone() };
+        match self.known.get(&need) {
+            Some(Answer::Ready(artefacts)) => Some(artefacts.clone()),
+            Some(Answer::Asked | Answer::Short(_)) | None => None,
+        }
+    }
+}
+
+/// Why an instance whose image's name means nothing waits.
+pub(super) fn unknown_image(image: &str) -> Waiting {
+    Waiting::new(
+        "ImageNotFound",
+        alloc::format!(
+            "the hub has no image \"{image}\"; push it with: lichen image push FILE {image}"
+        ),
+    )
+}
+
+impl Engine {
+    /// Asks for a revision's image in the form of every kind of device that might run it.
+    pub(super) fn ask_supply(&mut self, revision: &Revision) {
+        let Some(root) = revision.root() else { return };
+        let mut targets: Vec<Target> = self
+            .devices
+            .values()
+            .filter(|device| crate::schedule::matches(device, revision).is_ok())
+            .filter_map(|device| device.target(revision.resolved.engine).ok())
+            .collect();
+        targets.sort();
+        targets.dedup();
+        for target in targets {
+            self.ask(Need { root, target });
+        }
+    }
+
+    fn ask(&mut self, need: Need) {
+        if !self.supply.known.contains_key(&need) {
+            self.supply.known.insert(need.clone(), Answer::Asked);
+            self.effects.push(Effect::Supply(need));
+        }
+    }
+
+    pub(super) fn check_supply(&self, revision: &Revision, target: &Target) -> Result<(), Refusal> {
+        self.supply.check(revision, target)
+    }
+
+    /// Artefacts of a revision for a device, if they are ready.
+    pub(super) fn supply_for(
+        &self,
+        revision: &Revision,
+        device: &Device,
+    ) -> Option<(Target, Artefacts)> {
+        let target = device.target(revision.resolved.engine).ok()?;
+        let artefacts = self.supply.artefacts(revision, &target)?;
+        Some((target, artefacts))
+    }
+
+    pub(super) fn on_supplied(&mut self, need: Need, result: Result<Artefacts, Shortage>) {
+        let answer = match result {
+            Ok(artefacts) => Answer::Ready(artefacts),
+            Err(shortage) => {
+                if shortage.retry {
+                    self.timers.insert((self.now + RETRY_AFTER, Timer::Supply(need.clone())));
+                }
+                Answer::Short(shortage)
+            }
+        };
+        let users: Vec<(Key, Arc<Revision>)> = self
+            .objects
+            .iter()
+            .filter_map(|(key, stored)| Some((key.clone(), stored.revision.clone()?)))
+            .filter(|(_, revision)| revision.root() == Some(need.root))
+            .collect();
+        if let Answer::Short(shortage) = &answer {
+            for (key, _) in &users {
+                self.note(key, Severity::Warning, &shortage.reason, shortage.message.clone());
+            }
+        }
+        self.supply.known.insert(need.clone(), answer);
+        self.dirty.workloads.extend(users.into_iter().map(|(key, _)| key));
+        let devices: Vec<_> = self
+            .devices
+            .values()
+            .filter(|device| serves(device, &need.target))
+            .map(|device| device.name.clone())
+            .collect();
+        for device in devices {
+            self.resupply(&device);
+        }
+    }
+
+    pub(super) fn retry_supply(&mut self, need: Need) {
+        if matches!(self.supply.known.get(&need), Some(Answer::Short(shortage)) if shortage.retry) {
+            self.supply.known.insert(need.clone(), Answer::Asked);
+            self.effects.push(Effect::Supply(need));
+        }
+    }
+
+    /// Everything that could not be had of an image is asked for again: its bytes were just pushed.
+    pub(super) fn refresh_supply(&mut self, root: firmware_compat::id::Hash) {
+        let short: Vec<_> = self
+            .supply
+            .known
+            .iter()
+            .filter(|(need, answer)| need.root == root && matches!(answer, Answer::Short(_)))
+            .map(|(need, _)| need.clone())
+            .collect();
+        for need in short {
+            self.supply.known.remove(&need);
+            self.ask(need);
+        }
+    }
+
+    /// After an upgrade of its agent a device needs other compiled code: instances keep what they have until the new
+    /// form is ready. An instance that runs is not restarted by it.
+    pub(super) fn resupply(&mut self, name: &str) {
+        let Some(device) = self.devices.get(name) else { return };
+        let mut asks = Vec::new();
+        let mut ready = Vec::new();
+        for id in &device.instances {
+            let Some(instance) = self.instances.get(id) else { continue };
+            let Some((held, _)) = &instance.supply else { continue };
+            let Ok(target) = device.target(instance.revision.resolved.engine) else { continue };
+            if *held == target {
+                continue;
+            }
+            match self.supply.artefacts(&instance.revision, &target) {
+                Some(artefacts) => ready.push((*id, target, artefacts)),
+                None => asks.extend(instance.revision.root().map(|root| Need { root, target })),
+            }
+        }
+        for (id, target, artefacts) in ready {
+            if let Some(instance) = self.instances.get_mut(&id) {
+                instance.supply = Some((target, artefacts));
+                self.dirty.instances.insert(id);
+                self.dirty.assignments.insert(name.to_owned());
+            }
+        }
+        for need in asks {
+            self.ask(need);
+        }
+    }
+
+    /// Workloads whose image's name just got a meaning.
+    pub(super) fn adopt_image(&mut self, reference: &str, root: firmware_compat::id::Hash) {
+        let waiting: Vec<Key> = self
+            .objects
+            .iter()
+            .filter(|(_, stored)| {
+                stored.revision.as_ref().is_some_and(|revision| {
+                    revision.roots.iter().any(|(image, known)| {
+                        known.is_none() && crate::resolve::tagged(image) == reference
+                    })
+                })
+            })
+            .map(|(key, _)| key.clone())
+            .collect();
+        for key in waiting {
+            let Some(stored) = self.objects.get(&key) else { continue };
+            let (object, Some(revision)) = (stored.object.clone(), stored.revision.clone()) else {
+                continue;
+            };
+            let roots = self.resolve_roots(&revision.template);
+            let revision =
+                Arc::new(Revision::new(&revision.template, revision.resolved.clone(), roots));
+            if let Some(stored) = self.objects.get_mut(&key) {
+                stored.revision = Some(revision);
+            }
+            self.save_object(&key, &object);
+            self.note(
+                &key,
+                Severity::Normal,
+                "ImageFound",
+                alloc::format!("{reference} is now sha256:{root}"),
+            );
+            self.dirty.workloads.insert(key);
+        }
+    }
+
+    /// Digests of a template's images, as the catalogue has them now.
+    pub(super) fn resolve_roots(
+        &self,
+        template: &crate::object::pod::PodTemplate,
+    ) -> crate::resolve::Roots {
+        let mut roots = crate::resolve::Roots::new();
+        for container in &template.spec.containers {
+            let image = container.image.as_str();
+            let root = crate::resolve::pinned(image)
+                .or_else(|| self.images.get(&crate::resolve::tagged(image)).copied());
+            roots.insert(image.to_string(), root);
+        }
+        roots
+    }
+}
+
+fn serves(device: &Device, target: &Target) -> bool {
+    use firmware_compat::v1::owned::Engine as Runs;
+    let engine = match target {
+        Target::Container { .. } => Runs::Container,
+        Target::Wasm(_) => Runs::Wasm,
+    };
+    device.target(engine).as_ref() == Ok(target)
+}

@@ -1,0 +1,337 @@
+//! Devices and instances as objects of the API: `v1` Node and Pod. Built when asked for; nothing of them is stored.
+
+use alloc::{borrow::ToOwned, format, string::ToString, sync::Arc, vec::Vec};
+
+use firmware_compat::{
+    id::InstanceId,
+    v1::owned::{Artefacts, Engine as Runs, InstanceStatus, Phase},
+};
+
+use super::{Engine, happenings::uuid};
+use crate::{
+    device::{Device, Presence},
+    instance::{Instance, Waiting},
+    object::{
+        Kind, Node, Object, ObjectMeta, Pod, TypeMeta,
+        cluster::{Condition, NodeAssignment, NodeInfo, NodeRuntime, NodeSpec, NodeStatus},
+        meta::OwnerReference,
+        pod::{self, Amounts, ContainerState, ContainerStatus, PodStatus, Terminated},
+        quantity::Quantity,
+        time::rfc3339,
+        workload::TEMPLATE_HASH_LABEL,
+    },
+};
+
+impl Engine {
+    pub(super) fn view_pod(&self, id: InstanceId) -> Option<Arc<Object>> {
+        let instance = self.instances.get(&id)?;
+        let device = instance.device.as_ref().and_then(|name| self.devices.get(name));
+        let template = &instance.revision.template;
+        let mut labels = template.metadata.labels.clone();
+        labels.insert(TEMPLATE_HASH_LABEL.to_owned(), instance.revision.hash.clone());
+        let mut spec = template.spec.clone();
+        spec.node_name.clone_from(&instance.device);
+        Some(Arc::new(Object::Pod(Pod {
+            types: TypeMeta::from(Kind::Pod),
+            metadata: ObjectMeta {
+                name: instance.name.clone(),
+                namespace: instance.namespace().to_owned(),
+                uid: uuid(instance.id),
+                resource_version: instance.resource_version.to_string(),
+                creation_timestamp: Some(rfc3339(instance.created_ms)),
+                deletion_timestamp: instance.deleting.map(|deleting| rfc3339(deleting.since_ms)),
+                labels,
+                annotations: template.metadata.annotations.clone(),
+                owner_references: Vec::from([OwnerReference {
+                    api_version: instance.owner.kind.api_version().to_owned(),
+                    kind: instance.owner.kind.as_str().to_owned(),
+                    name: instance.owner.name.clone(),
+                    uid: instance.owner_uid.clone(),
+                    controller: true,
+                }]),
+                ..ObjectMeta::default()
+            },
+            spec,
+            status: pod_status(instance, device),
+        })))
+    }
+
+    pub(super) fn view_node(&self, name: &str) -> Option<Arc<Object>> {
+        let device = self.devices.get(name)?;
+        Some(Arc::new(Object::Node(Node {
+            types: TypeMeta::from(Kind::Node),
+            metadata: ObjectMeta {
+                name: device.name.clone(),
+                uid: device.uid.clone(),
+                resource_version: device.resource_version.to_string(),
+                creation_timestamp: Some(rfc3339(device.created_ms)),
+                labels: device.labels(),
+                annotations: device.operator.annotations.clone(),
+                ..ObjectMeta::default()
+            },
+            spec: NodeSpec {
+                taints: device.operator.taints.clone(),
+                unschedulable: device.operator.unschedulable,
+            },
+            status: node_status(device),
+        })))
+    }
+}
+
+fn node_status(device: &Device) -> NodeStatus {
+    let facts = &device.facts;
+    let amounts = Amounts::from([
+        ("cpu".to_owned(), Quantity::milli(facts.cpu_milli)),
+        ("memory".to_owned(), Quantity::bytes(facts.memory_bytes)),
+        ("ephemeral-storage".to_owned(), Quantity::bytes(facts.disk_bytes)),
+        ("pods".to_owned(), Quantity(firmware_compat::capacity::full::INSTANCES.to_string())),
+    ]);
+    let container = facts.runtimes.iter().find(|r| r.engine == Runs::Container && r.usable);
+    NodeStatus {
+        conditions: conditions(device),
+        capacity: amounts.clone(),
+        allocatable: amounts,
+        node_info: NodeInfo {
+            architecture: facts.arch.to_string(),
+            boot_id: facts.boot.to_string(),
+            machine_id: facts.agent.to_string(),
+            kernel_version: facts.kernel.to_string(),
+            kubelet_version: facts.version.to_string(),
+            operating_system: facts.os.to_string(),
+            container_runtime_version: container
+                .map(|runtime| format!("{}://{}", runtime.name, runtime.version))
+                .unwrap_or_default(),
+            wasm: facts
+                .wasm
+                .as_ref()
+                .map(|wasm| format!("{}/{}", wasm.class, wasm.compatibility))
+                .unwrap_or_default(),
+        },
+        runtimes: facts
+            .runtimes
+            .iter()
+            .map(|runtime| NodeRuntime {
+                class: match runtime.engine {
+                    Runs::Container => "crun",
+                    Runs::Wasm => "wasm",
+                    Runs::Firmware => "firmware",
+                }
+                .to_owned(),
+                name: runtime.name.to_string(),
+                version: runtime.version.to_string(),
+                usable: runtime.usable,
+                limits_enforced: runtime.limits_enforced,
+                reason: runtime.reason.to_string(),
+            })
+            .collect(),
+        assignment: NodeAssignment {
+            desired: device.desired.generation.0,
+            acknowledged: device.acknowledged.map_or(0, |held| held.generation.0),
+        },
+    }
+}
+
+fn conditions(device: &Device) -> Vec<Condition> {
+    let (status, reason, message, since) = match device.presence {
+        Presence::Online { since_ms, .. } => {
+            ("True", "AgentConnected", "the agent is connected".to_owned(), since_ms)
+        }
+        Presence::Offline { since: Some(_), since_ms } => (
+            "Unknown",
+            "AgentSilent",
+            format!("the agent has not been heard since {}", rfc3339(since_ms)),
+            since_ms,
+        ),
+        Presence::Offline { since: None, since_ms } => (
+            "Unknown",
+            "HubNotListening",
+            "the hub has no link to its broker, so it can't hear the agent".to_owned(),
+            since_ms,
+        ),
+    };
+    let mut conditions = Vec::from([Condition {
+        kind: "Ready".to_owned(),
+        status: status.to_owned(),
+        reason: reason.to_owned(),
+        message,
+        last_transition_time: Some(rfc3339(since)),
+    }]);
+    if let Some(conflict) = device.conflict {
+        conditions.push(Condition {
+            kind: "Paused".to_owned(),
+            status: "True".to_owned(),
+            reason: "AssignmentConflict".to_owned(),
+            message: conflict.message(&device.name),
+            last_transition_time: None,
+        });
+    }
+    conditions
+}
+
+/// Why an instance does not run, from whoever knows best: the hub before its device has heard of it, the device after.
+pub(super) fn waiting(instance: &Instance, device: Option<&Device>) -> Option<Waiting> {
+    if let Some(waiting) = &instance.waiting {
+        return Some(waiting.clone());
+    }
+    let Some(device) = device else {
+        return Some(Waiting::new("Pending", "it is on no device yet"));
+    };
+    if let Some(report) = &instance.report {
+        if report.phase == Phase::Running {
+            return None;
+        }
+        let reason = if report.reason.is_empty() {
+            phase_word(report.phase)
+        } else {
+            report.reason.as_str()
+        };
+        let message = if report.message.is_empty() {
+            format!("{} on {}", phase_word(report.phase).to_lowercase(), device.name)
+        } else {
+            report.message.to_string()
+        };
+        return Some(Waiting::new(reason, message));
+    }
+    if let Some(conflict) = device.conflict {
+        return Some(Waiting::new("DevicePaused", conflict.message(&device.name)));
+    }
+    if !device.online() {
+        let message = format!("{} is not connected; it will be told when it is back", device.name);
+        return Some(Waiting::new("DeviceAway", message));
+    }
+    let told = format!("{} has been told and has not reported yet", device.name);
+    Some(Waiting::new("Assigned", told))
+}
+
+fn phase_word(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Waiting => "Waiting",
+        Phase::Fetching => "Fetching",
+        Phase::Starting => "ContainerCreating",
+        Phase::Running => "Running",
+        Phase::Backoff => "CrashLoopBackOff",
+        Phase::Stopping => "Terminating",
+        Phase::Succeeded => "Completed",
+        Phase::Failed => "Error",
+    }
+}
+
+fn pod_status(instance: &Instance, device: Option<&Device>) -> PodStatus {
+    let heard = device.is_some_and(Device::online);
+    let running = instance.runs();
+    let waiting = waiting(instance, device);
+    let phase = match instance.report.as_ref().map(|report| report.phase) {
+        Some(Phase::Running | Phase::Backoff | Phase::Stopping) => "Running",
+        Some(Phase::Succeeded) => "Succeeded",
+        Some(Phase::Failed) => "Failed",
+        Some(Phase::Waiting | Phase::Fetching | Phase::Starting) | None => "Pending",
+    };
+    let (mut reason, mut message) =
+        waiting.clone().map(|w| (w.reason, w.message)).unwrap_or_default();
+    if running && !heard {
+        "NodeLost".clone_into(&mut reason);
+        let name = device.map_or("its device", |device| device.name.as_str());
+        message = format!("{name} is not connected; this is what it last said");
+    }
+    let report = instance.report.as_ref();
+    PodStatus {
+        phase: phase.to_owned(),
+        reason,
+        message,
+        conditions: pod_conditions(instance, running && heard, waiting.as_ref()),
+        host_ip: alloc::string::String::new(),
+        start_time: report.filter(|r| r.started_ms > 0).map(|r| rfc3339(r.started_ms)),
+        container_statuses: instance
+            .revision
+            .resolved
+            .containers
+            .iter()
+            .map(|container| container_status(instance, &container.name, &container.image, heard))
+            .collect(),
+    }
+}
+
+fn pod_conditions(instance: &Instance, ready: bool, waiting: Option<&Waiting>) -> Vec<Condition> {
+    let condition = |kind: &str, good: bool| {
+        let why = waiting.filter(|_| !good);
+        Condition {
+            kind: kind.to_owned(),
+            status: if good { "True" } else { "False" }.to_owned(),
+            reason: why.map(|w| w.reason.clone()).unwrap_or_default(),
+            message: why.map(|w| w.message.clone()).unwrap_or_default(),
+            last_transition_time: None,
+        }
+    };
+    Vec::from([
+        condition("PodScheduled", instance.device.is_some()),
+        condition("ContainersReady", ready),
+        condition("Ready", ready),
+    ])
+}
+
+fn container_status(instance: &Instance, name: &str, image: &str, heard: bool) -> ContainerStatus {
+    let report = instance.report.as_ref();
+    let running = instance.runs();
+    let root = instance.revision.roots.get(image).copied().flatten();
+    let image_id = match (&instance.supply, root) {
+        (_, Some(root)) => format!("sha256:{root}"),
+        (Some((_, Artefacts::Wasm { module, .. })), None) => format!("sha256:{module}"),
+        _ => alloc::string::String::new(),
+    };
+    let last = report.and_then(|report| report.last_exit.as_ref()).map(terminated);
+    let ended = report.is_some_and(|r| matches!(r.phase, Phase::Succeeded | Phase::Failed));
+    let state = match report {
+        Some(report) if running => ContainerState {
+            running: Some(pod::Running { started_at: Some(rfc3339(report.started_ms)) }),
+            ..ContainerState::default()
+        },
+        Some(_) if ended => {
+            ContainerState { terminated: last.clone(), ..ContainerState::default() }
+        }
+        _ => ContainerState {
+            waiting: Some(waiting_state(instance, report)),
+            ..ContainerState::default()
+        },
+    };
+    ContainerStatus {
+        name: name.to_owned(),
+        ready: running && heard,
+        restart_count: report.map_or(0, |report| report.restarts),
+        image: image.to_owned(),
+        image_id,
+        state,
+        last_state: ContainerState {
+            terminated: last.filter(|_| !ended),
+            ..ContainerState::default()
+        },
+        started: running,
+    }
+}
+
+fn waiting_state(instance: &Instance, report: Option<&InstanceStatus>) -> pod::Waiting {
+    match (report, &instance.waiting) {
+        (_, Some(waiting)) => {
+            pod::Waiting { reason: waiting.reason.clone(), message: waiting.message.clone() }
+        }
+        (Some(report), None) => pod::Waiting {
+            reason: if report.reason.is_empty() {
+                phase_word(report.phase).to_owned()
+            } else {
+                report.reason.to_string()
+            },
+            message: report.message.to_string(),
+        },
+        (None, None) => {
+            pod::Waiting { reason: "Assigned".to_owned(), message: alloc::string::String::new() }
+        }
+    }
+}
+
+fn terminated(exit: &firmware_compat::v1::owned::Exit) -> Terminated {
+    Terminated {
+        exit_code: exit.code,
+        reason: exit.reason.to_string(),
+        message: exit.message.to_string(),
+        finished_at: Some(rfc3339(exit.at_ms)),
+    }
+}

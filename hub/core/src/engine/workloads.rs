@@ -1,0 +1,469 @@
+//! Keeping workloads at what they declare: how many copies, of which revision, on which devices.
+//!
+//! One rule serves updates of both kinds: a copy of an older revision that does not run is replaced at once; one that
+//! runs is replaced only while every copy of the new revision runs, and one at a time. Devices that can't be heard come
+//! last, together: a revision that fails has then been stopped by those that can.
+
+use alloc::{
+    borrow::ToOwned,
+    collections::BTreeMap,
+    format,
+    string::{String, ToString},
+    sync::Arc,
+    vec::Vec,
+};
+use core::{cmp::Reverse, time::Duration};
+
+use firmware_compat::{id::InstanceId, v1::owned::Severity};
+
+use super::{Engine, changed, supply::unknown_image};
+use crate::{
+    device::Presence,
+    effect::Action,
+    instance::{self, Deleting, Instance, Revision, Waiting},
+    object::{
+        Key, Object,
+        workload::{DaemonSetStatus, DeploymentStatus},
+    },
+    resolve::TaintEffect,
+    schedule,
+};
+
+/// The taint that stands for a device that can't be heard, as Kubernetes names it.
+const UNREACHABLE: &str = "node.kubernetes.io/unreachable";
+
+impl Engine {
+    /// Brings one workload to where it should be.
+    pub(super) fn reconcile(&mut self, key: &Key) {
+        let stored = self.objects.get(key).map(|s| (s.object.clone(), s.revision.clone()));
+        let Some((object, Some(revision))) = stored else {
+            for id in self.by_owner.get(key).cloned().unwrap_or_default() {
+                self.begin_delete(id);
+            }
+            return;
+        };
+        self.ask_supply(&revision);
+        match object.as_ref() {
+            Object::Deployment(deployment) => {
+                self.reconcile_deployment(key, deployment.replicas() as usize, &revision);
+            }
+            Object::DaemonSet(_) => self.reconcile_daemon_set(key, &revision),
+            _ => {}
+        }
+        self.update_status(key);
+    }
+
+    fn reconcile_deployment(&mut self, key: &Key, replicas: usize, revision: &Arc<Revision>) {
+        self.replace_lost(key);
+        self.replace_stalled(key, revision);
+        for id in self.surplus(key, replicas, revision) {
+            self.begin_delete(id);
+        }
+        for id in self.next_to_update(key, revision) {
+            self.begin_delete(id);
+        }
+        let alive = self.alive(key).len();
+        for _ in alive..replicas {
+            self.create_instance(key, revision, None);
+        }
+        self.place_unplaced(key, revision);
+    }
+
+    fn reconcile_daemon_set(&mut self, key: &Key, revision: &Arc<Revision>) {
+        let mut keep: BTreeMap<String, InstanceId> = BTreeMap::new();
+        let mut go = Vec::new();
+        let mut copies = self.alive(key);
+        copies
+            .sort_by_key(|c| (Reverse(c.revision.hash == revision.hash), Reverse(c.runs()), c.id));
+        for copy in copies {
+            let device = copy.device.as_ref().and_then(|name| self.devices.get(name));
+            let wanted = device.is_some_and(|device| schedule::matches(device, revision).is_ok());
+            let name = copy.device.clone().unwrap_or_default();
+            if wanted && !keep.contains_key(&name) {
+                keep.insert(name, copy.id);
+            } else {
+                go.push(copy.id);
+            }
+        }
+        for id in go {
+            self.begin_delete(id);
+        }
+        self.replace_stalled(key, revision);
+        for id in self.next_to_update(key, revision) {
+            self.begin_delete(id);
+        }
+        let taken: Vec<String> = self.alive(key).iter().filter_map(|c| c.device.clone()).collect();
+        let missing: Vec<String> = self
+            .devices
+            .values()
+            .filter(|device| schedule::matches(device, revision).is_ok())
+            .filter(|device| !taken.contains(&device.name))
+            .map(|device| device.name.clone())
+            .collect();
+        for device in missing {
+            self.create_instance(key, revision, Some(device));
+        }
+        self.admit_bound(key);
+    }
+
+    /// Copies that are not on their way out.
+    fn alive(&self, key: &Key) -> Vec<&Instance> {
+        let mut copies = self.copies(key);
+        copies.retain(|copy| copy.deleting.is_none());
+        copies
+    }
+
+    /// How long a copy that could run elsewhere bears the silence of its device. `None` for ever.
+    pub(super) fn patience(&self, revision: &Revision) -> Option<Duration> {
+        let borne: Vec<Option<u32>> = revision
+            .resolved
+            .tolerations
+            .iter()
+            .filter(|t| t.bears(UNREACHABLE, "", TaintEffect::NoExecute))
+            .map(|t| t.seconds)
+            .collect();
+        let seconds = match borne.iter().flatten().min() {
+            Some(seconds) => *seconds,
+            None if !borne.is_empty() => return None,
+            None => self.config.lost_after_s,
+        };
+        Some(Duration::from_secs(u64::from(seconds)))
+    }
+
+    /// Lets go of copies whose device has been silent for longer than they bear.
+    fn replace_lost(&mut self, key: &Key) {
+        let mut lost = Vec::new();
+        for copy in self.alive(key) {
+            let Some(device) = copy.device.as_ref().and_then(|name| self.devices.get(name)) else {
+                continue;
+            };
+            let Presence::Offline { since: Some(since), .. } = device.presence else { continue };
+            let patience = self.patience(&copy.revision);
+            if patience.is_some_and(|patience| since + patience <= self.now) {
+                lost.push((copy.id, copy.key(), device.name.clone()));
+            }
+        }
+        for (id, pod, device) in lost {
+            let message =
+                format!("{device} has not been heard for too long; a copy is placed elsewhere");
+            self.note(&pod, Severity::Warning, "DeviceLost", message);
+            self.begin_delete(id);
+        }
+    }
+
+    /// Lets go of copies of older revisions that do not run anyway.
+    fn replace_stalled(&mut self, key: &Key, revision: &Revision) {
+        let stalled: Vec<_> = self
+            .alive(key)
+            .iter()
+            .filter(|copy| copy.revision.hash != revision.hash && !copy.runs())
+            .map(|copy| copy.id)
+            .collect();
+        for id in stalled {
+            self.begin_delete(id);
+        }
+    }
+
+    /// Copies over the declared number: first those that run least surely.
+    fn surplus(&self, key: &Key, replicas: usize, revision: &Revision) -> Vec<InstanceId> {
+        let mut alive = self.alive(key);
+        let over = alive.len().saturating_sub(replicas);
+        let heard = |copy: &Instance| {
+            copy.device.as_ref().and_then(|n| self.devices.get(n)).is_some_and(|d| d.online())
+        };
+        alive.sort_by_key(|copy| {
+            (
+                copy.device.is_some(),
+                copy.runs(),
+                heard(copy),
+                copy.revision.hash == revision.hash,
+                Reverse(copy.created_ms),
+                copy.id,
+            )
+        });
+        alive.iter().take(over).map(|copy| copy.id).collect()
+    }
+
+    /// Running copies of older revisions that may be replaced now.
+    fn next_to_update(&self, key: &Key, revision: &Revision) -> Vec<InstanceId> {
+        let alive = self.alive(key);
+        let heard = |copy: &Instance| {
+            copy.device.as_ref().and_then(|n| self.devices.get(n)).is_some_and(|d| d.online())
+        };
+        let (updated, old): (Vec<&Instance>, Vec<&Instance>) =
+            alive.into_iter().partition(|copy| copy.revision.hash == revision.hash);
+        // A new copy on a silent device is on its way there; it holds nobody up.
+        let settled =
+            updated.iter().all(|copy| copy.runs() || (copy.device.is_some() && !heard(copy)));
+        if !settled {
+            return Vec::new();
+        }
+        let ready = |copy: &Instance| {
+            let device = copy.device.as_ref().and_then(|name| self.devices.get(name));
+            device.is_some_and(|device| self.supply_for(revision, device).is_some())
+        };
+        let (mut near, far): (Vec<&Instance>, Vec<&Instance>) =
+            old.into_iter().filter(|copy| ready(copy)).partition(|copy| heard(copy));
+        near.sort_by_key(|copy| (copy.device.clone(), copy.id));
+        match near.first() {
+            Some(copy) => Vec::from([copy.id]),
+            None => far.iter().map(|copy| copy.id).collect(),
+        }
+    }
+
+    fn create_instance(&mut self, owner: &Key, revision: &Arc<Revision>, device: Option<String>) {
+        let owner_uid =
+            self.objects.get(owner).map(|s| s.object.meta().uid.clone()).unwrap_or_default();
+        let id = self.rng.id();
+        let suffix: String = self.rng.suffix().iter().map(|byte| char::from(*byte)).collect();
+        let name = match device {
+            Some(_) => format!("{}-{suffix}", owner.name),
+            None => format!("{}-{}-{suffix}", owner.name, revision.hash),
+        };
+        if let Some(device) = device.as_ref().and_then(|name| self.devices.get_mut(name)) {
+            device.instances.insert(id);
+            device.allocated.add(revision.resolved.requests);
+        }
+        let instance = Instance {
+            id,
+            identity: instance::identity(id, &owner.namespace, &name, revision),
+            owner: owner.clone(),
+            owner_uid,
+            name,
+            revision: revision.clone(),
+            created_ms: self.unix_ms,
+            device,
+            supply: None,
+            deleting: None,
+            report: None,
+            waiting: None,
+            resource_version: 0,
+        };
+        self.by_owner.entry(owner.clone()).or_default().insert(id);
+        self.by_name.insert(instance.key(), id);
+        self.instances.insert(id, instance);
+        self.dirty.instances.insert(id);
+        self.dirty.pods.insert(id, Action::Added);
+    }
+
+    /// Finds devices for copies of a Deployment that have none.
+    fn place_unplaced(&mut self, key: &Key, revision: &Arc<Revision>) {
+        let unplaced: Vec<_> = self
+            .alive(key)
+            .iter()
+            .filter(|copy| copy.device.is_none())
+            .map(|copy| (copy.id, copy.revision.clone()))
+            .collect();
+        if unplaced.is_empty() {
+            return;
+        }
+        if let Some(waiting) = missing_image(revision) {
+            for (id, _) in unplaced {
+                self.set_waiting(id, Some(waiting.clone()));
+            }
+            return;
+        }
+        let mut copies: BTreeMap<String, usize> = BTreeMap::new();
+        for copy in self.alive(key) {
+            if let Some(device) = &copy.device {
+                *copies.entry(device.clone()).or_default() += 1;
+            }
+        }
+        let placement = {
+            let supplied = |target: &_| self.check_supply(revision, target);
+            schedule::place(unplaced.len(), revision, &self.devices, &copies, &supplied)
+        };
+        let mut devices = placement.devices.iter();
+        for (id, _) in unplaced {
+            match devices.next() {
+                Some(device) => self.bind(id, device),
+                None => {
+                    let waiting = schedule::summarise(&placement.refused, self.devices.len());
+                    self.set_waiting(id, Some(waiting));
+                }
+            }
+        }
+    }
+
+    fn bind(&mut self, id: InstanceId, name: &str) {
+        let Some(instance) = self.instances.get_mut(&id) else { return };
+        let Some(device) = self.devices.get_mut(name) else { return };
+        instance.device = Some(name.to_owned());
+        instance.waiting = None;
+        device.instances.insert(id);
+        device.allocated.add(instance.revision.resolved.requests);
+        let (key, revision) = (instance.key(), instance.revision.clone());
+        let supply = self.devices.get(name).and_then(|device| self.supply_for(&revision, device));
+        if let Some(instance) = self.instances.get_mut(&id) {
+            instance.supply = supply;
+        }
+        self.figures.placements += 1;
+        self.dirty.instances.insert(id);
+        self.dirty.assignments.insert(name.to_owned());
+        self.touch_pod(id);
+        self.note(&key, Severity::Normal, "Scheduled", format!("placed on {name}"));
+    }
+
+    /// Makes copies of a DaemonSet, which are bound to their devices, part of the assignments there once they fit.
+    fn admit_bound(&mut self, key: &Key) {
+        let bound: Vec<_> = self
+            .alive(key)
+            .iter()
+            .filter(|copy| copy.supply.is_none())
+            .filter_map(|copy| Some((copy.id, copy.device.clone()?, copy.revision.clone())))
+            .collect();
+        for (id, name, revision) in bound {
+            if let Some(waiting) = missing_image(&revision) {
+                self.set_waiting(id, Some(waiting));
+                continue;
+            }
+            let Some(device) = self.devices.get_mut(&name) else { continue };
+            // What it asks for itself is already counted.
+            device.allocated.subtract(revision.resolved.requests);
+            device.instances.remove(&id);
+            let fits = self.devices.get(&name).map(|device| {
+                schedule::fits(device, &revision, &|target| self.check_supply(&revision, target))
+            });
+            if let Some(device) = self.devices.get_mut(&name) {
+                device.allocated.add(revision.resolved.requests);
+                device.instances.insert(id);
+            }
+            match fits {
+                Some(Ok(())) => self.admit(id, &name, &revision),
+                Some(Err(refusal)) => {
+                    let reason = match refusal {
+                        schedule::Refusal::Preparing(_) => "PreparingImage",
+                        schedule::Refusal::Runtime(_) => "RuntimeUnavailable",
+                        schedule::Refusal::Image(_) => "ImageHasNoBuild",
+                        _ => "DoesNotFit",
+                    };
+                    let message = format!("{name}: {}", refusal.describe());
+                    self.set_waiting(id, Some(Waiting::new(reason, message)));
+                }
+                None => {}
+            }
+        }
+    }
+
+    fn admit(&mut self, id: InstanceId, name: &str, revision: &Revision) {
+        let supply = self.devices.get(name).and_then(|device| self.supply_for(revision, device));
+        if let Some(instance) = self.instances.get_mut(&id) {
+            instance.supply = supply;
+            instance.waiting = None;
+        }
+        self.figures.placements += 1;
+        self.dirty.instances.insert(id);
+        self.dirty.assignments.insert(name.to_owned());
+        self.touch_pod(id);
+    }
+
+    /// Asks an instance to go. One that no device can have is gone at once.
+    pub(super) fn begin_delete(&mut self, id: InstanceId) {
+        let Some(instance) = self.instances.get_mut(&id).filter(|i| i.deleting.is_none()) else {
+            return;
+        };
+        let device = instance.device.clone().filter(|name| self.devices.contains_key(name));
+        let (Some(name), Some(_)) = (device, &instance.supply) else {
+            return self.remove_instance(id);
+        };
+        instance.deleting = Some(Deleting { since_ms: self.unix_ms, released: None });
+        let requests = instance.revision.resolved.requests;
+        self.dirty.workloads.insert(instance.owner.clone());
+        if let Some(device) = self.devices.get_mut(&name) {
+            device.allocated.subtract(requests);
+        }
+        self.dirty.instances.insert(id);
+        self.dirty.assignments.insert(name);
+        self.touch_pod(id);
+    }
+
+    /// Forgets an instance.
+    pub(super) fn remove_instance(&mut self, id: InstanceId) {
+        let version = self.next_resource_version();
+        if let Some(instance) = self.instances.get_mut(&id) {
+            instance.resource_version = version;
+        }
+        let object = self.view_pod(id);
+        let Some(instance) = self.instances.remove(&id) else { return };
+        let known = self.dirty.pods.remove(&id) != Some(Action::Added);
+        self.effects.extend(
+            object.filter(|_| known).map(|object| changed(Action::Deleted, object, version)),
+        );
+        self.by_name.remove(&instance.key());
+        if let Some(ids) = self.by_owner.get_mut(&instance.owner) {
+            ids.remove(&id);
+            if ids.is_empty() {
+                self.by_owner.remove(&instance.owner);
+            }
+        }
+        if let Some(device) = instance.device.as_ref().and_then(|name| self.devices.get_mut(name)) {
+            device.instances.remove(&id);
+            if instance.deleting.is_none() {
+                device.allocated.subtract(instance.revision.resolved.requests);
+            }
+        }
+        self.dirty.instances.insert(id);
+        self.dirty.workloads.insert(instance.owner.clone());
+        self.drop_unused_configs(&instance);
+    }
+
+    /// Writes a workload's figures into its status.
+    pub(super) fn update_status(&mut self, key: &Key) {
+        let Some(stored) = self.objects.get(key) else { return };
+        let Some(revision) = stored.revision.clone() else { return };
+        let alive = self.alive(key);
+        let count = |test: &dyn Fn(&Instance) -> bool| {
+            u32::try_from(alive.iter().filter(|copy| test(copy)).count()).unwrap_or(u32::MAX)
+        };
+        let heard = |copy: &Instance| {
+            copy.device.as_ref().and_then(|n| self.devices.get(n)).is_some_and(|d| d.online())
+        };
+        let total = count(&|_| true);
+        let ready = count(&|copy| copy.runs() && heard(copy));
+        let updated = count(&|copy| copy.revision.hash == revision.hash);
+        let mut object = stored.object.as_ref().clone();
+        match &mut object {
+            Object::Deployment(deployment) => {
+                deployment.status = DeploymentStatus {
+                    observed_generation: deployment.metadata.generation,
+                    replicas: total,
+                    updated_replicas: updated,
+                    ready_replicas: ready,
+                    available_replicas: ready,
+                    unavailable_replicas: deployment.replicas().saturating_sub(ready),
+                };
+            }
+            Object::DaemonSet(set) => {
+                set.status = DaemonSetStatus {
+                    observed_generation: set.metadata.generation,
+                    desired_number_scheduled: total,
+                    current_number_scheduled: total,
+                    number_misscheduled: 0,
+                    number_ready: ready,
+                    number_available: ready,
+                    number_unavailable: total.saturating_sub(ready),
+                    updated_number_scheduled: updated,
+                };
+            }
+            _ => return,
+        }
+        if object == *stored.object {
+            return;
+        }
+        let version = self.next_resource_version();
+        object.meta_mut().resource_version = version.to_string();
+        let object = Arc::new(object);
+        if let Some(stored) = self.objects.get_mut(key) {
+            stored.object = object.clone();
+            stored.resource_version = version;
+        }
+        self.effects.push(changed(Action::Modified, object, version));
+    }
+}
+
+fn missing_image(revision: &Revision) -> Option<Waiting> {
+    if revision.root().is_some() {
+        return None;
+    }
+    revision.resolved.containers.first().map(|container| unknown_image(&container.image))
+}

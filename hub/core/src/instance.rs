@@ -1,0 +1,277 @@
+//! One running copy of a workload, as the hub knows it: what it is, where it was placed, what its device says of it.
+
+use alloc::{borrow::ToOwned, collections::BTreeMap, string::String, sync::Arc, vec::Vec};
+
+use firmware_compat::{
+    id::{Generation, Hash, InstanceId},
+    time::UnixMs,
+    v1::owned::{self as wire, Artefacts, InstanceStatus, Phase, Text},
+};
+use sha2::{Digest, Sha256};
+
+use crate::{
+    event::Target,
+    object::{Key, pod::PodTemplate},
+    resolve::{Resolved, Roots},
+};
+
+/// A template with the digests of its images: what all copies of one revision share.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Revision {
+    /// Ten hex digits over template and digests; the label `pod-template-hash`.
+    pub hash: String,
+    /// As the operator wrote it.
+    pub template: PodTemplate,
+    /// As understood.
+    pub resolved: Resolved,
+    /// Digests of the images.
+    pub roots: Roots,
+}
+
+impl Revision {
+    /// The revision of a template that has been understood.
+    #[must_use]
+    pub fn new(template: &PodTemplate, resolved: Resolved, roots: Roots) -> Self {
+        let mut hasher = Sha256::new();
+        // Maps are ordered and the types are ours: the same template always writes the same JSON.
+        hasher.update(serde_json::to_vec(template).unwrap_or_default());
+        for (name, root) in &roots {
+            hasher.update(name.as_bytes());
+            hasher.update(root.map_or([0; 32], |root| root.0));
+        }
+        let digest = Hash(hasher.finalize().into());
+        let hash = alloc::format!("{digest}").get(..10).unwrap_or_default().to_owned();
+        Self { hash, template: template.clone(), resolved, roots }
+    }
+
+    /// Digest of the image of the (only) program, if it is known.
+    #[must_use]
+    pub fn root(&self) -> Option<Hash> {
+        self.resolved.containers.first().and_then(|c| self.roots.get(&c.image).copied().flatten())
+    }
+}
+
+/// One copy.
+#[derive(Clone, Debug)]
+pub struct Instance {
+    /// Its uid.
+    pub id: InstanceId,
+    /// Hash of all that, when changed, calls for a restart. Fixed when the instance is made: a newer hub must not
+    /// restart what runs.
+    pub identity: Hash,
+    /// The workload.
+    pub owner: Key,
+    /// Uid of the workload.
+    pub owner_uid: String,
+    /// Its name in the workload's namespace.
+    pub name: String,
+    /// What it runs.
+    pub revision: Arc<Revision>,
+    /// When it was made.
+    pub created_ms: UnixMs,
+    /// Its device, once placed.
+    pub device: Option<String>,
+    /// What its device needs of the image. Present once it may be part of an assignment.
+    pub supply: Option<(Target, Artefacts)>,
+    /// When it was asked to go.
+    pub deleting: Option<Deleting>,
+    /// What its device last said.
+    pub report: Option<InstanceStatus>,
+    /// Why it is not part of its device's assignment.
+    pub waiting: Option<Waiting>,
+    /// Of its last change, for the API.
+    pub resource_version: u64,
+}
+
+/// An instance that was asked to go and stays listed until its device has let go of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deleting {
+    /// Since when.
+    pub since_ms: UnixMs,
+    /// First generation of the device's assignment without it.
+    pub released: Option<Generation>,
+}
+
+/// Why an instance is not placed, or not part of its device's assignment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// CamelCase.
+    pub reason: String,
+    /// In words.
+    pub message: String,
+}
+
+impl Waiting {
+    /// A reason and its words.
+    pub fn new(reason: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { reason: reason.into(), message: message.into() }
+    }
+}
+
+impl Instance {
+    /// Whether its device says that it runs.
+    #[must_use]
+    pub fn runs(&self) -> bool {
+        self.report.as_ref().is_some_and(|report| report.phase == Phase::Running)
+    }
+
+    /// Its namespace.
+    #[must_use]
+    pub fn namespace(&self) -> &str {
+        &self.owner.namespace
+    }
+
+    /// Its key in the API.
+    #[must_use]
+    pub fn key(&self) -> Key {
+        Key::new(crate::object::Kind::Pod, self.namespace(), &self.name)
+    }
+
+    /// Its form in an assignment. `None` while it has no artefacts, a ConfigMap is missing, or something is over a
+    /// bound of the wire.
+    pub fn wire(&self, configs: &Configs<'_>) -> Result<wire::Instance, Waiting> {
+        let Some((_, artefacts)) = &self.supply else {
+            return Err(Waiting::new("ImagePending", "the image is not ready"));
+        };
+        let over = |what: &str| {
+            Waiting::new("TooLarge", alloc::format!("{what} is over a bound of the protocol"))
+        };
+        let resolved = &self.revision.resolved;
+        let mut containers = Vec::new();
+        for c in &resolved.containers {
+            containers.push(wire::Container {
+                name: Text::try_from(c.name.as_str()).map_err(|_| over("a container's name"))?,
+                reference: Text::try_from(c.image.as_str()).map_err(|_| over("an image's name"))?,
+                artefacts: artefacts.clone(),
+                command: c.command.clone().try_into().map_err(|_| over("a command"))?,
+                args: c.args.clone().try_into().map_err(|_| over("the arguments"))?,
+                working_dir: c.working_dir.clone(),
+                env: c.env.clone().try_into().map_err(|_| over("the environment"))?,
+                ports: c.ports.clone().try_into().map_err(|_| over("the ports"))?,
+                resources: c.resources,
+                mounts: c.mounts.clone().try_into().map_err(|_| over("the mounts"))?,
+                read_only_root: false,
+            });
+        }
+        let mut volumes = Vec::new();
+        for volume in &resolved.volumes {
+            let source = configs.source(self.namespace(), &volume.source)?;
+            volumes.push(wire::Volume { name: volume.name.clone(), source });
+        }
+        Ok(wire::Instance {
+            id: self.id,
+            identity: self.identity,
+            namespace: Text::try_from(self.namespace()).map_err(|_| over("the namespace"))?,
+            name: Text::try_from(self.name.as_str()).map_err(|_| over("the name"))?,
+            engine: resolved.engine,
+            containers: containers.try_into().map_err(|_| over("the containers"))?,
+            volumes: volumes.try_into().map_err(|_| over("the volumes"))?,
+            restart: resolved.restart,
+            grace_ms: resolved.grace_ms,
+            host_network: resolved.host_network,
+        })
+    }
+}
+
+/// Identity of a new instance. The revision covers the template and the images' digests; the data of ConfigMaps and
+/// the compiled form of a module are not part of it, because they may change in place.
+#[must_use]
+pub fn identity(id: InstanceId, namespace: &str, name: &str, revision: &Revision) -> Hash {
+    let mut hasher = Sha256::new();
+    hasher.update(id.0);
+    for part in [namespace, name, revision.hash.as_str()] {
+        hasher.update(part.as_bytes());
+        hasher.update([0]);
+    }
+    Hash(hasher.finalize().into())
+}
+
+/// ConfigMaps by namespace and name, with decoded data.
+pub struct Configs<'a> {
+    /// Every ConfigMap, and the last data of deleted ones that are still in use.
+    pub maps: &'a ConfigData,
+}
+
+/// Data of ConfigMaps, by namespace and name.
+pub type ConfigData = BTreeMap<(String, String), Arc<BTreeMap<String, Vec<u8>>>>;
+
+impl Configs<'_> {
+    fn source(
+        &self,
+        namespace: &str,
+        source: &crate::resolve::Source,
+    ) -> Result<wire::VolumeSource, Waiting> {
+        use crate::resolve::Source;
+        Ok(match source {
+            Source::EmptyDir { memory, size_limit_bytes } => wire::VolumeSource::EmptyDir {
+                memory: *memory,
+                size_limit_bytes: *size_limit_bytes,
+            },
+            Source::HostPath { path, kind } => {
+                wire::VolumeSource::HostPath { path: path.clone(), kind: *kind }
+            }
+            Source::ConfigMap(volume) => {
+                wire::VolumeSource::ConfigMap { files: self.files(namespace, volume)? }
+            }
+        })
+    }
+
+    fn files(
+        &self,
+        namespace: &str,
+        volume: &crate::object::pod::ConfigMapVolume,
+    ) -> Result<wire::List<wire::File, { firmware_compat::capacity::full::FILES }>, Waiting> {
+        let optional = volume.optional.unwrap_or(false);
+        let missing = |what: String| Waiting::new("ConfigMapMissing", what);
+        let empty = BTreeMap::new();
+        let data = match self.maps.get(&(namespace.to_owned(), volume.name.clone())) {
+            Some(data) => data.as_ref(),
+            None if optional => &empty,
+            None => {
+                return Err(missing(alloc::format!(
+                    "ConfigMap {namespace}/{} does not exist; apply it",
+                    volume.name
+                )));
+            }
+        };
+        let default_mode = volume.default_mode.unwrap_or(0o644);
+        let mut wanted: Vec<(&str, &str, u32)> = volume
+            .items
+            .iter()
+            .map(|item| (item.key.as_str(), item.path.as_str(), item.mode.unwrap_or(default_mode)))
+            .collect();
+        if wanted.is_empty() {
+            wanted = data.keys().map(|key| (key.as_str(), key.as_str(), default_mode)).collect();
+        }
+        let mut files = wire::List::default();
+        for (key, path, mode) in wanted {
+            let Some(bytes) = data.get(key) else {
+                if optional {
+                    continue;
+                }
+                return Err(missing(alloc::format!(
+                    "ConfigMap {namespace}/{} has no key \"{key}\"",
+                    volume.name
+                )));
+            };
+            let file = Text::try_from(path)
+                .ok()
+                .zip(wire::Bytes::try_from(bytes.clone()).ok())
+                .map(|(path, data)| wire::File {
+                    path,
+                    mode: u16::try_from(mode).unwrap_or(0o644),
+                    data,
+                });
+            file.and_then(|file| files.push(file).ok()).ok_or_else(|| {
+                Waiting::new(
+                    "ConfigMapTooLarge",
+                    alloc::format!(
+                        "ConfigMap {namespace}/{} is over the protocol's bounds of 128 files and 1 MiB a file",
+                        volume.name
+                    ),
+                )
+            })?;
+        }
+        Ok(files)
+    }
+}

@@ -1,0 +1,277 @@
+//! Records: what the store holds of the engine. A key of text, a value of one version byte and JSON, so that a record
+//! can be read by a person and gain fields. The store neither knows nor needs any of this.
+//!
+//! | key | holds |
+//! |---|---|
+//! | `meta` | lineage, reserved resource version |
+//! | `object/<Kind>/<namespace>/<name>` | an object that an operator wrote |
+//! | `config/<namespace>/<name>` | data of a deleted ConfigMap that instances still use |
+//! | `instance/<id>` | an instance |
+//! | `device/<name>` | a device |
+//! | `retired/<name>` | last generation of a device that was deleted |
+//! | `image/<reference>` | a name in the catalogue |
+
+use alloc::{
+    collections::BTreeMap,
+    format,
+    string::{String, ToString},
+    vec::Vec,
+};
+
+use firmware_compat::{
+    id::{Generation, Hash, InstanceId, Lineage},
+    time::UnixMs,
+    v1::owned::{Artefacts, AssignmentId, Hello, InstanceStatus, WasmSupport},
+};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::{
+    device::Operator,
+    event::Target,
+    object::{Key, Kind, pod::PodTemplate},
+    resolve::Roots,
+};
+
+/// Version of the records that this build writes.
+pub const VERSION: u8 = 1;
+
+/// Why a record can't be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LoadError {
+    /// Written by a newer hub.
+    #[error(
+        "record {key} has version {version}, this hub reads up to {VERSION}; run the hub version that wrote it, or newer"
+    )]
+    Newer {
+        /// The record.
+        key: String,
+        /// Its version.
+        version: u8,
+    },
+    /// Not what this hub writes.
+    #[error("record {key} is damaged: {cause}; restore the store from a backup")]
+    Damaged {
+        /// The record.
+        key: String,
+        /// What is wrong with it.
+        cause: String,
+    },
+}
+
+/// `meta`.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Meta {
+    /// Random id of this store.
+    pub lineage: Lineage,
+    /// Every resource version that was given out is below this.
+    pub reserved_resource_version: u64,
+}
+
+/// `instance/<id>`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct InstanceRecord {
+    /// Hash of all that, when changed, calls for a restart.
+    pub identity: Hash,
+    /// Kind of the workload.
+    pub owner_kind: Kind,
+    /// Namespace of the workload and of the Pod.
+    pub namespace: String,
+    /// Name of the workload.
+    pub owner: String,
+    /// Uid of the workload.
+    pub owner_uid: String,
+    /// Name of the Pod.
+    pub name: String,
+    /// What it runs.
+    pub template: PodTemplate,
+    /// Digests of its images.
+    pub roots: Roots,
+    /// When it was made.
+    pub created_ms: UnixMs,
+    /// Its device.
+    pub device: Option<String>,
+    /// What its device needs of the image.
+    pub supply: Option<SupplyRecord>,
+    /// Since when it is to go.
+    pub deleting_ms: Option<UnixMs>,
+    /// First generation without it.
+    pub released: Option<Generation>,
+    /// What its device last said.
+    pub report: Option<InstanceStatus>,
+}
+
+/// What a device needs of an image.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SupplyRecord {
+    /// Architecture, for containers.
+    pub arch: Option<String>,
+    /// Class and compatibility, for Wasm.
+    pub wasm: Option<WasmSupport>,
+    /// The artefacts.
+    pub artefacts: Artefacts,
+}
+
+impl SupplyRecord {
+    /// The record of a target and its artefacts.
+    #[must_use]
+    pub fn new(target: &Target, artefacts: &Artefacts) -> Self {
+        let (arch, wasm) = match target {
+            Target::Container { arch } => (Some(arch.clone()), None),
+            Target::Wasm(support) => (None, Some(support.clone())),
+        };
+        Self { arch, wasm, artefacts: artefacts.clone() }
+    }
+
+    /// The target and its artefacts.
+    #[must_use]
+    pub fn into_parts(self) -> Option<(Target, Artefacts)> {
+        let target = match (self.arch, self.wasm) {
+            (_, Some(support)) => Target::Wasm(support),
+            (Some(arch), None) => Target::Container { arch },
+            (None, None) => return None,
+        };
+        Some((target, self.artefacts))
+    }
+}
+
+/// `device/<name>`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct DeviceRecord {
+    /// The Node's uid.
+    pub uid: String,
+    /// When it was first heard of.
+    pub created_ms: UnixMs,
+    /// What it last said of itself.
+    pub facts: Hello,
+    /// What the operator set.
+    pub operator: Operator,
+    /// Newest generation.
+    pub generation: Generation,
+    /// Hash of its body.
+    pub hash: Option<Hash>,
+    /// Hashes of the last generations.
+    pub recent: Vec<(Generation, Hash)>,
+    /// What the device said it holds.
+    pub acknowledged: Option<AssignmentId>,
+}
+
+/// `object/...` of a workload: digests of its images, beside the object.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ObjectRecord {
+    /// The object, as the API shows it.
+    pub object: serde_json::Value,
+    /// Digests of its images.
+    #[serde(default)]
+    pub roots: Roots,
+}
+
+/// `config/...`: data by key.
+pub type ConfigRecord = BTreeMap<String, Vec<u8>>;
+
+/// Writes a value with its version.
+#[must_use]
+pub fn encode(value: &impl Serialize) -> Vec<u8> {
+    let mut bytes = Vec::from([VERSION]);
+    // The records' types hold no map with keys that are not text and no number that JSON lacks.
+    bytes.extend(serde_json::to_vec(value).unwrap_or_default());
+    bytes
+}
+
+/// Reads a value and its version.
+///
+/// # Errors
+/// [`LoadError`] names the record.
+pub fn decode<T: DeserializeOwned>(key: &str, bytes: &[u8]) -> Result<T, LoadError> {
+    match bytes.split_first() {
+        Some((&VERSION, json)) => serde_json::from_slice(json)
+            .map_err(|error| LoadError::Damaged { key: key.to_string(), cause: error.to_string() }),
+        Some((&version, _)) if version > VERSION => {
+            Err(LoadError::Newer { key: key.to_string(), version })
+        }
+        _ => Err(LoadError::Damaged { key: key.to_string(), cause: "no version byte".to_string() }),
+    }
+}
+
+/// Key of `meta`.
+pub const META: &str = "meta";
+
+/// Key of an object.
+#[must_use]
+pub fn object_key(key: &Key) -> String {
+    format!("object/{}/{}/{}", key.kind, key.namespace, key.name)
+}
+
+/// Key of an instance.
+#[must_use]
+pub fn instance_key(id: InstanceId) -> String {
+    format!("instance/{id}")
+}
+
+/// Key of a device.
+#[must_use]
+pub fn device_key(name: &str) -> String {
+    format!("device/{name}")
+}
+
+/// Key of a deleted device's last generation.
+#[must_use]
+pub fn retired_key(name: &str) -> String {
+    format!("retired/{name}")
+}
+
+/// Key of an image's name.
+#[must_use]
+pub fn image_key(reference: &str) -> String {
+    format!("image/{reference}")
+}
+
+/// Key of a deleted ConfigMap's data.
+#[must_use]
+pub fn config_key(namespace: &str, name: &str) -> String {
+    format!("config/{namespace}/{name}")
+}
+
+/// What a record's key says that it is.
+#[derive(Debug, PartialEq, Eq)]
+pub enum KeyOf<'a> {
+    /// `meta`.
+    Meta,
+    /// An object.
+    Object(Key),
+    /// An instance.
+    Instance(InstanceId),
+    /// A device.
+    Device(&'a str),
+    /// A deleted device.
+    Retired(&'a str),
+    /// An image's name.
+    Image(&'a str),
+    /// A deleted ConfigMap's data: namespace, name.
+    Config(&'a str, &'a str),
+}
+
+/// Takes a record's key apart.
+#[must_use]
+pub fn parse_key(key: &str) -> Option<KeyOf<'_>> {
+    if key == META {
+        return Some(KeyOf::Meta);
+    }
+    let (table, rest) = key.split_once('/')?;
+    Some(match table {
+        "object" => {
+            let mut parts = rest.splitn(3, '/');
+            let (kind, namespace, name) = (parts.next()?, parts.next()?, parts.next()?);
+            let kind = Kind::EVERY.into_iter().find(|k| k.as_str() == kind)?;
+            KeyOf::Object(Key::new(kind, namespace, name))
+        }
+        "instance" => KeyOf::Instance(InstanceId::parse(rest)?),
+        "device" => KeyOf::Device(rest),
+        "retired" => KeyOf::Retired(rest),
+        "image" => KeyOf::Image(rest),
+        "config" => {
+            let (namespace, name) = rest.split_once('/')?;
+            KeyOf::Config(namespace, name)
+        }
+        _ => return None,
+    })
+}
