@@ -1,4 +1,8 @@
-//! The agent's state machine: events and time in, effects out.
+//! The agent's state machine: events and time in, effects out. What concerns the connection is in `link`,
+//! what concerns artefacts in `store`.
+
+mod link;
+mod store;
 
 use alloc::{
     collections::{BTreeMap, BTreeSet, vec_deque},
@@ -7,22 +11,20 @@ use alloc::{
     sync::Arc,
     vec::Vec,
 };
-use core::time::Duration;
 
 use firmware_compat::{
     id::{Hash, InstanceId, Lineage},
     time::{Instant, UnixMs},
-    v1::owned::{AssignmentId, Hello, Instance, List, Runtime, WasmSupport},
+    v1::owned::{AssignmentId, Hello, Instance},
 };
 
 use crate::{
     assign::Assign,
-    backoff::{TIME_FLOOR_GAP, TIME_FLOOR_STEP},
     commands::Commands,
     config::{Config, SavedAssignment},
     effect::{Effect, Up, WakeReason},
-    event::{DISK_FULL, Down, Event, Failure, Found},
-    fetch::{Fetches, blobs},
+    event::{Event, Found},
+    fetch::Fetches,
     instance::{Context, Slot},
     out::Out,
     report::Reporter,
@@ -220,16 +222,6 @@ impl Agent {
         });
     }
 
-    fn fetch(&mut self, now: Instant) {
-        let needed: Vec<Arc<Instance>> = {
-            let context = self.context();
-            let needs = self.slots.values().filter_map(|slot| slot.needs_artefacts(&context));
-            needs.cloned().collect()
-        };
-        self.fetches.need(needed.iter().flat_map(|instance| blobs(instance)), &mut self.out);
-        self.fetches.advance(now, &mut self.out);
-    }
-
     fn tell(&mut self, now: Instant) {
         if !self.reporter.is_link_up() {
             return;
@@ -246,35 +238,6 @@ impl Agent {
         let unix_ms = self.out.unix_ms(now);
         while let Some(event) = self.out.journal.next(now, unix_ms) {
             self.out.push(Effect::Send(Up::Event(event)));
-        }
-    }
-
-    /// Once everything of the assignment is where it should be, what neither it nor the one before needs may go.
-    fn retain_when_settled(&mut self) {
-        let context = self.context();
-        let is_settled = !context.hold
-            && !context.draining
-            && self.slots.values().all(|slot| slot.is_settled(&context));
-        if is_settled {
-            self.retain(true);
-        }
-    }
-
-    fn retain(&mut self, with_previous: bool) {
-        let mut keep = self.assign.artefacts(with_previous);
-        for slot in self.slots.values() {
-            match slot.in_use() {
-                Ok(Some(instance)) => keep.extend(blobs(instance).map(|blob| blob.digest)),
-                Ok(None) => {}
-                // What an unknown instance uses is unknown: nothing may go.
-                Err(()) => return,
-            }
-        }
-        keep.extend(self.fetches.under_way());
-        if self.retained.as_ref() != Some(&keep) {
-            self.fetches.retained(&keep);
-            self.out.push(Effect::Retain(keep.clone()));
-            self.retained = Some(keep);
         }
     }
 
@@ -316,97 +279,6 @@ impl Agent {
         }
         for (id, instance) in wanted {
             self.slots.entry(id).or_insert_with(|| Slot::new(id)).wanted = Some(Arc::new(instance));
-        }
-    }
-
-    fn heard(&mut self, down: Down, now: Instant) {
-        match down {
-            Down::Head(head) => {
-                self.reporter.answered();
-                self.assign.head(head, now, &mut self.out);
-            }
-            Down::Body(chunk) => self.assign.body(chunk, now, &mut self.out),
-            Down::Command(command) => self.commands.take(command, &self.slots, &mut self.out),
-            Down::Time(time) => self.time(time.unix_ms, now),
-            Down::Report(report) => {
-                let spread = Duration::from_millis(report.spread_ms.into());
-                self.reporter.requested(spread, now, &mut self.out);
-            }
-        }
-    }
-
-    fn time(&mut self, unix_ms: UnixMs, now: Instant) {
-        let moved = Duration::from_millis(unix_ms.saturating_sub(self.time_floor_ms));
-        let is_rested = self.time_floor_saved.is_none_or(|at| now.since(at) >= TIME_FLOOR_GAP);
-        if moved > TIME_FLOOR_STEP && is_rested {
-            self.time_floor_ms = unix_ms;
-            self.time_floor_saved = Some(now);
-            self.out.push(Effect::SaveTimeFloor { unix_ms });
-        }
-    }
-
-    fn runtimes(&mut self, runtimes: Vec<Runtime>, wasm: Option<WasmSupport>, now: Instant) {
-        let mut list = List::default();
-        for runtime in runtimes {
-            // More engines than a device can name: the first are the preferred ones.
-            let _ = list.push(runtime);
-        }
-        if self.hello.runtimes != list || self.hello.wasm != wasm {
-            self.hello.runtimes = list;
-            self.hello.wasm = wasm;
-            self.reporter.hello_changed(now);
-        }
-    }
-
-    fn link_up(&mut self, now: Instant) {
-        self.name_taken = false;
-        self.reporter.link_up(now);
-        self.assign.link_up(now);
-        self.fetches.link_up(now, &mut self.out);
-    }
-
-    fn link_down(&mut self) {
-        if self.reporter.is_link_up() {
-            self.reporter.link_down();
-            self.commands.link_down(&mut self.out);
-        }
-    }
-
-    /// Going on to connect would throw the other one off, and then it would do the same.
-    fn taken_over(&mut self, now: Instant) {
-        self.link_down();
-        if !self.name_taken {
-            self.name_taken = true;
-            self.out.push(Effect::Disconnect);
-            let message = "another device connected under this device's name; this one stays away and keeps running \
-                           what it has. Give one of the two another --name";
-            self.out.warn(now, None, "NameTaken", message);
-        }
-    }
-
-    fn name_free(&mut self, now: Instant) {
-        if self.name_taken {
-            self.name_taken = false;
-            self.out.push(Effect::Connect);
-            self.out.normal(now, None, "NameFree", "nobody else uses this device's name any more");
-        }
-    }
-
-    fn send_failed(&mut self, up: Up, now: Instant) {
-        match up {
-            Up::Hello(_) => self.reporter.send_failed(true, now),
-            Up::Status(_) => self.reporter.send_failed(false, now),
-            Up::Event(event) => self.out.journal.give_back(event, now),
-            // A Want is repeated by its own clock; the hub gives up on a reply by its own.
-            Up::Want(_) | Up::Reply(_) => {}
-        }
-    }
-
-    fn fetch_failed(&mut self, digest: Hash, failure: Failure, now: Instant) {
-        let is_full = failure.reason == DISK_FULL;
-        self.fetches.failed(digest, failure, now, &mut self.out);
-        if is_full && self.assign.in_force().is_some() {
-            self.retain(false);
         }
     }
 

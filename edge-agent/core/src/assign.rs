@@ -1,5 +1,7 @@
-//! From a head to an assignment in force: which heads count, gathering the body, checking it, saving it. Nothing is
-//! acted on or acknowledged before the shell says that it is saved.
+//! From a head to an assignment in force. `gather` decides which heads count and brings their bodies together; here
+//! they are saved and put in force. Nothing is acted on or acknowledged before the shell says that it is saved.
+
+mod gather;
 
 use alloc::{
     collections::BTreeSet,
@@ -14,7 +16,7 @@ use firmware_compat::{
     frame::decode_body,
     id::{Generation, Hash},
     time::Instant,
-    v1::owned::{Assignment, AssignmentId, Body, Head, Instance, Want},
+    v1::owned::{Assignment, AssignmentId, Head, Instance, Want},
 };
 use sha2::{Digest, Sha256};
 
@@ -75,15 +77,6 @@ struct Incoming {
     /// How often the whole was not what its hash says.
     damaged: u32,
     want_at: Instant,
-}
-
-/// What a head means for this device.
-enum Verdict {
-    Known,
-    Stale { held: Generation },
-    Conflict,
-    Foreign,
-    Newer,
 }
 
 /// Why a body is refused for good.
@@ -148,137 +141,6 @@ impl Assign {
 
     pub fn foreign(&self) -> Option<&Head> {
         self.foreign.as_ref()
-    }
-
-    /// The operator allows the next foreign lineage; one that was refused already is it.
-    pub fn adopt_lineage(&mut self, now: Instant, out: &mut Out) {
-        self.adopt = true;
-        if let Some(head) = self.foreign.take() {
-            self.head(head, now, out);
-        }
-    }
-
-    pub fn head(&mut self, head: Head, now: Instant, out: &mut Out) {
-        let offered = head.assignment;
-        match self.judge(&offered) {
-            Verdict::Known => {}
-            Verdict::Newer => self.begin(head, now, out),
-            Verdict::Stale { held } => {
-                let message = format!(
-                    "the hub offered generation {}, this device has {held}",
-                    offered.generation
-                );
-                out.warn(now, None, "StaleGeneration", &message);
-            }
-            Verdict::Conflict => {
-                let message = format!(
-                    "the hub offered another assignment of generation {}; was it restored from a backup?",
-                    offered.generation
-                );
-                out.warn(now, None, "GenerationConflict", &message);
-            }
-            Verdict::Foreign => {
-                let message = format!(
-                    "hub of lineage {} is not the one that this device follows; everything runs on, start the agent with --adopt-lineage to follow it",
-                    offered.lineage
-                );
-                out.warn(now, None, "ForeignHub", &message);
-                self.foreign = Some(head);
-            }
-        }
-    }
-
-    fn judge(&self, offered: &AssignmentId) -> Verdict {
-        if self.refused.as_ref() == Some(offered) {
-            return Verdict::Known;
-        }
-        if let Some(held) = self.latest_sound() {
-            if held.lineage != offered.lineage && !self.adopt {
-                return Verdict::Foreign;
-            }
-            if held.lineage == offered.lineage {
-                match offered.generation.cmp(&held.generation) {
-                    core::cmp::Ordering::Less => return Verdict::Stale { held: held.generation },
-                    core::cmp::Ordering::Equal if held.hash == offered.hash => {
-                        return Verdict::Known;
-                    }
-                    core::cmp::Ordering::Equal => return Verdict::Conflict,
-                    core::cmp::Ordering::Greater => {}
-                }
-            }
-        }
-        match self.incoming.as_ref().map(|incoming| incoming.head.assignment) {
-            Some(coming)
-                if coming.lineage == offered.lineage && coming.generation >= offered.generation =>
-            {
-                Verdict::Known
-            }
-            _ => Verdict::Newer,
-        }
-    }
-
-    /// The newest that was gathered and checked, saved or not.
-    fn latest_sound(&self) -> Option<AssignmentId> {
-        let saving = match &self.saving {
-            Saving::Idle => None,
-            Saving::UnderWay { candidate, .. } | Saving::Resting { candidate, .. } => {
-                Some(candidate)
-            }
-        };
-        self.next.as_ref().or(saving).map(|candidate| candidate.saved.id).or(self.in_force())
-    }
-
-    fn begin(&mut self, head: Head, now: Instant, out: &mut Out) {
-        if head.length == 0 || head.length > self.max_body_bytes {
-            let refusal = Refusal::Length { length: head.length, max: self.max_body_bytes };
-            return self.refuse(head.assignment, &refusal, now, out);
-        }
-        let body = Assembler::new(head.length);
-        let want_at = now + WANT_FIRST;
-        self.incoming = Some(Incoming { head, body, wants: 0, damaged: 0, want_at });
-    }
-
-    pub fn body(&mut self, chunk: Body, now: Instant, out: &mut Out) {
-        let Some(incoming) = &mut self.incoming else { return };
-        if incoming.head.assignment.hash != chunk.hash {
-            return;
-        }
-        if incoming.body.take(chunk.offset, chunk.bytes) {
-            incoming.wants = 0;
-            incoming.want_at = now + WANT.delay(incoming.damaged.max(1));
-        }
-        if incoming.body.is_complete() {
-            self.complete(now, out);
-        }
-    }
-
-    fn complete(&mut self, now: Instant, out: &mut Out) {
-        let Some(mut incoming) = self.incoming.take() else { return };
-        let id = incoming.head.assignment;
-        let body = incoming.body.empty();
-        if hash(&body) != id.hash {
-            // Some chunk was not what the hub sent: start over, more slowly each time.
-            incoming.damaged = incoming.damaged.saturating_add(1);
-            incoming.want_at = now + WANT_FIRST + WANT.delay(incoming.damaged);
-            self.incoming = Some(incoming);
-            let message = "what arrived of the new assignment is damaged; it is asked for again";
-            return out.warn(now, None, "BodyDamaged", message);
-        }
-        match decode(&body) {
-            Ok(assignment) => {
-                let saved = SavedAssignment { id, signature: incoming.head.signature, body };
-                let instances = assignment.instances.into_vec();
-                self.next = Some(Candidate { saved: Arc::new(saved), instances });
-            }
-            Err(refusal) => self.refuse(id, &refusal, now, out),
-        }
-    }
-
-    fn refuse(&mut self, id: AssignmentId, refusal: &Refusal, now: Instant, out: &mut Out) {
-        self.refused = Some(id);
-        let message =
-            format!("generation {} is refused, the one before stays: {refusal}", id.generation);
-        out.warn(now, None, "AssignmentRefused", &message);
     }
 
     /// Takes the next steps: saves what is sound, asks for what is missing.
@@ -348,10 +210,13 @@ impl Assign {
                 if candidate.saved.id.generation == generation =>
             {
                 let failures = failures.saturating_add(1);
-                let message = format!(
-                    "generation {generation} could not be saved, the one before stays in force: {why}"
-                );
-                out.warn(now, None, "SaveFailed", &message);
+                // Told again now and then, in case the first telling was lost.
+                if failures.is_power_of_two() {
+                    let message = format!(
+                        "generation {generation} could not be saved, the one before stays in force: {why}"
+                    );
+                    out.warn(now, None, "SaveFailed", &message);
+                }
                 Saving::Resting { candidate, failures, until: now + SAVE.delay(failures) }
             }
             other => other,

@@ -1,8 +1,10 @@
 //! The life of one instance on the device: which state it is in and which step comes next. One table, [`Slot::step`],
-//! holds every move that the agent makes by itself; `answers` holds what the shell's answers do; `standing` puts a
-//! state in the hub's words.
+//! holds every move that the agent makes by itself; `answers` holds what the shell's answers do, `files` what changes in
+//! place, `questions` what the rest of the agent asks; `standing` puts a state in the hub's words.
 
 mod answers;
+mod files;
+mod questions;
 mod standing;
 
 use alloc::{format, string::String, sync::Arc};
@@ -11,16 +13,11 @@ use core::time::Duration;
 use firmware_compat::{
     id::{Hash, InstanceId},
     time::{Instant, UnixMs},
-    v1::owned::{Engine, Exit, File, Instance, RestartPolicy, Runtime, VolumeSource},
+    v1::owned::{Engine, Exit, Instance, RestartPolicy, Runtime},
 };
 
-use crate::{
-    backoff::STOP_OVERDUE,
-    effect::{Effect, WakeReason},
-    event::Failure,
-    fetch::Fetches,
-    out::Out,
-};
+use crate::{backoff::STOP_OVERDUE, effect::Effect, event::Failure, fetch::Fetches, out::Out};
+use files::Files;
 
 /// One instance: what is wanted, what the device holds of it, and where it stands.
 #[derive(Debug)]
@@ -52,8 +49,6 @@ struct Holds {
     identity: Option<Hash>,
     /// What was prepared. `None` if an earlier agent did it.
     spec: Option<Arc<Instance>>,
-    /// Whose configMap files are in its volumes. `None` if unknown.
-    files_of: Option<Arc<Instance>>,
 }
 
 /// Where an instance stands.
@@ -83,14 +78,6 @@ enum State {
     Cleaning { keep_volumes: bool },
     /// Cleaning up failed.
     Unclean { until: Instant },
-}
-
-/// The files of configMap volumes of a running instance.
-#[derive(Debug)]
-enum Files {
-    Quiet,
-    Updating { to: Arc<Instance>, failures: u32 },
-    Failed { until: Instant, failures: u32, failure: Failure },
 }
 
 /// How what is wanted relates to what the device holds.
@@ -140,7 +127,7 @@ impl Slot {
             failures: 0,
             failure: None,
             last_exit: None,
-            files: Files::Quiet,
+            files: Files::default(),
         }
     }
 
@@ -156,7 +143,7 @@ impl Slot {
     /// The table of moves. `None`: stay.
     fn next(&mut self, context: &Context<'_>, now: Instant, out: &mut Out) -> Option<State> {
         use Match::{Gone, New, Other, Same};
-        if matches!(self.files, Files::Updating { .. }) {
+        if self.files.is_updating() {
             return None;
         }
         match (&self.state, self.relation()) {
@@ -178,7 +165,7 @@ impl Slot {
             (State::Running { .. }, Gone) => Some(self.stop(now, "it was removed", out)),
             (State::Running { .. }, Other) => Some(self.stop(now, "it is replaced", out)),
             (State::Running { .. }, New | Same) => {
-                self.refresh_files(now, out);
+                self.refresh(now, out);
                 None
             }
 
@@ -231,14 +218,18 @@ impl Slot {
 
     fn prepare(&mut self, out: &mut Out) -> Option<State> {
         let instance = Arc::clone(self.wanted.as_ref()?);
-        self.holds = Some(Holds {
-            identity: Some(instance.identity),
-            spec: Some(Arc::clone(&instance)),
-            files_of: Some(Arc::clone(&instance)),
-        });
-        self.files = Files::Quiet;
+        self.holds =
+            Some(Holds { identity: Some(instance.identity), spec: Some(Arc::clone(&instance)) });
+        self.files = Files::written(Arc::clone(&instance));
         out.push(Effect::Prepare { instance, attempt: self.next_attempt() });
         Some(State::Preparing)
+    }
+
+    /// Brings what can change in place up to date.
+    fn refresh(&mut self, now: Instant, out: &mut Out) {
+        let (Some(wanted), Some(holds)) = (&self.wanted, &mut self.holds) else { return };
+        holds.spec.get_or_insert_with(|| Arc::clone(wanted));
+        self.files.refresh(wanted, now, out);
     }
 
     fn stop(&mut self, now: Instant, why: &str, out: &mut Out) -> State {
@@ -276,6 +267,10 @@ impl Slot {
             out.warn(now, Some(self.id), "BackOff", &message);
             return State::Backoff { until: at + delay, delay };
         }
+        if delay.is_zero() {
+            // An earlier agent saw it end, and said so.
+            return State::Done;
+        }
         match code {
             0 => out.normal(now, Some(self.id), "Completed", &how),
             _ => out.warn(now, Some(self.id), "Failed", &how),
@@ -283,101 +278,9 @@ impl Slot {
         State::Done
     }
 
-    /// Brings the files of configMaps up to date while the instance runs on.
-    fn refresh_files(&mut self, now: Instant, out: &mut Out) {
-        let (Some(wanted), Some(holds)) = (&self.wanted, &mut self.holds) else { return };
-        let failures = match self.files {
-            Files::Failed { until, .. } if until > now => return,
-            Files::Failed { failures, .. } => failures,
-            Files::Quiet | Files::Updating { .. } => 0,
-        };
-        if holds.files_of.as_ref().is_some_and(|of| Arc::ptr_eq(of, wanted)) {
-            return;
-        }
-        let is_same = match holds.files_of.as_deref() {
-            Some(on_disk) => config_files(wanted).eq(config_files(on_disk)),
-            None => config_files(wanted).next().is_none(),
-        };
-        let to = Arc::clone(wanted);
-        if is_same {
-            holds.files_of = Some(to);
-            self.files = Files::Quiet;
-        } else {
-            out.push(Effect::UpdateFiles { instance: Arc::clone(&to) });
-            self.files = Files::Updating { to, failures };
-        }
-    }
-
     /// How often it will have been started again with its next start.
     fn next_attempt(&self) -> u32 {
         if self.started { self.restarts.saturating_add(1) } else { self.restarts }
-    }
-
-    /// Whether its artefacts are needed, now or for its next start.
-    pub fn needs_artefacts(&self, context: &Context<'_>) -> Option<&Arc<Instance>> {
-        let is_over = matches!(self.state, State::Done) && self.relation() == Match::Same;
-        self.wanted
-            .as_ref()
-            .filter(|wanted| !is_over && !context.draining && context.is_usable(wanted.engine))
-    }
-
-    /// What the device holds of it, for as long as it does: its artefacts are in use. `Err` if nobody knows.
-    pub fn in_use(&self) -> Result<Option<&Arc<Instance>>, ()> {
-        match &self.holds {
-            None => Ok(None),
-            Some(Holds { spec: Some(spec), .. }) => Ok(Some(spec)),
-            Some(_) if self.relation() == Match::Same => Ok(self.wanted.as_ref()),
-            Some(_) => Err(()),
-        }
-    }
-
-    /// Whether it is where the assignment wants it, or as near as the device can bring it.
-    pub fn is_settled(&self, context: &Context<'_>) -> bool {
-        let Some(wanted) = &self.wanted else { return false };
-        let is_here = self.relation() == Match::Same;
-        match self.state {
-            State::Running { .. } | State::Done | State::Backoff { .. } => is_here,
-            State::Absent => !context.is_usable(wanted.engine),
-            _ => false,
-        }
-    }
-
-    /// Whether it has come to rest for an agent that ends.
-    pub fn is_at_rest(&self, context: &Context<'_>) -> bool {
-        match self.state {
-            State::Lost => context.hold,
-            State::Absent
-            | State::Unprepared { .. }
-            | State::Ended { .. }
-            | State::Backoff { .. }
-            | State::Done
-            | State::Unclean { .. } => !matches!(self.files, Files::Updating { .. }),
-            State::Preparing
-            | State::Starting { .. }
-            | State::Running { .. }
-            | State::Stopping { .. }
-            | State::Cleaning { .. } => false,
-        }
-    }
-
-    /// Whether it was ever started, so that there can be a log.
-    pub fn was_started(&self) -> bool {
-        self.started
-    }
-
-    /// When it is to be stepped again, if nothing happens before.
-    pub fn timer(&self) -> Option<(Instant, WakeReason)> {
-        match (&self.state, &self.files) {
-            (State::Backoff { until, .. }, _) => Some((*until, WakeReason::Restart)),
-            (State::Unprepared { until } | State::Unclean { until }, _) => {
-                Some((*until, WakeReason::Retry))
-            }
-            (State::Stopping { overdue_at }, _) => overdue_at.map(|at| (at, WakeReason::Retry)),
-            (State::Running { .. }, Files::Failed { until, .. }) => {
-                Some((*until, WakeReason::Retry))
-            }
-            _ => None,
-        }
     }
 }
 
@@ -390,11 +293,3 @@ fn again_in(delay: Duration) -> String {
 
 /// Kubernetes' default, for an instance whose spec nobody knows any more.
 const DEFAULT_GRACE_MS: u32 = 30_000;
-
-/// The configMap volumes of a spec, name and files.
-fn config_files(spec: &Instance) -> impl Iterator<Item = (&str, &[File])> {
-    spec.volumes.iter().filter_map(|volume| match &volume.source {
-        VolumeSource::ConfigMap { files } => Some((volume.name.as_str(), &files[..])),
-        VolumeSource::EmptyDir { .. } | VolumeSource::HostPath { .. } => None,
-    })
-}

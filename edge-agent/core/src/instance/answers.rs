@@ -9,7 +9,7 @@ use firmware_compat::{
     v1::owned::{Exit, Text},
 };
 
-use super::{Files, Holds, Match, Slot, State};
+use super::{Holds, Match, Slot, State};
 use crate::{
     backoff::{RESTART_RESET, STEP, restart_delay},
     effect::Effect,
@@ -22,7 +22,7 @@ impl Slot {
     /// Takes in what an earlier agent left. An end that happened while nobody watched is long ago, so its first
     /// restart does not wait.
     pub fn found(&mut self, found: FoundInstance, now: Instant) {
-        self.holds = Some(Holds { identity: found.identity, spec: None, files_of: None });
+        self.holds = Some(Holds { identity: found.identity, spec: None });
         self.started = true;
         self.restarts = found.restarts;
         self.state = match found.state {
@@ -109,22 +109,11 @@ impl Slot {
     }
 
     pub fn files_updated(&mut self, now: Instant, out: &mut Out) {
-        let Files::Updating { to, .. } = &self.files else { return };
-        if let Some(holds) = &mut self.holds {
-            holds.files_of = Some(Arc::clone(to));
-        }
-        self.files = Files::Quiet;
-        out.normal(now, Some(self.id), "FilesUpdated", "files of configMap volumes are up to date");
+        self.files.updated(self.id, now, out);
     }
 
     pub fn files_update_failed(&mut self, failure: Failure, now: Instant, out: &mut Out) {
-        let Files::Updating { failures, .. } = self.files else { return };
-        let failures = failures.saturating_add(1);
-        if failures == 1 {
-            let reason = or_usual(&failure.reason, "FilesUpdateFailed");
-            out.warn(now, Some(self.id), &reason, &failure.message);
-        }
-        self.files = Files::Failed { until: now + STEP.delay(failures), failures, failure };
+        self.files.update_failed(failure, self.id, now, out);
     }
 
     pub fn cleaned(&mut self) {

@@ -11,7 +11,7 @@ use firmware_compat::{
     v1::owned::{Engine, Instance, InstanceStatus, Phase, Text},
 };
 
-use super::{Context, Files, Match, Slot, State, again_in};
+use super::{Context, Match, Slot, State, again_in};
 use crate::{event::Failure, fetch};
 
 struct Standing {
@@ -51,11 +51,9 @@ impl Slot {
     fn standing(&self, context: &Context<'_>) -> Standing {
         let is_going = matches!(self.relation(), Match::Gone | Match::Other);
         match &self.state {
-            State::Running { .. } => match &self.files {
-                Files::Failed { failure, .. } => {
-                    stand(Phase::Running, "FilesUpdateFailed", &failure.message)
-                }
-                Files::Quiet | Files::Updating { .. } => stand(Phase::Running, "", ""),
+            State::Running { .. } => match self.files.failure() {
+                Some(failure) => stand(Phase::Running, &failure.reason, &failure.message),
+                None => stand(Phase::Running, "", ""),
             },
             State::Preparing => {
                 stand(Phase::Fetching, "Preparing", "layers and volumes are being made ready")
@@ -64,7 +62,7 @@ impl Slot {
                 stand(Phase::Starting, "Starting", "its process is being started")
             }
             State::Stopping { overdue_at: Some(_) } => {
-                stand(Phase::Stopping, self.why_going(), "it was asked to stop")
+                stand(Phase::Stopping, self.why_going(context), "it was asked to stop")
             }
             State::Stopping { overdue_at: None } => {
                 stand(Phase::Stopping, "StopOverdue", "it was told to stop and still runs")
@@ -73,9 +71,11 @@ impl Slot {
                 let phase = if is_going { Phase::Stopping } else { Phase::Waiting };
                 failed(phase, self.failure.as_ref(), "CleanFailed")
             }
-            State::Cleaning { .. } | State::Lost if is_going && !context.hold => {
-                stand(Phase::Stopping, self.why_going(), "what is left of it is being removed")
-            }
+            State::Cleaning { .. } | State::Lost if is_going && !context.hold => stand(
+                Phase::Stopping,
+                self.why_going(context),
+                "what is left of it is being removed",
+            ),
             _ if context.hold => stand(
                 Phase::Waiting,
                 "NoAssignment",
@@ -94,9 +94,11 @@ impl Slot {
                 Some(waiting) if self.failure.is_none() => waiting,
                 _ => failed(Phase::Waiting, self.failure.as_ref(), "PrepareFailed"),
             },
-            State::Absent if is_going => {
-                stand(Phase::Stopping, self.why_going(), "what is left of it is being removed")
-            }
+            State::Absent if is_going => stand(
+                Phase::Stopping,
+                self.why_going(context),
+                "what is left of it is being removed",
+            ),
             State::Absent => self.waiting_for(context).unwrap_or_else(|| {
                 stand(Phase::Waiting, "Pending", "everything is there; its turn comes next")
             }),
@@ -130,10 +132,11 @@ impl Slot {
         stand(Phase::Backoff, &reason, &message)
     }
 
-    fn why_going(&self) -> &'static str {
+    fn why_going(&self, context: &Context<'_>) -> &'static str {
         match self.relation() {
             Match::Gone => "Removed",
             Match::Other => "Replaced",
+            Match::Same | Match::New if context.draining => "Draining",
             Match::Same | Match::New => "Restarting",
         }
     }

@@ -83,26 +83,33 @@ impl World {
     }
 
     pub fn start_agent(&mut self) {
-        let config =
-            Config { hello: hello(self.runtimes.clone()), time_floor_ms: self.time_floor_ms };
-        self.agent = Some(Agent::new(config, self.disk.clone(), 1));
+        let (agent, found) = self.new_agent(1);
+        self.agent = Some(agent);
         self.link_up = false;
         self.quit = false;
-        let found = Found {
-            instances: self
-                .runs
-                .iter()
-                .map(|(id, run)| FoundInstance {
-                    instance: *id,
-                    identity: Some(run.identity),
-                    restarts: run.attempt,
-                    state: run.state.clone(),
-                })
-                .collect(),
-            artefacts: self.store.iter().copied().collect(),
-        };
         self.feed(Event::Clock { unix_ms: self.unix_ms() });
         self.feed(Event::Found(found));
+    }
+
+    /// An agent on this device's disk, and what it is to be told first.
+    pub fn new_agent(&self, seed: u64) -> (Agent, Found) {
+        let hello = hello(self.runtimes.clone());
+        let config = Config { hello, time_floor_ms: self.time_floor_ms };
+        let instances = self.runs.iter().map(|(id, run)| FoundInstance {
+            instance: *id,
+            identity: Some(run.identity),
+            restarts: run.attempt,
+            state: run.state.clone(),
+        });
+        let found = Found {
+            instances: instances.collect(),
+            artefacts: self.store.iter().copied().collect(),
+        };
+        (Agent::new(config, self.disk.clone(), seed), found)
+    }
+
+    pub fn is_running(&self, id: &InstanceId) -> bool {
+        matches!(self.runs.get(id), Some(Run { state: FoundState::Running { .. }, .. }))
     }
 
     /// Every process ends and nobody is there to see it.

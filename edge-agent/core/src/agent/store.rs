@@ -1,0 +1,61 @@
+//! The agent and its store: which artefacts are needed, and which may go.
+
+use alloc::{sync::Arc, vec::Vec};
+
+use firmware_compat::{id::Hash, time::Instant, v1::owned::Instance};
+
+use super::Agent;
+use crate::{
+    effect::Effect,
+    event::{DISK_FULL, Failure},
+    fetch::blobs,
+};
+
+impl Agent {
+    pub(super) fn fetch(&mut self, now: Instant) {
+        let needed: Vec<Arc<Instance>> = {
+            let context = self.context();
+            let needs = self.slots.values().filter_map(|slot| slot.needs_artefacts(&context));
+            needs.cloned().collect()
+        };
+        self.fetches.need(needed.iter().flat_map(|instance| blobs(instance)), &mut self.out);
+        self.fetches.advance(now, &mut self.out);
+    }
+
+    /// Once everything of the assignment is where it should be, what neither it nor the one before needs may go.
+    pub(super) fn retain_when_settled(&mut self) {
+        let context = self.context();
+        let is_settled = !context.hold
+            && !context.draining
+            && self.slots.values().all(|slot| slot.is_settled(&context));
+        if is_settled {
+            self.retain(true);
+        }
+    }
+
+    fn retain(&mut self, with_previous: bool) {
+        let mut keep = self.assign.artefacts(with_previous);
+        for slot in self.slots.values() {
+            match slot.in_use() {
+                Ok(Some(instance)) => keep.extend(blobs(instance).map(|blob| blob.digest)),
+                Ok(None) => {}
+                // What an unknown instance uses is unknown: nothing may go.
+                Err(()) => return,
+            }
+        }
+        keep.extend(self.fetches.under_way());
+        if self.retained.as_ref() != Some(&keep) {
+            self.fetches.retained(&keep);
+            self.out.push(Effect::Retain(keep.clone()));
+            self.retained = Some(keep);
+        }
+    }
+
+    pub(super) fn fetch_failed(&mut self, digest: Hash, failure: Failure, now: Instant) {
+        let is_full = failure.reason == DISK_FULL;
+        self.fetches.failed(digest, failure, now, &mut self.out);
+        if is_full && self.assign.in_force().is_some() {
+            self.retain(false);
+        }
+    }
+}

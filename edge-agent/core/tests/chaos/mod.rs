@@ -1,0 +1,314 @@
+//! A shell that answers in any order and fails at any time, a hub that changes its mind, and what must hold meanwhile.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod ops;
+mod watch;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use firmware_compat::{
+    id::{Hash, InstanceId},
+    time::Instant,
+    v1::owned::*,
+};
+use lichen_agent_core::{Agent, Down, Effect, Event, Up, event::FoundState};
+pub use ops::{Op, op};
+use watch::Watch;
+
+use crate::world::{Run, World, chunks, exit, failure, names::*};
+
+pub struct Chaos {
+    /// Its disk, store, runs and hub; the agent is driven from here.
+    pub world: World,
+    /// Work that the shell has been given and not answered.
+    pending: Vec<Effect>,
+    watch: Watch,
+    generation: u64,
+    wanted: Vec<Instance>,
+    /// What the hub believes.
+    view: BTreeMap<InstanceId, InstanceStatus>,
+    half_full: Option<BTreeSet<InstanceId>>,
+    acknowledged: Option<AssignmentId>,
+    in_sync: bool,
+    pub is_honest: bool,
+    seed: u64,
+}
+
+impl Chaos {
+    pub fn new(seed: u64) -> Self {
+        let mut chaos = Self {
+            world: World::new(),
+            pending: Vec::new(),
+            watch: Watch::default(),
+            generation: 0,
+            wanted: Vec::new(),
+            view: BTreeMap::new(),
+            half_full: None,
+            acknowledged: None,
+            in_sync: false,
+            is_honest: true,
+            seed,
+        };
+        chaos.start_agent();
+        chaos
+    }
+
+    fn start_agent(&mut self) {
+        self.seed = self.seed.wrapping_add(1);
+        let (agent, found) = self.world.new_agent(self.seed);
+        self.world.agent = Some(agent);
+        self.feed(Event::Clock { unix_ms: self.world.unix_ms() });
+        self.feed(Event::Found(found));
+    }
+
+    /// The agent dies; what the shell was at has happened, or has not.
+    fn kill_agent(&mut self, dice: u8) {
+        self.world.agent = None;
+        for (n, effect) in std::mem::take(&mut self.pending).into_iter().enumerate() {
+            if (usize::from(dice) + n).is_multiple_of(2) {
+                self.finish(effect, true);
+            }
+        }
+        self.world.link_up = false;
+        self.watch = Watch::default();
+        self.in_sync = false;
+        self.start_agent();
+    }
+
+    pub fn feed(&mut self, event: Event) {
+        match &event {
+            Event::LinkUp => self.world.link_up = true,
+            Event::LinkDown | Event::TakenOver => self.world.link_up = false,
+            _ => {}
+        }
+        let now = self.world.now;
+        if let Some(agent) = &mut self.world.agent {
+            agent.handle(event, now);
+        }
+        self.collect();
+    }
+
+    fn collect(&mut self) {
+        let Some(agent) = &mut self.world.agent else { return };
+        let effects: Vec<Effect> = agent.drain().collect();
+        assert!(effects.len() < 1000, "{} effects at once", effects.len());
+        for effect in effects {
+            self.watch.look(&effect, &self.world, self.is_honest);
+            match effect {
+                Effect::Send(up) => self.hear(up),
+                Effect::SaveTimeFloor { .. }
+                | Effect::Connect
+                | Effect::Disconnect
+                | Effect::Quit => {}
+                Effect::Retain(keep) => self.world.store.retain(|digest| keep.contains(digest)),
+                Effect::CancelFetch { .. } | Effect::CancelCommand { .. } => {}
+                work => self.pending.push(work),
+            }
+        }
+    }
+
+    /// The hub hears what the agent sends.
+    fn hear(&mut self, up: Up) {
+        up.encode(firmware_compat::frame::Stamp::default()).expect("fits a frame");
+        assert!(self.world.link_up, "sent without a link");
+        match up {
+            Up::Status(status) => self.take_status(status),
+            Up::Want(want) => {
+                let of_hash = |(head, _): &&(Head, Vec<u8>)| head.assignment.hash == want.hash;
+                let Some((head, body)) = self.world.hub.values().find(of_hash).cloned() else {
+                    return;
+                };
+                if self.world.hub_serves {
+                    for chunk in chunks(&head, &body).filter(|chunk| chunk.offset >= want.offset) {
+                        self.world.answers.push_back(Event::Heard(Down::Body(chunk)));
+                    }
+                }
+            }
+            Up::Hello(_) | Up::Event(_) | Up::Reply(_) => {}
+        }
+    }
+
+    fn take_status(&mut self, status: Status) {
+        self.acknowledged = status.assignment;
+        if status.full {
+            self.half_full.get_or_insert_default().extend(status.instances.iter().map(|s| s.id));
+        }
+        for instance in status.instances {
+            let is_explained = instance.phase == Phase::Running || !instance.reason.is_empty();
+            assert!(is_explained, "{instance:?} has no reason");
+            self.view.insert(instance.id, instance);
+        }
+        for gone in status.removed {
+            if self.is_honest && self.in_sync {
+                assert!(!self.world.runs.contains_key(&gone), "{} is still here", id_label(&gone));
+            }
+            self.view.remove(&gone);
+        }
+        if status.full && !status.more {
+            let all = self.half_full.take().unwrap();
+            self.view.retain(|id, _| all.contains(id));
+            self.in_sync = true;
+        }
+    }
+
+    /// The clock moves on, and the agent is woken as it asks.
+    fn wait(&mut self, millis: u64) {
+        let end = Instant(self.world.now.0 + millis);
+        while let Some((at, why)) = self.world.agent.as_ref().and_then(Agent::poll_timeout) {
+            if at > end {
+                break;
+            }
+            self.world.now = self.world.now.max(at);
+            let now = self.world.now;
+            self.world.agent.as_mut().unwrap().handle_timeout(now);
+            self.collect();
+            let again = self.world.agent.as_ref().and_then(Agent::poll_timeout);
+            assert!(
+                again.is_none_or(|(at, _)| at > now),
+                "{why:?} wakes for {again:?} at {now:?} again"
+            );
+        }
+        self.world.now = end;
+        self.hub_answers();
+    }
+
+    fn hub_answers(&mut self) {
+        while let Some(event) = self.world.answers.pop_front() {
+            self.feed(event);
+        }
+    }
+
+    /// The shell answers one piece of its work.
+    fn answer(&mut self, pick: u8, works: bool) {
+        if self.pending.is_empty() {
+            return;
+        }
+        let effect = self.pending.swap_remove(usize::from(pick) % self.pending.len());
+        self.watch.answered(&effect);
+        if let Some(event) = self.finish(effect, works) {
+            self.feed(event);
+        }
+    }
+
+    /// What a piece of work does to the device, and its answer.
+    fn finish(&mut self, effect: Effect, works: bool) -> Option<Event> {
+        let world = &mut self.world;
+        let why = || failure("", "it did not work");
+        if let Effect::Prepare { instance, attempt } = &effect {
+            let run =
+                Run { identity: instance.identity, attempt: *attempt, state: FoundState::Lost };
+            world.runs.insert(instance.id, run);
+        }
+        Some(match (effect, works) {
+            (Effect::SaveAssignment(saved), true) => {
+                world.disk.insert(0, (*saved).clone());
+                world.disk.truncate(2);
+                Event::Saved { generation: saved.id.generation }
+            }
+            (Effect::SaveAssignment(saved), false) => {
+                Event::SaveFailed { generation: saved.id.generation, message: "full".into() }
+            }
+            (Effect::Fetch(blob), true) => {
+                world.store.insert(blob.digest);
+                Event::Fetched { digest: blob.digest }
+            }
+            (Effect::Fetch(blob), false) => {
+                let reason = if blob.digest.0[0] % 2 == 0 { "DiskFull" } else { "" };
+                Event::FetchFailed { digest: blob.digest, failure: failure(reason, "no") }
+            }
+            (Effect::Prepare { instance, .. }, true) => Event::Prepared { instance: instance.id },
+            (Effect::Prepare { instance, .. }, false) => {
+                let missing: Vec<Hash> =
+                    artefacts(&instance).map(|blob| blob.digest).take(1).collect();
+                missing.iter().for_each(|digest| _ = world.store.remove(digest));
+                Event::PrepareFailed { instance: instance.id, failure: why(), missing }
+            }
+            (Effect::Start { instance, attempt }, true) => {
+                world.next_pid += 1;
+                let (pid, started_ms) = (world.next_pid, world.unix_ms());
+                let state = FoundState::Running { pid, started_ms };
+                world.runs.insert(instance.id, Run { identity: instance.identity, attempt, state });
+                Event::Started { instance: instance.id, pid, started_ms }
+            }
+            (Effect::Start { instance, .. }, false) => {
+                Event::StartFailed { instance: instance.id, failure: why() }
+            }
+            // A process that ended by itself meanwhile has said so already.
+            (Effect::Stop { instance, .. }, _) => {
+                if !world.is_running(&instance) {
+                    return None;
+                }
+                world.end(instance, exit(143, "Error"))
+            }
+            (Effect::UpdateFiles { instance }, true) => {
+                Event::FilesUpdated { instance: instance.id }
+            }
+            (Effect::UpdateFiles { instance }, false) => {
+                Event::FilesUpdateFailed { instance: instance.id, failure: why() }
+            }
+            (Effect::Clean { instance, keep_volumes }, true) => {
+                if !keep_volumes {
+                    world.runs.remove(&instance);
+                }
+                Event::Cleaned { instance }
+            }
+            (Effect::Clean { instance, .. }, false) => {
+                Event::CleanFailed { instance, failure: why() }
+            }
+            (Effect::ReadLogs(request), _) => Event::CommandEnded { command: request.command },
+            (other, _) => panic!("{other:?} is not work"),
+        })
+    }
+
+    /// Faults stop: the link stands, the hub serves, every step works.
+    pub fn recover(&mut self) {
+        self.world.hub_serves = true;
+        self.feed(Event::NameFree);
+        self.feed(Event::LinkDown);
+        self.feed(Event::LinkUp);
+        let runtimes = self.world.runtimes.clone();
+        self.feed(Event::Runtimes { runtimes, wasm: None });
+        if let Some((head, _)) = self.world.hub.get(&self.generation).cloned() {
+            self.feed(Event::Heard(Down::Head(head)));
+        }
+        for _ in 0..200 {
+            while !self.pending.is_empty() {
+                self.answer(0, true);
+            }
+            self.wait(60_000);
+        }
+    }
+
+    pub fn assert_converged(&self) {
+        let running = |instance: &Instance| {
+            matches!(&self.world.runs.get(&instance.id), Some(run)
+                if run.identity == instance.identity && matches!(run.state, FoundState::Running { .. }))
+        };
+        for instance in &self.wanted {
+            let view = self.view.get(&instance.id).expect("reported");
+            let is_over = matches!(view.phase, Phase::Succeeded | Phase::Failed);
+            let may_be_over = instance.restart != RestartPolicy::Always;
+            assert!(running(instance) || is_over && may_be_over, "{view:?}");
+            assert_eq!(view.phase == Phase::Running, running(instance), "{view:?}");
+            assert_eq!(view.identity, instance.identity);
+        }
+        let names = |ids: Vec<InstanceId>| ids.iter().map(id_label).collect::<Vec<_>>();
+        let wanted = names(self.wanted.iter().map(|instance| instance.id).collect());
+        assert_eq!(names(self.world.runs.keys().copied().collect()), wanted, "runs left over");
+        assert_eq!(names(self.view.keys().copied().collect()), wanted, "the hub sees");
+        let newest = self.world.hub.get(&self.generation).map(|(head, _)| head.assignment);
+        assert_eq!(self.acknowledged, newest);
+        let needed = self.wanted.iter().filter(|i| running(i)).flat_map(artefacts);
+        for blob in needed {
+            assert!(self.world.store.contains(&blob.digest), "{} is gone", label(&blob.digest));
+        }
+    }
+
+    pub fn assert_quiet(&mut self) {
+        (self.watch.effects, self.watch.hellos) = (0, 0);
+        self.wait(3_600_000);
+        let allowed = if self.generation == 0 { self.watch.hellos.min(2) } else { 0 };
+        assert_eq!(self.watch.effects, allowed, "noise in a quiet hour");
+    }
+}

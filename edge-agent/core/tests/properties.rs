@@ -1,0 +1,113 @@
+//! Random histories. With an honest shell, whatever happens and in whatever order: nothing is started twice or
+//! unsaved, artefacts are there when they are needed, everything that does not run has a reason, and once faults stop
+//! the device does what the hub wants and then is quiet. With a dishonest one: no panic, and bounds hold.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod chaos;
+mod world;
+
+use chaos::{Chaos, Op, op};
+use firmware_compat::{id::Generation, v1::owned::*};
+use lichen_agent_core::{Down, Event, Up};
+use proptest::prelude::*;
+use world::{exit, failure, names::*};
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+    #[test]
+    fn safe_at_every_step_and_where_the_hub_wants_it_in_the_end(
+        seed in any::<u64>(),
+        ops in proptest::collection::vec(op(), 0..150),
+    ) {
+        let mut chaos = Chaos::new(seed);
+        for op in ops {
+            chaos.carry_out(op);
+        }
+        chaos.recover();
+        chaos.assert_converged();
+        chaos.assert_quiet();
+    }
+
+    #[test]
+    fn wrong_answers_and_hostile_messages_do_no_more_than_nothing(
+        seed in any::<u64>(),
+        steps in proptest::collection::vec((op(), rogue()), 0..100),
+    ) {
+        let mut chaos = Chaos::new(seed);
+        chaos.is_honest = false;
+        for (op, event) in steps {
+            chaos.carry_out(op);
+            chaos.feed(event);
+            chaos.carry_out(Op::Wait(700));
+        }
+    }
+}
+
+fn name() -> impl Strategy<Value = firmware_compat::id::InstanceId> {
+    proptest::sample::select(vec!["a", "b", "c", "d", "e"]).prop_map(id_of)
+}
+
+fn rogue() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        Just(Event::LinkUp),
+        Just(Event::LinkDown),
+        Just(Event::TakenOver),
+        Just(Event::NameFree),
+        Just(Event::AdoptLineage),
+        Just(Event::Found(lichen_agent_core::event::Found::default())),
+        (0..20u64).prop_map(|n| Event::Saved { generation: Generation(n) }),
+        (0..20u64).prop_map(|n| Event::SaveFailed {
+            generation: Generation(n),
+            message: "x".repeat(2000)
+        }),
+        name().prop_map(|instance| Event::Prepared { instance }),
+        name().prop_map(|instance| Event::PrepareFailed {
+            instance,
+            failure: failure("", &"y".repeat(2000)),
+            missing: vec![hash_of("layer-1")],
+        }),
+        name().prop_map(|instance| Event::Started { instance, pid: 1, started_ms: 1 }),
+        name().prop_map(|instance| Event::StartFailed { instance, failure: failure("", "no") }),
+        (name(), any::<i32>())
+            .prop_map(|(instance, code)| Event::Exited { instance, exit: exit(code, "") }),
+        name().prop_map(|instance| Event::FilesUpdated { instance }),
+        name().prop_map(|instance| Event::FilesUpdateFailed { instance, failure: failure("", "") }),
+        name().prop_map(|instance| Event::Cleaned { instance }),
+        name().prop_map(|instance| Event::CleanFailed { instance, failure: failure("", "") }),
+        any::<[u8; 32]>()
+            .prop_map(|digest| Event::Fetched { digest: firmware_compat::id::Hash(digest) }),
+        (0..50u64).prop_map(|command| Event::CommandEnded { command }),
+        (0..50u64, name()).prop_map(|(id, instance)| {
+            let container = Text::default();
+            let action = Action::Logs {
+                instance,
+                container,
+                follow: true,
+                tail: None,
+                previous: false,
+                timestamps: true,
+            };
+            Event::Heard(Down::Command(Command { id, action }))
+        }),
+        any::<u32>().prop_map(|spread_ms| Event::Heard(Down::Report(Report { spread_ms }))),
+        any::<u64>().prop_map(|unix_ms| Event::Heard(Down::Time(Time { unix_ms }))),
+        any::<u64>().prop_map(|unix_ms| Event::Clock { unix_ms }),
+        (0..3u8, 0..30u64, any::<u32>()).prop_map(|(lineage, generation, length)| {
+            let assignment = AssignmentId {
+                lineage: firmware_compat::id::Lineage([lineage; 16]),
+                generation: Generation(generation),
+                hash: hash_of("hostile"),
+            };
+            Event::Heard(Down::Head(Head { assignment, length, signature: Bytes::default() }))
+        }),
+        (any::<u32>(), proptest::collection::vec(any::<u8>(), 0..64)).prop_map(
+            |(offset, bytes)| {
+                let (hash, bytes) = (hash_of("hostile"), bytes.try_into().unwrap());
+                Event::Heard(Down::Body(Body { hash, offset, bytes }))
+            }
+        ),
+        Just(Event::SendFailed(Up::Want(Want { hash: hash_of("hostile"), offset: 0 }))),
+    ]
+}
