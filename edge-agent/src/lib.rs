@@ -1,1 +1,35 @@
-//! The agent's shell: link, state files, artefacts, runtimes.
+//! The agent's shell: everything that touches the machine. What is to be done is decided in `lichen-agent-core`.
+//!
+//! - [`run()`] owns the one loop: it feeds events to the core and carries its effects out.
+//! - [`options`] and [`args`] say who the device is; [`probe`] finds out what it can do.
+//! - [`state`] and [`content`] are what survives a restart: the assignment, fetched artefacts, unpacked layers.
+//! - [`link`] is the connection to the broker, [`hub`] the hub's HTTP side, [`address`] what may be connected to.
+//! - [`runtime`] makes instances ready and starts them, with [`volumes`]; [`supervise`] watches their shims and
+//!   adopts those of an earlier agent; [`instance_dir`] is where they keep what they are.
+//! - [`logs`] answers log commands.
+//!
+//! One thread runs the loop and every task. What blocks (disk, HTTP, spawning) runs on threads that go away again, so
+//! that an idle agent is small.
+
+#![deny(unsafe_code)]
+
+pub mod address;
+pub mod args;
+pub mod content;
+pub mod hub;
+pub mod instance_dir;
+pub mod link;
+pub mod logs;
+pub mod message;
+pub mod options;
+pub mod probe;
+mod random;
+mod run;
+pub mod runtime;
+pub mod state;
+pub mod supervise;
+pub mod volumes;
+
+pub use lichen_wasm_host::run_from_file as wasm_run;
+pub use options::Options;
+pub use run::{AgentError, run};

@@ -1,0 +1,108 @@
+//! The program `lichen-agent`: flags, logging, signals. What it does is in the library.
+
+use std::process::ExitCode;
+
+use lichen_agent::{
+    Options,
+    args::{self, Command, HELP},
+};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Stack of the threads for blocking work. They decode gzip and write files; nothing nests deeply.
+const THREAD_STACK_BYTES: usize = 512 * 1024;
+/// Blocking work at a time.
+const THREADS: usize = 8;
+/// Idle threads end soon: an idle agent has one.
+const THREAD_KEEP_ALIVE: std::time::Duration = std::time::Duration::from_millis(200);
+
+fn main() -> ExitCode {
+    match args::parse(std::env::args_os().skip(1)) {
+        Ok(Command::Run(options)) => run(*options),
+        Ok(Command::WasmRun(spec)) => {
+            let code = lichen_agent::wasm_run(&spec);
+            // Codes are a byte for the system; anything else is kept from reading as success.
+            ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX))
+        }
+        Ok(Command::Help) => {
+            print!("{HELP}");
+            ExitCode::SUCCESS
+        }
+        Ok(Command::Version) => {
+            println!("lichen-agent {}", env!("CARGO_PKG_VERSION"));
+            ExitCode::SUCCESS
+        }
+        Err(error) => fail(&error),
+    }
+}
+
+fn run(options: Options) -> ExitCode {
+    start_logging();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(THREADS)
+        .thread_stack_size(THREAD_STACK_BYTES)
+        .thread_keep_alive(THREAD_KEEP_ALIVE)
+        .build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&error),
+    };
+    let ended = runtime.block_on(lichen_agent::run(options, asked_to_end()));
+    // A download that is under way is continued by the next agent.
+    runtime.shutdown_background();
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error),
+    }
+}
+
+/// SIGTERM or SIGINT; a second one ends the program at once.
+async fn asked_to_end() {
+    let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
+    let (Ok(mut terminate), Ok(mut interrupt)) = signals else {
+        // Without handlers the signals end the program by themselves, which leaves instances running too.
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        std::process::exit(1);
+    });
+}
+
+fn start_logging() {
+    let level = std::env::var("LICHEN_LOG").unwrap_or_default();
+    let level = match level.parse::<tracing::level_filters::LevelFilter>() {
+        Ok(level) => level,
+        Err(_) => {
+            if !level.is_empty() {
+                eprintln!(
+                    "LICHEN_LOG={level} is not off, error, warn, info, debug or trace: using info"
+                );
+            }
+            tracing::level_filters::LevelFilter::INFO
+        }
+    };
+    tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_target(false)
+        .with_writer(std::io::stderr)
+        .init();
+}
+
+fn fail(error: &dyn std::error::Error) -> ExitCode {
+    let mut text = format!("lichen-agent: {error}");
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(&format!(": {cause}"));
+        source = cause.source();
+    }
+    eprintln!("{text}");
+    ExitCode::FAILURE
+}

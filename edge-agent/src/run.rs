@@ -1,0 +1,177 @@
+//! The agent's one loop: events to the core, effects to the machine.
+//!
+//! What is here first is done first: the state directory, what earlier agents left running, then the saved
+//! assignment, which starts without waiting for anything. The link comes last.
+
+use std::{sync::Arc, time::Duration};
+
+use firmware_compat::time::Instant;
+use lichen_agent_core::{
+    Agent, Config, Event,
+    event::{Found, FoundInstance},
+};
+use tokio::sync::mpsc;
+
+use crate::{
+    content::{Content, ContentError},
+    hub::Connect,
+    link::{Link, LinkConfig},
+    message::{self, Message},
+    options::Options,
+    probe,
+    runtime::{Launcher, chain},
+    state::{StateDir, StateError},
+    supervise::{self, Watch},
+};
+
+mod clock;
+mod effects;
+mod work;
+
+use clock::Clock;
+use effects::Shell;
+
+/// How often replies that wait for room on the link are tried again.
+const STALLED_INTERVAL: Duration = Duration::from_millis(10);
+
+/// Why an agent can't run at all. Everything else is reported and retried.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// The state directory.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The store in it.
+    #[error(transparent)]
+    Content(#[from] ContentError),
+}
+
+/// Runs an agent until `shutdown` resolves, and then until its instances have stopped if the options ask for that.
+/// Must be called on a tokio runtime with IO and time.
+///
+/// # Errors
+/// See [`AgentError`].
+pub async fn run(options: Options, shutdown: impl Future<Output = ()>) -> Result<(), AgentError> {
+    let (sender, receiver) = mpsc::channel(message::CAPACITY);
+    let state = Arc::new(StateDir::open(&options.state)?);
+    let content = Content::open(&state)?;
+    let found = supervise::scan(&state.run(), &options.shim, &sender)?;
+    let mut shell = shell(&options, state, content, sender)?;
+    tracing::info!(
+        name = options.name,
+        state = %options.state.display(),
+        hub = %options.hub,
+        version = env!("CARGO_PKG_VERSION"),
+        "agent started"
+    );
+    begin(&mut shell, found, options.adopt_hub);
+    drive(&mut shell, receiver, shutdown, options.drain_on_exit).await;
+    let written = shell.state.written().bytes();
+    shell.leave().await;
+    tracing::info!(bytes_written = written, "agent ended");
+    Ok(())
+}
+
+fn shell(
+    options: &Options,
+    state: Arc<StateDir>,
+    content: Content,
+    sender: message::Sender,
+) -> Result<Shell, AgentError> {
+    let agent_id = state.agent_id()?;
+    let loaded = state.load_assignments()?;
+    for damage in &loaded.damage {
+        tracing::warn!(damage, "a saved assignment can't be used");
+    }
+    let config =
+        Config { hello: probe::hello(options, agent_id), time_floor_ms: state.time_floor()? };
+    let link = LinkConfig {
+        name: options.name.clone(),
+        agent: agent_id,
+        hub: options.hub.clone(),
+        keep_alive: options.keep_alive,
+    };
+    let known = state.hub()?.and_then(|text| Connect::parse(&text).ok());
+    let launcher = Launcher {
+        run: state.run(),
+        content,
+        shim: options.shim.clone(),
+        wasm_program: options.wasm_program.clone(),
+    };
+    Ok(Shell::new(
+        Agent::new(config, loaded.saved, crate::random::number()),
+        Link::new(link, known, sender.clone()),
+        launcher,
+        state,
+        sender,
+        options.runtime.clone(),
+    ))
+}
+
+/// Tells the core what is there, which starts the saved assignment.
+fn begin(shell: &mut Shell, found: Vec<(FoundInstance, Option<Watch>)>, adopt_hub: bool) {
+    let mut instances = Vec::with_capacity(found.len());
+    for (instance, watch) in found {
+        tracing::info!(
+            instance = %instance.instance,
+            state = ?instance.state,
+            "found an instance of an earlier agent"
+        );
+        if let Some(watch) = watch {
+            shell.adopt(watch);
+        }
+        instances.push(instance);
+    }
+    let artefacts = shell.launcher.content.list().unwrap_or_else(|error| {
+        tracing::warn!(
+            error = chain(&error),
+            "could not list the artefacts: they are fetched again"
+        );
+        Vec::new()
+    });
+    shell.probe();
+    let now = shell.clock.now();
+    shell.tell_clock(now);
+    if adopt_hub {
+        shell.agent.handle(Event::AdoptLineage, now);
+    }
+    shell.agent.handle(Event::Found(Found { instances, artefacts }), now);
+    shell.carry_out();
+}
+
+async fn drive(
+    shell: &mut Shell,
+    mut messages: mpsc::Receiver<Message>,
+    shutdown: impl Future<Output = ()>,
+    drain: bool,
+) {
+    let mut shutdown = std::pin::pin!(shutdown);
+    let mut leaving = false;
+    while !shell.is_done() {
+        let wake = shell.agent.poll_timeout();
+        let stalled = shell.has_stalled();
+        tokio::select! {
+            message = messages.recv() => match message {
+                Some(message) => shell.take(message),
+                None => return,
+            },
+            () = &mut shutdown, if !leaving => {
+                leaving = true;
+                tracing::info!(
+                    "{}",
+                    if drain { "ending; instances are stopped first" } else { "ending; instances run on" }
+                );
+                shell.handle(Event::Shutdown { drain });
+            }
+            () = sleep_until(&shell.clock, wake.map(|(at, _)| at)) => shell.wake(),
+            () = tokio::time::sleep(STALLED_INTERVAL), if stalled => shell.retry_stalled(),
+        }
+        shell.carry_out();
+    }
+}
+
+async fn sleep_until(clock: &Clock, at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep(at.since(clock.now())).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,244 @@
+//! Work that takes time: each function starts a task and returns; the task answers with exactly one message.
+//! Blocking calls run on threads that end soon after.
+
+use std::{
+    collections::BTreeSet,
+    io,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use firmware_compat::{
+    id::{Hash, InstanceId},
+    time::UnixMs,
+    v1::owned::{Blob, Instance},
+};
+use lichen_agent_core::{
+    Event, SavedAssignment,
+    event::{DISK_FULL, Failure},
+};
+use lichen_shim::Spec;
+use tokio::{
+    sync::Semaphore,
+    task::{AbortHandle, spawn_blocking},
+};
+
+use crate::{
+    address::Address,
+    content::Content,
+    hub::{self, Connect, HubError},
+    instance_dir::InstanceDir,
+    link::{LinkConfig, jitter},
+    message::{Message, Sender},
+    probe,
+    runtime::{Containers, Launcher, chain},
+    state::StateDir,
+    supervise::{Watch, Watcher},
+};
+
+/// How long the link waits for the first probe, so that the first Hello says everything.
+const PROBE_PATIENCE: Duration = Duration::from_secs(5);
+/// How often the hub is asked whether a name that another device took is free again.
+const NAME_POLL: Duration = Duration::from_secs(60);
+
+/// Runs `work` on a thread and tells the loop what it says.
+fn answer<F>(messages: Sender, work: F)
+where
+    F: FnOnce() -> Message + Send + 'static,
+{
+    tokio::spawn(async move {
+        // Not answered only if the runtime is shutting down, or the work panicked: then nobody listens or it is a bug.
+        if let Ok(message) = spawn_blocking(work).await {
+            let _loop_gone = messages.send(message).await;
+        }
+    });
+}
+
+pub(super) fn probe(forced: Option<String>, state: PathBuf, messages: Sender) {
+    let slow = messages.clone();
+    answer(messages, move || Message::Probed(probe::containers(forced, &state)));
+    tokio::spawn(async move {
+        tokio::time::sleep(PROBE_PATIENCE).await;
+        let _loop_gone = slow.send(Message::ProbeIsSlow).await;
+    });
+}
+
+pub(super) fn save_assignment(
+    state: Arc<StateDir>,
+    assignment: Arc<SavedAssignment>,
+    messages: Sender,
+) {
+    let generation = assignment.id.generation;
+    answer(messages, move || {
+        Message::Happened(match state.save_assignment(&assignment) {
+            Ok(()) => Event::Saved { generation },
+            Err(error) => Event::SaveFailed { generation, message: chain(&error) },
+        })
+    });
+}
+
+pub(super) fn save_time_floor(state: Arc<StateDir>, unix_ms: UnixMs) {
+    spawn_blocking(move || {
+        if let Err(error) = state.set_time_floor(unix_ms) {
+            tracing::warn!(error = chain(&error), "could not keep the time floor");
+        }
+    });
+}
+
+pub(super) fn save_hub(state: Arc<StateDir>, connect: Connect) {
+    spawn_blocking(move || {
+        if let Err(error) = state.set_hub(&connect.to_text()) {
+            tracing::warn!(error = chain(&error), "could not keep the broker's address");
+        }
+    });
+}
+
+/// What a fetch needs.
+pub(super) struct Fetch {
+    pub(super) hub: Address,
+    pub(super) blob: Blob,
+    pub(super) content: Content,
+    pub(super) cancelled: Arc<AtomicBool>,
+}
+
+pub(super) fn fetch(job: Fetch, slots: Arc<Semaphore>, messages: Sender) {
+    tokio::spawn(async move {
+        let digest = job.blob.digest;
+        let Ok(_slot) = slots.acquire().await else { return };
+        let fetched = spawn_blocking(move || fetch_now(&job)).await;
+        let event = match fetched {
+            Ok(Ok(())) => Event::Fetched { digest },
+            Ok(Err(failure)) => Event::FetchFailed { digest, failure },
+            Err(_shutting_down) => return,
+        };
+        let _loop_gone = messages.send(Message::Happened(event)).await;
+    });
+}
+
+fn fetch_now(job: &Fetch) -> Result<(), Failure> {
+    if job.content.has(&job.blob.digest) {
+        return Ok(());
+    }
+    let may_go_on = || !job.cancelled.load(Relaxed);
+    let (dir, written) = (job.content.artefacts(), job.content.written());
+    match hub::download(&job.hub, job.blob, dir, written, &may_go_on) {
+        Ok(_) => {
+            tracing::debug!(digest = %job.blob.digest, bytes = job.blob.size, "fetched");
+            Ok(())
+        }
+        Err(error) => {
+            Err(Failure { reason: fetch_reason(&error).to_owned(), message: chain(&error) })
+        }
+    }
+}
+
+fn fetch_reason(error: &HubError) -> &'static str {
+    match error {
+        HubError::Disk { source, .. } => match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => DISK_FULL,
+            _ => "DiskError",
+        },
+        HubError::NotFound { .. } => "NotFound",
+        HubError::Corrupt { .. } => "DigestMismatch",
+        HubError::Cancelled => "Cancelled",
+        HubError::Unreachable { .. } | HubError::Status { .. } | HubError::Answer { .. } => "",
+    }
+}
+
+pub(super) fn retain(content: Content, keep: BTreeSet<Hash>) {
+    spawn_blocking(move || {
+        if let Err(error) = content.retain(&keep) {
+            tracing::warn!(error = chain(&error), "could not remove everything that is not needed");
+        }
+    });
+}
+
+pub(super) fn prepare(
+    launcher: Arc<Launcher>,
+    containers: Arc<Containers>,
+    instance: Arc<Instance>,
+    attempt: u32,
+    messages: Sender,
+) {
+    answer(messages, move || match launcher.prepare(&instance, attempt, &containers) {
+        Ok(spec) => Message::Prepared { instance: instance.id, spec: Box::new(spec) },
+        Err(error) => Message::Happened(Event::PrepareFailed {
+            instance: instance.id,
+            failure: error.failure,
+            missing: error.missing,
+        }),
+    });
+}
+
+/// Starts an instance and watches it. Answers with `Started` or `StartFailed`, and with `Exited` at its end.
+pub(super) fn start(
+    launcher: Arc<Launcher>,
+    instance: InstanceId,
+    attempt: u32,
+    spec: Box<Spec>,
+    messages: Sender,
+) -> Watcher {
+    let dir = InstanceDir::new(&launcher.run, instance);
+    let watch = Watch {
+        instance,
+        run: dir.attempt(attempt),
+        record: dir.record().ok().flatten(),
+        shim: launcher.shim.clone(),
+        messages,
+    };
+    watch.start(async move {
+        let started = spawn_blocking(move || launcher.start(instance, attempt, &spec)).await;
+        started.unwrap_or_else(|error| {
+            Err(Failure { reason: String::new(), message: error.to_string() })
+        })
+    })
+}
+
+pub(super) fn update_files(launcher: Arc<Launcher>, instance: Arc<Instance>, messages: Sender) {
+    answer(messages, move || {
+        let id = instance.id;
+        Message::Happened(match launcher.update_files(&instance) {
+            Ok(()) => Event::FilesUpdated { instance: id },
+            Err(failure) => Event::FilesUpdateFailed { instance: id, failure },
+        })
+    });
+}
+
+pub(super) fn clean(
+    launcher: Arc<Launcher>,
+    instance: InstanceId,
+    keep_volumes: bool,
+    messages: Sender,
+) {
+    answer(messages, move || {
+        Message::Happened(match launcher.clean(instance, keep_volumes) {
+            Ok(()) => Event::Cleaned { instance },
+            Err(failure) => Event::CleanFailed { instance, failure },
+        })
+    });
+}
+
+/// Asks the hub now and then who has this device's name, until nobody else has it.
+pub(super) fn poll_name(config: Arc<LinkConfig>, messages: Sender) -> AbortHandle {
+    let poll = async move {
+        loop {
+            tokio::time::sleep(NAME_POLL / 2 + jitter(NAME_POLL / 2)).await;
+            let (hub, name) = (config.hub.clone(), config.name.clone());
+            let holder = spawn_blocking(move || hub::session(&hub, &name)).await;
+            match holder {
+                Ok(Ok(holder)) if holder.is_none_or(|agent| agent == config.agent) => break,
+                Ok(Ok(_)) => {}
+                Ok(Err(error)) => {
+                    tracing::debug!(error = chain(&error), "could not ask who has the name")
+                }
+                Err(_shutting_down) => return,
+            }
+        }
+        let _loop_gone = messages.send(Message::Happened(Event::NameFree)).await;
+    };
+    tokio::spawn(poll).abort_handle()
+}

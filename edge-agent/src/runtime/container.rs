@@ -1,0 +1,167 @@
+//! Instances that are OCI containers: image, bundle, and the runtime that the probe found.
+
+use firmware_compat::v1::owned::{Artefacts, Packing, Resources};
+use lichen_oci::{
+    Digest,
+    bundle::RunDir,
+    config::{
+        ContainerSpec, Mount, MountSource, Network, Resources as OciResources, runtime_config,
+    },
+    image::{Compression, Image, MAX_DOCUMENT_BYTES, Manifest, read_image},
+    runtime::{Findings, Found},
+    user::{UserFiles, look_up},
+};
+use lichen_shim::{Container, Kind, LogLimits, Overlay, Spec};
+
+use super::{Job, PrepareError, Prepared, label, refuse, refuse_as, signal};
+use crate::{
+    state::{make_dir, read_bounded},
+    volumes::{self, Placed, Source},
+};
+
+/// Where bundle and overlay are, in the run directory.
+pub(super) const DIR: &str = "container";
+
+/// What the probe found for containers.
+pub type Containers = Findings;
+
+/// Makes a container ready.
+pub(super) fn prepare(job: &Job<'_>, containers: &Containers) -> Result<Prepared, PrepareError> {
+    let Some(runtime) = containers.best() else {
+        return Err(refuse_as("NoRuntime", containers.why_none()));
+    };
+    let image = image(job)?;
+    for layer in &image.layers {
+        job.launcher.content.unpack(layer)?;
+    }
+    let lowers = job.launcher.content.layers().lowers(&image);
+    make_dir(&job.attempt_dir).map_err(refuse)?;
+    let run = RunDir::new(job.attempt_dir.join(DIR));
+    run.create().map_err(refuse)?;
+    let spec = container_spec(job, &image, &run, &lowers)?;
+    let config = runtime_config(&spec, &image.config, &runtime.host()).map_err(refuse)?;
+    run.write_config(&config).map_err(refuse)?;
+    let overlay = run.overlay(lowers);
+    Ok(Prepared { spec: shim_spec(job, runtime, &run, overlay), stop_signal: stop_signal(&image) })
+}
+
+fn shim_spec(
+    job: &Job<'_>,
+    runtime: &Found,
+    run: &RunDir,
+    overlay: lichen_oci::bundle::Overlay,
+) -> Spec {
+    let overlay = Overlay {
+        lower: overlay.lower,
+        upper: overlay.upper,
+        work: overlay.work,
+        target: overlay.target,
+    };
+    let container = Container {
+        runtime: runtime.path.clone(),
+        runtime_args: runtime.args.clone(),
+        id: container_id(job),
+        bundle: run.bundle(),
+        overlay: Some(overlay),
+        private_cgroup2: runtime.private_cgroup2,
+    };
+    Spec { kind: Kind::Container(container), log: LogLimits::default(), label: label(job.instance) }
+}
+
+fn container_id(job: &Job<'_>) -> String {
+    format!("lichen-{}", job.instance.id)
+}
+
+/// Reads the image's config; its layers are those of the assignment.
+fn image(job: &Job<'_>) -> Result<Image, PrepareError> {
+    let Artefacts::Image { config, layers } = &job.program.artefacts else {
+        return Err(refuse("the assignment has no image for this container"));
+    };
+    let path = job.launcher.content.artefact(&config.digest)?;
+    let bytes = read_bounded(&path, MAX_DOCUMENT_BYTES as u64 + 1).map_err(refuse)?;
+    let layers = layers.iter().map(|layer| {
+        let compression = match layer.packing {
+            Packing::Tar => Compression::None,
+            Packing::TarGzip => Compression::Gzip,
+            Packing::TarZstd => Compression::Zstd,
+        };
+        (Digest::from_bytes(layer.blob.digest.0), compression, layer.blob.size)
+    });
+    let manifest = Manifest {
+        config: Digest::from_bytes(config.digest.0),
+        config_size: config.size,
+        layers: layers.collect(),
+    };
+    read_image(&manifest, &bytes.unwrap_or_default()).map_err(refuse)
+}
+
+fn container_spec(
+    job: &Job<'_>,
+    image: &Image,
+    run: &RunDir,
+    lowers: &[std::path::PathBuf],
+) -> Result<ContainerSpec, PrepareError> {
+    let (instance, program) = (job.instance, job.program);
+    let network = if instance.host_network { Network::Host } else { Network::Private };
+    let hostname = match network {
+        Network::Host => rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        _ => instance.name.to_string(),
+    };
+    let etc = run.write_etc(&network, &hostname).map_err(refuse)?;
+    let user = look_up(&image.config.user, &UserFiles::read(lowers)).map_err(refuse)?;
+    let mounts = volumes::resolve(instance, &program.mounts, &job.dir.volumes()).map_err(refuse)?;
+    let text = |words: &[firmware_compat::v1::owned::Text<_>]| {
+        words.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    Ok(ContainerSpec {
+        id: container_id(job),
+        hostname,
+        command: text(&program.command),
+        args: text(&program.args),
+        env: program.env.iter().map(|var| (var.name.to_string(), var.value.to_string())).collect(),
+        working_dir: Some(program.working_dir.to_string()).filter(|dir| !dir.is_empty()),
+        user,
+        read_only_root: program.read_only_root,
+        // Kubernetes' default.
+        allow_privilege_escalation: true,
+        network,
+        resources: resources(&program.resources),
+        oom_score_adj: None,
+        mounts: mounts.into_iter().map(mount).collect(),
+        etc,
+    })
+}
+
+fn resources(asked: &Resources) -> OciResources {
+    let given = |value: u64| Some(value).filter(|&value| value > 0);
+    OciResources {
+        cpu_request_milli: given(asked.cpu_request_milli.into()),
+        cpu_limit_milli: given(asked.cpu_limit_milli.into()),
+        memory_limit_bytes: given(asked.memory_limit_bytes),
+        pids_limit: None,
+    }
+}
+
+fn mount(placed: Placed) -> Mount {
+    let source = match placed.source {
+        Source::Own(path) => MountSource::Volume(path),
+        Source::Host(path) => MountSource::HostPath(path),
+        Source::Memory { size_limit_bytes } => {
+            MountSource::Memory { size_bytes: Some(size_limit_bytes).filter(|&bytes| bytes > 0) }
+        }
+    };
+    // A sub path is part of the source already.
+    Mount { source, target: placed.target, read_only: placed.read_only, sub_path: None }
+}
+
+fn stop_signal(image: &Image) -> i32 {
+    let text = image.config.stop_signal.as_deref();
+    match text.map(signal::parse) {
+        Some(Some(number)) => number,
+        Some(None) => {
+            tracing::info!(signal = text, "the image's stop signal is not known: using SIGTERM");
+            signal::TERM
+        }
+        None => signal::TERM,
+    }
+}

@@ -1,0 +1,287 @@
+//! The state directory: all that survives a restart, and who may use it.
+//!
+//! | path | content |
+//! |---|---|
+//! | `lock` | held by the one agent of this directory; its pid, for people |
+//! | `agent-id` | drawn once; tells two devices with one name apart |
+//! | `assignment`, `assignment.previous` | see [`assignment`] |
+//! | `hub` | where the broker was last time |
+//! | `time-floor` | a time that has certainly passed, in milliseconds since 1970 |
+//! | `artefacts/sha256/<hex>` | fetched bytes, see `artefacts` |
+//! | `layers/` | unpacked layers |
+//! | `run/<instance>/` | what runs, see `runtime` |
+//!
+//! Files are replaced whole and only when their content changes; every byte written is counted.
+
+use std::{
+    fs::{self, File, TryLockError},
+    io::{self, Read, Write as _},
+    os::unix::fs::DirBuilderExt,
+    path::{Path, PathBuf},
+};
+
+use firmware_compat::{id::AgentId, time::UnixMs};
+
+pub mod assignment;
+mod write;
+
+pub use write::Written;
+
+/// No small file of ours is larger.
+const MAX_SMALL: u64 = 4096;
+
+/// Why the state directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// The system refused.
+    #[error("could not {action} {}: {source}", path.display())]
+    Io {
+        /// What was being done.
+        action: &'static str,
+        /// With which file.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// Another agent has it.
+    #[error(
+        "{} is in use by the agent with process id {pid}: stop that one, or give this one a --state of its own",
+        path.display()
+    )]
+    InUse {
+        /// The directory.
+        path: PathBuf,
+        /// What that agent wrote; `unknown` if nothing.
+        pid: String,
+    },
+    /// A path that the shims cannot be told.
+    #[error("{} is not a usable state directory: its path must be UTF-8", path.display())]
+    NotText {
+        /// The directory.
+        path: PathBuf,
+    },
+}
+
+impl StateError {
+    pub(crate) fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
+        Self::Io { action, path: path.to_owned(), source }
+    }
+}
+
+/// An open state directory. The lock lasts as long as this value.
+#[derive(Debug)]
+pub struct StateDir {
+    path: PathBuf,
+    written: Written,
+    _lock: File,
+}
+
+impl StateDir {
+    /// Makes the directory if needed, and locks it.
+    ///
+    /// # Errors
+    /// [`StateError::InUse`] if another agent has it, and those of the system.
+    pub fn open(path: &Path) -> Result<Self, StateError> {
+        make_dir(path)?;
+        let path = fs::canonicalize(path).map_err(|source| StateError::io("open", path, source))?;
+        if path.to_str().is_none() {
+            return Err(StateError::NotText { path });
+        }
+        let lock = lock(&path)?;
+        for dir in ["artefacts", "artefacts/sha256", "layers", "run"] {
+            make_dir(&path.join(dir))?;
+        }
+        Ok(Self { path, written: Written::default(), _lock: lock })
+    }
+
+    /// The absolute path.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where fetched bytes are.
+    #[must_use]
+    pub fn artefacts(&self) -> PathBuf {
+        self.path.join("artefacts/sha256")
+    }
+
+    /// Where unpacked layers are.
+    #[must_use]
+    pub fn layers(&self) -> PathBuf {
+        self.path.join("layers")
+    }
+
+    /// Where the run directories are.
+    #[must_use]
+    pub fn run(&self) -> PathBuf {
+        self.path.join("run")
+    }
+
+    /// Counts the bytes written by this agent.
+    #[must_use]
+    pub fn written(&self) -> &Written {
+        &self.written
+    }
+
+    /// The id of this directory; drawn on first use, and anew (with a warning) if its file is damaged.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn agent_id(&self) -> Result<AgentId, StateError> {
+        let text = self.read_small("agent-id")?;
+        match text.as_deref().map(str::trim).map(AgentId::parse) {
+            Some(Some(id)) => return Ok(id),
+            Some(None) => tracing::warn!("agent-id was damaged: this agent gets a new id"),
+            None => {}
+        }
+        let id = AgentId(crate::random::bytes());
+        self.replace("agent-id", format!("{id}\n").as_bytes())?;
+        Ok(id)
+    }
+
+    /// A time that has certainly passed; 0 if none is known.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn time_floor(&self) -> Result<UnixMs, StateError> {
+        let text = self.read_small("time-floor")?;
+        Ok(text.and_then(|text| text.trim().parse().ok()).unwrap_or(0))
+    }
+
+    /// Keeps a time that has certainly passed.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn set_time_floor(&self, floor: UnixMs) -> Result<(), StateError> {
+        self.replace("time-floor", format!("{floor}\n").as_bytes())
+    }
+
+    /// What [`Self::set_hub`] kept.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn hub(&self) -> Result<Option<String>, StateError> {
+        self.read_small("hub")
+    }
+
+    /// Keeps what the hub said about how to connect.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn set_hub(&self, text: &str) -> Result<(), StateError> {
+        self.replace("hub", text.as_bytes())
+    }
+
+    /// Replaces a file of the directory durably, unless it has this content already.
+    fn replace(&self, name: &str, content: &[u8]) -> Result<(), StateError> {
+        if self.read_small(name)?.is_some_and(|old| old.as_bytes() == content) {
+            return Ok(());
+        }
+        self.written.replace(&self.path.join(name), content)
+    }
+
+    fn read_small(&self, name: &str) -> Result<Option<String>, StateError> {
+        let path = self.path.join(name);
+        let bytes = read_bounded(&path, MAX_SMALL)?;
+        // Not text: damaged, which every reader treats as absent or unparsable.
+        Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
+    }
+}
+
+/// Reads a file of at most `max` bytes; what lies beyond is not read. `None` if there is no file.
+pub(crate) fn read_bounded(path: &Path, max: u64) -> Result<Option<Vec<u8>>, StateError> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(StateError::io("open", path, source)),
+    };
+    let mut bytes = Vec::new();
+    file.take(max)
+        .read_to_end(&mut bytes)
+        .map_err(|source| StateError::io("read", path, source))?;
+    Ok(Some(bytes))
+}
+
+/// Makes a directory that only this user can look into.
+pub(crate) fn make_dir(path: &Path) -> Result<(), StateError> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true).mode(0o700);
+    builder.create(path).map_err(|source| StateError::io("make", path, source))
+}
+
+fn lock(dir: &Path) -> Result<File, StateError> {
+    let path = dir.join("lock");
+    let mut options = File::options();
+    options.read(true).write(true).create(true).truncate(false);
+    let mut file = options.open(&path).map_err(|source| StateError::io("open", &path, source))?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut pid = String::new();
+            let _ = file.take(32).read_to_string(&mut pid);
+            let pid = match pid.trim() {
+                "" => "unknown".to_owned(),
+                pid => pid.to_owned(),
+            };
+            return Err(StateError::InUse { path: dir.to_owned(), pid });
+        }
+        Err(TryLockError::Error(source)) => return Err(StateError::io("lock", &path, source)),
+    }
+    let failed = |source| StateError::io("write", &path, source);
+    file.set_len(0).map_err(failed)?;
+    writeln!(file, "{}", std::process::id()).map_err(failed)?;
+    Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn open() -> (tempfile::TempDir, StateDir) {
+        let dir = tempfile::tempdir().expect("a directory");
+        let state = StateDir::open(&dir.path().join("state")).expect("a state directory");
+        (dir, state)
+    }
+
+    #[test]
+    fn a_second_agent_on_the_same_directory_is_refused_with_the_pid_of_the_first() {
+        let (_dir, state) = open();
+        let error = StateDir::open(state.path()).expect_err("it is in use");
+        assert!(error.to_string().contains(&std::process::id().to_string()), "{error}");
+        let path = state.path().to_owned();
+        drop(state);
+        StateDir::open(&path).expect("it is free again");
+    }
+
+    #[test]
+    fn the_agent_id_is_drawn_once() {
+        let (_dir, state) = open();
+        let id = state.agent_id().expect("an id");
+        let written = state.written().bytes();
+        assert_eq!(state.agent_id().expect("an id"), id);
+        assert_eq!(state.written().bytes(), written);
+    }
+
+    #[test]
+    fn a_damaged_agent_id_is_replaced() {
+        let (_dir, state) = open();
+        fs::write(state.path().join("agent-id"), b"\xff\x00").expect("writable");
+        let id = state.agent_id().expect("an id");
+        assert_eq!(state.agent_id().expect("an id"), id);
+    }
+
+    #[test]
+    fn nothing_is_written_when_nothing_changes() {
+        let (_dir, state) = open();
+        state.set_hub("{}").expect("writable");
+        state.set_time_floor(5).expect("writable");
+        let written = state.written().bytes();
+        assert_eq!(written, 4);
+        state.set_hub("{}").expect("writable");
+        state.set_time_floor(5).expect("writable");
+        assert_eq!(state.written().bytes(), written);
+        assert_eq!(state.hub().expect("readable").as_deref(), Some("{}"));
+        assert_eq!(state.time_floor().expect("readable"), 5);
+    }
+}

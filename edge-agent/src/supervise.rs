@@ -1,0 +1,325 @@
+//! Watches the shims: one small task per instance that runs, on its shim's socket.
+//!
+//! The task tells the loop when the instance started and how it ended, exactly once each, and passes stop requests on.
+//! An agent that starts finds what earlier ones left with [`scan`].
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use firmware_compat::{
+    capacity::full as capacity,
+    id::InstanceId,
+    v1::owned::{Exit as WireExit, Text},
+};
+use lichen_agent_core::{
+    Event,
+    event::{Failure, FoundInstance, FoundState},
+};
+use lichen_shim::{Client, Decoder, Exit, Found, Outcome, Phase, Reply, Request, RunDir, Started};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::UnixStream,
+    sync::mpsc,
+};
+
+use crate::{
+    instance_dir::{InstanceDir, Record},
+    logs,
+    message::{Message, Sender},
+    runtime::{chain, signal},
+    state::StateError,
+};
+
+/// Stop requests that may wait for a watcher.
+const STOPS: usize = 4;
+/// Pause before a shim that lives but does not answer is asked again.
+const SILENT_PAUSE: Duration = Duration::from_secs(1);
+/// How long the scan waits for an instance that is just being started.
+const STARTING_DEADLINE: Duration = Duration::from_secs(2);
+
+/// The loop's end of a watcher.
+#[derive(Debug)]
+pub struct Watcher {
+    stops: mpsc::Sender<u32>,
+}
+
+impl Watcher {
+    /// Asks the instance to stop within so many milliseconds.
+    pub fn stop(&self, grace_ms: u32) {
+        // Full: it is being asked already.
+        let _ = self.stops.try_send(grace_ms);
+    }
+}
+
+/// One run of an instance, and who wants to know about it.
+#[derive(Debug)]
+pub struct Watch {
+    /// Which instance.
+    pub instance: InstanceId,
+    /// The run directory.
+    pub run: PathBuf,
+    /// What it is, if its directory says.
+    pub record: Option<Record>,
+    /// The program `lichen-shim`.
+    pub shim: PathBuf,
+    /// The loop.
+    pub messages: Sender,
+}
+
+impl Watch {
+    /// Watches a run that `spawned` starts. A failure to start is told to the loop.
+    pub fn start<F>(self, spawned: F) -> Watcher
+    where
+        F: Future<Output = Result<(), Failure>> + Send + 'static,
+    {
+        let (stops, wanted) = mpsc::channel(STOPS);
+        let instance = self.instance;
+        tokio::spawn(async move {
+            match spawned.await {
+                Ok(()) => self.follow(wanted, false).await,
+                Err(failure) => self.tell(Event::StartFailed { instance, failure }).await,
+            }
+        });
+        Watcher { stops }
+    }
+
+    /// Watches a run that was found running.
+    pub fn adopt(self) -> Watcher {
+        let (stops, wanted) = mpsc::channel(STOPS);
+        tokio::spawn(self.follow(wanted, true));
+        Watcher { stops }
+    }
+
+    fn is_wasm(&self) -> bool {
+        self.record.as_ref().is_some_and(|record| record.wasm)
+    }
+
+    async fn tell(&self, event: Event) {
+        let _loop_gone = self.messages.send(Message::Happened(event)).await;
+    }
+
+    /// Follows the shim to the run's end, whatever happens to the connection.
+    async fn follow(self, mut stops: mpsc::Receiver<u32>, mut started: bool) {
+        let exit = loop {
+            if let Ok(Some(exit)) = self.listen(&mut stops, &mut started).await {
+                break exit;
+            }
+            if let Some(exit) = self.find_out().await {
+                break exit;
+            }
+            tokio::time::sleep(SILENT_PAUSE).await;
+        };
+        self.ended(exit, started).await;
+    }
+
+    /// One connection to the shim. `Ok(None)` if it ended before the run did.
+    async fn listen(
+        &self,
+        stops: &mut mpsc::Receiver<u32>,
+        started: &mut bool,
+    ) -> io::Result<Option<Exit>> {
+        let stream = lichen_shim::connect(&self.run).map_err(io::Error::other)?;
+        stream.set_nonblocking(true)?;
+        let mut stream = UnixStream::from_std(stream)?;
+        send(&mut stream, &Request::Follow).await?;
+        let mut decoder = Decoder::default();
+        let mut bytes = [0; 512];
+        loop {
+            tokio::select! {
+                length = stream.read(&mut bytes) => match length? {
+                    0 => return Ok(None),
+                    length => decoder.push(&bytes[..length]),
+                },
+                Some(grace_ms) = stops.recv() => {
+                    let signal = self.record.as_ref().map_or(signal::TERM, |record| record.stop_signal);
+                    send(&mut stream, &Request::Stop { signal, grace_ms: grace_ms.into() }).await?;
+                }
+            }
+            while let Some(reply) = decoder.next_reply().map_err(io::Error::other)? {
+                match reply {
+                    Reply::Started(init) => self.announce(init, started).await,
+                    Reply::Exited(exit) => return Ok(Some(exit)),
+                    Reply::State(state) => match state.phase {
+                        Phase::Starting => {}
+                        Phase::Running(init) | Phase::Stopping(init) => {
+                            self.announce(init, started).await;
+                        }
+                        Phase::Exited(exit) => return Ok(Some(exit)),
+                    },
+                    Reply::Refused(refusal) => {
+                        tracing::warn!(instance = %self.instance, %refusal, "the shim refused");
+                    }
+                }
+            }
+        }
+    }
+
+    async fn announce(&self, init: Started, started: &mut bool) {
+        if std::mem::replace(started, true) {
+            return;
+        }
+        let pid = u32::try_from(init.pid).unwrap_or(0);
+        self.tell(Event::Started { instance: self.instance, pid, started_ms: init.at_ms }).await;
+    }
+
+    /// Reads what became of a run whose shim is gone. `None` if that can't be told at present.
+    async fn find_out(&self) -> Option<Exit> {
+        let (run, shim) = (self.run.clone(), self.shim.clone());
+        let found = tokio::task::spawn_blocking(move || match lichen_shim::inspect(&run) {
+            Ok(Found::Exited(exit)) => Ok(Some(exit)),
+            Ok(Found::Running(_)) => Ok(None),
+            Ok(Found::Lost) => lichen_shim::clean_up(&shim, &run).map(Some),
+            Err(error) => Err(error),
+        });
+        match found.await {
+            Ok(Ok(exit)) => exit,
+            Ok(Err(error)) => {
+                tracing::warn!(instance = %self.instance, error = chain(&error), "could not tell what runs");
+                None
+            }
+            Err(_shutting_down) => None,
+        }
+    }
+
+    async fn ended(&self, exit: Exit, mut started: bool) {
+        let instance = self.instance;
+        if let (false, Some(at_ms)) = (started, exit.started_at_ms) {
+            // It ended before the first answer arrived.
+            let pid = RunDir::open(&self.run).and_then(|run| run.pid()).ok().flatten();
+            let pid = pid.map_or(0, |record| record.pid);
+            self.announce(Started { pid, at_ms }, &mut started).await;
+        }
+        let event = if started {
+            Event::Exited { instance, exit: wire_exit(&exit, &self.run, self.is_wasm()) }
+        } else {
+            let message = match exit.message.as_str() {
+                "" => "it ended before it had started".to_owned(),
+                message => message.to_owned(),
+            };
+            Event::StartFailed { instance, failure: Failure { reason: String::new(), message } }
+        };
+        self.tell(event).await;
+    }
+}
+
+async fn send(stream: &mut UnixStream, request: &Request) -> io::Result<()> {
+    let frame = lichen_shim::protocol::encode(request).map_err(io::Error::other)?;
+    stream.write_all(&frame).await
+}
+
+/// How a run ended, in the words of the wire.
+fn wire_exit(exit: &Exit, run: &Path, wasm: bool) -> WireExit {
+    let code = exit.outcome.exit_code();
+    let reason = match exit.outcome {
+        Outcome::Lost => "Lost",
+        Outcome::StartError | Outcome::NeverStarted => "StartError",
+        _ if exit.oom_killed => "OOMKilled",
+        Outcome::Code(lichen_wasm_host::EXIT_OUT_OF_MEMORY) if wasm => "OOMKilled",
+        Outcome::Code(0) => "Completed",
+        Outcome::Code(_) | Outcome::Signal(_) => "Error",
+    };
+    let message = match (exit.message.is_empty(), exit.outcome) {
+        (true, Outcome::Code(code)) if code != 0 => logs::last_line(run, capacity::MESSAGE),
+        _ => exit.message.clone(),
+    };
+    WireExit {
+        code,
+        reason: Text::cut(reason),
+        message: Text::cut(&message),
+        at_ms: exit.finished_at_ms,
+    }
+}
+
+/// Finds what earlier agents left running or behind. Returns what the core is told, and the runs to adopt.
+/// Instances that never got as far as a shim are removed. Blocks.
+///
+/// # Errors
+/// Those of the system; trouble with one instance is logged and reads as lost.
+pub fn scan(
+    run: &Path,
+    shim: &Path,
+    messages: &Sender,
+) -> Result<Vec<(FoundInstance, Option<Watch>)>, StateError> {
+    let mut all = Vec::new();
+    for (instance, dir) in InstanceDir::all(run)? {
+        let Some(&attempt) = dir.runs()?.first() else {
+            // Nothing ran: what is prepared is prepared anew.
+            if let Err(error) = lichen_oci::bundle::remove_run_dir(dir.path()) {
+                tracing::warn!(%instance, %error, "could not remove an instance that never ran");
+            }
+            continue;
+        };
+        let run = dir.attempt(attempt);
+        let record = dir.record()?;
+        let state = look(&run, shim, record.as_ref());
+        let identity = record.as_ref().map(|record| record.identity);
+        let watch = matches!(state, FoundState::Running { .. }).then(|| Watch {
+            instance,
+            run,
+            record,
+            shim: shim.to_owned(),
+            messages: messages.clone(),
+        });
+        all.push((FoundInstance { instance, identity, restarts: attempt, state }, watch));
+    }
+    Ok(all)
+}
+
+fn look(run: &Path, shim: &Path, record: Option<&Record>) -> FoundState {
+    let wasm = record.is_some_and(|record| record.wasm);
+    let exited = |exit: Exit| match exit.outcome {
+        Outcome::Lost => FoundState::Lost,
+        _ => FoundState::Exited(wire_exit(&exit, run, wasm)),
+    };
+    match lichen_shim::inspect(run) {
+        Ok(Found::Exited(exit)) => exited(exit),
+        Ok(Found::Running(state)) => match state.phase {
+            Phase::Exited(exit) => exited(exit),
+            Phase::Running(init) | Phase::Stopping(init) => running(init),
+            Phase::Starting => running(wait_for_start(run)),
+        },
+        Ok(Found::Lost) if is_of_another_boot(run) => FoundState::Lost,
+        Ok(Found::Lost) => {
+            if let Err(error) = lichen_shim::clean_up(shim, run) {
+                tracing::warn!(error = chain(&error), "could not clean up after a lost shim");
+            }
+            FoundState::Lost
+        }
+        Err(error) => {
+            tracing::warn!(error = chain(&error), "could not tell what runs");
+            FoundState::Lost
+        }
+    }
+}
+
+fn running(init: Started) -> FoundState {
+    FoundState::Running { pid: u32::try_from(init.pid).unwrap_or(0), started_ms: init.at_ms }
+}
+
+/// An agent was killed while an instance was being started. Its process id is worth a moment; without it, it is 0.
+fn wait_for_start(run: &Path) -> Started {
+    let wait = || -> Result<Reply, lichen_shim::ClientError> {
+        let mut client = Client::open(run)?;
+        let state = client.request(&Request::Follow)?;
+        match state.phase {
+            Phase::Running(init) | Phase::Stopping(init) => Ok(Reply::Started(init)),
+            _ => client.wait_for_push(STARTING_DEADLINE),
+        }
+    };
+    match wait() {
+        Ok(Reply::Started(init)) => init,
+        _ => Started { pid: 0, at_ms: 0 },
+    }
+}
+
+/// After a reboot nothing of a run can be left, and no process need be started to make sure.
+fn is_of_another_boot(run: &Path) -> bool {
+    let spec = RunDir::open(run).and_then(|run| run.spec()).ok().flatten();
+    match (spec, crate::probe::boot_id()) {
+        (Some(spec), Some(boot)) => spec.boot_id != boot,
+        _ => false,
+    }
+}

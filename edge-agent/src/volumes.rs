@@ -1,0 +1,360 @@
+//! Puts the volumes of an instance where its programs can mount them.
+//!
+//! An emptyDir is a directory in the instance's own directory and lives as long as the instance; a configMap is
+//! written by [`config_map`]; a hostPath is checked and used in place; an emptyDir in memory is left to the engine.
+
+use std::{
+    fs, io,
+    os::unix::fs::{DirBuilderExt, FileTypeExt, OpenOptionsExt},
+    path::{Component, Path, PathBuf},
+};
+
+use firmware_compat::v1::owned::{HostPathKind, Instance, Mount, Volume, VolumeSource};
+
+use crate::state::Written;
+
+pub mod config_map;
+
+/// Kubernetes gives every program access to an emptyDir.
+const EMPTY_DIR_MODE: u32 = 0o777;
+
+/// Why a volume cannot be used. Each is the operator's to mend.
+#[derive(Debug, thiserror::Error)]
+pub enum VolumeError {
+    /// The system refused.
+    #[error("volume {volume}: could not {action} {}: {source}", path.display())]
+    Io {
+        /// The volume.
+        volume: String,
+        /// What was being done.
+        action: &'static str,
+        /// With what.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// A path that leads somewhere else than it says.
+    #[error("volume {volume}: {path:?} is not usable: {problem}")]
+    Path {
+        /// The volume.
+        volume: String,
+        /// The path.
+        path: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// The device does not have what the manifest expects.
+    #[error("volume {volume}: {} is not {expected}", path.display())]
+    Kind {
+        /// The volume.
+        volume: String,
+        /// The path.
+        path: PathBuf,
+        /// What it should be.
+        expected: &'static str,
+    },
+    /// A mount names a volume that the instance does not have.
+    #[error("mount at {path}: the instance has no volume {volume:?}")]
+    Unknown {
+        /// The volume.
+        volume: String,
+        /// The path in the container.
+        path: String,
+    },
+}
+
+/// Where a volume's content is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A directory or file that the agent made.
+    Own(PathBuf),
+    /// A path of the device.
+    Host(PathBuf),
+    /// Memory; 0 bytes for no bound.
+    Memory {
+        /// Bound in bytes.
+        size_limit_bytes: u64,
+    },
+}
+
+/// One mount, ready to be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Placed {
+    /// What to mount.
+    pub source: Source,
+    /// Where, in the container.
+    pub target: String,
+    /// Whether writing is refused.
+    pub read_only: bool,
+}
+
+/// Writes the volumes of `instance` below `dir`, as far as they are not there already.
+///
+/// # Errors
+/// See [`VolumeError`].
+pub fn place(instance: &Instance, dir: &Path, written: &Written) -> Result<(), VolumeError> {
+    instance.volumes.iter().try_for_each(|volume| place_one(volume, dir, written))
+}
+
+/// Writes the configMap volumes of `instance` again; programs that have them mounted see all new files at once.
+///
+/// # Errors
+/// See [`VolumeError`].
+pub fn update_files(instance: &Instance, dir: &Path, written: &Written) -> Result<(), VolumeError> {
+    let config_maps =
+        instance.volumes.iter().filter(|v| matches!(v.source, VolumeSource::ConfigMap { .. }));
+    config_maps.into_iter().try_for_each(|volume| place_one(volume, dir, written))
+}
+
+fn place_one(volume: &Volume, dir: &Path, written: &Written) -> Result<(), VolumeError> {
+    let own = own_path(dir, volume);
+    match &volume.source {
+        VolumeSource::EmptyDir { memory: true, .. } => Ok(()),
+        VolumeSource::EmptyDir { memory: false, .. } => make_empty_dir(volume, &own),
+        VolumeSource::HostPath { path, kind } => check_host_path(volume, path, *kind),
+        VolumeSource::ConfigMap { files } => {
+            config_map::write(&own, files, written).map_err(|error| error.in_volume(&volume.name))
+        }
+    }
+}
+
+/// Resolves the mounts of a container to what is behind them. The volumes were placed.
+///
+/// # Errors
+/// See [`VolumeError`].
+pub fn resolve(
+    instance: &Instance,
+    mounts: &[Mount],
+    dir: &Path,
+) -> Result<Vec<Placed>, VolumeError> {
+    mounts.iter().map(|mount| resolve_one(instance, mount, dir)).collect()
+}
+
+fn resolve_one(instance: &Instance, mount: &Mount, dir: &Path) -> Result<Placed, VolumeError> {
+    let volume = instance.volumes.iter().find(|volume| volume.name == mount.volume);
+    let Some(volume) = volume else {
+        return Err(VolumeError::Unknown {
+            volume: mount.volume.to_string(),
+            path: mount.path.to_string(),
+        });
+    };
+    let own = own_path(dir, volume);
+    let host = matches!(volume.source, VolumeSource::HostPath { .. });
+    let (root, read_only) = match &volume.source {
+        VolumeSource::EmptyDir { memory: true, size_limit_bytes } => {
+            if !mount.sub_path.is_empty() {
+                return Err(refused(volume, &mount.sub_path, "a volume in memory has no subPath"));
+            }
+            let source = Source::Memory { size_limit_bytes: *size_limit_bytes };
+            let target = mount.path.to_string();
+            return Ok(Placed { source, target, read_only: mount.read_only });
+        }
+        VolumeSource::EmptyDir { memory: false, .. } => (own, mount.read_only),
+        VolumeSource::HostPath { path, .. } => (PathBuf::from(path.as_str()), mount.read_only),
+        // As in Kubernetes: the device writes it, nobody else.
+        VolumeSource::ConfigMap { .. } => (own, true),
+    };
+    let path =
+        if mount.sub_path.is_empty() { root } else { below(volume, &root, &mount.sub_path)? };
+    let source = if host { Source::Host(path) } else { Source::Own(path) };
+    Ok(Placed { source, target: mount.path.to_string(), read_only })
+}
+
+fn own_path(dir: &Path, volume: &Volume) -> PathBuf {
+    dir.join(volume.name.as_str())
+}
+
+fn make_empty_dir(volume: &Volume, path: &Path) -> Result<(), VolumeError> {
+    use std::os::unix::fs::PermissionsExt;
+    if path.is_dir() {
+        return Ok(());
+    }
+    let failed = io_failed(volume, "make", path);
+    fs::DirBuilder::new().recursive(true).mode(0o755).create(path).map_err(&failed)?;
+    // The builder's mode is subject to the umask.
+    fs::set_permissions(path, fs::Permissions::from_mode(EMPTY_DIR_MODE)).map_err(&failed)
+}
+
+fn check_host_path(volume: &Volume, path: &str, kind: HostPathKind) -> Result<(), VolumeError> {
+    let at = Path::new(path);
+    if !at.is_absolute() || at.components().any(|part| part == Component::ParentDir) {
+        return Err(refused(volume, path, "a hostPath is absolute and has no `..`"));
+    }
+    match kind {
+        HostPathKind::DirectoryOrCreate if !at.exists() => {
+            let mut builder = fs::DirBuilder::new();
+            builder.recursive(true).mode(0o755);
+            builder.create(at).map_err(io_failed(volume, "make", at))?;
+        }
+        HostPathKind::FileOrCreate if !at.exists() => {
+            let mut options = fs::File::options();
+            options.write(true).create_new(true).mode(0o644);
+            options.open(at).map_err(io_failed(volume, "make", at))?;
+        }
+        _ => {}
+    }
+    let found = fs::metadata(at).map_err(io_failed(volume, "find", at))?.file_type();
+    let (fits, expected) = match kind {
+        HostPathKind::Any => (true, "there"),
+        HostPathKind::Directory | HostPathKind::DirectoryOrCreate => {
+            (found.is_dir(), "a directory")
+        }
+        HostPathKind::File | HostPathKind::FileOrCreate => (found.is_file(), "a file"),
+        HostPathKind::Socket => (found.is_socket(), "a unix socket"),
+        HostPathKind::CharDevice => (found.is_char_device(), "a character device"),
+        HostPathKind::BlockDevice => (found.is_block_device(), "a block device"),
+    };
+    if fits {
+        Ok(())
+    } else {
+        Err(VolumeError::Kind { volume: volume.name.to_string(), path: at.to_owned(), expected })
+    }
+}
+
+/// A path below a volume's root; a missing one is made as a directory. Symbolic links cannot lead out of the volume.
+fn below(volume: &Volume, root: &Path, sub_path: &str) -> Result<PathBuf, VolumeError> {
+    let part_is_plain = |part| matches!(part, Component::Normal(_));
+    if !Path::new(sub_path).components().all(part_is_plain) {
+        return Err(refused(volume, sub_path, "a subPath is relative and has no `.` or `..`"));
+    }
+    let path = root.join(sub_path);
+    if !path.exists() {
+        if let VolumeSource::ConfigMap { .. } = volume.source {
+            return Err(refused(volume, sub_path, "the configMap has no such file"));
+        }
+        // Before anything is made: what is there already must not lead out.
+        let there = path.ancestors().find(|part| part.exists()).unwrap_or(root);
+        inside(volume, root, there, sub_path)?;
+        let mut builder = fs::DirBuilder::new();
+        builder.recursive(true).mode(0o755);
+        builder.create(&path).map_err(io_failed(volume, "make", &path))?;
+    }
+    inside(volume, root, &path, sub_path)
+}
+
+fn inside(
+    volume: &Volume,
+    root: &Path,
+    path: &Path,
+    sub_path: &str,
+) -> Result<PathBuf, VolumeError> {
+    let real = |path: &Path| fs::canonicalize(path).map_err(io_failed(volume, "find", path));
+    let (root, path) = (real(root)?, real(path)?);
+    if path.starts_with(&root) {
+        Ok(path)
+    } else {
+        Err(refused(volume, sub_path, "a symbolic link leads out of the volume"))
+    }
+}
+
+fn refused(volume: &Volume, path: &str, problem: &'static str) -> VolumeError {
+    VolumeError::Path { volume: volume.name.to_string(), path: path.to_owned(), problem }
+}
+
+fn io_failed(
+    volume: &Volume,
+    action: &'static str,
+    path: &Path,
+) -> impl Fn(io::Error) -> VolumeError {
+    move |source| VolumeError::Io {
+        volume: volume.name.to_string(),
+        action,
+        path: path.to_owned(),
+        source,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use firmware_compat::{
+        id::{Hash, InstanceId},
+        v1::owned::{Engine, RestartPolicy},
+    };
+
+    use super::*;
+
+    fn instance(volumes: Vec<Volume>) -> Instance {
+        Instance {
+            id: InstanceId([1; 16]),
+            identity: Hash([1; 32]),
+            namespace: "default".try_into().expect("short"),
+            name: "web".try_into().expect("short"),
+            engine: Engine::Wasm,
+            containers: Default::default(),
+            volumes: volumes.try_into().expect("few"),
+            restart: RestartPolicy::Always,
+            grace_ms: 0,
+            host_network: false,
+        }
+    }
+
+    fn volume(source: VolumeSource) -> Volume {
+        Volume { name: "v".try_into().expect("short"), source }
+    }
+
+    fn host(path: &Path, kind: HostPathKind) -> Instance {
+        let path = path.to_str().expect("text").try_into().expect("short");
+        instance(vec![volume(VolumeSource::HostPath { path, kind })])
+    }
+
+    fn mount(sub_path: &str) -> Mount {
+        Mount {
+            volume: "v".try_into().expect("short"),
+            path: "/data".try_into().expect("short"),
+            sub_path: sub_path.try_into().expect("short"),
+            read_only: false,
+        }
+    }
+
+    #[test]
+    fn an_empty_dir_keeps_its_content_when_it_is_placed_again() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let source = VolumeSource::EmptyDir { memory: false, size_limit_bytes: 0 };
+        let instance = instance(vec![volume(source)]);
+        place(&instance, dir.path(), &Written::default()).expect("placeable");
+        fs::write(dir.path().join("v/file"), "x").expect("writable");
+        place(&instance, dir.path(), &Written::default()).expect("placeable");
+        let placed = resolve(&instance, &[mount("")], dir.path()).expect("resolvable");
+        assert_eq!(placed[0].source, Source::Own(dir.path().join("v")));
+        assert!(dir.path().join("v/file").exists());
+    }
+
+    #[test]
+    fn a_host_path_must_be_what_the_manifest_says() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let place = |path: &Path, kind| place(&host(path, kind), dir.path(), &Written::default());
+        assert!(place(dir.path(), HostPathKind::Directory).is_ok());
+        assert!(matches!(place(dir.path(), HostPathKind::File), Err(VolumeError::Kind { .. })));
+        assert!(matches!(place(dir.path(), HostPathKind::Socket), Err(VolumeError::Kind { .. })));
+        let missing = dir.path().join("a/b");
+        assert!(matches!(place(&missing, HostPathKind::Any), Err(VolumeError::Io { .. })));
+        assert!(place(&missing, HostPathKind::DirectoryOrCreate).is_ok());
+        assert!(place(&missing.join("f"), HostPathKind::FileOrCreate).is_ok());
+        let crooked = dir.path().join("a/../a");
+        assert!(matches!(place(&crooked, HostPathKind::Any), Err(VolumeError::Path { .. })));
+    }
+
+    #[test]
+    fn a_sub_path_cannot_lead_out_of_its_volume() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let outside = tempfile::tempdir().expect("a directory");
+        let source = VolumeSource::EmptyDir { memory: false, size_limit_bytes: 0 };
+        let instance = instance(vec![volume(source)]);
+        place(&instance, dir.path(), &Written::default()).expect("placeable");
+        std::os::unix::fs::symlink(outside.path(), dir.path().join("v/out")).expect("a link");
+        let resolve = |sub_path| resolve(&instance, &[mount(sub_path)], dir.path());
+        for crooked in ["../x", "/etc", "out", "out/deeper/still"] {
+            assert!(matches!(resolve(crooked), Err(VolumeError::Path { .. })), "{crooked}");
+        }
+        assert_eq!(fs::read_dir(outside.path()).expect("readable").count(), 0);
+        assert!(resolve("in/deep").is_ok());
+        assert!(dir.path().join("v/in/deep").is_dir());
+    }
+
+    #[test]
+    fn a_mount_of_no_volume_is_named() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let error = resolve(&instance(Vec::new()), &[mount("")], dir.path()).expect_err("unknown");
+        assert!(error.to_string().contains("no volume \"v\""), "{error}");
+    }
+}

@@ -1,0 +1,299 @@
+//! Writes the files of a configMap so that a reader sees all old files or all new ones, as Kubernetes does:
+//!
+//! ```text
+//! volume/..<random>/key      the files
+//! volume/..data              -> ..<random>      replaced by one rename
+//! volume/key                 -> ..data/key
+//! ```
+
+use std::{
+    collections::BTreeSet,
+    ffi::OsString,
+    fs, io,
+    os::unix::fs::{OpenOptionsExt, PermissionsExt, symlink},
+    path::{Component, Path, PathBuf},
+};
+
+use firmware_compat::v1::owned::File;
+
+use super::VolumeError;
+use crate::state::Written;
+
+const DATA: &str = "..data";
+const DATA_NEW: &str = "..data.new";
+
+/// Why the files could not be written.
+#[derive(Debug)]
+pub enum WriteError {
+    /// The system refused.
+    Io {
+        /// What was being done.
+        action: &'static str,
+        /// With what.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// A path that leaves the volume or hides our own links.
+    Path(String),
+}
+
+impl WriteError {
+    pub(super) fn in_volume(self, volume: &str) -> VolumeError {
+        let volume = volume.to_owned();
+        match self {
+            Self::Io { action, path, source } => VolumeError::Io { volume, action, path, source },
+            Self::Path(path) => VolumeError::Path {
+                volume,
+                path,
+                problem: "a file's path is relative, has no `.` or `..`, and starts with no `..`",
+            },
+        }
+    }
+}
+
+/// Makes the volume at `dir` hold exactly `files`. Writes nothing if it does already.
+pub(super) fn write(dir: &Path, files: &[File], written: &Written) -> Result<(), WriteError> {
+    for file in files {
+        check(file)?;
+    }
+    make_dir(dir)?;
+    let before = fs::read_link(dir.join(DATA)).ok();
+    if before.as_ref().is_some_and(|data| holds(&dir.join(data), files)) {
+        return link(dir, files);
+    }
+    let name = format!("..{:016x}", crate::random::number());
+    let fresh = dir.join(&name);
+    make_dir(&fresh)?;
+    for file in files {
+        write_file(&fresh, file)?;
+        written.add(file.data.len() as u64);
+    }
+    swap(dir, &name)?;
+    link(dir, files)?;
+    sweep(dir, &name)
+}
+
+fn check(file: &File) -> Result<(), WriteError> {
+    let path = Path::new(file.path.as_str());
+    let plain = path.components().all(|part| matches!(part, Component::Normal(_)));
+    // `a/./b` and `a//b` are plain to `components`, and would not be found by the name that was asked for.
+    let exact = file.path.split('/').all(|part| !part.is_empty() && part != ".");
+    if plain && exact && !file.path.starts_with("..") {
+        Ok(())
+    } else {
+        Err(WriteError::Path(file.path.to_string()))
+    }
+}
+
+/// Whether a data directory has these files with this content, and no others.
+fn holds(data: &Path, files: &[File]) -> bool {
+    let expected: BTreeSet<_> =
+        files.iter().map(|file| PathBuf::from(file.path.as_str())).collect();
+    let mut found = BTreeSet::new();
+    list(data, Path::new(""), &mut found).is_ok()
+        && found == expected
+        && files.iter().all(|file| {
+            let path = data.join(file.path.as_str());
+            let mode = fs::metadata(&path).map(|found| found.permissions().mode() & 0o777);
+            mode.is_ok_and(|mode| mode == mode_of(file))
+                && fs::read(&path).is_ok_and(|bytes| bytes == file.data[..])
+        })
+}
+
+fn list(root: &Path, below: &Path, found: &mut BTreeSet<PathBuf>) -> io::Result<()> {
+    for entry in fs::read_dir(root.join(below))? {
+        let entry = entry?;
+        let path = below.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            list(root, &path, found)?;
+        } else {
+            found.insert(path);
+        }
+    }
+    Ok(())
+}
+
+fn write_file(root: &Path, file: &File) -> Result<(), WriteError> {
+    let path = root.join(file.path.as_str());
+    if let Some(parent) = path.parent() {
+        make_dir(parent)?;
+    }
+    let mut options = fs::File::options();
+    options.write(true).create_new(true).mode(0o600);
+    let written = options.open(&path).and_then(|mut out| {
+        io::Write::write_all(&mut out, &file.data)?;
+        // After the content, so that a read-only mode does not get in the way; exempt from the umask.
+        out.set_permissions(fs::Permissions::from_mode(mode_of(file)))
+    });
+    written.map_err(|source| WriteError::Io { action: "write", path, source })
+}
+
+fn mode_of(file: &File) -> u32 {
+    u32::from(file.mode) & 0o777
+}
+
+/// The one moment at which the new files take the place of the old ones.
+fn swap(dir: &Path, name: &str) -> Result<(), WriteError> {
+    let new = dir.join(DATA_NEW);
+    let _ = fs::remove_file(&new);
+    let swapped = symlink(name, &new).and_then(|()| fs::rename(&new, dir.join(DATA)));
+    swapped.map_err(|source| WriteError::Io { action: "replace", path: dir.join(DATA), source })
+}
+
+/// Gives every file its name at the top of the volume, and removes names that lead nowhere now.
+fn link(dir: &Path, files: &[File]) -> Result<(), WriteError> {
+    let tops: BTreeSet<OsString> =
+        files.iter().filter_map(|file| file.path.split('/').next()).map(OsString::from).collect();
+    for top in &tops {
+        let (path, target) = (dir.join(top), Path::new(DATA).join(top));
+        if fs::read_link(&path).is_ok_and(|found| found == target) {
+            continue;
+        }
+        symlink(&target, &path).map_err(|source| WriteError::Io {
+            action: "link",
+            path,
+            source,
+        })?;
+    }
+    for name in names(dir)? {
+        let ours = name.as_encoded_bytes().starts_with(b"..");
+        if !ours && !tops.contains(&name) {
+            let path = dir.join(name);
+            fs::remove_file(&path).map_err(|source| WriteError::Io {
+                action: "remove",
+                path,
+                source,
+            })?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes data directories other than `current`.
+fn sweep(dir: &Path, current: &str) -> Result<(), WriteError> {
+    for name in names(dir)? {
+        let bytes = name.as_encoded_bytes();
+        if bytes.starts_with(b"..") && name != current && name != DATA {
+            let path = dir.join(name);
+            fs::remove_dir_all(&path).map_err(|source| WriteError::Io {
+                action: "remove",
+                path,
+                source,
+            })?;
+        }
+    }
+    Ok(())
+}
+
+fn names(dir: &Path) -> Result<Vec<OsString>, WriteError> {
+    let entries = fs::read_dir(dir)
+        .and_then(|entries| entries.map(|entry| entry.map(|entry| entry.file_name())).collect());
+    entries.map_err(|source| WriteError::Io { action: "list", path: dir.to_owned(), source })
+}
+
+/// Programs of any user may look into a configMap; its files have modes of their own.
+fn make_dir(path: &Path) -> Result<(), WriteError> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let made = fs::create_dir_all(path)
+        .and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(0o755)));
+    made.map_err(|source| WriteError::Io { action: "make", path: path.to_owned(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(path: &str, data: &str) -> File {
+        File {
+            path: path.try_into().expect("short"),
+            mode: 0o644,
+            data: data.as_bytes().to_vec().try_into().expect("small"),
+        }
+    }
+
+    fn content(dir: &Path, name: &str) -> Option<String> {
+        fs::read_to_string(dir.join(name)).ok()
+    }
+
+    #[test]
+    fn files_appear_under_their_names_and_follow_updates() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let written = Written::default();
+        write(dir.path(), &[file("a", "1"), file("sub/b", "2")], &written).expect("writable");
+        assert_eq!(content(dir.path(), "a").as_deref(), Some("1"));
+        assert_eq!(content(dir.path(), "sub/b").as_deref(), Some("2"));
+        write(dir.path(), &[file("a", "3"), file("c", "4")], &written).expect("writable");
+        assert_eq!(content(dir.path(), "a").as_deref(), Some("3"));
+        assert_eq!(content(dir.path(), "c").as_deref(), Some("4"));
+        assert!(fs::symlink_metadata(dir.path().join("sub")).is_err());
+        // `a`, `c`, `..data` and one data directory.
+        assert_eq!(names(dir.path()).expect("readable").len(), 4);
+    }
+
+    #[test]
+    fn the_same_files_are_not_written_again() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let written = Written::default();
+        write(dir.path(), &[file("a", "1")], &written).expect("writable");
+        let data = fs::read_link(dir.path().join(DATA)).expect("a link");
+        write(dir.path(), &[file("a", "1")], &written).expect("writable");
+        assert_eq!(fs::read_link(dir.path().join(DATA)).expect("a link"), data);
+        assert_eq!(written.bytes(), 1);
+    }
+
+    #[test]
+    fn what_a_power_loss_left_behind_is_mended() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let written = Written::default();
+        write(dir.path(), &[file("a", "1")], &written).expect("writable");
+        fs::create_dir(dir.path().join("..half")).expect("writable");
+        symlink("..half", dir.path().join(DATA_NEW)).expect("writable");
+        fs::write(dir.path().join(DATA).join("a"), "").expect("writable");
+        write(dir.path(), &[file("a", "1")], &written).expect("writable");
+        assert_eq!(content(dir.path(), "a").as_deref(), Some("1"));
+        assert_eq!(names(dir.path()).expect("readable").len(), 3);
+    }
+
+    #[test]
+    fn a_reader_that_opened_the_data_directory_sees_all_old_or_all_new_files() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (path, written) = (dir.path().to_owned(), Written::default());
+        let version = |n: u32| [file("a", &n.to_string()), file("b", &n.to_string())];
+        write(&path, &version(0), &written).expect("writable");
+        let reader = std::thread::spawn({
+            let path = path.clone();
+            move || {
+                let mut seen = 0;
+                while seen < 200 {
+                    let Ok(data) = fs::read_link(path.join(DATA)) else { return Err("no ..data") };
+                    let data = path.join(data);
+                    let (a, b) = (content(&data, "a"), content(&data, "b"));
+                    // Both are gone together once a newer version took their place.
+                    if let (Some(a), Some(b)) = (a, b) {
+                        if a != b {
+                            return Err("a mix of versions");
+                        }
+                        seen = a.parse().unwrap_or(0);
+                    }
+                }
+                Ok(())
+            }
+        });
+        for n in 1..=200 {
+            write(&path, &version(n), &written).expect("writable");
+        }
+        assert_eq!(reader.join().expect("no panic"), Ok(()));
+    }
+
+    #[test]
+    fn paths_that_leave_the_volume_are_refused() {
+        let dir = tempfile::tempdir().expect("a directory");
+        for path in ["", "/a", "../a", "a/../b", "..data", "..x", "a//b", "./a", "a/"] {
+            let result = write(dir.path(), &[file(path, "x")], &Written::default());
+            assert!(matches!(result, Err(WriteError::Path(_))), "{path}");
+        }
+    }
+}
