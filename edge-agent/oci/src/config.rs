@@ -4,14 +4,16 @@
 //! reads). Looking up users, files and volumes is done before: see [`crate::user`] and [`crate::bundle`].
 
 use std::collections::BTreeMap;
-use std::path::{Component, Path, PathBuf};
 
 use serde_json::{Value, json};
 
+pub use crate::container::{
+    CgroupVersion, ContainerSpec, EtcFiles, Host, Mount, MountSource, Network, Resources,
+};
 use crate::expand::{MAX_EXPANDED_BYTES, TooLong, command_line, expand, expand_env};
 use crate::image::ImageConfig;
+use crate::mounts::mounts;
 use crate::profile;
-use crate::user::UserIds;
 
 /// Processes and threads of an instance without a limit of its own: far above what programs on small devices use,
 /// far below what a fork bomb needs to stop one.
@@ -21,133 +23,6 @@ const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 const CPU_PERIOD_US: u64 = 100_000;
 /// The kernel's hostname limit is 64 with its NUL.
 const MAX_HOSTNAME_BYTES: usize = 63;
-
-/// One container of an instance, resolved: every name looked up, every quantity a number.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ContainerSpec {
-    /// Names the container to the runtime and its cgroup: letters, digits, `-`, `_` and `.`.
-    pub id: String,
-    /// The instance's name, cut to what the kernel takes. With [`Network::Host`] the device's name, for `HOSTNAME` only.
-    pub hostname: String,
-    /// Replaces the image's entrypoint and cmd, if not empty.
-    pub command: Vec<String>,
-    /// Replaces the image's cmd, if not empty.
-    pub args: Vec<String>,
-    /// Variables in the order of the manifest, values unexpanded.
-    pub env: Vec<(String, String)>,
-    /// Replaces the image's working directory.
-    pub working_dir: Option<String>,
-    /// Who runs, from [`crate::user::look_up`].
-    pub user: UserIds,
-    /// The root file system can't be written.
-    pub read_only_root: bool,
-    /// Set-uid programs such as sudo work.
-    pub allow_privilege_escalation: bool,
-    /// Which network is seen.
-    pub network: Network,
-    /// Requests and limits.
-    pub resources: Resources,
-    /// Who dies first when memory runs out, -1000 to 1000.
-    pub oom_score_adj: Option<i32>,
-    /// Volumes.
-    pub mounts: Vec<Mount>,
-    /// The files that tell a program its names and addresses.
-    pub etc: EtcFiles,
-}
-
-/// Which network an instance sees.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum Network {
-    /// A new one with nothing but loopback.
-    #[default]
-    Private,
-    /// The device's own; hostname included, as with Kubernetes' `hostNetwork`.
-    Host,
-    /// An existing one, by the path of its namespace.
-    Join(PathBuf),
-}
-
-/// Requests and limits in plain units.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Resources {
-    /// Share of the CPU under contention, in thousandths of a core.
-    pub cpu_request_milli: Option<u64>,
-    /// Most CPU, in thousandths of a core.
-    pub cpu_limit_milli: Option<u64>,
-    /// Most memory in bytes.
-    pub memory_limit_bytes: Option<u64>,
-    /// Most processes and threads; [`DEFAULT_PIDS_LIMIT`] if absent.
-    pub pids_limit: Option<u64>,
-}
-
-/// A volume as one container sees it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mount {
-    /// What is mounted.
-    pub source: MountSource,
-    /// Where: an absolute path in the container.
-    pub target: String,
-    /// Whether the container may only read.
-    pub read_only: bool,
-    /// A path inside the volume to mount instead of its root. Make sure of it with
-    /// [`crate::bundle::prepare_sub_path`] first: here it is only checked in form.
-    pub sub_path: Option<String>,
-}
-
-/// What a volume is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum MountSource {
-    /// A directory or file that the agent made (emptyDir, configMap): no devices, no set-uid programs.
-    Volume(PathBuf),
-    /// A path of the device.
-    HostPath(PathBuf),
-    /// Memory, up to a size in bytes.
-    Memory {
-        /// Most bytes; the kernel's default is half of the memory.
-        size_bytes: Option<u64>,
-    },
-}
-
-/// Files to show at `/etc`, by their path on the device. An absent one leaves the image's file alone. They are
-/// read-only in the container, because with [`Network::Host`] they are the device's own.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct EtcFiles {
-    /// For `/etc/hosts`.
-    pub hosts: Option<PathBuf>,
-    /// For `/etc/hostname`.
-    pub hostname: Option<PathBuf>,
-    /// For `/etc/resolv.conf`.
-    pub resolv_conf: Option<PathBuf>,
-}
-
-/// How the device mounts cgroups, as the container will see them.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum CgroupVersion {
-    /// No cgroups.
-    #[default]
-    None,
-    /// Version 1, or both versions mixed.
-    V1,
-    /// Version 2 alone.
-    V2,
-}
-
-/// What the device and its runtime can do, from [`crate::runtime::Found::host`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Host {
-    /// How cgroups are mounted.
-    pub cgroup: CgroupVersion,
-    /// The runtime sets limits. Without them there is no resources section at all.
-    pub limits_enforced: bool,
-    /// The runtime and the kernel have seccomp.
-    pub seccomp: bool,
-    /// The kernel has POSIX message queues.
-    pub mqueue: bool,
-    /// Rust's name of the architecture.
-    pub architecture: &'static str,
-    /// The cgroup above all containers, for example `/lichen`; empty for none.
-    pub cgroup_parent: String,
-}
 
 /// Why an instance can't be described to the runtime. All of them are the operator's to fix.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -219,7 +94,7 @@ pub fn runtime_config(
 fn check_id(id: &str) -> Result<(), ConfigError> {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     let first = id.chars().next().is_some_and(|c| c.is_ascii_alphanumeric());
-    if first && id.len() <= 200 && id.chars().all(plain) {
+    if first && id.len() <= 128 && id.chars().all(plain) {
         Ok(())
     } else {
         Err(ConfigError::Id(id.chars().take(80).collect()))
@@ -358,93 +233,4 @@ fn resources(resources: &Resources) -> Value {
         section["memory"] = json!({ "limit": limit.min(i64::MAX as u64) });
     }
     section
-}
-
-/// The base mounts, the files in `/etc` and the volumes; a volume at the place of one of the others replaces it, and
-/// outer places come before inner ones.
-fn mounts(spec: &ContainerSpec, host: &Host) -> Result<Vec<Value>, ConfigError> {
-    let mut own = Vec::with_capacity(spec.mounts.len());
-    for mount in &spec.mounts {
-        let target = mount_target(&mount.target)?;
-        own.push((target.clone(), volume(mount, &target)?));
-    }
-    own.sort_by_key(|(target, _)| target.matches('/').count());
-    let mut mounts: Vec<Value> = profile::base_mounts(host);
-    mounts.extend(etc_mounts(&spec.etc)?);
-    mounts.retain(|mount| !own.iter().any(|(target, _)| mount["destination"] == target.as_str()));
-    mounts.extend(own.into_iter().map(|(_, mount)| mount));
-    Ok(mounts)
-}
-
-fn etc_mounts(etc: &EtcFiles) -> Result<Vec<Value>, ConfigError> {
-    let files = [
-        ("/etc/hosts", &etc.hosts),
-        ("/etc/hostname", &etc.hostname),
-        ("/etc/resolv.conf", &etc.resolv_conf),
-    ];
-    let files = files.into_iter().filter_map(|(target, file)| Some((target, file.as_ref()?)));
-    files.map(|(target, file)| Ok(bind(target, &host_path(file)?, true, &[]))).collect()
-}
-
-fn volume(mount: &Mount, target: &str) -> Result<Value, ConfigError> {
-    let sub_path = mount.sub_path.as_deref().filter(|path| !path.is_empty());
-    let bad_sub_path = |path: &str| ConfigError::SubPath(path.to_owned());
-    match &mount.source {
-        MountSource::Memory { size_bytes } => {
-            if let Some(path) = sub_path {
-                return Err(bad_sub_path(path));
-            }
-            let mut options = vec!["nosuid".to_owned(), "nodev".to_owned(), "mode=1777".to_owned()];
-            options.extend(size_bytes.map(|bytes| format!("size={bytes}")));
-            options.push(if mount.read_only { "ro" } else { "rw" }.to_owned());
-            Ok(json!({
-                "destination": target, "type": "tmpfs", "source": "tmpfs", "options": options,
-            }))
-        }
-        MountSource::Volume(path) | MountSource::HostPath(path) => {
-            let mut path = PathBuf::from(host_path(path)?);
-            if let Some(sub_path) = sub_path {
-                if !is_inner_path(sub_path) {
-                    return Err(bad_sub_path(sub_path));
-                }
-                path.push(sub_path);
-            }
-            let options: &[&str] = match mount.source {
-                MountSource::Volume(_) => &["nosuid", "nodev"],
-                _ => &[],
-            };
-            Ok(bind(target, &host_path(&path)?, mount.read_only, options))
-        }
-    }
-}
-
-fn bind(target: &str, source: &str, read_only: bool, more: &[&str]) -> Value {
-    let mut options = vec!["rbind", "rprivate", if read_only { "ro" } else { "rw" }];
-    options.extend(more);
-    json!({ "destination": target, "type": "bind", "source": source, "options": options })
-}
-
-/// The target with one slash between its names and none at its end.
-fn mount_target(target: &str) -> Result<String, ConfigError> {
-    let names: Vec<_> = target.split('/').filter(|name| !matches!(*name, "" | ".")).collect();
-    let inside = !names.is_empty() && !names.contains(&"..") && !target.contains('\0');
-    if target.starts_with('/') && inside {
-        Ok(format!("/{}", names.join("/")))
-    } else {
-        Err(ConfigError::MountPath(target.to_owned()))
-    }
-}
-
-fn host_path(path: &Path) -> Result<String, ConfigError> {
-    let refused = || ConfigError::VolumePath(path.display().to_string());
-    let text = path.to_str().filter(|text| !text.contains('\0')).ok_or_else(refused)?;
-    let leaves = path.components().any(|component| component == Component::ParentDir);
-    if path.is_absolute() && !leaves { Ok(text.to_owned()) } else { Err(refused()) }
-}
-
-/// Whether a sub path is relative and stays inside.
-pub(crate) fn is_inner_path(path: &str) -> bool {
-    let mut components = Path::new(path).components();
-    !path.contains('\0')
-        && components.all(|part| matches!(part, Component::Normal(_) | Component::CurDir))
 }

@@ -311,7 +311,7 @@ mod tests {
         header.set_entry_type(EntryType::GNULongName);
         header.set_size(1 << 40);
         header.set_cksum();
-        let error = entries(header.as_bytes()).unwrap_err();
+        let error = entries(header.as_bytes()).expect_err("refused");
         assert!(error.to_string().contains("256 KiB"), "{error}");
     }
 

@@ -348,16 +348,16 @@ mod tests {
     #[test]
     fn refusals_name_the_cause() {
         let unknown = read_manifest(manifest("application/x-thing").as_bytes());
-        assert!(unknown.unwrap_err().to_string().contains("application/x-thing"));
+        assert!(unknown.expect_err("refused").to_string().contains("application/x-thing"));
         let manifest = read_manifest(manifest(GZIP).as_bytes()).expect("manifest");
         let none = br#"{"architecture":"arm64","os":"linux","rootfs":{"diff_ids":[]}}"#;
-        let error = read_image(&manifest, none).unwrap_err();
+        let error = read_image(&manifest, none).expect_err("refused");
         assert!(error.to_string().contains("has 1 layers but its config names 0"), "{error}");
         let windows = format!(
             r#"{{"architecture":"amd64","os":"windows","rootfs":{{"diff_ids":["{}"]}}}}"#,
             digest(3)
         );
-        let error = read_image(&manifest, windows.as_bytes()).unwrap_err();
+        let error = read_image(&manifest, windows.as_bytes()).expect_err("refused");
         assert!(error.to_string().contains("windows"), "{error}");
     }
 

@@ -118,7 +118,7 @@ mod tests {
 
     #[test]
     fn a_missing_platform_lists_what_there_is() {
-        let error = pick(index().as_bytes(), "riscv64", None).unwrap_err().to_string();
+        let error = pick(index().as_bytes(), "riscv64", None).expect_err("refused").to_string();
         assert_eq!(
             error,
             "image has no variant for linux/riscv64; it offers linux/amd64, linux/arm/v6, linux/arm/v7, linux/amd64"

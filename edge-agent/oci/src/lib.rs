@@ -9,16 +9,22 @@
 //! and [`runtime`] has found, at the agent's start, what runs it.
 
 pub mod bundle;
+mod child;
 pub mod config;
+mod container;
 mod digest;
 mod entries;
 pub mod expand;
 pub mod image;
 pub mod index;
 pub mod layers;
+mod mounts;
 mod place;
+mod probe;
 mod profile;
+mod resolve;
 pub mod runtime;
+pub mod signal;
 mod tree;
 mod trial;
 mod trial_program;

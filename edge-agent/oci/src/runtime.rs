@@ -5,14 +5,14 @@
 //! enforces limits is taken and ends the search; otherwise the first that works.
 
 use std::ffi::OsString;
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::config::{CgroupVersion, Host};
-use crate::trial::{Trial, TrialError, read_until_end, wait};
+use crate::probe::{
+    Version, host, kernel_has_seccomp, locate, memory_hint, mounted_cgroups, not_installed,
+};
+use crate::trial::{Trial, TrialError, new_id};
 
 /// The runtimes that are looked for, in order of preference: crun is the smallest and fastest.
 pub const KNOWN: [&str; 3] = ["crun", "runc", "youki"];
@@ -20,9 +20,17 @@ pub const KNOWN: [&str; 3] = ["crun", "runc", "youki"];
 pub const TRIAL_DEADLINE: Duration = Duration::from_secs(10);
 /// The cgroup above all containers.
 pub const CGROUP_PARENT: &str = "/lichen";
-/// Where system programs are when PATH is that of a plain user or a thin service.
-const MORE_PLACES: [&str; 6] =
-    ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+
+/// Removes the cgroup above all containers if no container of any agent is in it. For an agent that leaves the device.
+pub fn remove_cgroup_parent() {
+    let name = CGROUP_PARENT.trim_start_matches('/');
+    let root = Path::new("/sys/fs/cgroup");
+    // A cgroup with something in it refuses; that is the check.
+    let _ = std::fs::remove_dir(root.join(name));
+    for hierarchy in std::fs::read_dir(root).into_iter().flatten().flatten() {
+        let _ = std::fs::remove_dir(hierarchy.path().join(name));
+    }
+}
 
 /// What to look for, and where trials may write.
 #[derive(Debug, Clone)]
@@ -127,7 +135,7 @@ pub fn find(search: &Search) -> Findings {
 }
 
 fn try_candidate(name: &str, search: &Search) -> Result<Found, String> {
-    let path = locate(name, search).ok_or_else(|| not_installed(name))?;
+    let path = locate(name, search.path.as_deref()).ok_or_else(|| not_installed(name))?;
     if !rustix::process::geteuid().is_root() {
         return Err("the agent does not run as root, which containers need; start it with sudo or as a service".into());
     }
@@ -191,6 +199,7 @@ impl Mode {
             host: host(self.cgroup, self.limits, seccomp, ""),
             directory: search.scratch.join(format!("trial-{name}")),
             deadline: Instant::now() + TRIAL_DEADLINE,
+            id: new_id(),
         };
         trial.run()
     }
@@ -207,7 +216,10 @@ fn modes(kind: &str, cgroup: CgroupVersion) -> Vec<Mode> {
     if cgroup != CgroupVersion::None {
         modes.push(Mode { args: Vec::new(), limits: true, private_cgroup2: false, cgroup });
     }
-    modes.push(Mode { args: unmanaged.clone(), limits: false, private_cgroup2: false, cgroup });
+    // crun without limits still wants cgroups that it knows, or none: with version 1 its own mount is needed anyway.
+    if kind != "crun" || cgroup != CgroupVersion::V1 {
+        modes.push(Mode { args: unmanaged.clone(), limits: false, private_cgroup2: false, cgroup });
+    }
     if kind == "crun" && cgroup != CgroupVersion::V2 {
         let cgroup = CgroupVersion::V2;
         modes.push(Mode { args: unmanaged, limits: false, private_cgroup2: true, cgroup });
@@ -215,134 +227,9 @@ fn modes(kind: &str, cgroup: CgroupVersion) -> Vec<Mode> {
     modes
 }
 
-fn host(cgroup: CgroupVersion, limits_enforced: bool, seccomp: bool, parent: &str) -> Host {
-    let filesystems = fs::read_to_string("/proc/filesystems").unwrap_or_default();
-    Host {
-        cgroup,
-        limits_enforced,
-        seccomp,
-        mqueue: filesystems.lines().any(|line| line.ends_with("\tmqueue")),
-        architecture: std::env::consts::ARCH,
-        cgroup_parent: parent.to_owned(),
-    }
-}
-
-/// The program of that name in PATH or the usual places; a name with a slash is a path.
-fn locate(name: &str, search: &Search) -> Option<PathBuf> {
-    let is_program = |path: &PathBuf| {
-        use std::os::unix::fs::PermissionsExt;
-        fs::metadata(path)
-            .is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
-    };
-    if name.contains('/') {
-        return std::path::absolute(name).ok().filter(is_program);
-    }
-    let path = search.path.clone().unwrap_or_default();
-    let places = std::env::split_paths(&path).chain(MORE_PLACES.map(PathBuf::from));
-    places.filter(|place| place.is_absolute()).map(|place| place.join(name)).find(is_program)
-}
-
-fn not_installed(name: &str) -> String {
-    match name {
-        "crun" | "runc" => format!("not installed (Debian and Ubuntu: apt install {name})"),
-        "youki" => "not installed (see https://github.com/youki-dev/youki/releases)".to_owned(),
-        _ => "not an executable program; give the path or the name of an installed OCI runtime"
-            .to_owned(),
-    }
-}
-
-/// How cgroups are mounted. Mixed ones count as version 1: that is where the controllers are.
-fn mounted_cgroups(root: &Path) -> CgroupVersion {
-    if root.join("cgroup.controllers").exists() {
-        CgroupVersion::V2
-    } else if root.join("memory").is_dir() || root.join("pids").is_dir() {
-        CgroupVersion::V1
-    } else {
-        CgroupVersion::None
-    }
-}
-
-/// Raspberry Pi OS starts with the memory controller off, which no runtime's message explains.
-fn memory_hint() -> &'static str {
-    let v2 = fs::read_to_string("/sys/fs/cgroup/cgroup.controllers");
-    let off = match v2 {
-        Ok(controllers) => !controllers.split_whitespace().any(|name| name == "memory"),
-        Err(_) => !Path::new("/sys/fs/cgroup/memory").is_dir(),
-    };
-    if off {
-        " (the memory controller is off; add \"cgroup_enable=memory cgroup_memory=1\" to the kernel's command line, \
-         on a Raspberry Pi in /boot/firmware/cmdline.txt, and restart)"
-    } else {
-        ""
-    }
-}
-
-fn kernel_has_seccomp() -> bool {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    status.lines().any(|line| line.starts_with("Seccomp:"))
-}
-
-/// What `--version` tells.
-#[derive(Debug, PartialEq, Eq)]
-struct Version {
-    number: String,
-    /// Built with seccomp, as far as it says; a trial decides.
-    seccomp: bool,
-}
-
-impl Version {
-    fn ask(program: &Path) -> io::Result<Self> {
-        let deadline = Instant::now() + TRIAL_DEADLINE;
-        let (mut output, stdout) = io::pipe()?;
-        let mut command = Command::new(program);
-        command.arg("--version").stdin(Stdio::null()).stdout(stdout).stderr(Stdio::null());
-        let mut child = command.spawn()?;
-        drop(command); // with its end of the pipe
-        let text = read_until_end(&mut output, deadline)?;
-        match (text, wait(&mut child, deadline)?) {
-            (Some(text), Some(_)) => Ok(Self::read(&String::from_utf8_lossy(&text))),
-            _ => Err(io::Error::new(io::ErrorKind::TimedOut, "--version did not end in time")),
-        }
-    }
-
-    fn read(text: &str) -> Self {
-        let first = text.lines().next().unwrap_or_default();
-        let number =
-            first.split_whitespace().find(|word| word.starts_with(|c: char| c.is_ascii_digit()));
-        let silent = !text.contains("SECCOMP") && !text.contains("seccomp");
-        let seccomp = text.contains("+SECCOMP")
-            || text.contains("libseccomp")
-            || silent && !first.starts_with("crun");
-        Self { number: number.unwrap_or_default().chars().take(40).collect(), seccomp }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn versions_are_read_from_what_the_runtimes_print() {
-        let version = |number: &str, seccomp| Version { number: number.to_owned(), seccomp };
-        let crun = "crun version 1.8.1\ncommit: f8a0\nspec: 1.0.0\n+SYSTEMD +CAP +SECCOMP +YAJL\n";
-        assert_eq!(Version::read(crun), version("1.8.1", true));
-        assert_eq!(Version::read("crun version 1.8.1\n+CAP +YAJL\n"), version("1.8.1", false));
-        let runc = "runc version 1.1.5+ds1\nspec: 1.0.2-dev\nlibseccomp: 2.5.4\n";
-        assert_eq!(Version::read(runc), version("1.1.5+ds1", true));
-        assert_eq!(Version::read("youki version 0.5.0\n"), version("0.5.0", true));
-        assert_eq!(Version::read(""), version("", true));
-    }
-
-    #[test]
-    fn mixed_cgroups_count_as_version_1() {
-        let scratch = tempfile::tempdir().expect("scratch");
-        assert_eq!(mounted_cgroups(scratch.path()), CgroupVersion::None);
-        fs::create_dir_all(scratch.path().join("memory")).expect("memory");
-        fs::create_dir_all(scratch.path().join("unified")).expect("unified");
-        assert_eq!(mounted_cgroups(scratch.path()), CgroupVersion::V1);
-        fs::write(scratch.path().join("cgroup.controllers"), "").expect("controllers");
-        assert_eq!(mounted_cgroups(scratch.path()), CgroupVersion::V2);
-    }
 
     #[test]
     fn a_missing_runtime_says_how_to_install_it() {
@@ -362,7 +249,8 @@ mod tests {
     #[test]
     fn only_crun_is_tried_with_cgroups_of_its_own() {
         let count = |kind, cgroup| modes(kind, cgroup).len();
-        assert_eq!(count("crun", CgroupVersion::V1), 3);
+        assert_eq!(count("crun", CgroupVersion::V1), 2);
+        assert_eq!(count("crun", CgroupVersion::None), 2);
         assert_eq!(count("crun", CgroupVersion::V2), 2);
         assert_eq!(count("runc", CgroupVersion::V1), 2);
         assert_eq!(count("youki", CgroupVersion::None), 1);

@@ -6,19 +6,20 @@
 
 use std::ffi::CString;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, PipeReader, Read, Write};
-use std::os::fd::AsFd;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use rustix::thread::UnshareFlags;
 
-use crate::bundle::RunDir;
+use crate::bundle::{Overlay, RunDir};
+use crate::child::{MAX_OUTPUT_BYTES, read_until_end, wait};
 use crate::config::{CgroupVersion, ContainerSpec, Host, Resources, runtime_config};
 use crate::image::ImageConfig;
 use crate::tree::remove_tree;
@@ -27,8 +28,6 @@ use crate::trial_program::{OUTPUT, elf};
 /// The limit that a trial sets and looks for: enough for every runtime's own start in the container's cgroup.
 const MEMORY_LIMIT_BYTES: u64 = 128 << 20;
 const PIDS_LIMIT: u64 = 128;
-/// Most bytes of a runtime's complaint that are kept.
-const MAX_COMPLAINT_BYTES: u64 = 4096;
 const CGROUP_ROOT: &str = "/sys/fs/cgroup";
 
 /// What to try.
@@ -46,7 +45,18 @@ pub(crate) struct Trial<'a> {
     pub directory: PathBuf,
     /// When to give up.
     pub deadline: Instant,
+    /// The container's name, from [`new_id`].
+    pub id: String,
 }
+
+/// A name for a container that no other trial on the device has, whichever agent runs it: its cgroup has the name, too.
+pub(crate) fn new_id() -> String {
+    static TRIALS: AtomicU64 = AtomicU64::new(0);
+    let number = TRIALS.fetch_add(1, Ordering::Relaxed);
+    format!("{ID_PREFIX}{}-{number}", std::process::id())
+}
+
+const ID_PREFIX: &str = "lichen-trial-";
 
 /// Why a trial failed.
 #[derive(Debug, thiserror::Error)]
@@ -110,14 +120,14 @@ impl Trial<'_> {
         let bundle = run.bundle();
         let pid_file = self.directory.join("pid");
         let mut create = self.command("create", &self.state());
-        create.arg("--bundle").arg(&bundle).arg("--pid-file").arg(&pid_file).arg(self.id());
+        create.arg("--bundle").arg(&bundle).arg("--pid-file").arg(&pid_file).arg(&self.id);
         create.stdout(stdout);
         self.finish("create", create)?;
         if self.host.limits_enforced {
             self.check_limit(&pid_file)?;
         }
         let mut start = self.command("start", &self.state());
-        start.arg(self.id()).stdout(Stdio::null());
+        start.arg(&self.id).stdout(Stdio::null());
         self.finish("start", start)?;
         let printed = read_until_end(&mut output, self.deadline)
             .map_err(|cause| TrialError::Io { what: "read the container's output", cause })?
@@ -146,7 +156,7 @@ impl Trial<'_> {
         let written = options.open(lower.join("ok")).and_then(|mut file| file.write_all(&program));
         written.map_err(io("write the trial program"))?;
         let spec = ContainerSpec {
-            id: self.id(),
+            id: self.id.clone(),
             hostname: "trial".to_owned(),
             command: vec!["/ok".to_owned()],
             resources: Resources {
@@ -162,8 +172,7 @@ impl Trial<'_> {
                 TrialError::Io { what: "write config.json", cause: io::Error::other(error) }
             })?;
         run.write_config(&config).map_err(bundle)?;
-        let overlay = run.overlay(vec![lower]).map_err(bundle)?;
-        mount_overlay(&overlay)
+        mount_overlay(&run.overlay(vec![lower]))
             .map_err(|cause| TrialError::Overlay { directory: self.directory.clone(), cause })
     }
 
@@ -209,16 +218,11 @@ impl Trial<'_> {
     fn complaint(&self) -> String {
         let mut bytes = Vec::new();
         let file = File::open(self.directory.join("stderr"));
-        let read = file.and_then(|file| file.take(MAX_COMPLAINT_BYTES).read_to_end(&mut bytes));
+        let read = file.and_then(|file| file.take(MAX_OUTPUT_BYTES).read_to_end(&mut bytes));
         match read {
             Ok(0) | Err(_) => "it gave no reason".to_owned(),
             Ok(_) => one_line(&String::from_utf8_lossy(&bytes)),
         }
-    }
-
-    /// The container's name: one per agent process, so that agents on one device don't meet.
-    fn id(&self) -> String {
-        format!("lichen-trial-{}", std::process::id())
     }
 
     fn state(&self) -> PathBuf {
@@ -228,7 +232,7 @@ impl Trial<'_> {
     fn delete_container(&self, state: &Path) {
         let names =
             fs::read_dir(state).into_iter().flatten().flatten().map(|entry| entry.file_name());
-        for name in names.filter(|name| name.as_encoded_bytes().starts_with(b"lichen-trial-")) {
+        for name in names.filter(|name| name.as_encoded_bytes().starts_with(ID_PREFIX.as_bytes())) {
             let mut delete = self.command("delete", state);
             delete.arg("--force").arg(&name);
             // A failure here is followed by the removal of everything by name.
@@ -244,22 +248,27 @@ impl Trial<'_> {
         let _ = remove_tree(&self.directory);
         let _ = fs::create_dir_all(self.directory.parent().unwrap_or(Path::new("/")));
         for hierarchy in fs::read_dir(CGROUP_ROOT).into_iter().flatten().flatten() {
-            let _ = fs::remove_dir(hierarchy.path().join(self.id()));
+            let _ = fs::remove_dir(hierarchy.path().join(&self.id));
         }
-        let _ = fs::remove_dir(Path::new(CGROUP_ROOT).join(self.id()));
+        let _ = fs::remove_dir(Path::new(CGROUP_ROOT).join(&self.id));
     }
 }
 
-fn mount_overlay(overlay: &crate::bundle::Overlay) -> io::Result<()> {
-    let lower: Vec<_> = overlay.lower.iter().map(|path| path.display().to_string()).collect();
-    let options = format!(
-        "lowerdir={},upperdir={},workdir={}",
-        lower.join(":"),
-        overlay.upper.display(),
-        overlay.work.display()
-    );
+/// Mounts the overlay as the shim does: directories are named by descriptor, so that no character in a path matters.
+fn mount_overlay(overlay: &Overlay) -> io::Result<()> {
+    let open = |path: &PathBuf| {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        openat(CWD, path, flags, Mode::empty())
+    };
+    let name = |fd: &OwnedFd| format!("/proc/self/fd/{}", fd.as_raw_fd());
+    let layers = overlay.lower.iter().map(open).collect::<Result<Vec<_>, _>>()?;
+    let (upper, work) = (open(&overlay.upper)?, open(&overlay.work)?);
+    let target = open(&overlay.target)?;
+    let lower: Vec<_> = layers.iter().map(name).collect();
+    let options =
+        format!("lowerdir={},upperdir={},workdir={}", lower.join(":"), name(&upper), name(&work));
     let options = CString::new(options).map_err(io::Error::other)?;
-    Ok(mount("overlay", &overlay.target, "overlay", MountFlags::NODEV, options.as_c_str())?)
+    Ok(mount("overlay", name(&target), "overlay", MountFlags::NODEV, options.as_c_str())?)
 }
 
 /// The file with the memory limit for a process whose `/proc/<pid>/cgroup` is given.
@@ -287,62 +296,6 @@ fn one_line(text: &str) -> String {
     text.chars().skip(skip).collect()
 }
 
-/// Waits for a child until the deadline, then ends it. `None` means that it had to be ended.
-pub(crate) fn wait(child: &mut Child, deadline: Instant) -> io::Result<Option<ExitStatus>> {
-    if let Ok(pidfd) = pidfd_open(Pid::from_child(child), PidfdFlags::empty()) {
-        if !readable(&pidfd, deadline)? {
-            child.kill()?;
-            child.wait()?;
-            return Ok(None);
-        }
-        return child.wait().map(Some);
-    }
-    // Kernels before 5.3 have no descriptor for a process.
-    loop {
-        if let Some(status) = child.try_wait()? {
-            return Ok(Some(status));
-        }
-        if Instant::now() >= deadline {
-            child.kill()?;
-            child.wait()?;
-            return Ok(None);
-        }
-        std::thread::sleep(Duration::from_millis(2));
-    }
-}
-
-/// Reads a short output until all its writers are gone; `None` if they are not by the deadline.
-pub(crate) fn read_until_end(
-    pipe: &mut PipeReader,
-    deadline: Instant,
-) -> io::Result<Option<Vec<u8>>> {
-    let mut bytes = Vec::new();
-    let mut buffer = [0; 1024];
-    while readable(&*pipe, deadline)? {
-        let read = pipe.read(&mut buffer)?;
-        if read == 0 {
-            return Ok(Some(bytes));
-        }
-        // Nothing that a trial reads is long; the rest is dropped.
-        if (bytes.len() as u64) < MAX_COMPLAINT_BYTES {
-            bytes.extend(&buffer[..read]);
-        }
-    }
-    Ok(None)
-}
-
-fn readable(fd: impl AsFd, deadline: Instant) -> io::Result<bool> {
-    loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let timeout = Timespec::try_from(left).map_err(io::Error::other)?;
-        match poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(&timeout)) {
-            Ok(ready) => return Ok(ready > 0),
-            Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -355,16 +308,6 @@ mod tests {
         assert_eq!(file(CgroupVersion::V1).as_deref(), Some(v1));
         assert_eq!(file(CgroupVersion::V2).as_deref(), Some("/sys/fs/cgroup/unified/c/memory.max"));
         assert_eq!(file(CgroupVersion::None), None);
-    }
-
-    #[test]
-    fn a_child_that_does_not_end_is_ended_at_the_deadline() {
-        let mut child =
-            Command::new("sleep").arg("600").spawn().expect("sleep is part of every system");
-        assert_eq!(wait(&mut child, Instant::now()).expect("wait"), None);
-        let mut child = Command::new("true").spawn().expect("true is part of every system");
-        let status = wait(&mut child, Instant::now() + Duration::from_secs(60)).expect("wait");
-        assert!(status.is_some_and(|status| status.success()));
     }
 
     #[test]

@@ -1,0 +1,99 @@
+//! The mounts of a container: the base ones, the files at `/etc` and the volumes, in the order that the runtime makes
+//! them. Only the form of paths is checked here; what is behind them is the business of [`crate::bundle`].
+
+use std::path::{Component, Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use crate::config::ConfigError;
+use crate::container::{ContainerSpec, EtcFiles, Host, Mount, MountSource};
+use crate::profile;
+
+/// The base mounts, the files in `/etc` and the volumes; a volume at the place of one of the others replaces it, and
+/// outer places come before inner ones.
+pub(crate) fn mounts(spec: &ContainerSpec, host: &Host) -> Result<Vec<Value>, ConfigError> {
+    let mut own = Vec::with_capacity(spec.mounts.len());
+    for mount in &spec.mounts {
+        let target = mount_target(&mount.target)?;
+        own.push((target.clone(), volume(mount, &target)?));
+    }
+    own.sort_by_key(|(target, _)| target.matches('/').count());
+    let mut mounts: Vec<Value> = profile::base_mounts(host);
+    mounts.extend(etc_mounts(&spec.etc)?);
+    mounts.retain(|mount| !own.iter().any(|(target, _)| mount["destination"] == target.as_str()));
+    mounts.extend(own.into_iter().map(|(_, mount)| mount));
+    Ok(mounts)
+}
+
+fn etc_mounts(etc: &EtcFiles) -> Result<Vec<Value>, ConfigError> {
+    let files = [
+        ("/etc/hosts", &etc.hosts),
+        ("/etc/hostname", &etc.hostname),
+        ("/etc/resolv.conf", &etc.resolv_conf),
+    ];
+    let files = files.into_iter().filter_map(|(target, file)| Some((target, file.as_ref()?)));
+    files.map(|(target, file)| Ok(bind(target, &host_path(file)?, true, &[]))).collect()
+}
+
+fn volume(mount: &Mount, target: &str) -> Result<Value, ConfigError> {
+    let sub_path = mount.sub_path.as_deref().filter(|path| !path.is_empty());
+    let bad_sub_path = |path: &str| ConfigError::SubPath(path.to_owned());
+    match &mount.source {
+        MountSource::Memory { size_bytes } => {
+            if let Some(path) = sub_path {
+                return Err(bad_sub_path(path));
+            }
+            let mut options = vec!["nosuid".to_owned(), "nodev".to_owned(), "mode=1777".to_owned()];
+            options.extend(size_bytes.map(|bytes| format!("size={bytes}")));
+            options.push(if mount.read_only { "ro" } else { "rw" }.to_owned());
+            Ok(json!({
+                "destination": target, "type": "tmpfs", "source": "tmpfs", "options": options,
+            }))
+        }
+        MountSource::Volume(path) | MountSource::HostPath(path) => {
+            let mut path = PathBuf::from(host_path(path)?);
+            if let Some(sub_path) = sub_path {
+                if !is_inner_path(sub_path) {
+                    return Err(bad_sub_path(sub_path));
+                }
+                path.push(sub_path);
+            }
+            let options: &[&str] = match mount.source {
+                MountSource::Volume(_) => &["nosuid", "nodev"],
+                _ => &[],
+            };
+            Ok(bind(target, &host_path(&path)?, mount.read_only, options))
+        }
+    }
+}
+
+fn bind(target: &str, source: &str, read_only: bool, more: &[&str]) -> Value {
+    let mut options = vec!["rbind", "rprivate", if read_only { "ro" } else { "rw" }];
+    options.extend(more);
+    json!({ "destination": target, "type": "bind", "source": source, "options": options })
+}
+
+/// The target with one slash between its names and none at its end.
+fn mount_target(target: &str) -> Result<String, ConfigError> {
+    let names: Vec<_> = target.split('/').filter(|name| !matches!(*name, "" | ".")).collect();
+    let inside = !names.is_empty() && !names.contains(&"..") && !target.contains('\0');
+    if target.starts_with('/') && inside {
+        Ok(format!("/{}", names.join("/")))
+    } else {
+        Err(ConfigError::MountPath(target.to_owned()))
+    }
+}
+
+fn host_path(path: &Path) -> Result<String, ConfigError> {
+    let refused = || ConfigError::VolumePath(path.display().to_string());
+    let text = path.to_str().filter(|text| !text.contains('\0')).ok_or_else(refused)?;
+    let leaves = path.components().any(|component| component == Component::ParentDir);
+    if path.is_absolute() && !leaves { Ok(text.to_owned()) } else { Err(refused()) }
+}
+
+/// Whether a sub path is relative and stays inside.
+pub(crate) fn is_inner_path(path: &str) -> bool {
+    let mut components = Path::new(path).components();
+    !path.contains('\0')
+        && components.all(|part| matches!(part, Component::Normal(_) | Component::CurDir))
+}
