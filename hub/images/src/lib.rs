@@ -25,6 +25,7 @@ pub mod platform;
 pub mod range;
 pub mod reference;
 pub mod resolve;
+mod rootfs;
 pub mod route;
 pub mod source;
 pub mod store;

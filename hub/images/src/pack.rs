@@ -2,6 +2,8 @@
 //!
 //! The layer is made by [`crate::tree`]; the result is written by [`crate::write`] or pushed as it is.
 
+mod config;
+
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
@@ -9,17 +11,13 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use serde::Serialize;
-
 use crate::blobs::{Blob, Blobs, Memory};
 use crate::document::Manifest;
 use crate::elf::{self, ElfError, Program};
+use crate::rootfs;
 use crate::source::Pushable;
-use crate::tree::{self, Layer, LayerWriter, TreeError};
+use crate::tree::{Layer, LayerWriter, TreeError};
 use crate::{Descriptor, Digest, Platform, media};
-
-/// The image is the same whenever it is made.
-const CREATED: &str = "1970-01-01T00:00:00Z";
 
 /// What to make an image of.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,9 +103,9 @@ pub enum PackError {
     #[error("the program is built for {found}, not for {wanted}")]
     Platform {
         /// What was said.
-        wanted: Platform,
+        wanted: Box<Platform>,
         /// What the program's header says.
-        found: Platform,
+        found: Box<Platform>,
     },
     /// A name or option that an image can't have.
     #[error("{what} {value:?} is not valid: {rule}")]
@@ -193,7 +191,7 @@ pub fn pack(source: &Source, options: &Options) -> Result<Packed, PackError> {
     let entrypoint =
         if options.entrypoint.is_empty() { entrypoint } else { options.entrypoint.clone() };
     let layer = writer.finish().map_err(PackError::Temporary)?;
-    Ok(assemble(layer, platform, entrypoint, options))
+    Ok(assemble(layer, platform, &entrypoint, options))
 }
 
 /// A static program, or the reason why it isn't one.
@@ -215,21 +213,21 @@ fn program(path: &Path) -> Result<Program, PackError> {
 /// The program that tells a directory's platform: the entry point, or else the first one there is.
 fn directory_program(root: &Path, options: &Options) -> Result<Option<Program>, PackError> {
     let Some(entrypoint) = options.entrypoint.first().filter(|path| path.starts_with('/')) else {
-        return Ok(tree::first_program(root));
+        return Ok(rootfs::first_program(root));
     };
     let named = || (entrypoint.clone(), root.to_owned());
-    let Some(file) = tree::find(root, Path::new(entrypoint)) else {
+    let Some(file) = rootfs::find(root, Path::new(entrypoint)) else {
         let (entrypoint, root) = named();
         return Err(PackError::NoEntrypoint { entrypoint, root });
     };
     let program = match program(&file) {
         Ok(program) => program,
         // A script: its interpreter is one of the programs.
-        Err(PackError::Program(_, ElfError::NotElf)) => return Ok(tree::first_program(root)),
+        Err(PackError::Program(_, ElfError::NotElf)) => return Ok(rootfs::first_program(root)),
         Err(error) => return Err(error),
     };
     match &program.interpreter {
-        Some(interpreter) if tree::find(root, Path::new(interpreter)).is_none() => {
+        Some(interpreter) if rootfs::find(root, Path::new(interpreter)).is_none() => {
             let (entrypoint, root) = named();
             Err(PackError::NoInterpreter { entrypoint, interpreter: interpreter.clone(), root })
         }
@@ -243,7 +241,8 @@ fn agree(options: &Options, program: Option<&Program>, path: &Path) -> Result<Pl
         (Some(wanted), Some(Program { platform: found, .. }))
             if wanted.architecture != found.architecture =>
         {
-            Err(PackError::Platform { wanted: wanted.clone(), found: found.clone() })
+            let (wanted, found) = (Box::new(wanted.clone()), Box::new(found.clone()));
+            Err(PackError::Platform { wanted, found })
         }
         (Some(wanted), _) => Ok(wanted.clone().normalised()),
         (None, Some(program)) => Ok(program.platform.clone()),
@@ -292,87 +291,19 @@ fn check(options: &Options, binary: bool) -> Result<(), PackError> {
     }
 }
 
-/// The configuration of a container image, in the specification's spelling.
-#[derive(Serialize)]
-struct Config<'a> {
-    created: &'static str,
-    architecture: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    variant: Option<&'a str>,
-    os: &'a str,
-    config: Run<'a>,
-    rootfs: RootFs,
-    history: [History; 1],
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct Run<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    user: Option<&'a str>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    env: Vec<String>,
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    entrypoint: &'a [String],
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    cmd: &'a [String],
-    #[serde(skip_serializing_if = "Option::is_none")]
-    working_dir: Option<&'a str>,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    labels: &'a BTreeMap<String, String>,
-}
-
-#[derive(Serialize)]
-struct RootFs {
-    r#type: &'static str,
-    diff_ids: [Digest; 1],
-}
-
-#[derive(Serialize)]
-struct History {
-    created: &'static str,
-    created_by: &'static str,
-}
-
-fn assemble(
-    layer: Layer,
-    platform: Platform,
-    entrypoint: Vec<String>,
-    options: &Options,
-) -> Packed {
-    let run = Run {
-        user: options.user.as_deref(),
-        env: options.env.iter().map(|(key, value)| format!("{key}={value}")).collect(),
-        entrypoint: &entrypoint,
-        cmd: &options.args,
-        working_dir: options.workdir.as_deref(),
-        labels: &options.labels,
-    };
-    let config = Config {
-        created: CREATED,
-        architecture: &platform.architecture,
-        variant: platform.variant.as_deref(),
-        os: &platform.os,
-        config: run,
-        rootfs: RootFs { r#type: "layers", diff_ids: [layer.diff_id] },
-        history: [History { created: CREATED, created_by: "lichen image pack" }],
-    };
+/// Puts the documents around the layer.
+fn assemble(layer: Layer, platform: Platform, entrypoint: &[String], options: &Options) -> Packed {
     let mut documents = Memory::default();
-    let config = documents.add(media::OCI_CONFIG, json(&config));
+    let config = config::render(&platform, layer.diff_id, entrypoint, options);
+    let config = documents.add(media::OCI_CONFIG, config);
     let (digest, size) = (layer.digest, layer.size);
     let described = Descriptor::new(media::OCI_LAYER_GZIP, digest, size);
-    let mut root =
-        documents.add(media::OCI_MANIFEST, json(&Manifest::new(config, vec![described])));
+    let manifest = serde_json::to_vec(&Manifest::new(config, vec![described]));
+    let manifest = manifest.expect("a plain structure is always JSON");
+    let mut root = documents.add(media::OCI_MANIFEST, manifest);
     root.platform = Some(platform.clone());
-    Packed {
-        root,
-        platform,
-        blobs: PackedBlobs { documents, layer: Arc::new(layer.file), digest, size },
-    }
-}
-
-fn json(value: &impl Serialize) -> Vec<u8> {
-    serde_json::to_vec(value).expect("a plain structure is always JSON")
+    let blobs = PackedBlobs { documents, layer: Arc::new(layer.file), digest, size };
+    Packed { root, platform, blobs }
 }
 
 /// A reader of a shared file with a position of its own.

@@ -103,7 +103,7 @@ impl FromStr for Platform {
                 && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte))
         };
         let parts: Vec<&str> = text.split('/').collect();
-        if parts.len() > 3 || !parts.iter().all(|part| well_formed(part)) {
+        if parts.len() > 3 || !parts.iter().all(well_formed) {
             return Err(error());
         }
         let platform = match parts.as_slice() {

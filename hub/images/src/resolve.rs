@@ -2,7 +2,7 @@
 
 use crate::blobs::{BlobError, Blobs, read_small};
 use crate::document::{Document, Index, MAX_DOCUMENT_BYTES, Manifest};
-use crate::walk::{MAX_INDEX_DEPTH, WalkError, read_document};
+use crate::walk::{MAX_BLOBS, MAX_INDEX_DEPTH, WalkError, read_document};
 use crate::wasm::{self, WasmError};
 use crate::{Descriptor, Digest, Platform, media};
 
@@ -110,7 +110,7 @@ pub fn platforms(blobs: &dyn Blobs, root: &Digest) -> Result<Vec<Platform>, Reso
     let mut found = match document {
         Document::Manifest(manifest) => vec![platform_of(blobs, &manifest)?],
         Document::Index(index) => {
-            builds(blobs, &index, 1)?.into_iter().map(|(platform, _)| platform).collect()
+            all_builds(blobs, &index)?.into_iter().map(|(platform, _)| platform).collect()
         }
     };
     found.sort();
@@ -120,7 +120,7 @@ pub fn platforms(blobs: &dyn Blobs, root: &Digest) -> Result<Vec<Platform>, Reso
 
 /// The build of an index that suits best. A Wasm module in it suits every device, but a native build goes first.
 fn best(blobs: &dyn Blobs, index: &Index, device: &Platform) -> Result<Resolved, ResolveError> {
-    let builds = builds(blobs, index, 1)?;
+    let builds = all_builds(blobs, index)?;
     let score = |platform: &Platform| {
         let native = device.suits(platform).map(|suits| suits + 1);
         native.or_else(|| (platform.architecture == "wasm").then_some(0))
@@ -139,23 +139,33 @@ fn best(blobs: &dyn Blobs, index: &Index, device: &Platform) -> Result<Resolved,
     }
 }
 
-/// The manifests of an index and of the indexes in it, with their platforms. Attestations and other things that are no builds are left out.
+fn all_builds(
+    blobs: &dyn Blobs,
+    index: &Index,
+) -> Result<Vec<(Platform, Descriptor)>, ResolveError> {
+    let mut reads = MAX_BLOBS;
+    builds(blobs, index, 1, &mut reads)
+}
+
+/// The manifests of an index and of the indexes in it, with their platforms. Attestations and other things that are no
+/// builds are left out. `reads` bounds how many documents are read for it.
 fn builds(
     blobs: &dyn Blobs,
     index: &Index,
     depth: usize,
+    reads: &mut usize,
 ) -> Result<Vec<(Platform, Descriptor)>, ResolveError> {
     let mut found = Vec::new();
     for entry in &index.manifests {
-        if let Some(platform) = &entry.platform {
-            if !platform.is_unknown() && !media::is_index(&entry.media_type) {
+        match &entry.platform {
+            Some(platform) if platform.is_unknown() => continue,
+            Some(platform) if media::is_manifest(&entry.media_type) => {
                 found.push((platform.clone().normalised(), entry.clone()));
                 continue;
             }
-            if platform.is_unknown() {
-                continue;
-            }
+            _ => {}
         }
+        *reads = reads.checked_sub(1).ok_or(WalkError::TooMany)?;
         match read_document(blobs, entry)? {
             Document::Manifest(manifest) => {
                 found.push((platform_of(blobs, &manifest)?, entry.clone()));
@@ -163,7 +173,7 @@ fn builds(
             Document::Index(_) if depth >= MAX_INDEX_DEPTH => {
                 return Err(WalkError::TooDeep.into());
             }
-            Document::Index(inner) => found.extend(builds(blobs, &inner, depth + 1)?),
+            Document::Index(inner) => found.extend(builds(blobs, &inner, depth + 1, reads)?),
         }
     }
     Ok(found)

@@ -72,7 +72,7 @@ pub struct SourceError {
     pub path: PathBuf,
     /// The cause.
     #[source]
-    pub cause: Cause,
+    pub cause: Box<Cause>,
 }
 
 /// The causes of a [`SourceError`].
@@ -81,6 +81,9 @@ pub enum Cause {
     /// The file system refused.
     #[error("the file system refused")]
     Io(#[from] io::Error),
+    /// It could not be decompressed.
+    #[error("could not decompress it; it may be cut off, so save or download it again")]
+    Gzip(#[source] io::Error),
     /// Something else than an image, with a hint.
     #[error("it is {0}")]
     Kind(&'static str),
@@ -110,7 +113,8 @@ pub enum Cause {
 /// # Errors
 /// What the path is instead, or what is wrong with it.
 pub fn open(path: &Path, select: Option<&str>) -> Result<Pushable, SourceError> {
-    open_any(path, select).map_err(|cause| SourceError { path: path.to_owned(), cause })
+    open_any(path, select)
+        .map_err(|cause| SourceError { path: path.to_owned(), cause: Box::new(cause) })
 }
 
 fn open_any(path: &Path, select: Option<&str>) -> Result<Pushable, Cause> {
@@ -178,7 +182,7 @@ fn from_wasm(file: File) -> Result<Pushable, Cause> {
 fn decompress(file: File) -> Result<File, Cause> {
     let mut unpacked = tempfile::tempfile()?;
     let mut reader = MultiGzDecoder::new(io::BufReader::new(file)).take(MAX_UNCOMPRESSED_BYTES + 1);
-    if io::copy(&mut reader, &mut unpacked)? > MAX_UNCOMPRESSED_BYTES {
+    if io::copy(&mut reader, &mut unpacked).map_err(Cause::Gzip)? > MAX_UNCOMPRESSED_BYTES {
         return Err(Cause::TooLarge);
     }
     Ok(unpacked)

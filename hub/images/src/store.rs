@@ -4,6 +4,7 @@
 //! renamed, and the directory is synced. What is still referenced is the caller's knowledge ([`Store::collect`] is
 //! told); [`crate::walk::reachable`] computes it from the names that the caller keeps.
 
+mod error;
 mod upload;
 
 use std::collections::BTreeSet;
@@ -13,6 +14,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
+pub use error::StoreError;
+use error::io_error;
 pub use upload::Upload;
 
 use crate::blobs::{Blob, Blobs};
@@ -34,63 +37,6 @@ struct Inner {
     making: Mutex<()>,
     /// Holds the lock that keeps a second process out.
     _lock: File,
-}
-
-/// Why the store could not do something.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// The file system refused.
-    #[error("could not {verb} {}", path.display())]
-    Io {
-        /// What was tried.
-        verb: &'static str,
-        /// With which file.
-        path: PathBuf,
-        /// The cause.
-        #[source]
-        source: io::Error,
-    },
-    /// Another process has the directory open.
-    #[error("the store {} is in use by another process; stop that hub first or use another --state directory", .0.display())]
-    InUse(PathBuf),
-    /// An upload that grew beyond its bound.
-    #[error("the upload is larger than {limit} bytes, the most that is accepted here")]
-    TooLarge {
-        /// The bound in bytes.
-        limit: u64,
-    },
-    /// An upload whose content is not what its sender said.
-    #[error("the upload was announced as {expected}, but its content has the digest {found}")]
-    Mismatch {
-        /// The digest that was announced.
-        expected: Digest,
-        /// The digest of what came.
-        found: Digest,
-    },
-    /// A chunk that does not continue where the upload stands.
-    #[error("the chunk starts at byte {got}, but the upload stands at byte {offset}")]
-    Offset {
-        /// Where the upload stands.
-        offset: u64,
-        /// Where the chunk starts.
-        got: u64,
-    },
-    /// An earlier write failed, so the upload can't go on.
-    #[error("the upload failed before and must be started again")]
-    Broken,
-    /// A stored blob whose content is not what its name says.
-    #[error(
-        "blob {expected} is corrupt on disk: its content has the digest {found}; push the image again"
-    )]
-    Corrupt {
-        /// The name.
-        expected: Digest,
-        /// The content.
-        found: Digest,
-    },
-    /// There is no such blob.
-    #[error("blob {0} is not in the store")]
-    Missing(Digest),
 }
 
 /// An opened blob of the store.
@@ -360,13 +306,6 @@ fn read_dir(path: &Path) -> Result<Vec<PathBuf>, StoreError> {
         entries.map(|entry| entry.map(|entry| entry.path())).collect::<io::Result<Vec<_>>>()
     });
     entries.map_err(io_error("list", path))
-}
-
-fn io_error<'a>(
-    verb: &'static str,
-    path: &'a Path,
-) -> impl FnOnce(io::Error) -> StoreError + use<'a> {
-    move |source| StoreError::Io { verb, path: path.to_owned(), source }
 }
 
 #[cfg(test)]

@@ -1,11 +1,13 @@
 //! Wasm modules and components as OCI artefacts, by the CNCF guidance for Wasm OCI artefacts: a manifest whose
 //! configuration has the type `application/vnd.wasm.config.v0+json`, and the module as its one layer.
 //!
-//! Modules are not validated here; the hub's compiler does that, in a process of its own.
+//! Only the structure is read here; whether the code is valid is found by the hub's compiler, in a
+//! process of its own.
 
 use std::io::Read;
 
 use serde::Serialize;
+use wasmparser::{Parser, Payload};
 
 use crate::blobs::{BlobError, Blobs, Memory};
 use crate::document::Manifest;
@@ -39,6 +41,9 @@ pub enum WasmError {
         "its header is neither that of a WebAssembly module (version 1) nor of a component; rebuild it with a current toolchain"
     )]
     Header,
+    /// The header is right, the rest isn't.
+    #[error("its WebAssembly is damaged or cut off: {0}; build or download it again")]
+    Damaged(String),
     /// The blob could not be read.
     #[error(transparent)]
     Blob(#[from] BlobError),
@@ -94,16 +99,52 @@ pub fn artefact(binary: Vec<u8>, blobs: &mut Memory) -> Result<Descriptor, WasmE
         architecture: &'static str,
         os: &'static str,
         layer_digests: [Digest; 1],
+        #[serde(skip_serializing_if = "Option::is_none")]
+        component: Option<Interface>,
     }
-    let os = match kind(&binary).ok_or(WasmError::Header)? {
-        Kind::Module => "wasip1",
-        Kind::Component => "wasip2",
+    let interface = interface(&binary)?;
+    let (os, component) = match kind(&binary).ok_or(WasmError::Header)? {
+        Kind::Module => ("wasip1", None),
+        Kind::Component => ("wasip2", Some(interface)),
     };
     let layer = blobs.add(media::WASM_LAYER, binary);
-    let config =
-        Config { created: CREATED, architecture: "wasm", os, layer_digests: [layer.digest] };
+    let layer_digests = [layer.digest];
+    let config = Config { created: CREATED, architecture: "wasm", os, layer_digests, component };
     let config = blobs.add(media::WASM_CONFIG, json(&config));
     Ok(blobs.add(media::OCI_MANIFEST, json(&Manifest::new(config, vec![layer]))))
+}
+
+/// The interfaces that a component gives and needs, such as `wasi:cli/run@0.2.0`.
+#[derive(Debug, Default, Serialize)]
+struct Interface {
+    exports: Vec<String>,
+    imports: Vec<String>,
+}
+
+/// Reads the structure to the end, so that a damaged file is noticed, and the interface of a component. Those of the
+/// modules and components inside it are its own affair.
+fn interface(binary: &[u8]) -> Result<Interface, WasmError> {
+    let damaged = |error: wasmparser::BinaryReaderError| WasmError::Damaged(error.to_string());
+    let mut found = Interface::default();
+    let mut depth = 0;
+    for payload in Parser::new(0).parse_all(binary) {
+        match payload.map_err(damaged)? {
+            Payload::Version { .. } => depth += 1,
+            Payload::End(_) => depth -= 1,
+            Payload::ComponentImportSection(section) if depth == 1 => {
+                for import in section {
+                    found.imports.push(import.map_err(damaged)?.name.name.to_owned());
+                }
+            }
+            Payload::ComponentExportSection(section) if depth == 1 => {
+                for export in section {
+                    found.exports.push(export.map_err(damaged)?.name.name.to_owned());
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(found)
 }
 
 fn json(value: &impl Serialize) -> Vec<u8> {
@@ -153,5 +194,22 @@ mod tests {
         );
         assert_eq!(String::from_utf8(config).expect("text"), expected);
         assert_eq!(kind_of(&blobs, &layer).expect("kind"), Kind::Module);
+    }
+
+    #[test]
+    fn a_component_says_what_it_gives_and_needs() {
+        let text = r#"(component
+            (import "test:host/log@0.1.0" (instance $log (export "write" (func))))
+            (component (import "inner" (func)))
+            (alias export $log "write" (func $write))
+            (instance $out (export "go" (func $write)))
+            (export "test:guest/run@0.1.0" (instance $out)))"#;
+        let component = binary(text.as_bytes().to_vec()).expect("component");
+        let found = interface(&component).expect("interface");
+        assert_eq!(found.imports, ["test:host/log@0.1.0"]);
+        assert_eq!(found.exports, ["test:guest/run@0.1.0"]);
+        let cut = component[..component.len() - 3].to_vec();
+        let error = artefact(cut, &mut Memory::default()).expect_err("cut off").to_string();
+        assert!(error.contains("damaged or cut off"), "{error}");
     }
 }

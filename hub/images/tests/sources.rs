@@ -293,6 +293,7 @@ fn what_is_no_image_is_named_with_a_hint() {
     refused(b"hello", "none of");
     refused(b"(modul)", "not a valid WebAssembly text");
     refused(&gzip(b"hello"), "not an archive inside");
+    refused(&gzip(b"hello")[..12], "could not decompress it");
     let mut plain = Files::default();
     plain.put("etc/hostname", "x");
     refused(&plain.tar(), "lichen image pack");

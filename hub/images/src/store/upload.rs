@@ -4,7 +4,8 @@ use std::io::Write;
 
 use tempfile::NamedTempFile;
 
-use super::{Store, StoreError, io_error, sync_dir};
+use super::error::io_error;
+use super::{Store, StoreError, sync_dir};
 use crate::Digest;
 use crate::digest::Digester;
 
