@@ -5,6 +5,7 @@ mod link;
 mod store;
 
 use alloc::{
+    boxed::Box,
     collections::{BTreeMap, BTreeSet, vec_deque},
     format,
     string::String,
@@ -230,7 +231,7 @@ impl Agent {
             let clock_ms = self.out.unix_ms(now);
             let assignment = self.assign.in_force();
             let hello = Hello { assignment, clock_ms, ..self.hello.clone() };
-            self.out.push(Effect::Send(Up::Hello(hello)));
+            self.out.push(Effect::Send(Up::Hello(Box::new(hello))));
         }
         let context = self.context();
         let statuses = self.slots.values().map(|slot| slot.status(&context)).collect();

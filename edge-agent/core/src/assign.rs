@@ -161,7 +161,8 @@ impl Assign {
             && incoming.want_at <= now
         {
             incoming.wants = incoming.wants.saturating_add(1);
-            let wait = WANT.delay(1) + WANT.jittered(incoming.wants, &mut out.rng);
+            let wait =
+                WANT.delay(1) + WANT.jittered(incoming.wants.max(incoming.damaged), &mut out.rng);
             incoming.want_at = now + wait;
             let (hash, offset) = (incoming.head.assignment.hash, incoming.body.gap());
             out.push(Effect::Send(Up::Want(Want { hash, offset })));

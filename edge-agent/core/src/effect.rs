@@ -2,7 +2,7 @@
 //!
 //! Effects are carried out in order. Those that start work say which event answers; the answer comes exactly once.
 
-use alloc::{collections::BTreeSet, string::String, sync::Arc, vec::Vec};
+use alloc::{boxed::Box, collections::BTreeSet, string::String, sync::Arc, vec::Vec};
 
 use firmware_compat::{
     frame::{EncodeError, Kind, Stamp, encode},
@@ -121,7 +121,7 @@ pub struct LogRequest {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Up {
     /// Who the device is.
-    Hello(Hello),
+    Hello(Box<Hello>),
     /// What its instances do.
     Status(Status),
     /// Something happened.
@@ -152,7 +152,7 @@ impl Up {
     /// with too many long labels.
     pub fn encode(&self, stamp: Stamp) -> Result<Vec<u8>, EncodeError> {
         match self {
-            Self::Hello(message) => encode(message, stamp),
+            Self::Hello(message) => encode(&**message, stamp),
             Self::Status(message) => encode(message, stamp),
             Self::Event(message) => encode(message, stamp),
             Self::Reply(message) => encode(message, stamp),

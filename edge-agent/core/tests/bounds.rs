@@ -1,0 +1,253 @@
+//! Bounds that a peer could reach: bodies that must be refused, reports that must be split.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod world;
+
+use firmware_compat::v1::owned::*;
+use lichen_agent_core::{Down, Event};
+use world::{World, failure, names::*};
+
+/// Applies one instance, changed, and returns why it was refused.
+fn refusal(change: impl FnOnce(&mut Instance)) -> String {
+    let mut instance = instance("web=1 files=x");
+    change(&mut instance);
+    let mut world = World::new();
+    world.start_agent();
+    world.feed(Event::LinkUp);
+    world.trace.clear();
+    apply(&mut world, 1, vec![instance]);
+    let refused = world.trace.iter().find_map(|line| line.split_once("AssignmentRefused: "));
+    refused.map_or_else(|| format!("not refused: {:?}", world.trace), |(_, why)| why.to_string())
+}
+
+fn apply(world: &mut World, generation: u64, instances: Vec<Instance>) {
+    let (head, chunks) = world.assign(generation, instances);
+    world.feed(Event::Heard(Down::Head(head)));
+    for chunk in chunks {
+        world.feed(Event::Heard(Down::Body(chunk)));
+    }
+}
+
+fn check(change: impl FnOnce(&mut Instance), fault: &str) {
+    let why = refusal(change);
+    assert!(why.ends_with(fault), "expected: {fault}\n     got: {why}");
+}
+
+fn change_container(instance: &mut Instance, change: impl FnOnce(&mut Container)) {
+    let mut container = instance.containers[0].clone();
+    change(&mut container);
+    instance.containers = vec![container].try_into().unwrap();
+}
+
+fn mount(volume: &str, path: &str, sub_path: &str) -> List<Mount, 32> {
+    let mount = Mount {
+        volume: Text::cut(volume),
+        path: Text::cut(path),
+        sub_path: Text::cut(sub_path),
+        read_only: false,
+    };
+    vec![mount].try_into().unwrap()
+}
+
+fn host_path(path: &str) -> List<Volume, 32> {
+    let source = VolumeSource::HostPath { path: Text::cut(path), kind: HostPathKind::Any };
+    vec![Volume { name: Text::cut("v"), source }].try_into().unwrap()
+}
+
+#[test]
+fn what_could_not_run_is_refused_by_name() {
+    check(|i| i.containers = List::default(), "has no container");
+    check(|i| i.engine = Engine::Wasm, "has artefacts of another engine");
+    check(
+        |i| {
+            let one = i.containers[0].clone();
+            i.containers = vec![one.clone(), one].try_into().unwrap();
+        },
+        "has two containers with one name",
+    );
+    check(
+        |i| {
+            let one = i.volumes[0].clone();
+            i.volumes = vec![one.clone(), one].try_into().unwrap();
+        },
+        "has two volumes with one name",
+    );
+    check(
+        |i| {
+            let mut other = instance("web=1 wasm=x").containers[0].clone();
+            other.name = Text::cut("other");
+            i.engine = Engine::Wasm;
+            i.containers =
+                vec![instance("web=1 wasm=x").containers[0].clone(), other].try_into().unwrap();
+        },
+        "has several containers, its engine runs one",
+    );
+    check(
+        |i| {
+            change_container(i, |c| {
+                let Artefacts::Image { layers, .. } = &mut c.artefacts else { panic!("an image") };
+                *layers = List::default();
+            });
+        },
+        "has an image without layers",
+    );
+    check(
+        |i| {
+            change_container(i, |c| {
+                let variable = Variable { name: Text::cut("A=B"), value: Text::default() };
+                c.env = vec![variable].try_into().unwrap();
+            });
+        },
+        "has an environment variable whose name is empty or holds `=`",
+    );
+    check(
+        |i| change_container(i, |c| c.args = vec![Text::cut("a\0b")].try_into().unwrap()),
+        "has a zero byte in an argument, variable, name or path",
+    );
+}
+
+#[test]
+fn paths_that_would_leave_their_place_are_refused() {
+    let unknown = "mounts a volume that it does not have";
+    check(|i| change_container(i, |c| c.mounts = mount("other", "/x", "")), unknown);
+    let absolute = "has a path that is not absolute or climbs with `..`";
+    check(|i| change_container(i, |c| c.mounts = mount("settings", "x", "")), absolute);
+    check(|i| change_container(i, |c| c.mounts = mount("settings", "/a/../../x", "")), absolute);
+    check(|i| change_container(i, |c| c.working_dir = Text::cut("work")), absolute);
+    check(|i| i.volumes = host_path("etc"), absolute);
+    let within = "has a path in a volume that is absolute or climbs with `..`";
+    check(|i| change_container(i, |c| c.mounts = mount("settings", "/x", "../y")), within);
+    for path in ["../etc/passwd", "/etc/passwd", ""] {
+        check(
+            |i| {
+                let file = File { path: Text::cut(path), mode: 0o644, data: Bytes::default() };
+                let source = VolumeSource::ConfigMap { files: vec![file].try_into().unwrap() };
+                i.volumes =
+                    vec![Volume { name: Text::cut("settings"), source }].try_into().unwrap();
+            },
+            within,
+        );
+    }
+}
+
+#[test]
+fn a_body_longer_than_the_device_takes_is_not_asked_for() {
+    let mut world = World::new();
+    world.start_agent();
+    world.feed(Event::LinkUp);
+    let (mut head, _) = world.assign(1, vec![]);
+    head.length = (1 << 20) + 1;
+    world.feed(Event::Heard(Down::Head(head)));
+    world.advance(60_000);
+    let last = world.trace.last().unwrap();
+    assert!(last.ends_with("it is 1048577 bytes long, this device takes 1 to 1048576"), "{last}");
+    assert!(!world.trace.iter().any(|line| line.contains("want")));
+}
+
+#[test]
+fn a_damaged_body_is_asked_for_again_more_and_more_slowly() {
+    let mut world = World::new();
+    world.start_agent();
+    world.feed(Event::LinkUp);
+    let (head, chunks) = world.assign(1, vec![instance("web=1")]);
+    world.hub_serves = false;
+    world.feed(Event::Heard(Down::Head(head)));
+    let damaged = |chunk: &Body| {
+        let bytes = vec![0xff; chunk.bytes.len()].try_into().unwrap();
+        Event::Heard(Down::Body(Body { bytes, ..chunk.clone() }))
+    };
+    for _ in 0..20 {
+        chunks.iter().for_each(|chunk| world.feed(damaged(chunk)));
+        world.advance(400_000);
+    }
+    let wants = world.trace.iter().filter(|line| line.contains("want")).count();
+    assert!(wants <= 60, "{wants} wants in two hours");
+    chunks.into_iter().for_each(|chunk| world.feed(Event::Heard(Down::Body(chunk))));
+    assert!(world.agent.unwrap().assignment().is_some());
+}
+
+#[test]
+fn a_report_of_a_full_device_is_split_so_that_each_part_fits_a_frame() {
+    let mut world = World::new();
+    world.slow.insert("prepare".into());
+    world.start_agent();
+    let names: Vec<String> = (100..356).map(|n| format!("i{n}=1")).collect();
+    apply(&mut world, 1, names.iter().map(|name| instance(name)).collect());
+    for name in &names {
+        let instance = id_of(name.split_once('=').unwrap().0);
+        let failure = failure("", &"long words ".repeat(100));
+        world.feed(Event::PrepareFailed { instance, failure, missing: vec![] });
+    }
+    world.trace.clear();
+    // Each part is encoded by the world, which insists that it fits.
+    world.feed(Event::LinkUp);
+    let parts: Vec<&String> = world.trace.iter().filter(|l| l.contains("status")).collect();
+    assert!(parts.len() >= 256 / 32, "{} parts", parts.len());
+    assert!(parts.iter().all(|part| part.contains("full")));
+    let (last, rest) = parts.split_last().unwrap();
+    assert!(
+        rest.iter().all(|part| part.ends_with("more follows")) && !last.ends_with("more follows")
+    );
+    let reported: usize = parts.iter().map(|part| part.matches("PrepareFailed").count()).sum();
+    assert_eq!(reported, 256);
+}
+
+#[test]
+fn a_full_disk_gives_up_what_only_the_assignment_before_needs() {
+    let mut world = World::new();
+    world.start_agent();
+    apply(&mut world, 1, vec![instance("web=1")]);
+    apply(&mut world, 2, vec![instance("web=2")]);
+    assert!(world.store.contains(&hash_of("layer-1")), "kept for a way back");
+    world.slow.insert("fetch".into());
+    apply(&mut world, 3, vec![instance("web=2"), instance("x=3")]);
+    // Now generation 2 is the one before; of generation 1 nothing is needed.
+    let full = failure("DiskFull", "no space left on device");
+    world.feed(Event::FetchFailed { digest: hash_of("config-3"), failure: full });
+    assert!(!world.store.contains(&hash_of("layer-1")));
+    assert!(world.store.contains(&hash_of("layer-2")));
+}
+
+#[test]
+fn a_clock_at_1970_starts_everything() {
+    let mut world = World::new();
+    world.start_agent();
+    apply(&mut world, 1, vec![instance("web=1")]);
+    world.power_off();
+    let (mut agent, found) = world.new_agent(1);
+    let now = firmware_compat::time::Instant(5);
+    agent.handle(Event::Clock { unix_ms: 0 }, now);
+    agent.handle(Event::Found(found), now);
+    let effects: Vec<_> = agent.drain().collect();
+    assert!(effects.iter().any(|e| matches!(e, lichen_agent_core::Effect::Clean { .. })));
+    agent.handle(Event::Cleaned { instance: id_of("web") }, now);
+    assert!(agent.drain().any(|e| matches!(e, lichen_agent_core::Effect::Prepare { .. })));
+}
+
+#[test]
+fn a_spoilt_assignment_on_disk_falls_back_to_the_one_before() {
+    let mut world = World::new();
+    world.start_agent();
+    apply(&mut world, 1, vec![instance("web=1")]);
+    apply(&mut world, 2, vec![instance("web=1"), instance("x=1")]);
+    world.power_off();
+    world.disk[0].body[3] ^= 1;
+    world.start_agent();
+    assert!(world.is_running(&id_of("web")));
+    world.trace.clear();
+    world.feed(Event::LinkUp);
+    let told = world
+        .trace
+        .iter()
+        .any(|line| line.contains("SavedAssignmentUnreadable: saved assignment 2"));
+    assert!(told, "{:?}", world.trace);
+    // The hub has the newer one still.
+    let (head, _) = world.hub[&2].clone();
+    world.feed(Event::Heard(Down::Head(head)));
+    world.advance(1000);
+    while let Some(event) = world.answers.pop_front() {
+        world.feed(event);
+    }
+    assert!(world.is_running(&id_of("x")));
+}
