@@ -47,6 +47,15 @@ pub(crate) fn all() -> Vec<Stat> {
         .collect()
 }
 
+/// Every process that has `word` as one of its arguments.
+pub(crate) fn with_argument(word: &[u8]) -> Vec<Stat> {
+    let has_word = |stat: &Stat| {
+        let words = fs::read(format!("/proc/{}/cmdline", stat.pid)).unwrap_or_default();
+        words.split(|&b| b == 0).any(|other| other == word)
+    };
+    all().into_iter().filter(Stat::is_alive).filter(has_word).collect()
+}
+
 /// Kills the recorded process if it still lives, without ever hitting another one: the descriptor is opened
 /// first and the start time compared after, so the pid cannot change hands in between.
 /// The descriptor, if any, becomes readable when the process is gone.

@@ -8,6 +8,7 @@
 //! | `exit` | shim (or `clean-up`) | how the run ended; synced before anybody is told |
 //! | `log`, `log.1` … | shim | output in CRI format |
 //! | `oci/` | runtime | the runtime's own state |
+//! | `oci.pid` | runtime | pid of the container's first process, once it is created |
 //!
 //! The directory itself carries an advisory lock that is held from the spawn until the shim is gone, so that
 //! "is there a shim" has an answer that neither a reused pid nor a stale socket can falsify.
@@ -15,6 +16,7 @@
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::FlockOperation;
@@ -36,6 +38,8 @@ pub const EXIT: &str = "exit";
 pub const LOG: &str = "log";
 /// Name of the runtime's state directory.
 pub const OCI: &str = "oci";
+/// Name of the runtime's pid file.
+pub const OCI_PID: &str = "oci.pid";
 
 /// No file of ours comes near this; a larger one is not ours.
 const MAX_RECORD: u64 = 4 * 1024 * 1024;
@@ -202,7 +206,10 @@ impl RunDir {
         let bytes = postcard::to_extend(value, vec![VERSION])
             .map_err(|_| RecordError::Damaged { path: self.file(name) })?;
         let temporary = self.file(&format!("{name}.tmp"));
-        let written = File::create(&temporary).and_then(|mut file| {
+        // Only for the owner: a spec carries the instance's environment, and that may carry secrets.
+        let file =
+            File::options().write(true).create(true).truncate(true).mode(0o600).open(&temporary);
+        let written = file.and_then(|mut file| {
             file.write_all(&bytes)?;
             if durability == Durability::Synced { file.sync_all() } else { Ok(()) }
         });
@@ -242,6 +249,8 @@ enum Durability {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
     use crate::state::Outcome;
 
@@ -266,6 +275,8 @@ mod tests {
             assert_eq!(run.exit().expect("readable"), Some(exit(message)));
         }
         assert!(!run.file("exit.tmp").exists());
+        let mode = fs::metadata(run.file(EXIT)).expect("a file").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
     }
 
     #[test]

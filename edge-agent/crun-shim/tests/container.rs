@@ -4,6 +4,7 @@ mod support;
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use std::{env, fs};
 
 use lichen_shim::{
@@ -226,6 +227,20 @@ fn has_many_layers_with_any_names(runtime: &'static str) {
     assert_eq!(container.run.lines("stdout"), ["60", "59"]);
 }
 
+/// The delays are not waited for anything: they spread the kills over the steps of the start.
+fn leaves_nothing_whenever_its_shim_is_killed(runtime: &'static str) {
+    for delay_ms in (0..90).step_by(6) {
+        let container = Boxed::new(runtime);
+        let shim_pid = container.start("sleep 1000");
+        std::thread::sleep(Duration::from_millis(delay_ms));
+        kill_9(shim_pid);
+        gone(shim_pid);
+        let exit = clean_up(shim(), &container.run.dir).expect("cleaned up");
+        assert_eq!(exit.outcome, Outcome::Lost, "after {delay_ms} ms");
+        container.assert_nothing_is_left();
+    }
+}
+
 macro_rules! for_each_runtime {
     ($($name:ident)*) => {
         mod crun {$(
@@ -247,6 +262,7 @@ for_each_runtime! {
     leaves_a_reason_if_it_cannot_start
     is_cleaned_up_after_its_shim_was_killed
     has_many_layers_with_any_names
+    leaves_nothing_whenever_its_shim_is_killed
 }
 
 #[test]

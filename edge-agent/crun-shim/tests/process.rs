@@ -79,6 +79,7 @@ fn a_stop_lets_the_process_end_by_itself() {
     assert_eq!(state.phase, Phase::Stopping(started));
     let reply = follower.wait_for_push(DEADLINE).expect("a push");
     assert!(matches!(&reply, Reply::Exited(exit) if exit.outcome == Outcome::Code(7)), "{reply:?}");
+    assert!(run.dir.join("exit").exists(), "the record is there before anybody is told");
     assert_eq!(run.lines("stdout"), ["ready", "bye"]);
 }
 

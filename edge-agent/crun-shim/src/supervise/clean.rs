@@ -1,6 +1,7 @@
 //! Tidies up after a shim that was killed before it could.
 
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -12,9 +13,15 @@ use super::machine::{DELETE_DEADLINE_MS, Verb};
 use super::{namespace, output, reap};
 use crate::log::time::wall_ms;
 use crate::procfs;
-use crate::run_dir::{OCI, PidRecord, RunDir, SOCKET};
+use crate::run_dir::{OCI, OCI_PID, PidRecord, RunDir, SOCKET};
 use crate::spec::{Container, Kind};
 use crate::state::{BootId, Exit, Outcome};
+
+/// How long a lock is waited for whose shim may have just died.
+const LOCK_DEADLINE: Duration = Duration::from_secs(2);
+
+/// How long a command of the runtime that outlived the shim may go on.
+const RUNTIME_DEADLINE: Duration = Duration::from_secs(10);
 
 /// How long a killed process may take to go.
 const DEATH_DEADLINE: Timespec = Timespec { tv_sec: 5, tv_nsec: 0 };
@@ -24,13 +31,12 @@ const LOST: &str = "the shim was gone: the machine lost power, or something kill
 /// Removes processes, container and cgroup of a run whose shim is dead, and records the run as lost.
 pub(crate) fn clean_up(dir: &Path) -> Result<(), String> {
     let run = RunDir::open(dir).map_err(|error| error.to_string())?;
-    if !run.try_lock().map_err(|error| error.to_string())? {
-        return Err("its shim lives: ask it to stop".to_owned());
-    }
+    lock(&run)?;
     let boot_id = procfs::boot_id().map_err(|error| format!("could not read boot_id: {error}"))?;
     // Damaged records come from a power loss, after which no process of theirs is left.
     let pid = run.pid().ok().flatten().filter(|pid| pid.boot_id == boot_id);
     let spec = run.spec().ok().flatten().filter(|record| record.boot_id == boot_id);
+    await_runtime(&run);
     if let Some(pid) = &pid {
         kill_session(pid)?;
     }
@@ -38,8 +44,46 @@ pub(crate) fn clean_up(dir: &Path) -> Result<(), String> {
         delete(&run, &container)?;
     }
     let _ = fs::remove_dir_all(run.file(OCI));
+    let _ = fs::remove_file(run.file(OCI_PID));
     let _ = fs::remove_file(run.file(SOCKET));
     record_loss(&run, boot_id, pid)
+}
+
+/// Takes the lock. A child that a killed shim had just forked holds on to it (and to the socket) until its exec,
+/// so the lock is waited for a little.
+fn lock(run: &RunDir) -> Result<(), String> {
+    let deadline = Instant::now() + LOCK_DEADLINE;
+    while !run.try_lock().map_err(|error| error.to_string())? {
+        if Instant::now() >= deadline {
+            return Err("its shim lives: ask it to stop".to_owned());
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    Ok(())
+}
+
+/// Lets a command of the runtime that the shim had started come to its end, or kills it when it takes too long.
+/// Such a command is known by the run directory's own path among its arguments. So is the first process of a
+/// container that was created and not started, but that one is in the runtime's pid file.
+fn await_runtime(run: &RunDir) {
+    let root = run.file(OCI);
+    let deadline = Instant::now() + RUNTIME_DEADLINE;
+    loop {
+        let init = fs::read_to_string(run.file(OCI_PID)).unwrap_or_default();
+        let init: Option<i32> = init.trim().parse().ok();
+        let mut commands = procfs::with_argument(root.as_os_str().as_bytes());
+        commands.retain(|stat| Some(stat.pid) != init);
+        if commands.is_empty() {
+            return;
+        }
+        if Instant::now() >= deadline {
+            for stat in commands {
+                procfs::kill_exactly(stat.pid, stat.start_ticks);
+            }
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
 }
 
 /// Kills the instance's first process and what else is in its session. A session's number is not given to a

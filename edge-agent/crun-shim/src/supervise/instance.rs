@@ -8,15 +8,13 @@ use rustix::process::Signal;
 
 use super::launch::{self, Output};
 use super::machine::{Event, Verb};
-use super::namespace::{self, OomCounter};
+use super::namespace;
+use super::oom::OomCounter;
 use super::output::{Outputs, pipe};
 use super::reap;
-use crate::run_dir::{OCI, RunDir};
+use crate::run_dir::{OCI, OCI_PID, RunDir};
 use crate::spec::{Container, Kind};
 use crate::state::{MAX_MESSAGE, Outcome};
-
-/// File that the runtime writes the pid of the container's first process to.
-const RUNTIME_PID: &str = "oci.pid";
 
 /// Ends of unknown children that are remembered while `create` runs: the container's first process can die
 /// before its pid is known. The runtime's own helpers are the others.
@@ -46,7 +44,7 @@ impl Instance {
         Self {
             kind,
             root: run.file(OCI).into(),
-            pid_file: run.file(RUNTIME_PID).into(),
+            pid_file: run.file(OCI_PID).into(),
             init: None,
             runtime: None,
             early: Vec::new(),
@@ -159,7 +157,6 @@ impl Instance {
 
     fn read_pid(&self) -> Option<i32> {
         let text = fs::read_to_string(&self.pid_file).ok()?;
-        let _ = fs::remove_file(&self.pid_file);
         text.trim().parse().ok().filter(|&pid| pid > 1)
     }
 

@@ -1,4 +1,7 @@
-//! Starts programs so that they die with the shim.
+//! Starts the instance's process, which dies with the shim, and the runtime's commands, which do not.
+//!
+//! A runtime that is killed half way leaves cgroups that it knows nothing about later. So its commands run to
+//! their end whatever happens to the shim, and `clean-up` waits for them.
 //!
 //! The only `unsafe` of process creation is here: the few calls between fork and exec.
 
@@ -25,7 +28,7 @@ pub(crate) fn process(process: &Process, output: Output) -> Result<Pid, String> 
     let mut command = Command::new(program);
     command.args(arguments).env_clear().current_dir(&process.cwd);
     command.envs(process.env.iter().map(|(name, value)| (name, value)));
-    spawn(command, output).map_err(|error| {
+    spawn(command, output, Fate::Shared).map_err(|error| {
         if process.cwd.is_dir() {
             format!("could not run {program}: {error}")
         } else {
@@ -57,21 +60,26 @@ pub(crate) fn runtime(
         }
     }
     command.current_dir("/");
-    spawn(command, output)
+    spawn(command, output, Fate::Own)
         .map_err(|error| format!("could not run {}: {error}", container.runtime.display()))
 }
 
-fn spawn(mut command: Command, output: Output) -> io::Result<Pid> {
-    command.stdin(Stdio::null()).stdout(output.stdout).stderr(output.stderr);
-    die_with_parent(&mut command);
-    // The handle is dropped: the shim's loop reaps every child itself, by pid.
-    command.spawn().map(|child| Pid::from_child(&child))
+/// Whether a child dies with the shim.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Shared,
+    Own,
 }
 
-fn die_with_parent(command: &mut Command) {
+/// Every child leads a session of its own, so that it can be killed with its process group.
+fn spawn(mut command: Command, output: Output, fate: Fate) -> io::Result<Pid> {
+    command.stdin(Stdio::null()).stdout(output.stdout).stderr(output.stderr);
     let shim = getpid();
     let before_exec = move || {
         setsid()?;
+        if fate == Fate::Own {
+            return Ok(());
+        }
         set_parent_process_death_signal(Some(Signal::KILL))?;
         // The shim may have died before the call above took effect.
         if getppid() == Some(shim) { Ok(()) } else { Err(io::ErrorKind::BrokenPipe.into()) }
@@ -79,4 +87,6 @@ fn die_with_parent(command: &mut Command) {
     // SAFETY: the closure runs between fork and exec. It makes three system calls without touching memory
     // that it shares with anything, allocates nothing (both error conversions are plain numbers), and takes no lock.
     unsafe { command.pre_exec(before_exec) };
+    // The handle is dropped: the shim's loop reaps every child itself, by pid.
+    command.spawn().map(|child| Pid::from_child(&child))
 }

@@ -11,8 +11,15 @@ use crate::state::{BootId, Exit, Outcome, Phase, Started, bounded_message};
 /// How long `create` or `start` may take; a slow card and a large image are well inside.
 pub(crate) const RUNTIME_DEADLINE_MS: u64 = 120_000;
 
+/// How long a runtime may still take when its instance is to be stopped, whatever the grace: one that is killed
+/// half way leaves cgroups behind.
+pub(crate) const RUNTIME_MERCY_MS: u64 = 5_000;
+
 /// How long `delete` may take.
 pub(crate) const DELETE_DEADLINE_MS: u64 = 30_000;
+
+const STOPPED_EARLY: &str = "stopped before it had started";
+const TOO_SLOW: &str = "the runtime did not finish in time and was killed";
 
 /// A point in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,7 +101,10 @@ enum Step {
 #[derive(Clone, Copy, Debug)]
 struct Stop {
     signal: i32,
+    /// When the instance is killed.
     kill_at: u64,
+    /// Until when a command of the runtime is not killed.
+    runtime_until: u64,
 }
 
 #[derive(Debug)]
@@ -148,7 +158,7 @@ impl Machine {
 
     /// When [`Event::Timeout`] is due, in steady milliseconds.
     pub(crate) fn poll_timeout(&self) -> Option<u64> {
-        let kill_at = self.early_stop.map(|stop| stop.kill_at);
+        let kill_at = self.early_stop.map(|stop| stop.kill_at.max(stop.runtime_until));
         match self.step {
             Step::Creating { deadline } | Step::StartingUp { deadline, .. }
                 if self.killed_runtime.is_none() =>
@@ -163,18 +173,27 @@ impl Machine {
 
     pub(crate) fn handle(&mut self, event: Event, now: Now) {
         match event {
-            Event::Launched { pid } => self.launched(pid, now),
-            Event::LaunchFailed { reason } => self.launch_failed(&reason, now),
-            Event::Created { pid } => self.created(pid, now),
+            Event::Launched { pid } if self.step == Step::Launching => self.launched(pid, now),
+            Event::LaunchFailed { reason } if self.is_preparing() => {
+                self.launch_failed(&reason, now);
+            }
+            Event::Created { pid } if self.is_preparing() => self.created(pid, now),
             Event::Did(verb) => self.did(verb, now),
             Event::Failed { verb, reason } => self.failed(verb, &reason, now),
             Event::Ended { outcome, oom_killed } => self.ended(outcome, oom_killed, now),
             Event::Stop { signal, grace_ms } => {
                 let kill_at = now.steady_ms.saturating_add(grace_ms);
-                self.stop(Stop { signal, kill_at }, now);
+                let runtime_until = now.steady_ms.saturating_add(RUNTIME_MERCY_MS);
+                self.stop(Stop { signal, kill_at, runtime_until }, now);
             }
             Event::Timeout => self.timeout(now),
+            // Late news about a step that is over.
+            Event::Launched { .. } | Event::LaunchFailed { .. } | Event::Created { .. } => {}
         }
+    }
+
+    fn is_preparing(&self) -> bool {
+        matches!(self.step, Step::Launching | Step::Creating { .. })
     }
 
     fn launched(&mut self, pid: i32, now: Now) {
@@ -356,229 +375,5 @@ impl Machine {
     }
 }
 
-const STOPPED_EARLY: &str = "stopped before it had started";
-const TOO_SLOW: &str = "the runtime did not finish in time and was killed";
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const BOOT: BootId = BootId([1; 16]);
-
-    fn at(ms: u64) -> Now {
-        Now { steady_ms: ms, wall_ms: 1_000_000 + ms }
-    }
-
-    fn drained(machine: &mut Machine) -> Vec<String> {
-        std::iter::from_fn(|| machine.drain())
-            .map(|effect| match effect {
-                Effect::Run(verb) => format!("run {verb:?}"),
-                Effect::Record(started) => format!("record {}", started.pid),
-                Effect::Announce(started) => format!("announce {}", started.pid),
-                Effect::Signal(signal) => format!("signal {signal}"),
-                Effect::Finish(Exit { outcome, oom_killed, message, .. }) => {
-                    let oom = if oom_killed { " oom" } else { "" };
-                    format!("finish {outcome:?}{oom} {message}").trim_end().to_owned()
-                }
-                other => format!("{other:?}"),
-            })
-            .collect()
-    }
-
-    /// Feeds timed events and returns what was done, `|` between events.
-    fn check(shape: Shape, events: &[(u64, Event)], expected: &str) {
-        let mut machine = Machine::begin(shape, BOOT, at(0));
-        let mut trace = vec![drained(&mut machine).join(", ")];
-        for (ms, event) in events {
-            machine.handle(event.clone(), at(*ms));
-            trace.push(drained(&mut machine).join(", "));
-        }
-        assert_eq!(trace.join(" | "), expected);
-    }
-
-    fn ended(outcome: Outcome) -> Event {
-        Event::Ended { outcome, oom_killed: false }
-    }
-
-    fn failed(verb: Verb, reason: &str) -> Event {
-        Event::Failed { verb, reason: reason.into() }
-    }
-
-    const STOP: Event = Event::Stop { signal: 15, grace_ms: 100 };
-
-    #[test]
-    fn a_process_runs_to_its_end() {
-        let events = [(1, Event::Launched { pid: 7 }), (2, ended(Outcome::Code(3)))];
-        let expected = "Launch | record 7, announce 7 | KillRest, finish Code(3)";
-        check(Shape::Process, &events, expected);
-    }
-
-    #[test]
-    fn a_process_that_cannot_start_ends_with_the_reason() {
-        let events = [(1, Event::LaunchFailed { reason: "no such file".into() })];
-        check(Shape::Process, &events, "Launch | KillRest, finish StartError no such file");
-    }
-
-    #[test]
-    fn a_container_is_created_started_and_deleted() {
-        let events = [
-            (1, Event::Created { pid: 7 }),
-            (2, Event::Did(Verb::Start)),
-            (3, Event::Ended { outcome: Outcome::Signal(9), oom_killed: true }),
-            (4, Event::Did(Verb::Delete)),
-        ];
-        let expected = "run Create | run Start | record 7, announce 7 \
-            | KillRest, run Delete | KillRest, finish Signal(9) oom";
-        check(Shape::Container, &events, expected);
-    }
-
-    #[test]
-    fn a_container_that_ends_before_its_start_returns_keeps_its_exit_code() {
-        let events = [
-            (1, Event::Created { pid: 7 }),
-            (2, ended(Outcome::Code(4))),
-            (3, Event::Did(Verb::Start)),
-            (4, Event::Did(Verb::Delete)),
-        ];
-        let expected =
-            "run Create | run Start |  | KillRest, run Delete | KillRest, finish Code(4)";
-        check(Shape::Container, &events, expected);
-    }
-
-    #[test]
-    fn a_failed_create_is_deleted_and_its_reason_kept() {
-        let events = [
-            (1, failed(Verb::Create, "no such image")),
-            (2, failed(Verb::Delete, "no such container")),
-        ];
-        let expected =
-            "run Create | KillRest, run Delete | KillRest, finish StartError no such image";
-        check(Shape::Container, &events, expected);
-    }
-
-    #[test]
-    fn a_failed_delete_of_a_container_that_ran_is_told() {
-        let events = [
-            (1, Event::Created { pid: 7 }),
-            (2, Event::Did(Verb::Start)),
-            (3, ended(Outcome::Code(0))),
-            (4, failed(Verb::Delete, "cgroup is busy")),
-        ];
-        let expected = "run Create | run Start | record 7, announce 7 | KillRest, run Delete \
-            | KillRest, finish Code(0) the runtime could not delete the container: cgroup is busy";
-        check(Shape::Container, &events, expected);
-    }
-
-    #[test]
-    fn a_stop_signals_and_kills_after_the_grace() {
-        let events = [
-            (0, Event::Launched { pid: 7 }),
-            (10, STOP),
-            (109, Event::Timeout),
-            (110, Event::Timeout),
-            (500, Event::Timeout),
-            (501, ended(Outcome::Signal(9))),
-        ];
-        let expected = "Launch | record 7, announce 7 | signal 15 |  | KillInstance |  \
-            | KillRest, finish Signal(9)";
-        check(Shape::Process, &events, expected);
-    }
-
-    #[test]
-    fn a_second_stop_can_only_shorten_the_grace() {
-        let stop = |grace_ms| Event::Stop { signal: 15, grace_ms };
-        let events = [
-            (0, Event::Launched { pid: 7 }),
-            (0, stop(100)),
-            (0, stop(1000)),
-            (50, stop(20)),
-            (70, Event::Timeout),
-            (71, stop(5000)),
-        ];
-        let expected = "Launch | record 7, announce 7 | signal 15 | signal 15 | signal 15 \
-            | KillInstance | ";
-        check(Shape::Process, &events, expected);
-    }
-
-    #[test]
-    fn a_kill_sends_no_signal_first() {
-        let kill = Event::Stop { signal: 9, grace_ms: 0 };
-        let events = [(0, Event::Launched { pid: 7 }), (5, kill)];
-        check(Shape::Process, &events, "Launch | record 7, announce 7 | KillInstance");
-    }
-
-    #[test]
-    fn a_stop_during_create_means_that_the_container_is_never_started() {
-        let events = [(1, STOP), (2, Event::Created { pid: 7 }), (3, Event::Did(Verb::Delete))];
-        let expected = "run Create |  | KillRest, run Delete \
-            | KillRest, finish NeverStarted stopped before it had started";
-        check(Shape::Container, &events, expected);
-    }
-
-    #[test]
-    fn a_stop_during_start_signals_as_soon_as_the_instance_runs() {
-        let events = [
-            (1, Event::Created { pid: 7 }),
-            (2, STOP),
-            (3, Event::Did(Verb::Start)),
-            (102, Event::Timeout),
-        ];
-        let expected = "run Create | run Start |  | record 7, announce 7, signal 15 | KillInstance";
-        check(Shape::Container, &events, expected);
-    }
-
-    #[test]
-    fn a_hanging_runtime_is_killed_when_the_grace_is_over() {
-        let events = [
-            (1, STOP),
-            (101, Event::Timeout),
-            (300, Event::Timeout),
-            (301, failed(Verb::Create, "killed")),
-            (302, Event::Did(Verb::Delete)),
-        ];
-        let expected = "run Create |  | KillRuntime |  | KillRest, run Delete \
-            | KillRest, finish NeverStarted stopped before it had started";
-        check(Shape::Container, &events, expected);
-    }
-
-    #[test]
-    fn a_hanging_runtime_is_killed_at_its_deadline_in_every_step() {
-        let late = RUNTIME_DEADLINE_MS;
-        let events = [
-            (late, Event::Timeout),
-            (late + 1, failed(Verb::Create, "killed")),
-            (late + 1 + DELETE_DEADLINE_MS, Event::Timeout),
-            (late + 2 + DELETE_DEADLINE_MS, failed(Verb::Delete, "killed")),
-        ];
-        let expected = "run Create | KillRuntime | KillRest, run Delete | KillRuntime \
-            | KillRest, finish StartError the runtime did not finish in time and was killed";
-        check(Shape::Container, &events, expected);
-    }
-
-    #[test]
-    fn nothing_happens_after_the_end() {
-        let events = [
-            (1, Event::LaunchFailed { reason: "x".into() }),
-            (2, STOP),
-            (3, ended(Outcome::Code(0))),
-            (4, Event::Timeout),
-            (5, Event::Did(Verb::Delete)),
-        ];
-        check(Shape::Process, &events, "Launch | KillRest, finish StartError x |  |  |  | ");
-    }
-
-    #[test]
-    fn the_phase_tells_an_exit_only_at_the_end() {
-        let mut machine = Machine::begin(Shape::Container, BOOT, at(0));
-        assert_eq!(machine.phase(), Phase::Starting);
-        machine.handle(Event::Created { pid: 7 }, at(1));
-        assert_eq!(machine.phase(), Phase::Starting);
-        machine.handle(Event::Did(Verb::Start), at(2));
-        let started = Started { pid: 7, at_ms: 1_000_002 };
-        assert_eq!(machine.phase(), Phase::Running(started));
-        machine.handle(ended(Outcome::Code(0)), at(3));
-        assert_eq!(machine.phase(), Phase::Stopping(started));
-        machine.handle(Event::Did(Verb::Delete), at(4));
-        assert!(matches!(machine.phase(), Phase::Exited(exit) if exit.finished_at_ms == 1_000_003));
-    }
-}
+mod tests;

@@ -8,6 +8,7 @@ mod instance;
 mod launch;
 mod machine;
 mod namespace;
+mod oom;
 mod output;
 mod reap;
 mod server;

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use lichen_shim::log::{Line, parse};
 use lichen_shim::{
-    Client, Exit, Found, Kind, LogLimits, Phase, Process, Reply, Request, Spec, Started, inspect,
-    spawn,
+    Client, Exit, Found, Kind, LogLimits, Phase, Process, Reply, Request, Spec, Started, clean_up,
+    inspect, spawn,
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -103,9 +103,14 @@ impl Run {
 
 impl Drop for Run {
     fn drop(&mut self) {
-        let Ok(Found::Running(state)) = inspect(&self.dir) else { return };
-        let _ = lichen_shim::request(&self.dir, &Request::Kill);
-        gone(state.shim_pid);
+        match inspect(&self.dir) {
+            Ok(Found::Running(state)) => {
+                let _ = lichen_shim::request(&self.dir, &Request::Kill);
+                gone(state.shim_pid);
+            }
+            Ok(Found::Lost) => drop(clean_up(shim(), &self.dir)),
+            _ => {}
+        }
     }
 }
 
