@@ -162,7 +162,7 @@ fn a_damaged_body_is_asked_for_again_more_and_more_slowly() {
         world.advance(400_000);
     }
     let wants = world.trace.iter().filter(|line| line.contains("want")).count();
-    assert!(wants <= 60, "{wants} wants in two hours");
+    assert!(wants <= 120, "{wants} wants in two hours");
     chunks.into_iter().for_each(|chunk| world.feed(Event::Heard(Down::Body(chunk))));
     assert!(world.agent.unwrap().assignment().is_some());
 }
