@@ -17,6 +17,7 @@ pub struct RequestId(pub u64);
 
 /// Something happened.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "events are moved one at a time, not kept in bulk")]
 pub enum Event {
     /// An operator or a program asks for something. Answered by exactly one [`crate::effect::Effect::Reply`].
     Request {

@@ -112,7 +112,7 @@ impl Engine {
             );
             lines.say(depth + 1, false, text);
         }
-        if instance.device.is_none() {
+        if instance.device.is_none() && instance.revision.root().is_some() {
             self.explain_devices(&instance.revision, depth + 1, lines, false);
         }
     }

@@ -1,0 +1,187 @@
+//! Stories of the hub, as text: each file under `scenarios/` holds commands (`$ …`) and, below each, what happened.
+//! `UPDATE_SCENARIOS=1 cargo test -p lichen-hub-core --test scenarios` writes what happens now; read the difference.
+
+mod world;
+
+use std::{fs, path::PathBuf};
+
+use lichen_hub_core::{
+    effect::Response,
+    event::Request,
+    object::{Kind, Object},
+};
+use serde_json::json;
+use world::World;
+
+fn run(script: &str) -> String {
+    let mut world = World::new();
+    let mut backup = Vec::new();
+    for line in script.lines() {
+        let Some(command) = line.strip_prefix("$ ") else {
+            if line.starts_with('#') || line.is_empty() {
+                world.say(line);
+            }
+            continue;
+        };
+        world.say(line);
+        let words: Vec<&str> = command.split_whitespace().collect();
+        match words.as_slice() {
+            ["join", name, settings @ ..] => world.join(name, settings),
+            ["leave", name] => world.leave(name),
+            ["crash", pattern] => world.crash(Some((*pattern).to_string())),
+            ["heal"] => world.crash(None),
+            ["push", reference, content] => world.push_image(reference, content),
+            ["wait", seconds] => world.pass(seconds.parse().expect("seconds")),
+            ["restart", "hub"] => world.restart(),
+            ["backup", "hub"] => backup = world.backup(),
+            ["restore", "hub"] => world.restore(backup.clone()),
+            ["deployment", name, settings @ ..] => {
+                apply(&mut world, Kind::Deployment, name, settings)
+            }
+            ["daemonset", name, settings @ ..] => {
+                apply(&mut world, Kind::DaemonSet, name, settings)
+            }
+            ["configmap", name, text] => {
+                let map = json!({"apiVersion": "v1", "kind": "ConfigMap",
+                    "metadata": {"name": name}, "data": {"text": text}});
+                answer(&mut world, Kind::ConfigMap, &map);
+            }
+            ["delete", kind, name] => delete(&mut world, kind, name),
+            ["resume", name] => {
+                let result = world.request(Request::Resume { device: (*name).into() });
+                world.say(result.map_or_else(|e| format!("error: {e}"), |_| "resumed".into()));
+            }
+            ["explain", kind, name] => explain(&mut world, kind, name),
+            ["pods"] => pods(&mut world),
+            ["nodes"] => nodes(&mut world),
+            _ => panic!("unknown command {command}"),
+        }
+    }
+    world.story
+}
+
+fn apply(world: &mut World, kind: Kind, name: &str, settings: &[&str]) {
+    let mut container = json!({"name": "main", "image": "hello:1"});
+    let mut spec = json!({"containers": []});
+    let mut replicas = 1;
+    for setting in settings {
+        let (key, value) = setting.split_once('=').expect("key=value");
+        match key {
+            "replicas" => replicas = value.parse().expect("a number"),
+            "image" => container["image"] = value.into(),
+            "memory" => container["resources"] = json!({"requests": {"memory": value}}),
+            "runtime" => spec["runtimeClassName"] = value.into(),
+            "selector" => {
+                let (k, v) = value.split_once(':').expect("k:v");
+                spec["nodeSelector"] = json!({k: v});
+            }
+            "config" => {
+                spec["volumes"] = json!([{"name": "c", "configMap": {"name": value}}]);
+                container["volumeMounts"] = json!([{"name": "c", "mountPath": "/c"}]);
+            }
+            "patience" => {
+                let seconds: u32 = value.parse().expect("a number");
+                spec["tolerations"] = json!([{"key": "node.kubernetes.io/unreachable",
+                    "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": seconds}]);
+            }
+            _ => container["env"] = json!([{"name": key, "value": value}]),
+        }
+    }
+    spec["containers"] = json!([container]);
+    let mut object = json!({"apiVersion": "apps/v1", "kind": kind.as_str(), "metadata": {"name": name},
+        "spec": {"selector": {"matchLabels": {"app": name}},
+            "template": {"metadata": {"labels": {"app": name}}, "spec": spec}}});
+    if kind == Kind::Deployment {
+        object["spec"]["replicas"] = replicas.into();
+    }
+    answer(world, kind, &object);
+}
+
+fn answer(world: &mut World, kind: Kind, object: &serde_json::Value) {
+    match world.apply(kind, object) {
+        Ok(_) => {}
+        Err(error) => world.say(format!("error: {error}")),
+    }
+}
+
+fn kind_of(word: &str) -> Kind {
+    Kind::EVERY.into_iter().find(|kind| kind.as_str().eq_ignore_ascii_case(word)).expect("a kind")
+}
+
+fn delete(world: &mut World, kind: &str, name: &str) {
+    let request =
+        Request::Delete { kind: kind_of(kind), namespace: "default".into(), name: name.into() };
+    if let Err(error) = world.request(request) {
+        world.say(format!("error: {error}"));
+    }
+}
+
+fn explain(world: &mut World, kind: &str, name: &str) {
+    let request =
+        Request::Explain { kind: kind_of(kind), namespace: "default".into(), name: name.into() };
+    match world.request(request) {
+        Ok(Response::Explanation(lines)) => {
+            for line in lines {
+                let mark = if line.good { "+" } else { "-" };
+                world.say(format!("  {}{mark} {}", "  ".repeat(line.depth.into()), line.text));
+            }
+        }
+        other => world.say(format!("error: {other:?}")),
+    }
+}
+
+fn pods(world: &mut World) {
+    for object in world.list(Kind::Pod) {
+        let Object::Pod(pod) = object else { continue };
+        let going = if pod.metadata.deletion_timestamp.is_some() { " (going)" } else { "" };
+        world.say(format!(
+            "  {} on {}: {}{}{going}",
+            pod.metadata.name,
+            pod.spec.node_name.as_deref().unwrap_or("-"),
+            pod.status.phase,
+            if pod.status.reason.is_empty() {
+                String::new()
+            } else {
+                format!(" ({})", pod.status.reason)
+            },
+        ));
+    }
+}
+
+fn nodes(world: &mut World) {
+    for object in world.list(Kind::Node) {
+        let Object::Node(node) = object else { continue };
+        let conditions: Vec<_> = node
+            .status
+            .conditions
+            .iter()
+            .map(|c| format!("{}={} ({})", c.kind, c.status, c.reason))
+            .collect();
+        world.say(format!(
+            "  {}: {}, generation {} of {}",
+            node.metadata.name,
+            conditions.join(", "),
+            node.status.assignment.acknowledged,
+            node.status.assignment.desired
+        ));
+    }
+}
+
+#[test]
+fn every_scenario_happens_as_recorded() {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/scenarios");
+    let update = std::env::var_os("UPDATE_SCENARIOS").is_some();
+    let mut count = 0;
+    for entry in fs::read_dir(folder).expect("the folder is there") {
+        let path = entry.expect("it can be listed").path();
+        let recorded = fs::read_to_string(&path).expect("it can be read");
+        let happened = run(&recorded);
+        if update {
+            fs::write(&path, &happened).expect("it can be written");
+        } else {
+            assert_eq!(happened, recorded, "{}", path.display());
+        }
+        count += 1;
+    }
+    assert!(count >= 8, "the scenarios are there");
+}

@@ -1,0 +1,421 @@
+//! A small world around the real engine: a store in memory, a perfect broker, and devices that save, acknowledge and
+//! run whatever they are assigned. What it prints is the story that a scenario records.
+
+use std::{collections::BTreeMap, fmt::Write as _};
+
+use firmware_compat::{
+    frame::{self, Kind as FrameKind, Message, Stamp},
+    id::{AgentId, BootId, Generation, Hash, InstanceId, Lineage},
+    time::Instant,
+    v1::owned::{
+        Artefacts, Assignment, AssignmentId, Blob, Body, Engine as Runs, Head, Hello,
+        InstanceStatus, Label, List, Phase, Runtime, Status, Text, Want, WasmSupport,
+    },
+};
+use lichen_hub_core::{
+    effect::{Effect, Response},
+    engine::{Config, Engine},
+    event::{Event, Need, Now, Request, RequestId, Shortage, Target},
+    object::{Kind, Object},
+};
+use sha2::{Digest, Sha256};
+
+/// A device that does what it is told.
+#[derive(Default)]
+pub struct Device {
+    online: bool,
+    session: u32,
+    sequence: u32,
+    agent: u8,
+    arch: String,
+    labels: Vec<(String, String)>,
+    memory: u64,
+    engines: Vec<Runs>,
+    held: Option<AssignmentId>,
+    wanted: Option<Head>,
+    body: Vec<u8>,
+    running: BTreeMap<InstanceId, (String, Hash)>,
+    /// Instances whose name contains this never run.
+    crashes: Option<String>,
+    pub starts: u32,
+}
+
+pub struct World {
+    pub engine: Engine,
+    records: BTreeMap<String, Vec<u8>>,
+    pub devices: BTreeMap<String, Device>,
+    now: u64,
+    next_request: u64,
+    pub story: String,
+    pub saves: usize,
+    builds: Vec<String>,
+}
+
+const START_MS: u64 = 1_767_225_600_000;
+
+impl World {
+    pub fn new() -> Self {
+        let now = Now { instant: Instant(0), unix_ms: START_MS };
+        let engine = Engine::load([], Config { seed: [7; 32], lost_after_s: 300 }, now)
+            .expect("an empty store loads");
+        let mut world = Self {
+            engine,
+            records: BTreeMap::new(),
+            devices: BTreeMap::new(),
+            now: 0,
+            next_request: 0,
+            story: String::new(),
+            saves: 0,
+            builds: ["amd64", "arm64", "x86_64"].map(String::from).to_vec(),
+        };
+        world.event(Event::LinkUp);
+        world
+    }
+
+    fn clock(&self) -> Now {
+        Now { instant: Instant(self.now), unix_ms: START_MS + self.now }
+    }
+
+    pub fn say(&mut self, line: impl AsRef<str>) {
+        let _ = writeln!(self.story, "{}", line.as_ref());
+    }
+
+    pub fn event(&mut self, event: Event) -> Vec<(RequestId, Result<Response, String>)> {
+        self.engine.handle(event, self.clock());
+        self.settle()
+    }
+
+    /// Carries out effects until none is left.
+    fn settle(&mut self) -> Vec<(RequestId, Result<Response, String>)> {
+        let mut replies = Vec::new();
+        loop {
+            let effects = self.engine.drain();
+            if effects.is_empty() {
+                return replies;
+            }
+            for effect in effects {
+                match effect {
+                    Effect::Save(batch) => {
+                        self.saves += 1;
+                        for record in batch {
+                            match record.value {
+                                Some(value) => self.records.insert(record.key, value),
+                                None => self.records.remove(&record.key),
+                            };
+                        }
+                    }
+                    Effect::Reply { id, result } => {
+                        replies.push((id, result.map_err(|failure| failure.to_string())));
+                    }
+                    Effect::SetHead { device, frame } => self.on_head(&device, &frame),
+                    Effect::Send { device, kind, frame } => self.on_sent(&device, kind, &frame),
+                    Effect::Supply(need) => self.supply(need),
+                    Effect::Changed(_)
+                    | Effect::ClearHead { .. }
+                    | Effect::SendAll { .. }
+                    | Effect::LogPart { .. } => {}
+                }
+            }
+        }
+    }
+
+    /// Every image has builds for the architectures of `builds`.
+    fn supply(&mut self, need: Need) {
+        let blob = Blob { digest: need.root, size: 1 };
+        let (word, artefacts) = match &need.target {
+            Target::Container { arch } => {
+                (arch.clone(), Artefacts::Image { config: blob, layers: List::default() })
+            }
+            Target::Wasm(support) => {
+                (support.class.to_string(), Artefacts::Wasm { module: need.root, compiled: blob })
+            }
+        };
+        let result = if self.builds.contains(&word) {
+            Ok(artefacts)
+        } else {
+            Err(Shortage {
+                reason: "ImageHasNoBuild".into(),
+                message: format!("the image has no build for {word}"),
+                retry: false,
+            })
+        };
+        self.engine.handle(Event::Supplied { need, result }, self.clock());
+    }
+
+    fn on_head(&mut self, name: &str, bytes: &[u8]) {
+        let Some(device) = self.devices.get_mut(name).filter(|device| device.online) else {
+            return;
+        };
+        let (_, head): (_, Head) = frame::decode(bytes).expect("the hub's frames decode");
+        assert!(bytes.len() < 200, "a head is under 200 bytes");
+        let newest = device.held.is_none_or(|held| {
+            held.lineage == head.assignment.lineage && held.generation < head.assignment.generation
+        });
+        if newest && device.wanted.as_ref().is_none_or(|w| w.assignment != head.assignment) {
+            device.body.clear();
+            let want = Want { hash: head.assignment.hash, offset: 0 };
+            device.wanted = Some(head);
+            self.device_sends(name, &want);
+        }
+    }
+
+    fn on_sent(&mut self, name: &str, kind: FrameKind, bytes: &[u8]) {
+        let Some(device) = self.devices.get_mut(name).filter(|device| device.online) else {
+            return;
+        };
+        if kind != FrameKind::Body {
+            return;
+        }
+        let (_, body): (_, Body) = frame::decode(bytes).expect("the hub's frames decode");
+        let Some(head) = device.wanted.clone() else { return };
+        if body.hash != head.assignment.hash || body.offset as usize != device.body.len() {
+            return;
+        }
+        device.body.extend_from_slice(&body.bytes);
+        if device.body.len() < head.length as usize {
+            return;
+        }
+        assert_eq!(Hash(Sha256::digest(&device.body).into()), head.assignment.hash);
+        device.wanted = None;
+        device.held = Some(head.assignment);
+        let assignment: Assignment =
+            frame::decode_body(&device.body).expect("the hub's assignments decode");
+        self.run(name, &assignment, head.assignment.generation);
+    }
+
+    fn run(&mut self, name: &str, assignment: &Assignment, generation: Generation) {
+        let Some(device) = self.devices.get_mut(name) else { return };
+        let mut lines = vec![format!("  {name} takes generation {generation}")];
+        let wanted: BTreeMap<InstanceId, (String, Hash)> =
+            assignment.instances.iter().map(|i| (i.id, (i.name.to_string(), i.identity))).collect();
+        let gone: Vec<_> = device
+            .running
+            .iter()
+            .filter(|(id, run)| wanted.get(id) != Some(run))
+            .map(|(id, run)| (*id, run.0.clone()))
+            .collect();
+        for (id, instance) in &gone {
+            device.running.remove(id);
+            lines.push(format!("  {name} stops {instance}"));
+        }
+        for (id, run) in wanted {
+            if !device.running.contains_key(&id) {
+                lines.push(format!("  {name} starts {}", run.0));
+                device.starts += 1;
+                device.running.insert(id, run);
+            }
+        }
+        for line in lines {
+            self.say(line);
+        }
+        self.report(name, false, gone.into_iter().map(|(id, _)| id).collect());
+    }
+
+    fn report(&mut self, name: &str, full: bool, removed: Vec<InstanceId>) {
+        let Some(device) = self.devices.get(name) else { return };
+        let instances: Vec<_> = device
+            .running
+            .iter()
+            .map(|(id, (instance, identity))| InstanceStatus {
+                id: *id,
+                identity: *identity,
+                phase: if device.crashes.as_ref().is_some_and(|c| instance.contains(c.as_str())) {
+                    Phase::Backoff
+                } else {
+                    Phase::Running
+                },
+                reason: Text::default(),
+                message: Text::default(),
+                restarts: 0,
+                pid: 1,
+                started_ms: START_MS,
+                last_exit: None,
+            })
+            .collect();
+        let status = Status {
+            assignment: device.held,
+            full,
+            more: false,
+            instances: instances.try_into().expect("few instances"),
+            removed: removed.try_into().expect("few instances"),
+        };
+        self.device_sends(name, &status);
+    }
+
+    fn device_sends<M: Message>(&mut self, name: &str, message: &M) {
+        let Some(device) = self.devices.get_mut(name) else { return };
+        device.sequence += 1;
+        let stamp = Stamp { session: device.session, sequence: device.sequence };
+        let bytes = frame::encode(message, stamp).expect("it fits a frame");
+        let event = Event::Frame { device: name.into(), kind: M::KIND, bytes };
+        self.engine.handle(event, self.clock());
+    }
+
+    pub fn join(&mut self, name: &str, settings: &[&str]) {
+        let agent = u8::try_from(self.devices.len()).unwrap_or(0) + 1;
+        let device = self.devices.entry(name.into()).or_insert_with(|| Device {
+            agent,
+            arch: "amd64".into(),
+            memory: 1 << 30,
+            engines: vec![Runs::Container, Runs::Wasm],
+            ..Device::default()
+        });
+        for setting in settings {
+            match setting.split_once('=') {
+                Some(("arch", arch)) => device.arch = arch.into(),
+                Some(("memory-mi", mi)) => {
+                    device.memory = mi.parse::<u64>().expect("a number") << 20
+                }
+                Some(("agent", id)) => device.agent = id.parse().expect("a number"),
+                Some((key, value)) => device.labels.push((key.into(), value.into())),
+                None if *setting == "no-wasm" => device.engines = vec![Runs::Container],
+                None if *setting == "fresh" => {
+                    device.held = None;
+                    device.running.clear();
+                }
+                None => panic!("unknown setting {setting}"),
+            }
+        }
+        device.online = true;
+        device.session += 1;
+        device.sequence = 0;
+        device.wanted = None;
+        let hello = hello(device);
+        self.device_sends(name, &hello);
+        self.report(name, true, Vec::new());
+        self.settle();
+    }
+
+    pub fn leave(&mut self, name: &str) {
+        if let Some(device) = self.devices.get_mut(name) {
+            device.online = false;
+        }
+        self.event(Event::Disconnected { device: name.into() });
+    }
+
+    pub fn crash(&mut self, pattern: Option<String>) {
+        for device in self.devices.values_mut() {
+            device.crashes.clone_from(&pattern);
+        }
+        let names: Vec<String> =
+            self.devices.iter().filter(|(_, d)| d.online).map(|(n, _)| n.clone()).collect();
+        for name in names {
+            self.report(&name, false, Vec::new());
+        }
+        self.settle();
+    }
+
+    /// Time passes; the engine is woken when it asks to be.
+    pub fn pass(&mut self, seconds: u64) {
+        let until = self.now + seconds * 1000;
+        while let Some(at) = self.engine.poll_timeout().filter(|at| at.0 <= until) {
+            self.now = self.now.max(at.0);
+            self.event(Event::Timeout);
+        }
+        self.now = until;
+        self.event(Event::Timeout);
+    }
+
+    /// The hub ends without warning and starts again from its store; devices find it again.
+    pub fn restart(&mut self) {
+        let records: Vec<_> = self.records.clone().into_iter().collect();
+        self.load(records);
+    }
+
+    fn load(&mut self, records: Vec<(String, Vec<u8>)>) {
+        self.now += 1000;
+        let config = Config { seed: [9; 32], lost_after_s: 300 };
+        self.engine = Engine::load(records, config, self.clock()).expect("its own store loads");
+        self.event(Event::LinkUp);
+        let online: Vec<String> =
+            self.devices.iter().filter(|(_, d)| d.online).map(|(n, _)| n.clone()).collect();
+        for name in online {
+            self.join(&name, &[]);
+        }
+    }
+
+    pub fn backup(&self) -> Vec<(String, Vec<u8>)> {
+        self.records.clone().into_iter().collect()
+    }
+
+    pub fn restore(&mut self, backup: Vec<(String, Vec<u8>)>) {
+        self.records = backup.iter().cloned().collect();
+        self.load(backup);
+    }
+
+    pub fn request(&mut self, request: Request) -> Result<Response, String> {
+        self.next_request += 1;
+        let id = RequestId(self.next_request);
+        let replies = self.event(Event::Request { id, request });
+        let mut answers: Vec<_> = replies.into_iter().filter(|(of, _)| *of == id).collect();
+        assert_eq!(answers.len(), 1, "every request has one answer");
+        answers.remove(0).1
+    }
+
+    pub fn apply(&mut self, kind: Kind, json: &serde_json::Value) -> Result<Response, String> {
+        let object = Object::from_json(kind, json.to_string().as_bytes()).expect("valid JSON");
+        self.request(Request::Replace { object, create: true })
+    }
+
+    pub fn list(&mut self, kind: Kind) -> Vec<Object> {
+        match self.request(Request::List { kind, namespace: None }) {
+            Ok(Response::List(list)) => list.objects.iter().map(|o| o.as_ref().clone()).collect(),
+            other => panic!("a list was asked for, not {other:?}"),
+        }
+    }
+
+    pub fn push_image(&mut self, reference: &str, content: &str) {
+        let root = Hash(Sha256::digest(content).into());
+        let request = Request::NameImage { reference: reference.into(), root };
+        self.request(request).expect("an image can be named");
+    }
+}
+
+fn hello(device: &Device) -> Hello {
+    let text = |s: &str| Text::try_from(s).expect("short");
+    let runtimes: Vec<_> = device
+        .engines
+        .iter()
+        .map(|engine| Runtime {
+            engine: *engine,
+            name: Text::cut(if *engine == Runs::Wasm { "wasmtime" } else { "crun" }),
+            version: Text::cut("1"),
+            usable: true,
+            limits_enforced: true,
+            reason: Text::default(),
+        })
+        .collect();
+    let labels: Vec<_> = device
+        .labels
+        .iter()
+        .map(|(key, value)| Label {
+            key: Text::try_from(key.as_str()).expect("short"),
+            value: Text::try_from(value.as_str()).expect("short"),
+        })
+        .collect();
+    Hello {
+        agent: AgentId([device.agent; 16]),
+        boot: BootId([1; 16]),
+        version: Text::cut("0.1.0"),
+        arch: text(&device.arch),
+        os: text("linux"),
+        kernel: Text::cut("6.1"),
+        cpu_features: List::default(),
+        cpu_milli: 2000,
+        memory_bytes: device.memory,
+        disk_bytes: 1 << 30,
+        runtimes: runtimes.try_into().expect("few"),
+        wasm: device.engines.contains(&Runs::Wasm).then(|| WasmSupport {
+            class: text(if device.arch == "amd64" { "x86_64" } else { "aarch64" }),
+            compatibility: text("c1"),
+        }),
+        labels: labels.try_into().expect("few"),
+        assignment: device.held,
+        clock_ms: 0,
+        max_body_bytes: 4 << 20,
+    }
+}
+
+/// A lineage that no hub of these tests has.
+#[allow(dead_code, reason = "used by one of the test programs that share this module")]
+pub const FOREIGN: Lineage = Lineage([0xee; 16]);
