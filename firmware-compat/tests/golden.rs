@@ -1,0 +1,331 @@
+//! Golden bytes: every message, in both forms, writes exactly the frame recorded in `golden/<name>.hex`, and reads it
+//! back. A recorded file never changes once released: a change of the wire is a new version. `UPDATE_GOLDEN=1` records
+//! messages that have no file yet.
+#![cfg(feature = "alloc")]
+
+use std::{fs, path::PathBuf};
+
+use firmware_compat::{
+    frame::{self, Message, Stamp},
+    id::{AgentId, BootId, Generation, Hash, InstanceId, Lineage},
+};
+
+const STAMP: Stamp = Stamp { session: 0x0102_0304, sequence: 5 };
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn as_recorded(name: &str, bytes: &[u8]) {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/{name}.hex"));
+    if !path.exists() && std::env::var_os("UPDATE_GOLDEN").is_some() {
+        fs::write(&path, hex(bytes) + "\n").expect("it can be written");
+    }
+    let recorded = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{name}: {error}"));
+    assert_eq!(hex(bytes), recorded.trim(), "{name} writes other bytes than it did");
+}
+
+/// A message writes the recorded frame and reads it back.
+fn check<M: Message + PartialEq + core::fmt::Debug>(name: &str, message: &M) {
+    let mut buffer = vec![0; frame::MAX_FRAME_BYTES];
+    let bytes = frame::encode_into(message, STAMP, &mut buffer).expect("it fits a frame").to_vec();
+    as_recorded(name, &bytes);
+    let (stamp, read) = frame::decode::<M>(&bytes).expect("it reads back");
+    assert_eq!((stamp, &read), (STAMP, message), "{name}");
+}
+
+fn hash(byte: u8) -> Hash {
+    Hash([byte; 32])
+}
+
+/// The same text, compiled against each form: equal files mean equal bytes.
+macro_rules! samples {
+    ($module:ident, $bytes:expr) => {
+        mod $module {
+            use firmware_compat::v1::$module::*;
+
+            use super::*;
+
+            fn text<const N: usize>(text: &str) -> Text<N> {
+                Text::try_from(text).expect("in bounds")
+            }
+
+            fn list<T, const N: usize>(items: Vec<T>) -> List<T, N> {
+                let mut list = List::default();
+                for item in items {
+                    assert!(list.push(item).is_ok(), "in bounds");
+                }
+                list
+            }
+
+            fn bytes<const N: usize>(content: &[u8]) -> Bytes<N> {
+                $bytes(content)
+            }
+
+            fn assignment_id() -> AssignmentId {
+                AssignmentId {
+                    lineage: Lineage([0x11; 16]),
+                    generation: Generation(300),
+                    hash: hash(0x22),
+                }
+            }
+
+            fn runtime(engine: Engine, name: &str) -> Runtime {
+                Runtime {
+                    engine,
+                    name: text(name),
+                    version: text("1.8.1"),
+                    usable: true,
+                    limits_enforced: false,
+                    reason: text("cgroup v1"),
+                }
+            }
+
+            fn status(phase: Phase) -> InstanceStatus {
+                InstanceStatus {
+                    id: InstanceId([0xa1; 16]),
+                    identity: hash(0xb2),
+                    phase,
+                    reason: text("Error"),
+                    message: text("exit code 3"),
+                    restarts: 7,
+                    pid: 4711,
+                    started_ms: 1_767_225_600_000,
+                    last_exit: Some(Exit {
+                        code: -3,
+                        reason: text("Error"),
+                        message: text(""),
+                        at_ms: 0,
+                    }),
+                }
+            }
+
+            #[test]
+            fn hello_is_as_recorded() {
+                check(
+                    "hello",
+                    &Hello {
+                        agent: AgentId([1; 16]),
+                        boot: BootId([2; 16]),
+                        version: text("0.1.0"),
+                        arch: text("arm64"),
+                        os: text("linux"),
+                        kernel: text("6.1.0"),
+                        cpu_features: list(vec![text("neon")]),
+                        cpu_milli: 4000,
+                        memory_bytes: 512 << 20,
+                        disk_bytes: 8 << 30,
+                        runtimes: list(vec![
+                            runtime(Engine::Container, "crun"),
+                            runtime(Engine::Wasm, "wasmtime"),
+                        ]),
+                        wasm: Some(WasmSupport {
+                            class: text("aarch64"),
+                            compatibility: text("00ff"),
+                        }),
+                        labels: list(vec![Label {
+                            key: text("lichen.dev/site"),
+                            value: text("north"),
+                        }]),
+                        assignment: Some(assignment_id()),
+                        clock_ms: 86_400_000,
+                        max_body_bytes: 65_536,
+                    },
+                );
+            }
+
+            #[test]
+            fn status_is_as_recorded() {
+                let content = Status {
+                    assignment: Some(assignment_id()),
+                    full: true,
+                    more: false,
+                    instances: list(vec![status(Phase::Running), status(Phase::Backoff)]),
+                    removed: list(vec![InstanceId([0xc3; 16])]),
+                };
+                check("status", &content);
+            }
+
+            #[test]
+            fn event_is_as_recorded() {
+                check(
+                    "event",
+                    &Event {
+                        instance: None,
+                        severity: Severity::Warning,
+                        reason: text("StaleGeneration"),
+                        message: text("refused generation 2"),
+                        at_ms: 1,
+                    },
+                );
+            }
+
+            #[test]
+            fn every_outcome_of_a_reply_is_as_recorded() {
+                let outcomes = [
+                    ("reply-data", Outcome::Data(bytes(b"a line\n"))),
+                    ("reply-done", Outcome::Done),
+                    (
+                        "reply-failed",
+                        Outcome::Failed { reason: text("NotFound"), message: text("gone") },
+                    ),
+                ];
+                for (name, outcome) in outcomes {
+                    check(name, &Reply { command: 9, part: 1, outcome });
+                }
+            }
+
+            #[test]
+            fn head_want_and_body_are_as_recorded() {
+                let signature = bytes(&[0x5a; 64]);
+                check("head", &Head { assignment: assignment_id(), length: 70_000, signature });
+                check("want", &Want { hash: hash(0x22), offset: 16_384 });
+                check("body", &Body { hash: hash(0x22), offset: 16_384, bytes: bytes(b"part") });
+            }
+
+            #[test]
+            fn the_small_messages_are_as_recorded() {
+                check("gone", &Gone { agent: AgentId([1; 16]) });
+                check("time", &Time { unix_ms: 1_767_225_600_000 });
+                check("report", &Report { spread_ms: 2000 });
+            }
+
+            #[test]
+            fn every_action_of_a_command_is_as_recorded() {
+                let logs = Action::Logs {
+                    instance: InstanceId([0xa1; 16]),
+                    container: text("main"),
+                    follow: true,
+                    tail: Some(10),
+                    previous: false,
+                    timestamps: true,
+                };
+                check("command-logs", &Command { id: 1, action: logs });
+                check("command-cancel", &Command { id: 2, action: Action::Cancel { command: 1 } });
+            }
+
+            fn container(artefacts: Artefacts) -> Container {
+                Container {
+                    name: text("main"),
+                    reference: text("hello:1"),
+                    artefacts,
+                    command: list(vec![text("/bin/hello")]),
+                    args: list(vec![text("-v")]),
+                    working_dir: text("/"),
+                    env: list(vec![Variable { name: text("NAME"), value: text("x") }]),
+                    ports: list(vec![Port { number: 8080, protocol: Protocol::Udp }]),
+                    resources: Resources {
+                        cpu_request_milli: 100,
+                        cpu_limit_milli: 200,
+                        memory_request_bytes: 1 << 20,
+                        memory_limit_bytes: 2 << 20,
+                    },
+                    mounts: list(vec![Mount {
+                        volume: text("data"),
+                        path: text("/data"),
+                        sub_path: text(""),
+                        read_only: true,
+                    }]),
+                    read_only_root: false,
+                }
+            }
+
+            fn instance(engine: Engine, artefacts: Artefacts, source: VolumeSource) -> Instance {
+                Instance {
+                    id: InstanceId([0xa1; 16]),
+                    identity: hash(0xb2),
+                    namespace: text("default"),
+                    name: text("web-1"),
+                    engine,
+                    containers: list(vec![container(artefacts)]),
+                    volumes: list(vec![Volume { name: text("data"), source }]),
+                    restart: RestartPolicy::OnFailure,
+                    grace_ms: 30_000,
+                    host_network: true,
+                }
+            }
+
+            #[test]
+            fn assignments_with_every_engine_and_volume_are_as_recorded() {
+                let blob = Blob { digest: hash(0xd4), size: 1234 };
+                let layer = Layer { blob, packing: Packing::TarGzip };
+                let image = Artefacts::Image { config: blob, layers: list(vec![layer]) };
+                let wasm = Artefacts::Wasm { module: hash(0xe5), compiled: blob };
+                let firmware = Artefacts::Firmware { image: blob };
+                let empty = VolumeSource::EmptyDir { memory: true, size_limit_bytes: 65_536 };
+                let host =
+                    VolumeSource::HostPath { path: text("/etc"), kind: HostPathKind::Directory };
+                let file = File { path: text("text"), mode: 0o644, data: bytes(b"one") };
+                let config = VolumeSource::ConfigMap { files: list(vec![file]) };
+                let cases = [
+                    ("assignment-image", Engine::Container, image, empty),
+                    ("assignment-wasm", Engine::Wasm, wasm, host),
+                    ("assignment-firmware", Engine::Firmware, firmware, config),
+                ];
+                for (name, engine, artefacts, source) in cases {
+                    let assignment =
+                        Assignment { instances: list(vec![instance(engine, artefacts, source)]) };
+                    check_body(name, &assignment);
+                }
+            }
+
+            /// Variants are numbers on the wire: appended, never reordered.
+            #[test]
+            fn every_variant_keeps_its_number() {
+                let phases = [
+                    Phase::Waiting,
+                    Phase::Fetching,
+                    Phase::Starting,
+                    Phase::Running,
+                    Phase::Backoff,
+                    Phase::Stopping,
+                    Phase::Succeeded,
+                    Phase::Failed,
+                ];
+                numbered(&phases);
+                numbered(&[Engine::Container, Engine::Wasm, Engine::Firmware]);
+                numbered(&[RestartPolicy::Always, RestartPolicy::OnFailure, RestartPolicy::Never]);
+                numbered(&[Packing::Tar, Packing::TarGzip, Packing::TarZstd]);
+                numbered(&[Protocol::Tcp, Protocol::Udp, Protocol::Sctp]);
+                numbered(&[Severity::Normal, Severity::Warning]);
+                numbered(&[
+                    HostPathKind::Any,
+                    HostPathKind::DirectoryOrCreate,
+                    HostPathKind::Directory,
+                    HostPathKind::FileOrCreate,
+                    HostPathKind::File,
+                    HostPathKind::Socket,
+                    HostPathKind::CharDevice,
+                    HostPathKind::BlockDevice,
+                ]);
+            }
+        }
+    };
+}
+
+samples!(owned, |content: &[u8]| {
+    firmware_compat::v1::owned::Bytes::try_from(content.to_vec()).expect("in bounds")
+});
+samples!(fixed, |content: &[u8]| {
+    firmware_compat::v1::fixed::Bytes::from_slice(content).expect("in bounds")
+});
+
+fn numbered<T: serde::Serialize>(variants: &[T]) {
+    for (number, variant) in variants.iter().enumerate() {
+        let mut buffer = [0; 8];
+        let bytes = postcard::to_slice(variant, &mut buffer).expect("one byte");
+        assert_eq!(bytes, [u8::try_from(number).expect("few variants")]);
+    }
+}
+
+/// An assignment travels as the body behind a head, without a frame of its own.
+fn check_body<T>(name: &str, value: &T)
+where
+    T: serde::Serialize + serde::de::DeserializeOwned + PartialEq + core::fmt::Debug,
+{
+    let mut buffer = vec![0; 4096];
+    let bytes = postcard::to_slice(value, &mut buffer).expect("it fits").to_vec();
+    as_recorded(name, &bytes);
+    let read: T = frame::decode_body(&bytes).expect("it reads back");
+    assert_eq!(&read, value, "{name}");
+}
