@@ -1,0 +1,30 @@
+# The few verbs of this project. Each line calls one plain command, which can be run by hand as well.
+
+.PHONY: quickstart build test bench lint
+
+# Sets up the machine if needed, builds, and runs the main job: hub, agent, one Wasm and one container workload.
+quickstart:
+	./setup/quickstart.sh
+	cargo build --workspace --bins
+	cargo run --quiet --bin lichen -- quickstart $(QUICKSTART_FLAGS)
+
+build:
+	cargo build --workspace --bins
+
+# Everything: unit, wire, scenario and system tests. Needs root for the containers; installs what is missing.
+test:
+	./setup/test.sh
+	cargo build --workspace --bins
+	cargo test --workspace -- --include-ignored
+
+lint:
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+
+# The figures of tests/bench/README.md. The programs are built one by one, so that none drags in another's features.
+bench:
+	cargo build --release -p lichen-shim --bins
+	cargo build --release -p lichen-wasmc --bins
+	cargo build --release -p lichen-agent --bins
+	cargo build --release -p lichen-hub --bins
+	cargo run --release -p lichen-tests --bin bench -- $(BENCH_FLAGS)
