@@ -77,6 +77,8 @@ struct Incoming {
     /// How often the whole was not what its hash says.
     damaged: u32,
     want_at: Instant,
+    /// Where the hub's current window of chunks began.
+    window: u32,
 }
 
 /// Why a body is refused for good.
@@ -165,6 +167,7 @@ impl Assign {
                 WANT.delay(1) + WANT.jittered(incoming.wants.max(incoming.damaged), &mut out.rng);
             incoming.want_at = now + wait;
             let (hash, offset) = (incoming.head.assignment.hash, incoming.body.gap());
+            incoming.window = offset;
             out.push(Effect::Send(Up::Want(Want { hash, offset })));
         }
     }
@@ -178,6 +181,7 @@ impl Assign {
     pub fn link_up(&mut self, now: Instant) {
         if let Some(incoming) = &mut self.incoming {
             incoming.wants = 0;
+            incoming.window = incoming.body.gap();
             incoming.want_at = now + WANT_FIRST;
         }
     }

@@ -4,6 +4,7 @@
 use alloc::{format, sync::Arc};
 
 use firmware_compat::{
+    capacity,
     id::Generation,
     time::Instant,
     v1::owned::{AssignmentId, Body, Head},
@@ -16,6 +17,10 @@ use crate::{
     config::SavedAssignment,
     out::Out,
 };
+
+/// Bytes that the hub sends before it waits to be asked for more.
+#[expect(clippy::cast_possible_truncation, reason = "256 KiB")]
+const WINDOW_BYTES: u32 = (capacity::BODY_WINDOW * capacity::full::CHUNK) as u32;
 
 /// What a head means for this device.
 enum Verdict {
@@ -56,7 +61,7 @@ impl Assign {
             }
             Verdict::Foreign => {
                 let message = format!(
-                    "hub of lineage {} is not the one that this device follows; everything runs on, start the agent with --adopt-lineage to follow it",
+                    "hub of lineage {} is not the one that this device follows; everything runs on, start the agent with --adopt-hub to follow it",
                     offered.lineage
                 );
                 out.warn(now, None, "ForeignHub", &message);
@@ -112,7 +117,7 @@ impl Assign {
         }
         let body = Assembler::new(head.length);
         let want_at = now + WANT_FIRST;
-        self.incoming = Some(Incoming { head, body, wants: 0, damaged: 0, want_at });
+        self.incoming = Some(Incoming { head, body, wants: 0, damaged: 0, want_at, window: 0 });
     }
 
     pub fn body(&mut self, chunk: Body, now: Instant, out: &mut Out) {
@@ -122,7 +127,10 @@ impl Assign {
         }
         if incoming.body.take(chunk.offset, chunk.bytes) {
             incoming.wants = 0;
-            incoming.want_at = now + WANT.delay(incoming.damaged.max(1));
+            // The hub sends a window at a time and waits to be asked for the next.
+            let used_up = incoming.body.gap().saturating_sub(incoming.window) >= WINDOW_BYTES;
+            let wait = WANT.delay(incoming.damaged.max(1));
+            incoming.want_at = if used_up { now } else { now + wait };
         }
         if incoming.body.is_complete() {
             self.complete(now, out);

@@ -39,8 +39,7 @@ impl Engine {
         let Ok(body) = postcard::to_allocvec(&assignment) else { return };
         let hash = Hash(Sha256::digest(&body).into());
         let Some(device) = self.devices.get_mut(name) else { return };
-        let nothing_yet = device.desired.hash.is_none() && assignment.instances.is_empty();
-        if device.desired.hash == Some(hash) || nothing_yet {
+        if device.desired.hash == Some(hash) {
             device.desired.body = body;
             let generation = device.desired.generation;
             return self.release(name, generation);
