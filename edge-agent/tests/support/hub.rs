@@ -1,0 +1,250 @@
+//! A hub that is nothing but a broker, an HTTP server and what the test tells it to say.
+
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+
+use firmware_compat::{
+    capacity::full as capacity,
+    frame::{self, Frame, Kind, Message, Stamp},
+    id::{Generation, Hash, InstanceId, Lineage},
+    v1::owned::{
+        Assignment, AssignmentId, Body, Command, Event, Head, Hello, InstanceStatus, Outcome,
+        Phase, Reply, Status, Want,
+    },
+};
+use lichen_link::{Embedded, EmbeddedConfig, LinkEvent};
+use sha2::{Digest, Sha256};
+use tokio::{sync::mpsc, time::timeout};
+
+use super::http::Server;
+
+/// How long anything may take. Generous: the machine may be busy.
+pub const DEADLINE: Duration = Duration::from_secs(60);
+
+/// What the hub heard.
+#[derive(Debug)]
+pub enum Heard {
+    Hello(Hello),
+    Status(Status),
+    Event(Event),
+    Reply(Reply),
+    Want(Want),
+    Gone,
+    Connected,
+    Disconnected,
+    TakenOver,
+}
+
+pub struct Hub {
+    pub http: Server,
+    pub broker: Embedded,
+    pub broker_address: SocketAddr,
+    events: mpsc::Receiver<LinkEvent>,
+    device: String,
+    lineage: Lineage,
+    generation: u64,
+    body: Vec<u8>,
+    /// The newest status of every instance.
+    pub instances: BTreeMap<InstanceId, InstanceStatus>,
+    pub assignment: Option<AssignmentId>,
+    /// Everything that the device thought worth telling.
+    pub told: Vec<String>,
+}
+
+impl Hub {
+    pub async fn start(device: &str) -> Self {
+        let http = Server::start();
+        let (broker, events, broker_address) = broker("127.0.0.1:0".parse().unwrap()).await;
+        let lineage = Lineage([7; 16]);
+        http.put(
+            "/lichen/v1/connect",
+            format!(r#"{{"broker":"mqtt://{broker_address}","lineage":"{lineage}"}}"#),
+        );
+        Self {
+            http,
+            broker,
+            broker_address,
+            events,
+            device: device.to_owned(),
+            lineage,
+            generation: 0,
+            body: Vec::new(),
+            instances: BTreeMap::new(),
+            assignment: None,
+            told: Vec::new(),
+        }
+    }
+
+    /// Replaces the broker by a new one at the same address that knows nothing.
+    pub async fn restart_broker(self) -> Self {
+        let Self { broker: old, broker_address, .. } = self;
+        old.shutdown().await;
+        let (broker, events, broker_address) = broker(broker_address).await;
+        let hub = Self {
+            http: self.http,
+            broker,
+            broker_address,
+            events,
+            device: self.device,
+            lineage: self.lineage,
+            generation: self.generation,
+            body: self.body,
+            instances: self.instances,
+            assignment: self.assignment,
+            told: self.told,
+        };
+        hub.publish_head();
+        hub
+    }
+
+    /// Gives the device a new assignment.
+    pub fn assign(&mut self, assignment: &Assignment) {
+        self.generation += 1;
+        self.body = postcard::to_allocvec(assignment).unwrap();
+        self.publish_head();
+    }
+
+    pub fn id(&self) -> AssignmentId {
+        AssignmentId {
+            lineage: self.lineage,
+            generation: Generation(self.generation),
+            hash: Hash(Sha256::digest(&self.body).into()),
+        }
+    }
+
+    fn publish_head(&self) {
+        let head = Head {
+            assignment: self.id(),
+            length: self.body.len() as u32,
+            signature: Default::default(),
+        };
+        self.broker.set_head(&self.device, frame::encode(&head, Stamp::default()).unwrap());
+    }
+
+    pub fn send<M: Message>(&self, message: &M) {
+        let frame = frame::encode(message, Stamp::default()).unwrap();
+        self.broker.send(&self.device, M::KIND, frame);
+    }
+
+    pub fn command(&self, id: u64, action: firmware_compat::v1::owned::Action) {
+        self.send(&Command { id, action });
+    }
+
+    fn answer(&self, want: Want) {
+        let from = want.offset as usize;
+        for offset in (from..self.body.len()).step_by(capacity::CHUNK) {
+            let end = self.body.len().min(offset + capacity::CHUNK);
+            let bytes = self.body[offset..end].to_vec().try_into().unwrap();
+            self.send(&Body { hash: want.hash, offset: offset as u32, bytes });
+        }
+    }
+
+    /// The next thing that was heard; bodies are sent and statuses noted on the way.
+    pub async fn next(&mut self) -> Heard {
+        loop {
+            let event = timeout(DEADLINE, self.events.recv()).await;
+            let event =
+                event.unwrap_or_else(|_| panic!("the device should say something; {self:?}"));
+            let heard = match event.unwrap() {
+                LinkEvent::Connected { device } if device == self.device => Heard::Connected,
+                LinkEvent::Disconnected { device } if device == self.device => Heard::Disconnected,
+                LinkEvent::TakenOver { .. } => Heard::TakenOver,
+                LinkEvent::Frame { kind, bytes, .. } => decode(kind, &bytes),
+                _ => continue,
+            };
+            match &heard {
+                Heard::Want(want) => self.answer(*want),
+                Heard::Status(status) => self.note(status),
+                Heard::Event(event) => {
+                    self.told.push(format!("{}: {}", event.reason, event.message));
+                }
+                _ => {}
+            }
+            return heard;
+        }
+    }
+
+    fn note(&mut self, status: &Status) {
+        if status.full {
+            self.instances.clear();
+        }
+        self.assignment = status.assignment;
+        for instance in &status.instances {
+            self.instances.insert(instance.id, instance.clone());
+        }
+        for gone in &status.removed {
+            self.instances.remove(gone);
+        }
+    }
+
+    /// Waits until what is known satisfies `is_met`.
+    pub async fn until(&mut self, what: &str, is_met: impl Fn(&Self) -> bool) {
+        let wait = async {
+            while !is_met(self) {
+                self.next().await;
+            }
+        };
+        if timeout(DEADLINE, wait).await.is_err() {
+            panic!("{what}: {self:?}");
+        }
+    }
+
+    pub async fn until_running(&mut self, id: InstanceId) -> InstanceStatus {
+        let running = |hub: &Self| {
+            hub.instances.get(&id).is_some_and(|i| i.phase == Phase::Running && i.pid != 0)
+        };
+        self.until("it should run", running).await;
+        self.instances[&id].clone()
+    }
+
+    pub async fn until_gone(&mut self, id: InstanceId) {
+        self.until("it should be gone", |hub| !hub.instances.contains_key(&id)).await;
+    }
+
+    /// The whole text of an answer, up to its end or to `enough`.
+    pub async fn reply(
+        &mut self,
+        command: u64,
+        enough: impl Fn(&str) -> bool,
+    ) -> (String, Option<Outcome>) {
+        let mut text = String::new();
+        loop {
+            let Heard::Reply(reply) = self.next().await else { continue };
+            if reply.command != command {
+                continue;
+            }
+            match reply.outcome {
+                Outcome::Data(bytes) => text.push_str(&String::from_utf8_lossy(&bytes)),
+                end => return (text, Some(end)),
+            }
+            if enough(&text) {
+                return (text, None);
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Hub {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "instances {:#?}, told {:#?}", self.instances, self.told)
+    }
+}
+
+async fn broker(listen: SocketAddr) -> (Embedded, mpsc::Receiver<LinkEvent>, SocketAddr) {
+    let (sender, events) = mpsc::channel(1024);
+    let (broker, address) = Embedded::start(EmbeddedConfig { listen }, sender).await.unwrap();
+    (broker, events, address)
+}
+
+fn decode(kind: Kind, bytes: &[u8]) -> Heard {
+    let frame = Frame::parse(bytes).unwrap();
+    assert_eq!(frame.kind, kind);
+    match kind {
+        Kind::Hello => Heard::Hello(frame.message().unwrap()),
+        Kind::Status => Heard::Status(frame.message().unwrap()),
+        Kind::Event => Heard::Event(frame.message().unwrap()),
+        Kind::Reply => Heard::Reply(frame.message().unwrap()),
+        Kind::Want => Heard::Want(frame.message().unwrap()),
+        Kind::Gone => Heard::Gone,
+        other => panic!("a device does not send {other:?}"),
+    }
+}

@@ -1,0 +1,157 @@
+//! The agent as a process, and what it leaves on the machine.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::Instant,
+};
+
+use firmware_compat::{
+    id::{Hash, InstanceId},
+    v1::owned::{Artefacts, Blob, Container, Engine, Instance, Resources, RestartPolicy},
+};
+
+use super::hub::DEADLINE;
+
+/// Where the workspace's programs are built.
+pub fn program(name: &str) -> PathBuf {
+    let dir = Path::new(env!("CARGO_BIN_EXE_lichen-agent")).parent().unwrap();
+    let path = dir.join(name);
+    assert!(path.is_file(), "{} is missing: cargo build -p {name}", path.display());
+    path
+}
+
+/// Compiles a sample of `lichen-wasmc` for this machine.
+pub fn compile(sample: &str, dir: &Path) -> Vec<u8> {
+    let input = Path::new(env!("CARGO_MANIFEST_DIR")).join("../hub/wasmc/samples").join(sample);
+    let output = dir.join("compiled");
+    let class = lichen_wasm_host::Class::of_this_machine().as_str();
+    let mut wasmc = Command::new(program("lichen-wasmc"));
+    let status =
+        wasmc.args(["compile", "--class", class, "--output"]).arg(&output).arg(input).status();
+    assert!(status.unwrap().success());
+    fs::read(output).unwrap()
+}
+
+/// One agent's state directory; the processes that it started are ended with the test.
+pub struct Device {
+    pub state: PathBuf,
+    hub: String,
+    name: String,
+    agent: Option<Child>,
+}
+
+impl Device {
+    pub fn new(state: &Path, hub: &str, name: &str) -> Self {
+        Self { state: state.to_owned(), hub: hub.to_owned(), name: name.to_owned(), agent: None }
+    }
+
+    pub fn start(&mut self, more: &[&str]) {
+        let mut command = Command::new(program("lichen-agent"));
+        command.arg("--state").arg(&self.state).args(["--hub", &self.hub, "--name", &self.name]);
+        command.arg("--shim").arg(program("lichen-shim")).args(more);
+        command.stdin(Stdio::null()).env("LICHEN_LOG", "debug").env("SECRET", "leaked");
+        self.agent = Some(command.spawn().unwrap());
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.agent.as_ref().unwrap().id()
+    }
+
+    /// As a crash would.
+    pub fn kill(&mut self) {
+        let mut agent = self.agent.take().unwrap();
+        agent.kill().unwrap();
+        agent.wait().unwrap();
+    }
+
+    /// As a service manager would. Returns whether it ended well.
+    pub fn terminate(&mut self) -> bool {
+        let mut agent = self.agent.take().unwrap();
+        let pid = rustix::process::Pid::from_child(&agent);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        agent.wait().unwrap().success()
+    }
+
+    /// Every shim of this device, and everything below them, by process id.
+    pub fn processes(&self) -> Vec<u32> {
+        let state = fs::canonicalize(&self.state).unwrap();
+        let marker = state.to_str().unwrap().to_owned();
+        let agent = self.agent.as_ref().map(Child::id);
+        let all = fs::read_dir("/proc").unwrap().flatten();
+        all.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+            .filter(|pid| Some(*pid) != agent)
+            .filter(|pid| {
+                let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+                String::from_utf8_lossy(&line).contains(&marker)
+            })
+            .collect()
+    }
+
+    /// As a power loss would: nothing of it is left running, and nobody could say goodbye.
+    pub fn lose_power(&mut self) {
+        if self.agent.is_some() {
+            self.kill();
+        }
+        for pid in self.processes() {
+            let pid = rustix::process::Pid::from_raw(pid as i32).unwrap();
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        }
+        wait("everything should be dead", || self.processes().is_empty());
+    }
+
+    pub fn run_dirs(&self) -> usize {
+        fs::read_dir(self.state.join("run")).unwrap().count()
+    }
+}
+
+impl Drop for Device {
+    fn drop(&mut self) {
+        if self.state.exists() {
+            self.lose_power();
+        }
+    }
+}
+
+/// Looks again until it is so.
+pub fn wait(what: &str, is_so: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !is_so() {
+        assert!(start.elapsed() < DEADLINE, "{what}");
+        std::thread::yield_now();
+    }
+}
+
+pub fn wasm(number: u8, compiled: Blob) -> Instance {
+    let artefacts = Artefacts::Wasm { module: Hash([number; 32]), compiled };
+    instance(number, Engine::Wasm, artefacts)
+}
+
+pub fn instance(number: u8, engine: Engine, artefacts: Artefacts) -> Instance {
+    let container = Container {
+        name: "main".try_into().unwrap(),
+        reference: "test".try_into().unwrap(),
+        artefacts,
+        command: Default::default(),
+        args: Default::default(),
+        working_dir: Default::default(),
+        env: Default::default(),
+        ports: Default::default(),
+        resources: Resources::default(),
+        mounts: Default::default(),
+        read_only_root: false,
+    };
+    Instance {
+        id: InstanceId([number; 16]),
+        identity: Hash([number; 32]),
+        namespace: "default".try_into().unwrap(),
+        name: format!("web-{number}").try_into().unwrap(),
+        engine,
+        containers: vec![container].try_into().unwrap(),
+        volumes: Default::default(),
+        restart: RestartPolicy::Always,
+        grace_ms: 2000,
+        host_network: false,
+    }
+}

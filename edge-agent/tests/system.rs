@@ -1,0 +1,250 @@
+//! The agent as a process, with real shims and real modules, against a hub made for the test.
+
+#![allow(clippy::unwrap_used, reason = "a failing test should panic")]
+
+mod support;
+
+use std::fs;
+
+use firmware_compat::{
+    id::InstanceId,
+    v1::owned::{
+        Action, Assignment, Instance, Mount, Outcome, Phase, Text, Variable, Volume, VolumeSource,
+    },
+};
+use support::{
+    hub::{Heard, Hub},
+    machine::{Device, compile, program, wait, wasm},
+};
+
+const ID: InstanceId = InstanceId([1; 16]);
+
+struct World {
+    hub: Hub,
+    device: Device,
+    dir: tempfile::TempDir,
+}
+
+impl World {
+    async fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let hub = Hub::start("pi").await;
+        let mut device = Device::new(&dir.path().join("state"), &hub.http.url(), "pi");
+        device.start(&[]);
+        Self { hub, device, dir }
+    }
+
+    fn hello(&self, number: u8) -> Instance {
+        let compiled = self.hub.http.put_artefact(&compile("hello.wat", self.dir.path()));
+        wasm(number, compiled)
+    }
+
+    fn assign(&mut self, instances: Vec<Instance>) {
+        self.hub.assign(&Assignment { instances: instances.try_into().unwrap() });
+    }
+}
+
+fn logs(follow: bool, previous: bool) -> Action {
+    Action::Logs {
+        instance: ID,
+        container: Text::default(),
+        follow,
+        tail: None,
+        previous,
+        timestamps: false,
+    }
+}
+
+fn with_variable(mut instance: Instance, name: &str, value: &str) -> Instance {
+    let mut container = instance.containers[0].clone();
+    let variable = Variable { name: name.try_into().unwrap(), value: value.try_into().unwrap() };
+    container.env = vec![variable].try_into().unwrap();
+    instance.containers = vec![container].try_into().unwrap();
+    instance
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs lichen-shim and lichen-wasmc: run by make test"]
+async fn a_module_runs_logs_survives_its_agent_and_leaves_nothing() {
+    let mut world = World::new().await;
+    let instance = with_variable(world.hello(1), "NAME", "moss");
+    world.assign(vec![instance]);
+    let first = world.hub.until_running(ID).await;
+
+    world.hub.command(1, logs(true, false));
+    let (text, _) = world.hub.reply(1, |text| text.contains("moss: 1")).await;
+    assert!(text.starts_with("hello from moss\n"), "{text}");
+    world.hub.command(2, Action::Cancel { command: 1 });
+
+    world.device.kill();
+    world.device.start(&[]);
+    world
+        .hub
+        .until("it should say hello again", |hub| {
+            hub.told.iter().any(|line| line.contains("found 1 instances"))
+        })
+        .await;
+    let adopted = world.hub.until_running(ID).await;
+    assert_eq!((adopted.pid, adopted.restarts), (first.pid, 0));
+
+    assert!(world.device.terminate(), "SIGTERM is a good end");
+    wait("the goodbye should be heard", || true);
+    assert!(!world.device.processes().is_empty(), "instances run on");
+    world.device.start(&[]);
+    world.assign(Vec::new());
+    world.hub.until_gone(ID).await;
+    assert_eq!(world.device.processes(), []);
+    assert_eq!(world.device.run_dirs(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs lichen-shim and lichen-wasmc: run by make test"]
+async fn a_cold_boot_without_hub_or_broker_starts_the_saved_assignment() {
+    let mut world = World::new().await;
+    let instance = world.hello(1);
+    world.assign(vec![instance]);
+    world.hub.until_running(ID).await;
+    world.device.lose_power();
+
+    // Nobody listens on this port any more.
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut alone = Device::new(&world.device.state, &format!("http://{nobody}"), "pi");
+    fs::remove_file(world.device.state.join("hub")).unwrap();
+    alone.start(&[]);
+    wait("it should run again", || !alone.processes().is_empty());
+    alone.lose_power();
+
+    world.device.start(&[]);
+    let again = world.hub.until_running(ID).await;
+    assert!(again.last_exit.is_some_and(|exit| &exit.reason[..] == "Lost"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs lichen-shim and lichen-wasmc: run by make test"]
+async fn a_restarted_broker_restarts_no_instance_and_a_change_made_meanwhile_arrives() {
+    let mut world = World::new().await;
+    let (one, two) = (world.hello(1), world.hello(2));
+    world.assign(vec![one.clone()]);
+    let first = world.hub.until_running(ID).await;
+    let World { hub, device, dir } = world;
+    let mut world = World { hub: hub.restart_broker().await, device, dir };
+    world.assign(vec![one, two]);
+    world.hub.until_running(InstanceId([2; 16])).await;
+    let same = world.hub.until_running(ID).await;
+    assert_eq!((same.pid, same.restarts), (first.pid, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs lichen-shim and lichen-wasmc: run by make test"]
+async fn an_exit_is_told_with_its_code_and_its_log_can_be_read_afterwards() {
+    let mut world = World::new().await;
+    let compiled = world.hub.http.put_artefact(&compile("trap.wat", world.dir.path()));
+    let mut instance = wasm(1, compiled);
+    instance.restart = firmware_compat::v1::owned::RestartPolicy::Never;
+    world.assign(vec![instance]);
+    world
+        .hub
+        .until("it should fail", |hub| {
+            hub.instances.get(&ID).is_some_and(|i| i.phase == Phase::Failed)
+        })
+        .await;
+    let exit = world.hub.instances[&ID].last_exit.clone().unwrap();
+    assert_eq!((exit.code, &exit.reason[..]), (134, "Error"));
+    assert!(exit.message.contains("trap"), "{exit:?}");
+    world.hub.command(1, logs(false, false));
+    let (text, end) = world.hub.reply(1, |_| false).await;
+    assert!(text.contains("trap"), "{text}");
+    assert_eq!(end, Some(Outcome::Done));
+    world.hub.command(2, logs(false, true));
+    assert!(matches!(world.hub.reply(2, |_| false).await.1, Some(Outcome::Failed { .. })));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs lichen-shim and lichen-wasmc: run by make test"]
+async fn a_config_map_changes_in_place_and_an_empty_dir_is_there() {
+    let mut world = World::new().await;
+    let file = |data: &str| firmware_compat::v1::owned::File {
+        path: "key".try_into().unwrap(),
+        mode: 0o644,
+        data: data.as_bytes().to_vec().try_into().unwrap(),
+    };
+    let base = world.hello(1);
+    let instance = |data: &str| {
+        let mut instance = base.clone();
+        let config = VolumeSource::ConfigMap { files: vec![file(data)].try_into().unwrap() };
+        let scratch = VolumeSource::EmptyDir { memory: false, size_limit_bytes: 0 };
+        let volume = |name: &str, source| Volume { name: name.try_into().unwrap(), source };
+        instance.volumes =
+            vec![volume("config", config), volume("scratch", scratch)].try_into().unwrap();
+        let mount = |volume: &str| Mount {
+            volume: volume.try_into().unwrap(),
+            path: format!("/{volume}").as_str().try_into().unwrap(),
+            sub_path: Text::default(),
+            read_only: false,
+        };
+        let mut container = instance.containers[0].clone();
+        container.mounts = vec![mount("config"), mount("scratch")].try_into().unwrap();
+        instance.containers = vec![container].try_into().unwrap();
+        instance
+    };
+    world.assign(vec![instance("old")]);
+    let first = world.hub.until_running(ID).await;
+    let volumes = world.device.state.join("run").join(ID.to_string()).join("volumes");
+    assert_eq!(fs::read_to_string(volumes.join("config/key")).unwrap(), "old");
+    assert!(volumes.join("scratch").is_dir());
+    world.assign(vec![instance("new")]);
+    wait("the new file should be there", || {
+        fs::read_to_string(volumes.join("config/key")).is_ok_and(|text| text == "new")
+    });
+    let id = world.hub.id();
+    world.hub.until("it should be acknowledged", |hub| hub.assignment == Some(id)).await;
+    assert_eq!(world.hub.until_running(ID).await.pid, first.pid);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs lichen-shim and lichen-wasmc: run by make test"]
+async fn two_agents_with_one_name_do_not_flap_and_the_older_stays_away() {
+    let mut world = World::new().await;
+    loop {
+        if let Heard::Hello(_) = world.hub.next().await {
+            break;
+        }
+    }
+    let mut other = Device::new(&world.dir.path().join("other"), &world.hub.http.url(), "pi");
+    other.start(&[]);
+    let (mut taken_over, mut hellos) = (0, 0);
+    while hellos == 0 {
+        match world.hub.next().await {
+            Heard::TakenOver => taken_over += 1,
+            Heard::Hello(_) => hellos += 1,
+            _ => {}
+        }
+    }
+    assert_eq!(taken_over, 1);
+    // Were the first to come back at once, it would be heard before the answer to this.
+    let instance = world.hello(1);
+    world.assign(vec![instance]);
+    let running = world.hub.until_running(ID).await;
+    assert!(other.processes().contains(&running.pid));
+    assert_eq!(world.device.processes(), []);
+}
+
+#[test]
+#[ignore = "needs lichen-shim: run by make test"]
+fn a_second_agent_on_one_state_directory_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut device = Device::new(&dir.path().join("state"), "http://127.0.0.1:9", "pi");
+    device.start(&[]);
+    let lock = device.state.join("lock");
+    let pid = format!("{}\n", device.pid());
+    wait("it should lock", || fs::read_to_string(&lock).is_ok_and(|text| text == pid));
+    let output = std::process::Command::new(program("lichen-agent"))
+        .arg("--state")
+        .arg(&device.state)
+        .args(["--hub", "http://127.0.0.1:9", "--name", "pi"])
+        .output()
+        .unwrap();
+    assert!(!output.status.success());
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(text.contains(pid.trim()) && text.contains("--state of its own"), "{text}");
+}
