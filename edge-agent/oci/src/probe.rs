@@ -69,18 +69,23 @@ pub(crate) fn mounted_cgroups(root: &Path) -> CgroupVersion {
     }
 }
 
-/// Raspberry Pi OS starts with the memory controller off, which no runtime's message explains.
-pub(crate) fn memory_hint() -> &'static str {
+/// What to do about limits that can't be set, where the runtime's own words don't say it.
+pub(crate) fn limits_hint(problem: &str) -> &'static str {
+    if problem.contains("hybrid") {
+        return " (cgroup versions 1 and 2 are mixed here; install runc, which works with that, or start the kernel \
+                with systemd.unified_cgroup_hierarchy=1)";
+    }
     let v2 = fs::read_to_string("/sys/fs/cgroup/cgroup.controllers");
-    let off = match v2 {
-        Ok(controllers) => !controllers.split_whitespace().any(|name| name == "memory"),
-        Err(_) => !Path::new("/sys/fs/cgroup/memory").is_dir(),
+    let has_memory = match v2 {
+        Ok(controllers) => controllers.split_whitespace().any(|name| name == "memory"),
+        Err(_) => Path::new("/sys/fs/cgroup/memory").is_dir(),
     };
-    if off {
+    // Raspberry Pi OS starts with the memory controller off, which no runtime's message explains.
+    if has_memory {
+        ""
+    } else {
         " (the memory controller is off; add \"cgroup_enable=memory cgroup_memory=1\" to the kernel's command line, \
          on a Raspberry Pi in /boot/firmware/cmdline.txt, and restart)"
-    } else {
-        ""
     }
 }
 

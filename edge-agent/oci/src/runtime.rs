@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::config::{CgroupVersion, Host};
 use crate::probe::{
-    Version, host, kernel_has_seccomp, locate, memory_hint, mounted_cgroups, not_installed,
+    Version, host, kernel_has_seccomp, limits_hint, locate, mounted_cgroups, not_installed,
 };
 use crate::trial::{Trial, TrialError, new_id};
 
@@ -99,14 +99,22 @@ impl Findings {
         self.usable.first()
     }
 
-    /// Why containers can't run, in one line; for the case that nothing is usable.
+    /// Why containers can't run, in one line; for the case that nothing is usable. Runtimes with the same problem
+    /// share a sentence.
     pub fn why_none(&self) -> String {
-        let reasons: Vec<_> = self
-            .refused
-            .iter()
-            .map(|refused| format!("{}: {}", refused.name, refused.reason))
-            .collect();
-        reasons.join("; ")
+        let mut reasons: Vec<(String, &str)> = Vec::new();
+        for Refused { name, reason } in &self.refused {
+            match reasons.iter_mut().find(|(_, known)| known == reason) {
+                Some((names, _)) => {
+                    names.push_str(", ");
+                    names.push_str(name);
+                }
+                None => reasons.push((name.clone(), reason)),
+            }
+        }
+        let sentences: Vec<_> =
+            reasons.into_iter().map(|(names, reason)| format!("{names}: {reason}")).collect();
+        sentences.join("; ")
     }
 }
 
@@ -170,7 +178,7 @@ fn try_candidate(name: &str, search: &Search) -> Result<Found, String> {
             Err(error) => {
                 let problem = error.to_string();
                 if mode.limits {
-                    limits_problem = Some(format!("{problem}{}", memory_hint()));
+                    limits_problem = Some(format!("{problem}{}", limits_hint(&problem)));
                 }
                 if !problems.contains(&problem) {
                     problems.push(problem);
@@ -244,6 +252,15 @@ mod tests {
         assert_eq!(findings.best(), None);
         assert!(findings.why_none().starts_with("no-such-runtime: not an executable program"));
         assert!(not_installed("crun").contains("apt install crun"));
+    }
+
+    #[test]
+    fn runtimes_with_one_problem_share_a_sentence() {
+        let refused =
+            |name: &str, reason: &str| Refused { name: name.into(), reason: reason.into() };
+        let refused = vec![refused("crun", "a"), refused("runc", "b"), refused("youki", "a")];
+        let findings = Findings { usable: Vec::new(), refused };
+        assert_eq!(findings.why_none(), "crun, youki: a; runc: b");
     }
 
     #[test]

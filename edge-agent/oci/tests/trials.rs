@@ -52,6 +52,7 @@ fn both_runtimes_are_found_usable_and_their_trials_leave_nothing() {
     let best = findings.best().expect("a runtime");
     assert!(best.limits_enforced, "{findings:#?}");
     for found in &findings.usable {
+        println!("{found:#?}");
         assert!(!found.version.is_empty());
         assert_eq!(found.limits_enforced, found.limits_problem.is_none(), "{found:#?}");
     }
