@@ -17,6 +17,7 @@ need umoci umoci
 need kubectl kubernetes-client
 need ip iproute2
 need faketime faketime
+need qemu-aarch64-static qemu-user-static
 
 [ -e /bin/busybox ] || packages="$packages busybox-static"
 [ -z "$packages" ] && exit 0

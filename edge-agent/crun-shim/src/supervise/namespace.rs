@@ -55,7 +55,7 @@ fn mount_overlay(overlay: &Overlay) -> Result<(), String> {
     );
     let options = core::ffi::CStr::from_bytes_with_nul(options.as_bytes())
         .map_err(|_| "the overlay's options contain a NUL byte".to_owned())?;
-    mount("overlay", by_descriptor(&target), "overlay", MountFlags::empty(), options).map_err(
+    mount("overlay", by_descriptor(&target), "overlay", MountFlags::NODEV, options).map_err(
         |errno| {
             format!(
                 "could not mount an overlay of {} layers on {}: {errno}; \
