@@ -125,7 +125,8 @@ pub enum Down {
     Lost(String),
 }
 
-/// The handle of a running client. Sending never waits.
+/// The handle of a running client. Sending never waits. Dropping it breaks the connection off as a crash would, so that
+/// the broker publishes the will; [`Client::shutdown`] does not.
 #[derive(Debug)]
 pub struct Client {
     shared: Arc<Shared>,

@@ -6,20 +6,24 @@
 //!                 heads, in-process sends
 //! ```
 //!
-//! - [`front`] accepts connections, waits for their CONNECT, and pipes them to the broker. TLS will end there.
+//! - [`front`] accepts connections and waits for their CONNECT ([`connect`]); a [`pipe`] then carries each to the broker.
+//!   TLS will end there.
 //! - [`identity`] is the one place that decides who a session is.
 //! - [`access`] says which topics a device may use.
 //! - [`sessions`] knows which connection is a device's newest.
-//! - [`hooks`] is what the broker asks and tells; [`heads`] is what it reads retained messages from.
+//! - [`hooks`] is what the broker asks and tells; [`heads`] is what it reads retained messages from; [`outbound`] is the
+//!   hub's way into its sessions.
 //!
 //! The broker itself stores nothing: what must survive a restart is in the hub's store.
 
-pub(crate) mod access;
+mod access;
+mod connect;
 mod front;
 mod heads;
 mod hooks;
 mod identity;
 mod outbound;
+mod pipe;
 mod sessions;
 
 use std::{
@@ -43,6 +47,7 @@ use crate::{
     LinkCounts, LinkError, LinkEvent,
     event::{Counters, Reporter},
 };
+use front::Front;
 use heads::Heads;
 use outbound::Outbound;
 use sessions::Sessions;
@@ -108,7 +113,9 @@ impl Embedded {
                 tracing::error!(%error, "the embedded broker has ended");
             }
         });
-        let front = tokio::spawn(front::serve(listener, inner_address, sessions.clone()));
+        let front =
+            Front { broker: inner_address, sessions: sessions.clone(), reporter: reporter.clone() };
+        let front = tokio::spawn(front.serve(listener));
         reporter.presence(LinkEvent::Up).await;
         tracing::info!(%address, "devices can connect");
 

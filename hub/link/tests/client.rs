@@ -107,15 +107,17 @@ async fn a_client_connects_again_with_a_new_will_and_hears_the_newest_head() {
         }
     }
     assert_eq!(agent.next().await, Told::Message("lichen/1/pi/down/head".into(), b"head".to_vec()));
-    link.shutdown().await;
-    let mut wills = Vec::new();
-    while let Some(event) = timeout(DEADLINE, events.0.recv()).await.unwrap() {
-        if let LinkEvent::Frame { kind: Kind::Gone, bytes, .. } = event {
-            wills.push(bytes);
-            break;
-        }
-    }
-    assert!(!wills.contains(&b"gone 1".to_vec()));
+    // Dropping the handle breaks the connection off.
+    drop(agent.client);
+    let seen = events.wait_for(&LinkEvent::Disconnected { device: "pi".into() }).await;
+    let wills: Vec<_> = seen.iter().filter(|event| is_will(event)).collect();
+    assert_eq!(wills.len(), 1);
+    assert_ne!(*wills[0], frame("pi", Kind::Gone, b"gone 1"));
+    drop(link);
+}
+
+fn is_will(event: &LinkEvent) -> bool {
+    matches!(event, LinkEvent::Frame { kind: Kind::Gone, .. })
 }
 
 #[tokio::test]

@@ -52,7 +52,7 @@ conforms!(
     an_abrupt_end_publishes_the_will,
     the_newer_of_two_with_one_name_replaces_the_older,
     the_largest_frame_passes_both_ways,
-    an_oversized_message_ends_its_sender_alone,
+    an_oversized_frame_is_dropped_and_others_pass,
     many_heads_all_arrive,
 );
 
@@ -221,8 +221,32 @@ async fn a_packet_over_the_limit_is_told_so_and_others_stay() {
         bad.write_all(&[&[0x30, 0x80, 0x80, 0x40][..], &[0; 100_000]].concat()).await;
     let mut rest = Vec::new();
     let _may_be_reset = timeout(DEADLINE, bad.read_to_end(&mut rest)).await.unwrap();
+    // The broker knows no better reason than "unspecified".
+    assert!(rest.ends_with(&[0xE0, 2, 0x80, 0]), "{rest:02x?}");
     rig.events.wait_for(&disconnected("bad")).await;
     assert_eq!(good.publish("lichen/1/good/up/hello", b"x").await, PubAckReason::Success);
+}
+
+#[tokio::test]
+async fn a_slow_engine_slows_a_device_and_loses_nothing() {
+    const FRAMES: u8 = 100;
+    let (sender, events) = mpsc::channel(1);
+    let config = EmbeddedConfig { listen: ANY_PORT.parse().unwrap() };
+    let (link, broker) = Embedded::start(config, sender).await.unwrap();
+    let mut events = Events(events);
+    assert_eq!(events.next().await, LinkEvent::Up);
+    let device = tokio::spawn(async move {
+        let mut device = Device::connect(broker, "pi").await;
+        for number in 0..FRAMES {
+            device.publish("lichen/1/pi/up/event", &[number]).await;
+        }
+    });
+    assert_eq!(events.next().await, connected("pi"));
+    for number in 0..FRAMES {
+        assert_eq!(events.next().await, frame("pi", Kind::Event, &[number]));
+    }
+    device.await.unwrap();
+    assert_eq!(link.counts().received_dropped, 0);
 }
 
 /// MQTT 3.1.1, as small clients speak it.
@@ -255,6 +279,8 @@ async fn a_version_3_client_is_served() {
     .await
     .unwrap();
     rig.events.wait_for(&frame("old", Kind::Hello, b"hi")).await;
+    drop(old);
+    rig.events.wait_for(&disconnected("old")).await;
 }
 
 #[tokio::test]

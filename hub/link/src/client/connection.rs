@@ -13,7 +13,10 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::{ClientConfig, Down, Handler, Shared, Will, outbox::Limits};
+use super::{
+    ClientConfig, Down, Handler, Shared, Will,
+    outbox::{Limits, SEND_WINDOW},
+};
 
 /// Largest packet in either direction: a frame, its topic and its properties.
 const MAX_PACKET_BYTES: u32 = MAX_FRAME_BYTES as u32 + 1024;
@@ -59,6 +62,8 @@ fn options(config: &ClientConfig, will: Option<Will>) -> MqttOptions {
         .set_clean_start(true)
         .set_session_expiry_interval(Some(0))
         .set_receive_maximum(Some(RECEIVE_WINDOW))
+        // Without a limit rumqttc reserves tables for 65,535 messages: 16 MB for each connection.
+        .set_outgoing_inflight_upper_limit(SEND_WINDOW)
         .set_max_packet_size(Some(MAX_PACKET_BYTES))
         // The broker checks access under this name too; Mosquitto can be told to use it for its patterns.
         .set_username(config.client_id.clone());
@@ -76,7 +81,7 @@ async fn listen<H: Handler>(
     handler: &mut H,
     shared: &Shared,
 ) -> Down {
-    let mut limits = Limits { packet_bytes: MAX_PACKET_BYTES as usize, window: usize::MAX };
+    let mut limits = Limits { packet_bytes: MAX_PACKET_BYTES as usize, window: u16::MAX };
     loop {
         match events.poll().await {
             Ok(Event::Incoming(Packet::ConnAck(connack))) => {
@@ -161,10 +166,7 @@ fn limits_of(connack: &ConnAck) -> Limits {
     let packet_bytes =
         properties.and_then(|properties| properties.max_packet_size).unwrap_or(u32::MAX);
     let window = properties.and_then(|properties| properties.receive_max).unwrap_or(u16::MAX);
-    Limits {
-        packet_bytes: packet_bytes.min(MAX_PACKET_BYTES) as usize,
-        window: usize::from(window),
-    }
+    Limits { packet_bytes: packet_bytes.min(MAX_PACKET_BYTES) as usize, window }
 }
 
 fn first_refused(config: &ClientConfig, suback: &SubAck) -> Option<String> {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 /// Messages that may wait besides the kept ones.
 const WAITING: usize = 1024;
 /// Messages sent and not acknowledged. Below Mosquitto's default of 20, and enough to fill a link.
-const WINDOW: usize = 16;
+pub(super) const SEND_WINDOW: u16 = 16;
 /// Room for an MQTT packet's header, topic length, packet id and properties.
 const PACKET_OVERHEAD: usize = 16;
 
@@ -21,7 +21,7 @@ pub(super) struct Outgoing {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Limits {
     pub(super) packet_bytes: usize,
-    pub(super) window: usize,
+    pub(super) window: u16,
 }
 
 /// See the module.
@@ -57,7 +57,7 @@ impl Outbox {
 
     /// A connection is there: everything kept is due again, for the broker may have lost it.
     pub(super) fn connected(&mut self, limits: Limits) {
-        self.limits = Some(Limits { window: limits.window.clamp(1, WINDOW), ..limits });
+        self.limits = Some(Limits { window: limits.window.clamp(1, SEND_WINDOW), ..limits });
         self.due = self.kept.keys().cloned().collect();
     }
 
@@ -77,7 +77,7 @@ impl Outbox {
     /// thousands after a connect.
     pub(super) fn next(&mut self) -> Option<Outgoing> {
         let limits = self.limits?;
-        while self.in_flight() < limits.window {
+        while self.in_flight() < usize::from(limits.window) {
             let message = self.waiting.pop_front().or_else(|| self.next_due())?;
             if message.topic.len() + message.frame.len() + PACKET_OVERHEAD > limits.packet_bytes {
                 tracing::warn!(

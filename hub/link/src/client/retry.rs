@@ -24,30 +24,32 @@ impl RetryPolicy {
     /// full jitter a thousand clients that lost one broker come back spread out.
     #[must_use]
     pub fn pause(&self, why: &Down, failures: u32, random: u64) -> Duration {
-        let bound = match why {
-            // The lower half is left out: whoever was replaced shall let the other one be for a while.
+        let doublings = failures.saturating_sub(1);
+        match why {
+            // The lower half is left out: whoever was replaced shall let the other one be for a while. The first pause
+            // is shorter, for a client can replace itself, when an attempt that it gave up arrives late.
             Down::TakenOver { .. }
             | Down::Contested { .. }
             | Down::Refused { .. }
             | Down::SubscriptionRefused { .. } => {
-                return self.unwelcome / 2 + part(self.unwelcome / 2, random);
+                let bound = doubled(self.unwelcome / 4, doublings).min(self.unwelcome);
+                bound / 2 + part(bound / 2, random)
             }
             Down::Closed { .. } | Down::ClosedSilently | Down::Silent | Down::Lost(_) => {
-                let doubled =
-                    self.first.saturating_mul(2_u32.saturating_pow(failures.saturating_sub(1)));
-                doubled.min(self.longest)
+                part(doubled(self.first, doublings).min(self.longest), random)
             }
-        };
-        part(bound, random)
+        }
     }
+}
+
+fn doubled(pause: Duration, times: u32) -> Duration {
+    pause.saturating_mul(2_u32.saturating_pow(times))
 }
 
 /// The share of `whole` that `random` is of its own range.
 fn part(whole: Duration, random: u64) -> Duration {
-    let share = (random >> 32) as u32;
-    Duration::from_nanos(
-        (whole.as_nanos().min(u128::from(u64::MAX)) * u128::from(share) >> 32) as u64,
-    )
+    let nanoseconds = whole.as_nanos().min(u128::from(u64::MAX)) * u128::from(random);
+    Duration::from_nanos((nanoseconds >> 64) as u64)
 }
 
 /// A random number, good enough for spreading load. The standard library seeds each hasher anew.
@@ -83,7 +85,8 @@ mod tests {
 
     #[test]
     fn a_replaced_or_refused_client_waits_long_at_once() {
-        check(&Down::TakenOver { client_id: String::new() }, 1, 30_000, 60_000);
+        check(&Down::TakenOver { client_id: String::new() }, 1, 7_500, 15_000);
+        check(&Down::Contested { client_id: String::new() }, 3, 30_000, 60_000);
         check(&Down::SubscriptionRefused { filter: String::new() }, 9, 30_000, 60_000);
     }
 }

@@ -8,7 +8,7 @@ use std::{
     collections::HashMap,
     net::SocketAddr,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
 };
@@ -34,6 +34,8 @@ pub(crate) struct Peer {
     pub(crate) remote: SocketAddr,
     pub(crate) credential: Credential,
     pub(crate) phase: watch::Sender<Phase>,
+    /// Set when it becomes a device's session.
+    device: OnceLock<String>,
     pending: AtomicUsize,
 }
 
@@ -73,7 +75,13 @@ impl Sessions {
         credential: Credential,
     ) -> Registration {
         let phase = watch::Sender::new(Phase::Knocking);
-        let peer = Arc::new(Peer { remote, credential, phase, pending: AtomicUsize::new(0) });
+        let peer = Arc::new(Peer {
+            remote,
+            credential,
+            phase,
+            device: OnceLock::new(),
+            pending: AtomicUsize::new(0),
+        });
         self.lock().by_port.insert(port, peer.clone());
         Registration { sessions: self.clone(), port, peer }
     }
@@ -96,6 +104,7 @@ impl Sessions {
 
     /// Makes `peer` the session of `device`, in place of any other.
     pub(crate) fn open(&self, device: &str, peer: &Arc<Peer>) {
+        let _set_once = peer.device.set(device.to_owned());
         peer.phase.send_replace(Phase::Open);
         self.lock().by_device.insert(device.to_owned(), peer.clone());
     }
@@ -110,6 +119,13 @@ impl Sessions {
         drop(tables);
         peer.phase.send_replace(Phase::Ended { code });
         newest
+    }
+
+    /// Ends the session of a connection that is gone, if the broker has not: rmqtt drops a session without a word when
+    /// it cannot send the CONNACK. Returns the device if this was its newest session.
+    pub(crate) fn abandon(&self, peer: &Arc<Peer>) -> Option<String> {
+        let device = peer.device.get().filter(|_| *peer.phase.borrow() == Phase::Open)?;
+        self.end(device, peer, 0).then(|| device.clone())
     }
 
     fn lock(&self) -> MutexGuard<'_, Tables> {
@@ -165,6 +181,16 @@ mod tests {
         assert_eq!(sessions.devices(), ["pi"]);
         assert!(sessions.end("pi", &new.peer, 0));
         assert!(sessions.session("pi").is_none());
+    }
+
+    #[test]
+    fn a_session_that_the_broker_forgot_is_ended_once() {
+        let sessions = Arc::new(Sessions::default());
+        let registration = sessions.register(4000, address(9), Credential::Loopback);
+        assert_eq!(sessions.abandon(&registration.peer), None);
+        sessions.open("pi", &registration.peer);
+        assert_eq!(sessions.abandon(&registration.peer).as_deref(), Some("pi"));
+        assert_eq!(sessions.abandon(&registration.peer), None);
     }
 
     #[test]
