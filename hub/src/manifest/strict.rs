@@ -38,7 +38,7 @@ pub(super) fn read<T: DeserializeOwned>(value: &Value) -> (Result<T, FieldError>
 }
 
 /// The known name that a misspelt one most likely means.
-pub(super) fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
     let limit = if name.len() <= 4 { 1 } else { 2 };
     let near = known.iter().map(|known| (distance(name, known), *known));
     near.filter(|(distance, _)| *distance <= limit).min().map(|(_, known)| known)
