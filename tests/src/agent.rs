@@ -1,0 +1,206 @@
+//! A device: an agent with a state directory, its shims, and what they run.
+
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use lichen_shim::RunDir;
+use rustix::process::Signal;
+use tempfile::TempDir;
+
+use crate::{
+    footprint::{self, Footprint},
+    hub::Hub,
+    process::{Process, show, signal},
+    programs::workspace_program,
+    wait::wait_for,
+};
+
+/// A device. Everything that runs on it ends with the test.
+#[derive(Debug)]
+pub struct Agent {
+    dir: TempDir,
+    name: String,
+    hub: String,
+    flags: Vec<OsString>,
+    wrapper: Vec<OsString>,
+    environment: BTreeMap<String, OsString>,
+    process: Option<Process>,
+}
+
+impl Agent {
+    /// A device that is switched off, for the hub at a URL.
+    #[must_use]
+    pub fn new(name: &str, hub: &str) -> Self {
+        Self {
+            dir: TempDir::with_prefix("lt-dev-").unwrap(),
+            name: name.to_owned(),
+            hub: hub.to_owned(),
+            flags: Vec::new(),
+            wrapper: Vec::new(),
+            environment: BTreeMap::from([("LICHEN_LOG".to_owned(), "debug".into())]),
+            process: None,
+        }
+    }
+
+    /// A device that is connected to a hub.
+    #[must_use]
+    pub fn start(name: &str, hub: &Hub) -> Self {
+        Self::start_with(name, hub, &[])
+    }
+
+    /// A device with more flags that is connected to a hub.
+    #[must_use]
+    pub fn start_with(name: &str, hub: &Hub, flags: &[&str]) -> Self {
+        let mut agent = Self::new(name, &hub.url()).with_flags(flags);
+        agent.start_again();
+        hub.api().until_ready(name);
+        agent
+    }
+
+    /// Adds flags.
+    #[must_use]
+    pub fn with_flags(mut self, flags: &[&str]) -> Self {
+        self.flags.extend(flags.iter().map(OsString::from));
+        self
+    }
+
+    /// Runs the agent, from its next start on, through another program that ends up as the agent.
+    pub fn set_wrapper(&mut self, wrapper: &[&str]) {
+        self.wrapper = wrapper.iter().map(OsString::from).collect();
+    }
+
+    /// Gives the agent an environment variable from its next start on.
+    pub fn set_variable(&mut self, name: &str, value: impl Into<OsString>) {
+        self.environment.insert(name.to_owned(), value.into());
+    }
+
+    /// Starts the agent on its state directory, and waits for nothing.
+    pub fn start_again(&mut self) {
+        let agent = workspace_program("lichen-agent");
+        let mut words = self.wrapper.clone();
+        words.push(agent.into_os_string());
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]).arg("--state").arg(self.state());
+        command.args(["--hub", &self.hub, "--name", &self.name]);
+        command.arg("--shim").arg(workspace_program("lichen-shim")).args(&self.flags);
+        command.envs(&self.environment);
+        self.process = Some(Process::spawn(&self.name, command, &self.log_file()));
+    }
+
+    /// Kills the agent alone (`kill -9`).
+    pub fn kill(&mut self) {
+        self.process.take().unwrap().kill();
+    }
+
+    /// Stops the agent as a service manager would. Returns whether it ended well.
+    pub fn stop(&mut self) -> bool {
+        self.process.take().unwrap().terminate().success()
+    }
+
+    /// Kills everything on the device at once; files stay as they are.
+    pub fn lose_power(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.kill();
+        }
+        wait_for(&format!("everything on {} is dead", self.name), || {
+            let alive = self.processes();
+            alive.iter().for_each(|pid| signal(*pid, Signal::KILL));
+            alive.is_empty()
+        });
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The agent's process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.process.as_ref().unwrap().pid()
+    }
+
+    /// Everything that the agent has logged.
+    #[must_use]
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&fs::read(self.log_file()).unwrap_or_default()).into_owned()
+    }
+
+    /// Its state directory.
+    #[must_use]
+    pub fn state(&self) -> PathBuf {
+        self.dir.path().join("state")
+    }
+
+    /// The directories of the instances that it has.
+    #[must_use]
+    pub fn instances(&self) -> Vec<String> {
+        names(&self.state().join("run"))
+    }
+
+    /// The newest run directory of an instance.
+    #[must_use]
+    pub fn run_dir(&self, instance: &str) -> Option<PathBuf> {
+        let dir = self.state().join("run").join(instance);
+        let newest = names(&dir).iter().filter_map(|name| name.parse::<u32>().ok()).max()?;
+        Some(dir.join(newest.to_string()))
+    }
+
+    /// The process id of an instance's first process, while it is alive.
+    #[must_use]
+    pub fn pid_of(&self, instance: &str) -> Option<u32> {
+        let run = RunDir::open(&self.run_dir(instance)?).ok()?;
+        let pid = u32::try_from(run.pid().ok()??.pid).ok()?;
+        footprint::is_alive(pid).then_some(pid)
+    }
+
+    /// Process ids of all shims and all that they run, without the agent's own.
+    #[must_use]
+    pub fn processes(&self) -> Vec<u32> {
+        let mut pids = self.footprint().processes;
+        if let Some(agent) = &self.process {
+            pids.retain(|pid| *pid != agent.pid());
+        }
+        pids
+    }
+
+    /// What the device has on the machine.
+    #[must_use]
+    pub fn footprint(&self) -> Footprint {
+        Footprint::of(&self.state(), &self.instances())
+    }
+
+    /// A footprint that knows of these instances, also when their directories are gone.
+    #[must_use]
+    pub fn footprint_with(&self, instances: &[String]) -> Footprint {
+        Footprint::of(&self.state(), instances)
+    }
+
+    fn log_file(&self) -> PathBuf {
+        self.dir.path().join("log")
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        let ended_before = self.process.is_none();
+        self.lose_power();
+        if ended_before && std::thread::panicking() {
+            show(&self.name, &self.log_file());
+        }
+    }
+}
+
+fn names(dir: &Path) -> Vec<String> {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    let mut names: Vec<String> =
+        entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    names.sort();
+    names
+}

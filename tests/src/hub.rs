@@ -1,0 +1,152 @@
+//! A hub with a directory of its own, which can be killed and started again on the same addresses.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use tempfile::TempDir;
+
+use crate::{
+    api::Api, cli::Cli, mosquitto::Mosquitto, ports, process::Process, programs::workspace_program,
+    wait::wait_until,
+};
+
+/// The hub's way to its devices.
+#[derive(Clone, Debug)]
+enum Broker {
+    Embedded(SocketAddr),
+    External(String),
+}
+
+/// A hub. While it is stopped, its state directory stays.
+#[derive(Debug)]
+pub struct Hub {
+    dir: TempDir,
+    api: SocketAddr,
+    broker: Broker,
+    process: Option<Process>,
+}
+
+impl Hub {
+    /// Starts a hub with its embedded broker, and waits until devices can connect.
+    #[must_use]
+    pub fn start() -> Self {
+        Self::start_with(Broker::Embedded(ports::free()))
+    }
+
+    /// Starts a hub that uses an operator's broker, and waits until it is connected to that.
+    #[must_use]
+    pub fn start_beside(mosquitto: &Mosquitto) -> Self {
+        Self::start_with(Broker::External(mosquitto.url()))
+    }
+
+    fn start_with(broker: Broker) -> Self {
+        let dir = TempDir::with_prefix("lt-hub-").unwrap();
+        let mut hub = Self { dir, api: ports::free(), broker, process: None };
+        hub.start_again();
+        hub
+    }
+
+    /// Starts it on its state, at its old addresses, and waits until devices can connect.
+    ///
+    /// # Panics
+    /// If it does not start.
+    pub fn start_again(&mut self) {
+        self.launch();
+        self.until("/readyz");
+    }
+
+    /// Starts it on its state, and waits until the API answers.
+    ///
+    /// # Panics
+    /// If it does not start.
+    pub fn start_api(&mut self) {
+        self.launch();
+        self.until("/healthz");
+    }
+
+    /// Starts the process and waits for nothing.
+    pub fn launch(&mut self) {
+        self.process = Some(Process::spawn("hub", self.command(), &self.log()));
+    }
+
+    fn until(&mut self, path: &str) {
+        let api = self.api();
+        wait_until(&format!("the hub answers {path}"), || {
+            if let Some(status) = self.process.as_mut().and_then(Process::ended) {
+                panic!("the hub has ended: {status}");
+            }
+            api.text(path).map(drop).map_err(|refused| format!("{refused:?}"))
+        });
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(workspace_program("lichen"));
+        command.arg("hub").arg("--state").arg(self.state());
+        command.arg("--api").arg(self.api.to_string());
+        match &self.broker {
+            Broker::Embedded(address) => command.arg("--broker").arg(address.to_string()),
+            Broker::External(url) => command.arg("--external-broker").arg(url),
+        };
+        command.env("LICHEN_LOG", "debug");
+        command
+    }
+
+    /// Kills it (`kill -9`). With an embedded broker that goes too.
+    pub fn kill(&mut self) {
+        self.process.take().unwrap().kill();
+    }
+
+    /// Stops it as a service manager would. Returns whether it ended well.
+    pub fn stop(&mut self) -> bool {
+        self.process.take().unwrap().terminate().success()
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.process.as_ref().unwrap().pid()
+    }
+
+    /// A client of its API.
+    #[must_use]
+    pub fn api(&self) -> Api {
+        Api::new(&self.url())
+    }
+
+    /// The command line, talking to this hub.
+    #[must_use]
+    pub fn cli(&self) -> Cli {
+        Cli::new(&self.url(), self.dir.path())
+    }
+
+    /// `http://HOST:PORT`.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://{}", self.api)
+    }
+
+    /// Where its API listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.api
+    }
+
+    /// Its state directory.
+    #[must_use]
+    pub fn state(&self) -> PathBuf {
+        self.dir.path().join("state")
+    }
+
+    /// A directory for the test's files, which goes with the hub.
+    #[must_use]
+    pub fn scratch(&self) -> &Path {
+        self.dir.path()
+    }
+
+    fn log(&self) -> PathBuf {
+        self.dir.path().join("log")
+    }
+}

@@ -1,0 +1,77 @@
+//! A real Mosquitto: the broker of an operator who has one already.
+
+use std::{fs, net::SocketAddr, path::PathBuf, process::Command};
+
+use tempfile::TempDir;
+
+use crate::{ports, process::Process, wait::wait_until};
+
+/// A running Mosquitto that keeps nothing: what it held is gone once it is killed.
+#[derive(Debug)]
+pub struct Mosquitto {
+    address: SocketAddr,
+    dir: TempDir,
+    process: Process,
+    starts: usize,
+}
+
+impl Mosquitto {
+    /// Starts one on a free port.
+    ///
+    /// # Panics
+    /// If Mosquitto is not installed or does not start.
+    #[must_use]
+    pub fn start() -> Self {
+        let dir = TempDir::with_prefix("lt-mq-").unwrap();
+        let address = ports::free();
+        let config = format!(
+            "listener {} 127.0.0.1\nallow_anonymous true\npersistence false\nmax_queued_messages 100000\n\
+             set_tcp_nodelay true\nlog_dest stderr\nlog_type all\nconnection_messages true\n",
+            address.port()
+        );
+        fs::write(dir.path().join("config"), config).unwrap();
+        let process = launch(&dir);
+        let mosquitto = Self { address, dir, process, starts: 1 };
+        mosquitto.wait();
+        mosquitto
+    }
+
+    /// `mqtt://HOST:PORT`.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("mqtt://{}", self.address)
+    }
+
+    /// Kills it as power loss would, and starts it again, empty, on the same port.
+    pub fn lose_everything(&mut self) {
+        self.process.kill();
+        self.process = launch(&self.dir);
+        self.starts += 1;
+        self.wait();
+    }
+
+    /// How many connections were opened under a client id, ever.
+    #[must_use]
+    pub fn connections_of(&self, client: &str) -> usize {
+        let connected = format!(" as {client} ");
+        let log = self.process.output();
+        log.lines().filter(|line| line.contains("New client") && line.contains(&connected)).count()
+    }
+
+    fn wait(&self) {
+        wait_until("mosquitto listens", || {
+            let log = self.process.output();
+            let running = log.lines().filter(|line| line.ends_with(" running")).count();
+            if running >= self.starts { Ok(()) } else { Err(log) }
+        });
+    }
+}
+
+fn launch(dir: &TempDir) -> Process {
+    let program =
+        [PathBuf::from("/usr/sbin/mosquitto"), PathBuf::from("/usr/local/sbin/mosquitto")];
+    let program = program.into_iter().find(|path| path.is_file());
+    let mut command = Command::new(program.unwrap_or_else(|| PathBuf::from("mosquitto")));
+    command.arg("-c").arg(dir.path().join("config"));
+    Process::spawn("mosquitto", command, &dir.path().join("log"))
+}

@@ -1,0 +1,48 @@
+//! The one place that waits: looks at the world again and again until it is as it should be, or a deadline has passed.
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+/// How long anything may take. It only bounds how long a broken build hangs: the machine may be busy.
+pub const DEADLINE: Duration = Duration::from_secs(60);
+/// Between two looks. Short against everything that is waited for, long enough to leave the processor to the programs.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// Looks until `look` finds something. What it last saw instead is part of the failure.
+///
+/// # Panics
+/// After [`DEADLINE`].
+pub fn wait_until<T>(what: &str, look: impl FnMut() -> Result<T, String>) -> T {
+    wait_within(DEADLINE, what, look)
+}
+
+/// [`wait_until`] with a deadline of its own.
+///
+/// # Panics
+/// After `deadline`.
+pub fn wait_within<T>(
+    deadline: Duration,
+    what: &str,
+    mut look: impl FnMut() -> Result<T, String>,
+) -> T {
+    let start = Instant::now();
+    loop {
+        match look() {
+            Ok(found) => return found,
+            Err(seen) if start.elapsed() > deadline => {
+                panic!("not within {} s: {what}; last seen: {seen}", deadline.as_secs())
+            }
+            Err(_) => thread::sleep(PAUSE),
+        }
+    }
+}
+
+/// Looks until it is so.
+///
+/// # Panics
+/// After [`DEADLINE`].
+pub fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
+    wait_until(what, || if is_so() { Ok(()) } else { Err("it is not so".to_owned()) });
+}
