@@ -1,0 +1,186 @@
+//! Containers from image to process, as root, with whatever OCI runtime the machine has.
+
+#![allow(clippy::unwrap_used, reason = "a failing test should panic")]
+
+mod support;
+
+use std::{fs, io::Write};
+
+use firmware_compat::{
+    id::InstanceId,
+    v1::owned::{
+        Action, Artefacts, Assignment, Engine, Instance, Layer, Mount, Outcome, Packing, Phase,
+        RestartPolicy, Text, Variable, Volume, VolumeSource,
+    },
+};
+use sha2::{Digest, Sha256};
+use support::{
+    http::Server,
+    hub::Hub,
+    machine::{Device, instance},
+};
+
+const ID: InstanceId = InstanceId([1; 16]);
+
+/// A layer with busybox, and one above it.
+fn image(http: &Server) -> Artefacts {
+    let busybox = fs::read("/bin/busybox").expect("apt install busybox-static");
+    let layers = [layer("bin/busybox", &busybox), layer("etc/motd", b"hello from the layer\n")];
+    let diff_ids: Vec<String> =
+        layers.iter().map(|tar| format!("\"sha256:{:x}\"", Sha256::digest(tar))).collect();
+    let config = format!(
+        r#"{{"architecture":"{}","os":"linux","config":{{"Env":["PATH=/bin"]}},
+           "rootfs":{{"type":"layers","diff_ids":[{}]}}}}"#,
+        if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" },
+        diff_ids.join(",")
+    );
+    let layers = layers.iter().map(|tar| {
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        gzip.write_all(tar).unwrap();
+        let blob = http.put_artefact(&gzip.finish().unwrap());
+        Layer { blob, packing: Packing::TarGzip }
+    });
+    Artefacts::Image {
+        config: http.put_artefact(config.as_bytes()),
+        layers: layers.collect::<Vec<_>>().try_into().unwrap(),
+    }
+}
+
+fn layer(path: &str, content: &[u8]) -> Vec<u8> {
+    let mut tar = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_gnu();
+    header.set_size(content.len() as u64);
+    header.set_mode(0o755);
+    tar.append_data(&mut header, path, content).unwrap();
+    tar.into_inner().unwrap()
+}
+
+fn shell(http: &Server, script: &str) -> Instance {
+    let mut instance = instance(1, Engine::Container, image(http));
+    let mut container = instance.containers[0].clone();
+    let words = ["/bin/busybox", "sh", "-c", script].map(|word| Text::try_from(word).unwrap());
+    container.command = words.to_vec().try_into().unwrap();
+    let variable =
+        Variable { name: "GREETING".try_into().unwrap(), value: "moss".try_into().unwrap() };
+    container.env = vec![variable].try_into().unwrap();
+    instance.containers = vec![container].try_into().unwrap();
+    instance
+}
+
+fn with_scratch(mut instance: Instance) -> Instance {
+    let source = VolumeSource::EmptyDir { memory: false, size_limit_bytes: 0 };
+    instance.volumes =
+        vec![Volume { name: "scratch".try_into().unwrap(), source }].try_into().unwrap();
+    let mut container = instance.containers[0].clone();
+    let mount = Mount {
+        volume: "scratch".try_into().unwrap(),
+        path: "/scratch".try_into().unwrap(),
+        sub_path: Text::default(),
+        read_only: false,
+    };
+    container.mounts = vec![mount].try_into().unwrap();
+    instance.containers = vec![container].try_into().unwrap();
+    instance
+}
+
+fn assign(hub: &mut Hub, instances: Vec<Instance>) {
+    hub.assign(&Assignment { instances: instances.try_into().unwrap() });
+}
+
+fn logs(previous: bool) -> Action {
+    Action::Logs {
+        instance: ID,
+        container: Text::default(),
+        follow: !previous,
+        tail: None,
+        previous,
+        timestamps: false,
+    }
+}
+
+fn mounts_mention(text: &str) -> bool {
+    fs::read_to_string("/proc/self/mountinfo").unwrap().contains(text)
+}
+
+/// Every cgroup directory whose name holds `text`.
+fn cgroups(text: &str) -> Vec<String> {
+    let found = std::process::Command::new("find")
+        .args(["/sys/fs/cgroup", "-name", &format!("*{text}*")])
+        .output();
+    String::from_utf8_lossy(&found.unwrap().stdout).lines().map(str::to_owned).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs root, busybox-static and crun or runc: run by make test"]
+async fn a_container_runs_is_adopted_and_leaves_no_process_mount_or_cgroup() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut hub = Hub::start("pi").await;
+    let mut device = Device::new(&dir.path().join("state"), &hub.http.url(), "pi");
+    device.start(&[]);
+    let script = "busybox cat /etc/motd; echo $GREETING on $(busybox hostname), secret: $SECRET.; \
+                  trap 'echo bye; exit 0' TERM; while true; do busybox sleep 1 & wait; done";
+    let instance = with_scratch(shell(&hub.http, script));
+    assign(&mut hub, vec![instance]);
+    let first = hub.until_running(ID).await;
+
+    hub.command(1, logs(false));
+    let (text, _) = hub.reply(1, |text| text.contains("secret")).await;
+    assert_eq!(text, "hello from the layer\nmoss on web-1, secret: .\n");
+    hub.command(2, Action::Cancel { command: 1 });
+
+    device.kill();
+    device.start(&[]);
+    hub.until("it should find it", |hub| hub.told.iter().any(|l| l.contains("found 1 instances")))
+        .await;
+    let adopted = hub.until_running(ID).await;
+    assert_eq!((adopted.pid, adopted.restarts), (first.pid, 0));
+
+    assign(&mut hub, Vec::new());
+    hub.until_gone(ID).await;
+    assert!(device.processes().is_empty());
+    assert_eq!(device.run_dirs(), 0);
+    assert!(!mounts_mention(dir.path().to_str().unwrap()));
+    assert_eq!(cgroups(&ID.to_string()), [""; 0]);
+    let layers = device.state.join("layers");
+    assert_eq!(
+        fs::read_dir(&layers).unwrap().count(),
+        2,
+        "the previous assignment keeps its layers"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs root, busybox-static and crun or runc: run by make test"]
+async fn a_restarted_container_has_a_fresh_root_and_the_same_empty_dir() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut hub = Hub::start("pi").await;
+    let mut device = Device::new(&dir.path().join("state"), &hub.http.url(), "pi");
+    device.start(&[]);
+    let script = "busybox ls /stain /scratch; : > /stain; : > /scratch/kept; exit 3";
+    let mut instance = with_scratch(shell(&hub.http, script));
+    instance.restart = RestartPolicy::OnFailure;
+    assign(&mut hub, vec![instance]);
+    hub.until("it should be started again", |hub| {
+        hub.instances.get(&ID).is_some_and(|i| i.restarts >= 1 && i.phase == Phase::Backoff)
+    })
+    .await;
+    let exit = hub.instances[&ID].last_exit.clone().unwrap();
+    assert_eq!((exit.code, &exit.reason[..]), (3, "Error"));
+    hub.command(1, logs(true));
+    let (first, end) = hub.reply(1, |_| false).await;
+    assert_eq!(end, Some(Outcome::Done));
+    assert!(first.contains("/stain: No such file") && !first.contains("kept"), "{first}");
+    hub.command(
+        2,
+        Action::Logs {
+            instance: ID,
+            container: Text::default(),
+            follow: false,
+            tail: None,
+            previous: false,
+            timestamps: false,
+        },
+    );
+    let (second, _) = hub.reply(2, |_| false).await;
+    assert!(second.contains("/stain: No such file") && second.contains("kept"), "{second}");
+}
