@@ -6,7 +6,7 @@
 
 use alloc::{
     borrow::ToOwned,
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     format,
     string::{String, ToString},
     sync::Arc,
@@ -92,7 +92,8 @@ impl Engine {
         for id in self.next_to_update(key, revision) {
             self.begin_delete(id);
         }
-        let taken: Vec<String> = self.alive(key).iter().filter_map(|c| c.device.clone()).collect();
+        let taken: BTreeSet<String> =
+            self.alive(key).iter().filter_map(|c| c.device.clone()).collect();
         let missing: Vec<String> = self
             .devices
             .values()

@@ -1,11 +1,13 @@
 //! A small world around the real engine: a store in memory, a perfect broker, and devices that save, acknowledge and
 //! run whatever they are assigned. What it prints is the story that a scenario records.
 
+#![allow(dead_code, reason = "each test program that shares this module uses a part of it")]
+
 use std::{collections::BTreeMap, fmt::Write as _};
 
 use firmware_compat::{
     frame::{self, Kind as FrameKind, Message, Stamp},
-    id::{AgentId, BootId, Generation, Hash, InstanceId, Lineage},
+    id::{AgentId, BootId, Generation, Hash, InstanceId},
     time::Instant,
     v1::owned::{
         Artefacts, Assignment, AssignmentId, Blob, Body, Engine as Runs, Head, Hello,
@@ -40,6 +42,13 @@ pub struct Device {
     pub starts: u32,
 }
 
+impl Device {
+    /// How many instances it runs.
+    pub fn instances(&self) -> usize {
+        self.running.len()
+    }
+}
+
 pub struct World {
     pub engine: Engine,
     records: BTreeMap<String, Vec<u8>>,
@@ -49,6 +58,7 @@ pub struct World {
     pub story: String,
     pub saves: usize,
     builds: Vec<String>,
+    starts: u8,
 }
 
 const START_MS: u64 = 1_767_225_600_000;
@@ -67,6 +77,7 @@ impl World {
             story: String::new(),
             saves: 0,
             builds: ["amd64", "arm64", "x86_64"].map(String::from).to_vec(),
+            starts: 7,
         };
         world.event(Event::LinkUp);
         world
@@ -324,7 +335,8 @@ impl World {
 
     fn load(&mut self, records: Vec<(String, Vec<u8>)>) {
         self.now += 1000;
-        let config = Config { seed: [9; 32], lost_after_s: 300 };
+        self.starts += 1;
+        let config = Config { seed: [self.starts; 32], lost_after_s: 300 };
         self.engine = Engine::load(records, config, self.clock()).expect("its own store loads");
         self.event(Event::LinkUp);
         let online: Vec<String> =
@@ -415,7 +427,3 @@ fn hello(device: &Device) -> Hello {
         max_body_bytes: 4 << 20,
     }
 }
-
-/// A lineage that no hub of these tests has.
-#[allow(dead_code, reason = "used by one of the test programs that share this module")]
-pub const FOREIGN: Lineage = Lineage([0xee; 16]);

@@ -1,0 +1,168 @@
+//! Whatever happened before, once every device is there and nothing more is asked, exactly what was declared runs; and
+//! what did not have to restart did not.
+
+mod world;
+
+use std::collections::BTreeMap;
+
+use lichen_hub_core::object::{Kind, Object};
+use proptest::prelude::*;
+use serde_json::json;
+use world::World;
+
+const DEVICES: [&str; 4] = ["a", "b", "c", "d"];
+const NAMES: [&str; 3] = ["one", "two", "three"];
+
+#[derive(Clone, Debug)]
+enum Step {
+    Join(usize),
+    Leave(usize),
+    Deploy { name: usize, replicas: u32, colour: u8 },
+    Everywhere { name: usize, colour: u8 },
+    Delete { name: usize, everywhere: bool },
+    Config(u8),
+    Wait(u16),
+    RestartHub,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => (0..4usize).prop_map(Step::Join),
+        3 => (0..4usize).prop_map(Step::Leave),
+        4 => (0..3usize, 0..5u32, 0..3u8)
+            .prop_map(|(name, replicas, colour)| Step::Deploy { name, replicas, colour }),
+        2 => (0..3usize, 0..3u8).prop_map(|(name, colour)| Step::Everywhere { name, colour }),
+        2 => (0..3usize, any::<bool>()).prop_map(|(name, everywhere)| Step::Delete { name, everywhere }),
+        1 => (0..3u8).prop_map(Step::Config),
+        3 => (0..900u16).prop_map(Step::Wait),
+        1 => Just(Step::RestartHub),
+    ]
+}
+
+fn workload(kind: Kind, name: &str, replicas: u32, colour: u8) -> serde_json::Value {
+    let name = format!("{}-{name}", if kind == Kind::Deployment { "deploy" } else { "daemon" });
+    let mut object = json!({"apiVersion": "apps/v1", "kind": kind.as_str(), "metadata": {"name": name},
+        "spec": {"selector": {"matchLabels": {"app": name}},
+            "template": {"metadata": {"labels": {"app": name}}, "spec": {
+                "volumes": [{"name": "c", "configMap": {"name": "settings"}}],
+                "containers": [{"name": "main", "image": "hello:1",
+                    "env": [{"name": "COLOUR", "value": colour.to_string()}]}]}}}});
+    if kind == Kind::Deployment {
+        object["spec"]["replicas"] = replicas.into();
+    }
+    object
+}
+
+/// What was declared: copies by workload name; `None` for one on every device.
+type Declared = BTreeMap<String, Option<u32>>;
+
+fn play(world: &mut World, declared: &mut Declared, step: &Step) {
+    match step {
+        Step::Join(device) => world.join(DEVICES[*device], &[]),
+        Step::Leave(device) => {
+            if world.devices.contains_key(DEVICES[*device]) {
+                world.leave(DEVICES[*device]);
+            }
+        }
+        Step::Deploy { name, replicas, colour } => {
+            let object = workload(Kind::Deployment, NAMES[*name], *replicas, *colour);
+            world.apply(Kind::Deployment, &object).expect("a good object is taken");
+            declared.insert(format!("deploy-{}", NAMES[*name]), Some(*replicas));
+        }
+        Step::Everywhere { name, colour } => {
+            let object = workload(Kind::DaemonSet, NAMES[*name], 0, *colour);
+            world.apply(Kind::DaemonSet, &object).expect("a good object is taken");
+            declared.insert(format!("daemon-{}", NAMES[*name]), None);
+        }
+        Step::Delete { name, everywhere } => {
+            let (kind, prefix) = if *everywhere {
+                (Kind::DaemonSet, "daemon")
+            } else {
+                (Kind::Deployment, "deploy")
+            };
+            let name = format!("{prefix}-{}", NAMES[*name]);
+            let request = lichen_hub_core::event::Request::Delete {
+                kind,
+                namespace: "default".into(),
+                name: name.clone(),
+            };
+            let known = declared.remove(&name).is_some();
+            assert_eq!(world.request(request).is_ok(), known, "{name}");
+        }
+        Step::Config(text) => {
+            let map = json!({"apiVersion": "v1", "kind": "ConfigMap",
+                "metadata": {"name": "settings"}, "data": {"text": text.to_string()}});
+            world.apply(Kind::ConfigMap, &map).expect("a good object is taken");
+        }
+        Step::Wait(seconds) => world.pass(u64::from(*seconds)),
+        Step::RestartHub => world.restart(),
+    }
+}
+
+fn pods(world: &mut World) -> Vec<lichen_hub_core::object::Pod> {
+    let objects = world.list(Kind::Pod);
+    objects
+        .into_iter()
+        .filter_map(|object| if let Object::Pod(pod) = object { Some(pod) } else { None })
+        .collect()
+}
+
+/// Every instance that does not run, or is not known to, has a reason.
+fn reasons_are_there(world: &mut World) {
+    for pod in pods(world) {
+        let ready = pod.status.conditions.iter().any(|c| c.kind == "Ready" && c.status == "True");
+        assert!(ready || !pod.status.reason.is_empty(), "{pod:?}");
+    }
+}
+
+fn settled(world: &mut World, declared: &Declared) {
+    let mut running: BTreeMap<String, u32> = BTreeMap::new();
+    for pod in pods(world) {
+        assert_eq!(pod.metadata.deletion_timestamp, None, "{}\n{}", pod.metadata.name, world.story);
+        assert_eq!(pod.status.phase, "Running", "{pod:?}\n{}", world.story);
+        let owner = &pod.metadata.owner_references[0].name;
+        *running.entry(owner.clone()).or_default() += 1;
+    }
+    for (name, replicas) in declared {
+        let expected = replicas.unwrap_or(4);
+        let found = running.remove(name).unwrap_or(0);
+        assert_eq!(found, expected, "{name}\n{}", world.story);
+    }
+    assert!(running.is_empty(), "nobody declared {running:?}\n{}", world.story);
+    let on_devices: usize = world.devices.values().map(|device| device.instances()).sum();
+    assert_eq!(on_devices, pods(world).len(), "devices run what is listed\n{}", world.story);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+    #[test]
+    fn what_is_declared_runs_once_faults_stop(steps in proptest::collection::vec(step(), 1..40)) {
+        let mut world = World::new();
+        let mut declared = Declared::new();
+        world.push_image("hello:1", "one");
+        play(&mut world, &mut declared, &Step::Config(0));
+        for step in &steps {
+            play(&mut world, &mut declared, step);
+            reasons_are_there(&mut world);
+        }
+        for device in DEVICES {
+            world.join(device, &[]);
+        }
+        world.pass(3600);
+        settled(&mut world, &declared);
+        // Quiet: reconnects and a hub restart move nothing.
+        let starts: Vec<u32> = world.devices.values().map(|device| device.starts).collect();
+        for device in DEVICES {
+            world.leave(device);
+            world.join(device, &[]);
+        }
+        world.restart();
+        world.pass(3600);
+        let saves = world.saves;
+        world.pass(3600);
+        prop_assert_eq!(world.saves, saves, "a quiet hour needs no save");
+        let after: Vec<u32> = world.devices.values().map(|device| device.starts).collect();
+        prop_assert_eq!(starts, after, "a reconnect restarted something\n{}", world.story);
+        settled(&mut world, &declared);
+    }
+}
