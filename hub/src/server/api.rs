@@ -1,0 +1,126 @@
+//! The hub's HTTP interface: Kubernetes' paths, Lichen's own, the artefacts, the registry, health and figures.
+//!
+//! Everything here turns HTTP into requests to the engine and answers back; nothing is decided here.
+
+mod body;
+mod discovery;
+mod fields;
+mod health;
+mod labels;
+mod lichen;
+mod logs;
+mod objects;
+mod openapi;
+mod patch;
+mod path;
+mod query;
+mod respond;
+mod status;
+mod table;
+mod watch;
+
+use std::sync::{Arc, OnceLock};
+
+use axum::{
+    Router,
+    response::{IntoResponse, Response},
+    routing::{any, get},
+};
+use firmware_compat::id::Lineage;
+use lichen_hub_core::effect;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch::Receiver};
+
+use super::{artefacts, feed::Feed, handle::EngineHandle, metrics::Counters, registry};
+pub(crate) use body::read as read_body;
+pub(crate) use query::Query;
+pub(crate) use status::Refusal;
+
+/// Watches and logs that are open at once. Each costs a few KiB and a connection.
+const MAX_STREAMS: usize = 2048;
+
+/// What every request may need.
+#[derive(Clone, Debug)]
+pub(crate) struct Api {
+    pub(crate) engine: EngineHandle,
+    pub(crate) feed: Arc<Feed>,
+    pub(crate) images: lichen_images::Store,
+    pub(crate) uploads: registry::Uploads,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) lineage: Lineage,
+    /// The URL that devices connect to, once the broker is there.
+    pub(crate) broker: Arc<OnceLock<String>>,
+    /// Becomes true when the hub stops: streams end.
+    pub(crate) stopping: Receiver<bool>,
+    streams: Arc<Semaphore>,
+}
+
+impl Api {
+    pub(crate) fn new(
+        engine: EngineHandle,
+        feed: Arc<Feed>,
+        images: lichen_images::Store,
+        lineage: Lineage,
+        stopping: Receiver<bool>,
+    ) -> Self {
+        Self {
+            engine,
+            feed,
+            images,
+            uploads: registry::Uploads::default(),
+            counters: Arc::default(),
+            lineage,
+            broker: Arc::default(),
+            stopping,
+            streams: Arc::new(Semaphore::new(MAX_STREAMS)),
+        }
+    }
+
+    /// Permission to keep a stream open.
+    fn stream_permit(&self) -> Result<OwnedSemaphorePermit, Refusal> {
+        self.streams.clone().try_acquire_owned().map_err(|_| {
+            Refusal::too_many(format!("{MAX_STREAMS} watches and logs are open; close some"))
+        })
+    }
+}
+
+/// Every path of the hub.
+pub(crate) fn router(api: Api) -> Router {
+    Router::new()
+        .route("/healthz", get(health::alive))
+        .route("/livez", get(health::alive))
+        .route("/readyz", get(health::ready))
+        .route("/metrics", get(health::metrics))
+        .route("/version", get(discovery::version))
+        .route("/api", get(discovery::core_versions))
+        .route("/api/v1", get(discovery::core_resources))
+        .route("/api/v1/{*path}", any(objects::answer))
+        .route("/apis", get(discovery::groups))
+        .route("/apis/apps", get(discovery::apps_group))
+        .route("/apis/apps/v1", get(discovery::apps_resources))
+        .route("/apis/apps/v1/{*path}", any(objects::answer))
+        .route("/openapi/v3", get(openapi::index))
+        .route("/openapi/v3/api/v1", get(openapi::core))
+        .route("/openapi/v3/apis/apps/v1", get(openapi::apps))
+        .route("/lichen/v1/{*path}", any(lichen::answer))
+        .route("/artefacts/{digest}", get(artefacts::get))
+        .route("/v2", any(registry::answer))
+        .route("/v2/", any(registry::answer))
+        .route("/v2/{*path}", any(registry::answer))
+        .fallback(no_such_path)
+        .method_not_allowed_fallback(wrong_method)
+        .with_state(api)
+}
+
+async fn no_such_path() -> Response {
+    Refusal::no_such_path().into_response()
+}
+
+async fn wrong_method() -> Response {
+    Refusal::method("this path can only be read (GET)").into_response()
+}
+
+/// The engine gave an answer of another kind than the request calls for, which its types don't rule out.
+fn unexpected(response: &effect::Response) -> Refusal {
+    tracing::error!(?response, "the engine gave an answer of the wrong kind");
+    Refusal::internal("the hub gave itself an answer of the wrong kind; please report this")
+}

@@ -1,0 +1,36 @@
+//! Whether the hub lives, whether it is ready, and its figures.
+
+use axum::{
+    extract::State,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+use lichen_hub_core::{effect, event::Request};
+
+use super::{Api, Refusal, respond, unexpected};
+
+/// `/healthz`, `/livez`: the process answers.
+pub(crate) async fn alive() -> Response {
+    respond::text(StatusCode::OK, "ok")
+}
+
+/// `/readyz`: the store is loaded (else nothing would listen) and the way to the devices is open.
+pub(crate) async fn ready(State(api): State<Api>) -> Response {
+    if api.counters.link_is_up() {
+        return respond::text(StatusCode::OK, "ok");
+    }
+    respond::text(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "the way to the devices is not open: the broker can't be reached\n",
+    )
+}
+
+/// `/metrics`, in the text format of Prometheus.
+pub(crate) async fn metrics(State(api): State<Api>) -> Response {
+    let figures = match api.engine.ask(Request::Figures).await {
+        Ok(effect::Response::Figures(figures)) => figures,
+        Ok(other) => return unexpected(&other).into_response(),
+        Err(error) => return Refusal::from(error).into_response(),
+    };
+    respond::text(StatusCode::OK, api.counters.print(&figures))
+}

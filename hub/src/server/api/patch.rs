@@ -1,0 +1,45 @@
+//! The kinds of PATCH, as pure functions from an object's JSON and a patch to the patched JSON.
+//!
+//! - [`merge`]: `application/merge-patch+json` (RFC 7386): maps are merged, lists are replaced.
+//! - [`strategic`]: `application/strategic-merge-patch+json`, kubectl's own: lists with a key are merged too.
+
+mod merge;
+mod strategic;
+
+use serde_json::Value;
+
+use super::status::Refusal;
+
+/// The kinds that are understood.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Patching {
+    Merge,
+    Strategic,
+}
+
+impl Patching {
+    /// The kind that a media type names.
+    pub(crate) fn of(media_type: &str) -> Result<Self, Refusal> {
+        match media_type {
+            "application/merge-patch+json" => Ok(Self::Merge),
+            "application/strategic-merge-patch+json" => Ok(Self::Strategic),
+            "application/apply-patch+yaml" => Err(Refusal::media_type(
+                "Lichen has no server-side apply; use `lichen apply`, or kubectl apply without --server-side",
+            )),
+            other => Err(Refusal::media_type(format!(
+                "Lichen does not know patches of the type {other:?}; send application/merge-patch+json or \
+                 application/strategic-merge-patch+json"
+            ))),
+        }
+    }
+
+    /// The object with the patch applied.
+    pub(crate) fn apply(self, current: &Value, patch: &Value) -> Result<Value, Refusal> {
+        match self {
+            Self::Merge => Ok(merge::merge(current, patch)),
+            Self::Strategic => strategic::merge(current, patch).map_err(|error| {
+                Refusal::bad_request(format!("could not apply the patch: {error}"))
+            }),
+        }
+    }
+}

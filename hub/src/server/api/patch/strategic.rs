@@ -1,0 +1,372 @@
+//! Kubernetes' strategic merge patch, for the kinds that Lichen has: as JSON merge patch, but lists whose items have a
+//! key are merged item by item, and directives (`$patch`, `$retainKeys`, `$setElementOrder/…`) steer it.
+
+use std::cmp::Ordering;
+
+use serde_json::{Map, Value};
+
+/// Lists that are merged, with the key of their items. In Lichen's kinds a name means the same wherever it stands. All
+/// other lists are replaced.
+const MERGED: [(&str, &str); 8] = [
+    ("conditions", "type"),
+    ("containers", "name"),
+    ("env", "name"),
+    ("ownerReferences", "uid"),
+    ("ports", "containerPort"),
+    ("taints", "key"),
+    ("volumeMounts", "mountPath"),
+    ("volumes", "name"),
+];
+
+const PATCH: &str = "$patch";
+const RETAIN: &str = "$retainKeys";
+const ORDER: &str = "$setElementOrder/";
+const DELETE_PRIMITIVE: &str = "$deleteFromPrimitiveList/";
+
+/// Why a patch makes no sense.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum PatchError {
+    /// A patch is an object.
+    #[error("a patch must be a JSON object")]
+    NoObject,
+    /// A directive that is not one.
+    #[error("{0} must be \"merge\", \"replace\" or \"delete\", not {1}")]
+    Directive(&'static str, Value),
+    /// A directive with a value of the wrong type.
+    #[error("{0} must be a list")]
+    NoList(String),
+    /// An item that can't be matched.
+    #[error("an item of {list} lacks its key {key}")]
+    NoKey {
+        /// The list.
+        list: String,
+        /// The key of its items.
+        key: &'static str,
+    },
+    /// Lists of plain values are replaced whole.
+    #[error("{0}: no list of plain values is merged here; send the whole list")]
+    Primitive(String),
+}
+
+/// The target with the patch applied.
+pub(super) fn merge(target: &Value, patch: &Value) -> Result<Value, PatchError> {
+    let patch = patch.as_object().ok_or(PatchError::NoObject)?;
+    let nothing = Map::new();
+    let target = target.as_object().unwrap_or(&nothing);
+    merge_map(target, patch).map(Value::Object)
+}
+
+fn merge_map(
+    target: &Map<String, Value>,
+    patch: &Map<String, Value>,
+) -> Result<Map<String, Value>, PatchError> {
+    let mut merged = match directive(patch)? {
+        Directive::Merge => target.clone(),
+        Directive::Replace => Map::new(),
+        Directive::Delete => return Ok(Map::new()),
+    };
+    if let Some(retained) = patch.get(RETAIN) {
+        let retained = retained.as_array().ok_or_else(|| PatchError::NoList(RETAIN.to_owned()))?;
+        merged.retain(|name, _| retained.iter().any(|kept| kept == name.as_str()));
+    }
+    for (name, value) in patch {
+        if name == PATCH || name == RETAIN || name.starts_with(ORDER) {
+            continue;
+        }
+        if let Some(list) = name.strip_prefix(DELETE_PRIMITIVE) {
+            return Err(PatchError::Primitive(list.to_owned()));
+        }
+        let order = patch.get(&format!("{ORDER}{name}"));
+        match merge_value(name, merged.get(name), value, order)? {
+            Some(value) => merged.insert(name.clone(), value),
+            None => merged.remove(name),
+        };
+    }
+    // An order may be given for a list that the patch does not change otherwise.
+    for (name, order) in patch {
+        let Some(name) = name.strip_prefix(ORDER) else { continue };
+        if !patch.contains_key(name)
+            && let Some(Value::Array(items)) = merged.get(name)
+            && let Some(key) = key_of(name)
+        {
+            let sorted = sort(items.clone(), items, key, order_list(name, order)?);
+            merged.insert(name.to_owned(), Value::Array(sorted));
+        }
+    }
+    Ok(merged)
+}
+
+/// The new value of a field; `None` removes it.
+fn merge_value(
+    name: &str,
+    before: Option<&Value>,
+    patch: &Value,
+    order: Option<&Value>,
+) -> Result<Option<Value>, PatchError> {
+    Ok(match patch {
+        Value::Null => None,
+        Value::Object(patch) => {
+            // A field that is to go is left as an empty map by Kubernetes too.
+            let nothing = Map::new();
+            let before = before.and_then(Value::as_object).unwrap_or(&nothing);
+            Some(Value::Object(merge_map(before, patch)?))
+        }
+        Value::Array(patch) => {
+            let before = before.and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+            let merged = match key_of(name) {
+                Some(key) => merge_list(name, key, before, patch, order)?,
+                None => patch.clone(),
+            };
+            Some(Value::Array(merged))
+        }
+        plain => Some(plain.clone()),
+    })
+}
+
+fn merge_list(
+    name: &str,
+    key: &'static str,
+    before: &[Value],
+    patch: &[Value],
+    order: Option<&Value>,
+) -> Result<Vec<Value>, PatchError> {
+    let items: Vec<&Map<String, Value>> =
+        patch.iter().map(Value::as_object).collect::<Option<_>>().ok_or(PatchError::NoObject)?;
+    let mut replace = false;
+    for item in &items {
+        replace |= matches!(directive(item)?, Directive::Replace);
+    }
+    let mut merged = if replace { Vec::new() } else { before.to_vec() };
+    for item in items {
+        let directive = directive(item)?;
+        if let Directive::Replace = directive {
+            // Alone it is the directive for the list; with other fields it is an item too.
+            if item.len() > 1 {
+                merged.push(Value::Object(merge_map(&Map::new(), item)?));
+            }
+            continue;
+        }
+        let wanted = item.get(key).filter(|wanted| !wanted.is_null());
+        let wanted = wanted.ok_or_else(|| PatchError::NoKey { list: name.to_owned(), key })?;
+        let found = merged.iter().position(|other| other.get(key) == Some(wanted));
+        match (directive, found) {
+            (Directive::Delete, Some(_)) => merged.retain(|other| other.get(key) != Some(wanted)),
+            (Directive::Delete, None) => {}
+            (_, Some(index)) => {
+                let nothing = Map::new();
+                let before = merged[index].as_object().unwrap_or(&nothing);
+                merged[index] = Value::Object(merge_map(before, item)?);
+            }
+            (_, None) => merged.push(Value::Object(merge_map(&Map::new(), item)?)),
+        }
+    }
+    Ok(match order {
+        Some(order) => sort(merged, before, key, order_list(name, order)?),
+        None => merged,
+    })
+}
+
+/// Puts the items that the order names into that order. The others keep their place before or behind the items that
+/// they stood before or behind.
+fn sort(merged: Vec<Value>, before: &[Value], key: &str, order: &[Value]) -> Vec<Value> {
+    let rank = |item: &Value| order.iter().position(|wanted| wanted.get(key) == item.get(key));
+    let stood = |item: &Value| before.iter().position(|other| other.get(key) == item.get(key));
+    let (mut named, others): (Vec<Value>, Vec<Value>) =
+        merged.into_iter().partition(|item| rank(item).is_some());
+    named.sort_by_key(rank);
+    let mut sorted = Vec::with_capacity(named.len() + others.len());
+    let (mut named, mut others) = (named.into_iter().peekable(), others.into_iter().peekable());
+    loop {
+        let other_first = match (named.peek(), others.peek()) {
+            (None, None) => return sorted,
+            (None, Some(_)) => true,
+            (Some(_), None) => false,
+            (Some(named), Some(other)) => match (stood(named), stood(other)) {
+                (Some(named), Some(other)) => other.cmp(&named) == Ordering::Less,
+                _ => false,
+            },
+        };
+        sorted.extend(if other_first { others.next() } else { named.next() });
+    }
+}
+
+fn order_list<'a>(name: &str, order: &'a Value) -> Result<&'a [Value], PatchError> {
+    let list = order.as_array().ok_or_else(|| PatchError::NoList(format!("{ORDER}{name}")))?;
+    Ok(list)
+}
+
+fn key_of(name: &str) -> Option<&'static str> {
+    MERGED.iter().find(|(list, _)| *list == name).map(|(_, key)| *key)
+}
+
+#[derive(Clone, Copy)]
+enum Directive {
+    Merge,
+    Replace,
+    Delete,
+}
+
+fn directive(patch: &Map<String, Value>) -> Result<Directive, PatchError> {
+    match patch.get(PATCH) {
+        None => Ok(Directive::Merge),
+        Some(value) => match value.as_str() {
+            Some("merge") => Ok(Directive::Merge),
+            Some("replace") => Ok(Directive::Replace),
+            Some("delete") => Ok(Directive::Delete),
+            _ => Err(PatchError::Directive(PATCH, value.clone())),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    fn check(target: Value, patch: Value, expected: Value) {
+        assert_eq!(merge(&target, &patch), Ok(expected), "{target} with {patch}");
+    }
+
+    #[test]
+    fn maps_are_merged_and_null_removes() {
+        check(
+            json!({"metadata": {"labels": {"a": "1", "b": "2"}}, "x": 1}),
+            json!({"metadata": {"labels": {"a": null, "c": "3"}}, "y": {"z": null, "k": 1}}),
+            json!({"metadata": {"labels": {"b": "2", "c": "3"}}, "x": 1, "y": {"k": 1}}),
+        );
+    }
+
+    #[test]
+    fn containers_are_merged_by_name_and_their_lists_by_their_own_keys() {
+        check(
+            json!({"containers": [
+                {"name": "a", "image": "a:1", "env": [{"name": "X", "value": "1"}, {"name": "Y", "value": "2"}],
+                 "command": ["run", "x"]},
+                {"name": "b", "image": "b:1"},
+            ]}),
+            json!({"containers": [
+                {"name": "a", "image": "a:2", "env": [{"name": "Y", "value": "3"}, {"name": "Z", "value": "4"}],
+                 "command": ["go"], "ports": [{"containerPort": 80}]},
+            ]}),
+            json!({"containers": [
+                {"name": "a", "image": "a:2",
+                 "env": [{"name": "X", "value": "1"}, {"name": "Y", "value": "3"}, {"name": "Z", "value": "4"}],
+                 "command": ["go"], "ports": [{"containerPort": 80}]},
+                {"name": "b", "image": "b:1"},
+            ]}),
+        );
+    }
+
+    #[test]
+    fn an_item_is_deleted_by_its_key() {
+        check(
+            json!({"env": [{"name": "X"}, {"name": "Y"}]}),
+            json!({"env": [{"name": "X", "$patch": "delete"}, {"name": "W", "$patch": "delete"}]}),
+            json!({"env": [{"name": "Y"}]}),
+        );
+    }
+
+    #[test]
+    fn a_list_and_a_map_are_replaced_whole_where_the_patch_says_so() {
+        check(
+            json!({"env": [{"name": "X"}], "nodeSelector": {"a": "1"}}),
+            json!({"env": [{"$patch": "replace"}, {"name": "Z"}], "nodeSelector": {"$patch": "replace", "b": "2"}}),
+            json!({"env": [{"name": "Z"}], "nodeSelector": {"b": "2"}}),
+        );
+        check(
+            json!({"nodeSelector": {"a": "1"}}),
+            json!({"nodeSelector": {"$patch": "delete"}}),
+            json!({"nodeSelector": {}}),
+        );
+    }
+
+    #[test]
+    fn the_source_of_a_volume_changes_with_retain_keys() {
+        check(
+            json!({"volumes": [{"name": "v", "emptyDir": {}}]}),
+            json!({"volumes": [{"$retainKeys": ["name", "hostPath"], "name": "v", "hostPath": {"path": "/x"}}]}),
+            json!({"volumes": [{"name": "v", "hostPath": {"path": "/x"}}]}),
+        );
+    }
+
+    #[test]
+    fn the_order_of_the_manifest_wins_and_what_only_the_server_has_keeps_its_place() {
+        let names = |list: &[&str]| -> Value {
+            list.iter().map(|name| json!({"name": name})).collect::<Vec<_>>().into()
+        };
+        let order = |list: &[&str]| names(list);
+        check(
+            json!({"env": names(&["a", "s", "b"])}),
+            json!({"$setElementOrder/env": order(&["b", "c", "a"]), "env": names(&["c"])}),
+            json!({"env": names(&["s", "b", "c", "a"])}),
+        );
+        check(
+            json!({"env": names(&["a", "b", "s"])}),
+            json!({"$setElementOrder/env": order(&["b", "a"])}),
+            json!({"env": names(&["b", "a", "s"])}),
+        );
+    }
+
+    #[test]
+    fn other_lists_are_replaced() {
+        check(
+            json!({"tolerations": [{"key": "a"}], "args": ["1"]}),
+            json!({"tolerations": [{"key": "b"}], "args": ["2", "3"]}),
+            json!({"tolerations": [{"key": "b"}], "args": ["2", "3"]}),
+        );
+    }
+
+    #[test]
+    fn a_patch_that_makes_no_sense_is_refused() {
+        let refused = |patch: Value| {
+            merge(&json!({"env": [{"name": "X"}]}), &patch).expect_err("refused").to_string()
+        };
+        assert_eq!(refused(json!([])), "a patch must be a JSON object");
+        assert_eq!(refused(json!({"env": [{"value": "1"}]})), "an item of env lacks its key name");
+        assert_eq!(
+            refused(json!({"$patch": "x"})),
+            "$patch must be \"merge\", \"replace\" or \"delete\", not \"x\""
+        );
+        assert_eq!(refused(json!({"$retainKeys": 1})), "$retainKeys must be a list");
+        assert!(refused(json!({"$deleteFromPrimitiveList/args": ["x"]})).contains("whole list"));
+    }
+
+    fn value() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            "[a-c]".prop_map(Value::from)
+        ];
+        leaf.prop_recursive(4, 24, 4, |inner| {
+            let name = prop_oneof![
+                Just("env"),
+                Just("name"),
+                Just("a"),
+                Just("$patch"),
+                Just("$setElementOrder/env"),
+                Just("$retainKeys")
+            ];
+            prop_oneof![
+                proptest::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                proptest::collection::btree_map(name, inner, 0..4).prop_map(|map| Value::Object(
+                    map.into_iter().map(|(k, v)| (k.to_owned(), v)).collect()
+                )),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn any_patch_is_applied_or_refused(target in value(), patch in value()) {
+            let _ = merge(&target, &patch);
+        }
+
+        #[test]
+        fn applying_a_patch_twice_is_applying_it_once(target in value(), patch in value()) {
+            if let Ok(once) = merge(&target, &patch) {
+                prop_assert_eq!(merge(&once, &patch), Ok(once));
+            }
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! Good answers: JSON, or the table that kubectl prints.
+
+use std::sync::Arc;
+
+use axum::{
+    body::Body,
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::Response,
+};
+use lichen_hub_core::object::{Kind, Object};
+use serde::Serialize;
+
+use super::{query::Query, table};
+
+/// In which form the client wants objects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// As they are.
+    Objects,
+    /// As rows, each with so much of its object.
+    Table(table::Include),
+}
+
+impl Form {
+    /// The form that `Accept` asks for first. Whatever is not offered is answered as JSON, which says so itself.
+    pub(crate) fn of(headers: &HeaderMap, query: &Query) -> Self {
+        let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+        let first = accept.unwrap_or_default().split(',').next().unwrap_or_default();
+        let has = |parameter: &str| first.split(';').any(|part| part.trim() == parameter);
+        if has("as=Table") && has("g=meta.k8s.io") && has("v=v1") {
+            Self::Table(table::Include::of(query.text("includeObject")))
+        } else {
+            Self::Objects
+        }
+    }
+}
+
+/// A list of objects.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct List<'a> {
+    kind: String,
+    api_version: &'static str,
+    metadata: ListMeta,
+    items: Vec<&'a Object>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ListMeta {
+    resource_version: String,
+}
+
+/// One object.
+pub(crate) fn object(code: StatusCode, form: Form, object: &Object, now_ms: u64) -> Response {
+    match form {
+        Form::Objects => json(code, object),
+        Form::Table(include) => {
+            let version = object.meta().resource_version.clone();
+            json(code, &table::table(object.kind(), &[object], include, version, true, now_ms))
+        }
+    }
+}
+
+/// A list.
+pub(crate) fn list(
+    form: Form,
+    kind: Kind,
+    objects: &[Arc<Object>],
+    resource_version: u64,
+    now_ms: u64,
+) -> Response {
+    let items: Vec<&Object> = objects.iter().map(AsRef::as_ref).collect();
+    let resource_version = resource_version.to_string();
+    match form {
+        Form::Objects => {
+            let list = List {
+                kind: format!("{kind}List"),
+                api_version: kind.api_version(),
+                metadata: ListMeta { resource_version },
+                items,
+            };
+            json(StatusCode::OK, &list)
+        }
+        Form::Table(include) => json(
+            StatusCode::OK,
+            &table::table(kind, &items, include, resource_version, true, now_ms),
+        ),
+    }
+}
+
+/// Any value as JSON.
+pub(crate) fn json(code: StatusCode, value: &impl Serialize) -> Response {
+    // The types have no map with keys that are not text and no number that JSON lacks.
+    let bytes = serde_json::to_vec(value).unwrap_or_default();
+    let mut response = Response::new(Body::from(bytes));
+    *response.status_mut() = code;
+    let kind = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    response
+}
+
+/// Plain text.
+pub(crate) fn text(code: StatusCode, text: impl Into<Body>) -> Response {
+    let mut response = Response::new(text.into());
+    *response.status_mut() = code;
+    let kind = HeaderValue::from_static("text/plain; charset=utf-8");
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
+    response
+}

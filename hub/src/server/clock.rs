@@ -1,0 +1,37 @@
+//! The process's clocks, read in one place. The engine gets their readings as an argument.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use firmware_compat::time;
+use lichen_hub_core::event::Now;
+
+/// Reads the clocks. Instants count from its making.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Clock {
+    started: Instant,
+}
+
+impl Clock {
+    pub(crate) fn start() -> Self {
+        Self { started: Instant::now() }
+    }
+
+    /// Both clocks, now.
+    pub(crate) fn now(&self) -> Now {
+        let instant = time::Instant::default() + self.started.elapsed();
+        Now { instant, unix_ms: unix_ms() }
+    }
+
+    /// The moment of tokio's clock at which an instant of the engine comes. A time beyond what the clock can express
+    /// is as good as never.
+    pub(crate) fn at(&self, instant: time::Instant) -> Option<tokio::time::Instant> {
+        let at = self.started.checked_add(Duration::from_millis(instant.0))?;
+        Some(tokio::time::Instant::from_std(at))
+    }
+}
+
+/// Milliseconds since 1970; 0 if the machine's clock stands before that.
+pub(crate) fn unix_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

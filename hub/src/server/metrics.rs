@@ -1,0 +1,100 @@
+//! The hub's figures: the engine's own, the link's, and what the shell counts.
+
+use std::{
+    fmt::Write,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use lichen_link::LinkCounts;
+
+/// What the shell counts since its start.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    link_up: AtomicBool,
+    link: Mutex<LinkCounts>,
+    commits: AtomicU64,
+    commit_us: AtomicU64,
+    records: AtomicU64,
+    compiles: AtomicU64,
+    compiles_failed: AtomicU64,
+}
+
+impl Counters {
+    pub(crate) fn set_link_up(&self, up: bool) {
+        self.link_up.store(up, Relaxed);
+    }
+
+    pub(crate) fn link_is_up(&self) -> bool {
+        self.link_up.load(Relaxed)
+    }
+
+    pub(crate) fn set_link(&self, counts: LinkCounts) {
+        *self.link.lock().unwrap_or_else(PoisonError::into_inner) = counts;
+    }
+
+    pub(crate) fn committed(&self, records: usize, took: Duration) {
+        self.commits.fetch_add(1, Relaxed);
+        self.records.fetch_add(records as u64, Relaxed);
+        self.commit_us.fetch_add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Relaxed);
+    }
+
+    pub(crate) fn compiled(&self, well: bool) {
+        let counter = if well { &self.compiles } else { &self.compiles_failed };
+        counter.fetch_add(1, Relaxed);
+    }
+
+    /// Everything in the text format of Prometheus. The engine's figures are gauges, as it does not say which of them
+    /// only rise.
+    pub(crate) fn print(&self, engine: &[(&'static str, u64)]) -> String {
+        let link = *self.link.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut text = String::new();
+        for (name, value) in engine {
+            one(&mut text, name, "gauge", value);
+        }
+        one(&mut text, "link_up", "gauge", u8::from(self.link_is_up()));
+        one(&mut text, "link_received_frames_total", "counter", link.received);
+        one(&mut text, "link_sent_frames_total", "counter", link.sent);
+        one(&mut text, "link_received_dropped_frames_total", "counter", link.received_dropped);
+        one(&mut text, "link_sent_dropped_frames_total", "counter", link.sent_dropped);
+        one(&mut text, "link_refused_total", "counter", link.refused);
+        one(&mut text, "store_commits_total", "counter", self.commits.load(Relaxed));
+        one(&mut text, "store_records_total", "counter", self.records.load(Relaxed));
+        let seconds = Duration::from_micros(self.commit_us.load(Relaxed)).as_secs_f64();
+        one(&mut text, "store_commit_seconds_total", "counter", seconds);
+        one(&mut text, "wasm_compiles_total", "counter", self.compiles.load(Relaxed));
+        one(&mut text, "wasm_compiles_failed_total", "counter", self.compiles_failed.load(Relaxed));
+        text
+    }
+}
+
+fn one(text: &mut String, name: &str, kind: &str, value: impl std::fmt::Display) {
+    // Writing to a String can't fail.
+    let _ = writeln!(text, "# TYPE lichen_hub_{name} {kind}\nlichen_hub_{name} {value}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_figure_has_a_type_and_a_value() {
+        let counters = Counters::default();
+        counters.committed(3, Duration::from_millis(1500));
+        counters.set_link_up(true);
+        let text = counters.print(&[("devices", 7)]);
+        for line in [
+            "# TYPE lichen_hub_devices gauge",
+            "lichen_hub_devices 7",
+            "lichen_hub_link_up 1",
+            "lichen_hub_store_commits_total 1",
+            "lichen_hub_store_commit_seconds_total 1.5",
+        ] {
+            assert!(text.lines().any(|other| other == line), "{line} in {text}");
+        }
+        assert_eq!(text.lines().count() % 2, 0);
+    }
+}

@@ -1,0 +1,280 @@
+//! The one task that owns the engine. It takes what is queued, up to a bound, into one turn; commits what the turn
+//! wants saved; and only then lets anything leave.
+//!
+//! It runs on a thread of its own, so that the commit (an fsync) delays nobody but those who wait for it.
+
+use std::{collections::HashMap, sync::Arc, time::Instant};
+
+use lichen_hub_core::{
+    effect::{Effect, Failure, LogPart, Response},
+    engine::Engine,
+    event::{Event, Request, RequestId},
+    object::Kind,
+};
+use lichen_link::{Link, LinkEvent};
+use tokio::sync::{mpsc, oneshot};
+
+use super::{clock::Clock, feed::Feed, handle::Input, metrics::Counters, supply::Supplier};
+use crate::store::{Store, StoreError};
+
+/// Events that one turn takes. Enough that one commit serves a burst, few enough that a burst delays no answer much.
+const TURN_EVENTS: usize = 256;
+/// The turn's own requests; see [`super::handle::EngineHandle::new`].
+const OWN_REQUEST: RequestId = RequestId(0);
+
+/// A link and what it reports, handed to the turn together so that no report is heard before the link can be used.
+pub(crate) type Attached = (Link, mpsc::Receiver<LinkEvent>);
+
+/// The engine, and everything that its effects need.
+pub(crate) struct Turn {
+    pub(crate) engine: Engine,
+    pub(crate) store: Box<dyn Store>,
+    pub(crate) clock: Clock,
+    pub(crate) feed: Arc<Feed>,
+    pub(crate) supplier: Supplier,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) inputs: mpsc::Receiver<Input>,
+    pub(crate) waiting: HashMap<RequestId, oneshot::Sender<Result<Response, Failure>>>,
+    pub(crate) logs: HashMap<RequestId, mpsc::Sender<LogPart>>,
+    pub(crate) link: Option<Link>,
+    pub(crate) link_events: Option<mpsc::Receiver<LinkEvent>>,
+}
+
+/// What woke the task.
+enum Wake {
+    Input(Option<Input>),
+    Link(Option<LinkEvent>),
+    Attached(Option<Attached>),
+    Timeout,
+}
+
+impl Turn {
+    /// The first turn: saves what loading changed, and shows the feed what there is.
+    pub(crate) fn begin(&mut self) -> Result<(), StoreError> {
+        self.finish()?;
+        for kind in Kind::EVERY {
+            let (reply, mut answer) = oneshot::channel();
+            self.waiting.insert(OWN_REQUEST, reply);
+            let request = Request::List { kind, namespace: None };
+            self.engine.handle(Event::Request { id: OWN_REQUEST, request }, self.clock.now());
+            self.finish()?;
+            if let Ok(Ok(Response::List(listing))) = answer.try_recv() {
+                self.feed.seed(listing);
+            }
+        }
+        Ok(())
+    }
+
+    /// Turns until it is told to stop. An error means that the store has failed: memory and store differ, and the
+    /// process must end.
+    pub(crate) async fn run(
+        mut self,
+        attach: oneshot::Receiver<Attached>,
+    ) -> Result<(), StoreError> {
+        let mut attach = Some(attach);
+        loop {
+            let wake = self.wait(&mut attach).await;
+            let mut stopping = self.take(wake);
+            for _ in 1..TURN_EVENTS {
+                match self.queued() {
+                    Some(wake) => stopping |= self.take(wake),
+                    None => break,
+                }
+            }
+            self.finish()?;
+            if stopping {
+                return self.end().await;
+            }
+        }
+    }
+
+    async fn end(mut self) -> Result<(), StoreError> {
+        self.inputs.close();
+        self.waiting.clear();
+        self.logs.clear();
+        if let Some(link) = self.link.take() {
+            link.shutdown().await;
+        }
+        self.store.compact()
+    }
+
+    async fn wait(&mut self, attach: &mut Option<oneshot::Receiver<Attached>>) -> Wake {
+        let wake_at = self.engine.poll_timeout().and_then(|at| self.clock.at(at));
+        tokio::select! {
+            input = self.inputs.recv() => Wake::Input(input),
+            event = next(&mut self.link_events) => Wake::Link(event),
+            attached = attached(attach) => {
+                *attach = None;
+                Wake::Attached(attached)
+            }
+            () = until(wake_at) => Wake::Timeout,
+        }
+    }
+
+    /// Something that waits already, from each queue in turn.
+    fn queued(&mut self) -> Option<Wake> {
+        if let Ok(input) = self.inputs.try_recv() {
+            return Some(Wake::Input(Some(input)));
+        }
+        let event = self.link_events.as_mut()?.try_recv().ok()?;
+        Some(Wake::Link(Some(event)))
+    }
+
+    /// Hands one thing to the engine. True means that the task is to stop.
+    fn take(&mut self, wake: Wake) -> bool {
+        match wake {
+            Wake::Input(None | Some(Input::Stop)) => return true,
+            Wake::Input(Some(Input::Ask { id, request, reply, log })) => {
+                self.waiting.insert(id, reply);
+                if let Some(log) = log {
+                    self.logs.insert(id, log);
+                }
+                self.handle(Event::Request { id, request });
+            }
+            Wake::Input(Some(Input::LogLeft(id))) => {
+                if self.logs.remove(&id).is_some() {
+                    self.cancel_log(id);
+                }
+            }
+            Wake::Input(Some(Input::Supplied { need, result })) => {
+                self.handle(Event::Supplied { need, result });
+            }
+            Wake::Attached(Some((link, events))) => {
+                self.link = Some(link);
+                self.link_events = Some(events);
+            }
+            // Whoever starts the hub has given up on the link, and will stop the task.
+            Wake::Attached(None) => {}
+            Wake::Link(Some(event)) => self.take_link_event(event),
+            Wake::Link(None) => {
+                self.link_events = None;
+                self.counters.set_link_up(false);
+                self.handle(Event::LinkDown { reason: "the link has ended".to_owned() });
+            }
+            Wake::Timeout => self.handle(Event::Timeout),
+        }
+        false
+    }
+
+    fn take_link_event(&mut self, event: LinkEvent) {
+        match event {
+            LinkEvent::Up => {
+                self.counters.set_link_up(true);
+                self.handle(Event::LinkUp);
+            }
+            LinkEvent::Down { reason } => {
+                self.counters.set_link_up(false);
+                self.handle(Event::LinkDown { reason });
+            }
+            // A device's hello says more, and comes with it.
+            LinkEvent::Connected { .. } => {}
+            LinkEvent::Disconnected { device } => self.handle(Event::Disconnected { device }),
+            LinkEvent::TakenOver { device } => self.handle(Event::TakenOver { device }),
+            LinkEvent::Frame { device, kind, bytes } => {
+                self.handle(Event::Frame { device, kind, bytes });
+            }
+        }
+    }
+
+    fn handle(&mut self, event: Event) {
+        self.engine.handle(event, self.clock.now());
+    }
+
+    fn cancel_log(&mut self, id: RequestId) {
+        self.handle(Event::Request { id: OWN_REQUEST, request: Request::CancelLogs(id) });
+    }
+
+    /// Ends the turn: what must be durable first, what leaves after. Carrying out may have made a new event (a reader
+    /// too slow for its log), which makes another turn.
+    fn finish(&mut self) -> Result<(), StoreError> {
+        loop {
+            let effects = self.engine.drain();
+            if effects.is_empty() {
+                return Ok(());
+            }
+            for effect in effects {
+                self.carry_out(effect)?;
+            }
+        }
+    }
+
+    fn carry_out(&mut self, effect: Effect) -> Result<(), StoreError> {
+        match effect {
+            Effect::Save(records) => {
+                let started = Instant::now();
+                self.store.commit(&records)?;
+                self.counters.committed(records.len(), started.elapsed());
+            }
+            Effect::Reply { id, result } => self.reply(id, result),
+            Effect::Changed(change) => self.feed.push(change),
+            Effect::Supply(need) => self.supplier.supply(need),
+            Effect::LogPart { id, part } => self.pass_on(id, part),
+            Effect::SetHead { device, frame } => {
+                self.with_link(|link| link.set_head(&device, frame));
+            }
+            Effect::ClearHead { device } => self.with_link(|link| link.clear_head(&device)),
+            Effect::Send { device, kind, frame } => {
+                self.with_link(|link| link.send(&device, kind, frame));
+            }
+            Effect::SendAll { kind, frame } => self.with_link(|link| link.send_all(kind, frame)),
+        }
+        Ok(())
+    }
+
+    /// Before there is a link nothing is lost: the engine sends again what matters when the link comes up.
+    fn with_link(&self, send: impl FnOnce(&Link)) {
+        if let Some(link) = &self.link {
+            send(link);
+        }
+    }
+
+    fn reply(&mut self, id: RequestId, result: Result<Response, Failure>) {
+        if let (Ok(Response::Figures(_)), Some(link)) = (&result, &self.link) {
+            self.counters.set_link(link.counts());
+        }
+        if let Ok(Response::List(listing)) = &result {
+            self.feed.reached(listing.resource_version);
+        }
+        if result.is_err() {
+            self.logs.remove(&id);
+        }
+        if let Some(reply) = self.waiting.remove(&id) {
+            // Whoever asked may have left; what was asked is done all the same.
+            let _left = reply.send(result);
+        }
+    }
+
+    /// Never waits: a reader that is too far behind is let go, and the device told to stop.
+    fn pass_on(&mut self, id: RequestId, part: LogPart) {
+        let Some(reader) = self.logs.get(&id) else { return };
+        let last = !matches!(part, LogPart::Data(_));
+        let behind = reader.try_send(part).is_err();
+        if last || behind {
+            self.logs.remove(&id);
+        }
+        if behind && !last {
+            self.cancel_log(id);
+        }
+    }
+}
+
+async fn next(events: &mut Option<mpsc::Receiver<LinkEvent>>) -> Option<LinkEvent> {
+    match events {
+        Some(events) => events.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn attached(attach: &mut Option<oneshot::Receiver<Attached>>) -> Option<Attached> {
+    match attach {
+        Some(attach) => attach.await.ok(),
+        None => std::future::pending().await,
+    }
+}
+
+async fn until(at: Option<tokio::time::Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
