@@ -18,6 +18,7 @@ use crate::{
     message::{Message, Sender},
 };
 
+mod files;
 mod reader;
 
 pub use reader::{LogReader, last_line};

@@ -44,16 +44,11 @@ pub fn boot_id() -> Option<lichen_shim::BootId> {
     lichen_shim::BootId::parse(&text)
 }
 
-/// Looks for container runtimes and tries them. Blocks for up to some seconds.
+/// Where container runtimes are looked for. `forced` is the one that the operator named.
 #[must_use]
-pub fn containers(forced: Option<String>, state: &Path) -> Findings {
+pub fn search(forced: Option<String>, state: &Path) -> Search {
     let path = std::env::var_os("PATH");
-    lichen_oci::runtime::find(&Search {
-        forced,
-        path,
-        scratch: state.to_owned(),
-        exhaustive: false,
-    })
+    Search { forced, path, scratch: state.to_owned(), exhaustive: false }
 }
 
 /// Every engine as the hub is told. Without findings, containers are not mentioned.

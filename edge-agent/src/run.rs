@@ -26,10 +26,11 @@ use crate::{
 
 mod clock;
 mod effects;
+mod shell;
 mod work;
 
 use clock::Clock;
-use effects::Shell;
+use shell::Shell;
 
 /// How often replies that wait for room on the link are tried again.
 const STALLED_INTERVAL: Duration = Duration::from_millis(10);

@@ -5,15 +5,17 @@
 
 use std::{
     fs, io,
-    os::unix::fs::{DirBuilderExt, FileTypeExt, OpenOptionsExt},
-    path::{Component, Path, PathBuf},
+    os::unix::fs::DirBuilderExt,
+    path::{Path, PathBuf},
 };
 
-use firmware_compat::v1::owned::{HostPathKind, Instance, Mount, Volume, VolumeSource};
+use firmware_compat::v1::owned::{Instance, Mount, Volume, VolumeSource};
 
 use crate::state::Written;
 
 pub mod config_map;
+mod host_path;
+mod sub_path;
 
 /// Kubernetes gives every program access to an emptyDir.
 const EMPTY_DIR_MODE: u32 = 0o777;
@@ -111,7 +113,7 @@ fn place_one(volume: &Volume, dir: &Path, written: &Written) -> Result<(), Volum
     match &volume.source {
         VolumeSource::EmptyDir { memory: true, .. } => Ok(()),
         VolumeSource::EmptyDir { memory: false, .. } => make_empty_dir(volume, &own),
-        VolumeSource::HostPath { path, kind } => check_host_path(volume, path, *kind),
+        VolumeSource::HostPath { path, kind } => host_path::check(volume, path, *kind),
         VolumeSource::ConfigMap { files } => {
             config_map::write(&own, files, written).map_err(|error| error.in_volume(&volume.name))
         }
@@ -154,8 +156,11 @@ fn resolve_one(instance: &Instance, mount: &Mount, dir: &Path) -> Result<Placed,
         // As in Kubernetes: the device writes it, nobody else.
         VolumeSource::ConfigMap { .. } => (own, true),
     };
-    let path =
-        if mount.sub_path.is_empty() { root } else { below(volume, &root, &mount.sub_path)? };
+    let path = if mount.sub_path.is_empty() {
+        root
+    } else {
+        sub_path::place(volume, &root, &mount.sub_path)?
+    };
     let source = if host { Source::Host(path) } else { Source::Own(path) };
     Ok(Placed { source, target: mount.path.to_string(), read_only })
 }
@@ -173,78 +178,6 @@ fn make_empty_dir(volume: &Volume, path: &Path) -> Result<(), VolumeError> {
     fs::DirBuilder::new().recursive(true).mode(0o755).create(path).map_err(&failed)?;
     // The builder's mode is subject to the umask.
     fs::set_permissions(path, fs::Permissions::from_mode(EMPTY_DIR_MODE)).map_err(&failed)
-}
-
-fn check_host_path(volume: &Volume, path: &str, kind: HostPathKind) -> Result<(), VolumeError> {
-    let at = Path::new(path);
-    if !at.is_absolute() || at.components().any(|part| part == Component::ParentDir) {
-        return Err(refused(volume, path, "a hostPath is absolute and has no `..`"));
-    }
-    match kind {
-        HostPathKind::DirectoryOrCreate if !at.exists() => {
-            let mut builder = fs::DirBuilder::new();
-            builder.recursive(true).mode(0o755);
-            builder.create(at).map_err(io_failed(volume, "make", at))?;
-        }
-        HostPathKind::FileOrCreate if !at.exists() => {
-            let mut options = fs::File::options();
-            options.write(true).create_new(true).mode(0o644);
-            options.open(at).map_err(io_failed(volume, "make", at))?;
-        }
-        _ => {}
-    }
-    let found = fs::metadata(at).map_err(io_failed(volume, "find", at))?.file_type();
-    let (fits, expected) = match kind {
-        HostPathKind::Any => (true, "there"),
-        HostPathKind::Directory | HostPathKind::DirectoryOrCreate => {
-            (found.is_dir(), "a directory")
-        }
-        HostPathKind::File | HostPathKind::FileOrCreate => (found.is_file(), "a file"),
-        HostPathKind::Socket => (found.is_socket(), "a unix socket"),
-        HostPathKind::CharDevice => (found.is_char_device(), "a character device"),
-        HostPathKind::BlockDevice => (found.is_block_device(), "a block device"),
-    };
-    if fits {
-        Ok(())
-    } else {
-        Err(VolumeError::Kind { volume: volume.name.to_string(), path: at.to_owned(), expected })
-    }
-}
-
-/// A path below a volume's root; a missing one is made as a directory. Symbolic links cannot lead out of the volume.
-fn below(volume: &Volume, root: &Path, sub_path: &str) -> Result<PathBuf, VolumeError> {
-    let part_is_plain = |part| matches!(part, Component::Normal(_));
-    if !Path::new(sub_path).components().all(part_is_plain) {
-        return Err(refused(volume, sub_path, "a subPath is relative and has no `.` or `..`"));
-    }
-    let path = root.join(sub_path);
-    if !path.exists() {
-        if let VolumeSource::ConfigMap { .. } = volume.source {
-            return Err(refused(volume, sub_path, "the configMap has no such file"));
-        }
-        // Before anything is made: what is there already must not lead out.
-        let there = path.ancestors().find(|part| part.exists()).unwrap_or(root);
-        inside(volume, root, there, sub_path)?;
-        let mut builder = fs::DirBuilder::new();
-        builder.recursive(true).mode(0o755);
-        builder.create(&path).map_err(io_failed(volume, "make", &path))?;
-    }
-    inside(volume, root, &path, sub_path)
-}
-
-fn inside(
-    volume: &Volume,
-    root: &Path,
-    path: &Path,
-    sub_path: &str,
-) -> Result<PathBuf, VolumeError> {
-    let real = |path: &Path| fs::canonicalize(path).map_err(io_failed(volume, "find", path));
-    let (root, path) = (real(root)?, real(path)?);
-    if path.starts_with(&root) {
-        Ok(path)
-    } else {
-        Err(refused(volume, sub_path, "a symbolic link leads out of the volume"))
-    }
 }
 
 fn refused(volume: &Volume, path: &str, problem: &'static str) -> VolumeError {
@@ -268,7 +201,7 @@ fn io_failed(
 mod tests {
     use firmware_compat::{
         id::{Hash, InstanceId},
-        v1::owned::{Engine, RestartPolicy},
+        v1::owned::{Engine, HostPathKind, RestartPolicy},
     };
 
     use super::*;

@@ -142,6 +142,16 @@ pub fn find(search: &Search) -> Findings {
     findings
 }
 
+/// The programs that [`find`] would try. Reads directories only: cheap enough to see now and then whether one was
+/// installed.
+pub fn installed(search: &Search) -> Vec<PathBuf> {
+    let names: Vec<&str> = match &search.forced {
+        Some(name) => vec![name],
+        None => KNOWN.to_vec(),
+    };
+    names.into_iter().filter_map(|name| locate(name, search.path.as_deref())).collect()
+}
+
 fn try_candidate(name: &str, search: &Search) -> Result<Found, String> {
     let path = locate(name, search.path.as_deref()).ok_or_else(|| not_installed(name))?;
     if !rustix::process::geteuid().is_root() {

@@ -7,15 +7,12 @@ use std::{
     collections::VecDeque,
     fs::File,
     io::{self, BufRead, BufReader, Seek, SeekFrom},
-    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
-use lichen_shim::{
-    log::{self, Tag},
-    run_dir::LOG,
-    spec::MAX_LOG_FILES,
-};
+use lichen_shim::log::{self, Tag};
+
+use super::files::{files, newer, oldest};
 
 /// Longest stored line: the text, and a header that is far shorter than this.
 const MAX_STORED_LINE: u64 = log::MAX_LINE as u64 + 256;
@@ -151,43 +148,6 @@ fn render(stored: &[u8], timestamps: bool, inside_line: bool, out: &mut Vec<u8>)
     line.tag == Tag::Partial
 }
 
-/// The files of a log that exist, newest first.
-fn files(dir: &Path) -> impl Iterator<Item = io::Result<File>> {
-    let older = (1..MAX_LOG_FILES).map(|number| format!("{LOG}.{number}"));
-    let names = std::iter::once(LOG.to_owned()).chain(older);
-    let dir = dir.to_owned();
-    let opened = names.map(move |name| File::open(dir.join(name)));
-    // Numbers have no gaps, but for the moment of a rotation: `log` may be missing while `log.1` is there.
-    let mut number = 0;
-    opened
-        .map_while(move |file| {
-            number += 1;
-            match file {
-                Err(error) if error.kind() == io::ErrorKind::NotFound && number > 1 => None,
-                other => Some(other),
-            }
-        })
-        .filter(|file| !matches!(file, Err(error) if error.kind() == io::ErrorKind::NotFound))
-}
-
-fn oldest(dir: &Path) -> io::Result<Option<File>> {
-    files(dir).last().transpose()
-}
-
-/// The file that was begun after `current`; the oldest if `current` was rotated away.
-fn newer(dir: &Path, current: &File) -> io::Result<Option<File>> {
-    let inode = current.metadata()?.ino();
-    let mut after = None;
-    for file in files(dir) {
-        let file = file?;
-        if file.metadata()?.ino() == inode {
-            return Ok(after);
-        }
-        after = Some(file);
-    }
-    Ok(after)
-}
-
 /// The last line of a run's log, for messages about how it ended. Empty if there is none.
 #[must_use]
 pub fn last_line(dir: &Path, max_bytes: usize) -> String {
@@ -219,6 +179,7 @@ pub fn last_line(dir: &Path, max_bytes: usize) -> String {
 mod tests {
     use std::fs;
 
+    use lichen_shim::run_dir::LOG;
     use proptest::prelude::*;
 
     use super::*;

@@ -1,228 +1,20 @@
 //! Carries the core's effects out. What takes time goes to `work`, which answers with one message.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    sync::{Arc, atomic::AtomicBool},
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering::Relaxed},
 };
 
 use firmware_compat::{
-    id::{Hash, InstanceId},
-    time::Instant,
-    v1::owned::{Exit, Reply, Text},
+    id::InstanceId,
+    v1::owned::{Exit, Text},
 };
-use lichen_agent_core::{Agent, Effect, Event, Up};
-use lichen_shim::Spec;
-use tokio::{
-    sync::{Semaphore, oneshot},
-    task::AbortHandle,
-};
+use lichen_agent_core::{Effect, Event, event::Failure};
 
-use super::{clock::Clock, work};
-use crate::{
-    link::Link,
-    logs::{self, Cancel},
-    message::{Message, Sender},
-    probe,
-    runtime::{Containers, Launcher},
-    state::StateDir,
-    supervise::{Watch, Watcher},
-};
-
-/// Artefacts that are fetched at a time: one more than one, so that a small one need not wait for a large one.
-const FETCHES: usize = 2;
-
-/// The core and everything that it moves. Owned by the loop.
-pub(super) struct Shell {
-    pub(super) agent: Agent,
-    pub(super) clock: Clock,
-    pub(super) launcher: Arc<Launcher>,
-    pub(super) state: Arc<StateDir>,
-    link: Link,
-    messages: Sender,
-    /// The runtime that the operator named.
-    runtime: Option<String>,
-    containers: Arc<Containers>,
-    /// The core wants the link, which waits for the first probe: one Hello that says it all, instead of two.
-    waiting_to_connect: bool,
-    probed: bool,
-    prepared: BTreeMap<InstanceId, Box<Spec>>,
-    watchers: BTreeMap<InstanceId, Watcher>,
-    fetches: BTreeMap<Hash, Arc<AtomicBool>>,
-    fetch_slots: Arc<Semaphore>,
-    commands: BTreeMap<u64, Cancel>,
-    stalled: VecDeque<(Reply, oneshot::Sender<bool>)>,
-    name_poll: Option<AbortHandle>,
-    done: bool,
-}
+use super::{shell::Shell, work};
+use crate::logs;
 
 impl Shell {
-    pub(super) fn new(
-        agent: Agent,
-        link: Link,
-        launcher: Launcher,
-        state: Arc<StateDir>,
-        messages: Sender,
-        runtime: Option<String>,
-    ) -> Self {
-        Self {
-            agent,
-            clock: Clock::start(),
-            launcher: Arc::new(launcher),
-            state,
-            link,
-            messages,
-            runtime,
-            containers: Arc::default(),
-            waiting_to_connect: false,
-            probed: false,
-            prepared: BTreeMap::new(),
-            watchers: BTreeMap::new(),
-            fetches: BTreeMap::new(),
-            fetch_slots: Arc::new(Semaphore::new(FETCHES)),
-            commands: BTreeMap::new(),
-            stalled: VecDeque::new(),
-            name_poll: None,
-            done: false,
-        }
-    }
-
-    /// Whether the core is done.
-    pub(super) fn is_done(&self) -> bool {
-        self.done
-    }
-
-    /// Tells the core what happened.
-    pub(super) fn handle(&mut self, event: Event) {
-        let now = self.clock.now();
-        self.tell_clock(now);
-        self.agent.handle(event, now);
-    }
-
-    /// Tells the core that time has passed.
-    pub(super) fn wake(&mut self) {
-        let now = self.clock.now();
-        self.tell_clock(now);
-        self.agent.handle_timeout(now);
-    }
-
-    /// Tells the core about the wall clock, if there is news.
-    pub(super) fn tell_clock(&mut self, now: Instant) {
-        if let Some(unix_ms) = self.clock.news(now) {
-            self.agent.handle(Event::Clock { unix_ms }, now);
-        }
-    }
-
-    /// Watches an instance that was found running.
-    pub(super) fn adopt(&mut self, watch: Watch) {
-        self.watchers.insert(watch.instance, watch.adopt());
-    }
-
-    /// Looks for container runtimes, in the background.
-    pub(super) fn probe(&self) {
-        let state = self.state.path().to_owned();
-        work::probe(self.runtime.clone(), state, self.messages.clone());
-    }
-
-    /// Says goodbye to the hub. Instances run on.
-    pub(super) async fn leave(self) {
-        self.link.leave().await;
-    }
-
-    /// Takes in what a task says.
-    pub(super) fn take(&mut self, message: Message) {
-        match message {
-            Message::Happened(event) => self.happened(event),
-            Message::LinkUp { client, session } => {
-                if self.link.up(client, session) {
-                    tracing::info!("connected");
-                    self.handle(Event::LinkUp);
-                }
-            }
-            Message::LinkDown { client, taken_over, why } => {
-                self.link_down(client, taken_over, &why)
-            }
-            Message::Asked(answer) => {
-                if let Some(connect) = self.link.asked(answer) {
-                    work::save_hub(self.state.clone(), connect);
-                }
-            }
-            Message::Probed(containers) => self.probed(containers),
-            Message::ProbeIsSlow => self.connect_now(),
-            Message::Prepared { instance, spec } => {
-                self.prepared.insert(instance, spec);
-                self.handle(Event::Prepared { instance });
-            }
-            Message::Reply { reply, sent } => {
-                self.stalled.push_back((reply, sent));
-                self.retry_stalled();
-            }
-        }
-    }
-
-    fn happened(&mut self, event: Event) {
-        match &event {
-            Event::Exited { instance, .. } | Event::StartFailed { instance, .. } => {
-                self.watchers.remove(instance);
-            }
-            Event::Fetched { digest } | Event::FetchFailed { digest, .. } => {
-                self.fetches.remove(digest);
-            }
-            Event::CommandEnded { command } => {
-                self.commands.remove(command);
-            }
-            _ => {}
-        }
-        self.handle(event);
-    }
-
-    fn link_down(&mut self, client: u32, taken_over: bool, why: &str) {
-        let was_up = self.link.is_up();
-        if !self.link.down(client) {
-            return;
-        }
-        match was_up || taken_over {
-            true => tracing::info!(why, "disconnected"),
-            false => tracing::debug!(why, "not connected"),
-        }
-        self.retry_stalled();
-        self.handle(if taken_over { Event::TakenOver } else { Event::LinkDown });
-    }
-
-    fn probed(&mut self, containers: Containers) {
-        match containers.best() {
-            Some(best) => {
-                tracing::info!(runtime = best.name, version = best.version, "containers can run");
-            }
-            None => tracing::info!(why = containers.why_none(), "containers can't run"),
-        }
-        let runtimes = probe::runtimes(Some(&containers));
-        self.containers = Arc::new(containers);
-        self.handle(Event::Runtimes { runtimes, wasm: Some(probe::wasm_support()) });
-        self.connect_now();
-    }
-
-    fn connect_now(&mut self) {
-        self.probed = true;
-        if std::mem::take(&mut self.waiting_to_connect) {
-            self.link.connect();
-        }
-    }
-
-    /// Whether replies wait for room on the link.
-    pub(super) fn has_stalled(&self) -> bool {
-        !self.stalled.is_empty()
-    }
-
-    /// Sends replies that wait, as far as the link has room; refuses them if there is no link.
-    pub(super) fn retry_stalled(&mut self) {
-        while !self.link.is_up() || self.link.has_room() {
-            let Some((reply, sent)) = self.stalled.pop_front() else { return };
-            let accepted = self.link.send(&Up::Reply(reply));
-            // A command that has ended does not care.
-            let _ = sent.send(accepted);
-        }
-    }
-
     /// Carries out everything that the core wants done.
     pub(super) fn carry_out(&mut self) {
         loop {
@@ -263,7 +55,7 @@ impl Shell {
             }
             Effect::CancelFetch { digest } => {
                 if let Some(cancelled) = self.fetches.get(&digest) {
-                    cancelled.store(true, std::sync::atomic::Ordering::Relaxed);
+                    cancelled.store(true, Relaxed);
                 }
             }
             Effect::Retain(keep) => work::retain(self.launcher.content.clone(), keep),
@@ -315,10 +107,8 @@ impl Shell {
 
     fn start(&mut self, instance: InstanceId, attempt: u32) {
         let Some(spec) = self.prepared.remove(&instance) else {
-            let failure = lichen_agent_core::event::Failure {
-                reason: String::new(),
-                message: "it was not prepared".to_owned(),
-            };
+            let failure =
+                Failure { reason: String::new(), message: "it was not prepared".to_owned() };
             return self.handle(Event::StartFailed { instance, failure });
         };
         let watcher =

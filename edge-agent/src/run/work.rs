@@ -4,7 +4,6 @@
 use std::{
     collections::BTreeSet,
     io,
-    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -21,6 +20,7 @@ use lichen_agent_core::{
     Event, SavedAssignment,
     event::{DISK_FULL, Failure},
 };
+use lichen_oci::runtime::{self, Search};
 use lichen_shim::Spec;
 use tokio::{
     sync::Semaphore,
@@ -34,7 +34,6 @@ use crate::{
     instance_dir::InstanceDir,
     link::{LinkConfig, jitter},
     message::{Message, Sender},
-    probe,
     runtime::{Containers, Launcher, chain},
     state::StateDir,
     supervise::{Watch, Watcher},
@@ -42,6 +41,8 @@ use crate::{
 
 /// How long the link waits for the first probe, so that the first Hello says everything.
 const PROBE_PATIENCE: Duration = Duration::from_secs(5);
+/// How often a device without a working runtime looks whether one was installed.
+const PROBE_AGAIN: Duration = Duration::from_secs(60);
 /// How often the hub is asked whether a name that another device took is free again.
 const NAME_POLL: Duration = Duration::from_secs(60);
 
@@ -58,9 +59,24 @@ where
     });
 }
 
-pub(super) fn probe(forced: Option<String>, state: PathBuf, messages: Sender) {
+/// Looks for container runtimes and tries them. As long as none works, looks again when another program is there.
+pub(super) fn probe(search: Search, messages: Sender) {
     let slow = messages.clone();
-    answer(messages, move || Message::Probed(probe::containers(forced, &state)));
+    tokio::spawn(async move {
+        loop {
+            let tried = search.clone();
+            let found = spawn_blocking(move || (runtime::installed(&tried), runtime::find(&tried)));
+            let Ok((programs, containers)) = found.await else { return };
+            let is_usable = containers.best().is_some();
+            let told = messages.send(Message::Probed(containers)).await;
+            if is_usable || told.is_err() {
+                return;
+            }
+            while runtime::installed(&search) == programs {
+                tokio::time::sleep(PROBE_AGAIN).await;
+            }
+        }
+    });
     tokio::spawn(async move {
         tokio::time::sleep(PROBE_PATIENCE).await;
         let _loop_gone = slow.send(Message::ProbeIsSlow).await;

@@ -61,10 +61,6 @@ impl Server {
         self.shared.lock().unwrap().documents.insert(path.to_owned(), body.into());
     }
 
-    pub fn remove(&self, path: &str) {
-        self.shared.lock().unwrap().documents.remove(path);
-    }
-
     /// Serves bytes under their digest.
     pub fn put_artefact(&self, bytes: &[u8]) -> Blob {
         let digest = Hash(Sha256::digest(bytes).into());

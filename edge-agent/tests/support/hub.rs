@@ -23,7 +23,7 @@ pub const DEADLINE: Duration = Duration::from_secs(60);
 /// What the hub heard.
 #[derive(Debug)]
 pub enum Heard {
-    Hello(Hello),
+    Hello(Box<Hello>),
     Status(Status),
     Event(Event),
     Reply(Reply),
@@ -239,7 +239,7 @@ fn decode(kind: Kind, bytes: &[u8]) -> Heard {
     let frame = Frame::parse(bytes).unwrap();
     assert_eq!(frame.kind, kind);
     match kind {
-        Kind::Hello => Heard::Hello(frame.message().unwrap()),
+        Kind::Hello => Heard::Hello(Box::new(frame.message().unwrap())),
         Kind::Status => Heard::Status(frame.message().unwrap()),
         Kind::Event => Heard::Event(frame.message().unwrap()),
         Kind::Reply => Heard::Reply(frame.message().unwrap()),

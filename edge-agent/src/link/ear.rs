@@ -1,0 +1,119 @@
+//! Hears what the broker says: decodes frames for this device, drops the rest, and gives each connection its session.
+
+use std::sync::Arc;
+
+use firmware_compat::{
+    frame::{self, Frame, Kind, Stamp},
+    topic::{ALL, Direction, Topic},
+    v1::owned::Gone,
+};
+use lichen_agent_core::{Down as Heard, Event};
+use lichen_link::client::{Down, Handler, Will};
+
+use super::LinkConfig;
+use crate::message::{Message, Sender};
+
+/// Hears what the broker says, on the client's task.
+pub(super) struct Ear {
+    pub(super) config: Arc<LinkConfig>,
+    pub(super) messages: Sender,
+    /// Which client of the link this is.
+    pub(super) number: u32,
+    /// Of the connection that is being made, or stands.
+    pub(super) session: u32,
+}
+
+impl Ear {
+    async fn tell(&self, message: Message) {
+        let _loop_gone = self.messages.send(message).await;
+    }
+
+    fn decode(&self, topic: &str, bytes: &[u8]) -> Result<Heard, String> {
+        let topic = Topic::parse(topic).ok_or("not a topic of ours")?;
+        let for_us = topic.device == self.config.name || topic.device == ALL;
+        if !for_us || topic.direction != Direction::Down {
+            return Err("not for this device".to_owned());
+        }
+        let frame = Frame::parse(bytes).map_err(|error| error.to_string())?;
+        if frame.kind != topic.kind {
+            return Err("its kind is not its topic's".to_owned());
+        }
+        Heard::decode(&frame).map_err(|error| error.to_string())
+    }
+}
+
+impl Handler for Ear {
+    fn will(&mut self) -> Option<Will> {
+        // 0 is the hub's.
+        self.session = u32::from_le_bytes(crate::random::bytes()).max(1);
+        let stamp = Stamp { session: self.session, sequence: u32::MAX };
+        let frame = frame::encode(&Gone { agent: self.config.agent }, stamp).ok()?;
+        Some(Will { topic: Topic::up(&self.config.name, Kind::Gone).to_string(), frame })
+    }
+
+    async fn up(&mut self) {
+        self.tell(Message::LinkUp { client: self.number, session: self.session }).await;
+    }
+
+    async fn down(&mut self, why: &Down) {
+        let taken_over = matches!(why, Down::TakenOver { .. });
+        let why = why.to_string();
+        self.tell(Message::LinkDown { client: self.number, taken_over, why }).await;
+    }
+
+    async fn message(&mut self, topic: &str, bytes: &[u8]) {
+        // An empty retained message is a removal: nothing is said.
+        if bytes.is_empty() {
+            return;
+        }
+        match self.decode(topic, bytes) {
+            Ok(heard) => self.tell(Message::Happened(Event::Heard(heard))).await,
+            Err(problem) => tracing::debug!(topic, problem, "dropped a message"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use firmware_compat::{id::AgentId, v1::owned::Time};
+
+    use super::*;
+    use crate::address::Address;
+
+    fn ear() -> Ear {
+        let (messages, _) = tokio::sync::mpsc::channel(1);
+        let config = LinkConfig {
+            name: "pi".to_owned(),
+            agent: AgentId([1; 16]),
+            hub: Address::parse_hub("http://127.0.0.1:1").expect("sound"),
+            keep_alive: Duration::from_secs(60),
+        };
+        Ear { config: Arc::new(config), messages, number: 1, session: 0 }
+    }
+
+    #[test]
+    fn only_frames_for_this_device_whose_kind_is_their_topics_are_heard() {
+        let bytes = frame::encode(&Time { unix_ms: 7 }, Stamp::default()).expect("small");
+        let ear = ear();
+        for topic in ["lichen/1/pi/down/time", "lichen/1/all/down/time"] {
+            assert_eq!(ear.decode(topic, &bytes), Ok(Heard::Time(Time { unix_ms: 7 })));
+        }
+        for topic in
+            ["lichen/1/other/down/time", "lichen/1/pi/down/head", "lichen/1/pi/up/hello", "x"]
+        {
+            assert!(ear.decode(topic, &bytes).is_err(), "{topic}");
+        }
+        assert!(ear.decode("lichen/1/pi/down/time", b"rubbish").is_err());
+    }
+
+    #[test]
+    fn every_connection_has_a_session_and_a_will_of_its_own() {
+        let mut ear = ear();
+        let first = ear.will().expect("a will");
+        let second = ear.will().expect("a will");
+        assert_eq!(first.topic, "lichen/1/pi/up/gone");
+        assert_ne!(first.frame, second.frame);
+    }
+}
