@@ -35,7 +35,6 @@ impl Said {
     ///
     /// # Panics
     /// If it did not.
-    #[must_use]
     pub fn well(self) -> String {
         assert!(self.success, "it should end well: {self:#?}");
         self.stdout

@@ -42,9 +42,13 @@ impl Mosquitto {
         format!("mqtt://{}", self.address)
     }
 
-    /// Kills it as power loss would, and starts it again, empty, on the same port.
-    pub fn lose_everything(&mut self) {
+    /// Kills it as power loss would.
+    pub fn kill(&mut self) {
         self.process.kill();
+    }
+
+    /// Starts it again, empty, on the same port.
+    pub fn start_again(&mut self) {
         self.process = launch(&self.dir);
         self.starts += 1;
         self.wait();

@@ -5,8 +5,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long anything may take. It only bounds how long a broken build hangs: the machine may be busy.
-pub const DEADLINE: Duration = Duration::from_secs(60);
+/// How long anything may take. It only bounds how long a broken build hangs: the machine may be busy, and an agent
+/// may pause for a minute before it tries to connect again.
+pub const DEADLINE: Duration = Duration::from_secs(120);
 /// Between two looks. Short against everything that is waited for, long enough to leave the processor to the programs.
 const PAUSE: Duration = Duration::from_millis(10);
 

@@ -1,0 +1,114 @@
+//! More than one device: two with one name, and one that is lost and found.
+
+use lichen_tests::{
+    agent::Agent,
+    api::Pod,
+    hub::Hub,
+    mosquitto::Mosquitto,
+    samples::{self, daemon_set, pod_spec, wasm_deployment},
+    wait::wait_until,
+};
+use serde_json::json;
+
+use crate::site::{DEVICE, Site, until_nothing_is_left};
+
+/// Changes that the device in use must carry out, one after another, while the other one could get in the way.
+const CHANGES: u32 = 5;
+
+/// Gives the newer device work, one change after another, and asserts that the older one gets none of it.
+fn assert_the_newer_works(site: &Site, newer: &Agent) {
+    for count in 1..=CHANGES {
+        site.api().apply("deployments", &wasm_deployment("web", "hello:1", count));
+        let pods = site.api().until_running("web", usize::try_from(count).unwrap());
+        for pod in pods {
+            assert_eq!(pod.restarts, 0);
+            assert!(newer.pid_of(&pod.instance).is_some(), "the newer one runs {}", pod.name);
+            assert_eq!(site.agent.pid_of(&pod.instance), None);
+        }
+    }
+}
+
+/// Starts a second device with the name of the first, and waits until the hub has said so.
+fn start_another(site: &Site) -> Agent {
+    let mut newer = Agent::new(DEVICE, &site.hub.url());
+    newer.start_again();
+    wait_until("the conflict is reported", || {
+        match site.api().events("NameConflict", DEVICE).as_slice() {
+            [message] if message.contains("--name") => Ok(()),
+            seen => Err(format!("{seen:?}")),
+        }
+    });
+    newer
+}
+
+#[test]
+fn of_two_agents_with_one_name_the_newer_works_and_neither_flaps() {
+    let site = Site::new();
+    let newer = start_another(&site);
+    assert_the_newer_works(&site, &newer);
+    let conflicts = site.api().events("NameConflict", DEVICE);
+    assert_eq!(conflicts.len(), 1, "the older one has not come back: {conflicts:?}");
+    let connected = newer.log().matches(" connected").count();
+    assert_eq!(connected, 1, "the newer one was not disturbed");
+}
+
+#[test]
+#[ignore = "needs mosquitto: run by make test"]
+fn of_two_agents_with_one_name_the_newer_works_with_an_external_broker_too() {
+    let mosquitto = Mosquitto::start();
+    let site = Site::beside(&mosquitto);
+    let before = mosquitto.connections_of(DEVICE);
+    let newer = start_another(&site);
+    assert_the_newer_works(&site, &newer);
+    assert_eq!((before, mosquitto.connections_of(DEVICE)), (1, 2), "each has connected once");
+    assert_eq!(site.api().events("NameConflict", DEVICE).len(), 1);
+}
+
+#[test]
+fn a_lost_device_is_replaced_and_when_it_is_back_the_declared_number_remains() {
+    let hub = Hub::start();
+    hub.cli().push(&samples::hello_module(), "hello:1");
+    let mut devices = ["a", "b"].map(|name| Agent::start(name, &hub));
+    let mut everywhere = daemon_set("everywhere", "hello:1");
+    pod_spec(&mut everywhere)["runtimeClassName"] = json!("wasm");
+    let mut web = wasm_deployment("web", "hello:1", 1);
+    pod_spec(&mut web)["tolerations"] = json!([{
+        "key": "node.kubernetes.io/unreachable",
+        "operator": "Exists",
+        "effect": "NoExecute",
+        "tolerationSeconds": 1,
+    }]);
+    hub.cli().apply(&[&everywhere, &web]);
+    let first = hub.api().until_one_runs("web");
+    let daemons = hub.api().until_running("everywhere", 2);
+    let lost = usize::from(first.node == "b");
+
+    devices[lost].lose_power();
+    let second = hub.api().until_pods("it runs elsewhere", "web", |pods| {
+        pods.len() == 1 && pods[0].ready && pods[0].node != first.node
+    });
+    let kept: Vec<Pod> = hub.api().pods_of("everywhere");
+    assert_eq!(kept.len(), 2, "a DaemonSet's copy waits for its device: {kept:?}");
+
+    devices[lost].start_again();
+    let left = hub.api().until_running("everywhere", 2);
+    assert_eq!(names(&left), names(&daemons));
+    wait_until("exactly the declared number is left", || match hub.api().pods() {
+        pods if pods.len() == 3 && pods.iter().all(|pod| pod.ready && !pod.going) => Ok(()),
+        pods => Err(format!("{pods:#?}")),
+    });
+    assert_eq!(hub.api().until_one_runs("web").name, second[0].name);
+    assert_eq!(devices[lost].pid_of(&first.instance), None);
+
+    hub.api().remove("deployments", "web");
+    hub.api().remove("daemonsets", "everywhere");
+    hub.api().until_no_pods();
+    let instances: Vec<String> = daemons.into_iter().map(|pod| pod.instance).collect();
+    devices.iter().for_each(|device| until_nothing_is_left(device, &instances));
+}
+
+fn names(pods: &[Pod]) -> Vec<&str> {
+    let mut names: Vec<&str> = pods.iter().map(|pod| pod.name.as_str()).collect();
+    names.sort_unstable();
+    names
+}

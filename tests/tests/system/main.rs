@@ -1,0 +1,14 @@
+//! The promises, kept by real processes: hub, agents, shims, modules, containers, brokers.
+//!
+//! What needs neither root nor other programs runs with plain `cargo test`; the rest is marked, and `make test` runs it.
+//! Each test has hubs, devices and ports of its own, so that they run beside each other.
+
+#![allow(clippy::unwrap_used, reason = "a failing test should panic")]
+
+mod container;
+mod fleet;
+mod offline;
+mod site;
+mod survival;
+mod wasm;
+mod words;
