@@ -6,6 +6,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use lichen_shim::RunDir;
@@ -36,8 +37,10 @@ impl Agent {
     /// A device that is switched off, for the hub at a URL.
     #[must_use]
     pub fn new(name: &str, hub: &str) -> Self {
+        let dir = TempDir::with_prefix("lt-dev-").unwrap();
+        states().push(dir.path().join("state"));
         Self {
-            dir: TempDir::with_prefix("lt-dev-").unwrap(),
+            dir,
             name: name.to_owned(),
             hub: hub.to_owned(),
             flags: Vec::new(),
@@ -185,6 +188,21 @@ impl Agent {
     fn log_file(&self) -> PathBuf {
         self.dir.path().join("log")
     }
+}
+
+/// Kills everything on every device of this program. For one that is about to abort.
+pub fn kill_all_devices() {
+    for state in states().iter() {
+        for pid in Footprint::of(state, &names(&state.join("run"))).processes {
+            signal(pid, Signal::KILL);
+        }
+    }
+}
+
+/// The state directories of all devices that this program has made.
+fn states() -> MutexGuard<'static, Vec<PathBuf>> {
+    static STATES: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+    STATES.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Drop for Agent {

@@ -27,24 +27,31 @@ pub struct Hub {
     api: SocketAddr,
     broker: Broker,
     process: Option<Process>,
+    log_level: &'static str,
 }
 
 impl Hub {
     /// Starts a hub with its embedded broker, and waits until devices can connect.
     #[must_use]
     pub fn start() -> Self {
-        Self::start_with(Broker::Embedded(ports::free()))
+        Self::start_with(Broker::Embedded(ports::free()), "debug")
     }
 
     /// Starts a hub that uses an operator's broker, and waits until it is connected to that.
     #[must_use]
     pub fn start_beside(mosquitto: &Mosquitto) -> Self {
-        Self::start_with(Broker::External(mosquitto.url()))
+        Self::start_with(Broker::External(mosquitto.url()), "debug")
     }
 
-    fn start_with(broker: Broker) -> Self {
+    /// As [`Self::start`], with the log that a hub writes by default, for measurements.
+    #[must_use]
+    pub fn start_quietly() -> Self {
+        Self::start_with(Broker::Embedded(ports::free()), "info")
+    }
+
+    fn start_with(broker: Broker, log_level: &'static str) -> Self {
         let dir = TempDir::with_prefix("lt-hub-").unwrap();
-        let mut hub = Self { dir, api: ports::free(), broker, process: None };
+        let mut hub = Self { dir, api: ports::free(), broker, process: None, log_level };
         hub.start_again();
         hub
     }
@@ -90,7 +97,7 @@ impl Hub {
             Broker::Embedded(address) => command.arg("--broker").arg(address.to_string()),
             Broker::External(url) => command.arg("--external-broker").arg(url),
         };
-        command.env("LICHEN_LOG", "debug");
+        command.env("LICHEN_LOG", self.log_level);
         command
     }
 
@@ -132,6 +139,18 @@ impl Hub {
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.api
+    }
+
+    /// Where its embedded broker listens.
+    ///
+    /// # Panics
+    /// If it uses another broker.
+    #[must_use]
+    pub fn broker_address(&self) -> SocketAddr {
+        match &self.broker {
+            Broker::Embedded(address) => *address,
+            Broker::External(url) => panic!("this hub uses {url}"),
+        }
     }
 
     /// Its state directory.

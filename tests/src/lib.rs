@@ -8,6 +8,7 @@
 //! - [`wait`] is the one place that waits.
 //! - [`footprint`] tells what a device has left on the machine.
 //! - [`samples`] makes the manifests, modules and images that the tests apply.
+//! - [`bench`] measures.
 //!
 //! A harness may panic: its callers are tests, and a panic is how a test says what is wrong.
 
@@ -16,6 +17,7 @@
 
 pub mod agent;
 pub mod api;
+pub mod bench;
 pub mod cli;
 pub mod footprint;
 pub mod hub;

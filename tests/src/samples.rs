@@ -128,20 +128,29 @@ pub const COUNT: &str = "trap 'echo bye; exit 0' TERM; echo hello from $NAME; i=
 /// If umoci or busybox-static is not installed.
 #[must_use]
 pub fn busybox_layout(dir: &Path) -> PathBuf {
+    try_busybox_layout(dir).unwrap_or_else(|why| panic!("{why}"))
+}
+
+/// As [`busybox_layout`].
+///
+/// # Errors
+/// What is not installed, or what it said.
+pub fn try_busybox_layout(dir: &Path) -> Result<PathBuf, String> {
     let root = dir.join("root");
     fs::create_dir_all(root.join("bin")).unwrap();
     fs::create_dir_all(root.join("etc")).unwrap();
     fs::create_dir_all(root.join("tmp")).unwrap();
-    fs::copy("/bin/busybox", root.join("bin/busybox")).expect("busybox-static must be installed");
+    fs::copy("/bin/busybox", root.join("bin/busybox"))
+        .map_err(|error| format!("busybox-static must be installed: {error}"))?;
     for applet in ["sh", "sleep", "cat", "httpd", "mount", "ls", "id", "hostname", "nc"] {
         std::os::unix::fs::symlink("busybox", root.join("bin").join(applet)).unwrap();
     }
     fs::write(root.join("etc/passwd"), "root:x:0:0::/:/bin/sh\n").unwrap();
     let layout = dir.join("layout");
     let image = format!("{}:latest", layout.display());
-    umoci(&["init", "--layout", layout.to_str().unwrap()]);
-    umoci(&["new", "--image", &image]);
-    umoci(&["insert", "--image", &image, root.to_str().unwrap(), "/"]);
+    umoci(&["init", "--layout", layout.to_str().unwrap()])?;
+    umoci(&["new", "--image", &image])?;
+    umoci(&["insert", "--image", &image, root.to_str().unwrap(), "/"])?;
     umoci(&[
         "config",
         "--image",
@@ -156,14 +165,15 @@ pub fn busybox_layout(dir: &Path) -> PathBuf {
         "NAME=busybox",
         "--config.env",
         "PATH=/bin",
-    ]);
-    layout
+    ])?;
+    Ok(layout)
 }
 
-fn umoci(arguments: &[&str]) {
-    let output = Command::new("umoci").args(arguments).output().expect("umoci must be installed");
+fn umoci(arguments: &[&str]) -> Result<(), String> {
+    let output = Command::new("umoci").args(arguments).output();
+    let output = output.map_err(|error| format!("umoci must be installed: {error}"))?;
     let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "umoci {arguments:?}: {errors}");
+    if output.status.success() { Ok(()) } else { Err(format!("umoci {arguments:?}: {errors}")) }
 }
 
 /// Asks again and again for a timer of a day.
