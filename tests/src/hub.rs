@@ -23,10 +23,11 @@ enum Broker {
 /// A hub. While it is stopped, its state directory stays.
 #[derive(Debug)]
 pub struct Hub {
+    // Before the directory: a process shows its log when it is dropped in a failing test.
+    process: Option<Process>,
     dir: TempDir,
     api: SocketAddr,
     broker: Broker,
-    process: Option<Process>,
     log_level: &'static str,
 }
 

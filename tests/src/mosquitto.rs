@@ -9,9 +9,10 @@ use crate::{ports, process::Process, wait::wait_until};
 /// A running Mosquitto that keeps nothing: what it held is gone once it is killed.
 #[derive(Debug)]
 pub struct Mosquitto {
-    address: SocketAddr,
-    dir: TempDir,
+    // Before the directory: a process shows its log when it is dropped in a failing test.
     process: Process,
+    dir: TempDir,
+    address: SocketAddr,
     starts: usize,
 }
 
