@@ -98,9 +98,11 @@ impl Link {
         &self.config.hub
     }
 
-    /// Connects, and goes on trying.
+    /// Connects, and goes on trying. A broker that is known from an earlier time is tried at once; if the hub then names
+    /// another one, that one is used.
     pub fn connect(&mut self) {
         self.wanted = true;
+        self.start_where_known();
         self.ask();
     }
 
@@ -124,12 +126,17 @@ impl Link {
         if let Some(connect) = &news {
             self.known = Some(connect.clone());
         }
-        let (true, Some(known)) = (self.wanted, &self.known) else { return news };
+        self.start_where_known();
+        news
+    }
+
+    /// Starts a client for the known broker, unless there is one already or the link is not wanted.
+    fn start_where_known(&mut self) {
+        let (true, Some(known)) = (self.wanted, &self.known) else { return };
         if self.client.as_ref().is_none_or(|(_, address)| *address != known.broker) {
             let address = known.broker.clone();
             self.start(address);
         }
-        news
     }
 
     fn start(&mut self, address: Address) {

@@ -93,6 +93,7 @@ fn shell(
     };
     let known = state.hub()?.and_then(|text| Connect::parse(&text).ok());
     let launcher = Launcher {
+        agent: agent_id,
         run: state.run(),
         content,
         shim: options.shim.clone(),
@@ -174,5 +175,36 @@ async fn sleep_until(clock: &Clock, at: Option<Instant>) {
     match at {
         Some(at) => tokio::time::sleep(at.since(clock.now())).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{address::Address, options::KEEP_ALIVE};
+
+    fn options(state: &std::path::Path) -> Options {
+        Options {
+            state: state.to_owned(),
+            name: "pi".to_owned(),
+            // Nobody listens there.
+            hub: Address::parse_hub("http://127.0.0.1:9").expect("sound"),
+            labels: Vec::new(),
+            runtime: Some("no-such-runtime".to_owned()),
+            keep_alive: KEEP_ALIVE,
+            adopt_hub: false,
+            drain_on_exit: true,
+            shim: "/nowhere/lichen-shim".into(),
+            wasm_program: "/nowhere/lichen-agent".into(),
+        }
+    }
+
+    #[tokio::test]
+    async fn an_agent_can_be_embedded_and_ends_when_asked_without_having_reached_anyone() {
+        let state = tempfile::tempdir().expect("a directory");
+        let agent = tokio::spawn(run(options(state.path()), std::future::ready(())));
+        agent.await.expect("no panic").expect("a good end");
+        let again = tokio::spawn(run(options(state.path()), std::future::ready(())));
+        again.await.expect("no panic").expect("the lock is free again");
     }
 }

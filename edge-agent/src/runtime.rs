@@ -3,15 +3,18 @@
 //! Everything here blocks and runs off the agent's loop. A prepared instance is a [`Spec`] for its shim; starting it is
 //! one spawn. How it fares is `supervise`'s business.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use firmware_compat::{
-    id::{Hash, InstanceId},
+    id::{AgentId, Hash, InstanceId},
     v1::owned::{Container, Engine, Instance},
 };
 use lichen_agent_core::event::Failure;
 use lichen_oci::bundle::remove_run_dir;
-use lichen_shim::{Found, Spec, clean_up, inspect};
+use lichen_shim::{Client, ClientError, Found, Phase, Reply, Request, Spec, clean_up, inspect};
 
 use crate::{
     content::{Content, ContentError},
@@ -25,12 +28,17 @@ pub mod wasm;
 
 pub use container::Containers;
 
+/// How long a killed instance and its shim may take to end.
+const KILL_DEADLINE: Duration = Duration::from_secs(10);
+
 /// Runs kept on disk: the newest, and the one before it for its log.
 const KEPT_RUNS: usize = 2;
 
 /// What preparing and starting needs.
 #[derive(Debug)]
 pub struct Launcher {
+    /// Of the state directory: keeps containers of several agents on one machine apart.
+    pub agent: AgentId,
     /// Where run directories are.
     pub run: PathBuf,
     /// Where artefacts and layers are.
@@ -169,7 +177,8 @@ impl Launcher {
         match inspect(run).map_err(|error| chain(&error))? {
             Found::Exited(_) => Ok(()),
             Found::Lost => clean_up(&self.shim, run).map(drop).map_err(|error| chain(&error)),
-            Found::Running(_) => Err(format!("{} still runs", run.display())),
+            // Only after trouble: the core lets nothing be cleaned that it knows to run.
+            Found::Running(_) => kill(run).map_err(|error| chain(&error)),
         }
     }
 }
@@ -231,6 +240,20 @@ fn only_container(instance: &Instance) -> Result<&Container, PrepareError> {
                 several.len()
             ),
         )),
+    }
+}
+
+/// Ends a run at once and waits until its shim says so.
+fn kill(run: &Path) -> Result<(), ClientError> {
+    let mut shim = Client::open(run)?;
+    shim.request(&Request::Follow)?;
+    if let Phase::Exited(_) = shim.request(&Request::Kill)?.phase {
+        return Ok(());
+    }
+    loop {
+        if let Reply::Exited(_) = shim.wait_for_push(KILL_DEADLINE)? {
+            return Ok(());
+        }
     }
 }
 

@@ -140,7 +140,8 @@ async fn a_container_runs_is_adopted_and_leaves_no_process_mount_or_cgroup() {
     assert!(device.processes().is_empty());
     assert_eq!(device.run_dirs(), 0);
     assert!(!mounts_mention(dir.path().to_str().unwrap()));
-    assert_eq!(cgroups(&ID.to_string()), [""; 0]);
+    let agent = fs::read_to_string(device.state.join("agent-id")).unwrap();
+    assert_eq!(cgroups(&format!("{}-{ID}", &agent[..8])), [""; 0]);
     let layers = device.state.join("layers");
     assert_eq!(
         fs::read_dir(&layers).unwrap().count(),

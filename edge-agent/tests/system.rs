@@ -230,6 +230,26 @@ async fn two_agents_with_one_name_do_not_flap_and_the_older_stays_away() {
     assert!(world.device.processes().is_empty());
 }
 
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs lichen-shim and lichen-wasmc: run by make test"]
+async fn the_broker_is_found_without_the_hubs_http_and_a_drained_agent_leaves_nothing_running() {
+    let mut world = World::new().await;
+    let instance = world.hello(1);
+    world.assign(vec![instance]);
+    let first = world.hub.until_running(ID).await;
+    world.device.kill();
+
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut device = Device::new(&world.device.state, &format!("http://{nobody}"), "pi");
+    device.start(&["--drain-on-exit"]);
+    let is_back =
+        |hub: &Hub| hub.told.iter().filter(|line| line.starts_with("AgentStarted")).count() == 2;
+    world.hub.until("it should find the broker", is_back).await;
+    assert_eq!(world.hub.until_running(ID).await.pid, first.pid);
+    assert!(device.terminate());
+    assert!(device.processes().is_empty());
+}
+
 #[test]
 #[ignore = "needs lichen-shim: run by make test"]
 fn a_second_agent_on_one_state_directory_is_refused() {

@@ -68,8 +68,10 @@ fn shim_spec(
     Spec { kind: Kind::Container(container), log: LogLimits::default(), label: label(job.instance) }
 }
 
+/// Names the container to the runtime, and its cgroup: unique on the machine.
 fn container_id(job: &Job<'_>) -> String {
-    format!("lichen-{}", job.instance.id)
+    let agent = job.launcher.agent.to_string();
+    format!("lichen-{}-{}", &agent[..8], job.instance.id)
 }
 
 /// Reads the image's config; its layers are those of the assignment.

@@ -80,13 +80,22 @@ impl Device {
         let marker = state.to_str().unwrap().to_owned();
         let agent = self.agent.as_ref().map(Child::id);
         let all = fs::read_dir("/proc").unwrap().flatten();
-        all.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-            .filter(|pid| Some(*pid) != agent)
-            .filter(|pid| {
-                let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-                String::from_utf8_lossy(&line).contains(&marker)
-            })
-            .collect()
+        let all: Vec<u32> =
+            all.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+        let names_us = |pid: &u32| {
+            let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            Some(*pid) != agent && String::from_utf8_lossy(&line).contains(&marker)
+        };
+        let mut ours: Vec<u32> = all.iter().copied().filter(names_us).collect();
+        let mut known = 0;
+        while known < ours.len() {
+            let parent = ours[known];
+            known += 1;
+            let is_child = |pid: &&u32| parent_of(**pid) == Some(parent);
+            let children: Vec<u32> = all.iter().filter(is_child).copied().collect();
+            ours.extend(children.into_iter().filter(|pid| !ours.contains(pid)).collect::<Vec<_>>());
+        }
+        ours
     }
 
     /// As a power loss would: nothing of it is left running, and nobody could say goodbye.
@@ -112,6 +121,12 @@ impl Drop for Device {
             self.lose_power();
         }
     }
+}
+
+fn parent_of(pid: u32) -> Option<u32> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // After the name, which may hold anything: state, parent.
+    stat.rsplit(") ").next()?.split(' ').nth(1)?.parse().ok()
 }
 
 /// Looks again until it is so.
