@@ -6,7 +6,7 @@
 use std::{fmt, net::IpAddr};
 
 /// The hub's port when the URL names none.
-pub const HUB_PORT: u16 = 7640;
+pub const HUB_PORT: u16 = 6180;
 /// MQTT's registered port.
 pub const MQTT_PORT: u16 = 1883;
 

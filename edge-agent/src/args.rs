@@ -20,7 +20,7 @@ Runs on a device and makes it match what the hub has assigned to it.
 Usage: lichen-agent --state DIR --hub URL [options]
 
   --state DIR          where everything is kept that survives a restart, such as /var/lib/lichen
-  --hub URL            the hub, such as http://127.0.0.1:7640
+  --hub URL            the hub, such as http://127.0.0.1:6180
   --name NAME          this device's name (default: the host's name)
   --label KEY=VALUE    shown on the Node and used by selectors; may be repeated
   --runtime NAME|PATH  the OCI runtime: crun, runc, youki or a path (default: the first that works)
@@ -133,7 +133,7 @@ impl Given {
         })?;
         let hub = self.hub.ok_or(ArgsError::Missing {
             flag: "--hub",
-            hint: "give the hub's URL, such as http://127.0.0.1:7640",
+            hint: "give the hub's URL, such as http://127.0.0.1:6180",
         })?;
         let name = self.name.unwrap_or_else(host_name);
         options::check_name(&name)?;

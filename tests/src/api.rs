@@ -144,7 +144,7 @@ pub fn collection(kind: &str) -> String {
 }
 
 impl Api {
-    /// A client of the hub at `base`, such as `http://127.0.0.1:7640`.
+    /// A client of the hub at `base`, such as `http://127.0.0.1:6180`.
     #[must_use]
     pub fn new(base: &str) -> Self {
         let config = ureq::Agent::config_builder()
