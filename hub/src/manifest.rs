@@ -15,5 +15,20 @@ mod strict;
 mod yaml;
 
 pub use decode::decode;
+pub use read::Manifest;
 pub use report::{Problem, Problems, Source};
 pub(crate) use strict::nearest;
+
+/// The one document of a YAML text, as a plain value: for the API's bodies, which need no positions.
+///
+/// # Errors
+/// What is wrong, with line and column.
+pub(crate) fn value(text: &str) -> Result<serde_json::Value, String> {
+    let documents = yaml::parse(text).map_err(|error| {
+        format!("line {}, column {}: {}", error.at.line, error.at.column, error.cause)
+    })?;
+    match documents.as_slice() {
+        [document] => Ok(document.to_value()),
+        documents => Err(format!("it has {} documents; send one at a time", documents.len())),
+    }
+}

@@ -1,0 +1,75 @@
+//! The command line of `lichen`. Each command has a file; what they share is the grammar ([`args`]), the way to the hub
+//! ([`client`]) and to the terminal ([`ui`], [`table`]).
+
+mod about;
+mod age;
+mod apply;
+pub mod args;
+pub mod client;
+mod context;
+mod delete;
+mod describe;
+pub mod error;
+mod explain;
+mod files;
+mod get;
+mod hub;
+mod image;
+mod kinds;
+mod logs;
+mod quickstart;
+pub mod table;
+pub mod ui;
+mod yaml;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Cli, Command};
+use client::Client;
+pub use context::Context;
+use error::CliError;
+use ui::{Level, Ui};
+
+/// Runs the command line of this process.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let level = match (cli.quiet, cli.verbose) {
+        (true, _) => Level::Quiet,
+        (_, true) => Level::Verbose,
+        _ => Level::Normal,
+    };
+    let client = Client::new(cli.server, level == Level::Verbose);
+    let mut context = Context { client, ui: Ui::standard(level) };
+    match run(&mut context, cli.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.is_closed_pipe() => ExitCode::SUCCESS,
+        Err(error) => {
+            error.print(&mut context.ui);
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+/// Runs one command.
+///
+/// # Errors
+/// Whatever is in its way.
+pub fn run(context: &mut Context, command: Command) -> Result<(), CliError> {
+    match command {
+        Command::Quickstart(args) => quickstart::run(context, args),
+        Command::Hub(args) => hub::run(context, args),
+        Command::Apply(args) => apply::run(context, &args),
+        Command::Delete(args) => delete::run(context, &args),
+        Command::Get(args) => get::run(context, &args),
+        Command::Describe(args) => describe::run(context, &args),
+        Command::Explain(args) => explain::run(context, &args),
+        Command::Logs(args) => logs::run(context, &args),
+        Command::Image(command) => image::run(context, command),
+        Command::Resume { name } => about::resume(context, &name),
+        Command::Completion { shell } => about::completion(context, shell),
+        Command::Version { client } => about::version(context, client),
+    }
+}

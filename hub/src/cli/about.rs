@@ -1,0 +1,46 @@
+//! Small commands: `version`, `completion`, `resume`.
+
+use clap::CommandFactory;
+use clap_complete::Shell;
+use ureq::http::Method;
+
+use super::{Context, args::Cli, client::segment, error::CliError, ui::plain};
+
+/// `lichen version`.
+///
+/// # Errors
+/// The hub can't be reached.
+pub fn version(context: &mut Context, client_only: bool) -> Result<(), CliError> {
+    context.ui.line(&format!("lichen {}", env!("CARGO_PKG_VERSION")))?;
+    if client_only {
+        return Ok(());
+    }
+    let server = context.client.server().clone();
+    let answer = context.client.get("/version")?;
+    let git = answer["gitVersion"].as_str().unwrap_or("unknown");
+    let (kubernetes, lichen) = git.split_once("+lichen-").unwrap_or((git, "unknown"));
+    let line = format!("hub    {lichen} at {server}, with the API of Kubernetes {kubernetes}");
+    context.ui.line(&plain(&line))?;
+    Ok(())
+}
+
+/// `lichen completion`.
+///
+/// # Errors
+/// Stdout can't be written.
+pub fn completion(context: &mut Context, shell: Shell) -> Result<(), CliError> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "lichen", &mut script);
+    Ok(context.ui.write(&script)?)
+}
+
+/// `lichen resume`.
+///
+/// # Errors
+/// There is no such device, or nothing to resume.
+pub fn resume(context: &mut Context, name: &str) -> Result<(), CliError> {
+    let target = format!("/lichen/v1/devices/{}/resume", segment(name));
+    context.client.call(Method::POST, &target, None)?;
+    context.ui.line(&format!("node/{} resumed; this hub's assignment counts now", plain(name)))?;
+    Ok(())
+}

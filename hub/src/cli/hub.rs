@@ -1,0 +1,100 @@
+//! `lichen hub`: runs a hub in this process until it is told to stop.
+
+use std::path::{Path, PathBuf};
+
+use tokio::runtime::Runtime;
+use tracing::level_filters::LevelFilter;
+
+use super::{
+    Context,
+    args::HubArgs,
+    client::DEFAULT_SERVER,
+    error::CliError,
+    ui::Level,
+};
+use crate::server::{self, Broker, HubConfig};
+
+/// Runs the command.
+///
+/// # Errors
+/// The hub can't start, or its store failed.
+pub fn run(context: &mut Context, args: HubArgs) -> Result<(), CliError> {
+    let state = match args.state {
+        Some(state) => state,
+        None => default_state("hub", Path::new("/var/lib/lichen-hub"))?,
+    };
+    start_logging(context);
+    let broker = match args.external_broker {
+        Some(url) => Broker::External(url),
+        None => Broker::Embedded(args.broker),
+    };
+    let mut config = HubConfig::new(state.clone(), args.api, broker);
+    if let Some(seconds) = args.lost_after {
+        config.lost_after_s = seconds;
+    }
+    runtime()?.block_on(async {
+        let running = server::start(config).await?;
+        let url = format!("http://{}", running.api());
+        let ui = &mut context.ui;
+        ui.line(&format!("hub     {url}  (API, artefacts, images)"))?;
+        ui.line(&format!("broker  {}", running.broker()))?;
+        ui.line(&format!("state   {}", state.display()))?;
+        let server = if url == DEFAULT_SERVER { String::new() } else { format!("--server {url} ") };
+        ui.note(&format!(
+            "next: lichen-agent --state DIR --hub {url}     on this machine\n      lichen {server}get nodes"
+        ));
+        running.until_signal().await?;
+        ui.note("the hub has stopped; devices go on with what they have");
+        Ok(())
+    })
+}
+
+/// The runtime that a hub runs on.
+pub(super) fn runtime() -> Result<Runtime, CliError> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| CliError::Failed(format!("could not start the hub's threads: {error}")))
+}
+
+/// Where state goes if it is not said: where the system wants it for root, below the home directory for others.
+pub(super) fn default_state(name: &str, for_root: &Path) -> Result<PathBuf, CliError> {
+    if rustix::process::geteuid().is_root() {
+        return Ok(for_root.to_owned());
+    }
+    let given = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let base = given("XDG_STATE_HOME").or_else(|| given("HOME").map(|home| home.join(".local/state")));
+    base.map(|base| base.join("lichen").join(name)).ok_or_else(|| {
+        CliError::Usage("there is no home directory; say where to keep state with --state DIR".to_owned())
+    })
+}
+
+fn start_logging(context: &mut Context) {
+    let level = log_level(context);
+    tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_target(false)
+        .with_ansi(context.ui.err_terminal)
+        .with_writer(std::io::stderr)
+        .init();
+}
+
+/// What `LICHEN_LOG` says, or what -q and -v mean.
+pub(super) fn log_level(context: &mut Context) -> LevelFilter {
+    let usual = match context.ui.level {
+        Level::Quiet => LevelFilter::WARN,
+        Level::Normal => LevelFilter::INFO,
+        Level::Verbose => LevelFilter::DEBUG,
+    };
+    let wanted = std::env::var("LICHEN_LOG").unwrap_or_default();
+    match wanted.parse() {
+        Ok(level) => level,
+        Err(_) if wanted.is_empty() => usual,
+        Err(_) => {
+            context.ui.warn(&format!(
+                "LICHEN_LOG={wanted} is not off, error, warn, info, debug or trace; using {usual}"
+            ));
+            usual
+        }
+    }
+}
