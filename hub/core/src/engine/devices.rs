@@ -28,6 +28,10 @@ use crate::{
 
 /// How often every device is told the time.
 pub(super) const BEACON_EVERY: Duration = Duration::from_secs(24 * 3600);
+/// An agent that says hello so soon after another one of its name was heard has pushed that one out: an external broker
+/// tells of the end of the first connection before it lets the second in. Moving a device to a new state directory
+/// takes longer.
+const PUSHED_OUT_WITHIN: Duration = Duration::from_secs(5);
 /// Devices that answer a call for reports spread their answers over this time.
 const REPORT_SPREAD_MS: u32 = 2000;
 
@@ -198,6 +202,12 @@ impl Engine {
             return;
         }
         let was_online = device.online();
+        let was_heard_just_now = match device.presence {
+            Presence::Online { .. } => true,
+            Presence::Offline { since, .. } => {
+                since.is_some_and(|since| self.now.since(since) < PUSHED_OUT_WITHIN)
+            }
+        };
         let old_agent = device.agent();
         let known_facts = device.facts == facts;
         device.presence = Presence::Online { stamp, since_ms: unix_ms };
@@ -211,7 +221,7 @@ impl Engine {
         device.conflict = conflict;
         let key = Key::new(Kind::Node, "", name);
         if other_agent {
-            self.note_other_agent(&key, was_online);
+            self.note_other_agent(&key, was_heard_just_now);
         }
         if conflict_is_new {
             let message = conflict.map(|c| c.message(name)).unwrap_or_default();
@@ -231,9 +241,9 @@ impl Engine {
         self.schedule_reminder(name, 0);
     }
 
-    fn note_other_agent(&mut self, key: &Key, was_online: bool) {
+    fn note_other_agent(&mut self, key: &Key, is_conflict: bool) {
         let name = &key.name;
-        let (severity, reason, message) = if was_online {
+        let (severity, reason, message) = if is_conflict {
             (
                 Severity::Warning,
                 "NameConflict",
