@@ -110,7 +110,12 @@ impl Engine {
         let key = instance.key();
         self.touch_pod(id);
         if let Some(waiting) = waiting {
-            self.note(&key, Severity::Warning, &waiting.reason, waiting.message);
+            // An image that is being made ready is on its way; everything else is for someone to look at.
+            let severity = match waiting.reason.as_str() {
+                "PreparingImage" => Severity::Normal,
+                _ => Severity::Warning,
+            };
+            self.note(&key, severity, &waiting.reason, waiting.message);
         }
     }
 

@@ -13,9 +13,7 @@ use firmware_compat::{
     id::InstanceId,
     time::UnixMs,
     topic,
-    v1::owned::{
-        AssignmentId, Event, Gone, Hello, InstanceStatus, Phase, Report, Severity, Status, Time,
-    },
+    v1::owned::{AssignmentId, Event, Gone, Hello, InstanceStatus, Report, Severity, Status, Time},
 };
 
 use super::{Engine, MAX_DEVICES, Timer, happenings::Happening, happenings::uuid};
@@ -338,14 +336,11 @@ impl Engine {
         }
         let old = instance.report.replace(report.clone());
         let old_phase = old.as_ref().map(|old| old.phase);
-        let (key, owner) = (instance.key(), instance.owner.clone());
+        let owner = instance.owner.clone();
         // Only what a restarted hub needs to know at once is worth a write: the rest is reported again.
         if old_phase != Some(report.phase) {
             self.dirty.instances.insert(report.id);
             self.dirty.workloads.insert(owner);
-            if report.phase == Phase::Running {
-                self.note(&key, Severity::Normal, "Started", format!("running on {name}"));
-            }
         }
         self.touch_pod(report.id);
     }
