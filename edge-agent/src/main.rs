@@ -77,16 +77,18 @@ async fn asked_to_end() {
 }
 
 fn start_logging() {
-    let level = std::env::var("LICHEN_LOG").unwrap_or_default();
-    let level = match level.parse::<tracing::level_filters::LevelFilter>() {
-        Ok(level) => level,
-        Err(_) => {
-            if !level.is_empty() {
-                eprintln!(
-                    "LICHEN_LOG={level} is not off, error, warn, info, debug or trace: using info"
-                );
-            }
-            tracing::level_filters::LevelFilter::INFO
+    use tracing::level_filters::LevelFilter;
+    // An empty text would parse as a level, and not as the one that is meant by saying nothing.
+    let wanted = std::env::var("LICHEN_LOG").ok().filter(|word| !word.is_empty());
+    let level = match wanted.as_deref().map(str::parse::<LevelFilter>) {
+        Some(Ok(level)) => level,
+        None => LevelFilter::INFO,
+        Some(Err(_)) => {
+            let word = wanted.unwrap_or_default();
+            eprintln!(
+                "LICHEN_LOG={word} is not off, error, warn, info, debug or trace: using info"
+            );
+            LevelFilter::INFO
         }
     };
     tracing_subscriber::fmt()
