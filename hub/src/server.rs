@@ -172,6 +172,8 @@ pub async fn start_on(config: HubConfig, store: Box<dyn Store>) -> Result<Runnin
     );
     let failed = |what| move |source| HubError::System { what, source };
     let supplier = supplier.map_err(failed("prepare the directory of compiled modules"))?;
+    // Before anything runs: an address that is taken is the commonest mistake.
+    let (listener, address) = listen::listen("api", config.api).await?;
     let (attach, attached) = oneshot::channel();
     let turn = Turn {
         engine,
@@ -187,7 +189,6 @@ pub async fn start_on(config: HubConfig, store: Box<dyn Store>) -> Result<Runnin
         link_events: None,
     };
     let turn = spawn_turn(turn, attached).map_err(failed("start the engine's thread"))?;
-    let (listener, address) = listen::listen("api", config.api).await?;
     let router = api::router(api.clone());
     let http = tokio::spawn(serve(listener, router, stopping));
     tracing::info!(%address, "the API answers");

@@ -10,6 +10,7 @@ use futures_util::StreamExt;
 use serde_json::Value;
 
 use super::status::Refusal;
+use crate::manifest;
 
 /// Largest body of a request: what Kubernetes takes.
 pub(crate) const MAX_BODY_BYTES: usize = 3 << 20;
@@ -63,6 +64,9 @@ pub(crate) fn parse_json(bytes: &[u8]) -> Result<Value, Refusal> {
         .map_err(|error| Refusal::bad_request(format!("the body is not valid JSON: {error}")))
 }
 
-fn parse_yaml(_bytes: &[u8]) -> Result<Value, Refusal> {
-    Err(Refusal::media_type("send application/json".to_owned()))
+fn parse_yaml(bytes: &[u8]) -> Result<Value, Refusal> {
+    let wrong =
+        |cause: String| Refusal::bad_request(format!("the body is not valid YAML: {cause}"));
+    let text = std::str::from_utf8(bytes).map_err(|error| wrong(error.to_string()))?;
+    manifest::value(text).map_err(wrong)
 }

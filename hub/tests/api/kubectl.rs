@@ -1,0 +1,134 @@
+//! The real kubectl against the hub.
+
+use std::process::Command;
+
+use serde_json::json;
+
+use crate::support::{DEPLOYMENTS, Hub};
+
+/// Runs kubectl; gives what it printed, which must be no error.
+async fn kubectl(hub: &Hub, arguments: &[&str], stdin: &str) -> String {
+    let (ok, text) = try_kubectl(hub, arguments, stdin).await;
+    assert!(ok, "kubectl {arguments:?}: {text}");
+    text
+}
+
+async fn try_kubectl(hub: &Hub, arguments: &[&str], stdin: &str) -> (bool, String) {
+    let input = hub.dir.path().join("input.yaml");
+    std::fs::write(&input, stdin).expect("write");
+    let mut command = Command::new("kubectl");
+    command
+        .arg(format!("--server=http://{}", hub.running.api()))
+        .args(["--request-timeout=20s"])
+        .arg(format!("--cache-dir={}", hub.dir.path().join("cache").display()))
+        .args(arguments)
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .env("HOME", hub.dir.path())
+        .stdin(std::fs::File::open(&input).expect("open"));
+    let output = tokio::task::spawn_blocking(move || command.output().expect("kubectl"));
+    let output = output.await.expect("kubectl");
+    let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    (output.status.success(), text.into_owned())
+}
+
+const WEB: &str = "
+apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: web
+spec:
+  replicas: 2
+  selector:
+    matchLabels: {app: web}
+  template:
+    metadata:
+      labels: {app: web}
+    spec:
+      containers:
+        - name: main
+          image: web:1
+          env:
+            - {name: X, value: \"1\"}
+";
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs kubectl: run by make test"]
+async fn kubectl_creates_applies_gets_describes_and_deletes() {
+    let hub = Hub::start().await;
+    let applied = kubectl(&hub, &["apply", "--validate=false", "-f", "-"], WEB).await;
+    assert!(applied.contains("deployment.apps/web created"), "{applied}");
+    let unchanged = kubectl(&hub, &["apply", "--validate=false", "-f", "-"], WEB).await;
+    assert!(unchanged.contains("deployment.apps/web unchanged"), "{unchanged}");
+    let changed = WEB.replace("web:1", "web:2").replace("X, value", "Y, value");
+    let configured = kubectl(&hub, &["apply", "--validate=false", "-f", "-"], &changed).await;
+    assert!(configured.contains("deployment.apps/web configured"), "{configured}");
+    let web = hub.get(&format!("{DEPLOYMENTS}/web")).await.expect(200);
+    let container = &web["spec"]["template"]["spec"]["containers"][0];
+    assert_eq!(container["image"], "web:2");
+    assert_eq!(
+        container["env"],
+        json!([{"name": "Y", "value": "1"}]),
+        "X was taken out of the manifest"
+    );
+
+    let table = kubectl(&hub, &["get", "deployments"], "").await;
+    assert!(table.starts_with("NAME") && table.contains("web") && table.contains("0/2"), "{table}");
+    let yaml = kubectl(&hub, &["get", "deploy/web", "-o", "yaml"], "").await;
+    assert!(yaml.contains("image: web:2"), "{yaml}");
+    let all = kubectl(&hub, &["get", "pods,nodes,ds,cm,ns,events", "-A"], "").await;
+    assert!(all.contains("namespace/default"), "{all}");
+    let described = kubectl(&hub, &["describe", "deployment", "web"], "").await;
+    assert!(described.contains("web:2") && described.contains("Replicas:"), "{described}");
+    let pod = kubectl(&hub, &["get", "pods", "-l", "app=web", "-o", "name"], "").await;
+    let pod = pod.lines().next().expect("an instance that waits");
+    let described = kubectl(&hub, &["describe", pod], "").await;
+    assert!(described.contains("web:2") && described.contains("Events:"), "{described}");
+
+    kubectl(&hub, &["create", "configmap", "settings", "--from-literal=a=b"], "").await;
+    kubectl(&hub, &["create", "namespace", "other"], "").await;
+    kubectl(&hub, &["patch", "deploy", "web", "-p", r#"{"spec":{"replicas":1}}"#], "").await;
+    kubectl(&hub, &["label", "cm", "settings", "tier=x"], "").await;
+    let selected = kubectl(&hub, &["get", "cm", "-l", "tier in (x,y)", "-o", "name"], "").await;
+    assert_eq!(selected.trim(), "configmap/settings");
+    let deleted = kubectl(&hub, &["delete", "deployment/web", "cm/settings", "ns/other"], "").await;
+    assert!(deleted.contains("deployment.apps \"web\" deleted"), "{deleted}");
+    let (found, gone) = try_kubectl(&hub, &["get", "deployment", "web"], "").await;
+    assert!(
+        !found && gone.contains("Error from server (NotFound): deployments.apps \"web\" not found"),
+        "{gone}"
+    );
+    hub.running.stop().await.expect("stop");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs kubectl: run by make test"]
+async fn kubectl_shows_every_field_that_lichen_does_not_support() {
+    let hub = Hub::start().await;
+    let wrong = WEB.replace("  replicas: 2", "  replica: 2\n  paused: true");
+    let (ok, text) = try_kubectl(&hub, &["create", "--validate=false", "-f", "-"], &wrong).await;
+    assert!(!ok);
+    assert!(
+        text.contains("spec.replica: Lichen does not support this field; did you mean replicas?"),
+        "{text}"
+    );
+    assert!(text.contains("spec.paused: Lichen does not support this field"), "{text}");
+    hub.running.stop().await.expect("stop");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs kubectl: run by make test"]
+async fn kubectl_watches() {
+    let hub = Hub::start().await;
+    let watching = ["get", "configmaps", "-w", "--request-timeout=3s", "-o", "name"];
+    let watch = kubectl(&hub, &watching, "");
+    let create = async {
+        for name in ["a", "b"] {
+            let map = crate::support::config_map(name, json!({}), json!({}));
+            hub.put("POST", crate::support::MAPS, &map).await.expect(201);
+        }
+    };
+    let (seen, ()) = tokio::join!(watch, create);
+    assert!(seen.contains("configmap/a") && seen.contains("configmap/b"), "{seen}");
+    hub.running.stop().await.expect("stop");
+}

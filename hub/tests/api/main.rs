@@ -1,0 +1,9 @@
+//! The hub's HTTP interface as a client meets it: a whole hub in this process, on loopback, with a store in memory or on
+//! disk. Nothing here needs root or a network.
+
+mod durability;
+mod kubectl;
+mod objects;
+mod registry;
+mod support;
+mod watch;

@@ -1,0 +1,236 @@
+//! A hub to test against, and a small HTTP client.
+
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+
+use lichen_hub::{
+    server::{self, Broker, HubConfig, Running},
+    store::{MemoryStore, Store},
+};
+use serde_json::Value;
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
+    net::TcpStream,
+    time::timeout,
+};
+
+/// Nothing here takes long; a test that waits longer has failed.
+pub const DEADLINE: Duration = Duration::from_secs(20);
+
+/// A hub in this process. Its external broker is not there, which the API does not need.
+pub struct Hub {
+    pub running: Running,
+    pub dir: tempfile::TempDir,
+}
+
+/// The settings of a hub in a directory, without a broker.
+pub fn config(state: PathBuf) -> HubConfig {
+    let api = "127.0.0.1:0".parse().expect("address");
+    HubConfig::new(state, api, Broker::External("mqtt://127.0.0.1:1".into()))
+}
+
+impl Hub {
+    pub async fn start() -> Self {
+        Self::start_on(MemoryStore::default()).await
+    }
+
+    pub async fn start_on(store: impl Store + 'static) -> Self {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let running = server::start_on(config(dir.path().to_owned()), Box::new(store)).await;
+        Self { running: running.expect("start"), dir }
+    }
+
+    /// Sends a request without a body.
+    pub async fn call(&self, method: &str, path: &str) -> Reply {
+        self.send(method, path, &[], b"").await
+    }
+
+    /// Reads an object.
+    pub async fn get(&self, path: &str) -> Reply {
+        self.call("GET", path).await
+    }
+
+    /// Sends JSON.
+    pub async fn put(&self, method: &str, path: &str, body: &Value) -> Reply {
+        let body = body.to_string();
+        self.send(method, path, &[("content-type", "application/json")], body.as_bytes()).await
+    }
+
+    /// Sends anything.
+    pub async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Reply {
+        let reply = async {
+            let mut stream = self.open(method, path, headers, body).await;
+            let mut bytes = Vec::new();
+            stream.reader.read_to_end(&mut bytes).await.expect("read");
+            if stream.chunked {
+                bytes = unchunked(&bytes);
+            }
+            Reply { code: stream.code, headers: stream.headers, body: bytes }
+        };
+        timeout(DEADLINE, reply).await.unwrap_or_else(|_| panic!("no answer to {method} {path}"))
+    }
+
+    /// Sends a request and reads no more than the head of its answer.
+    pub async fn open(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Stream {
+        let mut stream = TcpStream::connect(self.running.api()).await.expect("connect");
+        let mut head = format!("{method} {path} HTTP/1.1\r\nhost: hub\r\nconnection: close\r\n");
+        for (name, value) in headers {
+            head.push_str(&format!("{name}: {value}\r\n"));
+        }
+        head.push_str(&format!("content-length: {}\r\n\r\n", body.len()));
+        stream.write_all(head.as_bytes()).await.expect("write");
+        // A server that refuses early may close before it has read everything.
+        let _ = stream.write_all(body).await;
+        Stream::read_head(stream).await
+    }
+
+    /// Watches a path.
+    pub async fn watch(&self, path: &str) -> Stream {
+        let stream = self.open("GET", path, &[], b"").await;
+        assert_eq!(stream.code, 200, "{path}");
+        stream
+    }
+}
+
+/// A whole answer.
+#[derive(Debug)]
+pub struct Reply {
+    pub code: u16,
+    pub headers: BTreeMap<String, String>,
+    pub body: Vec<u8>,
+}
+
+impl Reply {
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|error| panic!("{error}: {}", self.text()))
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// The JSON of an answer that must have a certain code.
+    pub fn expect(&self, code: u16) -> Value {
+        assert_eq!(self.code, code, "{}", self.text());
+        self.json()
+    }
+
+    /// `code reason: message` of a `Status`.
+    pub fn refusal(&self) -> String {
+        let status = self.json();
+        assert_eq!(status["kind"], "Status", "{status}");
+        assert_eq!(status["code"], self.code, "{status}");
+        let text = |field: &str| status[field].as_str().unwrap_or_default().to_owned();
+        format!("{} {}: {}", self.code, text("reason"), text("message"))
+    }
+}
+
+/// An answer whose body is still to come.
+pub struct Stream {
+    pub code: u16,
+    pub headers: BTreeMap<String, String>,
+    pub chunked: bool,
+    pub reader: BufReader<TcpStream>,
+    line: Vec<u8>,
+}
+
+impl Stream {
+    async fn read_head(stream: TcpStream) -> Self {
+        let mut reader = BufReader::new(stream);
+        let mut line = String::new();
+        let read = timeout(DEADLINE, reader.read_line(&mut line)).await;
+        read.expect("an answer in time").expect("read");
+        let code = line.split(' ').nth(1).and_then(|code| code.parse().ok());
+        let mut headers = BTreeMap::new();
+        loop {
+            line.clear();
+            reader.read_line(&mut line).await.expect("read");
+            let Some((name, value)) = line.trim_end().split_once(": ") else { break };
+            headers.insert(name.to_ascii_lowercase(), value.to_owned());
+        }
+        let chunked = headers.get("transfer-encoding").is_some_and(|value| value == "chunked");
+        Self { code: code.expect("a status"), headers, chunked, reader, line: Vec::new() }
+    }
+
+    /// The next line of the body as JSON; `None` at its end.
+    pub async fn next(&mut self) -> Option<Value> {
+        let line = timeout(DEADLINE, self.next_line()).await.expect("a line in time")?;
+        Some(serde_json::from_slice(&line).expect("JSON"))
+    }
+
+    /// The next change of a watch: `ADDED name`.
+    pub async fn change(&mut self) -> String {
+        let event = self.next().await.expect("a change");
+        let name = event["object"]["metadata"]["name"].as_str().unwrap_or_default();
+        format!("{} {name}", event["type"].as_str().expect("a type"))
+    }
+
+    async fn next_line(&mut self) -> Option<Vec<u8>> {
+        loop {
+            if let Some(end) = self.line.iter().position(|byte| *byte == b'\n') {
+                let rest = self.line.split_off(end + 1);
+                return Some(std::mem::replace(&mut self.line, rest));
+            }
+            let chunk = self.next_chunk().await?;
+            self.line.extend(chunk);
+        }
+    }
+
+    async fn next_chunk(&mut self) -> Option<Vec<u8>> {
+        let mut size = String::new();
+        self.reader.read_line(&mut size).await.ok()?;
+        let size = usize::from_str_radix(size.trim(), 16).ok().filter(|size| *size > 0)?;
+        let mut chunk = vec![0; size + 2];
+        self.reader.read_exact(&mut chunk).await.ok()?;
+        chunk.truncate(size);
+        Some(chunk)
+    }
+}
+
+fn unchunked(mut bytes: &[u8]) -> Vec<u8> {
+    let mut whole = Vec::new();
+    while let Some(end) = bytes.windows(2).position(|pair| pair == b"\r\n") {
+        let size = std::str::from_utf8(&bytes[..end]).expect("a size");
+        let size = usize::from_str_radix(size, 16).expect("a size");
+        whole.extend_from_slice(&bytes[end + 2..end + 2 + size]);
+        bytes = &bytes[end + 2 + size + 2..];
+    }
+    whole
+}
+
+/// A ConfigMap.
+pub fn config_map(name: &str, labels: Value, data: Value) -> Value {
+    serde_json::json!({
+        "apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": name, "labels": labels}, "data": data,
+    })
+}
+
+/// A Deployment of one container.
+pub fn deployment(name: &str, image: &str) -> Value {
+    serde_json::json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name},
+        "spec": {
+            "selector": {"matchLabels": {"app": name}},
+            "template": {
+                "metadata": {"labels": {"app": name}},
+                "spec": {"containers": [{"name": "main", "image": image}]},
+            },
+        },
+    })
+}
+
+pub const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+pub const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/default/deployments";

@@ -1,0 +1,111 @@
+//! Watches over HTTP: from a version, from the start, with selectors, as a table, and when the past is gone.
+
+use serde_json::{Value, json};
+
+use crate::support::{Hub, MAPS, config_map};
+
+async fn version(hub: &Hub) -> String {
+    let list = hub.get(MAPS).await.expect(200);
+    list["metadata"]["resourceVersion"].as_str().expect("a version").to_owned()
+}
+
+async fn create(hub: &Hub, name: &str, labels: Value) -> Value {
+    hub.put("POST", MAPS, &config_map(name, labels, json!({}))).await.expect(201)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_goes_on_from_the_version_of_a_list() {
+    let hub = Hub::start().await;
+    create(&hub, "before", json!({})).await;
+    let version = version(&hub).await;
+    let mut watch = hub.watch(&format!("{MAPS}?watch=true&resourceVersion={version}")).await;
+    let mut a = create(&hub, "a", json!({})).await;
+    assert_eq!(watch.change().await, "ADDED a");
+    a["data"] = json!({"x": "1"});
+    hub.put("PUT", &format!("{MAPS}/a"), &a).await.expect(200);
+    assert_eq!(watch.change().await, "MODIFIED a");
+    hub.call("DELETE", &format!("{MAPS}/a")).await.expect(200);
+    let deleted = watch.next().await.expect("a change");
+    assert_eq!(deleted["type"], "DELETED");
+    let at = deleted["object"]["metadata"]["resourceVersion"].as_str().expect("a version");
+    let mut later = hub.watch(&format!("{MAPS}?watch=1&resourceVersion={at}")).await;
+    create(&hub, "b", json!({})).await;
+    assert_eq!(later.change().await, "ADDED b");
+    assert_eq!(watch.change().await, "ADDED b");
+    hub.running.stop().await.expect("stop");
+    assert!(watch.next().await.is_none(), "a stopped hub ends its watches");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_without_a_version_starts_with_everything() {
+    let hub = Hub::start().await;
+    create(&hub, "a", json!({})).await;
+    create(&hub, "b", json!({})).await;
+    let mut watch = hub.watch(&format!("{MAPS}?watch=true")).await;
+    assert_eq!(watch.change().await, "ADDED a");
+    assert_eq!(watch.change().await, "ADDED b");
+    create(&hub, "c", json!({})).await;
+    assert_eq!(watch.change().await, "ADDED c");
+    hub.running.stop().await.expect("stop");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_comes_and_goes_with_its_labels() {
+    let hub = Hub::start().await;
+    let version = version(&hub).await;
+    let path =
+        format!("/api/v1/configmaps?watch=true&resourceVersion={version}&labelSelector=tier%3Dx");
+    let mut watch = hub.watch(&path).await;
+    let mut a = create(&hub, "a", json!({"tier": "y"})).await;
+    for (tier, expected) in [("x", "ADDED a"), ("x", ""), ("y", "DELETED a"), ("x", "ADDED a")] {
+        a["metadata"]["labels"]["tier"] = tier.into();
+        let map = hub.put("PUT", &format!("{MAPS}/a"), &a).await.expect(200);
+        a["metadata"]["resourceVersion"] = map["metadata"]["resourceVersion"].clone();
+        if !expected.is_empty() {
+            assert_eq!(watch.change().await, expected);
+        }
+    }
+    hub.running.stop().await.expect("stop");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_that_is_too_old_or_unheard_of_is_expired() {
+    let hub = Hub::start().await;
+    for version in ["1", "99999999999"] {
+        let refusal =
+            hub.get(&format!("{MAPS}?watch=true&resourceVersion={version}")).await.refusal();
+        assert!(refusal.starts_with("410 Expired: too old resource version"), "{refusal}");
+    }
+    let wrong = hub.get(&format!("{MAPS}?watch=true&resourceVersion=x")).await.refusal();
+    assert!(wrong.starts_with("400 BadRequest: resourceVersion must be a whole number"), "{wrong}");
+    hub.running.stop().await.expect("stop");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_ends_when_it_was_asked_to_with_a_bookmark() {
+    let hub = Hub::start().await;
+    let version = version(&hub).await;
+    let query = "allowWatchBookmarks=true&timeoutSeconds=1";
+    let mut watch =
+        hub.watch(&format!("{MAPS}?watch=true&resourceVersion={version}&{query}")).await;
+    let bookmark = watch.next().await.expect("a bookmark");
+    assert_eq!(bookmark["type"], "BOOKMARK");
+    assert_eq!(bookmark["object"]["kind"], "ConfigMap");
+    assert!(watch.next().await.is_none());
+    hub.running.stop().await.expect("stop");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watched_table_has_its_columns_once() {
+    let hub = Hub::start().await;
+    create(&hub, "a", json!({})).await;
+    let accept = [("accept", "application/json;as=Table;v=v1;g=meta.k8s.io")];
+    let mut watch = hub.open("GET", &format!("{MAPS}?watch=true"), &accept, b"").await;
+    let first = watch.next().await.expect("a change");
+    assert_eq!(first["object"]["columnDefinitions"].as_array().map(Vec::len), Some(3));
+    create(&hub, "b", json!({})).await;
+    let second = watch.next().await.expect("a change");
+    assert_eq!(second["object"]["columnDefinitions"], json!([]));
+    assert_eq!(second["object"]["rows"][0]["cells"][0], "b");
+    hub.running.stop().await.expect("stop");
+}
