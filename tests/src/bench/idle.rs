@@ -111,8 +111,8 @@ fn subjects(bench: &Bench) -> Vec<Subject> {
         let line = command_line(pid);
         let is_wasm = line.contains("default/quiet-");
         let role = match line {
-            _ if line.contains("lichen-shim launch") && is_wasm => "shim of a module",
-            _ if line.contains("lichen-shim launch") => "shim of a container",
+            _ if line.contains("lichen-shim supervise") && is_wasm => "shim of a module",
+            _ if line.contains("lichen-shim supervise") => "shim of a container",
             _ if line.contains("wasm-run") => "process of a module",
             _ => continue,
         };

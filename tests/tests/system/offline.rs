@@ -135,7 +135,7 @@ fn what_was_changed_while_a_device_was_off_runs_when_it_is_back() {
         left if left == [new[0].instance.clone()] => Ok(()),
         left => Err(format!("{left:?}")),
     });
-    let shims = site.agent.processes();
-    let shims = shims.iter().filter(|pid| command_line(**pid).contains("lichen-shim launch"));
-    assert_eq!(shims.count(), 1);
+    let running = site.agent.processes();
+    let programs = running.iter().filter(|pid| command_line(**pid).contains("wasm-run"));
+    assert_eq!(programs.count(), 1);
 }
