@@ -44,7 +44,9 @@ pub fn apply(context: &mut Context, manifests: &[Manifest]) -> Result<(), CliErr
                 let line = format!("{} {}", kinds::label(&manifest.key()), outcome.shown(context));
                 context.ui.line(&line)?;
             }
-            Err(error @ CliError::Client(ClientError::NoHub(_) | ClientError::Unreachable { .. })) => {
+            Err(
+                error @ CliError::Client(ClientError::NoHub(_) | ClientError::Unreachable { .. }),
+            ) => {
                 return Err(error);
             }
             Err(error) => {
@@ -55,7 +57,9 @@ pub fn apply(context: &mut Context, manifests: &[Manifest]) -> Result<(), CliErr
     }
     match failed {
         0 => Ok(()),
-        _ => Err(CliError::Told(format!("{failed} of {} objects were not applied", manifests.len()))),
+        _ => {
+            Err(CliError::Told(format!("{failed} of {} objects were not applied", manifests.len())))
+        }
     }
 }
 
@@ -80,9 +84,8 @@ impl Outcome {
 fn send(client: &Client, manifest: &Manifest) -> Result<Outcome, CliError> {
     let key = manifest.key();
     let before = client.read(&key)?;
-    let body = serde_json::to_value(&manifest.object).map_err(|error| {
-        CliError::Failed(format!("could not write {key} as JSON: {error}"))
-    })?;
+    let body = serde_json::to_value(&manifest.object)
+        .map_err(|error| CliError::Failed(format!("could not write {key} as JSON: {error}")))?;
     let target = format!("{}?create=true", path_of(&key));
     match client.call(Method::PUT, &target, Some(&body)) {
         Ok((201, _)) => Ok(Outcome::Created),

@@ -65,14 +65,18 @@ pub enum Command {
     #[command(subcommand)]
     Image(ImageCommand),
     /// Let this hub take over a device that another hub wrote to
-    #[command(after_help = "A device pauses when the hub it knows is not the one that talks to it: after a restored\nbackup, or a new hub. `lichen explain node/NAME` says so. This makes the hub's assignment count.\n\nExample:\n  lichen resume pi-7")]
+    #[command(
+        after_help = "A device pauses when the hub it knows is not the one that talks to it: after a restored\nbackup, or a new hub. `lichen explain node/NAME` says so. This makes the hub's assignment count.\n\nExample:\n  lichen resume pi-7"
+    )]
     Resume {
         /// The device's name
         #[arg(value_name = "NODE")]
         name: String,
     },
     /// Print a script that completes commands in a shell
-    #[command(after_help = "Examples:\n  lichen completion bash > /etc/bash_completion.d/lichen\n  lichen completion zsh > ~/.zfunc/_lichen\n  lichen completion fish > ~/.config/fish/completions/lichen.fish")]
+    #[command(
+        after_help = "Examples:\n  lichen completion bash > /etc/bash_completion.d/lichen\n  lichen completion zsh > ~/.zfunc/_lichen\n  lichen completion fish > ~/.config/fish/completions/lichen.fish"
+    )]
     Completion {
         /// The shell
         shell: Shell,
@@ -87,7 +91,9 @@ pub enum Command {
 
 /// Arguments of `quickstart`.
 #[derive(Debug, Args)]
-#[command(after_help = "Everything it keeps is in one directory; run again, it goes on from there. Ctrl-C stops all that it\nstarted. Containers need root and an OCI runtime (crun, runc or youki); without them the\nWebAssembly workload runs and the container says why it waits.\n\nExamples:\n  lichen quickstart\n  sudo lichen quickstart\n  lichen quickstart --once --state /tmp/lichen")]
+#[command(
+    after_help = "Everything it keeps is in one directory; run again, it goes on from there. Ctrl-C stops all that it\nstarted. Containers need root and an OCI runtime (crun, runc or youki); without them the\nWebAssembly workload runs and the container says why it waits.\n\nExamples:\n  lichen quickstart\n  sudo lichen quickstart\n  lichen quickstart --once --state /tmp/lichen"
+)]
 pub struct QuickstartArgs {
     /// Stop when both workloads run; fail with the reason if they don't
     #[arg(long)]
@@ -102,7 +108,9 @@ pub struct QuickstartArgs {
 
 /// Arguments of `hub`.
 #[derive(Debug, Args)]
-#[command(after_help = "Until devices and operators have identities, a hub listens on this machine only. LICHEN_LOG is off,\nerror, warn, info (default), debug or trace.\n\nExamples:\n  lichen hub\n  lichen hub --state /srv/lichen --api 127.0.0.1:8080\n  lichen hub --external-broker mqtt://127.0.0.1:1883")]
+#[command(
+    after_help = "Until devices and operators have identities, a hub listens on this machine only. LICHEN_LOG is off,\nerror, warn, info (default), debug or trace.\n\nExamples:\n  lichen hub\n  lichen hub --state /srv/lichen --api 127.0.0.1:8080\n  lichen hub --external-broker mqtt://127.0.0.1:1883"
+)]
 pub struct HubArgs {
     /// Where to keep objects and artefacts [default: ~/.local/state/lichen/hub; /var/lib/lichen-hub for root]
     #[arg(long, value_name = "DIR")]
@@ -142,7 +150,9 @@ pub struct FileArgs {
 
 /// Arguments of `apply`.
 #[derive(Debug, Args)]
-#[command(after_help = "Every document is read and checked before the first one is sent. Namespaces and ConfigMaps go first.\n\nExamples:\n  lichen apply -f web.yaml\n  lichen apply -f manifests/ -R\n  lichen apply -f web.yaml --dry-run\n  cat web.yaml | lichen apply -f -")]
+#[command(
+    after_help = "Every document is read and checked before the first one is sent. Namespaces and ConfigMaps go first.\n\nExamples:\n  lichen apply -f web.yaml\n  lichen apply -f manifests/ -R\n  lichen apply -f web.yaml --dry-run\n  cat web.yaml | lichen apply -f -"
+)]
 pub struct ApplyArgs {
     /// Manifests
     #[command(flatten)]
@@ -157,7 +167,9 @@ pub struct ApplyArgs {
 
 /// Arguments of `delete`.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  lichen delete deployment web\n  lichen delete deploy/web ds/collector\n  lichen delete -f web.yaml\n  lichen delete deployment web --wait=false")]
+#[command(
+    after_help = "Examples:\n  lichen delete deployment web\n  lichen delete deploy/web ds/collector\n  lichen delete -f web.yaml\n  lichen delete deployment web --wait=false"
+)]
 pub struct DeleteArgs {
     /// KIND NAME…, or KIND/NAME…
     #[arg(value_name = "KIND NAME", required_unless_present = "files", conflicts_with = "files")]
@@ -194,7 +206,9 @@ pub enum Output {
 
 /// Arguments of `get`.
 #[derive(Debug, Args)]
-#[command(after_help = "Kinds, with short names:\n  nodes (no)   pods (po)   deployments (deploy)   daemonsets (ds)\n  configmaps (cm)   namespaces (ns)   events (ev)   all: pods, deployments and daemonsets\n\nExamples:\n  lichen get nodes\n  lichen get pods -A -w\n  lichen get deploy web -o yaml\n  lichen get po,ds -l app=web -o wide")]
+#[command(
+    after_help = "Kinds, with short names:\n  nodes (no)   pods (po)   deployments (deploy)   daemonsets (ds)\n  configmaps (cm)   namespaces (ns)   events (ev)   all: pods, deployments and daemonsets\n\nExamples:\n  lichen get nodes\n  lichen get pods -A -w\n  lichen get deploy web -o yaml\n  lichen get po,ds -l app=web -o wide"
+)]
 pub struct GetArgs {
     /// KIND[,KIND…] [NAME…], or KIND/NAME…
     #[arg(value_name = "KIND [NAME]", required = true)]
@@ -218,7 +232,9 @@ pub struct GetArgs {
 
 /// Arguments of `describe` and `explain`.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  lichen explain deployment/web\n  lichen explain pod web-7c9f-x2k4p\n  lichen describe node pi-7")]
+#[command(
+    after_help = "Examples:\n  lichen explain deployment/web\n  lichen explain pod web-7c9f-x2k4p\n  lichen describe node pi-7"
+)]
 pub struct NamedArgs {
     /// KIND NAME…, or KIND/NAME…
     #[arg(value_name = "KIND NAME", required = true)]
@@ -230,7 +246,9 @@ pub struct NamedArgs {
 
 /// Arguments of `logs`.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  lichen logs web-7c9f-x2k4p\n  lichen logs -f --tail 20 deployment/web\n  lichen logs --previous --timestamps web-7c9f-x2k4p")]
+#[command(
+    after_help = "Examples:\n  lichen logs web-7c9f-x2k4p\n  lichen logs -f --tail 20 deployment/web\n  lichen logs --previous --timestamps web-7c9f-x2k4p"
+)]
 pub struct LogsArgs {
     /// A pod, or deployment/NAME or daemonset/NAME for all of its pods
     #[arg(value_name = "POD", required = true, num_args = 1..=2)]
@@ -256,7 +274,9 @@ pub struct LogsArgs {
 #[derive(Debug, Subcommand)]
 pub enum ImageCommand {
     /// Put an image or a Wasm module into the hub's catalogue
-    #[command(after_help = "PATH is an OCI layout directory, an OCI or docker archive (.tar, .tar.gz), a .wasm or a .wat file.\nOnly what the hub does not have yet is sent.\n\nExamples:\n  lichen image push hello.wasm hello:1.0\n  docker save web:2 -o web.tar && lichen image push web.tar web:2")]
+    #[command(
+        after_help = "PATH is an OCI layout directory, an OCI or docker archive (.tar, .tar.gz), a .wasm or a .wat file.\nOnly what the hub does not have yet is sent.\n\nExamples:\n  lichen image push hello.wasm hello:1.0\n  docker save web:2 -o web.tar && lichen image push web.tar web:2"
+    )]
     Push {
         /// What to push
         path: PathBuf,
@@ -287,7 +307,9 @@ pub enum ImageCommand {
 
 /// Arguments of `image pack`.
 #[derive(Debug, Args)]
-#[command(after_help = "With -t and no -o the image is pushed to the hub; with -o it is written to a file (.tar) or directory.\n\nExamples:\n  lichen image pack target/aarch64-unknown-linux-musl/release/sensor -t sensor:1.2\n  lichen image pack rootfs/ -t web:1 --entrypoint /bin/web --env PORT=8080\n  lichen image pack sensor -o sensor.tar")]
+#[command(
+    after_help = "With -t and no -o the image is pushed to the hub; with -o it is written to a file (.tar) or directory.\n\nExamples:\n  lichen image pack target/aarch64-unknown-linux-musl/release/sensor -t sensor:1.2\n  lichen image pack rootfs/ -t web:1 --entrypoint /bin/web --env PORT=8080\n  lichen image pack sensor -o sensor.tar"
+)]
 pub struct PackArgs {
     /// A static program, or a directory that becomes the root file system
     pub path: PathBuf,

@@ -4,7 +4,10 @@ mod answer;
 mod follow;
 mod server;
 
-use std::{io::Read, time::{Duration, Instant}};
+use std::{
+    io::Read,
+    time::{Duration, Instant},
+};
 
 use lichen_hub_core::object::{Key, Kind, Object};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -88,7 +91,8 @@ impl Client {
             None => self.agent.run(request.body(()).map_err(invalid)?),
         };
         if self.trace {
-            let outcome = result.as_ref().map_or_else(ToString::to_string, |r| r.status().to_string());
+            let outcome =
+                result.as_ref().map_or_else(ToString::to_string, |r| r.status().to_string());
             eprintln!("{method} {url} → {outcome} ({} ms)", begun.elapsed().as_millis());
         }
         result.map_err(|error| ClientError::from_ureq(&self.server, &url, error))
@@ -194,9 +198,12 @@ impl Client {
 
 /// An answer as bytes.
 pub(super) fn read_all(response: http::Response<Body>, url: &str) -> Result<Vec<u8>, ClientError> {
-    response.into_body().into_with_config().limit(MAX_ANSWER).read_to_vec().map_err(|error| {
-        ClientError::Broken { url: url.to_owned(), cause: error.to_string() }
-    })
+    response
+        .into_body()
+        .into_with_config()
+        .limit(MAX_ANSWER)
+        .read_to_vec()
+        .map_err(|error| ClientError::Broken { url: url.to_owned(), cause: error.to_string() })
 }
 
 /// An object from its JSON. Fields of a newer hub are passed over.
@@ -251,7 +258,10 @@ mod tests {
     #[test]
     fn paths_are_kubernetes_own_and_names_cannot_leave_them() {
         let path = |kind, namespace: &str, name: &str| path_of(&Key::new(kind, namespace, name));
-        assert_eq!(path(Kind::Deployment, "a", "web"), "/apis/apps/v1/namespaces/a/deployments/web");
+        assert_eq!(
+            path(Kind::Deployment, "a", "web"),
+            "/apis/apps/v1/namespaces/a/deployments/web"
+        );
         assert_eq!(path(Kind::Node, "a", "pi"), "/api/v1/nodes/pi");
         assert_eq!(path(Kind::Pod, "../x", "a?b"), "/api/v1/namespaces/..%2Fx/pods/a%3Fb");
         assert_eq!(collection(Kind::Pod, None), "/api/v1/pods");

@@ -83,7 +83,8 @@ impl Instances {
             return;
         }
         self.uids.extend(uids);
-        let own = if key.kind == Kind::Namespace { key.name.clone() } else { key.namespace.clone() };
+        let own =
+            if key.kind == Kind::Namespace { key.name.clone() } else { key.namespace.clone() };
         self.namespace = Some(match self.namespace.take() {
             None => Some(own).filter(|own| !own.is_empty()),
             Some(known) => known.filter(|known| *known == own),
@@ -110,9 +111,8 @@ fn instances_of(context: &Context, key: &Key) -> Result<BTreeSet<String>, CliErr
 /// Whether an instance belongs to a workload.
 pub(super) fn owned_by(pod: &Value, key: &Key) -> bool {
     let owners = pod["metadata"]["ownerReferences"].as_array().into_iter().flatten();
-    let is_owner = |owner: &Value| {
-        owner["kind"] == key.kind.as_str() && owner["name"] == key.name.as_str()
-    };
+    let is_owner =
+        |owner: &Value| owner["kind"] == key.kind.as_str() && owner["name"] == key.name.as_str();
     pod["metadata"]["namespace"] == key.namespace.as_str() && owners.into_iter().any(is_owner)
 }
 
@@ -142,9 +142,12 @@ fn wait(
                 News::All(pods) => {
                     let here: BTreeSet<String> = pods.iter().filter_map(uid).collect();
                     uids.retain(|uid| here.contains(uid));
-                    let ours = pods.iter().filter(|pod| uid(pod).is_some_and(|uid| uids.contains(&uid)));
+                    let ours =
+                        pods.iter().filter(|pod| uid(pod).is_some_and(|uid| uids.contains(&uid)));
                     places = ours
-                        .map(|pod| pod["spec"]["nodeName"].as_str().unwrap_or("no device").to_owned())
+                        .map(|pod| {
+                            pod["spec"]["nodeName"].as_str().unwrap_or("no device").to_owned()
+                        })
                         .collect();
                 }
                 News::Changed(Action::Deleted, pod) => {

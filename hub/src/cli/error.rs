@@ -3,7 +3,10 @@
 use std::{error::Error, io, path::PathBuf};
 
 use super::{client::ClientError, ui::Ui};
-use crate::{manifest::Problems, server::HubError};
+use crate::{
+    manifest::{Problems, report::MAX_SHOWN},
+    server::HubError,
+};
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -68,9 +71,12 @@ impl CliError {
     /// Prints it, with its causes, on stderr.
     pub fn print(&self, ui: &mut Ui) {
         match self {
-            Self::Manifests(problems) => {
-                for line in problems.to_string().split("\n\n") {
-                    ui.error(line);
+            Self::Manifests(Problems(problems)) => {
+                for problem in problems.iter().take(MAX_SHOWN) {
+                    ui.error(&problem.to_string());
+                }
+                if problems.len() > MAX_SHOWN {
+                    ui.error(&format!("and {} more problems", problems.len() - MAX_SHOWN));
                 }
             }
             other => ui.error(&chain(other)),

@@ -59,7 +59,7 @@ pub fn check_all(manifests: &[Manifest]) -> Result<(), CliError> {
 }
 
 /// Puts an object into the namespace that the command line says, if its manifest doesn't.
-fn settle(manifest: &mut Manifest, namespace: Option<&str>) -> Option<Problem> {
+pub(super) fn settle(manifest: &mut Manifest, namespace: Option<&str>) -> Option<Problem> {
     let namespaced = manifest.object.kind().namespaced();
     let meta = manifest.object.meta_mut();
     match (namespaced, meta.namespace.as_str(), namespace) {
@@ -125,7 +125,9 @@ fn sources(args: &FileArgs) -> Result<Vec<Arc<Source>>, CliError> {
         }
     }
     if sources.is_empty() {
-        return Err(CliError::Usage("name a manifest with -f FILE, -f DIR, or -f - for stdin".to_owned()));
+        return Err(CliError::Usage(
+            "name a manifest with -f FILE, -f DIR, or -f - for stdin".to_owned(),
+        ));
     }
     Ok(sources)
 }
@@ -151,9 +153,9 @@ fn walk(dir: &Path, recursive: bool, files: &mut Vec<PathBuf>) -> Result<(), Cli
     for entry in entries {
         let path = entry.path();
         let hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
-        let is_manifest = path
-            .extension()
-            .is_some_and(|extension| ["yaml", "yml", "json"].iter().any(|known| extension == *known));
+        let is_manifest = path.extension().is_some_and(|extension| {
+            ["yaml", "yml", "json"].iter().any(|known| extension == *known)
+        });
         if entry.file_type().map_err(failed)?.is_dir() {
             if recursive && !hidden {
                 walk(&path, recursive, files)?;

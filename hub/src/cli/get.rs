@@ -81,7 +81,9 @@ fn read(
 ) -> Result<(Vec<Group>, Vec<CliError>), CliError> {
     if args.selector.is_some() || args.all_namespaces {
         let what = if args.selector.is_some() { "-l" } else { "-A" };
-        return Err(CliError::Usage(format!("{what} selects among all; leave it or the names out")));
+        return Err(CliError::Usage(format!(
+            "{what} selects among all; leave it or the names out"
+        )));
     }
     let mut groups: Vec<Group> = Vec::new();
     let mut missing = Vec::new();
@@ -111,7 +113,9 @@ fn whole(groups: &[Group], wanted: &Wanted) -> Value {
     let mut items: Vec<Value> = each(groups).map(|(_, item)| item.clone()).collect();
     match wanted {
         Wanted::Objects(keys) if keys.len() == 1 && items.len() == 1 => items.remove(0),
-        _ => json!({"apiVersion": "v1", "kind": "List", "metadata": {"resourceVersion": ""}, "items": items}),
+        _ => {
+            json!({"apiVersion": "v1", "kind": "List", "metadata": {"resourceVersion": ""}, "items": items})
+        }
     }
 }
 

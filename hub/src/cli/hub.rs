@@ -1,17 +1,11 @@
 //! `lichen hub`: runs a hub in this process until it is told to stop.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use tokio::runtime::Runtime;
 use tracing::level_filters::LevelFilter;
 
-use super::{
-    Context,
-    args::HubArgs,
-    client::DEFAULT_SERVER,
-    error::CliError,
-    ui::Level,
-};
+use super::{Context, args::HubArgs, client::DEFAULT_SERVER, error::CliError, ui::Level};
 use crate::server::{self, Broker, HubConfig};
 
 /// Runs the command.
@@ -21,7 +15,9 @@ use crate::server::{self, Broker, HubConfig};
 pub fn run(context: &mut Context, args: HubArgs) -> Result<(), CliError> {
     let state = match args.state {
         Some(state) => state,
-        None => default_state("hub", Path::new("/var/lib/lichen-hub"))?,
+        // A hub that root runs is a service of the machine.
+        None if rustix::process::geteuid().is_root() => PathBuf::from("/var/lib/lichen-hub"),
+        None => user_state("hub")?,
     };
     start_logging(context);
     let broker = match args.external_broker {
@@ -57,11 +53,8 @@ pub(super) fn runtime() -> Result<Runtime, CliError> {
         .map_err(|error| CliError::Failed(format!("could not start the hub's threads: {error}")))
 }
 
-/// Where state goes if it is not said: where the system wants it for root, below the home directory for others.
-pub(super) fn default_state(name: &str, for_root: &Path) -> Result<PathBuf, CliError> {
-    if rustix::process::geteuid().is_root() {
-        return Ok(for_root.to_owned());
-    }
+/// Where state goes if it is not said, below the home directory.
+pub(super) fn user_state(name: &str) -> Result<PathBuf, CliError> {
     let given = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let base = given("XDG_STATE_HOME").or_else(|| given("HOME").map(|home| home.join(".local/state")));
     base.map(|base| base.join("lichen").join(name)).ok_or_else(|| {

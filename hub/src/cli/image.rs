@@ -55,7 +55,10 @@ fn push_path(
     let image = source::open(path, select)?;
     for absent in &image.absent {
         let platform = absent.platform.as_ref().map(ToString::to_string).unwrap_or_default();
-        context.ui.note(&format!("{} does not hold the build for {platform}; it is left out", path.display()));
+        context.ui.note(&format!(
+            "{} does not hold the build for {platform}; it is left out",
+            path.display()
+        ));
     }
     push(context, &image, name)
 }
@@ -72,7 +75,9 @@ fn list(context: &mut Context, output: Option<Output>) -> Result<(), CliError> {
             }
         }
         None if images.is_empty() => {
-            context.ui.note("the catalogue is empty; push an image with: lichen image push PATH NAME:TAG");
+            context.ui.note(
+                "the catalogue is empty; push an image with: lichen image push PATH NAME:TAG",
+            );
         }
         None | Some(Output::Wide) => {
             let mut table = Table::new(&["NAME", "DIGEST", "USED BY"]);
@@ -80,8 +85,12 @@ fn list(context: &mut Context, output: Option<Output>) -> Result<(), CliError> {
                 let digest = image["digest"].as_str().unwrap_or_default();
                 // Nineteen characters name it well enough among a hub's images.
                 let end = if output.is_none() { digest.len().min(19) } else { digest.len() };
-                let users: Vec<&str> =
-                    image["usedBy"].as_array().into_iter().flatten().filter_map(|user| user.as_str()).collect();
+                let users: Vec<&str> = image["usedBy"]
+                    .as_array()
+                    .into_iter()
+                    .flatten()
+                    .filter_map(|user| user.as_str())
+                    .collect();
                 let users = match users.is_empty() {
                     true => Cell::toned("<none>", Tone::Dim),
                     false => users.join(", ").into(),

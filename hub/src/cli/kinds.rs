@@ -35,7 +35,8 @@ pub fn wanted(words: &[String], namespace: &str) -> Result<Wanted, CliError> {
     if names.is_empty() {
         return Ok(Wanted::Kinds(kinds));
     }
-    let keys = kinds.iter().flat_map(|kind| names.iter().map(|name| Key::new(*kind, namespace, name)));
+    let keys =
+        kinds.iter().flat_map(|kind| names.iter().map(|name| Key::new(*kind, namespace, name)));
     Ok(Wanted::Objects(keys.collect()))
 }
 
@@ -88,7 +89,8 @@ pub fn kind_of(word: &str) -> Result<Kind, CliError> {
     });
     found.ok_or_else(|| {
         let names: Vec<&str> = Kind::EVERY.map(Kind::plural).to_vec();
-        let hint = nearest(name, &names).map(|name| format!("did you mean {name}? ")).unwrap_or_default();
+        let hint =
+            nearest(name, &names).map(|name| format!("did you mean {name}? ")).unwrap_or_default();
         CliError::Usage(format!("there is no kind {word:?}; {hint}Lichen has {}", known()))
     })
 }
@@ -138,7 +140,9 @@ pub fn not_found(key: &Key) -> CliError {
         namespace => (format!(" in namespace {namespace}"), " -A"),
     };
     let plural = key.kind.plural();
-    CliError::Failed(format!("{kind} {name} not found{place}; see all with: lichen get {plural}{all}"))
+    CliError::Failed(format!(
+        "{kind} {name} not found{place}; see all with: lichen get {plural}{all}"
+    ))
 }
 
 #[cfg(test)]
@@ -172,7 +176,10 @@ mod tests {
     fn an_unknown_kind_is_answered_with_the_known_ones() {
         let all = "namespaces, configmaps, deployments, daemonsets, nodes, pods, events";
         check("secrets", &format!("there is no kind \"secrets\"; Lichen has {all}"));
-        check("deploymets x", &format!("there is no kind \"deploymets\"; did you mean deployments? Lichen has {all}"));
+        check(
+            "deploymets x",
+            &format!("there is no kind \"deploymets\"; did you mean deployments? Lichen has {all}"),
+        );
         check("pod/", "\"pod/\" is not KIND/NAME; don't mix the two forms");
         check("pod web pod/x", "\"pod\" is not KIND/NAME; don't mix the two forms");
         check(",", &format!("name a kind: {all}"));

@@ -51,7 +51,9 @@ fn subject(words: &[String], namespace: &str) -> Result<Key, CliError> {
         [name] if !name.contains('/') => Key::new(Kind::Pod, namespace, name),
         words => match kinds::objects(words, namespace, "logs")?.as_slice() {
             [key] => key.clone(),
-            _ => return Err(CliError::Usage("logs takes one pod or workload at a time".to_owned())),
+            _ => {
+                return Err(CliError::Usage("logs takes one pod or workload at a time".to_owned()));
+            }
         },
     };
     match key.kind {
@@ -76,7 +78,11 @@ fn pods_of(context: &mut Context, key: &Key) -> Result<Vec<Key>, CliError> {
         )));
     }
     if keys.len() > MAX_PODS {
-        context.ui.warn(&format!("{} has {} pods; the first {MAX_PODS} are shown", key, keys.len()));
+        context.ui.warn(&format!(
+            "{} has {} pods; the first {MAX_PODS} are shown",
+            key,
+            keys.len()
+        ));
         keys.truncate(MAX_PODS);
     }
     Ok(keys)
@@ -94,11 +100,7 @@ fn target(key: &Key, args: &LogsArgs) -> String {
     format!("{}/log{}", path_of(key), query(&parameters))
 }
 
-fn open(
-    client: &Client,
-    key: &Key,
-    args: &LogsArgs,
-) -> Result<impl Read + Send + use<>, CliError> {
+fn open(client: &Client, key: &Key, args: &LogsArgs) -> Result<impl Read + Send + use<>, CliError> {
     client.stream(&target(key, args)).map_err(|error| match error.is_not_found() {
         true => kinds::not_found(key),
         false => error.into(),
@@ -157,7 +159,8 @@ fn read_lines(client: &Client, pod: &Key, args: &LogsArgs, parts: &SyncSender<Pa
     let mut log = match open(client, pod, args) {
         Ok(log) => BufReader::new(log),
         Err(error) => {
-            let _nobody_listens = parts.send(Part::Failed(format!("{}: {}", pod.name, chain(&error))));
+            let _nobody_listens =
+                parts.send(Part::Failed(format!("{}: {}", pod.name, chain(&error))));
             return;
         }
     };

@@ -135,7 +135,11 @@ mod tests {
     fn table() -> Table {
         let mut table = Table::new(&["NAME", "STATUS", "MESSAGE"]);
         table.add(vec!["a".into(), Cell::toned("Ready", Tone::Good), "short".into()]);
-        table.add(vec!["a-long-name".into(), "NotReady".into(), "a message\u{1b}[31m of some length".into()]);
+        table.add(vec![
+            "a-long-name".into(),
+            "NotReady".into(),
+            "a message\u{1b}[31m of some length".into(),
+        ]);
         table
     }
 

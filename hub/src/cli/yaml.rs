@@ -68,9 +68,7 @@ fn is_block(value: &Value) -> bool {
 
 fn inline(value: &Value, indent: usize) -> String {
     match value {
-        Value::String(string) => {
-            literal(string, indent).unwrap_or_else(|| scalar(string))
-        }
+        Value::String(string) => literal(string, indent).unwrap_or_else(|| scalar(string)),
         other => other.to_string(),
     }
 }
@@ -78,7 +76,10 @@ fn inline(value: &Value, indent: usize) -> String {
 /// Several lines as a literal block, if it gives them back exactly.
 fn literal(string: &str, indent: usize) -> Option<String> {
     let body = string.strip_suffix('\n').unwrap_or(string);
-    let plain = |c: char| (c == '\n' || c == '\t' || !c.is_control()) && !matches!(c, '\u{85}' | '\u{2028}' | '\u{2029}' | '\u{feff}');
+    let plain = |c: char| {
+        (c == '\n' || c == '\t' || !c.is_control())
+            && !matches!(c, '\u{85}' | '\u{2028}' | '\u{2029}' | '\u{feff}')
+    };
     let fits = body.contains('\n')
         && string.chars().all(plain)
         && !body.starts_with([' ', '\n', '\t'])
@@ -100,15 +101,25 @@ fn literal(string: &str, indent: usize) -> Option<String> {
 
 /// One line: bare if it then reads as the same text, else in quotes (JSON's are YAML's).
 fn scalar(string: &str) -> String {
-    let first_fits = string.starts_with(|c: char| c.is_ascii_alphabetic() || matches!(c, '/' | '_'));
-    let letters_fit = string
-        .chars()
-        .all(|c| c.is_ascii_alphanumeric() || matches!(c, ' ' | '-' | '_' | '.' | '/' | ',' | '=' | '+' | '@' | '(' | ')' | ':' | ';' | '\''));
-    let no_structure =
-        !string.contains(": ") && !string.ends_with(':') && !string.ends_with(' ') && !string.is_empty();
+    let first_fits =
+        string.starts_with(|c: char| c.is_ascii_alphabetic() || matches!(c, '/' | '_'));
+    let letters_fit = string.chars().all(|c| {
+        c.is_ascii_alphanumeric()
+            || matches!(
+                c,
+                ' ' | '-' | '_' | '.' | '/' | ',' | '=' | '+' | '@' | '(' | ')' | ':' | ';' | '\''
+            )
+    });
+    let no_structure = !string.contains(": ")
+        && !string.ends_with(':')
+        && !string.ends_with(' ')
+        && !string.is_empty();
     let lower = string.to_ascii_lowercase();
     // Also those that older readers take for something else.
-    let word = matches!(lower.as_str(), "null" | "true" | "false" | "yes" | "no" | "on" | "off" | "y" | "n");
+    let word = matches!(
+        lower.as_str(),
+        "null" | "true" | "false" | "yes" | "no" | "on" | "off" | "y" | "n"
+    );
     if first_fits && letters_fit && no_structure && !word {
         return string.to_owned();
     }
@@ -116,7 +127,12 @@ fn scalar(string: &str) -> String {
     let mut quoted = String::new();
     for letter in Value::String(string.to_owned()).to_string().chars() {
         match letter {
-            '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}' => {
+            '\u{7f}'..='\u{9f}'
+            | '\u{2028}'
+            | '\u{2029}'
+            | '\u{feff}'
+            | '\u{fffe}'
+            | '\u{ffff}' => {
                 let _ = write!(quoted, "\\u{:04x}", u32::from(letter));
             }
             letter => quoted.push(letter),

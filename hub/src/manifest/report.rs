@@ -9,7 +9,7 @@ use super::node::{Aim, Node, Position};
 /// Longest line of an excerpt, in characters. A longer one is shown around the place that is meant.
 const MAX_EXCERPT: usize = 96;
 /// Most problems that are printed with their excerpts.
-const MAX_SHOWN: usize = 50;
+pub const MAX_SHOWN: usize = 50;
 
 /// A manifest's name and text.
 #[derive(Debug, PartialEq, Eq)]
@@ -54,8 +54,10 @@ impl Problem {
             fix: fix(error),
         }
     }
+}
 
-    fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Position { line, column, length } = self.at;
         write!(f, "{}:{line}:{column}: ", self.source.name)?;
         if !self.field.is_empty() {
@@ -140,7 +142,7 @@ impl fmt::Display for Problems {
             if index > 0 {
                 writeln!(f)?;
             }
-            problem.write(f)?;
+            write!(f, "{problem}")?;
         }
         match self.0.len().checked_sub(MAX_SHOWN) {
             Some(more) if more > 0 => write!(f, "\nand {more} more"),

@@ -11,7 +11,9 @@ use super::Server;
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// Nobody listens there.
-    #[error("no hub answers at {0}; start one with `lichen hub`, or name another with --server or LICHEN_SERVER")]
+    #[error(
+        "no hub answers at {0}; start one with `lichen hub`, or name another with --server or LICHEN_SERVER"
+    )]
     NoHub(Server),
     /// Something is in the way.
     #[error("could not reach the hub at {server}: {cause}; is --server (or LICHEN_SERVER) right?")]
@@ -66,8 +68,10 @@ impl Refused {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let causes = value["details"]["causes"].as_array().into_iter().flatten();
         let errors = value["errors"].as_array().into_iter().flatten();
-        let messages: Vec<&str> =
-            errors.filter_map(|error| error["message"].as_str()).filter(|m| !m.is_empty()).collect();
+        let messages: Vec<&str> = errors
+            .filter_map(|error| error["message"].as_str())
+            .filter(|m| !m.is_empty())
+            .collect();
         let message = match value["message"].as_str() {
             Some(message) => message.to_owned(),
             None if !messages.is_empty() => messages.join("; "),
@@ -78,7 +82,9 @@ impl Refused {
             reason: text(&value["reason"]),
             message,
             about: text(&value["details"]["kind"]),
-            causes: causes.map(|c| FieldError::new(text(&c["field"]), text(&c["message"]))).collect(),
+            causes: causes
+                .map(|c| FieldError::new(text(&c["field"]), text(&c["message"])))
+                .collect(),
         }
     }
 }

@@ -65,7 +65,8 @@ impl Follow<'_> {
         loop {
             if self.version.is_none() {
                 let (namespace, selector) = (self.namespace.as_deref(), self.selector.as_deref());
-                let Listing { items, version } = self.client.list(self.kind, namespace, selector)?;
+                let Listing { items, version } =
+                    self.client.list(self.kind, namespace, selector)?;
                 self.version = Some(version);
                 return Ok(Some(News::All(items)));
             }
@@ -126,7 +127,8 @@ impl Follow<'_> {
 
     fn read_line(&mut self, line: &[u8]) -> Result<Option<News>, ClientError> {
         let bad = |cause: String| ClientError::Answer { url: "a watch".to_owned(), cause };
-        let mut line: Value = serde_json::from_slice(line).map_err(|error| bad(error.to_string()))?;
+        let mut line: Value =
+            serde_json::from_slice(line).map_err(|error| bad(error.to_string()))?;
         let object = line["object"].take();
         let action = match line["type"].as_str() {
             Some("ADDED") => Action::Added,

@@ -13,7 +13,9 @@ pub struct Server(String);
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ServerError {
     /// Encryption needs identities, which devices and operators don't have yet.
-    #[error("https is not there yet; hubs listen on this machine only: write http://127.0.0.1:6180")]
+    #[error(
+        "https is not there yet; hubs listen on this machine only: write http://127.0.0.1:6180"
+    )]
     Https,
     /// Something else than a host and a port.
     #[error("{0:?} is not a hub's address; write it like http://127.0.0.1:6180")]
@@ -49,7 +51,9 @@ impl FromStr for Server {
             Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
             None => {
                 !host.is_empty()
-                    && host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'))
+                    && host
+                        .bytes()
+                        .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'))
             }
         };
         let port_fits = port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port > 0));
@@ -86,7 +90,16 @@ mod tests {
 
     #[test]
     fn anything_else_is_refused_with_the_form() {
-        for text in ["", "http://", "ftp://x", "http://a/b", "http://a:0", "http://a:b", "http://::1", "a b"] {
+        for text in [
+            "",
+            "http://",
+            "ftp://x",
+            "http://a/b",
+            "http://a:0",
+            "http://a:b",
+            "http://::1",
+            "a b",
+        ] {
             let error = text.parse::<Server>().expect_err(text).to_string();
             assert!(error.contains("write it like http://127.0.0.1:6180"), "{error}");
         }

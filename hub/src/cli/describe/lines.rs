@@ -50,7 +50,8 @@ impl Lines {
         if value.is_empty() {
             return;
         }
-        let label = if name.is_empty() { String::new() } else { format!("{margin}{}:", plain(name)) };
+        let label =
+            if name.is_empty() { String::new() } else { format!("{margin}{}:", plain(name)) };
         self.0.push(format!("{label:VALUES$} {}", plain(value)));
     }
 
@@ -82,8 +83,11 @@ pub fn container(spec: &Container, lines: &mut Lines) {
         let protocol = port.protocol.as_deref().unwrap_or("TCP");
         lines.inner("Port", &format!("{}/{protocol}", port.container_port));
     }
-    for (name, amounts) in [("Requests", &spec.resources.requests), ("Limits", &spec.resources.limits)] {
-        let amounts: Vec<String> = amounts.iter().map(|(name, amount)| format!("{name} {amount}")).collect();
+    for (name, amounts) in
+        [("Requests", &spec.resources.requests), ("Limits", &spec.resources.limits)]
+    {
+        let amounts: Vec<String> =
+            amounts.iter().map(|(name, amount)| format!("{name} {amount}")).collect();
         lines.inner(name, &amounts.join(", "));
     }
     for mount in &spec.volume_mounts {
@@ -101,14 +105,20 @@ pub fn container_status(status: &ContainerStatus, lines: &mut Lines) {
 }
 
 fn state(state: &ContainerState) -> String {
-    let because = |message: &str| if message.is_empty() { String::new() } else { format!(": {message}") };
+    let because =
+        |message: &str| if message.is_empty() { String::new() } else { format!(": {message}") };
     if let Some(running) = &state.running {
         let since = running.started_at.as_deref().map(|at| format!(" since {at}"));
         return format!("running{}", since.unwrap_or_default());
     }
     if let Some(ended) = &state.terminated {
         let at = ended.finished_at.as_deref().map(|at| format!(" at {at}")).unwrap_or_default();
-        return format!("ended with code {} ({}){at}{}", ended.exit_code, ended.reason, because(&ended.message));
+        return format!(
+            "ended with code {} ({}){at}{}",
+            ended.exit_code,
+            ended.reason,
+            because(&ended.message)
+        );
     }
     match &state.waiting {
         Some(waiting) => format!("waiting ({}){}", waiting.reason, because(&waiting.message)),
@@ -146,9 +156,18 @@ pub fn placement(spec: &PodSpec, lines: &mut Lines) {
         .iter()
         .map(|toleration| {
             let key = if toleration.key.is_empty() { "every taint" } else { &toleration.key };
-            let value = if toleration.value.is_empty() { String::new() } else { format!("={}", toleration.value) };
-            let effect = if toleration.effect.is_empty() { String::new() } else { format!(":{}", toleration.effect) };
-            let time = toleration.toleration_seconds.map(|s| format!(" for {s} s")).unwrap_or_default();
+            let value = if toleration.value.is_empty() {
+                String::new()
+            } else {
+                format!("={}", toleration.value)
+            };
+            let effect = if toleration.effect.is_empty() {
+                String::new()
+            } else {
+                format!(":{}", toleration.effect)
+            };
+            let time =
+                toleration.toleration_seconds.map(|s| format!(" for {s} s")).unwrap_or_default();
             format!("{key}{value}{effect}{time}")
         })
         .collect();

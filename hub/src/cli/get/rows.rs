@@ -167,7 +167,9 @@ pub fn pod_state(pod: &Pod) -> &str {
 fn pod_tone(pod: &Pod) -> Tone {
     match (pod_state(pod), pod.status.phase.as_str()) {
         ("Running" | "Completed" | "Succeeded", _) => Tone::Good,
-        ("Terminating" | "Assigned" | "Fetching" | "ContainerCreating" | "Pending", _) => Tone::Warn,
+        ("Terminating" | "Assigned" | "Fetching" | "ContainerCreating" | "Pending", _) => {
+            Tone::Warn
+        }
         (_, "Running" | "Failed") => Tone::Bad,
         _ => Tone::Warn,
     }
@@ -326,20 +328,31 @@ mod tests {
 
     #[test]
     fn pods_say_what_they_do_and_where() {
-        let running = pod("web-7c9f8d-x2k4p", json!({"phase": "Running", "containerStatuses":
-            [{"name": "main", "ready": true, "restartCount": 2}]}));
-        let waiting = pod("web-7c9f8d-b8s2m", json!({"phase": "Pending", "reason": "ImageUnknown",
-            "message": "the hub has no image hello:1"}));
+        let running = pod(
+            "web-7c9f8d-x2k4p",
+            json!({"phase": "Running", "containerStatuses":
+            [{"name": "main", "ready": true, "restartCount": 2}]}),
+        );
+        let waiting = pod(
+            "web-7c9f8d-b8s2m",
+            json!({"phase": "Pending", "reason": "ImageUnknown",
+            "message": "the hub has no image hello:1"}),
+        );
         let mut going = running.clone();
         going["metadata"]["name"] = "web-old".into();
         going["metadata"]["deletionTimestamp"] = "1970-01-01T00:01:00Z".into();
         let pods = [running, waiting, going];
         let view = View { now_s: 42, ..View::default() };
-        check(Kind::Pod, &pods, view, "
+        check(
+            Kind::Pod,
+            &pods,
+            view,
+            "
 NAME               READY   STATUS         RESTARTS   NODE   AGE
 web-7c9f8d-x2k4p   1/1     Running        2          pi-7   42s
 web-7c9f8d-b8s2m   0/1     ImageUnknown   0          pi-7   42s
-web-old            1/1     Terminating    2          pi-7   42s");
+web-old            1/1     Terminating    2          pi-7   42s",
+        );
         let view = View { wide: true, namespaces: true, kinds: true, now_s: 42 };
         check(Kind::Pod, &pods[1..2], view, "
 NAMESPACE   NAME                   READY   STATUS         RESTARTS   NODE   AGE   IMAGE     RUNTIME   MESSAGE
@@ -361,10 +374,15 @@ shop        pod/web-7c9f8d-b8s2m   0/1     ImageUnknown   0          pi-7   42s 
         let both = json!([{"name": "crun", "usable": true}, {"name": "wasmtime", "usable": true}]);
         let nodes = [node("pi-7", "True", both), node("pi-8", "Unknown", json!([]))];
         let view = View { now_s: 7200, ..View::default() };
-        check(Kind::Node, &nodes, view, "
+        check(
+            Kind::Node,
+            &nodes,
+            view,
+            "
 NAME   STATUS     SITE    ARCH    RUNTIMES        AGE    VERSION
 pi-7   Ready      north   arm64   crun,wasmtime   120m   0.1.0
-pi-8   NotReady   north   arm64   <none>          120m   0.1.0");
+pi-8   NotReady   north   arm64   <none>          120m   0.1.0",
+        );
     }
 
     #[test]
@@ -377,9 +395,14 @@ pi-8   NotReady   north   arm64   <none>          120m   0.1.0");
             "spec": {"replicas": 3, "selector": selector, "template": template},
             "status": {"readyReplicas": 2, "updatedReplicas": 3, "availableReplicas": 2}});
         let view = View { now_s: 600, wide: true, ..View::default() };
-        check(Kind::Deployment, &[deployment], view, "
+        check(
+            Kind::Deployment,
+            &[deployment],
+            view,
+            "
 NAME   READY   UP-TO-DATE   AVAILABLE   AGE   IMAGE     RUNTIME     SELECTOR
-web    2/3     3            2           10m   hello:1   container   app=web");
+web    2/3     3            2           10m   hello:1   container   app=web",
+        );
         let set = json!({"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": meta,
             "spec": {"selector": selector, "template": template},
             "status": {"desiredNumberScheduled": 2, "currentNumberScheduled": 2, "numberReady": 1,
@@ -395,8 +418,13 @@ web    2         2         1       2            1           10m   lichen.dev/sit
             "involvedObject": {"kind": "Pod", "name": "web-1"}, "reason": "Started", "type": "Normal",
             "message": "started on pi-7", "lastTimestamp": "1970-01-01T00:00:30Z", "count": 3,
             "source": {"component": "agent", "host": "pi-7"}});
-        check(Kind::Event, &[event], View { now_s: 42, wide: true, ..View::default() }, "
+        check(
+            Kind::Event,
+            &[event],
+            View { now_s: 42, wide: true, ..View::default() },
+            "
 LAST-SEEN   TYPE     REASON    OBJECT      MESSAGE           COUNT   FROM
-12s         Normal   Started   pod/web-1   started on pi-7   3       agent, pi-7");
+12s         Normal   Started   pod/web-1   started on pi-7   3       agent, pi-7",
+        );
     }
 }

@@ -74,7 +74,8 @@ pub(super) fn run(
                     Some(above) => new.below(above).rows(ui),
                 };
                 if !objects.is_empty() {
-                    shown = Some(shown.as_ref().map_or_else(|| new.clone(), |above| new.below(above)));
+                    shown =
+                        Some(shown.as_ref().map_or_else(|| new.clone(), |above| new.below(above)));
                 }
                 for line in lines {
                     ui.line(&line)?;

@@ -34,8 +34,8 @@ pub(super) fn run(context: &mut Context, args: &PackArgs) -> Result<(), CliError
         return Err(CliError::Usage("name the image with -t, or a file with -o".to_owned()));
     };
     context.ui.note(&format!("packed {} for {platform}", args.path.display()));
-    let image = packed
-        .into_pushable()
-        .map_err(|error| CliError::Failed(format!("could not pack {}: {error}", args.path.display())))?;
+    let image = packed.into_pushable().map_err(|error| {
+        CliError::Failed(format!("could not pack {}: {error}", args.path.display()))
+    })?;
     push(context, &image, &name)
 }

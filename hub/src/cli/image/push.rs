@@ -27,7 +27,8 @@ use crate::cli::{
 pub fn push(context: &mut Context, image: &Pushable, name: &Reference) -> Result<(), CliError> {
     let registry = Registry { client: &context.client, name };
     let tag = name.tag.as_ref().map_or("latest", |tag| tag.as_str());
-    let already = registry.digest_of(tag)?.as_deref() == Some(image.root.digest.to_string().as_str());
+    let already =
+        registry.digest_of(tag)?.as_deref() == Some(image.root.digest.to_string().as_str());
     if already {
         context.ui.line(&format!("{name} unchanged ({})", image.root.digest))?;
         return Ok(());
@@ -55,8 +56,7 @@ pub fn push(context: &mut Context, image: &Pushable, name: &Reference) -> Result
 }
 
 fn progress(bytes: u64, visible: bool, name: &Reference) -> ProgressBar {
-    let target =
-        if visible { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+    let target = if visible { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
     let style = ProgressStyle::with_template(
         "{prefix} [{bar:32}] {bytes}/{total_bytes} {bytes_per_sec} {eta}",
     );
@@ -117,11 +117,17 @@ impl Registry<'_> {
     }
 
     /// Starts an upload, and finishes it with one request that has the whole blob.
-    fn send_blob(&self, image: &Pushable, piece: &Piece, bar: &ProgressBar) -> Result<(), CliError> {
+    fn send_blob(
+        &self,
+        image: &Pushable,
+        piece: &Piece,
+        bar: &ProgressBar,
+    ) -> Result<(), CliError> {
         let Descriptor { digest, size, .. } = &piece.descriptor;
         let target = self.path("blobs/uploads/");
         let empty = Some(SendBody::none());
-        let response = self.client.send(Method::POST, &target, &[("content-length", "0")], empty)?;
+        let response =
+            self.client.send(Method::POST, &target, &[("content-length", "0")], empty)?;
         let location = response.headers().get(header::LOCATION);
         let location = location.and_then(|location| location.to_str().ok()).map(str::to_owned);
         if !response.status().is_success() {

@@ -1,0 +1,181 @@
+//! The agent of a quickstart: a process of its own, which ends with everything that it runs.
+
+use std::{
+    fs::{self, File},
+    os::unix::process::CommandExt,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::{
+    DEVICE,
+    server::{News, Server},
+};
+use crate::cli::error::CliError;
+
+/// The program.
+const PROGRAM: &str = "lichen-agent";
+/// How long the agent may take to stop what it runs: the longest grace period of a workload is 30 seconds if it says
+/// nothing, and the agent needs some for itself.
+const STOP_TIME: Duration = Duration::from_secs(45);
+/// How often it is looked whether a process has ended.
+const LOOK: Duration = Duration::from_millis(50);
+/// Lines of its log that are shown when it fails.
+const LOG_LINES: usize = 8;
+
+/// A running agent.
+pub struct Agent {
+    child: Child,
+    command: Launch,
+}
+
+/// What it takes to start one.
+#[derive(Clone)]
+struct Launch {
+    program: PathBuf,
+    state: PathBuf,
+    log: PathBuf,
+    pid_file: PathBuf,
+    hub: String,
+}
+
+impl Agent {
+    /// Starts an agent on a state directory. One that an earlier quickstart could not stop is ended first; what it runs
+    /// goes on, and the new one takes it over.
+    ///
+    /// # Errors
+    /// The program is not there or can't be started.
+    pub fn start(state: &Path, hub: &str) -> Result<Self, CliError> {
+        let command = Launch {
+            program: find()?,
+            state: state.join("agent"),
+            log: state.join("agent.log"),
+            pid_file: state.join("agent.pid"),
+            hub: hub.to_owned(),
+        };
+        end_leftover(&command);
+        let child = command.spawn(false)?;
+        Ok(Self { child, command })
+    }
+
+    /// Its log.
+    pub fn log(&self) -> &Path {
+        &self.command.log
+    }
+
+    /// How it ended, if it has.
+    pub fn ended(&mut self) -> Option<String> {
+        let status = self.child.try_wait().ok()??;
+        Some(format!("the agent has ended ({status})"))
+    }
+
+    /// An error with the end of its log.
+    pub fn failed(&self, what: &str) -> CliError {
+        let log = fs::read(&self.command.log).unwrap_or_default();
+        let log = String::from_utf8_lossy(&log);
+        let lines: Vec<&str> = log.lines().collect();
+        let tail = lines[lines.len().saturating_sub(LOG_LINES)..].join("\n  ");
+        CliError::Failed(format!("{what}; its log ({}) ends with:\n  {tail}", self.command.log.display()))
+    }
+
+    /// Stops the agent and all that it runs. If it has died, another one is started on its state, which takes over
+    /// what still runs, and that one is stopped.
+    ///
+    /// # Errors
+    /// Something could not be stopped in time.
+    pub fn stop(mut self, server: &mut Server) -> Result<(), CliError> {
+        if self.ended().is_some() {
+            self.child = self.command.spawn(true)?;
+        }
+        signal(self.child.id(), Signal::TERM);
+        let begun = Instant::now();
+        loop {
+            if let Ok(Some(status)) = self.child.try_wait() {
+                // The pid may belong to another process soon.
+                let _ = fs::remove_file(&self.command.pid_file);
+                return match status.success() {
+                    true => Ok(()),
+                    false => Err(self.failed(&format!("the agent ended badly ({status})"))),
+                };
+            }
+            let asked_again = matches!(server.news(LOOK), Some(News::Asked));
+            if asked_again || begun.elapsed() > STOP_TIME {
+                signal(self.child.id(), Signal::KILL);
+                // It is reaped here; that it was killed is known.
+                let _ = self.child.wait();
+                return Err(CliError::Failed(
+                    "the agent was killed before it had stopped everything; run `lichen quickstart` again \
+                     and stop it once more to end what still runs"
+                        .to_owned(),
+                ));
+            }
+        }
+    }
+}
+
+impl Launch {
+    fn spawn(&self, again: bool) -> Result<Child, CliError> {
+        let failed = |path: &Path| {
+            let path = path.to_owned();
+            move |source| CliError::File { path, source }
+        };
+        let log = File::options().create(true).append(again).write(true).truncate(!again).open(&self.log);
+        let log = log.map_err(failed(&self.log))?;
+        let errors = log.try_clone().map_err(failed(&self.log))?;
+        let mut command = Command::new(&self.program);
+        command.arg("--state").arg(&self.state).args(["--name", DEVICE, "--hub", &self.hub]);
+        command.args(["--label", "lichen.dev/site=here", "--drain-on-exit"]);
+        command.stdin(Stdio::null()).stdout(log).stderr(errors);
+        // Ctrl-C reaches every process of a group: the agent is told when it is its turn.
+        command.process_group(0);
+        let child = command.spawn().map_err(|error| {
+            CliError::Failed(format!("could not start {}: {error}", self.program.display()))
+        })?;
+        fs::write(&self.pid_file, child.id().to_string()).map_err(failed(&self.pid_file))?;
+        Ok(child)
+    }
+}
+
+/// Beside this program, or in PATH.
+fn find() -> Result<PathBuf, CliError> {
+    let beside = std::env::current_exe().ok().and_then(|own| own.parent().map(Path::to_owned));
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut places = beside.into_iter().chain(std::env::split_paths(&path)).map(|dir| dir.join(PROGRAM));
+    places.find(|place| place.is_file()).ok_or_else(|| {
+        CliError::Failed(format!(
+            "could not find {PROGRAM}: put it beside lichen or into PATH (in the source: cargo build --workspace)"
+        ))
+    })
+}
+
+/// Ends the agent of a quickstart that was killed. Only if the process is one, on this state.
+fn end_leftover(command: &Launch) {
+    let Some(pid) = fs::read_to_string(&command.pid_file).ok().and_then(|pid| pid.trim().parse::<u32>().ok())
+    else {
+        return;
+    };
+    let is_ours = || {
+        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let mut words = line.split(|byte| *byte == 0);
+        let named = words.next().is_some_and(|name| name.ends_with(PROGRAM.as_bytes()));
+        named && words.any(|word| word == command.state.as_os_str().as_encoded_bytes())
+    };
+    if is_ours() {
+        // Killed, not asked to stop: what it runs then goes on, and the next agent takes it over.
+        signal(pid, Signal::KILL);
+        let begun = Instant::now();
+        while is_ours() && begun.elapsed() < STOP_TIME {
+            std::thread::sleep(LOOK);
+        }
+    }
+}
+
+fn signal(pid: u32, signal: Signal) {
+    if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+        // It may have ended by itself just now.
+        let _ = kill_process(pid, signal);
+    }
+}
