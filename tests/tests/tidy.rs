@@ -10,7 +10,10 @@ use std::{
 use serde_json::Value;
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ is in the workspace").to_path_buf()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("tests/ is in the workspace")
+        .to_path_buf()
 }
 
 fn read(path: &Path) -> String {
@@ -237,7 +240,10 @@ fn nothing_names_this_machine_and_nothing_is_left_to_do_unnamed() {
         for (number, line) in String::from_utf8_lossy(&content).lines().enumerate() {
             let at = format!("{}:{}", shown(&path), number + 1);
             for mark in marks {
-                assert!(!line.contains(mark) || line.contains('#'), "{at}: {mark} without an issue's number");
+                assert!(
+                    !line.contains(mark) || line.contains('#'),
+                    "{at}: {mark} without an issue's number"
+                );
             }
             for place in places {
                 assert!(!line.contains(place), "{at}: names a place on one machine");
