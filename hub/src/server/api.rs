@@ -13,6 +13,7 @@ mod objects;
 mod openapi;
 mod patch;
 mod path;
+mod protobuf;
 mod query;
 mod respond;
 mod status;

@@ -30,7 +30,7 @@ pub(crate) enum Input {
     /// A request; dropping `reply` is how its asker stops waiting.
     Ask {
         id: RequestId,
-        request: Request,
+        request: Box<Request>,
         reply: oneshot::Sender<Result<Response, Failure>>,
         /// For log requests: where the parts go.
         log: Option<mpsc::Sender<LogPart>>,
@@ -114,7 +114,7 @@ impl EngineHandle {
         log: Option<mpsc::Sender<LogPart>>,
     ) -> Result<Response, AskError> {
         let (reply, answer) = oneshot::channel();
-        let input = Input::Ask { id, request, reply, log };
+        let input = Input::Ask { id, request: Box::new(request), reply, log };
         match self.inputs.send_timeout(input, PATIENCE).await {
             Ok(()) => {}
             Err(mpsc::error::SendTimeoutError::Timeout(_)) => return Err(AskError::Busy),

@@ -47,33 +47,33 @@ impl Counters {
         counter.fetch_add(1, Relaxed);
     }
 
-    /// Everything in the text format of Prometheus. The engine's figures are gauges, as it does not say which of them
-    /// only rise.
+    /// Everything in the text format of Prometheus. By its convention, what only rises ends in `_total`.
     pub(crate) fn print(&self, engine: &[(&'static str, u64)]) -> String {
         let link = *self.link.lock().unwrap_or_else(PoisonError::into_inner);
         let mut text = String::new();
         for (name, value) in engine {
-            one(&mut text, name, "gauge", value);
+            one(&mut text, name, value);
         }
-        one(&mut text, "link_up", "gauge", u8::from(self.link_is_up()));
-        one(&mut text, "link_received_frames_total", "counter", link.received);
-        one(&mut text, "link_sent_frames_total", "counter", link.sent);
-        one(&mut text, "link_received_dropped_frames_total", "counter", link.received_dropped);
-        one(&mut text, "link_sent_dropped_frames_total", "counter", link.sent_dropped);
-        one(&mut text, "link_refused_total", "counter", link.refused);
-        one(&mut text, "store_commits_total", "counter", self.commits.load(Relaxed));
-        one(&mut text, "store_records_total", "counter", self.records.load(Relaxed));
+        one(&mut text, "lichen_link_up", u8::from(self.link_is_up()));
+        one(&mut text, "lichen_link_received_frames_total", link.received);
+        one(&mut text, "lichen_link_sent_frames_total", link.sent);
+        one(&mut text, "lichen_link_received_dropped_frames_total", link.received_dropped);
+        one(&mut text, "lichen_link_sent_dropped_frames_total", link.sent_dropped);
+        one(&mut text, "lichen_link_refused_total", link.refused);
+        one(&mut text, "lichen_store_commits_total", self.commits.load(Relaxed));
+        one(&mut text, "lichen_store_records_total", self.records.load(Relaxed));
         let seconds = Duration::from_micros(self.commit_us.load(Relaxed)).as_secs_f64();
-        one(&mut text, "store_commit_seconds_total", "counter", seconds);
-        one(&mut text, "wasm_compiles_total", "counter", self.compiles.load(Relaxed));
-        one(&mut text, "wasm_compiles_failed_total", "counter", self.compiles_failed.load(Relaxed));
+        one(&mut text, "lichen_store_commit_seconds_total", seconds);
+        one(&mut text, "lichen_wasm_compiles_total", self.compiles.load(Relaxed));
+        one(&mut text, "lichen_wasm_compiles_failed_total", self.compiles_failed.load(Relaxed));
         text
     }
 }
 
-fn one(text: &mut String, name: &str, kind: &str, value: impl std::fmt::Display) {
+fn one(text: &mut String, name: &str, value: impl std::fmt::Display) {
+    let kind = if name.ends_with("_total") { "counter" } else { "gauge" };
     // Writing to a String can't fail.
-    let _ = writeln!(text, "# TYPE lichen_hub_{name} {kind}\nlichen_hub_{name} {value}");
+    let _ = writeln!(text, "# TYPE {name} {kind}\n{name} {value}");
 }
 
 #[cfg(test)]
@@ -85,13 +85,13 @@ mod tests {
         let counters = Counters::default();
         counters.committed(3, Duration::from_millis(1500));
         counters.set_link_up(true);
-        let text = counters.print(&[("devices", 7)]);
+        let text = counters.print(&[("lichen_devices", 7)]);
         for line in [
-            "# TYPE lichen_hub_devices gauge",
-            "lichen_hub_devices 7",
-            "lichen_hub_link_up 1",
-            "lichen_hub_store_commits_total 1",
-            "lichen_hub_store_commit_seconds_total 1.5",
+            "# TYPE lichen_devices gauge",
+            "lichen_devices 7",
+            "lichen_link_up 1",
+            "lichen_store_commits_total 1",
+            "lichen_store_commit_seconds_total 1.5",
         ] {
             assert!(text.lines().any(|other| other == line), "{line} in {text}");
         }

@@ -129,7 +129,7 @@ impl Turn {
                 if let Some(log) = log {
                     self.logs.insert(id, log);
                 }
-                self.handle(Event::Request { id, request });
+                self.handle(Event::Request { id, request: *request });
             }
             Wake::Input(Some(Input::LogLeft(id))) => {
                 if self.logs.remove(&id).is_some() {

@@ -60,7 +60,7 @@ async fn kubectl_creates_applies_gets_describes_and_deletes() {
     assert!(applied.contains("deployment.apps/web created"), "{applied}");
     let unchanged = kubectl(&hub, &["apply", "--validate=false", "-f", "-"], WEB).await;
     assert!(unchanged.contains("deployment.apps/web unchanged"), "{unchanged}");
-    let changed = WEB.replace("web:1", "web:2").replace("X, value", "Y, value");
+    let changed = WEB.replace("web:1", "web:2").replace("X, value", "Z, value");
     let configured = kubectl(&hub, &["apply", "--validate=false", "-f", "-"], &changed).await;
     assert!(configured.contains("deployment.apps/web configured"), "{configured}");
     let web = hub.get(&format!("{DEPLOYMENTS}/web")).await.expect(200);
@@ -68,7 +68,7 @@ async fn kubectl_creates_applies_gets_describes_and_deletes() {
     assert_eq!(container["image"], "web:2");
     assert_eq!(
         container["env"],
-        json!([{"name": "Y", "value": "1"}]),
+        json!([{"name": "Z", "value": "1"}]),
         "X was taken out of the manifest"
     );
 
@@ -87,6 +87,23 @@ async fn kubectl_creates_applies_gets_describes_and_deletes() {
 
     kubectl(&hub, &["create", "configmap", "settings", "--from-literal=a=b"], "").await;
     kubectl(&hub, &["create", "namespace", "other"], "").await;
+    let arguments = [
+        "create",
+        "deployment",
+        "shop",
+        "--image=shop:1",
+        "--replicas=0",
+        "--port=80",
+        "--",
+        "serve",
+        "-v",
+    ];
+    kubectl(&hub, &arguments, "").await;
+    let shop = hub.get(&format!("{DEPLOYMENTS}/shop")).await.expect(200);
+    assert_eq!(shop["spec"]["replicas"], 0);
+    assert_eq!(shop["spec"]["selector"]["matchLabels"], json!({"app": "shop"}));
+    let container = json!({"name": "shop", "image": "shop:1", "command": ["serve", "-v"], "ports": [{"containerPort": 80}]});
+    assert_eq!(shop["spec"]["template"]["spec"]["containers"], json!([container]));
     kubectl(&hub, &["patch", "deploy", "web", "-p", r#"{"spec":{"replicas":1}}"#], "").await;
     kubectl(&hub, &["label", "cm", "settings", "tier=x"], "").await;
     let selected = kubectl(&hub, &["get", "cm", "-l", "tier in (x,y)", "-o", "name"], "").await;

@@ -136,8 +136,8 @@ async fn every_wrong_request_is_refused_in_kubernetes_words() {
 
     let broken = hub.send("POST", MAPS, &[("content-type", "application/json")], b"{").await;
     assert!(broken.refusal().starts_with("400 BadRequest: the body is not valid JSON"));
-    let protobuf = [("content-type", "application/vnd.kubernetes.protobuf")];
-    let refusal = hub.send("POST", MAPS, &protobuf, b"x").await.refusal();
+    let cbor = [("content-type", "application/cbor")];
+    let refusal = hub.send("POST", MAPS, &cbor, b"x").await.refusal();
     assert!(refusal.starts_with("415 UnsupportedMediaType"), "{refusal}");
     let large = hub.send("POST", MAPS, &[], &vec![b' '; (3 << 20) + 1]).await.refusal();
     assert!(large.starts_with("413 RequestEntityTooLarge"), "{large}");
@@ -261,7 +261,7 @@ async fn health_figures_and_lichens_own_paths_answer() {
     // The broker of these tests is not there.
     assert_eq!(hub.get("/readyz").await.code, 503);
     let metrics = hub.get("/metrics").await;
-    assert!(metrics.text().contains("\nlichen_hub_store_commits_total "), "{}", metrics.text());
+    assert!(metrics.text().contains("\nlichen_store_commits_total "), "{}", metrics.text());
 
     let connect = hub.get("/lichen/v1/connect").await.expect(200);
     assert_eq!(connect["broker"], "mqtt://127.0.0.1:1");

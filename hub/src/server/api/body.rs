@@ -9,7 +9,7 @@ use axum::{
 use futures_util::StreamExt;
 use serde_json::Value;
 
-use super::status::Refusal;
+use super::{protobuf, status::Refusal};
 use crate::manifest;
 
 /// Largest body of a request: what Kubernetes takes.
@@ -47,11 +47,14 @@ pub(crate) fn media_type(headers: &HeaderMap) -> String {
     value.trim().to_ascii_lowercase()
 }
 
-/// Reads a body as JSON or YAML. Without a `Content-Type` it is JSON.
+/// Reads a body as JSON, YAML or Kubernetes' protobuf. Without a `Content-Type` it is JSON.
 pub(crate) fn parse(media_type: &str, bytes: &[u8]) -> Result<Value, Refusal> {
     match media_type {
         "" | "application/json" => parse_json(bytes),
         "application/yaml" | "application/x-yaml" | "text/yaml" => parse_yaml(bytes),
+        "application/vnd.kubernetes.protobuf" => protobuf::to_json(bytes).map_err(|error| {
+            Refusal::bad_request(format!("the body is not valid protobuf of Kubernetes: {error}"))
+        }),
         other => Err(Refusal::media_type(format!(
             "the body has the type {other:?}; send application/json or application/yaml"
         ))),

@@ -74,8 +74,7 @@ impl FieldSelector {
 
     /// Whether it selects an object.
     pub(crate) fn selects(&self, object: &Object) -> bool {
-        let holds = |r: &Requirement| (value(r.field, object) == r.value) == r.equal;
-        self.0.iter().all(holds)
+        self.0.iter().all(|requirement| requirement.holds(object))
     }
 }
 
@@ -93,6 +92,16 @@ impl Requirement {
             Some((_, field)) => Ok(Self { field, value: value.to_owned(), equal }),
             None => Err(SelectorError::Field { kind, field: field.chars().take(100).collect() }),
         }
+    }
+
+    fn holds(&self, object: &Object) -> bool {
+        let value = value(self.field, object);
+        // An event that does not know the uid of its object is about every object of that name. kubectl asks for the
+        // events of a node twice, once with the name as uid: that is none.
+        if self.field == Field::InvolvedUid && value.is_empty() && self.equal {
+            return !matches!(object, Object::Event(event) if event.involved_object.name == self.value);
+        }
+        (value == self.value) == self.equal
     }
 }
 
@@ -169,6 +178,25 @@ mod tests {
              metadata.namespace, spec.unschedulable"
         );
         assert!(FieldSelector::parse(Kind::Pod, "status.phase").is_err());
+    }
+
+    #[test]
+    fn events_without_a_uid_are_found_by_the_name_of_their_object() {
+        let event = |uid: &str| {
+            let json = format!(
+                r#"{{"apiVersion":"v1","kind":"Event","metadata":{{"name":"x"}},
+                    "involvedObject":{{"kind":"Node","name":"pi","uid":"{uid}"}}}}"#
+            );
+            Object::from_json(Kind::Event, json.as_bytes()).expect("event")
+        };
+        let check = |selector: &str, uid: &str, expected: bool| {
+            let parsed = FieldSelector::parse(Kind::Event, selector).expect(selector);
+            assert_eq!(parsed.selects(&event(uid)), expected, "{selector} on {uid:?}");
+        };
+        check("involvedObject.name=pi,involvedObject.uid=1-2-3", "", true);
+        check("involvedObject.name=pi,involvedObject.uid=pi", "", false);
+        check("involvedObject.name=pi,involvedObject.uid=1-2-3", "1-2-3", true);
+        check("involvedObject.name=pi,involvedObject.uid=1-2-3", "4-5-6", false);
     }
 
     proptest! {

@@ -19,7 +19,7 @@ pub(crate) struct Refusal {
     code: StatusCode,
     reason: String,
     message: String,
-    details: Option<Details>,
+    details: Option<Box<Details>>,
 }
 
 #[derive(Clone, Debug, Default, Serialize)]
@@ -115,7 +115,8 @@ impl Refusal {
     /// 429.
     pub(crate) fn too_many(message: impl Into<String>) -> Self {
         let mut refusal = Self::new(StatusCode::TOO_MANY_REQUESTS, "TooManyRequests", message);
-        refusal.details = Some(Details { retry_after_seconds: Some(1), ..Details::default() });
+        refusal.details =
+            Some(Box::new(Details { retry_after_seconds: Some(1), ..Details::default() }));
         refusal
     }
 
@@ -134,17 +135,17 @@ impl Refusal {
         let listed: Vec<String> = causes.iter().map(ToString::to_string).collect();
         let message = format!("{kind} \"{name}\" is invalid: {}", listed.join("; "));
         let mut refusal = Self::new(StatusCode::UNPROCESSABLE_ENTITY, "Invalid", message);
-        refusal.details = Some(Details {
+        refusal.details = Some(Box::new(Details {
             causes: causes.iter().map(Cause::new).collect(),
             // kubectl prints the kind's own name here.
             kind: kind.as_str(),
             ..Details::of(kind, name)
-        });
+        }));
         refusal
     }
 
     fn about(mut self, key: &Key) -> Self {
-        self.details = Some(Details::of(key.kind, &key.name));
+        self.details = Some(Box::new(Details::of(key.kind, &key.name)));
         self
     }
 
@@ -167,7 +168,7 @@ impl Refusal {
             status: "Failure",
             message: &self.message,
             reason: &self.reason,
-            details: self.details.as_ref(),
+            details: self.details.as_deref(),
             code: self.code.as_u16(),
         };
         serde_json::to_vec(&status).expect("text and numbers are always JSON")

@@ -1,6 +1,8 @@
 //! The columns of each kind and the cells of its rows. Names and order are kubectl's where Kubernetes has the column;
 //! what only the edge has (device, architecture, engines, site) is shown beside it.
 
+use std::collections::BTreeSet;
+
 use lichen_hub_core::object::{
     Kind, Object,
     cluster::{Event, Node},
@@ -164,11 +166,12 @@ fn node_cells(node: &Node, name: Value, age: Value) -> Vec<Value> {
         word.push_str(",SchedulingDisabled");
     }
     let usable = status.runtimes.iter().filter(|runtime| runtime.usable);
+    let classes: BTreeSet<&str> = usable.map(|runtime| runtime.class.as_str()).collect();
     vec![
         name,
         word.into(),
         info.architecture.as_str().into(),
-        joined(usable.map(|runtime| runtime.class.as_str())),
+        joined(classes.into_iter()),
         age,
         info.kubelet_version.as_str().into(),
         or_none(node.metadata.labels.get(SITE_LABEL).map_or("", String::as_str)),
