@@ -272,6 +272,7 @@ pub struct LogsArgs {
 
 /// What to do with images.
 #[derive(Debug, Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "there is one, parsed once")]
 pub enum ImageCommand {
     /// Put an image or a Wasm module into the hub's catalogue
     #[command(

@@ -52,7 +52,10 @@ pub fn check_all(manifests: &[Manifest]) -> Result<(), CliError> {
     let mut problems = Vec::new();
     for manifest in manifests {
         if let Err(errors) = check(&manifest.object) {
-            problems.extend(errors.iter().map(|error| manifest.problem(error)));
+            let mut found: Vec<Problem> =
+                errors.iter().map(|error| manifest.problem(error)).collect();
+            found.sort_by_key(|problem| problem.at);
+            problems.extend(found);
         }
     }
     Problems(problems).into_result().map_err(CliError::Manifests)

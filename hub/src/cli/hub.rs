@@ -55,10 +55,14 @@ pub(super) fn runtime() -> Result<Runtime, CliError> {
 
 /// Where state goes if it is not said, below the home directory.
 pub(super) fn user_state(name: &str) -> Result<PathBuf, CliError> {
-    let given = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let base = given("XDG_STATE_HOME").or_else(|| given("HOME").map(|home| home.join(".local/state")));
+    let given =
+        |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let base =
+        given("XDG_STATE_HOME").or_else(|| given("HOME").map(|home| home.join(".local/state")));
     base.map(|base| base.join("lichen").join(name)).ok_or_else(|| {
-        CliError::Usage("there is no home directory; say where to keep state with --state DIR".to_owned())
+        CliError::Usage(
+            "there is no home directory; say where to keep state with --state DIR".to_owned(),
+        )
     })
 }
 

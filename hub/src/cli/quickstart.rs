@@ -61,10 +61,17 @@ pub fn run(context: &mut Context, args: QuickstartArgs) -> Result<(), CliError> 
     let _lock = lock(&state)?;
     context.ui.note(&format!("a hub and a device on this machine, kept in {}\n", state.display()));
     let mut server = Server::start(context, &state)?;
-    let client = Client::new(server.address().parse().map_err(|error| {
-        CliError::Failed(format!("could not use the hub's address: {error}"))
-    })?, context.ui.level == Level::Verbose);
-    step(&mut context.ui, "hub", &format!("{}  (log: {})", server.address(), server.log().display()));
+    let client = Client::new(
+        server.address().parse().map_err(|error| {
+            CliError::Failed(format!("could not use the hub's address: {error}"))
+        })?,
+        context.ui.level == Level::Verbose,
+    );
+    step(
+        &mut context.ui,
+        "hub",
+        &format!("{}  (log: {})", server.address(), server.log().display()),
+    );
     let ui = std::mem::replace(&mut context.ui, Ui::captured().0);
     let mut own = Context { client, ui };
     let result = Agent::start(&state, server.address()).and_then(|mut agent| {
@@ -74,7 +81,7 @@ pub fn run(context: &mut Context, args: QuickstartArgs) -> Result<(), CliError> 
             own.ui.note("\nstopping what was started; the second Ctrl-C doesn't wait");
         }
         let stopped = agent.stop(&mut server);
-        result.and_then(|_| stopped)
+        result.and(stopped)
     });
     context.ui = own.ui;
     let stopped = server.stop();
@@ -134,6 +141,7 @@ impl Story<'_> {
             self.context.ui.warn(&plain(&text));
         }
         if once {
+            self.context.ui.note("\nall that can run here does; it is stopped again");
             return Ok(End::Seen);
         }
         self.show_next_commands();
@@ -147,7 +155,11 @@ impl Story<'_> {
         loop {
             let node = self.context.client.read(&key)?;
             if let Some(node) = node.filter(show::is_ready) {
-                let text = format!("{DEVICE}, {}  (log: {})", show::abilities(&node), self.agent.log().display());
+                let text = format!(
+                    "{DEVICE}, {}  (log: {})",
+                    show::abilities(&node),
+                    self.agent.log().display()
+                );
                 step(&mut self.context.ui, "device", &text);
                 return Ok(None);
             }
@@ -175,11 +187,14 @@ impl Story<'_> {
 
     fn push_images(&mut self) -> Result<(), CliError> {
         let module = self.state.join("hello-wasm.wat");
-        fs::write(&module, MODULE).map_err(|source| CliError::File { path: module.clone(), source })?;
+        fs::write(&module, MODULE)
+            .map_err(|source| CliError::File { path: module.clone(), source })?;
         let wasm = lichen_images::source::open(&module, None)?;
         let container = image::build(&self.state.join("image"))?;
         let mut quiet = Context { client: self.context.client.clone(), ui: Ui::captured().0 };
-        for (image, name) in [(&wasm, "hello-wasm:quickstart"), (&container, "hello-container:quickstart")] {
+        for (image, name) in
+            [(&wasm, "hello-wasm:quickstart"), (&container, "hello-container:quickstart")]
+        {
             let reference = lichen_images::Reference::parse(name)
                 .map_err(|error| CliError::Failed(error.to_string()))?;
             images::push(&mut quiet, image, &reference)?;
@@ -264,7 +279,8 @@ impl Story<'_> {
         self.context.ui.note("\nwhat they print:");
         for row in progress.rows.iter().filter(|row| row.state == State::Runs) {
             let Some(pod) = &row.pod else { continue };
-            let lines = first_lines(&self.context.client, pod).unwrap_or_else(|error| vec![chain(&error)]);
+            let lines =
+                first_lines(&self.context.client, pod).unwrap_or_else(|error| vec![chain(&error)]);
             for line in lines {
                 let name = self.context.ui.tinted(&format!("{:16}", row.key.name), Tone::Dim);
                 let _ = self.context.ui.line(&format!("  {name} {}", plain(&line)));
@@ -278,17 +294,20 @@ impl Story<'_> {
             true => String::new(),
             false => format!(" --server {}", self.server.address()),
         };
-        let mut text = "\nworth trying in another terminal:\n".to_owned();
-        for (command, what) in [
+        let commands = [
             ("get all", "what there is"),
             ("logs -f deployment/hello-wasm", "what it prints, as it comes"),
             ("explain daemonset/hello-container", "why it runs, or doesn't"),
             ("describe node quickstart", "the device, and what it can run"),
             ("get events", "what happened"),
             ("delete deployment hello-wasm", "stop it; run quickstart again to bring it back"),
-        ] {
-            let command = format!("{program}{server} {command}");
-            text.push_str(&format!("  {command:44}  {what}\n"));
+        ];
+        let commands =
+            commands.map(|(command, what)| (format!("{program}{server} {command}"), what));
+        let width = commands.iter().map(|(command, _)| command.chars().count()).max().unwrap_or(0);
+        let mut text = "\nworth trying in another terminal:\n".to_owned();
+        for (command, what) in commands {
+            text.push_str(&format!("  {command:width$}  {what}\n"));
         }
         text.push_str("\nCtrl-C stops the hub, the device and what it runs");
         self.context.ui.note(&text);
@@ -315,7 +334,8 @@ fn first_lines(client: &Client, pod: &Key) -> Result<Vec<String>, CliError> {
 fn program() -> String {
     let Ok(own) = std::env::current_exe() else { return "lichen".to_owned() };
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&path).map(|dir| dir.join("lichen")).find(|path| path.is_file());
+    let found =
+        std::env::split_paths(&path).map(|dir| dir.join("lichen")).find(|path| path.is_file());
     if found.and_then(|found| fs::canonicalize(found).ok()) == fs::canonicalize(&own).ok() {
         return "lichen".to_owned();
     }

@@ -59,7 +59,8 @@ pub fn kind_of(fields: &Map<String, Value>) -> Result<Kind, Vec<FieldError>> {
     let Some(kind) = Kind::EVERY.into_iter().find(|kind| kind.as_str() == word) else {
         let known = Kind::EVERY.map(Kind::as_str).join(", ");
         let hint = strict::nearest(&word, &Kind::EVERY.map(Kind::as_str));
-        let cause = format!("Lichen has no kind {word}{}; it has {known}", hint_text(hint));
+        let hint = hint.map(|name| format!("did you mean {name}? ")).unwrap_or_default();
+        let cause = format!("Lichen has no kind {word}; {hint}it has {known}");
         return Err(vec![FieldError::new("kind", cause)]);
     };
     if kind.api_version() != version {
@@ -212,7 +213,7 @@ mod tests {
     fn a_kind_that_lichen_has_not_is_refused_with_the_ones_it_has() {
         check(
             &json!({"apiVersion": "v1", "kind": "Deploymet"}),
-            &["kind: Lichen has no kind Deploymet; did you mean Deployment?; it has Namespace, \
+            &["kind: Lichen has no kind Deploymet; did you mean Deployment? it has Namespace, \
                ConfigMap, Deployment, DaemonSet, Node, Pod, Event"],
         );
         check(

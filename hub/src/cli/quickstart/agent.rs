@@ -78,7 +78,10 @@ impl Agent {
         let log = String::from_utf8_lossy(&log);
         let lines: Vec<&str> = log.lines().collect();
         let tail = lines[lines.len().saturating_sub(LOG_LINES)..].join("\n  ");
-        CliError::Failed(format!("{what}; its log ({}) ends with:\n  {tail}", self.command.log.display()))
+        CliError::Failed(format!(
+            "{what}; its log ({}) ends with:\n  {tail}",
+            self.command.log.display()
+        ))
     }
 
     /// Stops the agent and all that it runs. If it has died, another one is started on its state, which takes over
@@ -122,7 +125,8 @@ impl Launch {
             let path = path.to_owned();
             move |source| CliError::File { path, source }
         };
-        let log = File::options().create(true).append(again).write(true).truncate(!again).open(&self.log);
+        let log =
+            File::options().create(true).append(again).write(true).truncate(!again).open(&self.log);
         let log = log.map_err(failed(&self.log))?;
         let errors = log.try_clone().map_err(failed(&self.log))?;
         let mut command = Command::new(&self.program);
@@ -143,7 +147,8 @@ impl Launch {
 fn find() -> Result<PathBuf, CliError> {
     let beside = std::env::current_exe().ok().and_then(|own| own.parent().map(Path::to_owned));
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let mut places = beside.into_iter().chain(std::env::split_paths(&path)).map(|dir| dir.join(PROGRAM));
+    let mut places =
+        beside.into_iter().chain(std::env::split_paths(&path)).map(|dir| dir.join(PROGRAM));
     places.find(|place| place.is_file()).ok_or_else(|| {
         CliError::Failed(format!(
             "could not find {PROGRAM}: put it beside lichen or into PATH (in the source: cargo build --workspace)"
@@ -153,7 +158,8 @@ fn find() -> Result<PathBuf, CliError> {
 
 /// Ends the agent of a quickstart that was killed. Only if the process is one, on this state.
 fn end_leftover(command: &Launch) {
-    let Some(pid) = fs::read_to_string(&command.pid_file).ok().and_then(|pid| pid.trim().parse::<u32>().ok())
+    let Some(pid) =
+        fs::read_to_string(&command.pid_file).ok().and_then(|pid| pid.trim().parse::<u32>().ok())
     else {
         return;
     };

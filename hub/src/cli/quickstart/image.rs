@@ -37,8 +37,11 @@ pub fn build(root: &Path) -> Result<Pushable, CliError> {
         None => from_shell(root)?,
     }
     let entrypoint = vec!["/bin/sh".to_owned()];
-    let packed = pack(&Source::Directory(root.to_owned()), &Options { entrypoint, ..Options::default() })?;
-    packed.into_pushable().map_err(|error| CliError::Failed(format!("could not make an image: {error}")))
+    let packed =
+        pack(&Source::Directory(root.to_owned()), &Options { entrypoint, ..Options::default() })?;
+    packed
+        .into_pushable()
+        .map_err(|error| CliError::Failed(format!("could not make an image: {error}")))
 }
 
 fn find(name: &str) -> Option<PathBuf> {
@@ -63,7 +66,9 @@ fn from_busybox(root: &Path, busybox: &Path) -> io::Result<()> {
 fn from_shell(root: &Path) -> Result<(), CliError> {
     for tool in TOOLS {
         let program = find(tool).ok_or_else(|| {
-            CliError::Failed(format!("could not make an image: this machine has no {tool}; install busybox-static"))
+            CliError::Failed(format!(
+                "could not make an image: this machine has no {tool}; install busybox-static"
+            ))
         })?;
         let copied = copy_with_libraries(root, &program, tool);
         copied.map_err(|error| {
@@ -116,7 +121,10 @@ mod tests {
     #[test]
     fn the_lists_of_loaders_are_understood() {
         let glibc = "\tlinux-vdso.so.1 (0x00007fff)\n\tlibc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x00007f)\n\t/lib64/ld-linux-x86-64.so.2 (0x00007f)\n";
-        assert_eq!(libraries(glibc), ["/lib/x86_64-linux-gnu/libc.so.6", "/lib64/ld-linux-x86-64.so.2"]);
+        assert_eq!(
+            libraries(glibc),
+            ["/lib/x86_64-linux-gnu/libc.so.6", "/lib64/ld-linux-x86-64.so.2"]
+        );
         let musl = "\t/lib/ld-musl-x86_64.so.1 (0x7f)\n\tlibc.musl-x86_64.so.1 => /lib/ld-musl-x86_64.so.1 (0x7f)\n";
         assert_eq!(libraries(musl), ["/lib/ld-musl-x86_64.so.1", "/lib/ld-musl-x86_64.so.1"]);
     }

@@ -50,7 +50,8 @@ impl Server {
     /// It can't be started.
     pub fn start(context: &mut Context, state: &Path) -> Result<Self, CliError> {
         let log = state.join("hub.log");
-        let file = File::create(&log).map_err(|source| CliError::File { path: log.clone(), source })?;
+        let file =
+            File::create(&log).map_err(|source| CliError::File { path: log.clone(), source })?;
         tracing_subscriber::fmt()
             .with_max_level(hub::log_level(context))
             .with_target(false)

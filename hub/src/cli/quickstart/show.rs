@@ -18,6 +18,9 @@ use crate::{
     manifest::decode::kind_of,
 };
 
+/// How agents begin the reason of a runtime that isn't there.
+const NOT_INSTALLED: &str = "not installed";
+
 /// How far a workload is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
@@ -90,8 +93,12 @@ fn row(context: &Context, key: Key, node: &Value, pods: &[Value]) -> Result<Row,
     let runtime = if class == "crun" { "container" } else { class }.to_owned();
     let name = kinds::label(&key);
     // While a template is replaced, the old instance may still be there: the newest one counts.
-    let own = pods.iter().filter(|pod| owned_by(pod, &key) && pod["metadata"]["deletionTimestamp"].is_null());
-    let newest = own.max_by_key(|pod| pod["metadata"]["creationTimestamp"].as_str().unwrap_or_default().to_owned());
+    let own = pods
+        .iter()
+        .filter(|pod| owned_by(pod, &key) && pod["metadata"]["deletionTimestamp"].is_null());
+    let newest = own.max_by_key(|pod| {
+        pod["metadata"]["creationTimestamp"].as_str().unwrap_or_default().to_owned()
+    });
     if let Some(why) = unusable(node, class) {
         return Ok(Row { key, name, runtime, state: State::CannotRun, text: why, pod: None });
     }
@@ -120,16 +127,28 @@ fn unusable(node: &Value, class: &str) -> Option<String> {
     if of_class().any(|runtime| runtime["usable"] == true) {
         return None;
     }
-    let reasons: Vec<String> = of_class()
-        .map(|runtime| {
-            let word = |name: &str| runtime[name].as_str().unwrap_or_default();
-            format!("{}: {}", word("name"), word("reason"))
-        })
-        .collect();
+    let mut reasons: Vec<(String, Vec<&str>)> = Vec::new();
+    for runtime in of_class() {
+        let word = |name: &str| runtime[name].as_str().unwrap_or_default();
+        match reasons.iter_mut().find(|(reason, _)| *reason == word("reason")) {
+            Some((_, names)) => names.push(word("name")),
+            None => reasons.push((word("reason").to_owned(), vec![word("name")])),
+        }
+    }
+    // One that is there says more than one that isn't.
+    if reasons.iter().any(|(reason, _)| !reason.starts_with(NOT_INSTALLED)) {
+        reasons.retain(|(reason, _)| !reason.starts_with(NOT_INSTALLED));
+    }
     Some(match reasons.is_empty() {
-        true if class == "crun" => "this device has no OCI runtime; install crun, runc or youki".to_owned(),
+        true if class == "crun" => {
+            "this device has no OCI runtime; install crun, runc or youki".to_owned()
+        }
         true => format!("this device has no runtime for {class}"),
-        false => reasons.join("; "),
+        false => {
+            let said =
+                reasons.iter().map(|(reason, names)| format!("{}: {reason}", names.join(", ")));
+            said.collect::<Vec<_>>().join("; ")
+        }
     })
 }
 
@@ -189,7 +208,8 @@ impl Drawing {
             }
         } else {
             for (index, line) in lines.iter().enumerate() {
-                let said = self.lines.get(index).is_some_and(|before| squeezed(before) == squeezed(line));
+                let said =
+                    self.lines.get(index).is_some_and(|before| squeezed(before) == squeezed(line));
                 if !said {
                     ui.line(line)?;
                 }

@@ -1,0 +1,211 @@
+//! Applying, showing, explaining and deleting.
+
+use super::support::{Hub, lichen, lichen_words};
+
+const WEB: &str = "
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web, labels: {tier: front}}
+spec:
+  replicas: 2
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec:
+      runtimeClassName: wasm
+      containers: [{name: main, image: 'hello:1'}]
+";
+
+const COLOURS: &str = "
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: colours}
+data: {moss: green, poem.txt: \"one\\ntwo\\n\"}
+";
+
+#[test]
+fn an_object_is_created_then_unchanged_then_configured() {
+    let hub = Hub::start();
+    let file = hub.file("web.yaml", &format!("{WEB}---{COLOURS}"));
+    assert_eq!(
+        hub.lichen(&format!("apply -f {file}")).well(),
+        "configmap/colours created\ndeployment/web created\n"
+    );
+    assert_eq!(
+        hub.lichen(&format!("apply -f {file}")).well(),
+        "configmap/colours unchanged\ndeployment/web unchanged\n"
+    );
+    let file = hub.file("web.yaml", &WEB.replace("replicas: 2", "replicas: 1"));
+    assert_eq!(hub.lichen(&format!("apply -f {file}")).well(), "deployment/web configured\n");
+    let shown = hub.lichen("get deployment web -o yaml").well();
+    assert!(shown.contains("\n  replicas: 1\n"), "{shown}");
+    // What is shown can be applied.
+    let file = hub.file("shown.yaml", &shown);
+    assert_eq!(hub.lichen(&format!("apply -f {file}")).well(), "deployment/web unchanged\n");
+    let list = hub.lichen("get deploy,cm -o json").well();
+    let file = hub.file("list.json", &list);
+    let said = hub.lichen(&format!("apply -f {file}")).well();
+    assert_eq!(said, "configmap/colours unchanged\ndeployment/web unchanged\n");
+}
+
+#[test]
+fn nothing_is_sent_while_anything_is_wrong() {
+    let hub = Hub::start();
+    let file = hub.file("both.yaml", &format!("{COLOURS}---{}", WEB.replace("image:", "imgae:")));
+    let said = hub.lichen(&format!("apply -f {file}"));
+    assert_eq!(said.out, "");
+    let err = said.failed();
+    assert!(err.contains("both.yaml:17:") && err.contains("did you mean image?"), "{err}");
+    assert_eq!(hub.lichen("get cm").well(), "");
+}
+
+#[test]
+fn what_only_the_hub_knows_points_into_the_manifest_too() {
+    let hub = Hub::start();
+    let file = hub.file("web.yaml", WEB);
+    hub.lichen(&format!("apply -f {file}")).well();
+    let file = hub.file("web.yaml", &WEB.replace("app: web", "app: shop"));
+    let err = hub.lichen(&format!("apply -f {file}")).failed();
+    assert!(err.contains("web.yaml:7:3: spec.selector: can't be changed"), "{err}");
+    let file = hub.file("far.yaml", &WEB.replace("{name: web,", "{name: web, namespace: far,"));
+    let err = hub.lichen(&format!("apply -f {file}")).failed();
+    assert!(err.contains("there is no namespace far; apply a manifest of it"), "{err}");
+    let err = hub.lichen(&format!("apply -f {file} -n near")).failed();
+    assert!(err.contains("far.yaml:4:34: metadata.namespace: it is in far"), "{err}");
+}
+
+#[test]
+fn objects_are_shown_in_every_form() {
+    let hub = Hub::start();
+    let file = hub.file("web.yaml", &format!("{WEB}---{COLOURS}"));
+    hub.lichen(&format!("apply -f {file}")).well();
+    let table = hub.lichen("get deploy").well();
+    assert_eq!(table.lines().next(), Some("NAME   READY   UP-TO-DATE   AVAILABLE   AGE"));
+    assert!(
+        table.lines().nth(1).is_some_and(|line| line.starts_with("web    0/2     ")),
+        "{table}"
+    );
+    let pods = hub.lichen("get po -l app=web -o name").well();
+    assert_eq!(pods.lines().filter(|line| line.starts_with("pod/web-")).count(), 2, "{pods}");
+    assert_eq!(hub.lichen("get po -l app=other").well(), "");
+    let all = hub.lichen("get all").well();
+    assert!(all.contains("pod/web-") && all.contains("deployment/web"), "{all}");
+    let wide = hub.lichen("get deploy -A -o wide").well();
+    assert!(
+        wide.contains("NAMESPACE") && wide.contains("default") && wide.contains("hello:1"),
+        "{wide}"
+    );
+    let yaml = hub.lichen("get cm colours -o yaml").well();
+    assert!(yaml.contains("data:\n  moss: green\n  poem.txt: |\n    one\n    two\n"), "{yaml}");
+    let names = hub.lichen("get ns -o name").well();
+    assert!(names.contains("namespace/default\n"), "{names}");
+    let events = hub.lichen("get events").well();
+    assert!(events.starts_with("LAST-SEEN   TYPE"), "{events}");
+    let described = hub.lichen("describe cm/colours").well();
+    assert!(described.contains("  poem.txt:     8 bytes\n    one\n    two\n"), "{described}");
+    let described = hub.lichen("describe deployment web").well();
+    for part in ["Labels:         tier=front", "2 wanted", "hello:1", "Explanation:"] {
+        assert!(described.contains(part), "{described}");
+    }
+}
+
+#[test]
+fn a_workload_without_an_image_and_devices_says_so() {
+    let hub = Hub::start();
+    let file = hub.file("web.yaml", WEB);
+    hub.lichen(&format!("apply -f {file}")).well();
+    let why = hub.lichen("explain deploy/web").well();
+    assert!(why.starts_with("- Deployment default/web: 0 of 2 copies run\n"), "{why}");
+    assert!(why.contains("push it with: lichen image push"), "{why}");
+    assert!(hub.lichen("explain cm colours").failed().contains("not a configmap"));
+}
+
+#[test]
+fn deleting_waits_and_what_is_not_there_is_said() {
+    let hub = Hub::start();
+    let file = hub.file("web.yaml", &format!("{WEB}---{COLOURS}"));
+    hub.lichen(&format!("apply -f {file}")).well();
+    assert_eq!(hub.lichen("delete deploy/web").well(), "deployment/web deleted\n");
+    assert_eq!(hub.lichen("get all -o name").well(), "");
+    let err = hub.lichen("delete deployment web").failed();
+    assert_eq!(
+        err,
+        "error: deployment web not found in namespace default; see all with: lichen get deployments -A\n"
+    );
+    assert_eq!(hub.lichen("delete deployment web --ignore-not-found").well(), "");
+    let said = hub.lichen(&format!("delete -f {file} --wait=false"));
+    assert_eq!(said.out, "configmap/colours deleted\n");
+    assert!(said.failed().contains("deployment web not found"));
+    assert!(hub.lichen("delete ns default").failed().contains("can't be deleted"));
+}
+
+#[test]
+fn words_that_name_nothing_are_answered_with_those_that_do() {
+    let hub = Hub::start();
+    for (line, code, part) in [
+        ("get secrets", 2, "there is no kind \"secrets\"; Lichen has"),
+        (
+            "get pod web",
+            1,
+            "pod web not found in namespace default; see all with: lichen get pods -A",
+        ),
+        ("get node pi", 1, "node pi not found; see all with: lichen get nodes"),
+        ("get pods web -A", 2, "-A selects among all"),
+        ("get po,ds -w", 2, "one kind at a time"),
+        ("get pods -l a=b=c", 1, "label selector"),
+        ("describe pods", 2, "which pod? write: lichen describe pod NAME"),
+        ("logs web", 1, "pod web not found"),
+        ("logs deployment/web", 1, "deployment web not found"),
+        ("resume pi", 1, "pi"),
+        ("apply", 2, "name a manifest with -f"),
+        ("apply -f /nowhere/web.yaml", 1, "could not read /nowhere/web.yaml: No such file"),
+    ] {
+        let said = hub.lichen(line);
+        assert_eq!(said.code, code, "{line}: {said:?}");
+        assert!(said.err.contains(part), "{line}: {said:?}");
+    }
+}
+
+#[test]
+fn a_directory_gives_its_manifests_and_deeper_ones_only_if_asked() {
+    let hub = Hub::start();
+    std::fs::create_dir_all(hub.path().join("set/deeper")).expect("directories");
+    hub.file("set/a.yaml", COLOURS);
+    hub.file("set/deeper/b.yml", WEB);
+    hub.file("set/notes.txt", "not a manifest");
+    let dir = hub.path().join("set").display().to_string();
+    let said = lichen_words("http://127.0.0.1:1", &["apply", "--dry-run", "-f", &dir]).well();
+    assert_eq!(said, "configmap/colours checked\n");
+    let said = lichen_words("http://127.0.0.1:1", &["apply", "--dry-run", "-R", "-f", &dir]).well();
+    assert_eq!(said, "configmap/colours checked\ndeployment/web checked\n");
+}
+
+#[test]
+fn without_a_hub_it_says_how_to_start_or_name_one() {
+    // Bound and closed again: nobody listens there.
+    let free =
+        std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port");
+    let url = format!("http://{free}");
+    for line in ["get pods", "explain deploy/web", "delete deploy web", "image list", "version"] {
+        let err = lichen(&url, line).failed();
+        assert_eq!(
+            err,
+            format!(
+                "error: no hub answers at {url}; start one with `lichen hub`, or name another with --server or LICHEN_SERVER\n"
+            )
+        );
+    }
+}
+
+#[test]
+fn versions_and_completions_are_printed() {
+    let hub = Hub::start();
+    let said = hub.lichen("version").well();
+    assert!(said.starts_with("lichen ") && said.contains("\nhub    "), "{said}");
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(
+            hub.lichen(&format!("completion {shell}")).well().contains("quickstart"),
+            "{shell}"
+        );
+    }
+}
