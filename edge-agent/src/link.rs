@@ -157,6 +157,7 @@ impl Link {
             messages: self.messages.clone(),
             number: self.number,
             session: 0,
+            was_up: false,
         };
         self.client = Some((Client::start(config, handler), address));
     }

@@ -1,6 +1,7 @@
-//! Hears what the broker says: decodes frames for this device, drops the rest, and gives each connection its session.
+//! Hears what the broker says: decodes frames for this device, drops the rest, gives each connection its session, and
+//! finds out whether a lost one was taken over.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use firmware_compat::{
     frame::{self, Frame, Kind, Stamp},
@@ -9,9 +10,19 @@ use firmware_compat::{
 };
 use lichen_agent_core::{Down as Heard, Event};
 use lichen_link::client::{Down, Handler, Will};
+use tokio::{task::spawn_blocking, time};
 
 use super::LinkConfig;
-use crate::message::{Message, Sender};
+use crate::{
+    hub,
+    message::{Message, Sender},
+};
+
+/// How long after a connection was closed without a word the hub is asked who is connected now: the hub must have heard
+/// the other one. Up to twice that, so that a broker that drops everybody does not make everybody ask at once.
+const ASK_AFTER: Duration = Duration::from_millis(500);
+/// How long the hub's answer is waited for. Without one, connecting again is right.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Hears what the broker says, on the client's task.
 pub(super) struct Ear {
@@ -21,11 +32,28 @@ pub(super) struct Ear {
     pub(super) number: u32,
     /// Of the connection that is being made, or stands.
     pub(super) session: u32,
+    /// The connection stands.
+    pub(super) was_up: bool,
 }
 
 impl Ear {
     async fn tell(&self, message: Message) {
         let _loop_gone = self.messages.send(message).await;
+    }
+
+    /// Asks the hub whether another agent is connected under this name. A broker that lets the newer of two connections
+    /// win need not say so (Mosquitto 2.0.11 does not), and connecting again would push that one out in turn.
+    async fn name_is_taken(&self) -> bool {
+        let jitter = crate::random::number() % ASK_AFTER.as_millis() as u64;
+        time::sleep(ASK_AFTER + Duration::from_millis(jitter)).await;
+        let config = self.config.clone();
+        let asked = spawn_blocking(move || hub::session(&config.hub, &config.name));
+        match time::timeout(ANSWER_DEADLINE, asked).await {
+            Ok(Ok(Ok(holder))) => holder.is_some_and(|agent| agent != self.config.agent),
+            Ok(Ok(Err(_unreachable))) => false,
+            Ok(Err(_shutting_down)) => false,
+            Err(_too_late) => false,
+        }
     }
 
     fn decode(&self, topic: &str, bytes: &[u8]) -> Result<Heard, String> {
@@ -52,13 +80,19 @@ impl Handler for Ear {
     }
 
     async fn up(&mut self) {
+        self.was_up = true;
         self.tell(Message::LinkUp { client: self.number, session: self.session }).await;
     }
 
     async fn down(&mut self, why: &Down) {
         let taken_over = matches!(why, Down::TakenOver { .. });
-        let why = why.to_string();
-        self.tell(Message::LinkDown { client: self.number, taken_over, why }).await;
+        let client = self.number;
+        self.tell(Message::LinkDown { client, taken_over, why: why.to_string() }).await;
+        let without_a_word = matches!(why, Down::ClosedSilently | Down::Contested { .. });
+        if std::mem::take(&mut self.was_up) && without_a_word && self.name_is_taken().await {
+            let why = Down::TakenOver { client_id: self.config.name.clone() }.to_string();
+            self.tell(Message::LinkDown { client, taken_over: true, why }).await;
+        }
     }
 
     async fn message(&mut self, topic: &str, bytes: &[u8]) {
@@ -90,7 +124,7 @@ mod tests {
             hub: Address::parse_hub("http://127.0.0.1:1").expect("sound"),
             keep_alive: Duration::from_secs(60),
         };
-        Ear { config: Arc::new(config), messages, number: 1, session: 0 }
+        Ear { config: Arc::new(config), messages, number: 1, session: 0, was_up: false }
     }
 
     #[test]
