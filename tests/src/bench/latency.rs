@@ -1,7 +1,7 @@
 //! From `apply` to running and to serving. The image is there already: one copy of it runs all the time.
 
 use std::{
-    io::Read,
+    io::{self, Read, Write},
     net::{SocketAddr, TcpStream},
     thread,
     time::{Duration, Instant},
@@ -57,7 +57,7 @@ pub fn all(plan: &Plan) -> Vec<Row> {
         format!("{}, runc", how(plan.rounds, running)),
     ));
     let figure = milliseconds(&serve(&api, plan.updates));
-    let to = "the new instance's first answer over TCP";
+    let to = "the new instance's first answer over HTTP";
     rows.push(Row::new(updated, figure, update_goal, format!("{}, runc", how(plan.updates, to))));
     rows
 }
@@ -126,10 +126,9 @@ fn serve(api: &Api, rounds: usize) -> Vec<f64> {
     let address = ports::free();
     let service = |round: usize| {
         let mut service = deployment("service", BUSYBOX, 1);
-        // Each connection is answered with the round.
-        let port = address.port();
+        // Every request is answered with the round.
         let line = format!(
-            "trap 'exit 0' TERM; nc -lk -p {port} -s 127.0.0.1 -e /bin/echo {round} & wait"
+            "trap 'exit 0' TERM; echo {round} > /tmp/index.html; httpd -f -p {address} -h /tmp & wait"
         );
         set_command(&mut service, &["/bin/sh", "-c", &line]);
         pod_spec(&mut service)["hostNetwork"] = json!(true);
@@ -153,12 +152,19 @@ fn until_answered(address: SocketAddr, round: usize) {
     let deadline = Instant::now() + crate::wait::DEADLINE;
     let expected = round.to_string();
     loop {
-        let mut answer = String::new();
-        let asked = TcpStream::connect(address).and_then(|mut s| s.read_to_string(&mut answer));
-        if asked.is_ok() && answer.trim() == expected {
+        let answer = ask(address).unwrap_or_default();
+        if answer.lines().last() == Some(&expected) {
             return;
         }
         assert!(Instant::now() < deadline, "the service should answer {round}, not {answer:?}");
         thread::sleep(PAUSE);
     }
+}
+
+fn ask(address: SocketAddr) -> io::Result<String> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.write_all(b"GET / HTTP/1.0\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
 }

@@ -28,7 +28,7 @@ fn assert_the_newer_works(site: &Site, newer: &Agent) {
     }
 }
 
-/// Starts a second device with the name of the first, and waits until the hub has said so.
+/// Starts a second device with the name of the first, and waits until the hub has said so and the first has given way.
 fn start_another(site: &Site) -> Agent {
     let mut newer = Agent::new(DEVICE, &site.hub.url());
     newer.start_again();
@@ -37,6 +37,10 @@ fn start_another(site: &Site) -> Agent {
             [message] if message.contains("--name") => Ok(()),
             seen => Err(format!("{seen:?}")),
         }
+    });
+    wait_until("the older one gives way", || match site.agent.log() {
+        log if log.contains("replaced this connection") => Ok(()),
+        log => Err(log),
     });
     newer
 }
