@@ -84,14 +84,14 @@ pub(super) fn log_level(context: &mut Context) -> LevelFilter {
         Level::Verbose => LevelFilter::DEBUG,
     };
     let wanted = std::env::var("LICHEN_LOG").unwrap_or_default();
-    match wanted.parse() {
-        Ok(level) => level,
-        Err(_) if wanted.is_empty() => usual,
-        Err(_) => {
-            context.ui.warn(&format!(
-                "LICHEN_LOG={wanted} is not off, error, warn, info, debug or trace; using {usual}"
-            ));
-            usual
-        }
+    // An empty text would parse, as the level that says least.
+    if wanted.is_empty() {
+        return usual;
     }
+    wanted.parse().unwrap_or_else(|_| {
+        context.ui.warn(&format!(
+            "LICHEN_LOG={wanted} is not off, error, warn, info, debug or trace; using {usual}"
+        ));
+        usual
+    })
 }

@@ -1,7 +1,14 @@
 //! Columns: as wide as their widest cell, three spaces apart as kubectl has them; on a narrow terminal closer together
-//! and, if that does not do, with the widest column cut.
+//! and, if that does not do, with a long text cut. Names never are:
+//! operators copy them.
 
 use super::ui::{Tone, Ui, plain};
+
+/// Columns that may be cut on a narrow terminal; their texts are whole in `describe` and `-o yaml`.
+const TEXTS: [&str; 8] =
+    ["MESSAGE", "STATUS", "KERNEL", "IMAGE", "USED BY", "SELECTOR", "NODE-SELECTOR", "LABELS"];
+/// A text is not cut below this.
+const LEAST: usize = 16;
 
 /// One cell.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -68,6 +75,18 @@ impl Table {
         self.rows.iter().map(|row| line(row, &layout, ui)).collect()
     }
 
+    /// Keeps a column at least so wide, for rows that come later.
+    #[must_use]
+    pub fn at_least(mut self, heading: &str, width: usize) -> Self {
+        self.widths.resize(self.headings.len(), 0);
+        for (name, least) in self.headings.iter().zip(&mut self.widths) {
+            if *name == heading {
+                *least = width.max(*least);
+            }
+        }
+        self
+    }
+
     /// The same rows, in columns that fit those of a table that was printed above.
     #[must_use]
     pub fn below(&self, above: &Self) -> Self {
@@ -95,8 +114,9 @@ impl Table {
         let Some(room) = room else { return Layout { widths, gap: 3 } };
         let gap = if text + 3 * gaps <= room { 3 } else { 2 };
         let over = (text + gap * gaps).saturating_sub(room);
-        if let Some(widest) = widths.iter_mut().max() {
-            const LEAST: usize = 16;
+        let texts = self.headings.iter().zip(&mut widths);
+        let texts = texts.filter(|(heading, _)| TEXTS.contains(heading)).map(|(_, width)| width);
+        if let Some(widest) = texts.max() {
             *widest = widest.saturating_sub(over).max(LEAST.min(*widest));
         }
         Layout { widths, gap }
@@ -154,9 +174,12 @@ a-long-name   NotReady   a message [31m of some length";
     }
 
     #[test]
-    fn a_narrow_terminal_cuts_the_widest_column() {
+    fn a_narrow_terminal_cuts_the_longest_text_and_no_name() {
         let layout = table().layout(Some(42));
         assert_eq!((layout.gap, layout.widths), (2, vec![11, 8, 19]));
+        let mut names = Table::new(&["NAME"]);
+        names.add(vec!["a-name-that-is-longer-than-the-terminal".into()]);
+        assert_eq!(names.layout(Some(10)).widths, [39]);
         assert_eq!(cut("a message of some length", 19), "a message of some …");
     }
 

@@ -46,13 +46,17 @@ impl Lines {
         self.list(name, &values);
     }
 
+    /// A text of several lines keeps them, below each other.
     fn at(&mut self, margin: &str, name: &str, value: &str) {
         if value.is_empty() {
             return;
         }
         let label =
             if name.is_empty() { String::new() } else { format!("{margin}{}:", plain(name)) };
-        self.0.push(format!("{label:VALUES$} {}", plain(value)));
+        let mut lines = value.lines();
+        let first = lines.next().unwrap_or_default();
+        self.0.push(format!("{label:VALUES$} {}", plain(first)));
+        self.0.extend(lines.map(|line| format!("{:VALUES$} {}", "", plain(line))));
     }
 
     pub fn into_text(self) -> Vec<String> {

@@ -20,6 +20,9 @@ use crate::cli::{
     yaml::to_yaml,
 };
 
+/// Room for the usual states of an instance.
+const STATUS_WIDTH: usize = 16;
+
 pub(super) fn run(
     context: &mut Context,
     args: &GetArgs,
@@ -67,7 +70,8 @@ pub(super) fn run(
                 };
                 let objects = items.iter().map(|item| object_of(kind, item));
                 let objects = objects.collect::<Result<Vec<Object>, _>>()?;
-                let new = table(kind, &objects, view);
+                // Later states are longer words than most that are there at the beginning.
+                let new = table(kind, &objects, view).at_least("STATUS", STATUS_WIDTH);
                 let lines = match &shown {
                     None if objects.is_empty() => Vec::new(),
                     None => new.lines(ui),
