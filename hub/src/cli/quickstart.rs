@@ -81,7 +81,14 @@ pub fn run(context: &mut Context, args: QuickstartArgs) -> Result<(), CliError> 
             own.ui.note("\nstopping what was started; the second Ctrl-C doesn't wait");
         }
         let stopped = agent.stop(&mut server);
-        result.and(stopped)
+        match (result, stopped) {
+            (Ok(_), stopped) => stopped,
+            (Err(error), Ok(())) => Err(error),
+            (Err(error), Err(unstopped)) => {
+                unstopped.print(&mut own.ui);
+                Err(error)
+            }
+        }
     });
     context.ui = own.ui;
     let stopped = server.stop();

@@ -21,6 +21,8 @@ const PROGRAM: &str = "lichen-agent";
 /// How long the agent may take to stop what it runs: the longest grace period of a workload is 30 seconds if it says
 /// nothing, and the agent needs some for itself.
 const STOP_TIME: Duration = Duration::from_secs(45);
+/// How long the agent may take to listen to signals. It tries its container runtimes at that time.
+const START_TIME: Duration = Duration::from_secs(20);
 /// How often it is looked whether a process has ended.
 const LOOK: Duration = Duration::from_millis(50);
 /// Lines of its log that are shown when it fails.
@@ -93,6 +95,7 @@ impl Agent {
         if self.ended().is_some() {
             self.child = self.command.spawn(true)?;
         }
+        self.wait_until_it_listens();
         signal(self.child.id(), Signal::TERM);
         let begun = Instant::now();
         loop {
@@ -117,6 +120,27 @@ impl Agent {
             }
         }
     }
+}
+
+impl Agent {
+    /// An agent that has just been started would be ended by the signal itself, and leave what it runs.
+    fn wait_until_it_listens(&mut self) {
+        let begun = Instant::now();
+        while !catches_sigterm(self.child.id())
+            && self.ended().is_none()
+            && begun.elapsed() < START_TIME
+        {
+            std::thread::sleep(LOOK);
+        }
+    }
+}
+
+/// Whether a process has a handler for SIGTERM, as the kernel tells (proc(5), SigCgt: bit 0 is signal 1).
+fn catches_sigterm(pid: u32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask >> (Signal::TERM.as_raw() - 1) & 1 == 1)
 }
 
 impl Launch {
