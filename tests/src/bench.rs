@@ -22,6 +22,8 @@ pub struct Plan {
     pub rounds: usize,
     /// Workloads that are changed, one after another.
     pub updates: usize,
+    /// Between two of these: an agent bundles what it reports when there is much of it.
+    pub pause: Duration,
     /// Starts of the hub.
     pub starts: usize,
     /// Devices of the idle installation.
@@ -37,6 +39,7 @@ impl Default for Plan {
         Self {
             rounds: 100,
             updates: 20,
+            pause: Duration::from_secs(1),
             starts: 20,
             devices: 10,
             settle: Duration::from_secs(30),

@@ -28,16 +28,17 @@ pub fn all(plan: &Plan) -> Vec<Row> {
     let bench = Bench::start();
     let api = bench.hub.api();
     let mut rows = Vec::new();
-    let how = |count: usize, to: &str| format!("POST or PUT to {to}, {count} times");
-    let running = "`Ready` seen in a watch";
+    let apart = plan.pause.as_millis();
+    let how = |count: usize, to: &str| format!("{to}, {count} times, {apart} ms apart");
+    let running = "POST to `Ready` seen in a watch";
 
     let wasm = |name: &str| wasm_deployment(name, QUIET, 1);
     keep_one(&api, &wasm("kept-wasm"));
-    let took = apply(&api, plan.rounds, &wasm);
+    let took = apply(&api, plan, &wasm);
     let figure = milliseconds(&took);
     rows.push(Row::new("apply to running, Wasm", figure, "≤ 50 ms", how(plan.rounds, running)));
-    let figure = milliseconds(&update(&api, plan.updates, wasm("changed-wasm")));
-    let to = "the new instance `Ready` in a watch";
+    let figure = milliseconds(&update(&api, plan, wasm("changed-wasm")));
+    let to = "PUT to the new instance `Ready` in a watch";
     rows.push(Row::new("update, Wasm", figure, "≤ 400 ms", how(plan.updates, to)));
 
     let goals = [("apply to running, container", "≤ 200 ms"), ("update, container", "≤ 400 ms")];
@@ -49,15 +50,15 @@ pub fn all(plan: &Plan) -> Vec<Row> {
     }
     keep_one(&api, &sleeper("kept-container"));
     let [(applied, apply_goal), (updated, update_goal)] = goals;
-    let figure = milliseconds(&apply(&api, plan.rounds, &sleeper));
+    let figure = milliseconds(&apply(&api, plan, &sleeper));
     rows.push(Row::new(
         applied,
         figure,
         apply_goal,
         format!("{}, runc", how(plan.rounds, running)),
     ));
-    let figure = milliseconds(&serve(&api, plan.updates));
-    let to = "the new instance's first answer over HTTP";
+    let figure = milliseconds(&serve(&api, plan));
+    let to = "PUT to the new instance's first answer over HTTP";
     rows.push(Row::new(updated, figure, update_goal, format!("{}, runc", how(plan.updates, to))));
     rows
 }
@@ -76,10 +77,11 @@ fn keep_one(api: &Api, workload: &Value) {
 }
 
 /// Applies one workload after another; each is gone before the next comes.
-fn apply(api: &Api, rounds: usize, workload: &dyn Fn(&str) -> Value) -> Vec<f64> {
+fn apply(api: &Api, plan: &Plan, workload: &dyn Fn(&str) -> Value) -> Vec<f64> {
     let watch = api.watch("/api/v1/pods");
-    let mut took = Vec::with_capacity(rounds);
-    for round in 0..rounds {
+    let mut took = Vec::with_capacity(plan.rounds);
+    for round in 0..plan.rounds {
+        thread::sleep(plan.pause);
         let name = format!("round-{round}");
         let workload = workload(&name);
         let prefix = format!("{name}-");
@@ -99,12 +101,13 @@ fn apply(api: &Api, rounds: usize, workload: &dyn Fn(&str) -> Value) -> Vec<f64>
 }
 
 /// Changes one workload again and again.
-fn update(api: &Api, rounds: usize, mut workload: Value) -> Vec<f64> {
+fn update(api: &Api, plan: &Plan, mut workload: Value) -> Vec<f64> {
     let name = workload["metadata"]["name"].as_str().unwrap().to_owned();
     keep_one(api, &workload);
     let watch = api.watch("/api/v1/pods");
-    let mut took = Vec::with_capacity(rounds);
-    for round in 0..rounds {
+    let mut took = Vec::with_capacity(plan.updates);
+    for round in 0..plan.updates {
+        thread::sleep(plan.pause);
         let before = api.until_one_runs(&name);
         set_variable(&mut workload, "ROUND", &round.to_string());
         let start = Instant::now();
@@ -122,7 +125,7 @@ fn update(api: &Api, rounds: usize, mut workload: Value) -> Vec<f64> {
 }
 
 /// Changes a service again and again, until the change can be seen from outside.
-fn serve(api: &Api, rounds: usize) -> Vec<f64> {
+fn serve(api: &Api, plan: &Plan) -> Vec<f64> {
     let address = ports::free();
     let service = |round: usize| {
         let mut service = deployment("service", BUSYBOX, 1);
@@ -136,8 +139,9 @@ fn serve(api: &Api, rounds: usize) -> Vec<f64> {
     };
     keep_one(api, &service(0));
     until_answered(address, 0);
-    let mut took = Vec::with_capacity(rounds);
-    for round in 1..=rounds {
+    let mut took = Vec::with_capacity(plan.updates);
+    for round in 1..=plan.updates {
+        thread::sleep(plan.pause);
         let start = Instant::now();
         api.put(&format!("{}/service", collection("deployments")), &service(round)).unwrap();
         until_answered(address, round);

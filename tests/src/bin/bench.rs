@@ -24,6 +24,7 @@ Usage: bench [options]
   --only NAME       start, latency or idle
   --rounds N        workloads that are applied, one after another (default: 100)
   --updates N       workloads that are changed, one after another (default: 20)
+  --pause MILLIS    between two of these (default: 1000)
   --starts N        starts of the hub (default: 20)
   --devices N       devices of the idle installation (default: 10)
   --settle SECONDS  how long it settles (default: 30)
@@ -75,6 +76,7 @@ fn parse() -> Result<Option<Request>, lexopt::Error> {
             Arg::Long("only") => request.only = Some(parser.value()?.string()?),
             Arg::Long("rounds") => plan.rounds = parser.value()?.parse()?,
             Arg::Long("updates") => plan.updates = parser.value()?.parse()?,
+            Arg::Long("pause") => plan.pause = Duration::from_millis(parser.value()?.parse()?),
             Arg::Long("starts") => plan.starts = parser.value()?.parse()?,
             Arg::Long("devices") => plan.devices = parser.value()?.parse()?,
             Arg::Long("settle") => plan.settle = Duration::from_secs(parser.value()?.parse()?),
