@@ -43,6 +43,8 @@ pub struct Device {
     pub conflict: Option<Conflict>,
     /// When it is reminded of its assignment, and for which time.
     pub reminder: Option<(Instant, u32)>,
+    /// When something is to be decided about it if it stays silent.
+    pub watched_until: Option<Instant>,
     /// Instances placed on it.
     pub instances: BTreeSet<InstanceId>,
     /// What those ask for.

@@ -103,7 +103,7 @@ struct Stored {
 /// Why the engine wants to be woken.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Timer {
-    /// Copies on a silent device may be replaced.
+    /// A device has been silent for long.
     Lost(String),
     /// A device has not acknowledged its assignment yet.
     Remind(String, u32),
@@ -259,7 +259,10 @@ impl Engine {
             }
             let Some((_, timer)) = self.timers.pop_first() else { break };
             match timer {
-                Timer::Lost(device) => self.dirty_owners_on(&device),
+                Timer::Lost(device) => {
+                    self.dirty_owners_on(&device);
+                    self.watch_silence(&device);
+                }
                 Timer::Remind(device, attempt) => self.remind(&device, attempt),
                 Timer::Supply(need) => self.retry_supply(need),
                 Timer::Beacon => self.beacon(),

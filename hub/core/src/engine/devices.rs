@@ -95,21 +95,27 @@ impl Engine {
         self.dirty_owners_on(name);
     }
 
-    /// Wakes the engine when the copies on a silent device may be replaced.
-    fn watch_silence(&mut self, name: &str) {
+    /// Wakes the engine when something is to be decided about the copies on a silent device: updates wait for it no
+    /// longer, or copies may be replaced. At most one such timer per device, for the next of these times.
+    pub(super) fn watch_silence(&mut self, name: &str) {
         let Some(device) = self.devices.get(name) else { return };
-        let Presence::Offline { since: Some(since), .. } = device.presence else { return };
-        let mut times: Vec<_> = device
-            .instances
-            .iter()
-            .filter_map(|id| self.instances.get(id))
-            .filter_map(|instance| self.patience(&instance.revision))
-            .collect();
-        times.sort();
-        times.dedup();
-        for time in times {
-            self.timers.insert((since + time, Timer::Lost(name.to_owned())));
+        let next = match device.presence {
+            Presence::Offline { since: Some(since), .. } => device
+                .instances
+                .iter()
+                .filter_map(|id| self.instances.get(id))
+                .filter_map(|instance| self.patience(&instance.revision))
+                .chain([self.lost_after()])
+                .map(|time| since + time)
+                .filter(|at| *at > self.now)
+                .min(),
+            Presence::Offline { since: None, .. } | Presence::Online { .. } => None,
+        };
+        let Some(device) = self.devices.get_mut(name) else { return };
+        if let Some(at) = core::mem::replace(&mut device.watched_until, next) {
+            self.timers.remove(&(at, Timer::Lost(name.to_owned())));
         }
+        self.timers.extend(next.map(|at| (at, Timer::Lost(name.to_owned()))));
     }
 
     pub(super) fn on_taken_over(&mut self, name: &str) {
@@ -279,6 +285,7 @@ impl Engine {
             presence: Presence::Offline { since: Some(self.now), since_ms: self.unix_ms },
             conflict: None,
             reminder: None,
+            watched_until: None,
             instances: alloc::collections::BTreeSet::new(),
             allocated: Amount::default(),
             resource_version: 0,

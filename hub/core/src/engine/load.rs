@@ -158,6 +158,7 @@ impl Engine {
             presence: Presence::Offline { since: None, since_ms: self.unix_ms },
             conflict: None,
             reminder: None,
+            watched_until: None,
             instances: BTreeSet::new(),
             allocated: Amount::default(),
             resource_version: self.resource_version,

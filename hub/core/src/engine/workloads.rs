@@ -1,8 +1,9 @@
 //! Keeping workloads at what they declare: how many copies, of which revision, on which devices.
 //!
 //! One rule serves updates of both kinds: a copy of an older revision that does not run is replaced at once; one that
-//! runs is replaced only while every copy of the new revision runs, and one at a time. Devices that can't be heard come
-//! last, together: a revision that fails has then been stopped by those that can.
+//! runs is replaced only while every copy of the new revision runs, and one at a time. Devices that have not been heard
+//! for long come last, together: a revision that fails has then been stopped by those that can be heard. A device that is
+//! silent for a moment (after a restart of the hub that is every device) is waited for.
 
 use alloc::{
     borrow::ToOwned,
@@ -18,7 +19,7 @@ use firmware_compat::{id::InstanceId, v1::owned::Severity};
 
 use super::{Engine, changed, supply::unknown_image};
 use crate::{
-    device::Presence,
+    device::{Device, Presence},
     effect::Action,
     instance::{self, Deleting, Instance, Revision, Waiting},
     object::{
@@ -193,23 +194,48 @@ impl Engine {
         };
         let (updated, old): (Vec<&Instance>, Vec<&Instance>) =
             alive.into_iter().partition(|copy| copy.revision.hash == revision.hash);
-        // A new copy on a silent device is on its way there; it holds nobody up.
-        let settled =
-            updated.iter().all(|copy| copy.runs() || (copy.device.is_some() && !heard(copy)));
-        if !settled {
+        let placed = |copy: &Instance| copy.device.as_ref().and_then(|n| self.devices.get(n));
+        let away = |copy: &Instance| placed(copy).is_some_and(|device| self.is_away(device));
+        // A new copy on a device that is away is on its way there; it holds nobody up.
+        if !updated.iter().all(|copy| copy.runs() || away(copy)) {
             return Vec::new();
         }
-        let ready = |copy: &Instance| {
-            let device = copy.device.as_ref().and_then(|name| self.devices.get(name));
-            device.is_some_and(|device| self.supply_for(revision, device).is_some())
-        };
-        let (mut near, far): (Vec<&Instance>, Vec<&Instance>) =
-            old.into_iter().filter(|copy| ready(copy)).partition(|copy| heard(copy));
+        // A copy whose device waits for the image, or may be heard in a moment, keeps those on absent devices from
+        // being replaced before it.
+        let mut held_up = false;
+        let (mut near, mut far) = (Vec::new(), Vec::new());
+        for copy in old {
+            let Some(device) = placed(copy) else { continue };
+            let supplied = device
+                .target(revision.resolved.engine)
+                .map(|target| self.check_supply(revision, &target));
+            let ready = matches!(supplied, Ok(Ok(())));
+            let preparing = matches!(supplied, Ok(Err(schedule::Refusal::Preparing(_))));
+            if away(copy) {
+                far.extend(ready.then_some(copy.id));
+            } else if ready && heard(copy) {
+                near.push(copy);
+            } else {
+                held_up |= ready || preparing;
+            }
+        }
         near.sort_by_key(|copy| (copy.device.clone(), copy.id));
         match near.first() {
             Some(copy) => Vec::from([copy.id]),
-            None => far.iter().map(|copy| copy.id).collect(),
+            None if held_up => Vec::new(),
+            None => far,
         }
+    }
+
+    /// Whether a device has been silent for so long that nobody waits for it, while the hub could have heard it.
+    fn is_away(&self, device: &Device) -> bool {
+        let Presence::Offline { since: Some(since), .. } = device.presence else { return false };
+        since + self.lost_after() <= self.now
+    }
+
+    /// How long a device may be silent before it counts as away.
+    pub(super) fn lost_after(&self) -> Duration {
+        Duration::from_secs(u64::from(self.config.lost_after_s))
     }
 
     fn create_instance(&mut self, owner: &Key, revision: &Arc<Revision>, device: Option<String>) {

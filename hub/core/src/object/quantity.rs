@@ -124,7 +124,7 @@ fn scale(suffix: &str) -> Option<(u128, i32)> {
         _ => {
             let exponent = suffix.strip_prefix(['e', 'E'])?;
             let exponent: i32 = exponent.parse().ok()?;
-            if exponent.abs() > 18 {
+            if !(-18..=18).contains(&exponent) {
                 return None;
             }
             (1, exponent)
@@ -167,6 +167,7 @@ mod tests {
             "1.2.3",
             "99999999999999999999",
             "1e99",
+            "1e-2147483648",
             "+",
             ".",
         ] {
