@@ -128,6 +128,8 @@ struct Dirty {
     devices: BTreeSet<String>,
     /// Devices whose object changed.
     nodes: BTreeMap<String, Action>,
+    /// Whether room became free on a device.
+    room: bool,
 }
 
 /// Counters since the start.
@@ -188,10 +190,16 @@ impl Engine {
     }
 
     /// Brings workloads and assignments to where they should be. A workload's plan may touch assignments, never
-    /// another workload.
+    /// another workload; but what one lets go of may be what others wait for.
     fn plan(&mut self) {
-        for key in core::mem::take(&mut self.dirty.workloads) {
+        let touched = core::mem::take(&mut self.dirty.workloads);
+        for key in touched {
             self.reconcile(&key);
+        }
+        if core::mem::take(&mut self.dirty.room) {
+            for key in self.starved() {
+                self.reconcile(&key);
+            }
         }
         for device in core::mem::take(&mut self.dirty.assignments) {
             self.assign(&device);

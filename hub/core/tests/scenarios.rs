@@ -71,6 +71,7 @@ fn apply(world: &mut World, kind: Kind, name: &str, settings: &[&str]) {
             "image" => container["image"] = value.into(),
             "memory" => container["resources"] = json!({"requests": {"memory": value}}),
             "runtime" => spec["runtimeClassName"] = value.into(),
+            "node" => spec["nodeName"] = value.into(),
             "selector" => {
                 let (k, v) = value.split_once(':').expect("k:v");
                 spec["nodeSelector"] = json!({k: v});

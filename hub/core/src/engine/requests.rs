@@ -495,8 +495,8 @@ impl Engine {
     pub(super) fn drop_unused_configs(&mut self, gone: &Instance) {
         for volume in gone.revision.resolved.config_maps() {
             let key = Key::new(Kind::ConfigMap, gone.namespace(), &volume.name);
-            let used = self.instances.values().any(|instance| uses_config(instance, &key));
-            if !used && !self.objects.contains_key(&key) {
+            let used = || self.instances.values().any(|instance| uses_config(instance, &key));
+            if !self.objects.contains_key(&key) && !used() {
                 self.configs.remove(&(key.namespace.clone(), key.name.clone()));
                 self.records.insert(record::config_key(&key.namespace, &key.name), None);
             }

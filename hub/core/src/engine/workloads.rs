@@ -55,7 +55,7 @@ impl Engine {
     }
 
     fn reconcile_deployment(&mut self, key: &Key, replicas: usize, revision: &Arc<Revision>) {
-        self.replace_lost(key);
+        self.replace_lost(key, revision);
         self.replace_stalled(key, revision);
         for id in self.surplus(key, replicas, revision) {
             self.begin_delete(id);
@@ -117,6 +117,10 @@ impl Engine {
 
     /// How long a copy that could run elsewhere bears the silence of its device. `None` for ever.
     pub(super) fn patience(&self, revision: &Revision) -> Option<Duration> {
+        // One that names its device can't run elsewhere.
+        if revision.template.spec.node_name.is_some() {
+            return None;
+        }
         let borne: Vec<Option<u32>> = revision
             .resolved
             .tolerations
@@ -132,25 +136,57 @@ impl Engine {
         Some(Duration::from_secs(u64::from(seconds)))
     }
 
-    /// Lets go of copies whose device has been silent for longer than they bear.
-    fn replace_lost(&mut self, key: &Key) {
-        let mut lost = Vec::new();
-        for copy in self.alive(key) {
-            let Some(device) = copy.device.as_ref().and_then(|name| self.devices.get(name)) else {
-                continue;
-            };
-            let Presence::Offline { since: Some(since), .. } = device.presence else { continue };
-            let patience = self.patience(&copy.revision);
-            if patience.is_some_and(|patience| since + patience <= self.now) {
-                lost.push((copy.id, copy.key(), device.name.clone()));
-            }
+    /// Whether a copy's device has been silent for longer than it bears.
+    fn is_lost(&self, copy: &Instance) -> bool {
+        let device = copy.device.as_ref().and_then(|name| self.devices.get(name));
+        let Some(Presence::Offline { since: Some(since), .. }) = device.map(|d| d.presence) else {
+            return false;
+        };
+        self.patience(&copy.revision).is_some_and(|patience| since + patience <= self.now)
+    }
+
+    /// Lets go of lost copies, as many as have a place elsewhere. The others stay: they run on where they are, as far
+    /// as anyone knows, and letting go of them would only restart them when their device is back.
+    fn replace_lost(&mut self, key: &Key, revision: &Revision) {
+        let alive = self.alive(key);
+        let lost: Vec<_> = alive
+            .iter()
+            .filter(|copy| self.is_lost(copy))
+            .filter_map(|copy| Some((copy.id, copy.key(), copy.device.clone()?)))
+            .collect();
+        if lost.is_empty() {
+            return;
         }
-        for (id, pod, device) in lost {
+        let unplaced = alive.iter().filter(|copy| copy.device.is_none()).count();
+        let places = self.places(key, unplaced + lost.len(), revision).devices.len();
+        for (id, pod, device) in lost.into_iter().take(places.saturating_sub(unplaced)) {
             let message =
                 format!("{device} has not been heard for too long; a copy is placed elsewhere");
             self.note(&pod, Severity::Warning, "DeviceLost", message);
             self.begin_delete(id);
         }
+    }
+
+    /// Workloads with copies that only lack room: room may just have become free.
+    pub(super) fn starved(&self) -> BTreeSet<Key> {
+        self.instances
+            .values()
+            .filter(|copy| copy.deleting.is_none())
+            .filter(|copy| copy.supply.is_none() || self.is_lost(copy))
+            .map(|copy| copy.owner.clone())
+            .collect()
+    }
+
+    /// Places for so many more copies.
+    fn places(&self, key: &Key, count: usize, revision: &Revision) -> schedule::Placement {
+        let mut copies: BTreeMap<String, usize> = BTreeMap::new();
+        for copy in self.alive(key) {
+            if let Some(device) = &copy.device {
+                *copies.entry(device.clone()).or_default() += 1;
+            }
+        }
+        let supplied = |target: &_| self.check_supply(revision, target);
+        schedule::place(count, revision, &self.devices, &copies, &supplied)
     }
 
     /// Lets go of copies of older revisions that do not run anyway.
@@ -290,16 +326,7 @@ impl Engine {
             }
             return;
         }
-        let mut copies: BTreeMap<String, usize> = BTreeMap::new();
-        for copy in self.alive(key) {
-            if let Some(device) = &copy.device {
-                *copies.entry(device.clone()).or_default() += 1;
-            }
-        }
-        let placement = {
-            let supplied = |target: &_| self.check_supply(revision, target);
-            schedule::place(unplaced.len(), revision, &self.devices, &copies, &supplied)
-        };
+        let placement = self.places(key, unplaced.len(), revision);
         let mut devices = placement.devices.iter();
         for (id, _) in unplaced {
             match devices.next() {
@@ -329,6 +356,7 @@ impl Engine {
         self.dirty.assignments.insert(name.to_owned());
         self.touch_pod(id);
         self.note(&key, Severity::Normal, "Scheduled", format!("placed on {name}"));
+        self.watch_silence(name);
     }
 
     /// Makes copies of a DaemonSet, which are bound to their devices, part of the assignments there once they fit.
@@ -399,6 +427,7 @@ impl Engine {
         if let Some(device) = self.devices.get_mut(&name) {
             device.allocated.subtract(requests);
         }
+        self.dirty.room = true;
         self.dirty.instances.insert(id);
         self.dirty.assignments.insert(name);
         self.touch_pod(id);
@@ -428,6 +457,7 @@ impl Engine {
             if instance.deleting.is_none() {
                 device.allocated.subtract(instance.revision.resolved.requests);
             }
+            self.dirty.room = true;
         }
         self.dirty.instances.insert(id);
         self.dirty.workloads.insert(instance.owner.clone());
