@@ -29,6 +29,10 @@ fn run(script: &str) -> String {
             ["join", name, settings @ ..] => world.join(name, settings),
             ["leave", name] => world.leave(name),
             ["crash", pattern] => world.crash(Some((*pattern).to_string())),
+            ["lose-part", name, part] => {
+                world.report_in_parts(name, part.parse().expect("a number"))
+            }
+            ["reconnect-unheard", name] => world.reconnect_unheard(name),
             ["heal"] => world.crash(None),
             ["push", reference, content] => world.push_image(reference, content),
             ["wait", seconds] => world.pass(seconds.parse().expect("seconds")),

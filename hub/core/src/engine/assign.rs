@@ -258,9 +258,18 @@ impl Engine {
             Some(conflict @ Conflict::Foreign(_)) => {
                 Err(Failure::Forbidden(conflict.message(name)))
             }
-            Some(Conflict::Newer(generation)) => {
+            // The device refuses whatever is not newer, so nothing can be newer than this.
+            Some(Conflict::Newer(generation)) if generation.0 == u64::MAX => {
+                Err(Failure::Forbidden(format!(
+                    "{name} claims to hold the last possible generation, so it can be given nothing new; empty the state directory of its agent"
+                )))
+            }
+            Some(Conflict::Newer(held)) => {
                 device.conflict = None;
+                let generation = device.desired.generation.max(held);
                 device.desired.generation = generation;
+                // What another hand made under the same numbers is accepted from here on.
+                device.desired.recent.clear();
                 // No body has this hash: the next generation is made whatever is in it.
                 device.desired.hash = Some(Hash([0; 32]));
                 self.dirty.assignments.insert(name.to_owned());

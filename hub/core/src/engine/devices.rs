@@ -45,6 +45,7 @@ impl Engine {
         for name in names {
             self.publish_head(&name);
             self.watch_silence(&name);
+            self.touch_node(&name);
         }
         // Devices that stayed connected to the broker meanwhile do not say hello by themselves.
         let report = Report { spread_ms: REPORT_SPREAD_MS };
@@ -72,7 +73,9 @@ impl Engine {
         for name in names {
             self.end_logs_of(&name, reason);
             self.touch_node(&name);
+            self.touch_pods_on(&name);
         }
+        self.dirty_all_workloads();
     }
 
     pub(super) fn on_disconnected(&mut self, name: &str) {
@@ -169,7 +172,7 @@ impl Engine {
     }
 
     /// Whether a frame is of the device's session and newer than those heard. A device whose hello was missed is
-    /// asked to say it.
+    /// asked to say it; a late frame of an earlier session looks the same, and costs one hello.
     fn hears(&mut self, name: &str, stamp: Stamp) -> bool {
         let session = self.devices.get_mut(name).and_then(|device| match &mut device.presence {
             Presence::Online { stamp, .. } => Some(stamp),
@@ -179,12 +182,16 @@ impl Engine {
             Some(heard) if heard.session == stamp.session => {
                 let newer = stamp.sequence > heard.sequence;
                 if newer {
+                    let follows = heard.sequence.checked_add(1) == Some(stamp.sequence);
                     heard.sequence = stamp.sequence;
+                    // Frames between were lost; a report that they may have been a part of is not whole.
+                    if !follows {
+                        self.full_reports.entry(name.to_owned()).or_default().torn = true;
+                    }
                 }
                 newer
             }
-            Some(_) => false,
-            None => {
+            Some(_) | None => {
                 self.send(name, &Report { spread_ms: 0 });
                 false
             }
@@ -206,6 +213,8 @@ impl Engine {
             return;
         }
         let was_online = device.online();
+        let goes_on = matches!(device.presence,
+            Presence::Online { stamp: heard, .. } if heard.session == stamp.session);
         let was_heard_just_now = match device.presence {
             Presence::Online { .. } => true,
             Presence::Offline { since, .. } => {
@@ -233,6 +242,11 @@ impl Engine {
         }
         if !was_online {
             self.note(&key, Severity::Normal, "NodeReady", format!("{name} is connected"));
+        }
+        // Its full report follows in its own session.
+        self.full_reports.remove(name);
+        if was_online && !goes_on {
+            self.end_logs_of(name, "the device started a new session");
         }
         self.acknowledge(name, holds);
         self.touch_node(name);
@@ -320,17 +334,23 @@ impl Engine {
         }
     }
 
-    /// A full report may come in parts; with its last part, what none of them mentioned is not on the device.
+    /// A full report may come in parts; with its last part, what none of them mentioned is not on the device. One that
+    /// lost a part says nothing about what is absent, and is asked for again.
     fn on_full_report(&mut self, name: &str, status: &Status) {
-        let reported = self.full_reports.entry(name.to_owned()).or_default();
-        reported.extend(status.instances.iter().map(|report| report.id));
+        let Some(device) = self.devices.get(name) else { return };
+        let report = self.full_reports.entry(name.to_owned()).or_default();
+        let ids = status.instances.iter().map(|reported| reported.id);
+        // What is not placed there is of no interest, and would let a device grow the list.
+        report.mentioned.extend(ids.filter(|id| device.instances.contains(id)));
         if status.more {
             return;
         }
-        let reported = self.full_reports.remove(name).unwrap_or_default();
-        let Some(device) = self.devices.get(name) else { return };
+        let report = self.full_reports.remove(name).unwrap_or_default();
+        if report.torn {
+            return self.send(name, &Report { spread_ms: 0 });
+        }
         let absent: Vec<_> =
-            device.instances.iter().filter(|id| !reported.contains(id)).copied().collect();
+            device.instances.iter().filter(|id| !report.mentioned.contains(id)).copied().collect();
         for id in absent {
             self.on_instance_removed(name, id, status.assignment);
         }
@@ -450,6 +470,14 @@ fn plausible(at_ms: UnixMs, hub_ms: UnixMs) -> UnixMs {
     if at_ms.abs_diff(hub_ms) <= TOLERANCE_MS { at_ms } else { hub_ms }
 }
 
-/// Instances mentioned by the parts of a full report so far, by device.
-pub(super) type FullReports =
-    alloc::collections::BTreeMap<String, alloc::collections::BTreeSet<InstanceId>>;
+/// Full reports of which not all parts are there yet, by device.
+pub(super) type FullReports = alloc::collections::BTreeMap<String, FullReport>;
+
+/// The parts of a full report so far.
+#[derive(Debug, Default)]
+pub(super) struct FullReport {
+    /// Instances of the device that they mention.
+    mentioned: alloc::collections::BTreeSet<InstanceId>,
+    /// Whether frames were lost on the way.
+    torn: bool,
+}

@@ -12,7 +12,7 @@ use firmware_compat::id::{InstanceId, Lineage};
 
 use super::{Config, Dirty, Engine, Figures, Stored, Timer, happenings, logs, supply};
 use crate::{
-    device::{Desired, Device, Presence},
+    device::{Conflict, Desired, Device, Presence},
     event::Now,
     instance::{Deleting, Instance, Revision},
     object::{
@@ -142,21 +142,26 @@ impl Engine {
     }
 
     fn load_device(&self, name: &str, stored: DeviceRecord) -> Device {
+        let desired = Desired {
+            generation: stored.generation,
+            hash: stored.hash,
+            body: Vec::new(),
+            recent: stored.recent,
+        };
+        let conflict = stored
+            .acknowledged
+            .filter(|held| desired.contradicts(held.generation, held.hash))
+            .map(|held| Conflict::Newer(held.generation));
         Device {
             name: name.to_string(),
             uid: stored.uid,
             created_ms: stored.created_ms,
             facts: stored.facts,
             operator: stored.operator,
-            desired: Desired {
-                generation: stored.generation,
-                hash: stored.hash,
-                body: Vec::new(),
-                recent: stored.recent,
-            },
+            desired,
             acknowledged: stored.acknowledged,
             presence: Presence::Offline { since: None, since_ms: self.unix_ms },
-            conflict: None,
+            conflict,
             reminder: None,
             watched_until: None,
             instances: BTreeSet::new(),

@@ -285,6 +285,7 @@ impl Engine {
             self.retired.insert(key.name.clone(), generation);
             self.records.insert(record::retired_key(&key.name), Some(record::encode(&generation)));
         }
+        self.full_reports.remove(&key.name);
         self.dirty.devices.insert(key.name.clone());
         self.dirty.nodes.remove(&key.name);
         let version = self.next_resource_version();

@@ -174,6 +174,9 @@ impl World {
         let Some(device) = self.devices.get_mut(name).filter(|device| device.online) else {
             return;
         };
+        if kind == FrameKind::Report {
+            return self.say(format!("  {name} is asked to report"));
+        }
         if kind != FrameKind::Body {
             return;
         }
@@ -222,9 +225,39 @@ impl World {
         self.report(name, false, gone.into_iter().map(|(id, _)| id).collect());
     }
 
-    fn report(&mut self, name: &str, full: bool, removed: Vec<InstanceId>) {
-        let Some(device) = self.devices.get(name) else { return };
-        let instances: Vec<_> = device
+    /// Reports everything in parts of one instance, of which one is lost on the way.
+    pub fn report_in_parts(&mut self, name: &str, lost: usize) {
+        let statuses = self.statuses(name);
+        let count = statuses.len();
+        for (index, status) in statuses.into_iter().enumerate() {
+            let held = self.devices[name].held;
+            let part = Status {
+                assignment: held,
+                full: true,
+                more: index + 1 < count,
+                instances: vec![status].try_into().expect("one"),
+                removed: List::default(),
+            };
+            if index == lost {
+                self.devices.get_mut(name).expect("it is there").sequence += 1;
+            } else {
+                self.device_sends(name, &part);
+            }
+        }
+        self.settle();
+    }
+
+    /// Begins a new session without the hello, which is lost, and sends a status.
+    pub fn reconnect_unheard(&mut self, name: &str) {
+        let device = self.devices.get_mut(name).expect("it is there");
+        (device.session, device.sequence) = (device.session + 1, 1);
+        self.report(name, true, Vec::new());
+        self.settle();
+    }
+
+    fn statuses(&self, name: &str) -> Vec<InstanceStatus> {
+        let device = &self.devices[name];
+        device
             .running
             .iter()
             .map(|(id, (instance, identity))| InstanceStatus {
@@ -242,7 +275,12 @@ impl World {
                 started_ms: START_MS,
                 last_exit: None,
             })
-            .collect();
+            .collect()
+    }
+
+    fn report(&mut self, name: &str, full: bool, removed: Vec<InstanceId>) {
+        let instances = self.statuses(name);
+        let Some(device) = self.devices.get(name) else { return };
         let status = Status {
             assignment: device.held,
             full,
