@@ -16,6 +16,7 @@ use crate::{
     device::{Device, Presence},
     event::Target,
     instance::{Revision, Waiting},
+    object::cluster::Taint,
     resolve::{Amount, TaintEffect},
 };
 
@@ -72,6 +73,13 @@ pub type Supplied<'a> = &'a dyn Fn(&Target) -> Result<(), Refusal>;
 /// # Errors
 /// Why not.
 pub fn matches(device: &Device, revision: &Revision) -> Result<(), Refusal> {
+    chosen(device, revision)?;
+    let bars = |effect| effect != TaintEffect::PreferNoSchedule;
+    untolerated(device, revision, bars).map_or(Ok(()), Err)
+}
+
+/// Whether a template chooses a device, by name and labels.
+fn chosen(device: &Device, revision: &Revision) -> Result<(), Refusal> {
     let spec = &revision.template.spec;
     if spec.node_name.as_ref().is_some_and(|name| *name != device.name) {
         return Err(Refusal::OtherNode);
@@ -81,18 +89,33 @@ pub fn matches(device: &Device, revision: &Revision) -> Result<(), Refusal> {
             return Err(Refusal::Selector(format!("{key}={value}")));
         }
     }
-    let untolerated = device.taints().find(|(taint, effect)| {
-        *effect != TaintEffect::PreferNoSchedule
-            && !revision
-                .resolved
-                .tolerations
-                .iter()
-                .any(|toleration| toleration.bears(&taint.key, &taint.value, *effect))
-    });
-    if let Some((taint, _)) = untolerated {
-        return Err(Refusal::Taint(format!("{}={}:{}", taint.key, taint.value, taint.effect)));
-    }
     Ok(())
+}
+
+/// Whether a copy may stay where it is: a taint that came later drives it away only if its effect is `NoExecute`.
+#[must_use]
+pub fn may_stay(device: &Device, revision: &Revision) -> bool {
+    untolerated(device, revision, |effect| effect == TaintEffect::NoExecute).is_none()
+}
+
+/// Whether a DaemonSet keeps a copy on a device that had one: as [`may_stay`], and it must still be chosen.
+#[must_use]
+pub fn keeps(device: &Device, revision: &Revision) -> bool {
+    chosen(device, revision).is_ok() && may_stay(device, revision)
+}
+
+fn untolerated(
+    device: &Device,
+    revision: &Revision,
+    bars: impl Fn(TaintEffect) -> bool,
+) -> Option<Refusal> {
+    let borne = |taint: &Taint, effect| {
+        let tolerations = &revision.resolved.tolerations;
+        tolerations.iter().any(|toleration| toleration.bears(&taint.key, &taint.value, effect))
+    };
+    let (taint, _) =
+        device.taints().find(|(taint, effect)| bars(*effect) && !borne(taint, *effect))?;
+    Some(Refusal::Taint(format!("{}={}:{}", taint.key, taint.value, taint.effect)))
 }
 
 /// Whether a device can run a copy that is bound to it.

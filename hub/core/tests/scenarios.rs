@@ -33,6 +33,7 @@ fn run(script: &str) -> String {
                 world.report_in_parts(name, part.parse().expect("a number"))
             }
             ["reconnect-unheard", name] => world.reconnect_unheard(name),
+            ["taint", name, effect] => taint(&mut world, name, effect),
             ["heal"] => world.crash(None),
             ["push", reference, content] => world.push_image(reference, content),
             ["wait", seconds] => world.pass(seconds.parse().expect("seconds")),
@@ -84,6 +85,11 @@ fn apply(world: &mut World, kind: Kind, name: &str, settings: &[&str]) {
                 spec["volumes"] = json!([{"name": "c", "configMap": {"name": value}}]);
                 container["volumeMounts"] = json!([{"name": "c", "mountPath": "/c"}]);
             }
+            // Fills that many KiB of the assignment.
+            "fill" => {
+                let words: usize = value.parse().expect("a number");
+                container["args"] = vec!["x".repeat(1024); words].into();
+            }
             "patience" => {
                 let seconds: u32 = value.parse().expect("a number");
                 spec["tolerations"] = json!([{"key": "node.kubernetes.io/unreachable",
@@ -107,6 +113,17 @@ fn answer(world: &mut World, kind: Kind, object: &serde_json::Value) {
         Ok(_) => {}
         Err(error) => world.say(format!("error: {error}")),
     }
+}
+
+fn taint(world: &mut World, name: &str, effect: &str) {
+    let nodes = world.list(Kind::Node);
+    let mut node = nodes.into_iter().find(|node| node.meta().name == name).expect("it is there");
+    if let Object::Node(node) = &mut node {
+        node.spec.taints = serde_json::from_value(json!([{"key": "lab", "effect": effect}]))
+            .expect("a good taint");
+    }
+    let replaced = world.request(Request::Replace { object: node, create: false });
+    world.say(replaced.map_or_else(|e| format!("error: {e}"), |_| "tainted".into()));
 }
 
 fn kind_of(word: &str) -> Kind {

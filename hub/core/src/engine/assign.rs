@@ -72,13 +72,16 @@ impl Engine {
         let configs = Configs { maps: &self.configs };
         let room = capacity::BODY_BYTES.min(device.facts.max_body_bytes as usize);
         let (mut used, mut instances, mut waiting) = (0, Vec::new(), Vec::new());
-        for id in &device.instances {
-            let Some(instance) = self.instances.get(id).filter(|i| i.deleting.is_none()) else {
-                continue;
-            };
-            if instance.supply.is_none() {
-                continue;
-            }
+        let mut wanted: Vec<_> = device
+            .instances
+            .iter()
+            .filter_map(|id| self.instances.get(id))
+            .filter(|instance| instance.deleting.is_none() && instance.supply.is_some())
+            .collect();
+        // Where the room is short, the newest go without: what runs is not pushed out by what comes.
+        wanted.sort_by_key(|instance| (instance.created_ms, instance.id));
+        for instance in wanted {
+            let id = &instance.id;
             match instance.wire(&configs) {
                 Ok(wire) => {
                     let size = postcard::experimental::serialized_size(&wire).unwrap_or(room);
@@ -93,6 +96,7 @@ impl Engine {
                 Err(reason) => waiting.push((*id, Some(reason))),
             }
         }
+        instances.sort_by_key(|instance| instance.id);
         let instances = instances.try_into().ok()?;
         Some((Assignment { instances }, waiting))
     }

@@ -55,6 +55,7 @@ impl Engine {
     }
 
     fn reconcile_deployment(&mut self, key: &Key, replicas: usize, revision: &Arc<Revision>) {
+        self.drive_out(key);
         self.replace_lost(key, revision);
         self.replace_stalled(key, revision);
         for id in self.surplus(key, replicas, revision) {
@@ -78,7 +79,7 @@ impl Engine {
             .sort_by_key(|c| (Reverse(c.revision.hash == revision.hash), Reverse(c.runs()), c.id));
         for copy in copies {
             let device = copy.device.as_ref().and_then(|name| self.devices.get(name));
-            let wanted = device.is_some_and(|device| schedule::matches(device, revision).is_ok());
+            let wanted = device.is_some_and(|device| schedule::keeps(device, revision));
             let name = copy.device.clone().unwrap_or_default();
             if wanted && !keep.contains_key(&name) {
                 keep.insert(name, copy.id);
@@ -134,6 +135,25 @@ impl Engine {
             None => self.config.lost_after_s,
         };
         Some(Duration::from_secs(u64::from(seconds)))
+    }
+
+    /// Lets go of copies that do not bear a taint of their device that is for what runs, too.
+    fn drive_out(&mut self, key: &Key) {
+        let driven: Vec<_> = self
+            .alive(key)
+            .iter()
+            .filter(|copy| {
+                let device = copy.device.as_ref().and_then(|name| self.devices.get(name));
+                device.is_some_and(|device| !schedule::may_stay(device, &copy.revision))
+            })
+            .map(|copy| (copy.id, copy.key(), copy.device.clone().unwrap_or_default()))
+            .collect();
+        for (id, pod, device) in driven {
+            let message =
+                format!("{device} has a NoExecute taint that this copy does not tolerate");
+            self.note(&pod, Severity::Warning, "TaintedDevice", message);
+            self.begin_delete(id);
+        }
     }
 
     /// Whether a copy's device has been silent for longer than it bears.

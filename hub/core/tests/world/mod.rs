@@ -32,6 +32,7 @@ pub struct Device {
     arch: String,
     labels: Vec<(String, String)>,
     memory: u64,
+    body_room: u32,
     engines: Vec<Runs>,
     held: Option<AssignmentId>,
     wanted: Option<Head>,
@@ -306,6 +307,7 @@ impl World {
             agent,
             arch: "amd64".into(),
             memory: 1 << 30,
+            body_room: 4 << 20,
             engines: vec![Runs::Container, Runs::Wasm],
             ..Device::default()
         });
@@ -314,6 +316,9 @@ impl World {
                 Some(("arch", arch)) => device.arch = arch.into(),
                 Some(("memory-mi", mi)) => {
                     device.memory = mi.parse::<u64>().expect("a number") << 20
+                }
+                Some(("body-kib", kib)) => {
+                    device.body_room = kib.parse::<u32>().expect("a number") << 10
                 }
                 Some(("agent", id)) => device.agent = id.parse().expect("a number"),
                 Some((key, value)) => device.labels.push((key.into(), value.into())),
@@ -462,6 +467,6 @@ fn hello(device: &Device) -> Hello {
         labels: labels.try_into().expect("few"),
         assignment: device.held,
         clock_ms: 0,
-        max_body_bytes: 4 << 20,
+        max_body_bytes: device.body_room,
     }
 }
