@@ -14,7 +14,6 @@ build:
 # Everything: unit, wire, scenario and system tests. Needs root for the containers; installs what is missing.
 test:
 	./setup/test.sh
-	cargo build --workspace --bins
 	cargo test --workspace -- --include-ignored
 
 lint:
