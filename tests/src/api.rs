@@ -253,6 +253,18 @@ impl Api {
         })
     }
 
+    /// As [`Self::until_running`], when all must have been started again once. Until a device has reported, the hub
+    /// shows what it last heard.
+    ///
+    /// # Panics
+    /// If that does not happen in time.
+    #[must_use]
+    pub fn until_running_again(&self, app: &str, count: usize) -> Vec<Pod> {
+        self.until_pods(&format!("{count} of {app} run again"), app, |pods| {
+            pods.len() == count && pods.iter().all(|pod| pod.ready && pod.restarts == 1)
+        })
+    }
+
     /// Waits until exactly one instance of a workload is there, and it runs.
     ///
     /// # Panics
