@@ -3,6 +3,7 @@
 //! Everything here turns HTTP into requests to the engine and answers back; nothing is decided here.
 
 mod body;
+mod change;
 mod discovery;
 mod fields;
 mod health;
@@ -16,7 +17,10 @@ mod path;
 mod protobuf;
 mod query;
 mod respond;
+mod scale;
+mod selection;
 mod status;
+mod submitted;
 mod table;
 mod watch;
 

@@ -105,6 +105,8 @@ async fn kubectl_creates_applies_gets_describes_and_deletes() {
     let container = json!({"name": "shop", "image": "shop:1", "command": ["serve", "-v"], "ports": [{"containerPort": 80}]});
     assert_eq!(shop["spec"]["template"]["spec"]["containers"], json!([container]));
     kubectl(&hub, &["patch", "deploy", "web", "-p", r#"{"spec":{"replicas":1}}"#], "").await;
+    kubectl(&hub, &["scale", "deployment/web", "--replicas=3"], "").await;
+    assert_eq!(hub.get(&format!("{DEPLOYMENTS}/web")).await.expect(200)["spec"]["replicas"], 3);
     kubectl(&hub, &["label", "cm", "settings", "tier=x"], "").await;
     let selected = kubectl(&hub, &["get", "cm", "-l", "tier in (x,y)", "-o", "name"], "").await;
     assert_eq!(selected.trim(), "configmap/settings");

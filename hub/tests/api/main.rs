@@ -3,6 +3,7 @@
 
 mod durability;
 mod kubectl;
+mod logs;
 mod objects;
 mod registry;
 mod support;

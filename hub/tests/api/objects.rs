@@ -197,6 +197,28 @@ async fn patches_change_what_they_name_and_nothing_else() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_deployment_is_scaled_by_itself() {
+    let hub = Hub::start().await;
+    hub.put("POST", DEPLOYMENTS, &deployment("web", "web:1")).await.expect(201);
+    let path = format!("{DEPLOYMENTS}/web/scale");
+    let mut scale = hub.get(&path).await.expect(200);
+    assert_eq!((&scale["kind"], &scale["spec"]["replicas"]), (&json!("Scale"), &json!(1)));
+    assert_eq!(scale["status"]["selector"], "app=web");
+    scale["spec"]["replicas"] = 2.into();
+    scale["metadata"]["resourceVersion"] = "1".into();
+    assert_eq!(hub.put("PUT", &path, &scale).await.code, 409);
+    scale["metadata"]["resourceVersion"] = Value::Null;
+    assert_eq!(hub.put("PUT", &path, &scale).await.expect(200)["spec"]["replicas"], 2);
+    let patch = [("content-type", "application/merge-patch+json")];
+    let patched = hub.send("PATCH", &path, &patch, br#"{"spec":{"replicas":0}}"#).await;
+    assert_eq!(patched.expect(200)["spec"]["replicas"], 0);
+    assert_eq!(hub.get(&format!("{DEPLOYMENTS}/web")).await.expect(200)["spec"]["replicas"], 0);
+    let refusal = hub.put("PUT", &path, &json!({"spec": {}})).await.refusal();
+    assert!(refusal.starts_with("400 BadRequest: spec.replicas of a Scale"), "{refusal}");
+    hub.running.stop().await.expect("stop");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn put_with_create_makes_what_is_not_there() {
     let hub = Hub::start().await;
     let path = format!("{MAPS}/a");

@@ -177,6 +177,12 @@ impl Stream {
         format!("{} {name}", event["type"].as_str().expect("a type"))
     }
 
+    /// The next line of the body as text; `None` at its end.
+    pub async fn line(&mut self) -> Option<String> {
+        let line = timeout(DEADLINE, self.next_line()).await.expect("a line in time")?;
+        Some(String::from_utf8_lossy(&line).trim_end().to_owned())
+    }
+
     async fn next_line(&mut self) -> Option<Vec<u8>> {
         loop {
             if let Some(end) = self.line.iter().position(|byte| *byte == b'\n') {

@@ -50,6 +50,19 @@ async fn a_watch_without_a_version_starts_with_everything() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_watch_that_lists_says_when_it_has_sent_everything() {
+    let hub = Hub::start().await;
+    create(&hub, "a", json!({})).await;
+    let query = "sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true";
+    let mut watch = hub.watch(&format!("{MAPS}?watch=true&resourceVersion=0&{query}")).await;
+    assert_eq!(watch.change().await, "ADDED a");
+    let end = watch.next().await.expect("a bookmark");
+    assert_eq!(end["type"], "BOOKMARK");
+    assert_eq!(end["object"]["metadata"]["annotations"]["k8s.io/initial-events-end"], "true");
+    hub.running.stop().await.expect("stop");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_object_comes_and_goes_with_its_labels() {
     let hub = Hub::start().await;
     let version = version(&hub).await;

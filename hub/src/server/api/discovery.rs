@@ -73,6 +73,12 @@ fn resources(version: &str) -> Value {
             "name": "pods/log", "singularName": "", "namespaced": true, "kind": "Pod", "verbs": ["get"],
         }));
     }
+    if version == "apps/v1" {
+        resources.push(json!({
+            "name": "deployments/scale", "singularName": "", "namespaced": true, "kind": "Scale",
+            "group": "autoscaling", "version": "v1", "verbs": ["get", "patch", "update"],
+        }));
+    }
     json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": version, "resources": resources})
 }
 

@@ -10,7 +10,7 @@ use axum::{
 use lichen_hub_core::{
     effect::LogPart,
     event::Request,
-    object::{Kind, Object},
+    object::{Key, Object},
 };
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
@@ -23,21 +23,16 @@ const FIRST_WORD: Duration = Duration::from_secs(1);
 const UNSUPPORTED: [&str; 4] = ["limitBytes", "sinceSeconds", "sinceTime", "stream"];
 
 /// Reads a log.
-pub(crate) async fn read(
-    api: &Api,
-    query: &Query,
-    namespace: String,
-    name: String,
-) -> Result<Response, Refusal> {
+pub(crate) async fn read(api: &Api, query: &Query, key: &Key) -> Result<Response, Refusal> {
     query.refuse(&UNSUPPORTED)?;
     if let Some(container) = query.text("container") {
-        check_container(api, &namespace, &name, container).await?;
+        check_container(api, key, container).await?;
     }
     let tail = query.number("tailLines")?;
     let tail = tail.map(|lines| u32::try_from(lines).unwrap_or(u32::MAX));
     let request = Request::Logs {
-        namespace,
-        name,
+        namespace: key.namespace.clone(),
+        name: key.name.clone(),
         follow: query.flag("follow"),
         tail,
         previous: query.flag("previous"),
@@ -63,20 +58,16 @@ pub(crate) async fn read(
 }
 
 /// Tools name the container; there is one, and a wrong name should not show its log.
-async fn check_container(
-    api: &Api,
-    namespace: &str,
-    name: &str,
-    container: &str,
-) -> Result<(), Refusal> {
-    let object = objects::read(api, Kind::Pod, namespace.to_owned(), name.to_owned()).await?;
+async fn check_container(api: &Api, key: &Key, container: &str) -> Result<(), Refusal> {
+    let object = objects::read(api, key).await?;
     let Object::Pod(pod) = object.as_ref() else { return Ok(()) };
     let mut names = pod.spec.containers.iter().map(|container| container.name.as_str());
     if names.clone().any(|name| name == container) {
         return Ok(());
     }
     Err(Refusal::bad_request(format!(
-        "container {container} is not in pod {name}; it has {}",
+        "container {container} is not in pod {}; it has {}",
+        key.name,
         names.next().unwrap_or("none")
     )))
 }

@@ -10,60 +10,26 @@ use axum::{
 };
 use lichen_hub_core::{
     effect,
-    event::{Listing, Request},
-    object::{FieldError, Kind, Object},
+    event::Request,
+    object::{Key, Kind, Object},
 };
 use serde_json::Value;
 
 use super::{
     Api, body,
-    fields::FieldSelector,
-    labels::LabelSelector,
+    change::{change, is_pinned},
     logs,
     patch::Patching,
     path::{self, Target},
     query::Query,
     respond::{self, Form},
+    scale,
+    selection::Selection,
     status::Refusal,
+    submitted::decode,
     unexpected, watch,
 };
-use crate::{manifest, server::clock::unix_ms};
-
-/// How often a patch is tried when others change the object meanwhile.
-const PATCH_ATTEMPTS: usize = 5;
-
-/// What a list or a watch is over.
-#[derive(Clone, Debug)]
-pub(crate) struct Selection {
-    pub(crate) kind: Kind,
-    /// Everywhere without one.
-    pub(crate) namespace: Option<String>,
-    labels: LabelSelector,
-    fields: FieldSelector,
-}
-
-impl Selection {
-    fn new(kind: Kind, namespace: Option<String>, query: &Query) -> Result<Self, Refusal> {
-        let bad = |error: String| Refusal::bad_request(error);
-        let labels = query.text("labelSelector").unwrap_or_default();
-        let fields = query.text("fieldSelector").unwrap_or_default();
-        Ok(Self {
-            kind,
-            namespace,
-            labels: LabelSelector::parse(labels).map_err(|error| bad(error.to_string()))?,
-            fields: FieldSelector::parse(kind, fields).map_err(|error| bad(error.to_string()))?,
-        })
-    }
-
-    /// Whether an object is in it.
-    pub(crate) fn selects(&self, object: &Object) -> bool {
-        let meta = object.meta();
-        object.kind() == self.kind
-            && self.namespace.as_ref().is_none_or(|namespace| *namespace == meta.namespace)
-            && self.labels.selects(&meta.labels)
-            && self.fields.selects(object)
-    }
-}
+use crate::server::clock::unix_ms;
 
 /// One request for an object or a list.
 struct Call {
@@ -82,6 +48,9 @@ async fn serve(api: &Api, request: HttpRequest<Body>) -> Result<Response, Refusa
     let (parts, body) = request.into_parts();
     let target = path::parse(parts.uri.path()).ok_or_else(Refusal::no_such_path)?;
     let query = Query::parse(parts.uri.query());
+    if parts.method != Method::GET {
+        query.refuse(&["dryRun"])?;
+    }
     let form = Form::of(&parts.headers, &query);
     let call = Call { query, form, headers: parts.headers, body };
     let method = parts.method;
@@ -89,21 +58,19 @@ async fn serve(api: &Api, request: HttpRequest<Body>) -> Result<Response, Refusa
         Target::Collection { kind, namespace } => {
             serve_collection(api, call, method, kind, namespace).await
         }
-        Target::Object { kind, namespace, name, subresource: None } => match method {
-            Method::GET => get(api, call, kind, namespace, name).await,
-            Method::PUT => replace(api, call, kind, &namespace, &name).await,
-            Method::PATCH => patch(api, call, kind, namespace, name).await,
-            Method::DELETE => delete(api, call, kind, namespace, name).await,
-            _ => Err(Refusal::method(
-                "an object can be read (GET), replaced (PUT), patched (PATCH) and deleted (DELETE)",
-            )),
-        },
-        Target::Object { kind: Kind::Pod, namespace, name, subresource: Some(sub) }
-            if sub == "log" && method == Method::GET =>
-        {
-            logs::read(api, &call.query, namespace, name).await
+        Target::Object { kind, namespace, name, subresource } => {
+            let key = Key::new(kind, &namespace, &name);
+            match (subresource.as_deref(), kind) {
+                (None, _) => serve_object(api, call, method, &key).await,
+                (Some("log"), Kind::Pod) if method == Method::GET => {
+                    logs::read(api, &call.query, &key).await
+                }
+                (Some("scale"), Kind::Deployment) => {
+                    scale::serve(api, &method, &key, &call.headers, call.body).await
+                }
+                _ => Err(Refusal::no_such_path()),
+            }
         }
-        Target::Object { .. } => Err(Refusal::no_such_path()),
     }
 }
 
@@ -120,12 +87,14 @@ async fn serve_collection(
             if call.query.flag("watch") {
                 return watch::start(api, selection, call.form, &call.query).await;
             }
-            let listing = list_all(api, &selection).await?;
+            let listing = selection.list(api).await?;
             let version = listing.resource_version;
             Ok(respond::list(call.form, kind, &listing.objects, version, unix_ms()))
         }
         Method::POST if namespace.is_some() || !kind.namespaced() => {
-            create(api, call, kind, namespace.unwrap_or_default()).await
+            let path = Key::new(kind, namespace.as_deref().unwrap_or_default(), "");
+            let object = decode(read_body(&call.headers, call.body).await?, &path)?;
+            write(api, call.form, Request::Create(object)).await
         }
         Method::POST => Err(Refusal::method(format!(
             "a {kind} is created in a namespace: POST to {}/namespaces/<namespace>/{}",
@@ -138,74 +107,64 @@ async fn serve_collection(
     }
 }
 
-/// The objects of a selection.
-pub(crate) async fn list_all(api: &Api, selection: &Selection) -> Result<Listing, Refusal> {
-    let request = Request::List { kind: selection.kind, namespace: selection.namespace.clone() };
-    match api.engine.ask(request).await? {
-        effect::Response::List(mut listing) => {
-            listing.objects.retain(|object| selection.selects(object));
-            Ok(listing)
+async fn serve_object(
+    api: &Api,
+    call: Call,
+    method: Method,
+    key: &Key,
+) -> Result<Response, Refusal> {
+    match method {
+        Method::GET => {
+            let object = read(api, key).await?;
+            Ok(respond::object(StatusCode::OK, call.form, &object, unix_ms()))
         }
-        other => Err(unexpected(&other)),
+        Method::PUT => {
+            let object = decode(read_body(&call.headers, call.body).await?, key)?;
+            // Lichen's own: create what is not there, so that `lichen apply` needs one request.
+            let create = call.query.flag("create");
+            write(api, call.form, Request::Replace { object, create }).await
+        }
+        Method::PATCH => {
+            let patching = Patching::of(&body::media_type(&call.headers))?;
+            let patch = body::parse_json(&body::read(call.body, body::MAX_BODY_BYTES).await?)?;
+            let alter = |before: &Value| patching.apply(before, &patch);
+            let object = change(api, key, is_pinned(&patch), alter).await?;
+            Ok(respond::object(StatusCode::OK, call.form, &object, unix_ms()))
+        }
+        Method::DELETE => delete(api, call, key).await,
+        _ => Err(Refusal::method(
+            "an object can be read (GET), replaced (PUT), patched (PATCH) and deleted (DELETE)",
+        )),
     }
 }
 
-async fn get(
-    api: &Api,
-    call: Call,
-    kind: Kind,
-    namespace: String,
-    name: String,
-) -> Result<Response, Refusal> {
-    let object = read(api, kind, namespace, name).await?;
-    Ok(respond::object(StatusCode::OK, call.form, &object, unix_ms()))
-}
-
 /// Reads one object.
-pub(super) async fn read(
-    api: &Api,
-    kind: Kind,
-    namespace: String,
-    name: String,
-) -> Result<Arc<Object>, Refusal> {
+pub(super) async fn read(api: &Api, key: &Key) -> Result<Arc<Object>, Refusal> {
+    let Key { kind, namespace, name } = key.clone();
     object_of(api.engine.ask(Request::Get { kind, namespace, name }).await?)
         .map(|(object, _)| object)
 }
 
-async fn create(api: &Api, call: Call, kind: Kind, namespace: String) -> Result<Response, Refusal> {
-    refuse_dry_run(&call.query)?;
-    let value = read_body(&call.headers, call.body).await?;
-    let object = decode(value, kind, &namespace, None)?;
-    write(api, call.form, Request::Create(object)).await
+async fn write(api: &Api, form: Form, request: Request) -> Result<Response, Refusal> {
+    let (object, created) = object_of(api.engine.ask(request).await?)?;
+    let code = if created { StatusCode::CREATED } else { StatusCode::OK };
+    Ok(respond::object(code, form, &object, unix_ms()))
 }
 
-async fn replace(
-    api: &Api,
-    call: Call,
-    kind: Kind,
-    namespace: &str,
-    name: &str,
-) -> Result<Response, Refusal> {
-    refuse_dry_run(&call.query)?;
-    let value = read_body(&call.headers, call.body).await?;
-    let object = decode(value, kind, namespace, Some(name))?;
-    // Lichen's own: create what is not there, so that `lichen apply` needs one request.
-    let create = call.query.flag("create");
-    write(api, call.form, Request::Replace { object, create }).await
+/// The object of an answer, and whether it is new.
+pub(super) fn object_of(response: effect::Response) -> Result<(Arc<Object>, bool), Refusal> {
+    match response {
+        effect::Response::Object { object, created } => Ok((object, created)),
+        other => Err(unexpected(&other)),
+    }
 }
 
-async fn delete(
-    api: &Api,
-    call: Call,
-    kind: Kind,
-    namespace: String,
-    name: String,
-) -> Result<Response, Refusal> {
-    refuse_dry_run(&call.query)?;
+async fn delete(api: &Api, call: Call, key: &Key) -> Result<Response, Refusal> {
     let bytes = body::read(call.body, body::MAX_BODY_BYTES).await?;
     if !bytes.is_empty() {
         check_delete_options(&body::parse(&body::media_type(&call.headers), &bytes)?)?;
     }
+    let Key { kind, namespace, name } = key.clone();
     match api.engine.ask(Request::Delete { kind, namespace, name }).await? {
         effect::Response::Deleted(object) => {
             Ok(respond::object(StatusCode::OK, call.form, &object, unix_ms()))
@@ -225,6 +184,9 @@ fn check_delete_options(options: &Value) -> Result<(), Refusal> {
     if given("preconditions") {
         return refused("preconditions");
     }
+    if given("dryRun") {
+        return refused("dryRun");
+    }
     if given("gracePeriodSeconds") {
         return refused("gracePeriodSeconds (the template's terminationGracePeriodSeconds counts)");
     }
@@ -234,112 +196,7 @@ fn check_delete_options(options: &Value) -> Result<(), Refusal> {
     }
 }
 
-async fn patch(
-    api: &Api,
-    call: Call,
-    kind: Kind,
-    namespace: String,
-    name: String,
-) -> Result<Response, Refusal> {
-    refuse_dry_run(&call.query)?;
-    let patching = Patching::of(&body::media_type(&call.headers))?;
-    let patch = body::parse_json(&body::read(call.body, body::MAX_BODY_BYTES).await?)?;
-    let pinned = patch.pointer("/metadata/resourceVersion").is_some();
-    for attempt in 1.. {
-        let current = read(api, kind, namespace.clone(), name.clone()).await?;
-        let before = to_json(&current)?;
-        let after = patching.apply(&before, &patch)?;
-        if after == before {
-            return Ok(respond::object(StatusCode::OK, call.form, &current, unix_ms()));
-        }
-        let object = decode(after, kind, &namespace, Some(&name))?;
-        match write(api, call.form, Request::Replace { object, create: false }).await {
-            // Somebody else was faster; the patch may still fit what is there now.
-            Err(refusal) if refusal.is_conflict() && !pinned && attempt < PATCH_ATTEMPTS => {}
-            done => return done,
-        }
-    }
-    unreachable!("the last attempt returns")
-}
-
-fn to_json(object: &Object) -> Result<Value, Refusal> {
-    serde_json::to_value(object)
-        .map_err(|error| Refusal::internal(format!("could not write the object as JSON: {error}")))
-}
-
-async fn write(api: &Api, form: Form, request: Request) -> Result<Response, Refusal> {
-    let (object, created) = object_of(api.engine.ask(request).await?)?;
-    let code = if created { StatusCode::CREATED } else { StatusCode::OK };
-    Ok(respond::object(code, form, &object, unix_ms()))
-}
-
-fn object_of(response: effect::Response) -> Result<(Arc<Object>, bool), Refusal> {
-    match response {
-        effect::Response::Object { object, created } => Ok((object, created)),
-        other => Err(unexpected(&other)),
-    }
-}
-
-fn refuse_dry_run(query: &Query) -> Result<(), Refusal> {
-    query.refuse(&["dryRun"])
-}
-
 async fn read_body(headers: &HeaderMap, body: Body) -> Result<Value, Refusal> {
     let bytes = body::read(body, body::MAX_BODY_BYTES).await?;
     body::parse(&body::media_type(headers), &bytes)
-}
-
-/// Reads an object and holds it against its path, which fills in what it leaves open.
-fn decode(
-    mut value: Value,
-    kind: Kind,
-    namespace: &str,
-    name: Option<&str>,
-) -> Result<Object, Refusal> {
-    let Value::Object(fields) = &mut value else {
-        return Err(Refusal::bad_request("the body must be a JSON object"));
-    };
-    let mut fill = |field: &str, text: &str| -> Result<(), Refusal> {
-        match fields.get(field).and_then(Value::as_str) {
-            None | Some("") => {
-                fields.insert(field.to_owned(), Value::from(text));
-                Ok(())
-            }
-            Some(found) if found == text => Ok(()),
-            Some(found) => Err(Refusal::bad_request(format!(
-                "the {field} of the body is {found}, but the path is for {kind} of {}",
-                kind.api_version()
-            ))),
-        }
-    };
-    fill("apiVersion", kind.api_version())?;
-    fill("kind", kind.as_str())?;
-    let shown = value.pointer("/metadata/name").and_then(Value::as_str).or(name);
-    let shown = shown.unwrap_or_default().to_owned();
-    let mut object =
-        manifest::decode(&value).map_err(|causes| Refusal::invalid(kind, &shown, &causes))?;
-    let meta = object.meta_mut();
-    if let Some(name) = name {
-        agree(&mut meta.name, name, "name")?;
-    }
-    if kind.namespaced() {
-        agree(&mut meta.namespace, namespace, "namespace")?;
-    } else if !meta.namespace.is_empty() {
-        let cause = format!("a {kind} belongs to no namespace; leave the field out");
-        let cause = FieldError::new("metadata.namespace", cause);
-        return Err(Refusal::invalid(kind, &shown, &[cause]));
-    }
-    Ok(object)
-}
-
-fn agree(field: &mut String, path: &str, what: &str) -> Result<(), Refusal> {
-    if field.is_empty() {
-        path.clone_into(field);
-    }
-    if field == path {
-        return Ok(());
-    }
-    Err(Refusal::bad_request(format!(
-        "the {what} of the body is \"{field}\", but that of the path is \"{path}\""
-    )))
 }

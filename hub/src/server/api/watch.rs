@@ -12,19 +12,13 @@ use lichen_hub_core::{
     object::Object,
 };
 use serde::Serialize;
+use serde_json::{Value, json};
 use tokio::{
     sync::{OwnedSemaphorePermit, watch},
     time::Instant,
 };
 
-use super::{
-    Api,
-    objects::{Selection, list_all},
-    query::Query,
-    respond::Form,
-    status::Refusal,
-    table,
-};
+use super::{Api, query::Query, respond::Form, selection::Selection, status::Refusal, table};
 use crate::server::{
     clock::unix_ms,
     feed::{Feed, News},
@@ -38,6 +32,8 @@ const MAX_TIMEOUT_S: u64 = 24 * 3600;
 const FUTURE_PATIENCE: Duration = Duration::from_secs(2);
 /// A client that asked for bookmarks gets one this often, so that it can go on from a newer version.
 const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
+/// The annotation of the bookmark after which a watch sends only changes.
+const INITIAL_EVENTS_END: &str = "k8s.io/initial-events-end";
 /// Changes read from the feed at once.
 const BATCH: usize = 64;
 
@@ -48,11 +44,12 @@ pub(crate) async fn start(
     form: Form,
     query: &Query,
 ) -> Result<Response, Refusal> {
-    query.refuse(&["sendInitialEvents"])?;
     let permit = api.stream_permit()?;
     let timeout =
         query.number("timeoutSeconds")?.map(|s| Duration::from_secs(s.min(MAX_TIMEOUT_S)));
-    let version = query.number("resourceVersion")?.filter(|version| *version > 0);
+    // Newer clients list by a watch that starts with everything and says when that has been sent.
+    let listing = query.flag("sendInitialEvents");
+    let version = query.number("resourceVersion")?.filter(|version| *version > 0 && !listing);
     let now = Instant::now();
     let mut watcher = Watcher {
         feed: api.feed.clone(),
@@ -71,6 +68,9 @@ pub(crate) async fn start(
     match version {
         Some(version) => watcher.check(version).await?,
         None => watcher.show_all(api).await?,
+    }
+    if listing {
+        watcher.add_bookmark(&json!({INITIAL_EVENTS_END: "true"}));
     }
     let lines = futures_util::stream::unfold(watcher, |mut watcher| async {
         let line = watcher.next_line().await?;
@@ -118,7 +118,7 @@ impl Watcher {
 
     /// Without a version, a watch starts with everything there is.
     async fn show_all(&mut self, api: &Api) -> Result<(), Refusal> {
-        let listing = list_all(api, &self.selection).await?;
+        let listing = self.selection.list(api).await?;
         self.cursor = listing.resource_version;
         for object in &listing.objects {
             let line = self.object_line("ADDED", object);
@@ -177,16 +177,20 @@ impl Watcher {
             return;
         }
         self.cursor = self.cursor.max(newest);
-        let object = serde_json::json!({
+        self.add_bookmark(&json!({}));
+    }
+
+    fn add_bookmark(&mut self, annotations: &Value) {
+        let object = json!({
             "kind": self.selection.kind.as_str(),
             "apiVersion": self.selection.kind.api_version(),
-            "metadata": {"resourceVersion": self.cursor.to_string()},
+            "metadata": {"resourceVersion": self.cursor.to_string(), "annotations": annotations},
         });
         self.lines.push_back(line("BOOKMARK", &object));
     }
 
     fn end_with(&mut self, refusal: &Refusal) {
-        let status = serde_json::from_slice::<serde_json::Value>(&refusal.to_json());
+        let status = serde_json::from_slice::<Value>(&refusal.to_json());
         self.lines.push_back(line("ERROR", &status.unwrap_or_default()));
         self.ended = true;
     }
