@@ -14,7 +14,7 @@ build:
 # Everything: unit, wire, scenario and system tests. Needs root for the containers; installs what is missing.
 test:
 	./setup/test.sh
-	cargo test --workspace -- --include-ignored
+	cargo test --workspace --no-fail-fast -- --include-ignored
 
 lint:
 	cargo fmt --all --check
