@@ -8,6 +8,7 @@
 mod container;
 mod fleet;
 mod offline;
+mod quickstart;
 mod site;
 mod survival;
 mod wasm;
