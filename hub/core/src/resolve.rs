@@ -592,6 +592,15 @@ impl Check {
                     None
                 }),
             };
+            // The hub puts no other taint on a device by itself; of an operator's taint it knows no time.
+            let timed = ["", "node.kubernetes.io/unreachable", "node.kubernetes.io/not-ready"];
+            if toleration.toleration_seconds.is_some() && !timed.contains(&toleration.key.as_str())
+            {
+                self.error(
+                    format!("{field}.tolerationSeconds"),
+                    "is supported for node.kubernetes.io/unreachable alone; leave it out to bear the taint for ever",
+                );
+            }
             tolerations.push(Toleration {
                 key: (!toleration.key.is_empty()).then(|| toleration.key.clone()),
                 value: (!exists).then(|| toleration.value.clone()),
