@@ -132,6 +132,13 @@ impl Engine {
         meta.uid = uid;
         meta.generation = 1;
         meta.creation_timestamp = Some(created);
+        meta.deletion_timestamp = None;
+        meta.owner_references.clear();
+        match &mut object {
+            Object::Deployment(deployment) => deployment.status = Default::default(),
+            Object::DaemonSet(set) => set.status = Default::default(),
+            _ => {}
+        }
         self.put(object, revision, Action::Added)
     }
 
@@ -544,6 +551,7 @@ fn keep_what_the_hub_wrote(object: &mut Object, old: &Object) {
     let (meta, known) = (object.meta_mut(), old.meta());
     meta.uid.clone_from(&known.uid);
     meta.creation_timestamp.clone_from(&known.creation_timestamp);
+    meta.deletion_timestamp = None;
     meta.owner_references.clear();
     match (object, old) {
         (Object::Deployment(object), Object::Deployment(old)) => object.status = old.status.clone(),
