@@ -21,6 +21,9 @@ use crate::{
     wait::wait_for,
 };
 
+const AGENT: &str = "lichen-agent";
+const SHIM: &str = "lichen-shim";
+
 /// A device. Everything that runs on it ends with the test.
 #[derive(Debug)]
 pub struct Agent {
@@ -30,6 +33,7 @@ pub struct Agent {
     flags: Vec<OsString>,
     wrapper: Vec<OsString>,
     environment: BTreeMap<String, OsString>,
+    own_programs: bool,
     process: Option<Process>,
 }
 
@@ -46,6 +50,7 @@ impl Agent {
             flags: Vec::new(),
             wrapper: Vec::new(),
             environment: BTreeMap::from([("LICHEN_LOG".to_owned(), "debug".into())]),
+            own_programs: false,
             process: None,
         }
     }
@@ -72,6 +77,20 @@ impl Agent {
         self
     }
 
+    /// Gives the device copies of the programs, so that it shares no memory with other devices on this machine.
+    #[must_use]
+    pub fn with_own_programs(mut self) -> Self {
+        for name in [AGENT, SHIM] {
+            fs::copy(workspace_program(name), self.dir.path().join(name)).unwrap();
+        }
+        self.own_programs = true;
+        self
+    }
+
+    fn program(&self, name: &str) -> PathBuf {
+        if self.own_programs { self.dir.path().join(name) } else { workspace_program(name) }
+    }
+
     /// Runs the agent, from its next start on, through another program that ends up as the agent.
     pub fn set_wrapper(&mut self, wrapper: &[&str]) {
         self.wrapper = wrapper.iter().map(OsString::from).collect();
@@ -84,13 +103,13 @@ impl Agent {
 
     /// Starts the agent on its state directory, and waits for nothing.
     pub fn start_again(&mut self) {
-        let agent = workspace_program("lichen-agent");
+        let agent = self.program(AGENT);
         let mut words = self.wrapper.clone();
         words.push(agent.into_os_string());
         let mut command = Command::new(&words[0]);
         command.args(&words[1..]).arg("--state").arg(self.state());
         command.args(["--hub", &self.hub, "--name", &self.name]);
-        command.arg("--shim").arg(workspace_program("lichen-shim")).args(&self.flags);
+        command.arg("--shim").arg(self.program(SHIM)).args(&self.flags);
         command.envs(&self.environment);
         self.process = Some(Process::spawn(&self.name, command, &self.log_file()));
     }

@@ -33,7 +33,8 @@ struct Subject {
 #[must_use]
 pub fn all(plan: &Plan) -> Vec<Row> {
     let bench = Bench::around(|hub| {
-        let mut agent = traffic::counted_device(super::DEVICE, hub, &["--runtime", "runc"]);
+        let agent = traffic::counted_device(super::DEVICE, hub, &["--runtime", "runc"]);
+        let mut agent = agent.with_own_programs();
         agent.start_again();
         hub.api().until_ready(super::DEVICE);
         agent
