@@ -6,6 +6,7 @@ mod body;
 mod change;
 mod discovery;
 mod fields;
+mod guard;
 mod health;
 mod labels;
 mod lichen;
@@ -27,7 +28,7 @@ mod watch;
 use std::sync::{Arc, OnceLock};
 
 use axum::{
-    Router,
+    Router, middleware,
     response::{IntoResponse, Response},
     routing::{any, get},
 };
@@ -113,6 +114,7 @@ pub(crate) fn router(api: Api) -> Router {
         .route("/v2/{*path}", any(registry::answer))
         .fallback(no_such_path)
         .method_not_allowed_fallback(wrong_method)
+        .layer(middleware::from_fn(guard::keep_pages_out))
         .with_state(api)
 }
 

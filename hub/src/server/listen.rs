@@ -3,7 +3,7 @@
 
 use std::{
     io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -37,6 +37,12 @@ pub enum ListenError {
         /// The address.
         address: SocketAddr,
     },
+    /// Others could be reached, or listen on the way.
+    #[error(
+        "the broker {0:?} is not on this machine, but connections have no encryption and no identities yet; \
+         use a broker of this machine such as mqtt://127.0.0.1:1883"
+    )]
+    NotLoopbackUrl(String),
     /// The system refuses.
     #[error(
         "could not listen on {address} for {what}; is another hub running? (choose another port with --{what})"
@@ -61,6 +67,23 @@ pub fn check_loopback(what: &'static str, address: SocketAddr) -> Result<(), Lis
         return Ok(());
     }
     Err(ListenError::NotLoopback { what, address })
+}
+
+/// Refuses a broker's URL that leads away from this machine. Whether it is a URL at all is the link's to say.
+///
+/// # Errors
+/// [`ListenError::NotLoopbackUrl`].
+pub fn check_loopback_url(url: &str) -> Result<(), ListenError> {
+    let Some((_, rest)) = url.split_once("://") else { return Ok(()) };
+    let host = match rest.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or_default(),
+        None => rest.split([':', '/']).next().unwrap_or_default(),
+    };
+    let address = host.parse::<IpAddr>();
+    if host == "localhost" || address.is_ok_and(|address| address.to_canonical().is_loopback()) {
+        return Ok(());
+    }
+    Err(ListenError::NotLoopbackUrl(url.to_owned()))
 }
 
 /// A bounded number of connections.
@@ -169,6 +192,17 @@ mod tests {
             let error = check_loopback("api", bad.parse().expect("address")).expect_err(bad);
             let text = error.to_string();
             assert!(text.contains(bad) && text.contains("such as 127.0.0.1:"), "{text}");
+        }
+    }
+
+    #[test]
+    fn only_brokers_of_this_machine_are_taken() {
+        for good in ["mqtt://127.0.0.1:1883", "mqtt://localhost", "mqtt://[::1]:1883", "no url"] {
+            check_loopback_url(good).expect(good);
+        }
+        for bad in ["mqtt://broker.example:1883", "mqtt://10.0.0.1", "mqtt://127.0.0.1.example"] {
+            let error = check_loopback_url(bad).expect_err(bad).to_string();
+            assert!(error.contains(bad) && error.contains("is not on this machine"), "{error}");
         }
     }
 }

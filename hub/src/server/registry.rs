@@ -70,6 +70,7 @@ impl From<StoreError> for Denial {
             StoreError::Offset { .. } | StoreError::Broken => Code::BlobUploadInvalid,
             StoreError::Missing(_) | StoreError::Corrupt { .. } => Code::BlobUnknown,
             StoreError::Io { .. } | StoreError::InUse(_) => {
+                // The specification has no code for a registry's own failure; this one makes clients try again.
                 tracing::error!(error = chain(&error), "the artefact store failed");
                 Code::TooManyRequests
             }

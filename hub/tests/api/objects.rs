@@ -299,3 +299,14 @@ async fn health_figures_and_lichens_own_paths_answer() {
     assert_eq!(hub.call("POST", "/lichen/v1/images").await.code, 405);
     hub.running.stop().await.expect("stop");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_web_page_can_change_nothing() {
+    let hub = Hub::start().await;
+    let map = config_map("a", json!({}), json!({})).to_string();
+    let refusal =
+        hub.send("POST", MAPS, &[("origin", "http://evil.example")], map.as_bytes()).await;
+    assert!(refusal.refusal().starts_with("403 Forbidden: requests of the web page"));
+    assert_eq!(hub.get(&format!("{MAPS}/a")).await.code, 404);
+    hub.running.stop().await.expect("stop");
+}

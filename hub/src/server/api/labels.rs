@@ -79,8 +79,9 @@ impl Requirement {
             (key, Test::NotIn(vec![value.trim().to_owned()]))
         } else if let Some((key, value)) = text.split_once("==").or_else(|| text.split_once('=')) {
             (key, Test::In(vec![value.trim().to_owned()]))
-        } else if let Some((key, rest)) = text.split_once(|c: char| c.is_whitespace() || c == '(') {
-            (key, set(text, &text[key.len()..], rest)?)
+        } else if let Some(end) = text.find(|c: char| c.is_whitespace() || c == '(') {
+            let (key, rest) = text.split_at(end);
+            (key, set(text, rest)?)
         } else {
             (text, Test::Exists)
         };
@@ -113,7 +114,7 @@ impl Requirement {
 }
 
 /// `in (a, b)` or `notin (a, b)`.
-fn set(whole: &str, rest: &str, _after: &str) -> Result<Test, SelectorError> {
+fn set(whole: &str, rest: &str) -> Result<Test, SelectorError> {
     let rest = rest.trim_start();
     let (make, list): (fn(Vec<String>) -> Test, _) = match rest {
         _ if rest.starts_with("notin") => (Test::NotIn, &rest["notin".len()..]),

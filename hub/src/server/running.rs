@@ -1,0 +1,90 @@
+//! A hub that runs: where it is reached, and how it stops.
+
+use std::{io, net::SocketAddr, time::Duration};
+
+use tokio::{
+    sync::{oneshot, watch},
+    task::JoinHandle,
+};
+
+use super::{
+    HubError,
+    handle::{EngineHandle, Input},
+};
+use crate::store::StoreError;
+
+/// How long requests may take to finish when the hub stops.
+const STOP_TIME: Duration = Duration::from_secs(5);
+
+/// A hub that runs.
+#[derive(Debug)]
+pub struct Running {
+    pub(super) api: SocketAddr,
+    pub(super) broker: String,
+    pub(super) engine: EngineHandle,
+    pub(super) stop: watch::Sender<bool>,
+    pub(super) http: JoinHandle<io::Result<()>>,
+    pub(super) turn: oneshot::Receiver<Result<(), StoreError>>,
+}
+
+impl Running {
+    /// Where API, artefacts and registry listen.
+    #[must_use]
+    pub fn api(&self) -> SocketAddr {
+        self.api
+    }
+
+    /// The URL that devices connect to.
+    #[must_use]
+    pub fn broker(&self) -> &str {
+        &self.broker
+    }
+
+    /// Waits until SIGINT or SIGTERM, and stops; or until the hub has to end by itself.
+    ///
+    /// # Errors
+    /// [`HubError::Failed`] if the store failed: the process must end with it.
+    pub async fn until_signal(mut self) -> Result<(), HubError> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let failed = |source| HubError::System { what: "listen for signals", source };
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+        let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+        tokio::select! {
+            _ = interrupt.recv() => self.stop().await,
+            _ = terminate.recv() => self.stop().await,
+            ended = &mut self.turn => Err(failed_with(ended)),
+        }
+    }
+
+    /// Waits until the hub has to end by itself, which it does only if its store fails.
+    pub async fn failed(&mut self) -> HubError {
+        failed_with((&mut self.turn).await)
+    }
+
+    /// Stops: no new requests, open ones finish, streams end, devices are let go, the store is closed.
+    ///
+    /// # Errors
+    /// [`HubError::Failed`] if the store failed before.
+    pub async fn stop(mut self) -> Result<(), HubError> {
+        self.stop.send_replace(true);
+        if tokio::time::timeout(STOP_TIME, &mut self.http).await.is_err() {
+            tracing::warn!("some requests did not finish and are broken off");
+            self.http.abort();
+        }
+        let _turn_gone = self.engine.inputs().send(Input::Stop).await;
+        match self.turn.await {
+            Ok(Ok(())) => Ok(()),
+            ended => Err(failed_with(ended)),
+        }
+    }
+}
+
+fn failed_with(ended: Result<Result<(), StoreError>, oneshot::error::RecvError>) -> HubError {
+    match ended {
+        Ok(Err(error)) => HubError::Failed(error),
+        Ok(Ok(())) | Err(_) => HubError::System {
+            what: "keep the engine running",
+            source: io::Error::other("its thread ended; its log says more"),
+        },
+    }
+}
