@@ -39,7 +39,8 @@ async fn an_object_is_created_read_replaced_and_deleted() {
     );
 
     let deleted = hub.call("DELETE", &path).await.expect(200);
-    assert_eq!(deleted["data"]["x"], "2");
+    assert_eq!((&deleted["kind"], &deleted["status"]), (&json!("Status"), &json!("Success")));
+    assert_eq!(deleted["details"]["uid"], created["metadata"]["uid"]);
     assert_eq!(hub.get(&path).await.refusal(), "404 NotFound: configmaps \"a\" not found");
     hub.running.stop().await.expect("stop");
 }

@@ -166,9 +166,7 @@ async fn delete(api: &Api, call: Call, key: &Key) -> Result<Response, Refusal> {
     }
     let Key { kind, namespace, name } = key.clone();
     match api.engine.ask(Request::Delete { kind, namespace, name }).await? {
-        effect::Response::Deleted(object) => {
-            Ok(respond::object(StatusCode::OK, call.form, &object, unix_ms()))
-        }
+        effect::Response::Deleted(object) => Ok(respond::deleted(call.form, &object, unix_ms())),
         other => Err(unexpected(&other)),
     }
 }

@@ -10,7 +10,7 @@ use axum::{
 use lichen_hub_core::object::{Kind, Object};
 use serde::Serialize;
 
-use super::{query::Query, table};
+use super::{query::Query, status::group, table};
 
 /// In which form the client wants objects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,6 +87,22 @@ pub(crate) fn list(
             &table::table(kind, &items, include, resource_version, true, now_ms),
         ),
     }
+}
+
+/// A deleted object. As in Kubernetes, what may take a while to go is shown as it was, and for the rest a `Status` says
+/// that it is gone: client libraries expect either by the kind.
+pub(crate) fn deleted(form: Form, gone: &Object, now_ms: u64) -> Response {
+    let (kind, meta) = (gone.kind(), gone.meta());
+    if matches!(kind, Kind::Pod | Kind::Namespace) {
+        return object(StatusCode::OK, form, gone, now_ms);
+    }
+    let details = serde_json::json!({
+        "name": meta.name, "group": group(kind), "kind": kind.plural(), "uid": meta.uid,
+    });
+    let status = serde_json::json!({
+        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details,
+    });
+    json(StatusCode::OK, &status)
 }
 
 /// Any value as JSON.
