@@ -92,9 +92,6 @@ impl Api {
 /// Every path of the hub.
 pub(crate) fn router(api: Api) -> Router {
     Router::new()
-        .route("/healthz", get(health::alive))
-        .route("/livez", get(health::alive))
-        .route("/readyz", get(health::ready))
         .route("/metrics", get(health::metrics))
         .route("/version", get(discovery::version))
         .route("/api", get(discovery::core_versions))
@@ -115,6 +112,10 @@ pub(crate) fn router(api: Api) -> Router {
         .fallback(no_such_path)
         .method_not_allowed_fallback(wrong_method)
         .layer(middleware::from_fn(guard::keep_pages_out))
+        // Whoever asks by whatever name may know whether the hub lives.
+        .route("/healthz", get(health::alive))
+        .route("/livez", get(health::alive))
+        .route("/readyz", get(health::ready))
         .with_state(api)
 }
 
