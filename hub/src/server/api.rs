@@ -109,13 +109,13 @@ pub(crate) fn router(api: Api) -> Router {
         .route("/v2", any(registry::answer))
         .route("/v2/", any(registry::answer))
         .route("/v2/{*path}", any(registry::answer))
-        .fallback(no_such_path)
-        .method_not_allowed_fallback(wrong_method)
         .layer(middleware::from_fn(guard::keep_pages_out))
         // Whoever asks by whatever name may know whether the hub lives.
         .route("/healthz", get(health::alive))
         .route("/livez", get(health::alive))
         .route("/readyz", get(health::ready))
+        .fallback(no_such_path)
+        .method_not_allowed_fallback(wrong_method)
         .with_state(api)
 }
 
