@@ -3,6 +3,7 @@
 //! | file | written by | content |
 //! |---|---|---|
 //! | `shim.spec` | agent, before the spawn | the [`Spec`] and the boot |
+//! | `shim.pid` | shim of a container (or `clean-up`) | its own pid and start time: it leads the session of the runtime's commands |
 //! | `shim.sock` | shim | the socket of [`crate::protocol`] |
 //! | `pid` | shim | pid and start time of the instance's first process |
 //! | `exit` | shim (or `clean-up`) | how the run ended; synced before anybody is told |
@@ -28,6 +29,8 @@ use crate::state::{BootId, Exit};
 
 /// Name of the spec's file.
 pub const SPEC: &str = "shim.spec";
+/// Name of the file with the process whose session the runtime's commands are in.
+pub const SHIM_PID: &str = "shim.pid";
 /// Name of the socket.
 pub const SOCKET: &str = "shim.sock";
 /// Name of the file with the instance's first process.
@@ -53,16 +56,16 @@ pub struct SpecRecord {
     pub spec: Spec,
 }
 
-/// Content of `pid`: enough to never mistake a reused pid.
+/// Content of `pid` and `shim.pid`: enough to never mistake a reused pid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PidRecord {
     /// The boot in which the pid means anything.
     pub boot_id: BootId,
-    /// Process id of the instance's first process.
+    /// The process id.
     pub pid: i32,
     /// Its start time in clock ticks since boot, from `/proc/PID/stat`.
     pub start_ticks: u64,
-    /// When it was started, in milliseconds since 1970.
+    /// When it was started (`shim.pid`: when it said so), in milliseconds since 1970.
     pub at_ms: u64,
 }
 
@@ -163,6 +166,15 @@ impl RunDir {
     /// The instance's first process.
     pub fn pid(&self) -> Result<Option<PidRecord>, RecordError> {
         self.load(PID)
+    }
+
+    /// Who leads the session of the runtime's commands.
+    pub(crate) fn shim_pid(&self) -> Result<Option<PidRecord>, RecordError> {
+        self.load(SHIM_PID)
+    }
+
+    pub(crate) fn store_shim_pid(&self, record: &PidRecord) -> Result<(), RecordError> {
+        self.store(SHIM_PID, record, Durability::UntilPowerLoss)
     }
 
     pub(crate) fn store_spec(&self, record: &SpecRecord) -> Result<(), RecordError> {

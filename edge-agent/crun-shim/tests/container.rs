@@ -308,6 +308,31 @@ fn a_stop_reaches_an_instance_whose_runtime_hangs() {
     assert_eq!((exit.outcome, exit.started_at_ms), (Outcome::NeverStarted, None));
 }
 
+/// Every program is without a command line for a moment when it is executed, and crun executes itself again. This
+/// runtime makes that moment long: nothing in its words says whose it is.
+#[test]
+#[ignore = "needs root and busybox-static: run by make test"]
+fn cleaning_up_waits_for_a_runtime_that_no_command_line_names() {
+    let container = Boxed::new("crun");
+    let mut spec = container.spec(&["/bin/true"]);
+    let script = container.run.dir.join("nameless");
+    // Called as `nameless x --root ROOT create …`.
+    let text = "#!/bin/sh\ncd $3/.. && exec sh -c 'touch creating; sleep 0.5; mkdir -p oci/late; touch created'\n";
+    fs::write(&script, text).expect("a script");
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("executable");
+    fs::create_dir_all(container.run.dir.join("oci")).expect("a directory");
+    if let Kind::Container(spec) = &mut spec.kind {
+        (spec.runtime, spec.runtime_args) = (script, vec!["x".to_owned()]);
+    }
+    let shim_pid = container.run.start(&spec);
+    eventually("create runs", || container.run.dir.join("creating").exists().then_some(()));
+    kill_9(shim_pid);
+    gone(shim_pid);
+    clean_up(shim(), &container.run.dir).expect("cleaned up");
+    assert!(container.run.dir.join("created").exists(), "it was not waited for");
+    assert!(!container.run.dir.join("oci").exists(), "what it left was not removed");
+}
+
 #[test]
 #[ignore = "needs root and busybox-static: run by make test"]
 fn a_missing_layer_is_named() {

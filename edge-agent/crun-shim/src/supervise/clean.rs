@@ -6,14 +6,15 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, WaitOptions, getpid, set_child_subreaper, waitpid};
+use rustix::fd::OwnedFd;
+use rustix::process::{Pid, WaitOptions, getpid, set_child_subreaper, setsid, waitpid};
 
 use super::launch::{self, Output};
 use super::machine::{DELETE_DEADLINE_MS, Verb};
-use super::{namespace, output, reap};
+use super::{claim_session, namespace, output, reap};
 use crate::log::time::wall_ms;
-use crate::procfs;
-use crate::run_dir::{OCI, OCI_PID, PidRecord, RunDir, SOCKET};
+use crate::procfs::{self, Stat};
+use crate::run_dir::{OCI, OCI_PID, PidRecord, RunDir, SHIM_PID, SOCKET};
 use crate::spec::{Container, Kind};
 use crate::state::{BootId, Exit, Outcome};
 
@@ -36,16 +37,20 @@ pub(crate) fn clean_up(dir: &Path) -> Result<(), String> {
     // Damaged records come from a power loss, after which no process of theirs is left.
     let pid = run.pid().ok().flatten().filter(|pid| pid.boot_id == boot_id);
     let spec = run.spec().ok().flatten().filter(|record| record.boot_id == boot_id);
-    await_runtime(&run);
+    let shim = run.shim_pid().ok().flatten().filter(|shim| shim.boot_id == boot_id);
+    if let Some(shim) = &shim {
+        await_runtime(&run, shim)?;
+    }
     if let Some(pid) = &pid {
         kill_session(pid)?;
     }
     if let Some(Kind::Container(container)) = spec.map(|record| record.spec.kind) {
-        delete(&run, &container)?;
+        delete(&run, &container, boot_id)?;
     }
     let _ = fs::remove_dir_all(run.file(OCI));
-    let _ = fs::remove_file(run.file(OCI_PID));
-    let _ = fs::remove_file(run.file(SOCKET));
+    for name in [OCI_PID, SHIM_PID, SOCKET] {
+        let _ = fs::remove_file(run.file(name));
+    }
     record_loss(&run, boot_id, pid)
 }
 
@@ -62,54 +67,86 @@ fn lock(run: &RunDir) -> Result<(), String> {
     Ok(())
 }
 
-/// Lets a command of the runtime that the shim had started come to its end, or kills it when it takes too long.
-/// Such a command is known by the run directory's own path among its arguments. So is the first process of a
-/// container that was created and not started, but that one is in the runtime's pid file.
-fn await_runtime(run: &RunDir) {
-    let root = run.file(OCI);
+/// Lets a command of the runtime that outlived the shim come to its end, or kills it when it takes too long.
+///
+/// Such a command is known by its session (see [`launch`]). So is the first process of a container in its first
+/// moments, and for one that does not leave the session there is the runtime's pid file.
+fn await_runtime(run: &RunDir, shim: &PidRecord) -> Result<(), String> {
     let deadline = Instant::now() + RUNTIME_DEADLINE;
     loop {
         let init = fs::read_to_string(run.file(OCI_PID)).unwrap_or_default();
         let init: Option<i32> = init.trim().parse().ok();
-        let mut commands = procfs::with_argument(root.as_os_str().as_bytes());
+        let mut commands = session(shim);
         commands.retain(|stat| Some(stat.pid) != init);
         if commands.is_empty() {
-            return;
+            return Ok(());
         }
         if Instant::now() >= deadline {
-            for stat in commands {
-                procfs::kill_exactly(stat.pid, stat.start_ticks);
-            }
-            return;
+            return kill_stuck(run, &commands);
         }
         std::thread::sleep(Duration::from_millis(2));
     }
 }
 
-/// Kills the instance's first process and what else is in its session. A session's number is not given to a
+/// Kills commands that take too long. To kill, the session's number is not proof enough: it may have been another
+/// shim's, long ago. The run directory's path among the arguments is.
+fn kill_stuck(run: &RunDir, commands: &[Stat]) -> Result<(), String> {
+    let root = run.file(OCI);
+    let ours = procfs::with_argument(root.as_os_str().as_bytes());
+    let mut dying = Vec::new();
+    for stat in commands {
+        if !ours.iter().any(|own| own.pid == stat.pid) {
+            return Err(format!("process {} is in its shim's session and does not end", stat.pid));
+        }
+        dying.extend(procfs::kill_exactly(stat.pid, stat.start_ticks));
+    }
+    await_deaths(dying).map_err(|()| "the runtime's command does not die".to_owned())
+}
+
+/// Living members of the session that a process led or leads, without itself. A session's number is not given to a
 /// new process while a member lives, so if the number now belongs to another process, none is left.
+fn session(leader: &PidRecord) -> Vec<Stat> {
+    let reused =
+        procfs::stat(leader.pid).is_some_and(|stat| stat.start_ticks != leader.start_ticks);
+    if reused {
+        return Vec::new();
+    }
+    let mut members = procfs::all();
+    members.retain(|stat| stat.session == leader.pid && stat.pid != leader.pid && stat.is_alive());
+    members
+}
+
+/// Kills the instance's first process and what else is in its session.
 fn kill_session(pid: &PidRecord) -> Result<(), String> {
     let mut dying = Vec::new();
     dying.extend(procfs::kill_exactly(pid.pid, pid.start_ticks));
-    let reused = procfs::stat(pid.pid).is_some_and(|stat| stat.start_ticks != pid.start_ticks);
-    if !reused {
-        let members = procfs::all().into_iter().filter(|stat| stat.session == pid.pid);
-        dying.extend(members.filter_map(|stat| procfs::kill_exactly(stat.pid, stat.start_ticks)));
-    }
+    let members = session(pid);
+    dying
+        .extend(members.iter().filter_map(|stat| procfs::kill_exactly(stat.pid, stat.start_ticks)));
+    await_deaths(dying)
+        .map_err(|()| format!("process {} or one of its session does not die", pid.pid))
+}
+
+fn await_deaths(dying: Vec<OwnedFd>) -> Result<(), ()> {
     for descriptor in dying {
         let mut fds = [PollFd::new(&descriptor, PollFlags::IN)];
         if !matches!(poll(&mut fds, Some(&DEATH_DEADLINE)), Ok(1..)) {
-            return Err(format!("process {} or one of its session does not die", pid.pid));
+            return Err(());
         }
     }
     Ok(())
 }
 
 /// Lets the runtime delete the container: its state, its cgroup, and its processes if the pid was not recorded.
-fn delete(run: &RunDir, container: &Container) -> Result<(), String> {
+fn delete(run: &RunDir, container: &Container, boot_id: BootId) -> Result<(), String> {
     let root = run.file(OCI);
     if !root.join(&container.id).exists() {
         return Ok(());
+    }
+    // A clean-up may be killed as well; the next one waits for its command. A person's shell that leads a group of its
+    // own is refused a session, and then nothing is claimed.
+    if setsid().is_ok() {
+        claim_session(run, boot_id)?;
     }
     // The same surroundings as in the shim, but no overlay: deleting needs none.
     let surroundings = Container { overlay: None, ..container.clone() };

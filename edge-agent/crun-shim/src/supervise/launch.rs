@@ -1,7 +1,8 @@
 //! Starts the instance's process, which dies with the shim, and the runtime's commands, which do not.
 //!
 //! A runtime that is killed half way leaves cgroups that it knows nothing about later. So its commands run to
-//! their end whatever happens to the shim, and `clean-up` waits for them.
+//! their end whatever happens to the shim, and `clean-up` waits for them. It knows them by the shim's session, which they
+//! stay in: no command line is as good, since a process has none for a moment in every exec, and crun execs itself.
 //!
 //! The only `unsafe` of process creation is here: the few calls between fork and exec.
 
@@ -11,7 +12,9 @@ use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
-use rustix::process::{Pid, Signal, getpid, getppid, set_parent_process_death_signal, setsid};
+use rustix::process::{
+    Pid, Signal, getpid, getppid, set_parent_process_death_signal, setpgid, setsid,
+};
 
 use crate::spec::{Container, Process};
 use crate::supervise::machine::Verb;
@@ -71,15 +74,16 @@ enum Fate {
     Own,
 }
 
-/// Every child leads a session of its own, so that it can be killed with its process group.
+/// Every child leads a process group of its own, so that it can be killed with what it starts. The instance leads
+/// a session as well.
 fn spawn(mut command: Command, output: Output, fate: Fate) -> io::Result<Pid> {
     command.stdin(Stdio::null()).stdout(output.stdout).stderr(output.stderr);
     let shim = getpid();
     let before_exec = move || {
-        setsid()?;
         if fate == Fate::Own {
-            return Ok(());
+            return setpgid(None, None).map_err(Into::into);
         }
+        setsid()?;
         set_parent_process_death_signal(Some(Signal::KILL))?;
         // The shim may have died before the call above took effect.
         if getppid() == Some(shim) { Ok(()) } else { Err(io::ErrorKind::BrokenPipe.into()) }

@@ -27,8 +27,12 @@ use rustix::io::FdFlags;
 use rustix::process::{getpid, set_child_subreaper, setsid, umask};
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 
-use crate::run_dir::RunDir;
+use crate::log::time::wall_ms;
+use crate::procfs;
+use crate::run_dir::{PidRecord, RunDir};
 use crate::spawn::READY;
+use crate::spec::Kind;
+use crate::state::BootId;
 use shell::Shell;
 
 const USAGE: &str = "\
@@ -107,6 +111,9 @@ fn supervise(dir: PathBuf) -> Result<(), String> {
         .map_err(|error| error.to_string())?
         .ok_or_else(|| format!("{} holds no shim.spec", run.path().display()))?;
     record.spec.validate().map_err(|error| error.to_string())?;
+    if matches!(record.spec.kind, Kind::Container(_)) {
+        claim_session(&run, record.boot_id)?;
+    }
     let server = server::Server::bind(&run)
         .map_err(|error| format!("could not open a socket in {}: {error}", run.path().display()))?;
     let mut shell = Shell::new(run, record.spec, record.boot_id, server)
@@ -139,6 +146,14 @@ fn detach() -> Result<(), String> {
     set_child_subreaper(Some(getpid()))
         .map_err(|errno| format!("could not become a subreaper: {errno}"))?;
     std::env::set_current_dir("/").map_err(|error| format!("could not leave for /: {error}"))
+}
+
+/// Records that the runtime's commands, from now on, are in this process's session. Before the first of them.
+fn claim_session(run: &RunDir, boot_id: BootId) -> Result<(), String> {
+    let me = getpid().as_raw_pid();
+    let stat = procfs::stat(me).ok_or("could not read /proc/self/stat: is /proc mounted?")?;
+    let record = PidRecord { boot_id, pid: me, start_ticks: stat.start_ticks, at_ms: wall_ms() };
+    run.store_shim_pid(&record).map_err(|error| error.to_string())
 }
 
 /// Tells the agent that the socket is there, and lets go of its pipe.

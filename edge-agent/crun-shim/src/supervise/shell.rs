@@ -19,7 +19,7 @@ use super::reap;
 use super::server::Server;
 use crate::log::time::wall_ms;
 use crate::protocol::{Refusal, Reply, Request};
-use crate::run_dir::{LOG, OCI_PID, PidRecord, RunDir, SOCKET};
+use crate::run_dir::{LOG, OCI_PID, PidRecord, RunDir, SHIM_PID, SOCKET};
 use crate::spec::{Kind, Spec};
 use crate::state::{BootId, Exit, Outcome, Started, State};
 use crate::{procfs, spec};
@@ -252,8 +252,9 @@ impl Shell {
         }
         self.server.push(&Reply::Exited(exit.clone()));
         self.server.say_farewell();
-        let _ = std::fs::remove_file(self.run.file(OCI_PID));
-        let _ = std::fs::remove_file(self.run.file(SOCKET));
+        for name in [OCI_PID, SHIM_PID, SOCKET] {
+            let _ = std::fs::remove_file(self.run.file(name));
+        }
         self.left = true;
     }
 }
