@@ -100,7 +100,7 @@ fn shell(
         wasm_program: options.wasm_program.clone(),
     };
     Ok(Shell::new(
-        Agent::new(config, loaded.saved, crate::random::number()),
+        Agent::new(config, loaded, crate::random::number()),
         Link::new(link, known, sender.clone()),
         launcher,
         state,

@@ -22,13 +22,14 @@ use firmware_compat::{
 use crate::{
     assign::Assign,
     commands::Commands,
-    config::{Config, SavedAssignment},
+    config::Config,
     effect::{Effect, Up, WakeReason},
     event::{Event, Found},
     fetch::Fetches,
     instance::{Context, Slot},
     out::Out,
     report::Reporter,
+    saved::Loaded,
 };
 
 /// The decisions of one agent.
@@ -77,12 +78,14 @@ pub enum Pause {
 }
 
 impl Agent {
-    /// An agent that has just started. `saved` are the assignments on disk, newest first: the current one and, if
-    /// there is one, the one before. The first that is sound is in force. `seed` feeds the jitter.
+    /// An agent that has just started. `loaded` is what [`crate::saved::load`] made of the disk: the first assignment
+    /// that can be followed is in force, and the hub is told what was wrong. `seed` feeds the jitter.
     #[must_use]
-    pub fn new(config: Config, saved: Vec<SavedAssignment>, seed: u64) -> Self {
+    pub fn new(config: Config, loaded: Loaded, seed: u64) -> Self {
         let mut assign = Assign::new(config.hello.max_body_bytes);
-        let (instances, faults) = assign.restore(saved);
+        let Loaded { saved, damage: mut faults } = loaded;
+        let (instances, unfollowable) = assign.restore(saved);
+        faults.extend(unfollowable);
         let mut agent = Self {
             hello: config.hello,
             slots: BTreeMap::new(),
@@ -247,9 +250,7 @@ impl Agent {
             return;
         }
         self.stage = Stage::Working;
-        for fault in core::mem::take(&mut self.faults) {
-            self.out.warn(now, None, "SavedAssignmentUnreadable", &fault);
-        }
+        self.tell_faults(now);
         let count = found.instances.len();
         self.out.normal(
             now,
@@ -265,6 +266,21 @@ impl Agent {
         // What is assigned comes first; the network may take its time.
         self.step_slots(now);
         self.out.push(Effect::Connect);
+    }
+
+    /// In one event: of two with the same reason the journal keeps one.
+    fn tell_faults(&mut self, now: Instant) {
+        if self.faults.is_empty() {
+            return;
+        }
+        let faults = core::mem::take(&mut self.faults).join("; ");
+        let rest = match self.assign.in_force() {
+            Some(held) => format!("generation {} is in force", held.generation),
+            None => "nothing is left, so nothing is started or stopped before the hub assigns anew"
+                .into(),
+        };
+        let message = format!("{faults}; {rest}");
+        self.out.warn(now, None, "SavedAssignmentUnreadable", &message);
     }
 
     /// Puts a new set of instances in place of the old one. What did not change keeps its allocation, which is how a

@@ -240,7 +240,8 @@ impl Assign {
     }
 }
 
-fn read(body: &[u8], expected: Hash) -> Result<Assignment, String> {
+/// The assignment that a saved body is, if this agent could follow it.
+pub fn read(body: &[u8], expected: Hash) -> Result<Assignment, String> {
     if hash(body) != expected {
         return Err("its bytes do not match its hash".to_string());
     }
@@ -253,7 +254,8 @@ fn decode(body: &[u8]) -> Result<Assignment, Refusal> {
     Ok(assignment)
 }
 
-fn hash(bytes: &[u8]) -> Hash {
+/// What an assignment's id says of its body.
+pub fn hash(bytes: &[u8]) -> Hash {
     Hash(Sha256::digest(bytes).into())
 }
 

@@ -4,7 +4,7 @@
 //! The shell around it owns the one loop:
 //!
 //! ```text
-//! agent = Agent::new(config, saved assignments, seed)
+//! agent = Agent::new(config, what was loaded, seed)
 //! agent.handle(Event::Clock { .. }, now); agent.handle(Event::Found(..), now)
 //! loop {
 //!     for effect in agent.drain() { carry it out, in order; slow work goes to tasks that answer with one Event }
@@ -14,6 +14,7 @@
 //!
 //! - [`event`] and [`effect`] are the two closed enums between this crate and the shell.
 //! - [`config`] is what the shell says once; the tuning constants live beside the code that they steer.
+//! - [`saved`] is the assignment on disk: its format, and the order of steps that survives a power cut.
 //! - `assign` takes heads and bodies to a saved assignment, `check` refuses what could not run.
 //! - `instance` is the life of one instance, `fetch` brings artefacts, `backoff` paces retries.
 //! - `report` tells the hub, `journal` keeps events for it, `commands` answers it.
@@ -27,6 +28,7 @@ pub mod agent;
 pub mod config;
 pub mod effect;
 pub mod event;
+pub mod saved;
 
 mod assemble;
 mod assign;
@@ -43,3 +45,4 @@ pub use agent::{Agent, Pause};
 pub use config::{Config, SavedAssignment};
 pub use effect::{Effect, Up, WakeReason};
 pub use event::{Down, Event};
+pub use saved::Loaded;

@@ -242,7 +242,9 @@ fn a_spoilt_assignment_on_disk_falls_back_to_the_one_before() {
         .iter()
         .any(|line| line.contains("SavedAssignmentUnreadable: saved assignment 2"));
     assert!(told, "{:?}", world.trace);
-    // The hub has the newer one still.
+    // The hub has the newer one still, and sees from the Hello that the device does not.
+    let said = world.trace.iter().any(|line| line.contains("hello holding 1"));
+    assert!(said, "{:?}", world.trace);
     let (head, _) = world.hub[&2].clone();
     world.feed(Event::Heard(Down::Head(head)));
     world.advance(1000);
@@ -250,4 +252,34 @@ fn a_spoilt_assignment_on_disk_falls_back_to_the_one_before() {
         world.feed(event);
     }
     assert!(world.is_running(&id_of("x")));
+}
+
+#[test]
+fn damage_on_the_disk_is_told_in_one_event_and_what_is_left_with_it() {
+    let mut world = World::new();
+    world.start_agent();
+    apply(&mut world, 1, vec![instance("web=1")]);
+    world.power_off();
+    world.damage = vec!["assignment: torn".into(), "somewhere: else".into()];
+    let told = what_is_told_of_the_disk(&mut world);
+    assert_eq!(told, ["assignment: torn; somewhere: else; generation 1 is in force"]);
+    world.power_off();
+    world.disk.clear();
+    let told = what_is_told_of_the_disk(&mut world);
+    let rest = "nothing is left, so nothing is started or stopped before the hub assigns anew";
+    assert_eq!(told, [format!("assignment: torn; somewhere: else; {rest}")]);
+    world.power_off();
+    world.damage.clear();
+    assert_eq!(what_is_told_of_the_disk(&mut world), [""; 0]);
+}
+
+fn what_is_told_of_the_disk(world: &mut World) -> Vec<String> {
+    world.start_agent();
+    world.trace.clear();
+    world.feed(Event::LinkUp);
+    let told = world.trace.iter().filter_map(|line| {
+        let (_, message) = line.split_once("Warning device SavedAssignmentUnreadable: ")?;
+        Some(message.to_owned())
+    });
+    told.collect()
 }

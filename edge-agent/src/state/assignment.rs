@@ -1,66 +1,38 @@
-//! The saved assignment: `assignment` and, as it was before the last change, `assignment.previous`.
-//!
-//! `magic | version: u32 | length: u64 | sha256 of the payload | payload`, integers little-endian. The payload is a
-//! length-prefixed id and signature in postcard and then the body, byte for byte as the hub hashed it. A copy that
-//! does not match its checksum is reported and left out.
+//! The saved assignment's files. What is in them, and in which order they are changed, is decided in
+//! [`lichen_agent_core::saved`]; here it is done.
 
-use std::{fs, path::Path};
+use std::{
+    fs::{self, File},
+    io::Write as _,
+    path::Path,
+};
 
-use firmware_compat::{capacity::full::BODY_BYTES, frame::decode_body};
-use lichen_agent_core::SavedAssignment;
-use sha2::{Digest, Sha256};
+use lichen_agent_core::{
+    Loaded, SavedAssignment,
+    saved::{self, CURRENT, DiskStep, MAX_FILE, PREVIOUS},
+};
+use rustix::io::Errno;
 
-use super::{StateDir, StateError, read_bounded, write::sync_dir_of};
-
-const CURRENT: &str = "assignment";
-const PREVIOUS: &str = "assignment.previous";
-
-const MAGIC: [u8; 8] = *b"lichenas";
-const VERSION: u32 = 1;
-const HEADER_BYTES: usize = 8 + 4 + 8 + 32;
-/// An id and a signature are under 200 bytes; anything that claims more is damaged.
-const MAX_HEAD: usize = 1024;
-const MAX_FILE: usize = HEADER_BYTES + 4 + MAX_HEAD + BODY_BYTES;
-
-/// What was found at the start.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Loaded {
-    /// The sound copies, newest first.
-    pub saved: Vec<SavedAssignment>,
-    /// What was wrong with the others, in words.
-    pub damage: Vec<String>,
-}
-
-/// Why a file is not a saved assignment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Damage {
-    /// Cut short or not ours.
-    #[error("it is cut short or not an assignment")]
-    Shape,
-    /// Written by another version of the agent.
-    #[error("it has format {0}, this agent reads format {VERSION}")]
-    Version(u32),
-    /// Its bytes have changed since they were written.
-    #[error("its checksum does not match")]
-    Checksum,
-}
+use super::{StateDir, StateError, read_bounded};
 
 impl StateDir {
-    /// Reads the saved assignment and the one before.
+    /// Reads the saved assignment and the one before. A file that the disk no longer gives back is damage like any
+    /// other: a device with a bad sector starts what is left.
     ///
     /// # Errors
-    /// Those of the system.
+    /// Those that pass: the system has no memory or no descriptors left.
     pub fn load_assignments(&self) -> Result<Loaded, StateError> {
-        let (mut saved, mut damage) = (Vec::new(), Vec::new());
-        for name in [CURRENT, PREVIOUS] {
-            let path = self.path().join(name);
-            match read(&path)? {
-                Some(Ok(sound)) => saved.push(sound),
-                Some(Err(error)) => damage.push(format!("{}: {error}", path.display())),
-                None => {}
-            }
+        let mut faults = Vec::new();
+        if let Err(error) = self.carry_out(&saved::LOAD_STEPS) {
+            faults.push(error.to_string());
         }
-        Ok(Loaded { saved, damage })
+        let (current, fault) = self.read_copy(CURRENT)?;
+        faults.extend(fault);
+        let (previous, fault) = self.read_copy(PREVIOUS)?;
+        faults.extend(fault);
+        let mut loaded = saved::load(current.as_deref(), previous.as_deref());
+        loaded.damage.extend(faults);
+        Ok(loaded)
     }
 
     /// Saves an assignment durably and keeps the one before. Writes nothing if it is saved already.
@@ -68,87 +40,81 @@ impl StateDir {
     /// # Errors
     /// Those of the system; the saved assignment is then the one before.
     pub fn save_assignment(&self, saved: &SavedAssignment) -> Result<(), StateError> {
-        let (current, previous) = (self.path().join(CURRENT), self.path().join(PREVIOUS));
-        let before = read(&current)?;
-        if before.as_ref() == Some(&Ok(saved.clone())) {
-            return Ok(());
+        let (current, _) = self.read_copy(CURRENT)?;
+        let steps = saved::save_steps(current.as_deref(), saved);
+        drop(current);
+        self.carry_out(&steps)
+    }
+
+    /// A copy's bytes, none of them if it can't be read, and why it can't.
+    fn read_copy(&self, name: &str) -> Result<(Option<Vec<u8>>, Option<String>), StateError> {
+        match read_bounded(&self.path().join(name), MAX_FILE as u64 + 1) {
+            Ok(bytes) => Ok((bytes, None)),
+            Err(error) if passes(&error) => Err(error),
+            Err(error) => Ok((Some(Vec::new()), Some(error.to_string()))),
         }
-        let temporary = self.written().prepare(&current, &encode(saved))?;
-        // A damaged copy must not push out a sound one.
-        if let Some(Ok(_)) = before {
-            fs::rename(&current, &previous)
-                .map_err(|source| StateError::io("keep", &current, source))?;
+    }
+
+    fn carry_out(&self, steps: &[DiskStep]) -> Result<(), StateError> {
+        steps.iter().try_for_each(|step| self.step(step))
+    }
+
+    fn step(&self, step: &DiskStep) -> Result<(), StateError> {
+        match step {
+            DiskStep::Write { name, bytes } => {
+                let path = self.path().join(name);
+                write(&path, bytes).map_err(|source| StateError::io("write", &path, source))?;
+                self.written().add(bytes.len() as u64);
+                Ok(())
+            }
+            DiskStep::Sync { name } => sync(&self.path().join(name)),
+            DiskStep::Rename { from, to } => {
+                let (from, to) = (self.path().join(from), self.path().join(to));
+                fs::rename(from, &to).map_err(|source| StateError::io("replace", &to, source))
+            }
+            DiskStep::SyncDir => sync(self.path()),
         }
-        fs::rename(&temporary, &current)
-            .map_err(|source| StateError::io("replace", &current, source))?;
-        sync_dir_of(&current)
     }
 }
 
-fn read(path: &Path) -> Result<Option<Result<SavedAssignment, Damage>>, StateError> {
-    let bytes = read_bounded(path, MAX_FILE as u64 + 1)?;
-    Ok(bytes.map(|bytes| decode(&bytes)))
+fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    File::create(path)?.write_all(bytes)
 }
 
-fn encode(saved: &SavedAssignment) -> Vec<u8> {
-    let head = postcard::to_allocvec(&(saved.id, &saved.signature));
-    let head = head.expect("bounded fields encode");
-    let head_length = u32::try_from(head.len()).expect("a head is small");
-    let mut payload = Vec::with_capacity(4 + head.len() + saved.body.len());
-    payload.extend(head_length.to_le_bytes());
-    payload.extend(head);
-    payload.extend(&saved.body);
-    let mut file = Vec::with_capacity(HEADER_BYTES + payload.len());
-    file.extend(MAGIC);
-    file.extend(VERSION.to_le_bytes());
-    file.extend((payload.len() as u64).to_le_bytes());
-    file.extend(Sha256::digest(&payload));
-    file.extend(payload);
-    file
+/// Of a file or a directory. A file's bytes are synced whoever wrote them.
+fn sync(path: &Path) -> Result<(), StateError> {
+    File::open(path)
+        .and_then(|file| file.sync_all())
+        .map_err(|source| StateError::io("sync", path, source))
 }
 
-fn decode(bytes: &[u8]) -> Result<SavedAssignment, Damage> {
-    let (magic, rest) = bytes.split_first_chunk::<8>().ok_or(Damage::Shape)?;
-    let (version, rest) = rest.split_first_chunk::<4>().ok_or(Damage::Shape)?;
-    let (length, rest) = rest.split_first_chunk::<8>().ok_or(Damage::Shape)?;
-    let (checksum, payload) = rest.split_first_chunk::<32>().ok_or(Damage::Shape)?;
-    if *magic != MAGIC {
-        return Err(Damage::Shape);
-    }
-    match u32::from_le_bytes(*version) {
-        VERSION => {}
-        other => return Err(Damage::Version(other)),
-    }
-    if u64::from_le_bytes(*length) != payload.len() as u64 || bytes.len() > MAX_FILE {
-        return Err(Damage::Shape);
-    }
-    if Sha256::digest(payload).as_slice() != checksum {
-        return Err(Damage::Checksum);
-    }
-    let (head_length, rest) = payload.split_first_chunk::<4>().ok_or(Damage::Shape)?;
-    let head_length = usize::try_from(u32::from_le_bytes(*head_length)).unwrap_or(usize::MAX);
-    let (head, body) = rest.split_at_checked(head_length).ok_or(Damage::Shape)?;
-    let (id, signature) = decode_body(head).map_err(|_| Damage::Shape)?;
-    Ok(SavedAssignment { id, signature, body: body.to_vec() })
+/// Whether reading may succeed in a moment, so that nothing is to be concluded about the disk.
+fn passes(error: &StateError) -> bool {
+    let StateError::Io { source, .. } = error else { return false };
+    let errno = Errno::from_io_error(source);
+    matches!(errno, Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::INTR))
 }
 
 #[cfg(test)]
 mod tests {
     use firmware_compat::{
         id::{Generation, Hash, Lineage},
-        v1::owned::AssignmentId,
+        v1::owned::{Assignment, AssignmentId},
     };
-    use proptest::prelude::*;
+    use lichen_agent_core::saved::TEMPORARY;
+    use sha2::{Digest, Sha256};
 
     use super::*;
 
-    fn saved(generation: u64, body: &[u8]) -> SavedAssignment {
+    /// One that assigns nothing.
+    fn saved(generation: u64) -> SavedAssignment {
+        let body = postcard::to_allocvec(&Assignment::default()).expect("it encodes");
         let id = AssignmentId {
             lineage: Lineage([1; 16]),
             generation: Generation(generation),
-            hash: Hash([2; 32]),
+            hash: Hash(Sha256::digest(&body).into()),
         };
-        SavedAssignment { id, signature: Default::default(), body: body.to_vec() }
+        SavedAssignment { id, signature: Default::default(), body }
     }
 
     fn open() -> (tempfile::TempDir, StateDir) {
@@ -160,74 +126,77 @@ mod tests {
     #[test]
     fn the_newest_assignment_and_the_one_before_are_there_after_a_restart() {
         let (_dir, state) = open();
-        assert_eq!(state.load_assignments().expect("readable").saved, []);
-        for (generation, body) in [(1, b"one"), (2, b"two"), (3, b"six")] {
-            state.save_assignment(&saved(generation, body)).expect("writable");
+        assert_eq!(state.load_assignments().expect("readable"), Loaded::default());
+        for generation in 1..=3 {
+            state.save_assignment(&saved(generation)).expect("writable");
         }
-        let loaded = state.load_assignments().expect("readable");
-        assert_eq!(loaded.saved, [saved(3, b"six"), saved(2, b"two")]);
-        assert_eq!(loaded.damage, [""; 0]);
+        let expected = Loaded { saved: vec![saved(3), saved(2)], damage: Vec::new() };
+        assert_eq!(state.load_assignments().expect("readable"), expected);
+        assert!(!state.path().join(TEMPORARY).exists());
     }
 
     #[test]
     fn saving_the_same_assignment_again_writes_nothing() {
         let (_dir, state) = open();
-        state.save_assignment(&saved(1, b"one")).expect("writable");
+        state.save_assignment(&saved(1)).expect("writable");
         let written = state.written().bytes();
-        state.save_assignment(&saved(1, b"one")).expect("writable");
+        assert!(written > 0);
+        state.save_assignment(&saved(1)).expect("writable");
         assert_eq!(state.written().bytes(), written);
     }
 
     #[test]
     fn a_damaged_copy_is_reported_and_never_pushes_out_a_sound_one() {
         let (_dir, state) = open();
-        state.save_assignment(&saved(1, b"one")).expect("writable");
-        state.save_assignment(&saved(2, b"two")).expect("writable");
+        state.save_assignment(&saved(1)).expect("writable");
+        state.save_assignment(&saved(2)).expect("writable");
         fs::write(state.path().join(CURRENT), b"rubbish").expect("writable");
         let loaded = state.load_assignments().expect("readable");
-        assert_eq!(loaded.saved, [saved(1, b"one")]);
-        assert_eq!(loaded.damage.len(), 1);
-        state.save_assignment(&saved(3, b"three")).expect("writable");
-        fs::remove_file(state.path().join(CURRENT)).expect("removable");
-        assert_eq!(state.load_assignments().expect("readable").saved, [saved(1, b"one")]);
+        assert_eq!(loaded.saved, [saved(1)]);
+        assert_eq!(loaded.damage, ["assignment: it is cut short or not an assignment"]);
+        state.save_assignment(&saved(3)).expect("writable");
+        let loaded = state.load_assignments().expect("readable");
+        assert_eq!(loaded, Loaded { saved: vec![saved(3), saved(1)], damage: Vec::new() });
     }
 
     #[test]
-    fn another_format_is_named_and_not_guessed_at() {
-        let mut bytes = encode(&saved(1, b"one"));
-        bytes[8] = 9;
-        assert_eq!(decode(&bytes), Err(Damage::Version(9)));
+    fn a_copy_that_the_disk_does_not_give_back_leaves_the_one_before() {
+        let (_dir, state) = open();
+        state.save_assignment(&saved(1)).expect("writable");
+        state.save_assignment(&saved(2)).expect("writable");
+        let current = state.path().join(CURRENT);
+        fs::remove_file(&current).expect("removable");
+        // Opens, and every read of it fails.
+        fs::create_dir(&current).expect("writable");
+        let loaded = state.load_assignments().expect("the agent starts");
+        assert_eq!(loaded.saved, [saved(1)]);
+        assert!(loaded.damage.iter().any(|why| why.starts_with("could not read ")), "{loaded:?}");
     }
 
-    proptest! {
-        // Each case syncs four files.
-        #![proptest_config(ProptestConfig::with_cases(32))]
-        #[test]
-        fn a_cut_or_changed_copy_falls_back_to_the_one_before(
-            body in proptest::collection::vec(any::<u8>(), 0..200),
-            cut in 0_usize..300,
-            flip in 0_usize..300,
-            bit in 0_u8..8,
-        ) {
-            let (_dir, state) = open();
-            state.save_assignment(&saved(1, b"one")).expect("writable");
-            state.save_assignment(&saved(2, &body)).expect("writable");
-            let mut bytes = fs::read(state.path().join(CURRENT)).expect("readable");
-            if cut < bytes.len() {
-                bytes.truncate(cut);
-            } else {
-                let at = flip % bytes.len();
-                bytes[at] ^= 1 << bit;
-            }
-            fs::write(state.path().join(CURRENT), &bytes).expect("writable");
-            let loaded = state.load_assignments().expect("readable");
-            prop_assert_eq!(loaded.saved, [saved(1, b"one")]);
-            prop_assert_eq!(loaded.damage.len(), 1);
-        }
+    #[test]
+    fn a_file_that_is_larger_than_any_assignment_is_damage() {
+        let (_dir, state) = open();
+        let file = File::create(state.path().join(CURRENT)).expect("writable");
+        file.set_len(1 << 40).expect("it has holes");
+        let loaded = state.load_assignments().expect("readable");
+        assert_eq!((loaded.saved.len(), loaded.damage.len()), (0, 1));
+    }
 
-        #[test]
-        fn random_bytes_are_never_a_panic(bytes: Vec<u8>) {
-            prop_assert!(decode(&bytes).is_err());
-        }
+    #[test]
+    fn a_save_that_was_cut_short_leaves_a_file_that_means_nothing() {
+        let (_dir, state) = open();
+        state.save_assignment(&saved(1)).expect("writable");
+        fs::write(state.path().join(TEMPORARY), b"cut sho").expect("writable");
+        let expected = Loaded { saved: vec![saved(1)], damage: Vec::new() };
+        assert_eq!(state.load_assignments().expect("readable"), expected);
+        state.save_assignment(&saved(2)).expect("writable");
+        assert_eq!(state.load_assignments().expect("readable").saved, [saved(2), saved(1)]);
+    }
+
+    #[test]
+    fn without_descriptors_nothing_is_concluded_about_the_disk() {
+        let failed = |errno: Errno| StateError::io("open", Path::new("assignment"), errno.into());
+        assert!(passes(&failed(Errno::MFILE)));
+        assert!(!passes(&failed(Errno::IO)));
     }
 }

@@ -33,13 +33,6 @@ impl Written {
     /// # Errors
     /// Those of the system, with the file's name.
     pub fn replace(&self, path: &Path, content: &[u8]) -> Result<(), StateError> {
-        let temporary = self.prepare(path, content)?;
-        fs::rename(&temporary, path).map_err(|source| StateError::io("replace", path, source))?;
-        sync_dir_of(path)
-    }
-
-    /// Writes and syncs the file that is to replace `path`, and returns its name.
-    pub(super) fn prepare(&self, path: &Path, content: &[u8]) -> Result<PathBuf, StateError> {
         let mut temporary = path.as_os_str().to_owned();
         temporary.push(".new");
         let temporary = PathBuf::from(temporary);
@@ -48,12 +41,13 @@ impl Written {
         file.write_all(content).map_err(failed)?;
         file.sync_all().map_err(failed)?;
         self.add(content.len() as u64);
-        Ok(temporary)
+        fs::rename(&temporary, path).map_err(|source| StateError::io("replace", path, source))?;
+        sync_dir_of(path)
     }
 }
 
 /// Makes renames in the directory of `path` durable.
-pub(super) fn sync_dir_of(path: &Path) -> Result<(), StateError> {
+fn sync_dir_of(path: &Path) -> Result<(), StateError> {
     let dir = path.parent().unwrap_or(Path::new("/"));
     File::open(dir)
         .and_then(|dir| dir.sync_all())

@@ -16,7 +16,7 @@ use firmware_compat::{
     v1::owned::*,
 };
 use lichen_agent_core::{
-    Agent, Config, Down, Effect, Event, SavedAssignment, Up,
+    Agent, Config, Down, Effect, Event, Loaded, SavedAssignment, Up,
     event::{Failure, Found, FoundInstance, FoundState},
 };
 use names::*;
@@ -29,6 +29,8 @@ pub struct World {
     pub now: Instant,
     /// Newest first.
     pub disk: Vec<SavedAssignment>,
+    /// What is wrong with the disk, in words.
+    pub damage: Vec<String>,
     pub time_floor_ms: u64,
     pub store: BTreeSet<Hash>,
     pub runs: BTreeMap<InstanceId, Run>,
@@ -62,6 +64,7 @@ impl World {
             agent: None,
             now: Instant(0),
             disk: Vec::new(),
+            damage: Vec::new(),
             time_floor_ms: EPOCH_MS,
             store: BTreeSet::new(),
             runs: BTreeMap::new(),
@@ -105,7 +108,8 @@ impl World {
             instances: instances.collect(),
             artefacts: self.store.iter().copied().collect(),
         };
-        (Agent::new(config, self.disk.clone(), seed), found)
+        let loaded = Loaded { saved: self.disk.clone(), damage: self.damage.clone() };
+        (Agent::new(config, loaded, seed), found)
     }
 
     pub fn is_running(&self, id: &InstanceId) -> bool {
