@@ -1,0 +1,288 @@
+//! The end of a history: the faults stop, everything must become as declared within a stated time, and then be quiet.
+
+use firmware_compat::v1::owned::Engine;
+use lichen_agent_core::Event;
+use lichen_hub_core::{
+    event::{Request, Target},
+    object::{Kind, Object},
+};
+
+use crate::{
+    FAIR, World,
+    board::{Program, RunState, Transfer},
+    canary::Canary,
+    declared::{Spec, Thing},
+    hub::Asked,
+    manifests::{Workload, root},
+};
+
+/// After the last fault, everything is as declared within so many minutes. The longest waits on the way: a reminder of
+/// the hub or a restart after a crash, 10 and 5 minutes, and a broker's patience with a silent connection, 30.
+pub const CONVERGES_WITHIN_MIN: u64 = 60;
+
+impl World {
+    /// Stops every fault, as an operator and better weather would.
+    pub fn recover(&mut self) {
+        self.tell("# the faults stop");
+        self.weather = FAIR;
+        self.broker.up = true;
+        for hub in 1..self.hubs.len() {
+            self.kill_hub(hub);
+        }
+        let it = &mut self.hubs[0];
+        (it.crash, it.disk_full) = (None, false);
+        self.start_hub(0);
+        for board in 0..self.boards.len() {
+            if self.boards[board].is_clone() {
+                self.power_off(board);
+                continue;
+            }
+            let it = &mut self.boards[board];
+            it.cable = true;
+            it.disk.full = false;
+            it.transfer = Transfer::Good;
+            it.dies_in_save = None;
+            (it.runtime_broken, it.runtime_lies) = (false, false);
+            self.power_on(board);
+            self.start_agent(board);
+            self.tell_runtimes(board);
+        }
+    }
+
+    /// Lets time pass until everything is as declared.
+    pub fn converge(&mut self) {
+        for minute in 0..CONVERGES_WITHIN_MIN {
+            self.operators_help();
+            self.pass(60_000);
+            if self.verdict().is_some() {
+                return;
+            }
+            match self.lacking() {
+                None => {
+                    self.tell(&format!("everything is as declared after {minute} minutes"));
+                    return self.look_after_step();
+                }
+                Some(lacking) => self.audit.lacking = lacking,
+            }
+        }
+        let what =
+            format!("after {CONVERGES_WITHIN_MIN} minutes without faults: {}", self.audit.lacking);
+        let check = if what.contains("(deleted)") { "deleted-is-gone" } else { "converges" };
+        self.fail(check, &what);
+    }
+
+    /// What the hub asks of people: to look at devices that it paused.
+    fn operators_help(&mut self) {
+        let paused: Vec<(String, bool)> = self
+            .list(Kind::Node)
+            .iter()
+            .filter_map(|object| match object.as_ref() {
+                Object::Node(node) => Some(node),
+                _ => None,
+            })
+            .filter_map(|node| {
+                let paused = node.status.conditions.iter().find(|c| c.kind == "Paused")?;
+                Some((node.metadata.name.clone(), paused.message.contains("another hub")))
+            })
+            .collect();
+        for (device, foreign) in paused {
+            self.help(&device, foreign);
+        }
+    }
+
+    pub(crate) fn help(&mut self, device: &str, foreign: bool) {
+        let board = self.boards.iter().position(|b| b.name == device && !b.is_clone());
+        match board {
+            Some(board) if foreign => {
+                self.boards[board].adopts = true;
+                self.feed(board, Event::AdoptLineage);
+            }
+            _ => {
+                self.audit.resumed.insert(device.to_owned());
+                let request = Request::Resume { device: device.to_owned() };
+                self.ask_hub(0, request, Asked::Change(0));
+            }
+        }
+    }
+
+    /// What is not as declared yet; `None` if everything is.
+    pub fn lacking(&mut self) -> Option<String> {
+        if self.hubs[0].engine.is_none() {
+            return Some("the hub does not run".into());
+        }
+        for board in 0..self.boards.len() {
+            if self.boards[board].powered
+                && let Some(lacking) = self.board_lacks(board)
+            {
+                return Some(lacking);
+            }
+        }
+        if let Some(going) = self.audit.instances.values().find(|i| i.deleting_ms.is_some()) {
+            let device = going.device.as_deref().unwrap_or("none");
+            return Some(format!("{} on {device} is still on its way out", going.name));
+        }
+        let workloads = self.declared.workloads();
+        workloads.iter().find_map(|(thing, workload)| self.workload_lacks(thing, workload))
+    }
+
+    fn board_lacks(&self, board: usize) -> Option<String> {
+        let it = &self.boards[board];
+        let label = &it.label;
+        if !it.link.is_up() {
+            return Some(format!("{label} is not connected"));
+        }
+        if let Some(firmware) = &it.firmware {
+            return firmware.lacks(label);
+        }
+        if it.facts.protocol != firmware_compat::frame::VERSION {
+            return None;
+        }
+        let Some(held) = it.agent.as_ref().and_then(lichen_agent_core::Agent::assignment) else {
+            let placed = self.audit.instances.values().any(|i| i.device.as_ref() == Some(&it.name));
+            return placed.then(|| format!("{label} holds no assignment"));
+        };
+        let newest = self.audit.heads.get(&it.name);
+        if newest.is_some_and(|newest| *newest != held.generation) {
+            return Some(format!("{label} holds {}, the newest is {newest:?}", held.generation));
+        }
+        let wanted = self.wanted(board)?;
+        for instance in &wanted {
+            if Program::of(instance).stays_up() && !it.is_running(&instance.id) {
+                return Some(format!("{} does not run on {label}", instance.name));
+            }
+        }
+        it.runs
+            .iter()
+            .find(|(id, run)| {
+                matches!(run.state, RunState::Running { .. })
+                    && !wanted.iter().any(|w| w.id == **id && w.identity == run.identity)
+            })
+            .map(|(_, run)| format!("{} (deleted) still runs on {label}", run.name))
+    }
+
+    /// Whether a workload's copies are as many, and where, as the model says.
+    fn workload_lacks(&self, thing: &Thing, workload: &Workload) -> Option<String> {
+        let Some(push) = self.declared.push(&workload.image) else { return None };
+        if !Program::named(&workload.image).stays_up() {
+            return None;
+        }
+        let root = root(&workload.image, push);
+        let copies: Vec<_> = self
+            .audit
+            .instances
+            .iter()
+            .filter(|(_, copy)| {
+                copy.owner == thing.name()
+                    && copy.owner_kind == workload.kind()
+                    && copy.deleting_ms.is_none()
+            })
+            .collect();
+        let eligible: Vec<usize> = (0..self.boards.len())
+            .filter(|board| self.is_eligible(*board, workload, root))
+            .collect();
+        let runs_on = |board: &usize| {
+            let it = &self.boards[*board];
+            copies
+                .iter()
+                .filter(|(id, copy)| {
+                    copy.device.as_ref() == Some(&it.name)
+                        && it.is_running(id)
+                        && copy.roots.get(&workload.image) == Some(&Some(root))
+                        && Some(&copy.template) == workload.pod_template(thing.name()).as_ref()
+                })
+                .count()
+        };
+        let name = thing.name();
+        match workload.replicas {
+            None => eligible.iter().find_map(|board| {
+                let count = runs_on(board);
+                (count != 1)
+                    .then(|| format!("{count} copies of {name} on {}", self.boards[*board].label))
+            }),
+            Some(replicas) => {
+                let all: Vec<usize> = (0..self.boards.len()).collect();
+                let count: usize = all.iter().map(runs_on).sum();
+                let can = workload.memory_mi == 0 && !eligible.is_empty();
+                let right = count == replicas as usize || (!can && count <= replicas as usize);
+                (!right).then(|| format!("{count} copies of {name} run, not {replicas}"))
+            }
+        }
+    }
+
+    /// Whether the model says that a board may have a new copy of a workload.
+    fn is_eligible(
+        &self,
+        board: usize,
+        workload: &Workload,
+        root: firmware_compat::id::Hash,
+    ) -> bool {
+        let it = &self.boards[board];
+        let settings = match self.declared.certain(&Thing::Node(it.name.clone())) {
+            Some(Spec::Node(settings)) => settings.clone(),
+            _ => crate::manifests::NodeSettings::default(),
+        };
+        let engine = if workload.wasm { Engine::Wasm } else { Engine::Container };
+        let tainted = !workload.tolerates && !settings.taints.is_empty();
+        let closed = settings.cordoned && workload.replicas.is_some();
+        let built = workload.wasm
+            || crate::hub::has_build(root, &Target::Container { arch: it.facts.arch.clone() });
+        it.powered
+            && it.firmware.is_none()
+            && it.facts.protocol == firmware_compat::frame::VERSION
+            && it.facts.engines.contains(&engine)
+            && !tainted
+            && !closed
+            && built
+            && self.has_label(&it.name, &settings, workload.selector.as_ref())
+    }
+
+    /// Takes away what makes noise by itself, and looks whether an hour is quiet.
+    pub fn quiet(&mut self) {
+        let noisy: Vec<Thing> = self
+            .declared
+            .workloads()
+            .into_iter()
+            .filter(|(_, w)| !Program::named(&w.image).stays_up() || w.image.starts_with("flaky"))
+            .map(|(thing, _)| thing)
+            .collect();
+        for thing in noisy {
+            self.declare(thing, None);
+        }
+        self.converge();
+        // What was still on its way at the moment of convergence: reports that lingered, full jitter, unpacked layers.
+        self.pass(15 * 60_000);
+        if self.verdict().is_some() {
+            return;
+        }
+        let before = self.written();
+        for _ in 0..60 {
+            if self.canary == Some(Canary::AgentWritesWhenIdle) {
+                self.boards.iter_mut().take(1).for_each(|board| board.disk.written += 8);
+            }
+            if self.canary == Some(Canary::HubSavesWhenIdle) {
+                self.hubs[0].commits += 1;
+            }
+            self.pass(60_000);
+        }
+        let after = self.written();
+        if before.0 != after.0 {
+            let what = format!("the hub committed {} times in a quiet hour", after.0 - before.0);
+            self.fail("quiet-hour-saves-nothing", &what);
+        }
+        if before.1 != after.1 {
+            let what = format!("agents wrote {} bytes in a quiet hour", after.1 - before.1);
+            self.fail("quiet-hour-saves-nothing", &what);
+        }
+        if before.2 != after.2 {
+            let sent = after.2.0 - before.2.0;
+            let heard = after.2.2 - before.2.2;
+            let what = format!("{sent} messages up and {heard} down in a quiet hour");
+            self.fail("wire-budget", &what);
+        }
+    }
+
+    fn written(&self) -> (u64, u64, (u64, u64, u64)) {
+        let disks = self.boards.iter().map(|board| board.disk.written).sum();
+        (self.hubs[0].commits, disks, self.audit.wire.total())
+    }
+}

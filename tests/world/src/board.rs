@@ -1,0 +1,472 @@
+//! A board: power, network, clock, disk, runtimes, and the real agent core in a shell of the world's making. The shell
+//! does what the agent's own shell does, in the same order, and fails when it is told to.
+
+mod effects;
+mod link;
+mod processes;
+
+use std::collections::BTreeMap;
+
+use firmware_compat::{
+    frame::Kind,
+    id::{AgentId, BootId, Hash, InstanceId},
+    time::Instant,
+    v1::owned::{Engine, Exit, Hello, Label, List, Runtime, Text, WasmSupport},
+};
+use lichen_agent_core::{
+    Agent, Config, Effect, Event,
+    event::{Found, FoundInstance, FoundState},
+    saved,
+};
+pub use effects::digests;
+pub use link::Link;
+pub use processes::{End, Program, Run, RunState};
+
+use crate::{Due, EPOCH_MS, World, canary::Canary, disk::Disk, firmware::Firmware};
+
+/// What a board is made of. Does not change, but for the version of its agent.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    pub arch: String,
+    pub engines: Vec<Engine>,
+    pub memory: u64,
+    pub labels: BTreeMap<String, String>,
+    pub version: String,
+    /// The protocol version in front of its frames.
+    pub protocol: u8,
+    /// Whether its clock goes on while it is off.
+    pub has_rtc: bool,
+}
+
+/// How artefacts travel to a board at present.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transfer {
+    Good,
+    Slow,
+    CutOff,
+    Corrupted,
+}
+
+/// An artefact in a board's store.
+#[derive(Clone, Copy, Debug)]
+pub struct Artefact {
+    pub have: u64,
+    pub size: u64,
+    /// Its bytes changed after they were checked.
+    pub rotten: bool,
+}
+
+/// One board.
+#[derive(Debug)]
+pub struct Board {
+    /// Tells two boards of one name apart.
+    pub label: String,
+    pub name: String,
+    pub facts: Facts,
+    /// Counts starts of its agent; what was meant for an earlier one is void.
+    pub life: u32,
+    pub boots: u32,
+    pub powered: bool,
+    pub cable: bool,
+    pub agent: Option<Agent>,
+    pub firmware: Option<Firmware>,
+    /// When this agent began on the world's clock.
+    born: u64,
+    pub link: Link,
+    pub disk: Disk,
+    pub artefacts: BTreeMap<Hash, Artefact>,
+    pub runs: BTreeMap<InstanceId, Run>,
+    next_pid: u32,
+    pub clock_off: i64,
+    /// Milliseconds that its clock gains in a million.
+    pub drift: i64,
+    pub runtime_broken: bool,
+    /// The trial run works and the real one does not.
+    pub runtime_lies: bool,
+    pub transfer: Transfer,
+    /// In its next save, after so many steps: the power fails, or only the agent dies.
+    pub dies_in_save: Option<(usize, bool)>,
+    /// Its agent stops everything before it ends.
+    pub draining: bool,
+    /// Its operator allowed another hub to take it over.
+    pub adopts: bool,
+    /// When the last fault of the board itself began or ended.
+    pub calm_since: u64,
+}
+
+/// What can wake what runs on a board.
+#[derive(Debug)]
+pub enum Wake {
+    /// A piece of the shell's work is done.
+    Done(Box<Effect>),
+    /// Try to connect.
+    Connect,
+    /// The connection stands.
+    Established { conn: u64 },
+    /// The connection is found broken.
+    Lost { conn: u64 },
+    /// Another client has this board's session; the broker said so or just closed the connection.
+    TakenOver { conn: u64, told: bool },
+    /// Ask the hub who has this board's name.
+    AskHolder,
+    /// The hub's answer.
+    Holder { holder: Option<AgentId> },
+    /// A process ends by itself.
+    Ends { instance: InstanceId, pid: u32, end: End },
+    /// The supervisor starts the agent again.
+    AgentStarts,
+    /// By now everything that was assigned should have been started.
+    BootCheck { boot: u32, generation: u64 },
+}
+
+impl Board {
+    pub fn new(label: &str, name: &str, facts: Facts, agent_id: AgentId) -> Self {
+        let mut disk = Disk::default();
+        disk.replace("agent-id", &agent_id.0).unwrap_or_default();
+        Self {
+            label: label.to_owned(),
+            name: name.to_owned(),
+            facts,
+            life: 0,
+            boots: 0,
+            powered: false,
+            cable: true,
+            agent: None,
+            firmware: None,
+            born: 0,
+            link: Link::default(),
+            disk,
+            artefacts: BTreeMap::new(),
+            runs: BTreeMap::new(),
+            next_pid: 100,
+            clock_off: 0,
+            drift: 0,
+            runtime_broken: false,
+            runtime_lies: false,
+            transfer: Transfer::Good,
+            dies_in_save: None,
+            draining: false,
+            adopts: false,
+            calm_since: 0,
+        }
+    }
+
+    pub fn wants_waking(&self) -> Option<u64> {
+        let (at, _) = self.agent.as_ref()?.poll_timeout()?;
+        Some(self.born + at.0)
+    }
+
+    pub fn is_on_the_network(&self) -> bool {
+        self.powered && self.cable
+    }
+
+    pub fn agent_id(&self) -> AgentId {
+        let id = self.disk.read("agent-id").and_then(|bytes| bytes.try_into().ok());
+        AgentId(id.unwrap_or_default())
+    }
+
+    fn instant(&self, now: u64) -> Instant {
+        Instant(now - self.born)
+    }
+
+    /// What its clock shows.
+    pub fn unix_ms(&self, now: u64) -> u64 {
+        let gained = i64::try_from(now / 1000).unwrap_or(0) * self.drift / 1000;
+        (EPOCH_MS + now).saturating_add_signed(self.clock_off + gained)
+    }
+
+    pub fn runtimes(&self) -> Vec<Runtime> {
+        let usable = !self.runtime_broken;
+        let runtime = |engine: &Engine| Runtime {
+            engine: *engine,
+            name: Text::cut(if *engine == Engine::Wasm { "wasmtime" } else { "crun" }),
+            version: Text::cut("1"),
+            usable,
+            limits_enforced: usable,
+            reason: Text::cut(if usable { "" } else { "the trial run failed" }),
+        };
+        self.facts.engines.iter().map(runtime).collect()
+    }
+
+    pub fn wasm(&self) -> Option<WasmSupport> {
+        let class = if self.facts.arch == "amd64" { "x86_64" } else { "aarch64" };
+        self.facts.engines.contains(&Engine::Wasm).then(|| WasmSupport {
+            class: Text::cut(class),
+            compatibility: Text::cut("c1"),
+        })
+    }
+
+    fn hello(&self) -> Hello {
+        let mut boot = [0; 16];
+        boot[..4].copy_from_slice(&self.boots.to_le_bytes());
+        let label = |(key, value): (&String, &String)| Label {
+            key: Text::cut(key),
+            value: Text::cut(value),
+        };
+        Hello {
+            agent: self.agent_id(),
+            boot: BootId(boot),
+            version: Text::cut(&self.facts.version),
+            arch: Text::cut(&self.facts.arch),
+            os: Text::cut("linux"),
+            kernel: Text::cut("6.1"),
+            cpu_features: List::default(),
+            cpu_milli: 4000,
+            memory_bytes: self.facts.memory,
+            disk_bytes: 1 << 33,
+            runtimes: List::try_from(self.runtimes()).unwrap_or_default(),
+            wasm: self.wasm(),
+            labels: List::try_from(self.facts.labels.iter().map(label).collect::<Vec<_>>())
+                .unwrap_or_default(),
+            assignment: None,
+            clock_ms: 0,
+            max_body_bytes: 1 << 20,
+        }
+    }
+
+    /// Whether it is a second board of its name.
+    pub fn is_clone(&self) -> bool {
+        self.label != self.name
+    }
+
+    /// Whether programs can be started at all.
+    pub fn runtime_works(&self) -> bool {
+        !self.runtime_broken && !self.runtime_lies && !self.disk.full
+    }
+
+    /// What is on its disk, in the way that the agent reads it.
+    pub fn saved(&self) -> saved::Loaded {
+        saved::load(self.disk.read(saved::CURRENT), self.disk.read(saved::PREVIOUS))
+    }
+}
+
+impl World {
+    pub(crate) fn power_on(&mut self, board: usize) {
+        let it = &mut self.boards[board];
+        if it.powered {
+            return;
+        }
+        it.powered = true;
+        it.boots += 1;
+        if !it.facts.has_rtc {
+            // Until somebody tells it the time, it is 1970.
+            it.clock_off = -i64::try_from(EPOCH_MS + self.now).unwrap_or(0);
+        }
+        let label = it.label.clone();
+        self.tell(&format!("{label} is switched on"));
+        self.start_agent(board);
+        let generation = self.held_generation(board);
+        let (boot, life) = (self.boards[board].boots, self.boards[board].life);
+        let wake = Wake::BootCheck { boot, generation };
+        self.at(crate::audit::BOOT_WITHIN_MS, Due::Board { board, life, wake });
+    }
+
+    fn held_generation(&self, board: usize) -> u64 {
+        let held = self.boards[board].agent.as_ref().and_then(Agent::assignment);
+        held.map_or(0, |held| held.generation.0)
+    }
+
+    pub(crate) fn power_off(&mut self, board: usize) {
+        if !self.boards[board].powered {
+            return;
+        }
+        let label = self.boards[board].label.clone();
+        self.tell(&format!("{label} loses power"));
+        let conn = self.boards[board].link.conn;
+        self.finish_or_forget(board, true);
+        let it = &mut self.boards[board];
+        it.agent = None;
+        it.firmware = it.firmware.take().map(Firmware::after_power_cut);
+        it.powered = false;
+        it.life += 1;
+        it.link = Link::default();
+        it.disk.power_cut(&mut self.dice);
+        self.lose_processes(board);
+        if let Some(conn) = conn {
+            let name = self.boards[board].name.clone();
+            self.count_silence(&name, conn);
+        }
+    }
+
+    /// The agent is killed. What runs under shims runs on. `restart_ms`: its supervisor starts it again.
+    pub(crate) fn kill_agent(&mut self, board: usize, restart_ms: Option<u64>) {
+        if self.boards[board].agent.is_none() {
+            return;
+        }
+        let label = self.boards[board].label.clone();
+        self.tell(&format!("{label}'s agent is killed"));
+        self.finish_or_forget(board, false);
+        self.end_agent(board);
+        if let Some(after) = restart_ms {
+            let life = self.boards[board].life;
+            self.at(after, Due::Board { board, life, wake: Wake::AgentStarts });
+        }
+    }
+
+    /// The agent's process is gone, with its connection.
+    fn end_agent(&mut self, board: usize) {
+        let it = &mut self.boards[board];
+        it.agent = None;
+        it.life += 1;
+        let conn = it.link.conn;
+        it.link = Link::default();
+        if let Some(conn) = conn {
+            let name = self.boards[board].name.clone();
+            if self.boards[board].is_on_the_network() {
+                self.close_session(&name, conn, true);
+            } else {
+                self.count_silence(&name, conn);
+            }
+        }
+    }
+
+    pub(crate) fn start_agent(&mut self, board: usize) {
+        let it = &self.boards[board];
+        if !it.powered || it.agent.is_some() {
+            return;
+        }
+        if self.boards[board].firmware.is_some() {
+            return self.start_firmware(board);
+        }
+        let right_time = EPOCH_MS + self.now;
+        if self.canary == Some(Canary::AgentWaitsForTheTime)
+            && self.boards[board].unix_ms(self.now) + 86_400_000 < right_time
+        {
+            return;
+        }
+        self.scan(board);
+        for step in &saved::LOAD_STEPS {
+            // A disk that can't do this fails the next save, too.
+            let _done = self.boards[board].disk.step(step);
+        }
+        let seed = self.dice.u64(..);
+        let (now, canary) = (self.now, self.canary);
+        let it = &mut self.boards[board];
+        it.life += 1;
+        it.born = now;
+        it.draining = false;
+        let floor = it.disk.read("time-floor").and_then(|bytes| bytes.try_into().ok());
+        let config =
+            Config { hello: it.hello(), time_floor_ms: u64::from_le_bytes(floor.unwrap_or([0; 8])) };
+        let loaded = it.saved();
+        let forgets = canary == Some(Canary::AgentForgetsWhatRuns);
+        let found = Found {
+            instances: it.runs.iter().map(|(id, run)| found(*id, run, forgets)).collect(),
+            artefacts: it
+                .artefacts
+                .iter()
+                .filter(|(_, artefact)| artefact.have == artefact.size)
+                .map(|(digest, _)| *digest)
+                .collect(),
+        };
+        it.agent = Some(Agent::new(config, loaded, seed));
+        let label = it.label.clone();
+        self.tell(&format!("{label}'s agent starts"));
+        self.judge_memory(board);
+        let unix_ms = self.boards[board].unix_ms(self.now);
+        self.feed(board, Event::Clock { unix_ms });
+        self.feed(board, Event::Found(found));
+    }
+
+    /// Feeds an event to an agent and carries out what follows.
+    pub(crate) fn feed(&mut self, board: usize, event: Event) {
+        let now = self.boards[board].instant(self.now);
+        if let Some(agent) = &mut self.boards[board].agent {
+            agent.handle(event, now);
+        }
+        self.carry_out_for_agent(board);
+    }
+
+    pub(crate) fn agent_timeout(&mut self, board: usize) {
+        let now = self.boards[board].instant(self.now);
+        if let Some(agent) = &mut self.boards[board].agent {
+            agent.handle_timeout(now);
+            let again = agent.poll_timeout();
+            if again.is_some_and(|(at, _)| at <= now) {
+                let why = format!("{again:?} at {now:?}");
+                self.fail("bounds-hold", &format!("an agent wakes again at once: {why}"));
+            }
+        }
+        self.carry_out_for_agent(board);
+    }
+
+    fn carry_out_for_agent(&mut self, board: usize) {
+        let Some(agent) = &mut self.boards[board].agent else { return };
+        let effects: Vec<Effect> = agent.drain().collect();
+        self.audit.bound("effects of one agent turn", effects.len(), 2000);
+        let life = self.boards[board].life;
+        for effect in effects {
+            // An effect may have ended the agent.
+            if self.boards[board].life == life {
+                self.begin_effect(board, effect);
+            }
+        }
+    }
+
+    pub(crate) fn wake_board(&mut self, board: usize, life: u32, wake: Wake) {
+        match wake {
+            Wake::Ends { instance, pid, end } => self.process_ends(board, instance, pid, end),
+            Wake::Lost { conn } => self.connection_lost(board, conn),
+            Wake::TakenOver { conn, told } => self.taken_over(board, conn, told),
+            _ if self.boards[board].life != life => {}
+            Wake::Done(effect) => self.finish_effect(board, *effect),
+            Wake::Connect => self.connect(board),
+            Wake::Established { conn } => self.established(board, conn),
+            Wake::AskHolder => self.ask_holder(board),
+            Wake::Holder { holder } => self.holder_is(board, holder),
+            Wake::AgentStarts => self.start_agent(board),
+            Wake::BootCheck { boot, generation } => self.judge_boot(board, boot, generation),
+        }
+    }
+
+    pub(crate) fn reaches_board(&mut self, board: usize, conn: u64, packet: &crate::Packet) {
+        let it = &self.boards[board];
+        if it.link.conn != Some(conn) || !it.is_on_the_network() || packet.bytes.is_empty() {
+            return;
+        }
+        let name = it.name.clone();
+        self.audit.wire.received(&name, self.now, packet.kind, packet.bytes.len(), packet.to_all);
+        let mut bytes = packet.bytes.clone();
+        if packet.kind == Kind::Body {
+            self.sabotage_body(board, &mut bytes);
+        }
+        if self.boards[board].firmware.is_some() {
+            return self.firmware_hears(board, packet.kind, &bytes);
+        }
+        if self.boards[board].facts.protocol != firmware_compat::frame::VERSION {
+            return;
+        }
+        let frame = firmware_compat::frame::Frame::parse(&bytes);
+        let Some(down) = frame.ok().and_then(|frame| lichen_agent_core::Down::decode(&frame).ok())
+        else {
+            return;
+        };
+        if let lichen_agent_core::Down::Time(time) = &down {
+            self.heard_the_time(board, time.unix_ms);
+        }
+        self.feed(board, Event::Heard(down));
+    }
+
+    /// A device whose clock is not right gets it from the network soon after it hears anything.
+    fn heard_the_time(&mut self, board: usize, _unix_ms: u64) {
+        if !self.boards[board].facts.has_rtc && self.boards[board].clock_off < 0 {
+            self.set_clock(board, 0);
+        }
+    }
+
+    pub(crate) fn set_clock(&mut self, board: usize, off: i64) {
+        self.boards[board].clock_off = off;
+        let unix_ms = self.boards[board].unix_ms(self.now);
+        self.feed(board, Event::Clock { unix_ms });
+    }
+}
+
+fn found(id: InstanceId, run: &Run, forgets: bool) -> FoundInstance {
+    let state = if forgets { FoundState::Lost } else { run.state.found() };
+    FoundInstance { instance: id, identity: Some(run.identity), restarts: run.attempt, state }
+}
+
+/// How a process ended, in the wire's words.
+pub fn exit(code: i32, reason: &str, at_ms: u64) -> Exit {
+    Exit { code, reason: Text::cut(reason), message: Text::default(), at_ms }
+}

@@ -1,0 +1,280 @@
+//! Carrying out what an agent asks for: each piece of work takes its time, and then has happened, or has not.
+
+use firmware_compat::{
+    id::{Hash, InstanceId},
+    v1::owned::{Artefacts, Blob, Instance},
+};
+use lichen_agent_core::{
+    Effect, Event, SavedAssignment,
+    event::{DISK_FULL, Failure},
+    saved::{self, DiskStep},
+};
+
+use super::{Artefact, RunState, Transfer, Wake, processes::Program};
+use crate::{Due, World, canary::Canary};
+
+impl World {
+    /// Starts a piece of work, or does it at once where the real shell does.
+    pub(super) fn begin_effect(&mut self, board: usize, effect: Effect) {
+        let delay = match &effect {
+            Effect::Connect => return self.wants_link(board, true),
+            Effect::Disconnect => return self.wants_link(board, false),
+            Effect::Send(_) => {
+                let Effect::Send(up) = effect else { return };
+                return self.send(board, up);
+            }
+            Effect::CancelFetch { digest } => return self.cancel_fetch(board, *digest),
+            Effect::CancelCommand { command } => {
+                let command = *command;
+                return self.feed(board, Event::CommandEnded { command });
+            }
+            Effect::Quit => return self.agent_quits(board),
+            Effect::Stop { instance, grace_ms } => {
+                let (instance, grace_ms) = (*instance, *grace_ms);
+                return self.signal(board, instance, grace_ms);
+            }
+            Effect::SaveAssignment(_) | Effect::SaveTimeFloor { .. } => 5 + self.up_to(100),
+            Effect::Fetch(blob) => self.transfer_time(board, blob),
+            Effect::Prepare { .. } | Effect::Clean { .. } => 5 + self.up_to(500),
+            Effect::Start { instance, .. } => {
+                let slow = Program::of(instance) == Program::Slow;
+                5 + if slow { 5000 + self.up_to(55_000) } else { self.up_to(200) }
+            }
+            Effect::UpdateFiles { .. } | Effect::ReadLogs(_) | Effect::Retain(_) => 1 + self.up_to(50),
+        };
+        let life = self.boards[board].life;
+        self.at(delay, Due::Board { board, life, wake: Wake::Done(Box::new(effect)) });
+    }
+
+    fn transfer_time(&mut self, board: usize, blob: &Blob) -> u64 {
+        let per_second = match self.boards[board].transfer {
+            Transfer::Slow => 20_000,
+            _ => 2_000_000,
+        };
+        20 + blob.size * 1000 / per_second + self.up_to(100)
+    }
+
+    /// A fetch that is under way ends early, and says so.
+    fn cancel_fetch(&mut self, board: usize, digest: Hash) {
+        let life = self.boards[board].life;
+        let key = self.queue.iter().find_map(|(key, due)| match due {
+            Due::Board { board: b, life: l, wake: Wake::Done(effect) } if *b == board && *l == life => {
+                matches!(&**effect, Effect::Fetch(blob) if blob.digest == digest).then_some(*key)
+            }
+            _ => None,
+        });
+        if key.and_then(|key| self.queue.remove(&key)).is_some() {
+            let failure = failure("Cancelled", "nobody needs it");
+            self.feed(board, Event::FetchFailed { digest, failure });
+        }
+    }
+
+    fn agent_quits(&mut self, board: usize) {
+        let label = self.boards[board].label.clone();
+        self.tell(&format!("{label}'s agent ends"));
+        self.end_agent(board);
+    }
+
+    /// An agent dies with work under way: each piece of it has happened, or has not, and nobody says so.
+    pub(super) fn finish_or_forget(&mut self, board: usize, power: bool) {
+        let life = self.boards[board].life;
+        let under_way: Vec<_> = self
+            .queue
+            .iter()
+            .filter(|(_, due)| {
+                matches!(due, Due::Board { board: b, life: l, wake: Wake::Done(_) } if *b == board && *l == life)
+            })
+            .map(|(key, _)| *key)
+            .collect();
+        for key in under_way {
+            let Some(Due::Board { wake: Wake::Done(effect), .. }) = self.queue.remove(&key) else {
+                continue;
+            };
+            if self.chance(50) {
+                if let Effect::SaveAssignment(saved) = &*effect {
+                    let steps = usize::try_from(self.up_to(5)).unwrap_or(0);
+                    let _died = self.save(board, saved, Some(steps));
+                } else if !power {
+                    let _nobody_hears = self.perform(board, *effect);
+                }
+            }
+        }
+    }
+
+    pub(super) fn finish_effect(&mut self, board: usize, effect: Effect) {
+        if let Effect::SaveAssignment(saved) = &effect
+            && let Some((steps, power)) = self.boards[board].dies_in_save.take()
+        {
+            let _died = self.save(board, saved, Some(steps));
+            return if power {
+                self.power_off(board);
+            } else {
+                self.kill_agent(board, Some(2000));
+            };
+        }
+        if let Some(event) = self.perform(board, effect) {
+            self.feed(board, event);
+        }
+    }
+
+    /// What a piece of work does to the board, and its answer.
+    fn perform(&mut self, board: usize, effect: Effect) -> Option<Event> {
+        Some(match effect {
+            Effect::SaveAssignment(saved) => {
+                let generation = saved.id.generation;
+                match self.save(board, &saved, None) {
+                    Ok(()) => Event::Saved { generation },
+                    Err(why) => Event::SaveFailed { generation, message: why.to_owned() },
+                }
+            }
+            Effect::SaveTimeFloor { unix_ms } => {
+                let _kept = self.boards[board].disk.replace("time-floor", &unix_ms.to_le_bytes());
+                return None;
+            }
+            Effect::Fetch(blob) => self.fetch(board, blob),
+            Effect::Retain(keep) => {
+                self.boards[board].artefacts.retain(|digest, _| keep.contains(digest));
+                return None;
+            }
+            Effect::Prepare { instance, attempt } => self.prepare(board, &instance, attempt),
+            Effect::Start { instance, attempt } => self.start(board, &instance, attempt),
+            Effect::UpdateFiles { instance } => {
+                let id = instance.id;
+                if self.boards[board].disk.full {
+                    let failure = failure("", "no space left on device");
+                    Event::FilesUpdateFailed { instance: id, failure }
+                } else {
+                    Event::FilesUpdated { instance: id }
+                }
+            }
+            Effect::Clean { instance, keep_volumes } => self.clean(board, instance, keep_volumes),
+            Effect::ReadLogs(request) => Event::CommandEnded { command: request.command },
+            Effect::Connect
+            | Effect::Disconnect
+            | Effect::Send(_)
+            | Effect::CancelFetch { .. }
+            | Effect::CancelCommand { .. }
+            | Effect::Stop { .. }
+            | Effect::Quit => return None,
+        })
+    }
+
+    /// Saves an assignment step by step; with `steps`, only so many are carried out.
+    fn save(
+        &mut self,
+        board: usize,
+        saved: &SavedAssignment,
+        steps: Option<usize>,
+    ) -> Result<(), &'static str> {
+        let current = self.boards[board].disk.read(saved::CURRENT).map(<[u8]>::to_vec);
+        let all = saved::save_steps(current.as_deref(), saved);
+        let count = steps.unwrap_or(all.len()).min(all.len());
+        let lazy = self.canary == Some(Canary::AgentSavesWithoutSync);
+        for step in &all[..count] {
+            if lazy && matches!(step, DiskStep::Sync { .. } | DiskStep::SyncDir) {
+                continue;
+            }
+            self.boards[board].disk.step(step)?;
+        }
+        if count < all.len() {
+            return Err("the agent died");
+        }
+        self.judge_save(board, saved);
+        Ok(())
+    }
+
+    fn fetch(&mut self, board: usize, blob: Blob) -> Event {
+        let digest = blob.digest;
+        let fails = |reason: &str, message: &str| Event::FetchFailed {
+            digest,
+            failure: failure(reason, message),
+        };
+        let reachable = self.boards[board].is_on_the_network() && self.hubs[0].engine.is_some();
+        let cut = self.up_to(blob.size.saturating_sub(1));
+        let it = &mut self.boards[board];
+        let old = it.artefacts.get(&digest).copied();
+        if old.is_some_and(|old| old.have == old.size) {
+            return Event::Fetched { digest };
+        }
+        if !reachable {
+            return fails("", "connection refused");
+        }
+        if it.disk.full {
+            return fails(DISK_FULL, "no space left on device");
+        }
+        let have = match it.transfer {
+            Transfer::Good | Transfer::Slow => blob.size,
+            Transfer::CutOff => old.map_or(0, |old| old.have).max(cut),
+            Transfer::Corrupted => {
+                it.artefacts.remove(&digest);
+                return fails("DigestMismatch", "the bytes are not what the digest says");
+            }
+        };
+        it.artefacts.insert(digest, Artefact { have, size: blob.size, rotten: false });
+        it.disk.written += have - old.map_or(0, |old| old.have).min(have);
+        if have == blob.size {
+            Event::Fetched { digest }
+        } else {
+            fails("", "the connection ended early")
+        }
+    }
+
+    fn prepare(&mut self, board: usize, instance: &Instance, attempt: u32) -> Event {
+        let id = instance.id;
+        let it = &mut self.boards[board];
+        let missing: Vec<Hash> = digests(instance)
+            .filter(|digest| {
+                it.artefacts.get(digest).is_none_or(|a| a.rotten || a.have < a.size)
+            })
+            .collect();
+        for digest in &missing {
+            it.artefacts.remove(digest);
+        }
+        it.note_prepared(instance, attempt);
+        if !missing.is_empty() {
+            let failure = failure("ArtefactDamaged", "an artefact is not whole");
+            return Event::PrepareFailed { instance: id, failure, missing };
+        }
+        if it.disk.full {
+            let failure = failure(DISK_FULL, "no space left on device");
+            return Event::PrepareFailed { instance: id, failure, missing };
+        }
+        Event::Prepared { instance: id }
+    }
+
+    fn clean(&mut self, board: usize, instance: InstanceId, keep_volumes: bool) -> Event {
+        let running = matches!(
+            self.boards[board].runs.get(&instance).map(|run| &run.state),
+            Some(RunState::Running { .. })
+        );
+        if running {
+            self.fail("no-restart-without-reason", "an agent cleans away what runs");
+        }
+        if self.chance(5) && self.weather.loss > 0 {
+            let failure = failure("", "device or resource busy");
+            return Event::CleanFailed { instance, failure };
+        }
+        if !keep_volumes {
+            self.boards[board].runs.remove(&instance);
+        }
+        Event::Cleaned { instance }
+    }
+}
+
+/// Digests of everything that an instance needs.
+pub fn digests(instance: &Instance) -> impl Iterator<Item = Hash> + '_ {
+    instance.containers.iter().flat_map(|container| match &container.artefacts {
+        Artefacts::Image { config, layers } => {
+            let mut all = vec![config.digest];
+            all.extend(layers.iter().map(|layer| layer.blob.digest));
+            all
+        }
+        Artefacts::Wasm { compiled, .. } => vec![compiled.digest],
+        Artefacts::Firmware { image } => vec![image.digest],
+    })
+}
+
+pub(super) fn failure(reason: &str, message: &str) -> Failure {
+    Failure { reason: reason.to_owned(), message: message.to_owned() }
+}
+

@@ -1,0 +1,223 @@
+//! A board's side of its connection: connecting with full jitter, noticing an end, staying away from a name that
+//! another board has.
+
+use firmware_compat::{
+    frame::{self, Kind, Stamp},
+    id::AgentId,
+    v1::owned::Gone,
+};
+use lichen_agent_core::{Event, Up};
+
+use super::Wake;
+use crate::{
+    Due, World,
+    broker::Packet,
+    canary::Canary,
+    hub::Asked,
+};
+
+/// Longest pause between two attempts to connect.
+const LONGEST_MS: u64 = 60_000;
+
+/// The state of a board's link.
+#[derive(Debug, Default)]
+pub struct Link {
+    /// The core wants a connection.
+    wanted: bool,
+    pub conn: Option<u64>,
+    up: bool,
+    session: u32,
+    sequence: u32,
+    failures: u32,
+    /// Stays away and asks now and then whether its name is free.
+    polls: bool,
+}
+
+impl Link {
+    /// Whether a connection stands, as far as the board knows.
+    pub fn is_up(&self) -> bool {
+        self.up
+    }
+}
+
+impl World {
+    pub(super) fn wants_link(&mut self, board: usize, wanted: bool) {
+        let link = &mut self.boards[board].link;
+        link.wanted = wanted;
+        link.polls = !wanted;
+        if wanted {
+            self.connect_after(board, 500);
+        } else {
+            let conn = link.conn.take();
+            link.up = false;
+            if let Some(conn) = conn {
+                let name = self.boards[board].name.clone();
+                self.close_session(&name, conn, false);
+            }
+            self.board_later(board, 30_000, Wake::AskHolder);
+        }
+    }
+
+    pub(super) fn board_later(&mut self, board: usize, after: u64, wake: Wake) {
+        let after = after + self.up_to(after);
+        let life = self.boards[board].life;
+        self.at(after, Due::Board { board, life, wake });
+    }
+
+    fn connect_after(&mut self, board: usize, most: u64) {
+        let after = 1 + self.up_to(most);
+        let life = self.boards[board].life;
+        self.at(after, Due::Board { board, life, wake: Wake::Connect });
+    }
+
+    pub(super) fn connect(&mut self, board: usize) {
+        let it = &mut self.boards[board];
+        if !it.link.wanted || it.link.conn.is_some() {
+            return;
+        }
+        if !it.is_on_the_network() || !self.broker_listens() {
+            let it = &mut self.boards[board];
+            it.link.failures += 1;
+            let most = (200 << it.link.failures.min(12)).min(LONGEST_MS);
+            return self.connect_after(board, most);
+        }
+        let session = self.dice.u32(1..);
+        let (name, agent) = (self.boards[board].name.clone(), self.boards[board].agent_id());
+        let will = Stamp { session, sequence: u32::MAX };
+        let will = frame::encode(&Gone { agent }, will).unwrap_or_default();
+        let conn = self.open_session(board, &name, will);
+        let it = &mut self.boards[board];
+        it.link.conn = Some(conn);
+        it.link.session = session;
+        it.link.sequence = 0;
+        it.link.failures = 0;
+        let delay = 1 + self.up_to(self.weather.delay);
+        let life = self.boards[board].life;
+        self.at(delay, Due::Board { board, life, wake: Wake::Established { conn } });
+    }
+
+    pub(crate) fn broker_listens(&self) -> bool {
+        self.broker.up && (self.broker.external || self.hubs[0].engine.is_some())
+    }
+
+    pub(super) fn established(&mut self, board: usize, conn: u64) {
+        if self.boards[board].link.conn != Some(conn) {
+            return;
+        }
+        self.boards[board].link.up = true;
+        let (label, name) = (self.boards[board].label.clone(), self.boards[board].name.clone());
+        self.tell(&format!("{label} is connected"));
+        self.audit.wire.connected(&name);
+        // The subscription brings what is retained, before or after the agent knows that it is connected.
+        let retained = self.broker.retained(&name).cloned();
+        if self.broker.knows(&name, conn)
+            && let Some(bytes) = retained
+        {
+            self.deliver(&name, Packet { kind: Kind::Head, bytes, to_all: false });
+        }
+        if self.boards[board].firmware.is_some() {
+            return self.firmware_connected(board);
+        }
+        self.feed(board, Event::LinkUp);
+        if self.canary == Some(Canary::ReconnectRestarts) {
+            self.restart_something(board);
+        }
+    }
+
+    pub(super) fn connection_lost(&mut self, board: usize, conn: u64) {
+        if self.boards[board].link.conn != Some(conn) {
+            return;
+        }
+        // A cable that is in again, and a broker that still knows the connection: it goes on.
+        let name = self.boards[board].name.clone();
+        if self.boards[board].is_on_the_network() && self.broker.knows(&name, conn) {
+            return;
+        }
+        let label = self.boards[board].label.clone();
+        self.tell(&format!("{label} is disconnected"));
+        let link = &mut self.boards[board].link;
+        link.conn = None;
+        link.up = false;
+        self.feed(board, Event::LinkDown);
+        if self.canary == Some(Canary::ReconnectsWithoutPause) {
+            for _ in 0..40 {
+                self.audit.wire.connected(&name);
+                self.audit.wire.sent(&name, self.now, Kind::Hello, 300);
+            }
+        }
+        self.connect_after(board, 2000);
+    }
+
+    pub(super) fn taken_over(&mut self, board: usize, conn: u64, told: bool) {
+        if self.boards[board].link.conn != Some(conn) || !self.boards[board].is_on_the_network() {
+            return;
+        }
+        let link = &mut self.boards[board].link;
+        link.conn = None;
+        link.up = false;
+        if told {
+            self.feed(board, Event::TakenOver);
+        } else {
+            // Closed without a word: the hub knows who is connected now.
+            self.feed(board, Event::LinkDown);
+            self.board_later(board, 500, Wake::AskHolder);
+            self.connect_after(board, 10_000);
+        }
+    }
+
+    pub(super) fn ask_holder(&mut self, board: usize) {
+        let life = self.boards[board].life;
+        let device = self.boards[board].name.clone();
+        let asked = self.boards[board].is_on_the_network() && {
+            let request = lichen_hub_core::event::Request::Session { device };
+            self.ask_hub(0, request, Asked::Holder { board, life })
+        };
+        if !asked && self.boards[board].link.polls {
+            self.board_later(board, 30_000, Wake::AskHolder);
+        }
+    }
+
+    pub(super) fn holder_is(&mut self, board: usize, holder: Option<AgentId>) {
+        let it = &self.boards[board];
+        let other = holder.is_some_and(|agent| agent != it.agent_id());
+        match (it.link.polls, other) {
+            (true, true) => self.board_later(board, 30_000, Wake::AskHolder),
+            (true, false) => self.feed(board, Event::NameFree),
+            (false, true) if !it.link.up => self.feed(board, Event::TakenOver),
+            (false, _) => {}
+        }
+    }
+
+    /// The shell's part of sending: stamps and encodes.
+    pub(super) fn send(&mut self, board: usize, up: Up) {
+        let it = &mut self.boards[board];
+        if !it.link.up {
+            return self.feed(board, Event::SendFailed(up));
+        }
+        let stamp = Stamp { session: it.link.session, sequence: it.link.sequence };
+        it.link.sequence += 1;
+        let Ok(mut bytes) = up.encode(stamp) else {
+            return self.fail("bounds-hold", "an agent's message does not fit a frame");
+        };
+        bytes[0] = it.facts.protocol;
+        let up = self.sabotage_up(up, stamp, &mut bytes);
+        self.judge_up(board, &up);
+        self.send_up(board, Packet { kind: up.kind(), bytes, to_all: false });
+    }
+
+    /// A frame of a microcontroller.
+    pub(crate) fn send_raw(&mut self, board: usize, kind: Kind, bytes: Vec<u8>) {
+        self.send_up(board, Packet { kind, bytes, to_all: false });
+    }
+
+    pub(crate) fn next_stamp(&mut self, board: usize) -> Stamp {
+        let link = &mut self.boards[board].link;
+        let stamp = Stamp { session: link.session, sequence: link.sequence };
+        link.sequence += 1;
+        stamp
+    }
+
+    pub(crate) fn firmware_wants_link(&mut self, board: usize) {
+        self.wants_link(board, true);
+    }
+}

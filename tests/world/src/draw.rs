@@ -1,0 +1,220 @@
+//! Drawing a history at random. One table says what can happen and how often.
+
+use fastrand::Rng;
+
+use crate::step::Step;
+
+/// How large a history is.
+#[derive(Clone, Copy, Debug)]
+pub struct Size {
+    /// Boards at the beginning. `None`: one to five.
+    pub boards: Option<u64>,
+    /// At least so much virtual time passes. `None`: as the steps have it.
+    pub hours: Option<u64>,
+}
+
+/// A history: where it happens, and its steps.
+#[derive(Clone, Debug)]
+pub struct History {
+    /// Of the world around the steps.
+    pub seed: u64,
+    /// The broker is a process of its own.
+    pub external: bool,
+    /// What happens, in order.
+    pub steps: Vec<Step>,
+}
+
+type Draw = fn(&mut Rng) -> String;
+
+/// Everything that can happen: weight, and how its line is drawn.
+const WEIGHTS: &[(u32, Draw)] = &[
+    // Time.
+    (60, |r| format!("pass {}ms", r.u64(1..3000))),
+    (40, |r| format!("pass {}s", r.u64(1..90))),
+    (12, |r| format!("pass {}m", r.u64(1..30))),
+    (3, |r| format!("pass {}h", r.u64(1..12))),
+    (1, |r| format!("pass {}d", r.u64(1..8))),
+    // Operators.
+    (14, deployment),
+    (9, daemonset),
+    (8, |r| format!("scale {} {}", workload(r), r.u64(0..5))),
+    (4, |r| format!("undo deployment {}", workload(r))),
+    (3, |r| format!("undo daemonset {}", set(r))),
+    (4, |r| format!("delete deployment {}", workload(r))),
+    (3, |r| format!("delete daemonset {}", set(r))),
+    (3, |_| "delete pod".into()),
+    (5, |r| format!("config settings version={}", r.u64(1..9))),
+    (1, |_| "delete config settings".into()),
+    (3, |r| format!("push {}", image(r))),
+    (1, |r| format!("forget {}", image(r))),
+    (4, |r| format!("label {} zone={}", board(r), zone(r))),
+    (2, |r| format!("unlabel {}", board(r))),
+    (3, |r| format!("taint {} {}", board(r), r.choice(["NoSchedule", "NoExecute"]).unwrap_or(""))),
+    (3, |r| format!("untaint {}", board(r))),
+    (2, |r| format!("cordon {}", board(r))),
+    (2, |r| format!("uncordon {}", board(r))),
+    (2, new_board),
+    (1, |r| format!("retire {}", board(r))),
+    (2, |r| format!("resume {}", board(r))),
+    // Network and broker.
+    (5, |r| format!("weather loss={} duplication={} delay={}", r.u64(0..25), r.u64(0..20), r.u64(0..2000))),
+    (5, |_| "weather".into()),
+    (6, |r| format!("cut {}", board(r))),
+    (7, |r| format!("plug {}", board(r))),
+    (5, |r| format!("close {}", board(r))),
+    (2, |_| "broker restart".into()),
+    (2, |_| "broker restart wipe".into()),
+    (1, |_| "broker down".into()),
+    (2, |_| "broker up".into()),
+    // The hub.
+    (4, |_| "hub kill".into()),
+    (6, |_| "hub start".into()),
+    (5, |r| format!("hub crash {}", r.choice(["before", "after", "midway"]).unwrap_or("after"))),
+    (1, |_| "hub disk-full".into()),
+    (2, |_| "hub disk-free".into()),
+    (3, |_| "hub backup".into()),
+    (1, |_| "hub restore".into()),
+    (1, |_| "hub upgrade-and-back".into()),
+    (1, |_| "hub newer-fields".into()),
+    (1, |r| format!("hub clock {}", r.i64(-40_000_000_000..40_000_000_000))),
+    (1, |r| format!("second-hub {}", r.choice(["fresh", "copy", "stop", "stop"]).unwrap_or("stop"))),
+    // Boards.
+    (5, |r| format!("power-off {}", board(r))),
+    (8, |r| format!("power-on {}", board(r))),
+    (6, |r| format!("kill-agent {}", board(r))),
+    (2, |r| format!("upgrade {} 0.{}.0", board(r), r.u64(1..9))),
+    (1, |r| format!("drain {}", board(r))),
+    (2, |r| format!("start-agent {}", board(r))),
+    (3, |r| format!("kill-shim {}", board(r))),
+    (4, |r| format!("kill-process {}", board(r))),
+    (4, die_in_save),
+    (2, |r| format!("disk-full {}", board(r))),
+    (3, |r| format!("disk-free {}", board(r))),
+    (1, |r| format!("rot {} {}", board(r), r.choice(["assignment", "previous", "artefact"]).unwrap_or(""))),
+    (2, |r| format!("clock {} 1970", board(r))),
+    (1, |r| format!("clock {} {}", board(r), r.i64(-9_000_000_000..9_000_000_000))),
+    (1, |r| format!("drift {} {}", board(r), r.i64(-500..500))),
+    (2, |r| format!("runtime {} {}", board(r), r.choice(["broken", "lies", "works"]).unwrap_or(""))),
+    (3, |r| format!("runtime {} works", board(r))),
+    (3, |r| format!("transfer {} {}", board(r), r.choice(["slow", "cut-off", "corrupted"]).unwrap_or(""))),
+    (4, |r| format!("transfer {} good", board(r))),
+    (1, |r| format!("clone {} {}", board(r), r.choice(["other-id", ""]).unwrap_or(""))),
+    (2, |r| format!("unclone {}", board(r))),
+];
+
+/// Names that steps of one history share.
+fn workload(rng: &mut Rng) -> &'static str {
+    rng.choice(["web", "api", "cam"]).unwrap_or("web")
+}
+
+fn set(rng: &mut Rng) -> &'static str {
+    rng.choice(["probe", "logger"]).unwrap_or("probe")
+}
+
+fn zone(rng: &mut Rng) -> &'static str {
+    rng.choice(["north", "south"]).unwrap_or("north")
+}
+
+fn board(rng: &mut Rng) -> &'static str {
+    rng.choice(["a", "b", "c", "d", "e"]).unwrap_or("a")
+}
+
+fn image(rng: &mut Rng) -> &'static str {
+    const IMAGES: [&str; 12] = [
+        "steady:1", "steady:1", "steady:2", "steady:2", "steady:3", "stubborn:1", "slow:1",
+        "flaky:1", "crashy:1", "hungry:1", "broken:1", "missing:1",
+    ];
+    rng.choice(IMAGES).unwrap_or("steady:1")
+}
+
+fn settings(rng: &mut Rng) -> String {
+    let mut line = format!("image={} version={}", image(rng), rng.u64(1..4));
+    if rng.u8(0..3) == 0 {
+        line.push_str(" wasm");
+    }
+    if rng.u8(0..4) == 0 {
+        line.push_str(&format!(" zone={}", zone(rng)));
+    }
+    if rng.u8(0..3) == 0 {
+        line.push_str(" config=settings");
+    }
+    if rng.u8(0..4) == 0 {
+        line.push_str(" tolerates");
+    }
+    if rng.u8(0..5) == 0 {
+        line.push_str(&format!(" memory={}", rng.u64(100..600)));
+    }
+    line
+}
+
+fn deployment(rng: &mut Rng) -> String {
+    format!("deployment {} replicas={} {}", workload(rng), rng.u64(0..5), settings(rng))
+}
+
+fn daemonset(rng: &mut Rng) -> String {
+    format!("daemonset {} {}", set(rng), settings(rng))
+}
+
+fn new_board(rng: &mut Rng) -> String {
+    let name = board(rng);
+    board_line(rng, name)
+}
+
+fn board_line(rng: &mut Rng, name: &str) -> String {
+    let mut line = format!("board {name}");
+    for (of, word) in [(4, " arch=arm64"), (6, " no-wasm"), (3, " rtc=no"), (12, " protocol=2"), (10, " firmware")]
+    {
+        if rng.u8(0..of) == 0 {
+            line.push_str(word);
+        }
+    }
+    if rng.bool() {
+        line.push_str(&format!(" zone={}", zone(rng)));
+    }
+    line
+}
+
+fn die_in_save(rng: &mut Rng) -> String {
+    let power = if rng.bool() { " power" } else { "" };
+    format!("die-in-save {} steps={}{power}", board(rng), rng.u64(0..6))
+}
+
+/// The history of a seed.
+#[must_use]
+pub fn history(seed: u64, size: Size) -> History {
+    let mut rng = Rng::with_seed(seed);
+    let mut lines = Vec::new();
+    let names = ["a", "b", "c", "d", "e"];
+    let boards = size.boards.unwrap_or_else(|| rng.u64(1..=5));
+    for index in 0..boards {
+        let name = names.get(usize::try_from(index).unwrap_or(0)).map_or_else(
+            || format!("n{index}"),
+            |name| (*name).to_owned(),
+        );
+        lines.push(board_line(&mut rng, &name));
+    }
+    for image in ["steady:1", "steady:2", "steady:3", "stubborn:1", "slow:1", "flaky:1", "crashy:1", "hungry:1", "broken:1"]
+    {
+        lines.push(format!("push {image}"));
+    }
+    lines.push("config settings version=1".into());
+    lines.push("pass 5s".into());
+    let total: u32 = WEIGHTS.iter().map(|(weight, _)| weight).sum();
+    for _ in 0..rng.u64(10..80) {
+        let mut at = rng.u32(0..total);
+        for (weight, draw) in WEIGHTS {
+            if at < *weight {
+                lines.push(draw(&mut rng));
+                break;
+            }
+            at -= weight;
+        }
+    }
+    if let Some(hours) = size.hours {
+        let each = hours * 3600 / lines.len().max(1) as u64;
+        lines = lines.into_iter().flat_map(|line| [line, format!("pass {each}s")]).collect();
+    }
+    let external = rng.bool();
+    let steps = lines.iter().map(|line| Step::new(line, rng.u64(..) >> 32)).collect();
+    History { seed, external, steps }
+}

@@ -1,0 +1,138 @@
+//! What operators write: the few settings that histories vary, and the Kubernetes objects made from them.
+
+use std::collections::BTreeMap;
+
+use firmware_compat::id::Hash;
+use lichen_hub_core::object::{Kind, Object, pod::PodTemplate};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+/// A workload, as an operator declares it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Workload {
+    /// Copies; `None` for a DaemonSet.
+    pub replicas: Option<u32>,
+    pub image: String,
+    pub wasm: bool,
+    /// Something in the template that is changed by an update.
+    pub version: u64,
+    /// `key=value` that its devices must have.
+    pub selector: Option<(String, String)>,
+    pub config: Option<String>,
+    pub tolerates: bool,
+    pub memory_mi: u64,
+}
+
+impl Workload {
+    pub fn kind(&self) -> Kind {
+        if self.replicas.is_some() { Kind::Deployment } else { Kind::DaemonSet }
+    }
+
+    fn template(&self, name: &str) -> Value {
+        let mut container = json!({
+            "name": "main",
+            "image": self.image,
+            "env": [{"name": "VERSION", "value": self.version.to_string()}],
+        });
+        if self.memory_mi > 0 {
+            container["resources"] =
+                json!({"requests": {"memory": format!("{}Mi", self.memory_mi)}});
+        }
+        let mut spec = json!({"terminationGracePeriodSeconds": 10});
+        if let Some(config) = &self.config {
+            spec["volumes"] = json!([{"name": "settings", "configMap": {"name": config}}]);
+            container["volumeMounts"] = json!([{"name": "settings", "mountPath": "/settings"}]);
+        }
+        spec["containers"] = json!([container]);
+        if self.wasm {
+            spec["runtimeClassName"] = json!("wasm");
+        }
+        if let Some((key, value)) = &self.selector {
+            spec["nodeSelector"] = json!({ key: value });
+        }
+        if self.tolerates {
+            spec["tolerations"] = json!([{"operator": "Exists"}]);
+        }
+        json!({"metadata": {"labels": {"app": name}}, "spec": spec})
+    }
+
+    /// The object of the API.
+    pub fn object(&self, name: &str) -> Option<Object> {
+        let mut spec = json!({
+            "selector": {"matchLabels": {"app": name}},
+            "template": self.template(name),
+        });
+        if let Some(replicas) = self.replicas {
+            spec["replicas"] = json!(replicas);
+        }
+        let kind = self.kind();
+        parse(
+            kind,
+            &json!({
+                "apiVersion": "apps/v1",
+                "kind": kind.as_str(),
+                "metadata": {"name": name, "namespace": "default"},
+                "spec": spec,
+            }),
+        )
+    }
+
+    /// The template as the hub understands it.
+    pub fn pod_template(&self, name: &str) -> Option<PodTemplate> {
+        match self.object(name)? {
+            Object::Deployment(deployment) => Some(deployment.spec.template),
+            Object::DaemonSet(set) => Some(set.spec.template),
+            _ => None,
+        }
+    }
+}
+
+/// What an operator writes on a device.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NodeSettings {
+    pub labels: BTreeMap<String, String>,
+    /// Effects of the taint `world/closed`.
+    pub taints: Vec<String>,
+    pub cordoned: bool,
+}
+
+impl NodeSettings {
+    pub fn object(&self, name: &str) -> Option<Object> {
+        let taints: Vec<Value> = self
+            .taints
+            .iter()
+            .map(|effect| json!({"key": "world/closed", "value": "", "effect": effect}))
+            .collect();
+        parse(
+            Kind::Node,
+            &json!({
+                "apiVersion": "v1",
+                "kind": "Node",
+                "metadata": {"name": name, "labels": self.labels},
+                "spec": {"taints": taints, "unschedulable": self.cordoned},
+            }),
+        )
+    }
+}
+
+/// A ConfigMap with one key.
+pub fn config(name: &str, version: u64) -> Option<Object> {
+    parse(
+        Kind::ConfigMap,
+        &json!({
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": name, "namespace": "default"},
+            "data": {"settings.txt": format!("version {version}")},
+        }),
+    )
+}
+
+/// Digest of the image that a push number of a name brought.
+pub fn root(reference: &str, push: u64) -> Hash {
+    Hash(Sha256::digest(format!("{reference} {push}")).into())
+}
+
+fn parse(kind: Kind, json: &Value) -> Option<Object> {
+    Object::from_json(kind, json.to_string().as_bytes()).ok()
+}
