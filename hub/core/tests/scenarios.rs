@@ -28,6 +28,7 @@ fn run(script: &str) -> String {
         match words.as_slice() {
             ["join", name, settings @ ..] => world.join(name, settings),
             ["leave", name] => world.leave(name),
+            ["fall-back", name] => world.fall_back(name),
             ["crash", pattern] => world.crash(Some((*pattern).to_string())),
             ["lose-part", name, part] => {
                 world.report_in_parts(name, part.parse().expect("a number"))

@@ -38,6 +38,8 @@ pub struct Device {
     wanted: Option<Head>,
     body: Vec<u8>,
     running: BTreeMap<InstanceId, (String, Hash)>,
+    /// What it held and ran before that.
+    before: (Option<AssignmentId>, BTreeMap<InstanceId, (String, Hash)>),
     /// Instances whose name contains this never run.
     crashes: Option<String>,
     pub starts: u32,
@@ -192,7 +194,7 @@ impl World {
         }
         assert_eq!(Hash(Sha256::digest(&device.body).into()), head.assignment.hash);
         device.wanted = None;
-        device.held = Some(head.assignment);
+        device.before = (device.held.replace(head.assignment), device.running.clone());
         let assignment: Assignment =
             frame::decode_body(&device.body).expect("the hub's assignments decode");
         self.run(name, &assignment, head.assignment.generation);
@@ -338,6 +340,13 @@ impl World {
         self.device_sends(name, &hello);
         self.report(name, true, Vec::new());
         self.settle();
+    }
+
+    /// A cold boot on which the saved assignment can't be read, so that the one before is in force.
+    pub fn fall_back(&mut self, name: &str) {
+        let device = self.devices.get_mut(name).expect("it is there");
+        (device.held, device.running) = std::mem::take(&mut device.before);
+        self.join(name, &[]);
     }
 
     pub fn leave(&mut self, name: &str) {
