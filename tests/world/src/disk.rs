@@ -114,11 +114,10 @@ impl Disk {
         }
     }
 
-    /// Flips a few bits of a file at rest. Returns whether there were any to flip.
+    /// Flips bits in a byte of a file at rest. Returns whether there were any to flip.
     pub fn rot(&mut self, name: &str, dice: &mut fastrand::Rng) -> bool {
         let file = self.live.get(name).and_then(|file| self.files.get_mut(file));
         let Some(file) = file.filter(|file| !file.live.is_empty()) else { return false };
-        // Of one byte and different from each other: none undoes another.
         let mask = dice.u8(1..);
         let at = dice.usize(..file.live.len());
         file.live[at] ^= mask;
