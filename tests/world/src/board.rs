@@ -8,7 +8,6 @@ mod processes;
 use std::collections::BTreeMap;
 
 use firmware_compat::{
-    frame::Kind,
     id::{AgentId, BootId, Hash, InstanceId},
     time::Instant,
     v1::owned::{Engine, Exit, Hello, Label, List, Runtime, Text, WasmSupport},
@@ -90,6 +89,8 @@ pub struct Board {
     pub draining: bool,
     /// Its operator allowed another hub to take it over.
     pub adopts: bool,
+    /// Messages of the broker that have not arrived yet.
+    pub under_way: usize,
     /// When the last fault of the board itself began or ended.
     pub calm_since: u64,
 }
@@ -147,6 +148,7 @@ impl Board {
             dies_in_save: None,
             draining: false,
             adopts: false,
+            under_way: 0,
             calm_since: 0,
         }
     }
@@ -328,10 +330,7 @@ impl World {
         if self.boards[board].firmware.is_some() {
             return self.start_firmware(board);
         }
-        let right_time = EPOCH_MS + self.now;
-        if self.canary == Some(Canary::AgentWaitsForTheTime)
-            && self.boards[board].unix_ms(self.now) + 86_400_000 < right_time
-        {
+        if self.is_held_back(board) {
             return;
         }
         self.scan(board);
@@ -420,23 +419,20 @@ impl World {
     }
 
     pub(crate) fn reaches_board(&mut self, board: usize, conn: u64, packet: &crate::Packet) {
+        self.boards[board].under_way -= 1;
         let it = &self.boards[board];
         if it.link.conn != Some(conn) || !it.is_on_the_network() || packet.bytes.is_empty() {
             return;
         }
         let name = it.name.clone();
         self.audit.wire.received(&name, self.now, packet.kind, packet.bytes.len(), packet.to_all);
-        let mut bytes = packet.bytes.clone();
-        if packet.kind == Kind::Body {
-            self.sabotage_body(board, &mut bytes);
-        }
         if self.boards[board].firmware.is_some() {
-            return self.firmware_hears(board, packet.kind, &bytes);
+            return self.firmware_hears(board, packet.kind, &packet.bytes);
         }
         if self.boards[board].facts.protocol != firmware_compat::frame::VERSION {
             return;
         }
-        let frame = firmware_compat::frame::Frame::parse(&bytes);
+        let frame = firmware_compat::frame::Frame::parse(&packet.bytes);
         let Some(down) = frame.ok().and_then(|frame| lichen_agent_core::Down::decode(&frame).ok())
         else {
             return;
@@ -444,7 +440,7 @@ impl World {
         if let lichen_agent_core::Down::Time(time) = &down {
             self.heard_the_time(board, time.unix_ms);
         }
-        self.feed(board, Event::Heard(down));
+        self.sabotage_feed(board, down);
     }
 
     /// A device whose clock is not right gets it from the network soon after it hears anything.

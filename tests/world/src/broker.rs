@@ -14,6 +14,9 @@ use crate::{Due, World, board::Wake, hub::HubWake};
 /// How long a broker waits for a silent client: one and a half keep-alive intervals of 20 minutes.
 const SILENCE_MS: u64 = 30 * 60_000;
 
+/// Messages that a broker may have to keep for one device at once: a window of chunks, twice, and some.
+const UNDER_WAY: usize = 64;
+
 /// A frame on a topic.
 #[derive(Clone, Debug)]
 pub struct Packet {
@@ -267,6 +270,9 @@ impl World {
         let (board, conn) = (session.board, session.conn);
         for delay in self.legs() {
             let packet = packet.clone();
+            self.boards[board].under_way += 1;
+            let under_way = self.boards[board].under_way;
+            self.audit.bound("messages under way to one device", under_way, UNDER_WAY);
             self.at(delay, Due::Down { board, conn, packet });
         }
     }

@@ -87,6 +87,11 @@ impl Hub {
         Some(self.born + at.0)
     }
 
+    /// Nothing more goes wrong with its store.
+    pub fn is_well(&mut self) {
+        (self.crash, self.disk_full) = (None, false);
+    }
+
     fn now(&self, now: u64) -> Now {
         let unix_ms = (EPOCH_MS + now).saturating_add_signed(self.clock_off);
         Now { instant: Instant(now - self.born), unix_ms }
@@ -299,7 +304,7 @@ impl World {
     }
 
     /// Commits a turn's records: all or none. `Ok(Some(n))`: the hub dies after `n` more effects.
-    fn commit(&mut self, hub: usize, records: &[Record]) -> Result<Option<usize>, ()> {
+    pub(crate) fn commit(&mut self, hub: usize, records: &[Record]) -> Result<Option<usize>, ()> {
         let crash = self.hubs[hub].crash.take();
         if crash == Some(Crash::BeforeCommit) {
             return Err(());
@@ -314,7 +319,7 @@ impl World {
         } else {
             self.note_assigned(records);
         }
-        let forgets = self.canary == Some(Canary::HubForgetsSaves) && self.chance(20);
+        let forgets = self.is(Canary::HubForgetsSaves) && self.chance(20);
         if !forgets {
             for record in records {
                 match &record.value {
@@ -343,11 +348,14 @@ impl World {
             }
             Effect::Reply { id, result } => self.hub_replies(hub, id, result),
             Effect::SetHead { device, frame } => {
+                let frame = self.sabotage_head(frame);
                 if hub == 0 {
                     self.judge_head(&device, &frame);
                 }
-                let frame = self.sabotage_head(&device, frame);
-                self.send_down(hub, &device, firmware_compat::frame::Kind::Head, &frame);
+                let times = if self.is(Canary::HubRepeatsItself) { 100 } else { 1 };
+                for _ in 0..times {
+                    self.send_down(hub, &device, firmware_compat::frame::Kind::Head, &frame);
+                }
             }
             Effect::ClearHead { device } => self.clear_retained(hub, &device),
             Effect::Send { device, kind, frame } => self.send_down(hub, &device, kind, &frame),

@@ -291,6 +291,7 @@ impl World {
     /// A newer hub writes records that this one can't read: it says so and touches nothing. Then the newer one leaves.
     fn upgrade_and_back(&mut self) {
         self.kill_hub(0);
+        self.hubs[0].is_well();
         let old = self.hubs[0].records.clone();
         for value in self.hubs[0].records.values_mut() {
             value[0] = record::VERSION + 1;
@@ -308,6 +309,7 @@ impl World {
     /// A newer hub of the same record version has added fields.
     fn newer_fields(&mut self) {
         self.kill_hub(0);
+        self.hubs[0].is_well();
         for value in self.hubs[0].records.values_mut() {
             if value.get(1) == Some(&b'{') && value.len() > 3 {
                 value.splice(2..2, br#""fromTheFuture":[1],"#.iter().copied());

@@ -10,7 +10,6 @@ use lichen_hub_core::{
 use crate::{
     FAIR, World,
     board::{Program, RunState, Transfer},
-    canary::Canary,
     declared::{Spec, Thing},
     hub::Asked,
     manifests::{Workload, root},
@@ -29,8 +28,7 @@ impl World {
         for hub in 1..self.hubs.len() {
             self.kill_hub(hub);
         }
-        let it = &mut self.hubs[0];
-        (it.crash, it.disk_full) = (None, false);
+        self.hubs[0].is_well();
         self.start_hub(0);
         for board in 0..self.boards.len() {
             if self.boards[board].is_clone() {
@@ -65,15 +63,46 @@ impl World {
                 Some(lacking) => self.audit.lacking = lacking,
             }
         }
+        self.tell_state();
         let what =
             format!("after {CONVERGES_WITHIN_MIN} minutes without faults: {}", self.audit.lacking);
         let check = if what.contains("(deleted)") { "deleted-is-gone" } else { "converges" };
         self.fail(check, &what);
     }
 
+    /// What the API shows, for a person who wonders.
+    pub fn tell_state(&mut self) {
+        for object in self.list(Kind::Node) {
+            let Object::Node(node) = object.as_ref() else { continue };
+            let conditions: Vec<String> = node
+                .status
+                .conditions
+                .iter()
+                .map(|c| format!("{}={} ({})", c.kind, c.status, c.reason))
+                .collect();
+            self.tell(&format!("  node {}: {}", node.metadata.name, conditions.join(", ")));
+        }
+        for object in self.list(Kind::Pod) {
+            let Object::Pod(pod) = object.as_ref() else { continue };
+            let device = pod.spec.node_name.as_deref().unwrap_or("no device");
+            let going = pod.metadata.deletion_timestamp.as_ref().map_or("", |_| ", on its way out");
+            let (status, name) = (&pod.status, &pod.metadata.name);
+            let line =
+                format!("  pod {name} on {device}: {} {} {}{going}", status.phase, status.reason, status.message);
+            self.tell(&line);
+        }
+    }
+
     /// What the hub asks of people: to look at devices that it paused.
     fn operators_help(&mut self) {
-        let paused: Vec<(String, bool)> = self
+        for (device, foreign) in self.paused() {
+            self.help(&device, foreign);
+        }
+    }
+
+    /// Devices that the hub paused, and whether another hub is the reason.
+    fn paused(&mut self) -> Vec<(String, bool)> {
+        self
             .list(Kind::Node)
             .iter()
             .filter_map(|object| match object.as_ref() {
@@ -84,10 +113,7 @@ impl World {
                 let paused = node.status.conditions.iter().find(|c| c.kind == "Paused")?;
                 Some((node.metadata.name.clone(), paused.message.contains("another hub")))
             })
-            .collect();
-        for (device, foreign) in paused {
-            self.help(&device, foreign);
-        }
+            .collect()
     }
 
     pub(crate) fn help(&mut self, device: &str, foreign: bool) {
@@ -120,6 +146,9 @@ impl World {
         if let Some(going) = self.audit.instances.values().find(|i| i.deleting_ms.is_some()) {
             let device = going.device.as_deref().unwrap_or("none");
             return Some(format!("{} on {device} is still on its way out", going.name));
+        }
+        if let Some(paused) = self.paused().first() {
+            return Some(format!("{} is paused", paused.0));
         }
         let workloads = self.declared.workloads();
         workloads.iter().find_map(|(thing, workload)| self.workload_lacks(thing, workload))
@@ -163,7 +192,9 @@ impl World {
     /// Whether a workload's copies are as many, and where, as the model says.
     fn workload_lacks(&self, thing: &Thing, workload: &Workload) -> Option<String> {
         let Some(push) = self.declared.push(&workload.image) else { return None };
-        if !Program::named(&workload.image).stays_up() {
+        let config = workload.config.clone().map(Thing::Config);
+        let lacks_config = config.is_some_and(|config| self.declared.certain(&config).is_none());
+        if lacks_config || !Program::named(&workload.image).stays_up() {
             return None;
         }
         let root = root(&workload.image, push);
@@ -255,13 +286,8 @@ impl World {
             return;
         }
         let before = self.written();
-        for _ in 0..60 {
-            if self.canary == Some(Canary::AgentWritesWhenIdle) {
-                self.boards.iter_mut().take(1).for_each(|board| board.disk.written += 8);
-            }
-            if self.canary == Some(Canary::HubSavesWhenIdle) {
-                self.hubs[0].commits += 1;
-            }
+        for minute in 0..60 {
+            self.sabotage_idleness(minute);
             self.pass(60_000);
         }
         let after = self.written();
@@ -283,6 +309,12 @@ impl World {
 
     fn written(&self) -> (u64, u64, (u64, u64, u64)) {
         let disks = self.boards.iter().map(|board| board.disk.written).sum();
-        (self.hubs[0].commits, disks, self.audit.wire.total())
+        // A device that the hub does not understand repeats its hello once an hour.
+        let speaks = |name: &str| {
+            self.boards.iter().any(|board| {
+                board.name == name && board.facts.protocol == firmware_compat::frame::VERSION
+            })
+        };
+        (self.hubs[0].commits, disks, self.audit.wire.total(speaks))
     }
 }

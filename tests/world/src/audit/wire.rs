@@ -59,9 +59,10 @@ impl Wire {
         self.meter(name).allowed += messages;
     }
 
-    /// Messages of all devices so far: sent, bytes sent, received.
-    pub fn total(&self) -> (u64, u64, u64) {
-        self.meters.values().fold((0, 0, 0), |(sent, bytes, received), meter| {
+    /// Messages of devices so far: sent, bytes sent, received.
+    pub fn total(&self, counts: impl Fn(&str) -> bool) -> (u64, u64, u64) {
+        let meters = self.meters.iter().filter(|(name, _)| counts(name)).map(|(_, meter)| meter);
+        meters.fold((0, 0, 0), |(sent, bytes, received), meter| {
             (sent + meter.sent, bytes + meter.sent_bytes, received + meter.received)
         })
     }

@@ -137,7 +137,12 @@ impl World {
                 return None;
             }
             Effect::Prepare { instance, attempt } => self.prepare(board, &instance, attempt),
-            Effect::Start { instance, attempt } => self.start(board, &instance, attempt),
+            Effect::Start { instance, attempt } => {
+                if self.is(Canary::ShellStartsTwice) {
+                    self.start(board, &instance, attempt);
+                }
+                self.start(board, &instance, attempt)
+            }
             Effect::UpdateFiles { instance } => {
                 let id = instance.id;
                 if self.boards[board].disk.full {
@@ -169,7 +174,7 @@ impl World {
         let current = self.boards[board].disk.read(saved::CURRENT).map(<[u8]>::to_vec);
         let all = saved::save_steps(current.as_deref(), saved);
         let count = steps.unwrap_or(all.len()).min(all.len());
-        let lazy = self.canary == Some(Canary::AgentSavesWithoutSync);
+        let lazy = self.is(Canary::AgentSavesWithoutSync);
         for step in &all[..count] {
             if lazy && matches!(step, DiskStep::Sync { .. } | DiskStep::SyncDir) {
                 continue;

@@ -119,7 +119,7 @@ impl World {
             return self.firmware_connected(board);
         }
         self.feed(board, Event::LinkUp);
-        if self.canary == Some(Canary::ReconnectRestarts) {
+        if self.is(Canary::ReconnectRestarts) {
             self.restart_something(board);
         }
     }
@@ -139,12 +139,6 @@ impl World {
         link.conn = None;
         link.up = false;
         self.feed(board, Event::LinkDown);
-        if self.canary == Some(Canary::ReconnectsWithoutPause) {
-            for _ in 0..40 {
-                self.audit.wire.connected(&name);
-                self.audit.wire.sent(&name, self.now, Kind::Hello, 300);
-            }
-        }
         self.connect_after(board, 2000);
     }
 
@@ -202,6 +196,11 @@ impl World {
         bytes[0] = it.facts.protocol;
         let up = self.sabotage_up(up, stamp, &mut bytes);
         self.judge_up(board, &up);
+        if self.is(Canary::AgentRepeatsItself) {
+            for _ in 0..99 {
+                self.send_up(board, Packet { kind: up.kind(), bytes: bytes.clone(), to_all: false });
+            }
+        }
         self.send_up(board, Packet { kind: up.kind(), bytes, to_all: false });
     }
 

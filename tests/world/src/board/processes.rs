@@ -8,7 +8,7 @@ use firmware_compat::{
 use lichen_agent_core::{Event, event::FoundState};
 
 use super::{Board, Wake, effects::failure, exit};
-use crate::{Due, World};
+use crate::{Due, World, canary::Canary};
 
 /// How a program behaves: the name of its image says it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -163,9 +163,13 @@ impl World {
     /// An agent has an instance stopped: signal, grace, kill.
     pub(super) fn signal(&mut self, board: usize, id: InstanceId, grace_ms: u32) {
         self.judge_stop(board, id);
+        let ignored = self.is(Canary::StopsAreIgnored);
         let Some(run) = self.boards[board].runs.get_mut(&id) else { return };
         let RunState::Running { pid, stopping, .. } = &mut run.state else { return };
         *stopping = true;
+        if ignored {
+            return;
+        }
         let (pid, program) = (*pid, run.program);
         let after = match program {
             Program::Stubborn => u64::from(grace_ms),
