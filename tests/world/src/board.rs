@@ -7,6 +7,7 @@ mod processes;
 
 use std::collections::BTreeMap;
 
+pub use effects::digests;
 use firmware_compat::{
     id::{AgentId, BootId, Hash, InstanceId},
     time::Instant,
@@ -17,7 +18,6 @@ use lichen_agent_core::{
     event::{Found, FoundInstance, FoundState},
     saved,
 };
-pub use effects::digests;
 pub use link::Link;
 pub use processes::{End, Program, Run, RunState};
 
@@ -192,10 +192,10 @@ impl Board {
 
     pub fn wasm(&self) -> Option<WasmSupport> {
         let class = if self.facts.arch == "amd64" { "x86_64" } else { "aarch64" };
-        self.facts.engines.contains(&Engine::Wasm).then(|| WasmSupport {
-            class: Text::cut(class),
-            compatibility: Text::cut("c1"),
-        })
+        self.facts
+            .engines
+            .contains(&Engine::Wasm)
+            .then(|| WasmSupport { class: Text::cut(class), compatibility: Text::cut("c1") })
     }
 
     fn hello(&self) -> Hello {
@@ -345,8 +345,10 @@ impl World {
         it.born = now;
         it.draining = false;
         let floor = it.disk.read("time-floor").and_then(|bytes| bytes.try_into().ok());
-        let config =
-            Config { hello: it.hello(), time_floor_ms: u64::from_le_bytes(floor.unwrap_or([0; 8])) };
+        let config = Config {
+            hello: it.hello(),
+            time_floor_ms: u64::from_le_bytes(floor.unwrap_or([0; 8])),
+        };
         let loaded = it.saved();
         let forgets = canary == Some(Canary::AgentForgetsWhatRuns);
         let found = Found {

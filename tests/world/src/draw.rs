@@ -57,7 +57,14 @@ const WEIGHTS: &[(u32, Draw)] = &[
     (1, |r| format!("retire {}", board(r))),
     (2, |r| format!("resume {}", board(r))),
     // Network and broker.
-    (5, |r| format!("weather loss={} duplication={} delay={}", r.u64(0..25), r.u64(0..20), r.u64(0..2000))),
+    (5, |r| {
+        format!(
+            "weather loss={} duplication={} delay={}",
+            r.u64(0..25),
+            r.u64(0..20),
+            r.u64(0..2000)
+        )
+    }),
     (5, |_| "weather".into()),
     (6, |r| format!("cut {}", board(r))),
     (7, |r| format!("plug {}", board(r))),
@@ -77,7 +84,9 @@ const WEIGHTS: &[(u32, Draw)] = &[
     (1, |_| "hub upgrade-and-back".into()),
     (1, |_| "hub newer-fields".into()),
     (1, |r| format!("hub clock {}", r.i64(-40_000_000_000..40_000_000_000))),
-    (1, |r| format!("second-hub {}", r.choice(["fresh", "copy", "stop", "stop"]).unwrap_or("stop"))),
+    (1, |r| {
+        format!("second-hub {}", r.choice(["fresh", "copy", "stop", "stop"]).unwrap_or("stop"))
+    }),
     // Boards.
     (5, |r| format!("power-off {}", board(r))),
     (8, |r| format!("power-on {}", board(r))),
@@ -90,13 +99,27 @@ const WEIGHTS: &[(u32, Draw)] = &[
     (4, die_in_save),
     (2, |r| format!("disk-full {}", board(r))),
     (3, |r| format!("disk-free {}", board(r))),
-    (1, |r| format!("rot {} {}", board(r), r.choice(["assignment", "previous", "artefact"]).unwrap_or(""))),
+    (1, |r| {
+        format!(
+            "rot {} {}",
+            board(r),
+            r.choice(["assignment", "previous", "artefact"]).unwrap_or("")
+        )
+    }),
     (2, |r| format!("clock {} 1970", board(r))),
     (1, |r| format!("clock {} {}", board(r), r.i64(-9_000_000_000..9_000_000_000))),
     (1, |r| format!("drift {} {}", board(r), r.i64(-500..500))),
-    (2, |r| format!("runtime {} {}", board(r), r.choice(["broken", "lies", "works"]).unwrap_or(""))),
+    (2, |r| {
+        format!("runtime {} {}", board(r), r.choice(["broken", "lies", "works"]).unwrap_or(""))
+    }),
     (3, |r| format!("runtime {} works", board(r))),
-    (3, |r| format!("transfer {} {}", board(r), r.choice(["slow", "cut-off", "corrupted"]).unwrap_or(""))),
+    (3, |r| {
+        format!(
+            "transfer {} {}",
+            board(r),
+            r.choice(["slow", "cut-off", "corrupted"]).unwrap_or("")
+        )
+    }),
     (4, |r| format!("transfer {} good", board(r))),
     (1, |r| format!("clone {} {}", board(r), r.choice(["other-id", ""]).unwrap_or(""))),
     (2, |r| format!("unclone {}", board(r))),
@@ -121,8 +144,18 @@ fn board(rng: &mut Rng) -> &'static str {
 
 fn image(rng: &mut Rng) -> &'static str {
     const IMAGES: [&str; 12] = [
-        "steady:1", "steady:1", "steady:2", "steady:2", "steady:3", "stubborn:1", "slow:1",
-        "flaky:1", "crashy:1", "hungry:1", "broken:1", "missing:1",
+        "steady:1",
+        "steady:1",
+        "steady:2",
+        "steady:2",
+        "steady:3",
+        "stubborn:1",
+        "slow:1",
+        "flaky:1",
+        "crashy:1",
+        "hungry:1",
+        "broken:1",
+        "missing:1",
     ];
     rng.choice(IMAGES).unwrap_or("steady:1")
 }
@@ -162,8 +195,13 @@ fn new_board(rng: &mut Rng) -> String {
 
 fn board_line(rng: &mut Rng, name: &str) -> String {
     let mut line = format!("board {name}");
-    for (of, word) in [(4, " arch=arm64"), (6, " no-wasm"), (3, " rtc=no"), (12, " protocol=2"), (10, " firmware")]
-    {
+    for (of, word) in [
+        (4, " arch=arm64"),
+        (6, " no-wasm"),
+        (3, " rtc=no"),
+        (12, " protocol=2"),
+        (10, " firmware"),
+    ] {
         if rng.u8(0..of) == 0 {
             line.push_str(word);
         }
@@ -187,14 +225,22 @@ pub fn history(seed: u64, size: Size) -> History {
     let names = ["a", "b", "c", "d", "e"];
     let boards = size.boards.unwrap_or_else(|| rng.u64(1..=5));
     for index in 0..boards {
-        let name = names.get(usize::try_from(index).unwrap_or(0)).map_or_else(
-            || format!("n{index}"),
-            |name| (*name).to_owned(),
-        );
+        let name = names
+            .get(usize::try_from(index).unwrap_or(0))
+            .map_or_else(|| format!("n{index}"), |name| (*name).to_owned());
         lines.push(board_line(&mut rng, &name));
     }
-    for image in ["steady:1", "steady:2", "steady:3", "stubborn:1", "slow:1", "flaky:1", "crashy:1", "hungry:1", "broken:1"]
-    {
+    for image in [
+        "steady:1",
+        "steady:2",
+        "steady:3",
+        "stubborn:1",
+        "slow:1",
+        "flaky:1",
+        "crashy:1",
+        "hungry:1",
+        "broken:1",
+    ] {
         lines.push(format!("push {image}"));
     }
     lines.push("config settings version=1".into());

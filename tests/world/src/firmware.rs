@@ -3,7 +3,9 @@
 use firmware_compat::{
     frame::{self, Kind},
     id::{AgentId, BootId},
-    v1::fixed::{Assignment, AssignmentId, Body, Engine, Head, Hello, List, Runtime, Status, Text, Want},
+    v1::fixed::{
+        Assignment, AssignmentId, Body, Engine, Head, Hello, List, Runtime, Status, Text, Want,
+    },
 };
 use sha2::{Digest, Sha256};
 
@@ -149,4 +151,3 @@ impl World {
         }
     }
 }
-

@@ -77,7 +77,10 @@ pub enum HubWake {
     /// Take what waits into a turn.
     Turn,
     Link(LinkEvent),
-    Supplied { need: Need, result: Result<Artefacts, Shortage> },
+    Supplied {
+        need: Need,
+        result: Result<Artefacts, Shortage>,
+    },
     Connect,
 }
 
@@ -251,7 +254,11 @@ impl World {
     }
 
     /// Reads from a hub at once, without a turn's delay: the eyes of checks and scenarios.
-    pub(crate) fn read_hub(&mut self, hub: usize, request: Request) -> Option<Result<Response, Failure>> {
+    pub(crate) fn read_hub(
+        &mut self,
+        hub: usize,
+        request: Request,
+    ) -> Option<Result<Response, Failure>> {
         let now = self.hubs[hub].now(self.now);
         let it = &mut self.hubs[hub];
         let engine = it.engine.as_mut()?;

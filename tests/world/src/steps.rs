@@ -437,7 +437,9 @@ impl World {
         let it = &mut self.boards[board];
         let label = it.label.clone();
         match what {
-            "assignment" if it.disk.rot(saved::CURRENT, &mut self.dice) => self.audit.excuse(&label),
+            "assignment" if it.disk.rot(saved::CURRENT, &mut self.dice) => {
+                self.audit.excuse(&label)
+            }
             "previous" => {
                 it.disk.rot(saved::PREVIOUS, &mut self.dice);
             }

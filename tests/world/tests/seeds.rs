@@ -1,7 +1,11 @@
 //! Thousands of drawn histories per change: each must end with every check unbroken. A failure prints its seed, the
 //! shortest history found, and what happened; keep that history under `histories/`, with the mend.
 
-use std::{fs, path::Path, sync::atomic::{AtomicU64, Ordering::Relaxed}};
+use std::{
+    fs,
+    path::Path,
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+};
 
 use lichen_world::{
     draw::{History, Size},

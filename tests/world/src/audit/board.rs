@@ -149,8 +149,7 @@ impl World {
                 && digests(instance).all(whole)
                 && it.runtime_works();
             let state = it.runs.get(&instance.id).map(|run| &run.state);
-            let was_started =
-                matches!(state, Some(RunState::Running { .. } | RunState::Exited(_)));
+            let was_started = matches!(state, Some(RunState::Running { .. } | RunState::Exited(_)));
             startable && !was_started
         });
         if let Some(missing) = missing {

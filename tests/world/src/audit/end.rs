@@ -30,6 +30,7 @@ impl World {
         }
         self.hubs[0].is_well();
         self.start_hub(0);
+        let now = self.now;
         for board in 0..self.boards.len() {
             if self.boards[board].is_clone() {
                 self.power_off(board);
@@ -40,6 +41,7 @@ impl World {
             it.disk.full = false;
             it.transfer = Transfer::Good;
             it.dies_in_save = None;
+            it.calm_since = now;
             (it.runtime_broken, it.runtime_lies) = (false, false);
             self.power_on(board);
             self.start_agent(board);
@@ -87,8 +89,10 @@ impl World {
             let device = pod.spec.node_name.as_deref().unwrap_or("no device");
             let going = pod.metadata.deletion_timestamp.as_ref().map_or("", |_| ", on its way out");
             let (status, name) = (&pod.status, &pod.metadata.name);
-            let line =
-                format!("  pod {name} on {device}: {} {} {}{going}", status.phase, status.reason, status.message);
+            let line = format!(
+                "  pod {name} on {device}: {} {} {}{going}",
+                status.phase, status.reason, status.message
+            );
             self.tell(&line);
         }
     }
@@ -102,8 +106,7 @@ impl World {
 
     /// Devices that the hub paused, and whether another hub is the reason.
     fn paused(&mut self) -> Vec<(String, bool)> {
-        self
-            .list(Kind::Node)
+        self.list(Kind::Node)
             .iter()
             .filter_map(|object| match object.as_ref() {
                 Object::Node(node) => Some(node),
@@ -157,7 +160,8 @@ impl World {
     fn board_lacks(&self, board: usize) -> Option<String> {
         let it = &self.boards[board];
         let label = &it.label;
-        if !it.link.is_up() {
+        let is_known = it.link.conn.is_some_and(|conn| self.broker.knows(&it.name, conn));
+        if !it.link.is_up() || !is_known {
             return Some(format!("{label} is not connected"));
         }
         if let Some(firmware) = &it.firmware {

@@ -150,12 +150,7 @@ impl World {
         self.audit.instances.values().filter(of_it).count() > replicas as usize
     }
 
-    fn drives_out(
-        &self,
-        copy: &InstanceRecord,
-        workload: &Workload,
-        node: Option<&Spec>,
-    ) -> bool {
+    fn drives_out(&self, copy: &InstanceRecord, workload: &Workload, node: Option<&Spec>) -> bool {
         let settings = match node {
             Some(Spec::Node(settings)) => settings.clone(),
             _ => NodeSettings::default(),

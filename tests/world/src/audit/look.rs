@@ -92,13 +92,16 @@ impl World {
             let said = !status.reason.is_empty()
                 || waiting.clone().any(|waiting| !waiting.reason.is_empty());
             if !runs && !said {
-                silent = Some(format!("pod {} does not run and does not say why", pod.metadata.name));
+                silent =
+                    Some(format!("pod {} does not run and does not say why", pod.metadata.name));
             }
         }
         for kind in [Kind::Deployment, Kind::DaemonSet] {
             for object in self.list(kind) {
                 let (name, wants, ready) = match object.as_ref() {
-                    Object::Deployment(d) => (&d.metadata.name, d.replicas(), d.status.ready_replicas),
+                    Object::Deployment(d) => {
+                        (&d.metadata.name, d.replicas(), d.status.ready_replicas)
+                    }
                     Object::DaemonSet(d) => {
                         let status = &d.status;
                         (&d.metadata.name, status.desired_number_scheduled, status.number_ready)
@@ -109,8 +112,7 @@ impl World {
                     continue;
                 }
                 let key = Key::new(kind, "default", name);
-                let request =
-                    Request::Explain { kind, namespace: key.namespace, name: key.name };
+                let request = Request::Explain { kind, namespace: key.namespace, name: key.name };
                 let explained = match self.read_hub(0, request) {
                     Some(Ok(Response::Explanation(lines))) => {
                         lines.iter().any(|line| !line.good && !line.text.is_empty())
@@ -147,7 +149,8 @@ impl World {
         }
         let over = going.into_iter().find(|(_, count)| *count > PER_DEVICE);
         if let Some((device, count)) = over {
-            let what = format!("{count} copies of {device} are on their way out, at most {PER_DEVICE}");
+            let what =
+                format!("{count} copies of {device} are on their way out, at most {PER_DEVICE}");
             self.fail("bounds-hold", &what);
         }
     }

@@ -72,8 +72,9 @@ impl Wire {
         self.meters.iter().find_map(|(name, meter)| {
             let hours = now.saturating_sub(meter.began.unwrap_or(now)) / 3_600_000 + 1;
             let allowed = meter.allowed + hours * PER_HOUR;
-            (meter.sent > allowed)
-                .then(|| format!("{name} has sent {} messages, had reason for {allowed}", meter.sent))
+            (meter.sent > allowed).then(|| {
+                format!("{name} has sent {} messages, had reason for {allowed}", meter.sent)
+            })
         })
     }
 }

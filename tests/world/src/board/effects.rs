@@ -40,7 +40,9 @@ impl World {
                 let slow = Program::of(instance) == Program::Slow;
                 5 + if slow { 5000 + self.up_to(55_000) } else { self.up_to(200) }
             }
-            Effect::UpdateFiles { .. } | Effect::ReadLogs(_) | Effect::Retain(_) => 1 + self.up_to(50),
+            Effect::UpdateFiles { .. } | Effect::ReadLogs(_) | Effect::Retain(_) => {
+                1 + self.up_to(50)
+            }
         };
         let life = self.boards[board].life;
         self.at(delay, Due::Board { board, life, wake: Wake::Done(Box::new(effect)) });
@@ -58,7 +60,9 @@ impl World {
     fn cancel_fetch(&mut self, board: usize, digest: Hash) {
         let life = self.boards[board].life;
         let key = self.queue.iter().find_map(|(key, due)| match due {
-            Due::Board { board: b, life: l, wake: Wake::Done(effect) } if *b == board && *l == life => {
+            Due::Board { board: b, life: l, wake: Wake::Done(effect) }
+                if *b == board && *l == life =>
+            {
                 matches!(&**effect, Effect::Fetch(blob) if blob.digest == digest).then_some(*key)
             }
             _ => None,
@@ -228,9 +232,7 @@ impl World {
         let id = instance.id;
         let it = &mut self.boards[board];
         let missing: Vec<Hash> = digests(instance)
-            .filter(|digest| {
-                it.artefacts.get(digest).is_none_or(|a| a.rotten || a.have < a.size)
-            })
+            .filter(|digest| it.artefacts.get(digest).is_none_or(|a| a.rotten || a.have < a.size))
             .collect();
         for digest in &missing {
             it.artefacts.remove(digest);
@@ -282,4 +284,3 @@ pub fn digests(instance: &Instance) -> impl Iterator<Item = Hash> + '_ {
 pub(super) fn failure(reason: &str, message: &str) -> Failure {
     Failure { reason: reason.to_owned(), message: message.to_owned() }
 }
-

@@ -9,12 +9,7 @@ use firmware_compat::{
 use lichen_agent_core::{Event, Up};
 
 use super::Wake;
-use crate::{
-    Due, World,
-    broker::Packet,
-    canary::Canary,
-    hub::Asked,
-};
+use crate::{Due, World, broker::Packet, canary::Canary, hub::Asked};
 
 /// Longest pause between two attempts to connect.
 const LONGEST_MS: u64 = 60_000;
@@ -198,7 +193,10 @@ impl World {
         self.judge_up(board, &up);
         if self.is(Canary::AgentRepeatsItself) {
             for _ in 0..99 {
-                self.send_up(board, Packet { kind: up.kind(), bytes: bytes.clone(), to_all: false });
+                self.send_up(
+                    board,
+                    Packet { kind: up.kind(), bytes: bytes.clone(), to_all: false },
+                );
             }
         }
         self.send_up(board, Packet { kind: up.kind(), bytes, to_all: false });

@@ -81,7 +81,11 @@ pub struct Run {
 pub enum RunState {
     /// Nothing was started in it.
     Prepared,
-    Running { pid: u32, started_ms: u64, stopping: bool },
+    Running {
+        pid: u32,
+        started_ms: u64,
+        stopping: bool,
+    },
     Exited(Exit),
     Lost,
 }
@@ -128,6 +132,7 @@ impl World {
         }
         let program = Program::of(instance);
         if program == Program::Broken || self.boards[board].runtime_lies {
+            self.audit.wire.allow(&self.boards[board].name, 6);
             let failure = failure("", "the runtime says: no such program");
             return Event::StartFailed { instance: id, failure };
         }
@@ -192,8 +197,7 @@ impl World {
             End::Lost => exit(137, "Lost", at_ms),
             End::Stopped => exit(143, "Error", at_ms),
         };
-        run.state =
-            if end == End::Lost { RunState::Lost } else { RunState::Exited(exit.clone()) };
+        run.state = if end == End::Lost { RunState::Lost } else { RunState::Exited(exit.clone()) };
         let line = format!("{} on {label} ends: {end:?}", run.name);
         self.tell(&line);
         self.audit.wire.allow(&self.boards[board].name, 6);
