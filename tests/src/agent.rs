@@ -34,6 +34,7 @@ pub struct Agent {
     wrapper: Vec<OsString>,
     environment: BTreeMap<String, OsString>,
     own_programs: bool,
+    shim: Option<PathBuf>,
     process: Option<Process>,
 }
 
@@ -51,6 +52,7 @@ impl Agent {
             wrapper: Vec::new(),
             environment: BTreeMap::from([("LICHEN_LOG".to_owned(), "debug".into())]),
             own_programs: false,
+            shim: None,
             process: None,
         }
     }
@@ -96,6 +98,11 @@ impl Agent {
         self.wrapper = wrapper.iter().map(OsString::from).collect();
     }
 
+    /// Gives the agent another shim, from its next start on.
+    pub fn set_shim(&mut self, shim: PathBuf) {
+        self.shim = Some(shim);
+    }
+
     /// Gives the agent an environment variable from its next start on.
     pub fn set_variable(&mut self, name: &str, value: impl Into<OsString>) {
         self.environment.insert(name.to_owned(), value.into());
@@ -109,7 +116,8 @@ impl Agent {
         let mut command = Command::new(&words[0]);
         command.args(&words[1..]).arg("--state").arg(self.state());
         command.args(["--hub", &self.hub, "--name", &self.name]);
-        command.arg("--shim").arg(self.program(SHIM)).args(&self.flags);
+        let shim = self.shim.clone().unwrap_or_else(|| self.program(SHIM));
+        command.arg("--shim").arg(shim).args(&self.flags);
         command.envs(&self.environment);
         self.process = Some(Process::spawn(&self.name, command, &self.log_file()));
     }

@@ -53,7 +53,9 @@ pub struct Pod {
 }
 
 impl Pod {
-    fn read(object: &Value) -> Self {
+    /// Reads one that the API shows.
+    #[must_use]
+    pub fn read(object: &Value) -> Self {
         let text = |pointer: &str| {
             object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned()
         };
@@ -189,6 +191,16 @@ impl Api {
         let request = self.client.put(format!("{}{path}", self.base));
         let request = request.header("content-type", "application/json");
         read(request.send(object.to_string())).and_then(|text| parse(&text))
+    }
+
+    /// Changes an object or its subresource by a merge patch.
+    ///
+    /// # Errors
+    /// See [`Self::text`].
+    pub fn merge(&self, path: &str, patch: &Value) -> Result<Value, Refused> {
+        let request = self.client.patch(format!("{}{path}", self.base));
+        let request = request.header("content-type", "application/merge-patch+json");
+        read(request.send(patch.to_string())).and_then(|text| parse(&text))
     }
 
     /// Deletes an object.

@@ -65,6 +65,21 @@ pub fn command_line(pid: u32) -> String {
     String::from_utf8_lossy(&bytes).replace('\0', " ")
 }
 
+/// When a process was started, in clock ticks since boot: with the process id, it names a process for ever.
+#[must_use]
+pub fn start_ticks(pid: u32) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, fields) = text.rsplit_once(") ")?;
+    fields.split(' ').nth(19)?.parse().ok()
+}
+
+/// Every process that can be seen.
+#[must_use]
+pub fn pids() -> Vec<u32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+}
+
 struct Seen {
     pid: u32,
     parent: u32,
@@ -79,9 +94,8 @@ impl Seen {
 }
 
 fn processes() -> Vec<Seen> {
-    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-    pids.filter_map(|pid| {
+    let each = pids().into_iter();
+    each.filter_map(|pid| {
         let (state, parent) = stat(pid)?;
         let cgroup = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
         (state != "Z" && state != "X").then(|| Seen {

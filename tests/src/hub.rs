@@ -77,7 +77,7 @@ impl Hub {
 
     /// Starts the process and waits for nothing.
     pub fn launch(&mut self) {
-        self.process = Some(Process::spawn("hub", self.command(), &self.log()));
+        self.process = Some(Process::spawn("hub", self.command(), &self.log_file()));
     }
 
     fn until(&mut self, path: &str) {
@@ -166,7 +166,9 @@ impl Hub {
         self.dir.path()
     }
 
-    fn log(&self) -> PathBuf {
+    /// Where everything is that it has logged.
+    #[must_use]
+    pub fn log_file(&self) -> PathBuf {
         self.dir.path().join("log")
     }
 }

@@ -8,7 +8,7 @@
 //! - [`wait`] is the one place that waits.
 //! - [`footprint`] tells what a device has left on the machine.
 //! - [`samples`] makes the manifests, modules and images that the tests apply.
-//! - [`bench`] measures.
+//! - [`bench`] measures, [`soak`] breaks.
 //!
 //! A harness may panic: its callers are tests, and a panic is how a test says what is wrong.
 
@@ -26,4 +26,5 @@ pub mod ports;
 pub mod process;
 pub mod programs;
 pub mod samples;
+pub mod soak;
 pub mod wait;

@@ -26,14 +26,29 @@ pub fn wait_until<T>(what: &str, look: impl FnMut() -> Result<T, String>) -> T {
 pub fn wait_within<T>(
     deadline: Duration,
     what: &str,
-    mut look: impl FnMut() -> Result<T, String>,
+    look: impl FnMut() -> Result<T, String>,
 ) -> T {
+    try_within(deadline, what, look).unwrap_or_else(|why| panic!("{why}"))
+}
+
+/// [`wait_within`] for who has more to say about it than a panic.
+///
+/// # Errors
+/// After `deadline`: what was last seen.
+pub fn try_within<T>(
+    deadline: Duration,
+    what: &str,
+    mut look: impl FnMut() -> Result<T, String>,
+) -> Result<T, String> {
     let start = Instant::now();
     loop {
         match look() {
-            Ok(found) => return found,
+            Ok(found) => return Ok(found),
             Err(seen) if start.elapsed() > deadline => {
-                panic!("not within {} s: {what}; last seen: {seen}", deadline.as_secs())
+                return Err(format!(
+                    "not within {} s: {what}; last seen: {seen}",
+                    deadline.as_secs()
+                ));
             }
             Err(_) => thread::sleep(PAUSE),
         }
