@@ -1,6 +1,6 @@
 # The few verbs of this project. Each line calls one plain command, which can be run by hand as well.
 
-.PHONY: quickstart build test bench lint
+.PHONY: quickstart build test bench lint fuzz
 
 # Sets up the machine if needed, builds, and runs the main job: hub, agent, one Wasm and one container workload.
 quickstart:
@@ -27,3 +27,10 @@ bench:
 	cargo build --release -p lichen-agent --bins
 	cargo build --release -p lichen-hub --bins
 	cargo run --release -p lichen-tests --bin bench -- $(BENCH_FLAGS)
+
+# One fuzz target, coverage-guided; needs nightly and cargo-fuzz, see tests/fuzz/README.md.
+TARGET ?= frames
+SECONDS ?= 600
+fuzz:
+	mkdir -p tests/fuzz/target/corpus/$(TARGET)
+	cargo +nightly fuzz run --fuzz-dir tests/fuzz --sanitizer none $(TARGET) tests/fuzz/target/corpus/$(TARGET) tests/fuzz/corpus/$(TARGET) -- -max_total_time=$(SECONDS) -max_len=8192 -rss_limit_mb=2048 -timeout=10

@@ -20,7 +20,7 @@ mod logs;
 mod quickstart;
 pub mod table;
 pub mod ui;
-mod yaml;
+pub(crate) mod yaml;
 
 use std::process::ExitCode;
 

@@ -37,6 +37,8 @@ use lichen_hub_core::engine::{self, Engine};
 use lichen_link::{Embedded, EmbeddedConfig, External, ExternalConfig, Link, LinkError};
 use tokio::sync::{mpsc, oneshot, watch};
 
+#[doc(hidden)]
+pub use api::strangers;
 pub use config::{Broker, DEFAULT_API, HubConfig};
 pub use error::HubError;
 pub use listen::{ListenError, check_loopback};

@@ -194,7 +194,7 @@ impl Agent {
 
     /// Every step that is possible now, in the order in which effects must leave: what runs first, then what is told.
     fn settle(&mut self, now: Instant) {
-        if self.stage == Stage::Starting {
+        if matches!(self.stage, Stage::Starting | Stage::Ended) {
             return;
         }
         self.assign.advance(self.reporter.is_link_up(), now, &mut self.out);

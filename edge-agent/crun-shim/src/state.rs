@@ -86,7 +86,8 @@ impl Outcome {
     pub fn exit_code(self) -> i32 {
         match self {
             Self::Code(code) => code,
-            Self::Signal(signal) => 128 + signal,
+            // Any number may stand in a damaged record.
+            Self::Signal(signal) => signal.saturating_add(128),
             Self::StartError | Self::NeverStarted | Self::Lost => 128,
         }
     }
@@ -159,6 +160,7 @@ mod tests {
         assert_eq!(Outcome::Code(3).exit_code(), 3);
         assert_eq!(Outcome::Signal(9).exit_code(), 137);
         assert_eq!(Outcome::StartError.exit_code(), 128);
+        assert_eq!(Outcome::Signal(i32::MAX).exit_code(), i32::MAX);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::io::{self, Read};
 
 use tar::{Archive, EntryType, Header};
 
-/// Most bytes in one extended header: a path, a link target and a few attributes of up to 64 KiB.
+/// Most bytes in the extended headers of one entry: a path, a link target and a few attributes of up to 64 KiB.
 const MAX_EXTENDED_BYTES: u64 = 256 << 10;
 /// Longest path and link target; the kernel's PATH_MAX.
 const MAX_PATH_BYTES: usize = 4096;
@@ -64,14 +64,17 @@ pub(crate) fn for_each<R: Read, E: From<TarError>>(
         let size = raw.size();
         match raw.header().entry_type() {
             EntryType::GNULongName => {
-                extended.path = Some(until_nul(read_bounded(&mut raw, size)?))
+                extended.path = Some(until_nul(extended.load(&mut raw, size)?))
             }
             EntryType::GNULongLink => {
-                extended.link = Some(until_nul(read_bounded(&mut raw, size)?))
+                extended.link = Some(until_nul(extended.load(&mut raw, size)?))
             }
-            EntryType::XHeader => extended.read(&read_bounded(&mut raw, size)?)?,
+            EntryType::XHeader => {
+                let records = extended.load(&mut raw, size)?;
+                extended.read(&records)?;
+            }
             // Defaults for the whole archive: in practice a comment by `git archive`.
-            EntryType::XGlobalHeader => drop(read_bounded(&mut raw, size)?),
+            EntryType::XGlobalHeader => drop(extended.load(&mut raw, size)?),
             _ => {
                 let entry = resolve(raw.header(), size, core::mem::take(&mut extended))?;
                 place(&entry, &mut raw)?;
@@ -79,18 +82,6 @@ pub(crate) fn for_each<R: Read, E: From<TarError>>(
         }
     }
     Ok(())
-}
-
-fn read_bounded(raw: &mut impl Read, size: u64) -> Result<Vec<u8>, TarError> {
-    if size > MAX_EXTENDED_BYTES {
-        return Err(TarError::Malformed("an extended header is larger than 256 KiB"));
-    }
-    let mut bytes = Vec::new();
-    raw.read_to_end(&mut bytes)?;
-    if bytes.len() as u64 != size {
-        return Err(TarError::Malformed("it ends inside an extended header"));
-    }
-    Ok(bytes)
 }
 
 fn until_nul(mut bytes: Vec<u8>) -> Vec<u8> {
@@ -103,6 +94,8 @@ fn until_nul(mut bytes: Vec<u8>) -> Vec<u8> {
 /// What extended headers say about the entry that follows them.
 #[derive(Default)]
 struct Extended {
+    /// How many there were, in bytes: an entry may have any number of headers.
+    bytes: u64,
     path: Option<Vec<u8>>,
     link: Option<Vec<u8>>,
     size: Option<u64>,
@@ -114,6 +107,20 @@ struct Extended {
 }
 
 impl Extended {
+    /// The content of one more extended header.
+    fn load(&mut self, raw: &mut impl Read, size: u64) -> Result<Vec<u8>, TarError> {
+        self.bytes = self.bytes.saturating_add(size);
+        if self.bytes > MAX_EXTENDED_BYTES {
+            return Err(TarError::Malformed("an entry has more than 256 KiB of extended headers"));
+        }
+        let mut bytes = Vec::new();
+        raw.read_to_end(&mut bytes)?;
+        if bytes.len() as u64 != size {
+            return Err(TarError::Malformed("it ends inside an extended header"));
+        }
+        Ok(bytes)
+    }
+
     fn read(&mut self, mut bytes: &[u8]) -> Result<(), TarError> {
         while !bytes.is_empty() {
             let (key, value, rest) =
@@ -312,6 +319,18 @@ mod tests {
         header.set_size(1 << 40);
         header.set_cksum();
         let error = entries(header.as_bytes()).expect_err("refused");
+        assert!(error.to_string().contains("256 KiB"), "{error}");
+    }
+
+    #[test]
+    fn many_extended_headers_of_one_entry_are_bounded_together() {
+        let mut builder = tar::Builder::new(Vec::new());
+        for _ in 0..8 {
+            let records = pax(&[("SCHILY.xattr.user.x", &[7; 60_000])]);
+            append(&mut builder, EntryType::XHeader, b"pax", &records);
+        }
+        append(&mut builder, EntryType::Regular, b"file", b"");
+        let error = entries(&builder.into_inner().expect("tar")).expect_err("refused");
         assert!(error.to_string().contains("256 KiB"), "{error}");
     }
 

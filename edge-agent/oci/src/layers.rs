@@ -23,7 +23,7 @@ use crate::tree::remove_tree;
 pub struct Limits {
     /// Most bytes of the uncompressed archive, headers included. Nothing is written beyond it.
     pub bytes: u64,
-    /// Most files, directories and links.
+    /// Most files, directories and links, directories that are only implied by a path included.
     pub entries: u64,
 }
 
@@ -182,7 +182,12 @@ impl LayerStore {
             if entries > limits.entries {
                 return Err(Stop::Entries);
             }
-            Ok(placer.place(entry, data)?)
+            placer.place(entry, data)?;
+            // One entry makes at most as many directories as a path may have.
+            if entries + placer.implied() > limits.entries {
+                return Err(Stop::Entries);
+            }
+            Ok(())
         });
         if placed.is_ok() {
             // The diff id covers what follows the archive's end, too.

@@ -47,6 +47,8 @@ pub(crate) struct Placer {
     /// The directory of the previous entry: archives list a directory's files one after another.
     parent: Option<(Vec<u8>, OwnedFd)>,
     buffer: Box<[u8]>,
+    /// Directories that no entry was for, made because an entry lies below them.
+    implied: u64,
 }
 
 impl Placer {
@@ -59,7 +61,13 @@ impl Placer {
             privileged: rustix::process::geteuid().is_root(),
             parent: None,
             buffer: vec![0; COPY_BUFFER_BYTES].into(),
+            implied: 0,
         })
+    }
+
+    /// How many directories were made that no entry was for.
+    pub(crate) fn implied(&self) -> u64 {
+        self.implied
     }
 
     /// Writes everything placed so far to the disk.
@@ -100,7 +108,7 @@ impl Placer {
     fn parent(&mut self, parents: &[&[u8]]) -> Result<OwnedFd, Failure> {
         match self.parent.take() {
             Some((path, directory)) if path == parents.join(&b'/') => Ok(directory),
-            _ => resolve(self.root.as_fd(), parents),
+            _ => resolve(self.root.as_fd(), parents, &mut self.implied),
         }
     }
 
@@ -174,7 +182,7 @@ impl Placer {
         let Some((target_name, target_parents)) = components.split_last() else {
             return Err(Failure::Refused("is a hard link to the root directory"));
         };
-        let target_parent = resolve(self.root.as_fd(), target_parents)?;
+        let target_parent = resolve(self.root.as_fd(), target_parents, &mut self.implied)?;
         let found = statat(&target_parent, *target_name, AtFlags::SYMLINK_NOFOLLOW);
         let found = match found {
             Err(Errno::NOENT) => {

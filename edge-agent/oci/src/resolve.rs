@@ -54,8 +54,12 @@ pub(crate) fn components(path: &[u8]) -> Result<Vec<&[u8]>, Failure> {
     Ok(components)
 }
 
-/// Walks to a directory below the root, making the missing ones.
-pub(crate) fn resolve(root: BorrowedFd<'_>, path: &[&[u8]]) -> Result<OwnedFd, Failure> {
+/// Walks to a directory below the root, making the missing ones and counting them in `made`.
+pub(crate) fn resolve(
+    root: BorrowedFd<'_>,
+    path: &[&[u8]],
+    made: &mut u64,
+) -> Result<OwnedFd, Failure> {
     let mut walked = vec![openat(root, ".", DIRECTORY, Mode::empty())?];
     let mut pending: VecDeque<Vec<u8>> = path.iter().map(|name| name.to_vec()).collect();
     let mut links = 0;
@@ -65,7 +69,7 @@ pub(crate) fn resolve(root: BorrowedFd<'_>, path: &[&[u8]]) -> Result<OwnedFd, F
             walked.truncate(walked.len().saturating_sub(1).max(1));
             continue;
         }
-        match open_or_make(here.as_fd(), &name)? {
+        match open_or_make(here.as_fd(), &name, made)? {
             Step::Directory(directory) => walked.push(directory),
             Step::Symlink(target) => {
                 links += 1;
@@ -95,10 +99,13 @@ enum Step {
 }
 
 /// Opens a directory on the way to an entry. A missing one is made: archives may leave parents out.
-fn open_or_make(here: BorrowedFd<'_>, name: &[u8]) -> Result<Step, Failure> {
+fn open_or_make(here: BorrowedFd<'_>, name: &[u8], made: &mut u64) -> Result<Step, Failure> {
     match openat(here, name, DIRECTORY, Mode::empty()) {
         Ok(directory) => return Ok(Step::Directory(directory)),
-        Err(Errno::NOENT) => return Ok(Step::Directory(open_or_replace(here, name)?)),
+        Err(Errno::NOENT) => {
+            *made += 1;
+            return Ok(Step::Directory(open_or_replace(here, name)?));
+        }
         Err(Errno::LOOP | Errno::NOTDIR) => {}
         Err(error) => return Err(error.into()),
     }

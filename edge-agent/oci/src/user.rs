@@ -65,10 +65,12 @@ pub fn look_up(text: &str, files: &UserFiles) -> Result<UserIds, UserError> {
     };
     let user = if user.is_empty() { "0" } else { user };
     let entry = passwd_entry(&files.passwd, user);
-    let (uid, name, own_gid) = match (user.parse(), entry) {
-        (Ok(uid), None) => (uid, None, 0),
+    // The largest number is no user: to the kernel it means "leave it as it is".
+    let number = user.parse().ok().filter(|uid| *uid != u32::MAX);
+    let (uid, name, own_gid) = match (number, entry) {
         (_, Some((name, uid, gid))) => (uid, Some(name), gid),
-        (Err(_), None) => return Err(UserError::User(user.to_owned())),
+        (Some(uid), None) => (uid, None, 0),
+        (None, None) => return Err(UserError::User(user.to_owned())),
     };
     if !group.is_empty() {
         let gid = group_id(&files.group, group);
@@ -97,8 +99,9 @@ fn group_id(groups: &str, group: &str) -> Option<u32> {
 }
 
 fn memberships(groups: &str, user: &str, own_gid: u32) -> Vec<u32> {
-    let member = group_entries(groups)
-        .filter(|(_, gid, members)| *gid != own_gid && members.split(',').any(|m| m == user));
+    let member = group_entries(groups).filter(|(_, gid, members)| {
+        *gid != own_gid && *gid != u32::MAX && members.split(',').any(|m| m == user)
+    });
     let mut gids: Vec<_> = member.map(|(_, gid, _)| gid).take(MAX_GROUPS).collect();
     gids.sort_unstable();
     gids.dedup();
@@ -196,7 +199,9 @@ mod tests {
         assert_eq!(ids(":video"), Ok((0, 44, vec![])));
         assert_eq!(ids("nobody"), Err(UserError::User("nobody".into())));
         assert_eq!(ids("app:none"), Err(UserError::Group("none".into())));
-        assert_eq!(ids("4294967296"), Err(UserError::User("4294967296".into())));
+        for number in ["4294967295", "4294967296"] {
+            assert_eq!(ids(number), Err(UserError::User(number.into())));
+        }
     }
 
     #[test]

@@ -216,6 +216,22 @@ fn a_device_that_would_hide_a_file_is_refused() {
 }
 
 #[test]
+fn directories_that_a_path_implies_count_as_entries() {
+    let scratch = Scratch::new();
+    let (deep, wide) = (["d"; 40].join("/"), ["e"; 40].join("/"));
+    let bytes = layer(&[(FILE, &deep, ""), (FILE, &wide, "")]);
+    let id = diff_id(&bytes);
+    let unpack = |entries| {
+        let limits = Limits { bytes: 1 << 20, entries };
+        scratch.store.unpack(bytes.as_slice(), Compression::None, &id, limits)
+    };
+    let error = unpack(79).expect_err("limited").to_string();
+    assert!(error.contains("more than 79 entries"), "{error}");
+    scratch.assert_contained();
+    unpack(80).expect("39 directories and a file, twice");
+}
+
+#[test]
 fn limits_stop_before_the_disk_is_full() {
     let bytes = layer(&[(FILE, "a", &"x".repeat(5000)), (FILE, "b", "")]);
     let id = diff_id(&bytes);

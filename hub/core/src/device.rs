@@ -80,6 +80,10 @@ pub struct Desired {
     pub recent: Vec<(Generation, Hash)>,
 }
 
+/// Newest generation that a hub takes over from a device or its store. No fleet gets near it by counting, so whoever
+/// names a greater one is damaged or lies; and from here the count can go on for ever.
+pub const LAST_GENERATION: Generation = Generation(u64::MAX / 2);
+
 /// Generations whose hashes are remembered per device.
 pub const RECENT: usize = 8;
 

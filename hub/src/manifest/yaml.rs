@@ -1,7 +1,7 @@
 //! YAML (and JSON, which is YAML) to trees with positions. Untrusted: documents, depth and what aliases repeat are
 //! bounded, and a name that stands twice is refused, since nobody could say which value was meant.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use saphyr_parser::{Event, Marker, Parser, ScanError, Span, StrInput, Tag};
 #[cfg(test)]
@@ -14,9 +14,12 @@ use super::{
 
 /// Deepest nesting. Kubernetes objects stay under 20.
 const MAX_DEPTH: usize = 64;
-/// Most values in one file, those that aliases repeat included: ten times a thousand large objects, and far below what
-/// a chain of aliases could grow to.
+/// Most values in one file: ten times a thousand large objects.
 const MAX_NODES: usize = 1_000_000;
+
+/// Most values that aliases repeat. People repeat a few settings; a few lines that repeat each other could make the
+/// largest file out of a kilobyte.
+const MAX_REPEATED: usize = 50_000;
 
 /// Why a text is not YAML that can be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,6 +89,7 @@ struct Builder {
     open: Vec<Open>,
     anchors: HashMap<usize, Node>,
     nodes: usize,
+    repeated: usize,
 }
 
 impl Builder {
@@ -113,12 +117,13 @@ impl Builder {
                 self.close(Node { at, content: Content::Scalar(value) }, anchor)
             }
             Event::Alias(anchor) => {
-                let node = self.anchors.get(&anchor).cloned().ok_or_else(|| SyntaxError {
+                let repeats = self.anchors.get(&anchor).map(size).ok_or_else(|| SyntaxError {
                     at,
                     cause: "an alias can't repeat what it is part of".to_owned(),
                 })?;
-                self.count(size(&node), at)?;
-                self.close(node, 0)
+                self.repeat(repeats, at)?;
+                let node = self.anchors.get(&anchor).cloned();
+                node.map_or(Ok(()), |node| self.close(node, 0))
             }
             Event::SequenceStart(anchor, tag) => {
                 refuse_tag(tag.as_deref(), "seq", at)?;
@@ -156,7 +161,7 @@ impl Builder {
     fn close(&mut self, node: Node, anchor: usize) -> Result<(), SyntaxError> {
         self.count(1, node.at)?;
         if anchor > 0 {
-            self.count(size(&node), node.at)?;
+            self.repeat(size(&node), node.at)?;
             self.anchors.insert(anchor, node.clone());
         }
         match self.open.last_mut().map(|open| &mut open.items) {
@@ -174,14 +179,22 @@ impl Builder {
         Ok(())
     }
 
+    /// Counts what an anchor keeps and what an alias repeats, before it is copied.
+    fn repeat(&mut self, nodes: usize, at: Position) -> Result<(), SyntaxError> {
+        self.repeated = self.repeated.saturating_add(nodes);
+        if self.repeated <= MAX_REPEATED {
+            return Ok(());
+        }
+        let cause = format!("aliases repeat more than {MAX_REPEATED} values up to here");
+        Err(SyntaxError { at, cause })
+    }
+
     fn count(&mut self, nodes: usize, at: Position) -> Result<(), SyntaxError> {
         self.nodes = self.nodes.saturating_add(nodes);
         if self.nodes <= MAX_NODES {
             return Ok(());
         }
-        let cause =
-            format!("the file has more than {MAX_NODES} values, counting what aliases repeat");
-        Err(SyntaxError { at, cause })
+        Err(SyntaxError { at, cause: format!("the file has more than {MAX_NODES} values") })
     }
 }
 
@@ -214,12 +227,12 @@ fn merged(entries: Vec<Entry>) -> Result<Vec<Entry>, SyntaxError> {
     }
     let (merges, mut own): (Vec<_>, Vec<_>) =
         entries.into_iter().partition(|entry| entry.key == "<<");
+    if merges.is_empty() {
+        return Ok(own);
+    }
+    let mut known: HashSet<String> = own.iter().map(|entry| entry.key.clone()).collect();
     for merge in merges {
-        for entry in brought(merge)? {
-            if !own.iter().any(|known| known.key == entry.key) {
-                own.push(entry);
-            }
-        }
+        own.extend(brought(merge)?.into_iter().filter(|entry| known.insert(entry.key.clone())));
     }
     Ok(own)
 }
@@ -305,7 +318,7 @@ mod tests {
             let list = vec![format!("*a{}", level - 1); 9].join(", ");
             text.push_str(&format!("a{level}: &a{level} [{list}]\n"));
         }
-        assert!(refused(&text).contains("counting what aliases repeat"));
+        assert!(refused(&text).contains("aliases repeat more than"));
         assert!(refused(&"[".repeat(100)).contains("levels are nested"));
     }
 

@@ -21,6 +21,7 @@ mod respond;
 mod scale;
 mod selection;
 mod status;
+pub mod strangers;
 mod submitted;
 mod table;
 mod watch;

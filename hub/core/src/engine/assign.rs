@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 
 use super::{Engine, Timer};
 use crate::{
-    device::Conflict,
+    device::{Conflict, LAST_GENERATION},
     effect::Effect,
     instance::{Configs, Waiting},
     object::{Key, Kind},
@@ -262,10 +262,10 @@ impl Engine {
             Some(conflict @ Conflict::Foreign(_)) => {
                 Err(Failure::Forbidden(conflict.message(name)))
             }
-            // The device refuses whatever is not newer, so nothing can be newer than this.
-            Some(Conflict::Newer(generation)) if generation.0 == u64::MAX => {
+            // The device refuses whatever is not newer, and behind this too little can be.
+            Some(Conflict::Newer(generation)) if generation > LAST_GENERATION => {
                 Err(Failure::Forbidden(format!(
-                    "{name} claims to hold the last possible generation, so it can be given nothing new; empty the state directory of its agent"
+                    "{name} claims to hold generation {generation}, which no hub has made; empty the state directory of its agent"
                 )))
             }
             Some(Conflict::Newer(held)) => {

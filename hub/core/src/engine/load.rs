@@ -8,11 +8,14 @@ use alloc::{
     vec::Vec,
 };
 
-use firmware_compat::id::{InstanceId, Lineage};
+use firmware_compat::{
+    id::{Generation, InstanceId, Lineage},
+    topic,
+};
 
 use super::{Config, Dirty, Engine, Figures, Stored, Timer, happenings, logs, supply};
 use crate::{
-    device::{Conflict, Desired, Device, Presence},
+    device::{Conflict, Desired, Device, LAST_GENERATION, Presence},
     event::Now,
     instance::{Deleting, Instance, Revision},
     object::{
@@ -23,6 +26,9 @@ use crate::{
     resolve::{self, Amount},
     rng::Rng,
 };
+
+/// Greatest resource version that a store may have reserved: counting never gets there, and can go on from there.
+const LAST_RESOURCE_VERSION: u64 = u64::MAX / 2;
 
 impl Engine {
     /// An engine from all records of its store, or a new one from none.
@@ -97,6 +103,9 @@ impl Engine {
         match parsed {
             KeyOf::Meta => {
                 let meta: record::Meta = record::decode(key, value)?;
+                if meta.reserved_resource_version > LAST_RESOURCE_VERSION {
+                    return Err(damaged(key, "its resource version is one that no hub reaches"));
+                }
                 self.lineage = meta.lineage;
                 self.resource_version = meta.reserved_resource_version;
                 self.reserved_resource_version = meta.reserved_resource_version;
@@ -107,11 +116,15 @@ impl Engine {
                 self.instances.insert(id, instance);
             }
             KeyOf::Device(name) => {
-                let device = self.load_device(name, record::decode(key, value)?);
+                let stored: DeviceRecord = record::decode(key, value)?;
+                check_device(key, name, stored.generation)?;
+                let device = self.load_device(name, stored);
                 self.devices.insert(name.to_string(), device);
             }
             KeyOf::Retired(name) => {
-                self.retired.insert(name.to_string(), record::decode(key, value)?);
+                let generation = record::decode(key, value)?;
+                check_device(key, name, generation)?;
+                self.retired.insert(name.to_string(), generation);
             }
             KeyOf::Image(reference) => {
                 self.images.insert(reference.to_string(), record::decode(key, value)?);
@@ -198,6 +211,17 @@ impl Engine {
         self.dirty.assignments.extend(self.devices.keys().cloned());
         self.dirty_all_workloads();
     }
+}
+
+/// A device's name becomes a topic, and its generation is counted on.
+fn check_device(key: &str, name: &str, generation: Generation) -> Result<(), LoadError> {
+    if !topic::is_device_name(name) {
+        return Err(damaged(key, "its key is no device's name"));
+    }
+    if generation > LAST_GENERATION {
+        return Err(damaged(key, "its generation is one that no hub reaches"));
+    }
+    Ok(())
 }
 
 fn damaged(key: &str, cause: impl ToString) -> LoadError {

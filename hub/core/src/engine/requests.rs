@@ -178,7 +178,8 @@ impl Engine {
             return Ok(Response::Object { object: old, created: false });
         }
         let spec_changed = !same_spec(&object, &old) || !same_images;
-        object.meta_mut().generation = old.meta().generation + u64::from(spec_changed);
+        object.meta_mut().generation =
+            old.meta().generation.saturating_add(u64::from(spec_changed));
         let object = self.put(object, revision, Action::Modified);
         Ok(Response::Object { object, created: false })
     }

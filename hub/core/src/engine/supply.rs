@@ -1,7 +1,13 @@
 //! What devices need of images: asked of the shell once per image and kind of device, remembered here, and kept with
 //! each instance, so that a restarted hub makes the same assignments before anything is asked again.
 
-use alloc::{borrow::ToOwned, collections::BTreeMap, string::ToString, sync::Arc, vec::Vec};
+use alloc::{
+    borrow::ToOwned,
+    collections::{BTreeMap, BTreeSet},
+    string::ToString,
+    sync::Arc,
+    vec::Vec,
+};
 use core::time::Duration;
 
 use firmware_compat::v1::owned::{Artefacts, Severity};
@@ -18,6 +24,10 @@ use crate::{
 
 /// Time until a need that could not be met is asked for again.
 const RETRY_AFTER: Duration = Duration::from_secs(30);
+
+/// Forms of images that are remembered: a thousand images for twenty kinds of devices. A device says itself of which
+/// kind it is, so one that says something else every time must not grow this for ever.
+const MOST: usize = 20_000;
 
 /// Answers so far.
 #[derive(Debug, Default)]
@@ -42,10 +52,30 @@ impl Supply {
         match self.known.get(&Need { root, target: target.clone() }) {
             Some(Answer::Ready(_)) => Ok(()),
             Some(Answer::Short(shortage)) => Err(Refusal::Image(shortage.message.clone())),
+            None if self.known.len() >= MOST => Err(Refusal::Image(alloc::format!(
+                "the hub keeps {MOST} forms of images for its devices, the most that it can; remove workloads that nobody needs"
+            ))),
             Some(Answer::Asked) | None => {
                 Err(Refusal::Preparing(alloc::format!("{image} is being prepared for it")))
             }
         }
+    }
+
+    /// Whether a need is new and is asked for from now on. At the bound, what was asked for kinds of devices that are
+    /// no more is forgotten first.
+    fn admit(&mut self, need: &Need, kinds: impl FnOnce() -> BTreeSet<Target>) -> bool {
+        if self.known.contains_key(need) {
+            return false;
+        }
+        if self.known.len() >= MOST {
+            let kinds = kinds();
+            self.known.retain(|known, _| kinds.contains(&known.target));
+        }
+        let has_room = self.known.len() < MOST;
+        if has_room {
+            self.known.insert(need.clone(), Answer::Asked);
+        }
+        has_room
     }
 
     fn artefacts(&self, revision: &Revision, target: &Target) -> Option<Artefacts> {
@@ -85,8 +115,8 @@ impl Engine {
     }
 
     fn ask(&mut self, need: Need) {
-        if !self.supply.known.contains_key(&need) {
-            self.supply.known.insert(need.clone(), Answer::Asked);
+        let devices = &self.devices;
+        if self.supply.admit(&need, || kinds(devices.values())) {
             self.effects.push(Effect::Supply(need));
         }
     }
@@ -127,7 +157,10 @@ impl Engine {
                 self.note(key, Severity::Warning, &shortage.reason, shortage.message.clone());
             }
         }
-        self.supply.known.insert(need.clone(), answer);
+        // An answer to what was forgotten meanwhile is of no use to anyone.
+        if let Some(known) = self.supply.known.get_mut(&need) {
+            *known = answer;
+        }
         self.dirty.workloads.extend(users.into_iter().map(|(key, _)| key));
         let devices: Vec<_> = self
             .devices
@@ -244,6 +277,14 @@ impl Engine {
     }
 }
 
+/// Every form that some device needs.
+fn kinds<'a>(devices: impl Iterator<Item = &'a Device>) -> BTreeSet<Target> {
+    use firmware_compat::v1::owned::Engine as Runs;
+    let of_one =
+        |device: &Device| [Runs::Container, Runs::Wasm].map(|engine| device.target(engine).ok());
+    devices.flat_map(of_one).flatten().collect()
+}
+
 fn serves(device: &Device, target: &Target) -> bool {
     use firmware_compat::v1::owned::Engine as Runs;
     let engine = match target {
@@ -251,4 +292,39 @@ fn serves(device: &Device, target: &Target) -> bool {
         Target::Wasm(_) => Runs::Wasm,
     };
     device.target(engine).as_ref() == Ok(target)
+}
+
+#[cfg(test)]
+mod tests {
+    use firmware_compat::id::Hash;
+
+    use super::*;
+
+    fn need(arch: usize) -> Need {
+        Need { root: Hash([1; 32]), target: Target::Container { arch: alloc::format!("a{arch}") } }
+    }
+
+    #[test]
+    fn kinds_of_devices_that_are_no_more_make_room_at_the_bound() {
+        let mut supply = Supply::default();
+        let present = || BTreeSet::from([need(0).target]);
+        for arch in 0..MOST {
+            assert!(supply.admit(&need(arch), present));
+        }
+        assert!(!supply.admit(&need(5), present), "known already");
+        assert!(supply.admit(&need(MOST), present));
+        assert_eq!(supply.known.len(), 2);
+        assert!(!supply.admit(&need(0), present), "the device that is there keeps its image");
+    }
+
+    #[test]
+    fn beyond_the_bound_nothing_is_asked() {
+        let mut supply = Supply::default();
+        let all = || (0..MOST).map(|arch| need(arch).target).collect();
+        for arch in 0..MOST {
+            assert!(supply.admit(&need(arch), all));
+        }
+        assert!(!supply.admit(&need(MOST), all));
+        assert_eq!(supply.known.len(), MOST);
+    }
 }

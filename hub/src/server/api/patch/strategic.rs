@@ -18,6 +18,10 @@ const MERGED: [(&str, &str); 8] = [
     ("volumes", "name"),
 ];
 
+/// Most items of a list that is merged item by item, before and after. The largest list that Lichen takes is the 256
+/// variables of a container; without a bound a body of 3 MiB would keep a processor busy for minutes.
+const MAX_ITEMS: usize = 1024;
+
 const PATCH: &str = "$patch";
 const RETAIN: &str = "$retainKeys";
 const ORDER: &str = "$setElementOrder/";
@@ -35,6 +39,14 @@ pub(super) enum PatchError {
     /// A directive with a value of the wrong type.
     #[error("{0} must be a list")]
     NoList(String),
+    /// A list that would take too long to merge.
+    #[error("{list} has {count} items; at most {MAX_ITEMS} are merged")]
+    TooMany {
+        /// The list.
+        list: String,
+        /// Its items, those of the patch included.
+        count: usize,
+    },
     /// An item that can't be matched.
     #[error("an item of {list} lacks its key {key}")]
     NoKey {
@@ -88,6 +100,7 @@ fn merge_map(
         if !patch.contains_key(name)
             && let Some(Value::Array(items)) = merged.get(name)
             && let Some(key) = key_of(name)
+            && items.len() <= MAX_ITEMS
         {
             let sorted = sort(items.clone(), items, key, order_list(name, order)?);
             merged.insert(name.to_owned(), Value::Array(sorted));
@@ -130,6 +143,10 @@ fn merge_list(
     patch: &[Value],
     order: Option<&Value>,
 ) -> Result<Vec<Value>, PatchError> {
+    let count = before.len() + patch.len();
+    if count > MAX_ITEMS {
+        return Err(PatchError::TooMany { list: name.to_owned(), count });
+    }
     let items: Vec<&Map<String, Value>> =
         patch.iter().map(Value::as_object).collect::<Option<_>>().ok_or(PatchError::NoObject)?;
     let mut replace = false;
@@ -192,7 +209,12 @@ fn sort(merged: Vec<Value>, before: &[Value], key: &str, order: &[Value]) -> Vec
 
 fn order_list<'a>(name: &str, order: &'a Value) -> Result<&'a [Value], PatchError> {
     let list = order.as_array().ok_or_else(|| PatchError::NoList(format!("{ORDER}{name}")))?;
-    Ok(list)
+    match list.len() {
+        count if count > MAX_ITEMS => {
+            Err(PatchError::TooMany { list: format!("{ORDER}{name}"), count })
+        }
+        _ => Ok(list),
+    }
 }
 
 fn key_of(name: &str) -> Option<&'static str> {
@@ -226,6 +248,18 @@ mod tests {
 
     fn check(target: Value, patch: Value, expected: Value) {
         assert_eq!(merge(&target, &patch), Ok(expected), "{target} with {patch}");
+    }
+
+    #[test]
+    fn a_list_that_would_take_minutes_to_merge_is_refused() {
+        let items = |count: usize| -> Vec<Value> {
+            (0..count).map(|n| json!({"name": n.to_string()})).collect()
+        };
+        let merged = merge(&json!({"env": items(500)}), &json!({"env": items(524)}));
+        assert_eq!(merged, Ok(json!({"env": items(524)})));
+        let error = merge(&json!({"env": items(500)}), &json!({"env": items(525)}));
+        let error = error.expect_err("too many").to_string();
+        assert_eq!(error, "env has 1025 items; at most 1024 are merged");
     }
 
     #[test]

@@ -1,0 +1,107 @@
+//! The readers of what strangers send to the API, as functions of text and bytes alone. For the fuzz targets, which
+//! live outside of this crate; the server itself uses what stands behind them. Not a stable interface.
+
+use lichen_hub_core::object::{Key, Kind, Object, meta::Map};
+use serde_json::Value;
+
+use super::{
+    body,
+    fields::FieldSelector,
+    labels::LabelSelector,
+    patch::Patching,
+    path::{self, Target},
+    protobuf,
+    query::Query,
+    status::Refusal,
+    submitted,
+    table::{self, Include},
+};
+
+/// Whether a label selector takes these labels; or why it is none.
+///
+/// # Errors
+/// What the client is told.
+pub fn label_selector(text: &str, labels: &Map) -> Result<bool, String> {
+    let selector = LabelSelector::parse(text).map_err(|error| error.to_string())?;
+    Ok(selector.selects(labels))
+}
+
+/// Whether a field selector takes an object; or why it is none.
+///
+/// # Errors
+/// What the client is told.
+pub fn field_selector(text: &str, object: &Object) -> Result<bool, String> {
+    let selector = FieldSelector::parse(object.kind(), text).map_err(|error| error.to_string())?;
+    Ok(selector.selects(object))
+}
+
+/// What a path names: kind, namespace, name, subresource.
+#[must_use]
+pub fn path(text: &str) -> Option<(Kind, Option<String>, Option<String>, Option<String>)> {
+    Some(match path::parse(text)? {
+        Target::Collection { kind, namespace } => (kind, namespace, None, None),
+        Target::Object { kind, namespace, name, subresource } => {
+            (kind, Some(namespace), Some(name), subresource)
+        }
+    })
+}
+
+/// A parameter of a query: its text, whether it is set as a flag, and its number.
+///
+/// # Errors
+/// What the client is told.
+pub fn parameter(query: &str, name: &str) -> Result<(Option<String>, bool, Option<u64>), String> {
+    let query = Query::parse(Some(query));
+    let number = query.number(name).map_err(told)?;
+    Ok((query.text(name).map(str::to_owned), query.flag(name), number))
+}
+
+/// The JSON that a body stands for.
+///
+/// # Errors
+/// What the client is told.
+pub fn body(media_type: &str, bytes: &[u8]) -> Result<Value, String> {
+    body::parse(media_type, bytes).map_err(told)
+}
+
+/// The JSON that a protobuf body stands for.
+///
+/// # Errors
+/// What the client is told.
+pub fn protobuf(bytes: &[u8]) -> Result<Value, String> {
+    protobuf::to_json(bytes).map_err(|error| error.to_string())
+}
+
+/// The object that a body submits under a path's key.
+///
+/// # Errors
+/// What the client is told.
+pub fn submitted(value: Value, key: &Key) -> Result<Object, String> {
+    submitted::decode(value, key).map_err(told)
+}
+
+/// A value with a patch of this media type applied.
+///
+/// # Errors
+/// What the client is told.
+pub fn patched(media_type: &str, current: &Value, patch: &Value) -> Result<Value, String> {
+    Patching::of(media_type).and_then(|patching| patching.apply(current, patch)).map_err(told)
+}
+
+/// An object as a row of `kubectl get`, as JSON.
+#[must_use]
+pub fn row(object: &Object, include: Option<&str>, now_ms: u64) -> Value {
+    let table =
+        table::table(object.kind(), &[object], Include::of(include), String::new(), true, now_ms);
+    serde_json::to_value(table).unwrap_or_default()
+}
+
+/// A value as YAML.
+#[must_use]
+pub fn yaml(value: &Value) -> String {
+    crate::cli::yaml::to_yaml(value)
+}
+
+fn told(refusal: Refusal) -> String {
+    refusal.message().to_owned()
+}

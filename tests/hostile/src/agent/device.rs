@@ -1,0 +1,483 @@
+//! A device around the agent's core: a disk with two assignments, a store, programs, a link. It answers what the agent
+//! asks when the script says so, and asserts on every effect what the agent promises.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use firmware_compat::{
+    capacity::full as capacity,
+    frame::{Stamp, decode_body},
+    id::{AgentId, BootId, Generation, Hash, InstanceId},
+    time::Instant,
+    v1::owned::{
+        Artefacts, Assignment, AssignmentId, Engine, Exit, Hello, Instance, List, Phase, Runtime,
+        Status, Text,
+    },
+};
+use lichen_agent_core::{
+    Agent, Config, Effect, Event, Loaded, SavedAssignment, Up,
+    event::{DISK_FULL, Failure, Found, FoundInstance, FoundState},
+};
+use sha2::{Digest, Sha256};
+
+/// Largest body that the device takes.
+const MAX_BODY_BYTES: u32 = 64 * 1024;
+/// Effects of one event: for each instance a few, each with its event and status, and what the agent says of itself.
+const MOST_EFFECTS: usize = 16 * capacity::INSTANCES;
+
+pub struct Device {
+    agent: Agent,
+    now: u64,
+    /// Newest first.
+    disk: Vec<SavedAssignment>,
+    time_floor_ms: u64,
+    store: BTreeSet<Hash>,
+    runs: BTreeMap<InstanceId, Run>,
+    runtimes: Vec<Runtime>,
+    /// Asked and not answered.
+    questions: VecDeque<Effect>,
+    link_up: bool,
+    name_taken: bool,
+    may_adopt: bool,
+    last_sent: Option<Up>,
+    ended: bool,
+}
+
+struct Run {
+    identity: Hash,
+    attempt: u32,
+    prepared: bool,
+    state: FoundState,
+}
+
+impl Device {
+    pub fn new() -> Self {
+        let runtimes = runtimes(3);
+        let mut device = Self {
+            agent: new_agent(&runtimes, 0, Vec::new()),
+            now: 0,
+            disk: Vec::new(),
+            time_floor_ms: 0,
+            store: BTreeSet::new(),
+            runs: BTreeMap::new(),
+            runtimes,
+            questions: VecDeque::new(),
+            link_up: false,
+            name_taken: false,
+            may_adopt: false,
+            last_sent: None,
+            ended: false,
+        };
+        device.begin();
+        device
+    }
+
+    fn begin(&mut self) {
+        self.feed(Event::Clock { unix_ms: self.now });
+        let instances = self.runs.iter().map(|(id, run)| FoundInstance {
+            instance: *id,
+            identity: Some(run.identity),
+            restarts: run.attempt,
+            state: run.state.clone(),
+        });
+        let instances = instances.collect();
+        let artefacts = self.store.iter().copied().collect();
+        self.feed(Event::Found(Found { instances, artefacts }));
+    }
+
+    pub fn feed(&mut self, event: Event) {
+        let held = self.agent.assignment();
+        self.agent.handle(event, Instant(self.now));
+        self.check_held(held);
+        self.carry_out();
+    }
+
+    /// Carries out what the agent asks; what takes time becomes a question.
+    fn carry_out(&mut self) {
+        let effects: Vec<Effect> = self.agent.drain().collect();
+        assert!(effects.len() <= MOST_EFFECTS, "{} effects at once", effects.len());
+        for effect in effects {
+            assert!(!self.ended, "after Quit: {effect:?}");
+            match effect {
+                Effect::SaveTimeFloor { unix_ms } => {
+                    assert!(unix_ms > self.time_floor_ms, "the time floor only rises");
+                    self.time_floor_ms = unix_ms;
+                }
+                Effect::Send(up) => self.send(up),
+                Effect::Retain(keep) => self.retain(&keep),
+                Effect::Quit => self.ended = true,
+                Effect::Disconnect => self.link_up = false,
+                Effect::Connect | Effect::CancelFetch { .. } | Effect::CancelCommand { .. } => {}
+                question => {
+                    self.check_question(&question);
+                    self.questions.push_back(question);
+                }
+            }
+        }
+    }
+
+    fn send(&mut self, up: Up) {
+        assert!(self.link_up, "nobody hears {up:?}");
+        let frame = up.encode(Stamp::default()).expect("every message of the core fits a frame");
+        assert!(!frame.is_empty());
+        match &up {
+            Up::Event(event) => assert!(!event.reason.is_empty() && !event.message.is_empty()),
+            Up::Status(status) => check_status(status),
+            Up::Hello(_) | Up::Reply(_) | Up::Want(_) => {}
+        }
+        self.last_sent = Some(up);
+    }
+
+    fn retain(&mut self, keep: &BTreeSet<Hash>) {
+        for question in &self.questions {
+            if let Effect::Fetch(blob) = question {
+                assert!(keep.contains(&blob.digest), "it forgets what it fetches");
+            }
+        }
+        self.store.retain(|digest| keep.contains(digest));
+    }
+
+    fn check_question(&self, question: &Effect) {
+        let others = || self.questions.iter();
+        match question {
+            Effect::SaveAssignment(saved) => {
+                assert!(
+                    !others().any(|q| matches!(q, Effect::SaveAssignment(_))),
+                    "two saves at once"
+                );
+                self.check_save(saved);
+            }
+            Effect::Fetch(blob) => {
+                assert!(!self.store.contains(&blob.digest), "it fetches what it has");
+                let twice = |q: &Effect| matches!(q, Effect::Fetch(b) if b.digest == blob.digest);
+                assert!(!others().any(twice), "it fetches twice");
+            }
+            Effect::Prepare { instance, .. } => {
+                self.check_free(instance.id);
+                assert!(!self.is_running(&instance.id), "prepares what runs");
+                for digest in artefacts(instance) {
+                    assert!(self.store.contains(&digest), "prepares without an artefact");
+                }
+            }
+            Effect::Start { instance, .. } => {
+                self.check_free(instance.id);
+                let run = self.runs.get(&instance.id).expect("it was prepared");
+                assert!(
+                    run.prepared && run.identity == instance.identity,
+                    "starts what was not prepared"
+                );
+                assert!(!self.is_running(&instance.id), "starts what runs");
+                let saved = self.disk.first().expect("it starts only what is saved");
+                let assignment: Assignment = decode_body(&saved.body).expect("it was checked");
+                // What may change in place may be older: it is brought up to date while it runs.
+                let assigned =
+                    |i: &Instance| i.id == instance.id && i.identity == instance.identity;
+                assert!(assignment.instances.iter().any(assigned), "starts what is not assigned");
+            }
+            Effect::Stop { instance, .. } => {
+                assert!(self.is_running(instance), "stops what does not run")
+            }
+            Effect::UpdateFiles { instance } => self.check_free(instance.id),
+            Effect::Clean { instance, .. } => {
+                self.check_free(*instance);
+                assert!(!self.is_running(instance), "cleans away what runs");
+            }
+            _ => {}
+        }
+    }
+
+    /// An assignment that is to be saved is whole, sound, and newer than what is saved.
+    fn check_save(&self, saved: &SavedAssignment) {
+        assert_eq!(saved.id.hash, Hash(Sha256::digest(&saved.body).into()), "saves damaged bytes");
+        assert!(saved.body.len() <= MAX_BODY_BYTES as usize);
+        decode_body::<Assignment>(&saved.body).expect("saves what it can't read");
+        if let Some(held) = self.agent.assignment() {
+            if held.lineage == saved.id.lineage {
+                assert!(saved.id.generation > held.generation, "goes backwards");
+            } else {
+                assert!(self.may_adopt, "follows a foreign hub");
+            }
+        }
+    }
+
+    /// One instance, one question.
+    fn check_free(&self, id: InstanceId) {
+        let busy = self.questions.iter().any(|question| match question {
+            Effect::Prepare { instance, .. }
+            | Effect::Start { instance, .. }
+            | Effect::UpdateFiles { instance } => instance.id == id,
+            Effect::Stop { instance, .. } | Effect::Clean { instance, .. } => *instance == id,
+            _ => false,
+        });
+        assert!(!busy, "two questions about one instance");
+    }
+
+    fn check_held(&mut self, before: Option<AssignmentId>) {
+        let (Some(before), Some(after)) = (before, self.agent.assignment()) else { return };
+        if before.lineage == after.lineage {
+            assert!(after.generation >= before.generation, "a device never goes backwards");
+            assert!(after.generation != before.generation || after.hash == before.hash);
+        } else {
+            self.may_adopt = false;
+        }
+    }
+
+    /// Answers the oldest question.
+    pub fn answer(&mut self, well: bool) {
+        let Some(question) = self.questions.pop_front() else { return };
+        let failure = || Failure {
+            reason: if self.now % 2 == 0 { DISK_FULL.into() } else { String::new() },
+            message: "no".into(),
+        };
+        let event = match question {
+            Effect::SaveAssignment(saved) => {
+                let generation: Generation = saved.id.generation;
+                if well {
+                    self.disk.insert(0, (*saved).clone());
+                    self.disk.truncate(2);
+                    Event::Saved { generation }
+                } else {
+                    Event::SaveFailed { generation, message: "disk full".into() }
+                }
+            }
+            Effect::Fetch(blob) if well => {
+                self.store.insert(blob.digest);
+                Event::Fetched { digest: blob.digest }
+            }
+            Effect::Fetch(blob) => Event::FetchFailed { digest: blob.digest, failure: failure() },
+            Effect::Prepare { instance, attempt } if well => {
+                let (identity, state) = (instance.identity, FoundState::Lost);
+                self.runs.insert(instance.id, Run { identity, attempt, prepared: true, state });
+                Event::Prepared { instance: instance.id }
+            }
+            Effect::Prepare { instance, .. } => {
+                let missing: Vec<Hash> = artefacts(&instance).into_iter().take(1).collect();
+                for digest in &missing {
+                    self.store.remove(digest);
+                }
+                let (identity, state) = (instance.identity, FoundState::Lost);
+                self.runs.entry(instance.id).or_insert(Run {
+                    identity,
+                    attempt: 0,
+                    prepared: false,
+                    state,
+                });
+                Event::PrepareFailed { instance: instance.id, failure: failure(), missing }
+            }
+            Effect::Start { instance, attempt } => {
+                let run = self.runs.get_mut(&instance.id).expect("checked when it was asked");
+                (run.prepared, run.attempt) = (false, attempt);
+                if well {
+                    run.state = FoundState::Running { pid: 7, started_ms: self.now };
+                    Event::Started { instance: instance.id, pid: 7, started_ms: self.now }
+                } else {
+                    Event::StartFailed { instance: instance.id, failure: failure() }
+                }
+            }
+            Effect::Stop { instance, .. } => return self.exit(instance, 143),
+            Effect::UpdateFiles { instance } if well => {
+                Event::FilesUpdated { instance: instance.id }
+            }
+            Effect::UpdateFiles { instance } => {
+                Event::FilesUpdateFailed { instance: instance.id, failure: failure() }
+            }
+            Effect::Clean { instance, keep_volumes } if well => {
+                if !keep_volumes {
+                    self.runs.remove(&instance);
+                }
+                Event::Cleaned { instance }
+            }
+            Effect::Clean { instance, .. } => Event::CleanFailed { instance, failure: failure() },
+            Effect::ReadLogs(request) => Event::CommandEnded { command: request.command },
+            other => unreachable!("{other:?} is no question"),
+        };
+        self.feed(event);
+    }
+
+    /// Answers everything, and what follows from it at this moment.
+    pub fn answer_all(&mut self) {
+        for _ in 0..MOST_EFFECTS {
+            if self.questions.is_empty() {
+                return;
+            }
+            self.answer(true);
+        }
+        panic!("the agent asks without end: {:?}", self.questions);
+    }
+
+    pub fn wake(&mut self) {
+        let Some((at, reason)) = self.agent.poll_timeout() else { return };
+        self.now = self.now.max(at.0);
+        self.agent.handle_timeout(Instant(self.now));
+        self.carry_out();
+        let again = self.agent.poll_timeout();
+        assert!(
+            again.is_none_or(|(at, _)| at.0 > self.now),
+            "woken for {reason:?}, it wants {again:?}"
+        );
+    }
+
+    pub fn pass(&mut self, millis: u64) {
+        self.now += millis;
+        self.agent.handle_timeout(Instant(self.now));
+        self.carry_out();
+    }
+
+    pub fn link_up(&mut self) {
+        if !self.name_taken {
+            self.link_up = true;
+            self.feed(Event::LinkUp);
+        }
+    }
+
+    pub fn link_down(&mut self) {
+        self.link_up = false;
+        self.feed(Event::LinkDown);
+    }
+
+    pub fn take_name(&mut self) {
+        self.name_taken = !self.name_taken;
+        self.link_up = false;
+        self.feed(if self.name_taken { Event::TakenOver } else { Event::NameFree });
+    }
+
+    pub fn end(&mut self, which: usize, code: i32) {
+        let running: Vec<InstanceId> =
+            self.runs.keys().filter(|id| self.is_running(id)).copied().collect();
+        if let Some(id) = running.get(which % running.len().max(1)) {
+            self.exit(*id, code);
+        }
+    }
+
+    /// A program ends; if it was to be stopped, that is the answer.
+    fn exit(&mut self, id: InstanceId, code: i32) {
+        self.questions.retain(|q| !matches!(q, Effect::Stop { instance, .. } if *instance == id));
+        let exit = Exit {
+            code,
+            reason: Text::cut(if code == 0 { "Completed" } else { "Error" }),
+            message: Text::default(),
+            at_ms: self.now,
+        };
+        let Some(run) = self.runs.get_mut(&id) else { return };
+        run.state = FoundState::Exited(exit.clone());
+        self.feed(Event::Exited { instance: id, exit });
+    }
+
+    /// Kill -9, or a power cut, or a power cut that damages what was saved last.
+    pub fn restart(&mut self, how: u8) {
+        self.questions.clear();
+        (self.link_up, self.name_taken, self.ended, self.may_adopt) = (false, false, false, false);
+        if how % 3 > 0 {
+            for run in self.runs.values_mut() {
+                if matches!(run.state, FoundState::Running { .. }) {
+                    run.state = FoundState::Lost;
+                }
+            }
+        }
+        if how % 3 == 2
+            && let Some(saved) = self.disk.first_mut()
+        {
+            let at = usize::from(how) % saved.body.len().max(1);
+            if let Some(byte) = saved.body.get_mut(at) {
+                *byte ^= 0x10;
+            }
+        }
+        for run in self.runs.values_mut() {
+            run.prepared = false;
+        }
+        self.agent = new_agent(&self.runtimes, self.time_floor_ms, self.disk.clone());
+        let sound =
+            |saved: &&SavedAssignment| saved.id.hash == Hash(Sha256::digest(&saved.body).into());
+        let expected = self.disk.iter().find(sound).map(|saved| saved.id);
+        assert_eq!(self.agent.assignment(), expected, "it starts what it acknowledged");
+        self.disk.retain(|saved| sound(&saved));
+        self.begin();
+    }
+
+    pub fn change_runtimes(&mut self, which: u8) {
+        self.runtimes = runtimes(which);
+        self.feed(Event::Runtimes { runtimes: self.runtimes.clone(), wasm: None });
+    }
+
+    pub fn fail_last_send(&mut self) {
+        if let Some(up) = self.last_sent.take() {
+            self.feed(Event::SendFailed(up));
+        }
+    }
+
+    pub fn adopt(&mut self) {
+        self.may_adopt = true;
+        self.feed(Event::AdoptLineage);
+    }
+
+    /// With a machine that answers well, the agent comes to rest.
+    pub fn check_in_the_end(&mut self) {
+        self.answer_all();
+        for _ in 0..64 {
+            if self.agent.poll_timeout().is_none() {
+                return;
+            }
+            self.wake();
+            self.answer_all();
+        }
+    }
+
+    fn is_running(&self, id: &InstanceId) -> bool {
+        matches!(self.runs.get(id), Some(Run { state: FoundState::Running { .. }, .. }))
+    }
+}
+
+fn check_status(status: &Status) {
+    for instance in &status.instances {
+        let needs_reason =
+            matches!(instance.phase, Phase::Waiting | Phase::Backoff | Phase::Failed);
+        assert!(!needs_reason || !instance.reason.is_empty(), "no reason: {instance:?}");
+    }
+}
+
+fn artefacts(instance: &Instance) -> Vec<Hash> {
+    let of_one = |artefacts: &Artefacts| match artefacts {
+        Artefacts::Image { config, layers } => {
+            std::iter::once(config.digest).chain(layers.iter().map(|l| l.blob.digest)).collect()
+        }
+        Artefacts::Wasm { compiled: blob, .. } | Artefacts::Firmware { image: blob } => {
+            vec![blob.digest]
+        }
+    };
+    instance.containers.iter().flat_map(|container| of_one(&container.artefacts)).collect()
+}
+
+/// Bit 0: containers work; bit 1: Wasm works.
+fn runtimes(which: u8) -> Vec<Runtime> {
+    [(Engine::Container, "crun", 1), (Engine::Wasm, "wasmtime", 2)]
+        .map(|(engine, name, bit)| Runtime {
+            engine,
+            name: Text::cut(name),
+            version: Text::cut("1"),
+            usable: which & bit != 0,
+            limits_enforced: true,
+            reason: Text::cut(if which & bit == 0 { "trial run failed" } else { "" }),
+        })
+        .to_vec()
+}
+
+fn new_agent(runtimes: &[Runtime], time_floor_ms: u64, saved: Vec<SavedAssignment>) -> Agent {
+    let hello = Hello {
+        agent: AgentId([7; 16]),
+        boot: BootId([8; 16]),
+        version: Text::cut("0.1.0"),
+        arch: Text::cut("amd64"),
+        os: Text::cut("linux"),
+        kernel: Text::cut("6.1"),
+        cpu_features: List::default(),
+        cpu_milli: 2000,
+        memory_bytes: 1 << 30,
+        disk_bytes: 1 << 33,
+        runtimes: runtimes.to_vec().try_into().expect("two"),
+        wasm: None,
+        labels: List::default(),
+        assignment: None,
+        clock_ms: 0,
+        max_body_bytes: MAX_BODY_BYTES,
+    };
+    Agent::new(Config { hello, time_floor_ms }, Loaded { saved, damage: Vec::new() }, 7)
+}

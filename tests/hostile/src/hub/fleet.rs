@@ -1,0 +1,499 @@
+//! A store, a broker and three devices around the hub's engine. Every turn's effects are checked before they are
+//! carried out.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::OnceLock,
+};
+
+use firmware_compat::{
+    capacity::full as capacity,
+    frame::{self, Kind as FrameKind, Message, Stamp},
+    id::{AgentId, BootId, Generation, Hash, InstanceId},
+    time::Instant,
+    topic,
+    v1::owned::{
+        Artefacts, Assignment, AssignmentId, Blob, Body, Engine as Runs, Head, Hello,
+        InstanceStatus, Layer, List, Packing, Phase, Runtime, Status, Text, Want, WasmSupport,
+    },
+};
+use lichen_hub_core::{
+    effect::{Effect, Response},
+    engine::{Config, Engine},
+    event::{Event, Need, Now, Request, RequestId, Shortage, Target},
+    object::{Kind, Object},
+    record::LoadError,
+};
+
+/// Three devices, and two that can't be.
+pub const NAMES: [&str; 5] = ["board-1", "board-2", "board-3", "Board", "all"];
+/// Effects of one turn: objects, events and frames for each of a few devices and instances.
+const MOST_EFFECTS: usize = 4096;
+const START_MS: u64 = 1_767_225_600_000;
+
+/// What the store holds: value by key.
+pub type Records = BTreeMap<String, Vec<u8>>;
+
+pub struct Fleet {
+    engine: Engine,
+    records: Records,
+    starts: u8,
+    now: u64,
+    devices: Vec<Device>,
+    needs: VecDeque<Need>,
+    requests: u64,
+    log: Option<RequestId>,
+}
+
+#[derive(Default)]
+struct Device {
+    session: u32,
+    sequence: u32,
+    /// The newest assignment that the hub published.
+    newest: Option<AssignmentId>,
+    body: BTreeMap<u32, Vec<u8>>,
+    held: Option<AssignmentId>,
+    instances: Vec<(InstanceId, Hash)>,
+}
+
+impl Fleet {
+    /// A hub with two workloads and two devices that have taken their assignment.
+    pub fn new() -> Self {
+        Self::open(Self::beginning()).expect("the hub loads what it saved")
+    }
+
+    /// The records of [`Self::new`]; made once.
+    pub fn beginning() -> Records {
+        static BEGINNING: OnceLock<Records> = OnceLock::new();
+        let made = BEGINNING.get_or_init(|| {
+            let mut fleet = Self::open(Records::new()).expect("an empty store loads");
+            fleet.set_up();
+            fleet.records
+        });
+        made.clone()
+    }
+
+    /// A hub that loads these records.
+    pub fn open(records: Records) -> Result<Self, LoadError> {
+        let now = Now { instant: Instant(0), unix_ms: START_MS };
+        let starts = if records.is_empty() { 1 } else { 2 };
+        let engine = start(&records, starts, now)?;
+        let devices = NAMES.map(|_| Device::default()).into();
+        let (needs, log) = (VecDeque::new(), None);
+        let mut fleet = Self { engine, records, starts, now: 0, devices, needs, requests: 0, log };
+        fleet.event(Event::LinkUp);
+        Ok(fleet)
+    }
+
+    fn set_up(&mut self) {
+        for (reference, root) in [("app:1", 1), ("module:1", 2)] {
+            let root = Hash([root; 32]);
+            let named = self.request(Request::NameImage { reference: reference.to_owned(), root });
+            named.expect("an image can be named");
+        }
+        for which in 0..4 {
+            self.ask(which, 2);
+        }
+        for device in 0..2 {
+            self.hello(device, 0);
+            while !self.needs.is_empty() {
+                self.supply(0);
+            }
+            self.report(device, 3, 0);
+            assert!(!self.devices[device].instances.is_empty(), "something runs");
+        }
+    }
+
+    fn clock(&self) -> Now {
+        Now { instant: Instant(self.now), unix_ms: START_MS + self.now }
+    }
+
+    pub fn event(&mut self, event: Event) -> Vec<(RequestId, Result<Response, String>)> {
+        self.engine.handle(event, self.clock());
+        let mut replies = Vec::new();
+        loop {
+            let effects = self.engine.drain();
+            if effects.is_empty() {
+                return replies;
+            }
+            assert!(effects.len() <= MOST_EFFECTS, "{} effects at once", effects.len());
+            for (index, effect) in effects.into_iter().enumerate() {
+                if matches!(effect, Effect::Save(_)) {
+                    assert_eq!(index, 0, "what must be durable comes first");
+                }
+                match effect {
+                    Effect::Reply { id, result } => {
+                        replies.push((id, result.map_err(|failure| failure.to_string())));
+                    }
+                    other => self.carry_out(other),
+                }
+            }
+        }
+    }
+
+    fn carry_out(&mut self, effect: Effect) {
+        match effect {
+            Effect::Save(batch) => {
+                for record in batch {
+                    match record.value {
+                        Some(value) => self.records.insert(record.key, value),
+                        None => self.records.remove(&record.key),
+                    };
+                }
+            }
+            Effect::SetHead { device, frame } => self.on_head(&device, &frame),
+            Effect::Send { device, kind, frame } => self.on_sent(&device, kind, &frame),
+            Effect::SendAll { kind, frame } => {
+                assert!(matches!(kind, FrameKind::Report | FrameKind::Time));
+                assert_eq!(frame::Frame::parse(&frame).expect("the hub's frames parse").kind, kind);
+            }
+            Effect::Supply(need) => {
+                assert!(!self.needs.contains(&need), "asks twice for {need:?}");
+                self.needs.push_back(need);
+            }
+            Effect::ClearHead { device } => assert!(topic::is_device_name(&device)),
+            Effect::Changed(change) => assert!(change.resource_version > 0),
+            Effect::LogPart { .. } | Effect::Reply { .. } => {}
+        }
+    }
+
+    fn on_head(&mut self, name: &str, bytes: &[u8]) {
+        assert!(bytes.len() < 200, "a head is under 200 bytes");
+        let (_, head): (_, Head) = frame::decode(bytes).expect("the hub's heads decode");
+        let Some(device) = self.device(name) else { return };
+        if let Some(newest) = device.newest.filter(|n| n.lineage == head.assignment.lineage) {
+            assert!(head.assignment.generation >= newest.generation, "a generation never falls");
+            if head.assignment.generation == newest.generation {
+                assert_eq!(head.assignment.hash, newest.hash, "one generation, one assignment");
+            }
+        }
+        if device.newest != Some(head.assignment) {
+            device.newest = Some(head.assignment);
+            device.body.clear();
+        }
+    }
+
+    fn on_sent(&mut self, name: &str, kind: FrameKind, bytes: &[u8]) {
+        assert!(topic::is_device_name(name), "a frame for {name:?}");
+        assert_eq!(frame::Frame::parse(bytes).expect("the hub's frames parse").kind, kind);
+        assert_eq!(kind.direction(), topic::Direction::Down);
+        if kind == FrameKind::Body {
+            let (_, body): (_, Body) = frame::decode(bytes).expect("the hub's bodies decode");
+            assert!(body.offset as usize + body.bytes.len() <= capacity::BODY_BYTES);
+            let Some(device) = self.device(name) else { return };
+            if device.newest.is_some_and(|newest| newest.hash == body.hash) {
+                device.body.insert(body.offset, body.bytes.to_vec());
+            }
+        }
+    }
+
+    fn device(&mut self, name: &str) -> Option<&mut Device> {
+        let index = NAMES.iter().position(|known| *known == name)?;
+        self.devices.get_mut(index)
+    }
+
+    /// A frame as it is.
+    pub fn hear(&mut self, name: &str, kind: FrameKind, bytes: Vec<u8>) {
+        self.event(Event::Frame { device: name.to_owned(), kind, bytes });
+    }
+
+    /// A body in the device's session.
+    pub fn send(&mut self, device: usize, kind: FrameKind, body: &[u8]) {
+        let sender = &mut self.devices[device];
+        sender.sequence += 1;
+        let mut bytes = vec![frame::VERSION, kind as u8];
+        bytes.extend(sender.session.to_le_bytes());
+        bytes.extend(sender.sequence.to_le_bytes());
+        bytes.extend(body);
+        self.hear(NAMES[device], kind, bytes);
+    }
+
+    /// A message in the device's session.
+    pub fn say<M: Message>(&mut self, device: usize, message: &M) {
+        let framed = frame::encode(message, Stamp::default()).expect("it fits a frame");
+        self.send(device, M::KIND, &framed[frame::HEADER_BYTES..]);
+    }
+
+    pub fn hello(&mut self, device: usize, way: u8) {
+        self.devices[device].session += 1;
+        self.devices[device].sequence = 0;
+        let held = match way & 3 {
+            0 | 1 => self.devices[device].held,
+            2 => None,
+            _ => self.devices[device].held.map(|held| AssignmentId {
+                generation: Generation(u64::MAX - u64::from(way >> 6)),
+                ..held
+            }),
+        };
+        self.say(device, &hello(device, way, held));
+    }
+
+    /// The device takes what it was told and says how each instance does.
+    pub fn report(&mut self, device: usize, phase: u8, way: u8) {
+        if way & 1 == 0
+            && let Some(newest) = self.devices[device].newest
+            && self.devices[device].assembled(newest.hash).is_none()
+        {
+            self.say(device, &Want { hash: newest.hash, offset: 0 });
+        }
+        let reporter = &mut self.devices[device];
+        if way & 1 == 0
+            && let Some(newest) = reporter.newest
+            && let Some(assignment) = reporter.assembled(newest.hash)
+        {
+            reporter.held = Some(newest);
+            reporter.instances = assignment.instances.iter().map(|i| (i.id, i.identity)).collect();
+        }
+        let phases = [
+            Phase::Waiting,
+            Phase::Fetching,
+            Phase::Starting,
+            Phase::Running,
+            Phase::Backoff,
+            Phase::Stopping,
+            Phase::Succeeded,
+            Phase::Failed,
+        ];
+        let phase = phases[usize::from(phase) % phases.len()];
+        let statuses: Vec<_> =
+            reporter.instances.iter().map(|(id, identity)| status(*id, *identity, phase)).collect();
+        let report = Status {
+            assignment: reporter.held,
+            full: way & 2 == 0,
+            more: way & 4 != 0,
+            instances: statuses
+                .into_iter()
+                .take(capacity::STATUS_INSTANCES)
+                .collect::<Vec<_>>()
+                .try_into()
+                .expect("taken"),
+            removed: List::default(),
+        };
+        self.say(device, &report);
+    }
+
+    pub fn pass(&mut self, millis: u64) {
+        self.now += millis;
+        self.event(Event::Timeout);
+        assert!(self.engine.poll_timeout().is_none_or(|at| at.0 > self.now), "a timer is stuck");
+    }
+
+    pub fn wake(&mut self) {
+        if let Some(at) = self.engine.poll_timeout() {
+            self.pass(at.0.saturating_sub(self.now));
+        }
+    }
+
+    pub fn supply(&mut self, way: u8) {
+        let Some(need) = self.needs.pop_front() else { return };
+        let blob = Blob { digest: need.root, size: 1 };
+        let result = match (way % 4, &need.target) {
+            (2 | 3, _) => Err(Shortage {
+                reason: "ImageHasNoBuild".to_owned(),
+                message: "there is none".to_owned(),
+                retry: way % 4 == 3,
+            }),
+            (_, Target::Container { .. }) => {
+                let layer = Layer { blob, packing: Packing::TarGzip };
+                Ok(Artefacts::Image { config: blob, layers: vec![layer].try_into().expect("one") })
+            }
+            (_, Target::Wasm(_)) => Ok(Artefacts::Wasm { module: need.root, compiled: blob }),
+        };
+        self.event(Event::Supplied { need, result });
+    }
+
+    /// The hub is killed and starts again: nothing that it accepted is missing, and devices hear of no older generation.
+    pub fn restart(&mut self) {
+        let before = self.everything();
+        self.starts = self.starts.wrapping_add(1);
+        self.engine =
+            start(&self.records, self.starts, self.clock()).expect("the hub loads what it saved");
+        self.needs.clear();
+        self.log = None;
+        self.event(Event::LinkUp);
+        assert_eq!(self.everything(), before, "a restart changes nothing that was accepted");
+    }
+
+    fn everything(&mut self) -> Vec<String> {
+        let kinds = [
+            Kind::Namespace,
+            Kind::ConfigMap,
+            Kind::Deployment,
+            Kind::DaemonSet,
+            Kind::Node,
+            Kind::Pod,
+        ];
+        let objects = kinds.into_iter().flat_map(|kind| self.list(kind));
+        objects.map(|object| object.key().to_string()).collect()
+    }
+
+    fn list(&mut self, kind: Kind) -> Vec<Object> {
+        match self.request(Request::List { kind, namespace: None }) {
+            Ok(Response::List(list)) => list.objects.iter().map(|o| o.as_ref().clone()).collect(),
+            other => panic!("a list was asked for, not {other:?}"),
+        }
+    }
+
+    pub fn request(&mut self, request: Request) -> Result<Response, String> {
+        self.requests += 1;
+        let id = RequestId(self.requests);
+        let replies = self.event(Event::Request { id, request });
+        let [(of, result)] = <[_; 1]>::try_from(replies).expect("every request has one answer");
+        assert_eq!(of, id);
+        if let Err(message) = &result {
+            assert!(!message.is_empty(), "a refusal says why");
+        }
+        result
+    }
+
+    /// Request `which` of a table.
+    pub fn ask(&mut self, which: u8, how: u8) {
+        let replace = |kind, json: String| {
+            let object = Object::from_json(kind, json.as_bytes()).expect("our own JSON");
+            Request::Replace { object, create: true }
+        };
+        let device = NAMES[usize::from(how) % NAMES.len()].to_owned();
+        let (kind, name) = match how % 3 {
+            0 => (Kind::Deployment, "web".to_owned()),
+            1 => (Kind::DaemonSet, "agent".to_owned()),
+            _ => (Kind::ConfigMap, "settings".to_owned()),
+        };
+        let namespace = "default".to_owned();
+        let pod = self.list(Kind::Pod).get(usize::from(how)).map(|pod| pod.meta().name.clone());
+        let request = match which % 13 {
+            0 => replace(Kind::ConfigMap, config_map(how)),
+            1 | 2 => replace(Kind::Deployment, deployment(how)),
+            3 => replace(Kind::DaemonSet, daemon_set(how)),
+            4 => Request::Delete { kind: Kind::Node, namespace: String::new(), name: device },
+            5 => Request::Resume { device },
+            6 => Request::Delete { kind, namespace, name },
+            7 => Request::Explain { kind, namespace, name },
+            8 => Request::NameImage { reference: "app:2".to_owned(), root: Hash([how; 32]) },
+            9 => Request::ForgetImage { reference: "app:2".to_owned() },
+            10 => Request::Logs {
+                namespace,
+                name: pod.unwrap_or_default(),
+                follow: true,
+                tail: None,
+                previous: false,
+                timestamps: false,
+            },
+            11 => Request::CancelLogs(self.log.take().unwrap_or(RequestId(0))),
+            _ => Request::Delete { kind: Kind::Pod, namespace, name: pod.unwrap_or_default() },
+        };
+        if let Request::Logs { .. } = request {
+            self.log = Some(RequestId(self.requests + 1));
+        }
+        let _ = self.request(request);
+    }
+
+    /// Every instance that does not run says why, in all that shows it; and what is stored loads again.
+    pub fn check_in_the_end(&mut self) {
+        for object in self.list(Kind::Pod) {
+            let Object::Pod(pod) = object else { panic!("not a Pod") };
+            if pod.status.phase != "Running"
+                || pod.status.conditions.iter().any(|c| c.status == "False")
+            {
+                assert!(!pod.status.reason.is_empty(), "no reason: {pod:?}");
+                assert!(!pod.status.message.is_empty(), "no message: {pod:?}");
+            }
+        }
+        for object in self.list(Kind::Node) {
+            let name = object.meta().name.clone();
+            assert!(topic::is_device_name(&name), "registered as {name:?}");
+            let why = Request::Explain { kind: Kind::Node, namespace: String::new(), name };
+            assert!(
+                matches!(self.request(why), Ok(Response::Explanation(lines)) if !lines.is_empty())
+            );
+        }
+        self.restart();
+    }
+
+    pub fn newest(&self, device: usize) -> Option<AssignmentId> {
+        self.devices[device].newest
+    }
+
+    /// Every instance that any device was told of.
+    pub fn instances(&self) -> Vec<InstanceId> {
+        self.devices.iter().flat_map(|device| device.instances.iter().map(|(id, _)| *id)).collect()
+    }
+}
+
+impl Device {
+    fn assembled(&self, hash: Hash) -> Option<Assignment> {
+        use sha2::Digest;
+        let bytes: Vec<u8> = self.body.values().flatten().copied().collect();
+        let whole = Hash(sha2::Sha256::digest(&bytes).into()) == hash;
+        whole.then(|| frame::decode_body(&bytes).expect("the hub's assignments decode"))
+    }
+}
+
+/// Ids are drawn from the seed, so no two starts of one store may have the same.
+fn start(records: &Records, starts: u8, now: Now) -> Result<Engine, LoadError> {
+    let config = Config { seed: [starts; 32], lost_after_s: 300 };
+    Engine::load(records.clone(), config, now)
+}
+
+fn status(id: InstanceId, identity: Hash, phase: Phase) -> InstanceStatus {
+    InstanceStatus {
+        id,
+        identity,
+        phase,
+        reason: Text::default(),
+        message: Text::default(),
+        restarts: 0,
+        pid: 1,
+        started_ms: START_MS,
+        last_exit: None,
+    }
+}
+
+fn hello(device: usize, way: u8, held: Option<AssignmentId>) -> Hello {
+    let engines = [(Runs::Container, "crun"), (Runs::Wasm, "wasmtime")];
+    let runtimes = engines.map(|(engine, name)| Runtime {
+        engine,
+        name: Text::cut(name),
+        version: Text::cut("1"),
+        usable: way & 4 == 0,
+        limits_enforced: true,
+        reason: Text::default(),
+    });
+    Hello {
+        agent: AgentId([u8::try_from(device).expect("five") + (way >> 3 & 1); 16]),
+        boot: BootId([1; 16]),
+        version: Text::cut("0.1.0"),
+        arch: Text::cut(if way & 16 == 0 { "amd64" } else { "arm64" }),
+        os: Text::cut("linux"),
+        kernel: Text::cut("6.1"),
+        cpu_features: List::default(),
+        cpu_milli: 2000,
+        memory_bytes: 1 << 30,
+        disk_bytes: 1 << 30,
+        runtimes: runtimes.to_vec().try_into().expect("two"),
+        wasm: Some(WasmSupport { class: Text::cut("x86_64"), compatibility: Text::cut("c1") }),
+        labels: List::default(),
+        assignment: held,
+        clock_ms: 0,
+        max_body_bytes: if way & 32 == 0 { 1 << 20 } else { 64 },
+    }
+}
+
+fn config_map(how: u8) -> String {
+    format!(
+        r#"{{"apiVersion":"v1","kind":"ConfigMap","metadata":{{"name":"settings","namespace":"default"}},"data":{{"a":"{how}"}}}}"#
+    )
+}
+
+fn deployment(how: u8) -> String {
+    let (replicas, image) = (how % 8, 1 + how / 8 % 3);
+    format!(
+        r#"{{"apiVersion":"apps/v1","kind":"Deployment","metadata":{{"name":"web","namespace":"default"}},"spec":{{"replicas":{replicas},"selector":{{"matchLabels":{{"app":"web"}}}},"template":{{"metadata":{{"labels":{{"app":"web"}}}},"spec":{{"containers":[{{"name":"main","image":"app:{image}","volumeMounts":[{{"name":"s","mountPath":"/s"}}]}}],"volumes":[{{"name":"s","configMap":{{"name":"settings"}}}}]}}}}}}}}"#
+    )
+}
+
+fn daemon_set(how: u8) -> String {
+    let request = if how >= 128 { "4Gi" } else { "1Mi" };
+    format!(
+        r#"{{"apiVersion":"apps/v1","kind":"DaemonSet","metadata":{{"name":"agent","namespace":"default"}},"spec":{{"selector":{{"matchLabels":{{"app":"agent"}}}},"template":{{"metadata":{{"labels":{{"app":"agent"}}}},"spec":{{"runtimeClassName":"wasm","containers":[{{"name":"main","image":"module:1","resources":{{"requests":{{"memory":"{request}"}}}}}}]}}}}}}}}"#
+    )
+}

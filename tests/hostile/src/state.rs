@@ -1,0 +1,227 @@
+//! The bytes are what a device finds on its disk after a power cut, and what comes over a shim's socket. The first byte
+//! says which:
+//!
+//! | first byte mod 5 | what follows |
+//! |---|---|
+//! | 0 | a piece for `assignment` and the rest for `assignment.previous`; with their checksums put right if bit 7 is set |
+//! | 1 | the agent's small files, one piece each |
+//! | 2 | an instance's record, the files of its last run, and a log, one piece each |
+//! | 3 | bytes on a shim's socket, cut as the second byte says |
+//! | 4 | the specification of a Wasm run |
+//!
+//! Damage is told apart from content: what is read is what was written, and nothing is guessed.
+
+use std::{fs, path::Path};
+
+use firmware_compat::{frame::decode_body, id::InstanceId, v1::owned::Assignment};
+use lichen_agent::{instance_dir::InstanceDir, state::StateDir};
+use lichen_agent_core::{SavedAssignment, saved};
+use lichen_shim::{Decoder, RunDir, Spec, log, protocol};
+use lichen_wasm_host::Run;
+use sha2::{Digest, Sha256};
+
+use crate::{
+    meter::bounded,
+    script::{Script, memory},
+};
+
+/// Heap bytes that reading may take, whatever is there: paths, and the largest small file.
+const BASE_BYTES: usize = 256 * 1024;
+/// Heap bytes per byte of a file: its content, decoded and encoded again, and an assignment read from it.
+const BYTES_PER_BYTE: usize = 512;
+
+/// One power cut, or one conversation.
+pub fn state(bytes: &[u8]) {
+    let Some((first, rest)) = bytes.split_first() else { return };
+    let limit = BASE_BYTES + BYTES_PER_BYTE * bytes.len();
+    bounded("reading a state", limit, || match first % 5 {
+        0 => assignments(rest, first & 0x80 != 0),
+        1 => small_files(rest),
+        2 => instance(rest),
+        3 => socket(rest),
+        _ => wasm_run(rest),
+    });
+}
+
+fn assignments(bytes: &[u8], mend: bool) {
+    let mut script = Script::new(bytes);
+    let (current, previous) = (script.piece().to_vec(), script.piece().to_vec());
+    let files = [current, previous].map(|file| if mend { mended(file) } else { file });
+    let [current, previous] =
+        files.each_ref().map(|file| (!file.is_empty()).then_some(file.as_slice()));
+    let loaded = saved::load(current, previous);
+    let there = usize::from(current.is_some()) + usize::from(previous.is_some());
+    assert!(loaded.saved.len() <= there);
+    assert!(loaded.damage.len() + loaded.saved.len() >= there, "a file is missed without a word");
+    assert!(loaded.damage.iter().all(|damage| !damage.is_empty()));
+    for file in [current, previous].into_iter().flatten() {
+        match saved::decode(file) {
+            Ok(sound) => {
+                assert_eq!(saved::decode(&saved::encode(&sound)), Ok(sound.clone()));
+                followed(&sound, current);
+            }
+            Err(damage) => assert!(!damage.to_string().is_empty()),
+        }
+    }
+}
+
+/// However the disk looks, saving one more assignment leaves it loadable.
+fn followed(sound: &SavedAssignment, current: Option<&[u8]>) {
+    if let Ok(assignment) = decode_body::<Assignment>(&sound.body) {
+        assert!(assignment.instances.len() <= sound.body.len());
+    }
+    let steps = saved::save_steps(current, sound);
+    let writes = steps.iter().find_map(|step| match step {
+        saved::DiskStep::Write { bytes, .. } => Some(bytes.as_slice()),
+        _ => None,
+    });
+    let newest = writes.or(current).expect("it is there, or is written");
+    assert_eq!(saved::decode(newest).as_ref(), Ok(sound), "the newest is what was saved");
+}
+
+/// The header of a saved assignment with the length and the checksum of what follows it.
+fn mended(mut file: Vec<u8>) -> Vec<u8> {
+    const PAYLOAD: usize = 8 + 4 + 8 + 32;
+    if let Some((header, payload)) = file.split_at_mut_checked(PAYLOAD) {
+        header[12..20].copy_from_slice(&(payload.len() as u64).to_le_bytes());
+        header[20..].copy_from_slice(&Sha256::digest(payload));
+    }
+    file
+}
+
+fn small_files(bytes: &[u8]) {
+    let dir = tempfile::tempdir_in(memory()).expect("a directory");
+    let state = StateDir::open(dir.path()).expect("a new state directory");
+    let mut script = Script::new(bytes);
+    for name in ["agent-id", "time-floor", "hub"] {
+        write(&dir.path().join(name), script.piece());
+    }
+    let id = state.agent_id().expect("a damaged id is drawn anew");
+    assert_eq!(state.agent_id().expect("it is kept"), id);
+    let floor = state.time_floor().expect("a damaged floor is none");
+    state.set_time_floor(floor).expect("it can be written");
+    assert_eq!(state.time_floor().expect("it was just written"), floor);
+    let hub = state.hub().expect("it can be read");
+    assert!(hub.is_none_or(|hub| hub.len() <= 3 * 4096), "it is read without end");
+}
+
+fn instance(bytes: &[u8]) {
+    let dir = tempfile::tempdir_in(memory()).expect("a directory");
+    let id = InstanceId([7; 16]);
+    let instance = InstanceDir::new(dir.path(), id);
+    let run_dir = instance.attempt(3);
+    fs::create_dir_all(&run_dir).expect("a directory");
+    let mut script = Script::new(bytes);
+    write(&instance.path().join("instance"), script.piece());
+    let names = ["exit", "shim.spec", "pid", "shim.pid", "oci.pid"];
+    for name in names {
+        write(&run_dir.join(name), script.piece());
+    }
+    if let Some(record) = instance.record().expect("it can be read") {
+        instance.set_record(&record).expect("it can be written");
+        assert_eq!(instance.record().expect("it was just written"), Some(record));
+    }
+    assert_eq!(InstanceDir::all(dir.path()).expect("it can be listed").len(), 1);
+    let run = RunDir::open(&run_dir).expect("it is there");
+    match run.exit() {
+        Ok(Some(exit)) => {
+            let _ = exit.outcome.exit_code();
+            let again = postcard::to_extend(&exit, vec![protocol::VERSION]).expect("it encodes");
+            write(&run_dir.join("exit"), &again);
+            assert_eq!(run.exit().expect("it was just written"), Some(exit));
+        }
+        Ok(None) => {}
+        Err(error) => assert!(!error.to_string().is_empty()),
+    }
+    for read in [run.spec().map(drop), run.pid().map(drop)] {
+        assert!(read.err().is_none_or(|error| !error.to_string().is_empty()));
+    }
+    match lichen_shim::inspect(&run_dir) {
+        Ok(found) => assert!(!matches!(found, lichen_shim::Found::Running(_)), "nothing runs"),
+        Err(error) => assert!(!error.to_string().is_empty()),
+    }
+    specs(script.piece());
+    lines(script.piece());
+}
+
+/// A specification that is accepted reads back; one that is not says why.
+fn specs(bytes: &[u8]) {
+    let Ok((spec, _)) = postcard::take_from_bytes::<Spec>(bytes) else { return };
+    match spec.validate() {
+        Ok(()) => {
+            let again = postcard::to_allocvec(&spec).expect("a valid one can be written");
+            assert_eq!(postcard::from_bytes::<Spec>(&again).expect("our own"), spec);
+        }
+        Err(error) => assert!(!error.to_string().is_empty()),
+    }
+}
+
+fn lines(bytes: &[u8]) {
+    for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+        let Some(read) = log::parse(line) else { continue };
+        let tag = if read.tag == log::Tag::Full { "F" } else { "P" };
+        let mut again = format!("{} {} {tag} ", read.time, read.stream.name()).into_bytes();
+        again.extend(read.text);
+        assert_eq!(again, line.strip_suffix(b"\n").unwrap_or(line), "a line reads as it is");
+    }
+}
+
+fn socket(bytes: &[u8]) {
+    let Some((cut, bytes)) = bytes.split_first() else { return };
+    let whole = bodies(bytes, bytes.len().max(1));
+    assert_eq!(bodies(bytes, usize::from(*cut) + 1), whole, "it matters where the bytes are cut");
+    for body in &whole {
+        assert!(body.len() <= protocol::MAX_FRAME);
+        match protocol::decode_request(body) {
+            Ok(request) => {
+                let again = protocol::encode(&request).expect("it fits");
+                assert_eq!(protocol::decode_request(&again[4..]).expect("our own"), request);
+            }
+            Err(refusal) => assert!(!refusal.to_string().is_empty()),
+        }
+        match protocol::decode_reply(body) {
+            Ok(reply) => {
+                let again = protocol::encode(&reply).expect("it fits");
+                assert_eq!(protocol::decode_reply(&again[4..]).expect("our own"), reply);
+            }
+            Err(error) => assert!(!error.to_string().is_empty()),
+        }
+    }
+}
+
+/// Whole bodies until the first error, with the bytes coming in pieces of this size.
+fn bodies(bytes: &[u8], size: usize) -> Vec<Vec<u8>> {
+    let (mut decoder, mut bodies) = (Decoder::default(), Vec::new());
+    for piece in bytes.chunks(size) {
+        decoder.push(piece);
+        loop {
+            match decoder.next_body() {
+                Ok(Some(body)) => bodies.push(body.to_vec()),
+                Ok(None) => break,
+                Err(error) => {
+                    assert!(!error.to_string().is_empty());
+                    return bodies;
+                }
+            }
+        }
+    }
+    bodies
+}
+
+fn wasm_run(bytes: &[u8]) {
+    let mut file = tempfile::Builder::new().tempfile_in(memory()).expect("a file");
+    std::io::Write::write_all(&mut file, bytes).expect("it can be written");
+    match Run::from_file(file.path()) {
+        Ok(run) => {
+            write(file.path(), &run.to_bytes().expect("what was read is text"));
+            assert_eq!(Run::from_file(file.path()).expect("our own"), run);
+        }
+        Err(error) => assert!(!error.to_string().is_empty()),
+    }
+}
+
+fn write(path: &Path, bytes: &[u8]) {
+    if !bytes.is_empty() {
+        fs::write(path, bytes).expect("it can be written");
+    }
+}
