@@ -1,6 +1,6 @@
 # The few verbs of this project. Each line calls one plain command, which can be run by hand as well.
 
-.PHONY: quickstart build test bench lint fuzz
+.PHONY: quickstart build test soak bench lint fuzz
 
 # Sets up the machine if needed, builds, and runs the main job: hub, agent, one Wasm and one container workload.
 quickstart:
@@ -15,6 +15,12 @@ build:
 test:
 	./setup/test.sh
 	cargo test --workspace --no-fail-fast -- --include-ignored
+
+# Real programs, killed at random while changes go on: `make soak MINUTES=10 SEED=7`. tests/src/soak says what it judges.
+soak: MINUTES ?= 10
+soak: build
+	./setup/test.sh
+	MINUTES=$(MINUTES) SEED=$(SEED) cargo test -p lichen-tests --test soak -- --include-ignored --nocapture
 
 lint:
 	cargo fmt --all --check

@@ -199,20 +199,18 @@ mod tests {
         let history = History::default();
         history.add(What::Killed(Program::Hub));
         history.add(What::Answered(Answer::Unknown));
-        let between = now();
-        history.add(What::Started(Program::Hub));
         let launched = What::Launched {
             device: "a".into(),
             instance: "01".into(),
             pod: "web-x".into(),
             attempt: 0,
         };
-        let events = history.with(vec![Event { at: between, what: launched }]);
+        let before = now() - 2_500_000;
+        let events = history.with(vec![Event { at: before, what: launched }]);
         let story = story(&events);
         let lines: Vec<&str> = story.lines().collect();
-        assert!(lines[0].starts_with("    0.000  chaos: kill -9 the hub"), "{story}");
-        assert!(lines[1].ends_with("no answer"), "{story}");
-        assert!(lines[2].ends_with("a: starts web-x (01), attempt 0"), "{story}");
-        assert!(lines[3].ends_with("chaos: start the hub"), "{story}");
+        assert_eq!(lines[0], "    0.000  a: starts web-x (01), attempt 0");
+        assert!(lines[1].starts_with("    2.") && lines[1].ends_with("kill -9 the hub"), "{story}");
+        assert!(lines[2].ends_with("operator: … no answer"), "{story}");
     }
 }

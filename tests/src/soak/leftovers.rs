@@ -117,8 +117,13 @@ mod tests {
         }
 
         fn look(&self) -> Vec<String> {
-            let instance = format!("canary{}", std::process::id());
-            leftovers(&[self.state()], &self.dir.path().join("marks"), &[instance])
+            leftovers(&[self.state()], &self.dir.path().join("marks"), &[self.instance()])
+        }
+
+        /// The id of an instance of this device only.
+        fn instance(&self) -> String {
+            let name = self.dir.path().file_name().expect("a name");
+            format!("canary-{}", name.to_string_lossy())
         }
 
         /// Starts a shell that says when it is ready and stays.
@@ -174,7 +179,8 @@ mod tests {
 
         let mut clean = Clean::new();
         let mut command = Command::new("sh");
-        command.args(["-c", "sleep 1000; :", "named"]).arg(clean.state()).stdin(Stdio::null());
+        // Waits for input that never comes.
+        command.args(["-c", "read line", "named"]).arg(clean.state()).stdin(Stdio::piped());
         clean.children.push(command.spawn().expect("a shell"));
         wait_for("it is noticed", || clean.look().iter().any(|finding| finding.contains("named")));
     }
@@ -199,7 +205,7 @@ mod tests {
     fn a_cgroup_that_is_left_is_noticed() {
         let clean = Clean::new();
         let roots = ["/sys/fs/cgroup/cpu", "/sys/fs/cgroup"];
-        let name = format!("lichen-canary{}", std::process::id());
+        let name = format!("lichen-{}", clean.instance());
         let group = roots.iter().map(|root| Path::new(root).join(&name));
         let group = group.into_iter().find(|path| fs::create_dir(path).is_ok());
         let group = group.expect("root can make a control group");

@@ -14,7 +14,7 @@ use super::{
     chaos::Chaos,
     converge::{Still, converge, take_down},
     fleet::Fleet,
-    history::{Event, History, What, story},
+    history::{Answer, Event, History, Part, What, story},
     judge,
     ledger::Ledger,
     operator::{Operator, compare},
@@ -77,6 +77,9 @@ fn soak(settings: &Settings, fleet: &mut Fleet, history: &History) -> (Vec<Strin
     let mut operator = Operator::new(api.clone(), history, dice.fork(), &marks, devices);
     operator.set_up();
     let before = match converge(fleet) {
+        Ok(before) if before.is_empty() => {
+            return (vec!["nothing is still".to_owned()], records(fleet));
+        }
         Ok(before) => before,
         Err(why) => {
             return (vec![format!("before any fault: {why}")], history.with(records(fleet)));
@@ -124,7 +127,31 @@ fn judged(events: &[Event], fleet: &Fleet) -> Vec<String> {
     let mut findings = judge::starts(events, &names);
     findings.extend(judge::marks(events, &marks, &names));
     findings.extend(judge::reasons(events));
+    findings.extend(marks.iter().filter(|(_, lines)| lines.is_empty()).map(|(name, _)| {
+        format!("no program of {name} has left a mark, so nothing was judged by them")
+    }));
+    findings.extend(idle(events));
     findings
+}
+
+/// What a run must have been made of, or its silence means nothing.
+fn idle(events: &[Event]) -> Option<String> {
+    let any = |test: &dyn Fn(&What) -> bool| events.iter().any(|event| test(&event.what));
+    let parts = [
+        ("a change accepted", any(&|what| *what == What::Answered(Answer::Accepted))),
+        ("a program killed", any(&|what| matches!(what, What::Killed(_)))),
+        ("a shim killed", any(&|what| matches!(what, What::KilledPart { part: Part::Shim, .. }))),
+        (
+            "a process killed",
+            any(&|what| matches!(what, What::KilledPart { part: Part::Process, .. })),
+        ),
+        ("a start", any(&|what| matches!(what, What::Launched { .. }))),
+        ("a clean-up", any(&|what| matches!(what, What::CleanedUp { .. }))),
+    ];
+    let missing: Vec<&str> =
+        parts.iter().filter(|(_, seen)| !seen).map(|(part, _)| *part).collect();
+    (!missing.is_empty())
+        .then(|| format!("the run was too quiet to mean anything: not {missing:?}"))
 }
 
 /// Instances that nothing should have touched, and that are not the same processes as before.
@@ -154,7 +181,7 @@ fn summarise(events: &[Event]) {
     eprintln!(
         "soak: {} changes asked for ({} accepted), {} programs and {} parts of instances killed, {} starts",
         count(&|what| matches!(what, What::Asked { .. })),
-        count(&|what| matches!(what, What::Answered(super::history::Answer::Accepted))),
+        count(&|what| matches!(what, What::Answered(Answer::Accepted))),
         count(&|what| matches!(what, What::Killed(_))),
         count(&|what| matches!(what, What::KilledPart { .. })),
         count(&|what| matches!(what, What::Launched { .. })),
@@ -183,6 +210,12 @@ fn report(settings: &Settings, fleet: &Fleet, events: &[Event], findings: &[Stri
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_run_in_which_nothing_happened_is_no_success() {
+        let quiet = idle(&[Event { at: 1, what: What::Answered(Answer::Accepted) }]);
+        assert!(quiet.is_some_and(|why| why.contains("a shim killed")));
+    }
 
     #[test]
     fn a_process_that_was_replaced_or_is_gone_is_noticed() {
