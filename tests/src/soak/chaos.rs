@@ -16,7 +16,7 @@ use super::{
     history::{History, Part, Program, What},
     workloads::may_be_killed,
 };
-use crate::process::signal;
+use crate::{footprint::is_alive, process::signal};
 
 /// Between two kills.
 const PAUSE_MS: std::ops::Range<u64> = 50..900;
@@ -26,24 +26,39 @@ const DOWN_MS: std::ops::Range<u64> = 0..2500;
 /// have to be waited for.
 const MOST_KILLS_OF_AN_INSTANCE: u32 = 3;
 
+/// How long a moment that is wanted may take to come.
+const PATIENCE: Duration = Duration::from_millis(600);
+
 /// What may be killed, and how often in comparison.
-const TARGETS: [(Target, u32); 6] = [
-    (Target::Hub, 3),
+const TARGETS: [(Target, u32); 10] = [
+    (Target::Hub, 2),
+    (Target::HubAtAChange, 4),
     (Target::Broker, 3),
-    (Target::Agent, 6),
-    (Target::Part(Part::Shim), 8),
-    (Target::Part(Part::Process), 6),
+    (Target::Agent, 4),
+    (Target::AgentAtAStart, 3),
     (Target::AgentAndShim, 3),
+    (Target::Part(Part::Shim), 6),
+    (Target::ShimAtItsStart, 4),
+    (Target::Part(Part::Process), 6),
+    (Target::CleanUp, 4),
 ];
 
 #[derive(Clone, Copy, Debug)]
 enum Target {
     Hub,
+    /// While it is asked for something, or just after it has answered.
+    HubAtAChange,
     Broker,
     Agent,
-    Part(Part),
+    /// While it starts an instance.
+    AgentAtAStart,
     /// A shim dies while nobody watches it.
     AgentAndShim,
+    Part(Part),
+    /// While its runtime works.
+    ShimAtItsStart,
+    /// A shim, and the program that tidies up after it.
+    CleanUp,
 }
 
 /// Who kills.
@@ -80,24 +95,68 @@ impl<'a> Chaos<'a> {
     }
 
     fn strike(&mut self) {
+        let device = self.a_device();
         match draw(&mut self.dice, &TARGETS) {
             Target::Hub => self.kill(Program::Hub),
+            Target::HubAtAChange => {
+                let before = self.history.len();
+                let _any_moment_will_do = moment(|| (self.history.len() > before).then_some(()));
+                thread::sleep(Duration::from_micros(self.dice.u64(..3000)));
+                self.kill(Program::Hub);
+            }
             Target::Broker if self.fleet.broker.is_some() => self.kill(Program::Broker),
             Target::Broker => self.kill(Program::Hub),
-            Target::Agent => {
-                let device = self.a_device();
-                self.kill(Program::Agent(self.fleet.agents[device].name().to_owned()));
-            }
-            Target::Part(part) => {
-                let device = self.a_device();
-                self.kill_part(device, part);
+            Target::Agent => self.kill(self.agent(device)),
+            Target::AgentAtAStart => {
+                if let Some((device, _)) = moment(|| self.starting()) {
+                    self.kill(self.agent(device));
+                }
             }
             Target::AgentAndShim => {
-                let device = self.a_device();
-                self.kill(Program::Agent(self.fleet.agents[device].name().to_owned()));
+                self.kill(self.agent(device));
                 self.kill_part(device, Part::Shim);
             }
+            Target::Part(part) => self.kill_part(device, part),
+            Target::ShimAtItsStart => {
+                if let Some((device, shim)) = moment(|| self.starting()) {
+                    thread::sleep(Duration::from_millis(self.dice.u64(..40)));
+                    self.kill_part_of(device, &shim, Part::Shim);
+                }
+            }
+            Target::CleanUp => {
+                self.kill_part(device, Part::Shim);
+                if let Some(pid) = moment(|| self.fleet.cleaning_up()) {
+                    thread::sleep(Duration::from_millis(self.dice.u64(..30)));
+                    self.history.add(What::Note("chaos: kill -9 a clean-up".to_owned()));
+                    signal(pid, Signal::KILL);
+                }
+            }
         }
+    }
+
+    /// An instance whose shim is there and that does not run yet, and the number of its device.
+    fn starting(&self) -> Option<(usize, Running)> {
+        for (device, agent) in self.fleet.agents.iter().enumerate() {
+            let mut choices = self.choices(self.fleet.running_on(agent));
+            choices.retain(|choice| choice.process.is_none());
+            if let Some(choice) = choices.pop() {
+                return Some((device, choice));
+            }
+        }
+        None
+    }
+
+    /// Instances that may be killed.
+    fn choices(&self, mut running: Vec<Running>) -> Vec<Running> {
+        let kills = |instance: &str| self.kills.get(instance).copied().unwrap_or_default();
+        running.retain(|choice| {
+            may_be_killed(&choice.pod) && kills(&choice.instance) < MOST_KILLS_OF_AN_INSTANCE
+        });
+        running
+    }
+
+    fn agent(&self, device: usize) -> Program {
+        Program::Agent(self.fleet.agents[device].name().to_owned())
     }
 
     fn a_device(&mut self) -> usize {
@@ -122,24 +181,24 @@ impl<'a> Chaos<'a> {
     }
 
     fn kill_part(&mut self, device: usize, part: Part) {
-        let agent = &self.fleet.agents[device];
-        let mut choices: Vec<Running> = self.fleet.running_on(agent);
-        let kills = |instance: &str| self.kills.get(instance).copied().unwrap_or_default();
-        choices.retain(|choice| {
-            may_be_killed(&choice.pod)
-                && kills(&choice.instance) < MOST_KILLS_OF_AN_INSTANCE
-                && (part == Part::Shim || choice.process.is_some())
-        });
-        if choices.is_empty() {
-            return;
+        let mut choices = self.choices(self.fleet.running_on(&self.fleet.agents[device]));
+        choices.retain(|choice| part == Part::Shim || choice.process.is_some());
+        if !choices.is_empty() {
+            let choice = choices.swap_remove(self.dice.usize(..choices.len()));
+            self.kill_part_of(device, &choice, part);
         }
-        let choice = choices.swap_remove(self.dice.usize(..choices.len()));
+    }
+
+    fn kill_part_of(&mut self, device: usize, choice: &Running, part: Part) {
         let pid = match part {
-            Part::Shim => choice.shim,
-            Part::Process => choice.process.expect("only those were kept"),
+            Part::Shim => Some(choice.shim),
+            Part::Process => choice.process,
         };
-        *self.kills.entry(choice.instance.clone()).or_default() += 1;
-        let (device, instance) = (agent.name().to_owned(), choice.instance);
+        // A kill that hits nothing must not explain a start.
+        let Some(pid) = pid.filter(|pid| is_alive(*pid)) else { return };
+        let (device, instance) =
+            (self.fleet.agents[device].name().to_owned(), choice.instance.clone());
+        *self.kills.entry(instance.clone()).or_default() += 1;
         self.history.add(What::KilledPart { device, instance, part });
         signal(pid, Signal::KILL);
     }
@@ -161,6 +220,17 @@ impl<'a> Chaos<'a> {
                     agent.expect("it was killed").start_again();
                 }
             }
+        }
+    }
+}
+
+/// Waits for something to be there, but not for long.
+fn moment<T>(mut look: impl FnMut() -> Option<T>) -> Option<T> {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        match look() {
+            None if Instant::now() < until => thread::sleep(Duration::from_millis(1)),
+            found => return found,
         }
     }
 }

@@ -125,6 +125,18 @@ impl History {
         events.push(Event { at: now(), what });
     }
 
+    /// How many events there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// Whether nothing has happened.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// All events in order, with those that others wrote down.
     #[must_use]
     pub fn with(&self, recorded: Vec<Event>) -> Vec<Event> {
