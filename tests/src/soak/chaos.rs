@@ -20,7 +20,7 @@ use crate::{footprint::is_alive, process::signal};
 
 /// Between two kills.
 const PAUSE_MS: std::ops::Range<u64> = 50..900;
-/// How long a program stays down.
+/// How long a program stays down, or stands still.
 const DOWN_MS: std::ops::Range<u64> = 0..2500;
 /// An agent waits longer after every end of an instance; after this many the wait is 20 s, and the end of the soak would
 /// have to be waited for.
@@ -30,7 +30,7 @@ const MOST_KILLS_OF_AN_INSTANCE: u32 = 3;
 const PATIENCE: Duration = Duration::from_millis(600);
 
 /// What may be killed, and how often in comparison.
-const TARGETS: [(Target, u32); 10] = [
+const TARGETS: [(Target, u32); 12] = [
     (Target::Hub, 2),
     (Target::HubAtAChange, 4),
     (Target::Broker, 3),
@@ -41,6 +41,8 @@ const TARGETS: [(Target, u32); 10] = [
     (Target::ShimAtItsStart, 4),
     (Target::Part(Part::Process), 6),
     (Target::CleanUp, 4),
+    (Target::FreezeHub, 1),
+    (Target::FreezeAgent, 2),
 ];
 
 #[derive(Clone, Copy, Debug)]
@@ -59,6 +61,9 @@ enum Target {
     ShimAtItsStart,
     /// A shim, and the program that tidies up after it.
     CleanUp,
+    /// It stands still for a while: its connections are there, and nobody answers on them.
+    FreezeHub,
+    FreezeAgent,
 }
 
 /// Who kills.
@@ -68,6 +73,8 @@ pub struct Chaos<'a> {
     history: &'a History,
     dice: Rng,
     down: Vec<(Program, Instant)>,
+    /// Process ids of what stands still, and until when.
+    frozen: Vec<(u32, Instant)>,
     kills: BTreeMap<String, u32>,
 }
 
@@ -75,7 +82,8 @@ impl<'a> Chaos<'a> {
     /// One for a fleet.
     #[must_use]
     pub fn new(fleet: &'a mut Fleet, history: &'a History, dice: Rng) -> Self {
-        Self { fleet, history, dice, down: Vec::new(), kills: BTreeMap::new() }
+        let (down, frozen, kills) = (Vec::new(), Vec::new(), BTreeMap::new());
+        Self { fleet, history, dice, down, frozen, kills }
     }
 
     /// Kills until the time is over, and starts everything again that is down.
@@ -123,6 +131,8 @@ impl<'a> Chaos<'a> {
                     self.kill_part_of(device, &shim, Part::Shim);
                 }
             }
+            Target::FreezeHub => self.freeze(&Program::Hub),
+            Target::FreezeAgent => self.freeze(&self.agent(device)),
             Target::CleanUp => {
                 self.kill_part(device, Part::Shim);
                 if let Some(pid) = moment(|| self.fleet.cleaning_up()) {
@@ -163,8 +173,30 @@ impl<'a> Chaos<'a> {
         self.dice.usize(..self.fleet.agents.len())
     }
 
+    fn is_down(&self, program: &Program) -> bool {
+        self.down.iter().any(|(other, _)| other == program)
+    }
+
+    fn freeze(&mut self, program: &Program) {
+        if self.is_down(program) {
+            return;
+        }
+        let pid = match program {
+            Program::Hub => self.fleet.hub.pid(),
+            Program::Agent(name) => {
+                let agent = self.fleet.agents.iter().find(|agent| agent.name() == name);
+                agent.expect("it was chosen").pid()
+            }
+            Program::Broker => return,
+        };
+        self.history.add(What::Note(format!("chaos: freeze {program}")));
+        signal(pid, Signal::STOP);
+        let until = Instant::now() + Duration::from_millis(self.dice.u64(DOWN_MS));
+        self.frozen.push((pid, until));
+    }
+
     fn kill(&mut self, program: Program) {
-        if self.down.iter().any(|(other, _)| *other == program) {
+        if self.is_down(&program) {
             return;
         }
         self.history.add(What::Killed(program.clone()));
@@ -203,8 +235,13 @@ impl<'a> Chaos<'a> {
         signal(pid, Signal::KILL);
     }
 
-    /// Starts what has been down for long enough.
+    /// Starts what has been down for long enough, and lets go on what has stood still for long enough.
     fn start_due(&mut self, now: Instant) {
+        for (pid, _) in self.frozen.extract_if(.., |(_, until)| *until <= now) {
+            self.history.add(What::Note("chaos: let go on what was frozen".to_owned()));
+            // It may have been killed meanwhile. To whom its number belongs now, this means nothing.
+            signal(pid, Signal::CONT);
+        }
         let (due, rest) = self.down.drain(..).partition(|(_, up_at)| *up_at <= now);
         self.down = rest;
         let due: Vec<(Program, Instant)> = due;
