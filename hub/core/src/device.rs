@@ -41,6 +41,10 @@ pub struct Device {
     pub presence: Presence,
     /// Why nothing is sent to it.
     pub conflict: Option<Conflict>,
+    /// Whether it has said hello since this hub started, and so what it holds.
+    pub met: bool,
+    /// What it should run differs from its newest assignment; the next one is made when it can be heard.
+    pub pending: bool,
     /// When it is reminded of its assignment, and for which time.
     pub reminder: Option<(Instant, u32)>,
     /// When something is to be decided about it if it stays silent.
@@ -75,8 +79,8 @@ pub struct Desired {
     pub hash: Option<Hash>,
     /// The body.
     pub body: Vec<u8>,
-    /// Hashes of the last generations, newest last: a device that holds one of these generations with another hash
-    /// was told so by a hub that this one's store does not know of.
+    /// Hashes of the last generations, newest last and without gaps: a device that holds one of these generations
+    /// with another hash was told so by a hub that this one's store does not know of.
     pub recent: Vec<(Generation, Hash)>,
 }
 
@@ -84,19 +88,26 @@ pub struct Desired {
 /// names a greater one is damaged or lies; and from here the count can go on for ever.
 pub const LAST_GENERATION: Generation = Generation(u64::MAX / 2);
 
-/// Generations whose hashes are remembered per device.
+/// Generations whose hashes are remembered per device, at the least.
 pub const RECENT: usize = 8;
+/// The same, at the most. Those that the device has not acknowledged yet are kept up to here, because it may hold any
+/// of them: so many are made only for a device whose connection broke without a word while much changed.
+pub const MOST_RECENT: usize = 64;
 
 impl Desired {
-    /// Makes the next generation, with this body.
-    pub fn advance(&mut self, hash: Hash, body: Vec<u8>) {
+    /// Makes the next generation, with this body. `acknowledged` is what the device said it holds.
+    pub fn advance(&mut self, hash: Hash, body: Vec<u8>, acknowledged: Generation) {
         self.generation = Generation(self.generation.0 + 1);
         self.hash = Some(hash);
         self.body = body;
-        if self.recent.len() >= RECENT {
+        self.recent.push((self.generation, hash));
+        while let Some((oldest, _)) = self.recent.first() {
+            let settled = *oldest <= acknowledged && self.recent.len() > RECENT;
+            if !settled && self.recent.len() <= MOST_RECENT {
+                break;
+            }
             self.recent.remove(0);
         }
-        self.recent.push((self.generation, hash));
     }
 
     /// Whether a generation with this hash was made by another hand.
@@ -237,5 +248,33 @@ impl Device {
             .taints
             .iter()
             .filter_map(|taint| TaintEffect::parse(&taint.effect).map(|effect| (taint, effect)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn advanced(times: u64, acknowledged: Generation) -> Desired {
+        let mut desired = Desired::default();
+        for time in 0..times {
+            desired.advance(Hash([u8::try_from(time).unwrap_or(0); 32]), Vec::new(), acknowledged);
+        }
+        desired
+    }
+
+    #[test]
+    fn generations_that_a_device_may_hold_are_remembered() {
+        let desired = advanced(20, Generation(3));
+        assert_eq!(desired.recent.first().map(|(made, _)| made.0), Some(4));
+        assert!(desired.contradicts(Generation(4), Hash([9; 32])), "made with another hash");
+        assert!(!desired.contradicts(Generation(4), Hash([3; 32])));
+        assert!(desired.contradicts(Generation(21), Hash([3; 32])), "never made");
+    }
+
+    #[test]
+    fn what_is_remembered_of_a_device_is_bounded() {
+        assert_eq!(advanced(200, Generation(0)).recent.len(), MOST_RECENT);
+        assert_eq!(advanced(200, Generation(200)).recent.len(), RECENT);
     }
 }

@@ -77,6 +77,8 @@ pub struct Instance {
     pub deleting: Option<Deleting>,
     /// What its device last said.
     pub report: Option<InstanceStatus>,
+    /// Whether an assignment ever held it: without one its device can't know it.
+    pub assigned: bool,
     /// Why it is not part of its device's assignment.
     pub waiting: Option<Waiting>,
     /// Of its last change, for the API.

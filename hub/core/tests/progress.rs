@@ -17,12 +17,27 @@ const NAMES: [&str; 3] = ["one", "two", "three"];
 enum Step {
     Join(usize),
     Leave(usize),
-    Deploy { name: usize, replicas: u32, colour: u8 },
-    Everywhere { name: usize, colour: u8 },
-    Delete { name: usize, everywhere: bool },
+    Deploy {
+        name: usize,
+        replicas: u32,
+        colour: u8,
+    },
+    Everywhere {
+        name: usize,
+        colour: u8,
+    },
+    Delete {
+        name: usize,
+        everywhere: bool,
+    },
     Config(u8),
+    /// So many changes of what copies read, each of which is a generation for the devices that can be heard.
+    Churn(u8),
     Wait(u16),
     RestartHub,
+    BackUp,
+    Restore,
+    Resume(usize),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -36,6 +51,17 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0..3u8).prop_map(Step::Config),
         3 => (0..900u16).prop_map(Step::Wait),
         1 => Just(Step::RestartHub),
+    ]
+}
+
+/// The same, and the hub loses what it knew since its last backup.
+fn forgetful_step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        20 => step(),
+        2 => Just(Step::BackUp),
+        2 => Just(Step::Restore),
+        2 => (0..20u8).prop_map(Step::Churn),
+        1 => (0..4usize).prop_map(Step::Resume),
     ]
 }
 
@@ -56,8 +82,22 @@ fn workload(kind: Kind, name: &str, replicas: u32, colour: u8) -> serde_json::Va
 /// What was declared: copies by workload name; `None` for one on every device.
 type Declared = BTreeMap<String, Option<u32>>;
 
-fn play(world: &mut World, declared: &mut Declared, step: &Step) {
+/// A copy of the store, and what was declared then.
+type Backup = (Vec<(String, Vec<u8>)>, Declared);
+
+fn play(world: &mut World, declared: &mut Declared, backup: &mut Backup, step: &Step) {
     match step {
+        Step::BackUp => *backup = (world.backup(), declared.clone()),
+        Step::Restore => {
+            world.restore(backup.0.clone());
+            declared.clone_from(&backup.1);
+        }
+        // Refused for one that the hub does not know; without a conflict it changes nothing.
+        Step::Resume(device) => {
+            if world.is_paused(DEVICES[*device]) {
+                world.resume(DEVICES[*device]).expect("a paused device can be resumed");
+            }
+        }
         Step::Join(device) => world.join(DEVICES[*device], &[]),
         Step::Leave(device) => {
             if world.devices.contains_key(DEVICES[*device]) {
@@ -93,6 +133,11 @@ fn play(world: &mut World, declared: &mut Declared, step: &Step) {
             let map = json!({"apiVersion": "v1", "kind": "ConfigMap",
                 "metadata": {"name": "settings"}, "data": {"text": text.to_string()}});
             world.apply(Kind::ConfigMap, &map).expect("a good object is taken");
+        }
+        Step::Churn(times) => {
+            for time in 0..*times {
+                play(world, declared, backup, &Step::Config(10 + time));
+            }
         }
         Step::Wait(seconds) => world.pass(u64::from(*seconds)),
         Step::RestartHub => world.restart(),
@@ -140,9 +185,9 @@ proptest! {
         let mut world = World::new();
         let mut declared = Declared::new();
         world.push_image("hello:1", "one");
-        play(&mut world, &mut declared, &Step::Config(0));
+        play(&mut world, &mut declared, &mut Backup::default(), &Step::Config(0));
         for step in &steps {
-            play(&mut world, &mut declared, step);
+            play(&mut world, &mut declared, &mut Backup::default(), step);
             reasons_are_there(&mut world);
         }
         for device in DEVICES {
@@ -163,6 +208,32 @@ proptest! {
         prop_assert_eq!(world.saves, saves, "a quiet hour needs no save");
         let after: Vec<u32> = world.devices.values().map(|device| device.starts).collect();
         prop_assert_eq!(starts, after, "a reconnect restarted something\n{}", world.story);
+        settled(&mut world, &declared);
+    }
+
+    /// Every device of the world asserts at each step that it is not taken backwards.
+    #[test]
+    fn a_restored_hub_moves_no_device_before_it_is_resumed(
+        steps in proptest::collection::vec(forgetful_step(), 1..60),
+    ) {
+        let mut world = World::new();
+        let mut declared = Declared::new();
+        world.push_image("hello:1", "one");
+        let mut backup = (world.backup(), Declared::new());
+        play(&mut world, &mut declared, &mut backup, &Step::Config(0));
+        backup.0 = world.backup();
+        for step in &steps {
+            play(&mut world, &mut declared, &mut backup, step);
+            reasons_are_there(&mut world);
+        }
+        for device in DEVICES {
+            world.join(device, &[]);
+            prop_assert_eq!(world.is_paused(device), world.ahead.contains(device), "{}", world.story);
+            if world.is_paused(device) {
+                world.resume(device).expect("a paused device can be resumed");
+            }
+        }
+        world.pass(3600);
         settled(&mut world, &declared);
     }
 }

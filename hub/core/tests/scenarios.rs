@@ -54,7 +54,7 @@ fn run(script: &str) -> String {
             }
             ["delete", kind, name] => delete(&mut world, kind, name),
             ["resume", name] => {
-                let result = world.request(Request::Resume { device: (*name).into() });
+                let result = world.resume(name);
                 world.say(result.map_or_else(|e| format!("error: {e}"), |_| "resumed".into()));
             }
             ["explain", kind, name] => explain(&mut world, kind, name),

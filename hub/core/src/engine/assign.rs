@@ -1,5 +1,10 @@
 //! Making each device's assignment and getting it there. The assignment is level-triggered: the head says what is
 //! newest, the device asks for what it lacks, and the hub reminds it until it acknowledges.
+//!
+//! A generation is made only for a device that can be heard: it has said which assignment it holds, and a hub whose
+//! store is older than that has noticed it. For a device that is away nothing is counted up; its next assignment is
+//! made when it is back, from what is so then. No two hubs with one lineage can so give one number to two contents
+//! without seeing it.
 
 use alloc::{borrow::ToOwned, format, vec::Vec};
 use core::time::Duration;
@@ -14,7 +19,7 @@ use sha2::{Digest, Sha256};
 
 use super::{Engine, Timer};
 use crate::{
-    device::{Conflict, LAST_GENERATION},
+    device::{Conflict, Device, LAST_GENERATION},
     effect::Effect,
     instance::{Configs, Waiting},
     object::{Key, Kind},
@@ -32,7 +37,9 @@ impl Engine {
     /// sent.
     pub(super) fn assign(&mut self, name: &str) {
         let Some((assignment, waiting)) = self.compose(name) else { return };
+        let mut included = Vec::new();
         for (id, reason) in waiting {
+            included.extend(reason.is_none().then_some(id));
             self.set_waiting(id, reason);
         }
         // An assignment is bounded by construction: encoding it only allocates.
@@ -42,14 +49,25 @@ impl Engine {
         if device.desired.hash == Some(hash) {
             device.desired.body = body;
             let generation = device.desired.generation;
+            self.set_pending(name, false);
             return self.release(name, generation);
         }
-        // A hub that may have forgotten generations makes no new ones until the operator has looked.
-        if device.conflict.is_some() {
-            return;
+        // A hub that may have forgotten generations makes no new ones until the operator has looked; whether it has is
+        // known once the device has said what it holds.
+        if device.conflict.is_some() || !device.online() {
+            let pending = device.conflict.is_none();
+            return self.set_pending(name, pending);
         }
-        device.desired.advance(hash, body);
+        let acknowledged = device.acknowledged.map_or(Generation(0), |held| held.generation);
+        device.desired.advance(hash, body, acknowledged);
+        device.pending = false;
         let generation = device.desired.generation;
+        for id in included {
+            if let Some(instance) = self.instances.get_mut(&id).filter(|i| !i.assigned) {
+                instance.assigned = true;
+                self.dirty.instances.insert(id);
+            }
+        }
         self.figures.assignments += 1;
         self.dirty.devices.insert(name.to_owned());
         self.release(name, generation);
@@ -57,6 +75,13 @@ impl Engine {
         self.publish_head(name);
         self.push_body(name, 0);
         self.schedule_reminder(name, 0);
+    }
+
+    fn set_pending(&mut self, name: &str, pending: bool) {
+        let Some(device) = self.devices.get_mut(name) else { return };
+        if core::mem::replace(&mut device.pending, pending) != pending {
+            self.touch_node(name);
+        }
     }
 
     /// What a device should run, and why the rest of what is placed on it waits.
@@ -157,12 +182,15 @@ impl Engine {
         }
     }
 
-    /// Publishes a device's head, unless nothing was ever assigned or a conflict pauses it.
+    /// Publishes a device's head, unless nothing was ever assigned, a conflict pauses it, or it is not known yet what
+    /// it holds. A head whose body this hub does not have (it was made by an earlier start, from other parts) would
+    /// lead nowhere: the next generation follows.
     pub(super) fn publish_head(&mut self, name: &str) {
-        let Some(device) = self.devices.get(name).filter(|device| device.conflict.is_none()) else {
+        let known = |device: &&Device| device.met && device.conflict.is_none();
+        let Some(device) = self.devices.get(name).filter(known) else { return };
+        let Some(hash) = device.desired.hash.filter(|_| !device.desired.body.is_empty()) else {
             return;
         };
-        let Some(hash) = device.desired.hash else { return };
         let assignment =
             AssignmentId { lineage: self.lineage, generation: device.desired.generation, hash };
         let length = u32::try_from(device.desired.body.len()).unwrap_or(u32::MAX);
@@ -276,6 +304,8 @@ impl Engine {
                 device.desired.recent.clear();
                 // No body has this hash: the next generation is made whatever is in it.
                 device.desired.hash = Some(Hash([0; 32]));
+                device.desired.body.clear();
+                self.dirty.devices.insert(name.to_owned());
                 self.dirty.assignments.insert(name.to_owned());
                 self.dirty_all_workloads();
                 self.note(

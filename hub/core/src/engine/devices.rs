@@ -43,7 +43,7 @@ impl Engine {
         }
         let names: Vec<_> = self.devices.keys().cloned().collect();
         for name in names {
-            self.publish_head(&name);
+            self.refresh_head(&name);
             self.watch_silence(&name);
             self.touch_node(&name);
         }
@@ -51,6 +51,16 @@ impl Engine {
         let report = Report { spread_ms: REPORT_SPREAD_MS };
         if let Ok(frame) = frame::encode(&report, self.stamp()) {
             self.effects.push(Effect::SendAll { kind: FrameKind::Report, frame });
+        }
+    }
+
+    /// A broker that outlived this hub, or its store, may retain a head that this hub did not make. It goes until the
+    /// device has said what it holds; a head answers that.
+    fn refresh_head(&mut self, name: &str) {
+        if self.devices.get(name).is_some_and(|device| device.met) {
+            self.publish_head(name);
+        } else {
+            self.effects.push(Effect::ClearHead { device: name.to_owned() });
         }
     }
 
@@ -224,6 +234,7 @@ impl Engine {
         let old_agent = device.agent();
         let known_facts = device.facts == facts;
         device.presence = Presence::Online { stamp, since_ms: unix_ms };
+        device.met = true;
         let other_agent = old_agent != facts.agent;
         if !known_facts {
             device.facts = facts;
@@ -298,6 +309,8 @@ impl Engine {
             acknowledged: None,
             presence: Presence::Offline { since: Some(self.now), since_ms: self.unix_ms },
             conflict: None,
+            met: true,
+            pending: false,
             reminder: None,
             watched_until: None,
             instances: alloc::collections::BTreeSet::new(),

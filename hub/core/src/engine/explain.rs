@@ -162,11 +162,12 @@ impl Engine {
         }
         let (desired, held) =
             (device.desired.generation, device.acknowledged.map_or(0, |held| held.generation.0));
-        lines.say(
-            1,
-            held == desired.0,
-            format!("assignment: generation {desired} wanted, {held} held"),
-        );
+        let (current, text) = if device.pending {
+            (false, format!("assignment: {held} held; what changed since is told when it is back"))
+        } else {
+            (held == desired.0, format!("assignment: generation {desired} wanted, {held} held"))
+        };
+        lines.say(1, current, text);
         for runtime in &device.facts.runtimes {
             let limits = match (runtime.usable, runtime.limits_enforced) {
                 (true, true) => "usable, limits enforced",

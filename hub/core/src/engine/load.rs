@@ -175,6 +175,8 @@ impl Engine {
             acknowledged: stored.acknowledged,
             presence: Presence::Offline { since: None, since_ms: self.unix_ms },
             conflict,
+            met: false,
+            pending: false,
             reminder: None,
             watched_until: None,
             instances: BTreeSet::new(),
@@ -207,7 +209,7 @@ impl Engine {
             }
         }
         // Every assignment is made again from the same parts. An equal hash keeps the generation; another one means
-        // that this build writes assignments differently, and the devices get a new generation.
+        // that this build writes assignments differently, and each device gets a new generation after its hello.
         self.dirty.assignments.extend(self.devices.keys().cloned());
         self.dirty_all_workloads();
     }
@@ -286,6 +288,7 @@ fn load_instance(key: &str, id: InstanceId, stored: InstanceRecord) -> Result<In
             .deleting_ms
             .map(|since_ms| Deleting { since_ms, released: stored.released }),
         report: stored.report,
+        assigned: stored.assigned,
         waiting: None,
         resource_version: 0,
     })
@@ -307,6 +310,7 @@ pub(super) fn instance_record(instance: &Instance) -> InstanceRecord {
         deleting_ms: instance.deleting.map(|deleting| deleting.since_ms),
         released: instance.deleting.and_then(|deleting| deleting.released),
         report: instance.report.clone(),
+        assigned: instance.assigned,
     }
 }
 

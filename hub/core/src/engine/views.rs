@@ -125,7 +125,8 @@ fn node_status(device: &Device) -> NodeStatus {
             })
             .collect(),
         assignment: NodeAssignment {
-            desired: device.desired.generation.0,
+            // One more than is made, while the next waits for the device.
+            desired: device.desired.generation.0.saturating_add(device.pending.into()),
             acknowledged: device.acknowledged.map_or(0, |held| held.generation.0),
         },
     }

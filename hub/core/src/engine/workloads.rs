@@ -319,6 +319,7 @@ impl Engine {
             supply: None,
             deleting: None,
             report: None,
+            assigned: false,
             waiting: None,
             resource_version: 0,
         };
@@ -438,7 +439,7 @@ impl Engine {
             return;
         };
         let device = instance.device.clone().filter(|name| self.devices.contains_key(name));
-        let (Some(name), Some(_)) = (device, &instance.supply) else {
+        let Some(name) = device.filter(|_| instance.assigned) else {
             return self.remove_instance(id);
         };
         instance.deleting = Some(Deleting { since_ms: self.unix_ms, released: None });

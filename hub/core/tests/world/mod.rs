@@ -3,7 +3,10 @@
 
 #![allow(dead_code, reason = "each test program that shares this module uses a part of it")]
 
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+};
 
 use firmware_compat::{
     frame::{self, Kind as FrameKind, Message, Stamp},
@@ -62,6 +65,10 @@ pub struct World {
     pub saves: usize,
     builds: Vec<String>,
     starts: u8,
+    /// Heads that the broker retains; it outlives the hub.
+    retained: BTreeMap<String, Vec<u8>>,
+    /// Devices that hold what the hub, since it was restored, does not know of.
+    pub ahead: BTreeSet<String>,
 }
 
 const START_MS: u64 = 1_767_225_600_000;
@@ -81,6 +88,8 @@ impl World {
             saves: 0,
             builds: ["amd64", "arm64", "x86_64"].map(String::from).to_vec(),
             starts: 7,
+            retained: BTreeMap::new(),
+            ahead: BTreeSet::new(),
         };
         world.event(Event::LinkUp);
         world
@@ -121,13 +130,14 @@ impl World {
                     Effect::Reply { id, result } => {
                         replies.push((id, result.map_err(|failure| failure.to_string())));
                     }
-                    Effect::SetHead { device, frame } => self.on_head(&device, &frame),
+                    Effect::SetHead { device, frame } => {
+                        self.on_head(&device, &frame);
+                        self.retained.insert(device, frame);
+                    }
+                    Effect::ClearHead { device } => _ = self.retained.remove(&device),
                     Effect::Send { device, kind, frame } => self.on_sent(&device, kind, &frame),
                     Effect::Supply(need) => self.supply(need),
-                    Effect::Changed(_)
-                    | Effect::ClearHead { .. }
-                    | Effect::SendAll { .. }
-                    | Effect::LogPart { .. } => {}
+                    Effect::Changed(_) | Effect::SendAll { .. } | Effect::LogPart { .. } => {}
                 }
             }
         }
@@ -201,6 +211,7 @@ impl World {
     }
 
     fn run(&mut self, name: &str, assignment: &Assignment, generation: Generation) {
+        assert!(!self.ahead.contains(name), "{name} goes backwards\n{}", self.story);
         let Some(device) = self.devices.get_mut(name) else { return };
         let mut lines = vec![format!("  {name} takes generation {generation}")];
         let wanted: BTreeMap<InstanceId, (String, Hash)> =
@@ -338,6 +349,9 @@ impl World {
         device.wanted = None;
         let hello = hello(device);
         self.device_sends(name, &hello);
+        if let Some(frame) = self.retained.get(name).cloned() {
+            self.on_head(name, &frame);
+        }
         self.report(name, true, Vec::new());
         self.settle();
     }
@@ -404,7 +418,34 @@ impl World {
 
     pub fn restore(&mut self, backup: Vec<(String, Vec<u8>)>) {
         self.records = backup.iter().cloned().collect();
+        let known = |name: &str| {
+            let record = self.records.get(&format!("device/{name}"))?;
+            let record: serde_json::Value = serde_json::from_slice(&record[1..]).expect("JSON");
+            record["generation"].as_u64()
+        };
+        let ahead = |(name, device): (&String, &Device)| {
+            let held = device.held?.generation.0;
+            (held > known(name).unwrap_or(0)).then(|| name.clone())
+        };
+        self.ahead = self.devices.iter().filter_map(ahead).collect();
         self.load(backup);
+    }
+
+    /// Whether a conflict pauses a device.
+    pub fn is_paused(&mut self, name: &str) -> bool {
+        let paused = |object: &Object| match object {
+            Object::Node(node) if node.metadata.name == name => {
+                node.status.conditions.iter().any(|c| c.kind == "Paused")
+            }
+            _ => false,
+        };
+        self.list(Kind::Node).iter().any(paused)
+    }
+
+    /// The operator lets the hub take a device over.
+    pub fn resume(&mut self, name: &str) -> Result<Response, String> {
+        self.ahead.remove(name);
+        self.request(Request::Resume { device: name.into() })
     }
 
     pub fn request(&mut self, request: Request) -> Result<Response, String> {
