@@ -37,6 +37,8 @@ use crate::{
 pub struct Agent {
     hello: Hello,
     slots: BTreeMap<InstanceId, Slot>,
+    /// Instances that are to go and of which a process runs, or may: others wait for their end.
+    leaving: BTreeSet<InstanceId>,
     assign: Assign,
     fetches: Fetches,
     reporter: Reporter,
@@ -89,6 +91,7 @@ impl Agent {
         let mut agent = Self {
             hello: config.hello,
             slots: BTreeMap::new(),
+            leaving: BTreeSet::new(),
             assign,
             fetches: Fetches::default(),
             reporter: Reporter::new(),
@@ -208,13 +211,16 @@ impl Agent {
     }
 
     fn step_slots(&mut self, now: Instant) {
-        let Self { slots, reporter, out, .. } = self;
+        let Self { slots, reporter, leaving, out, .. } = self;
+        let is_leaving = |slot: &&Slot| slot.wanted.is_none() && slot.may_run();
+        *leaving = slots.values().filter(is_leaving).map(|slot| slot.id).collect();
         let context = Context {
             hold: self.assign.in_force().is_none(),
             draining: self.stage == Stage::Draining,
             booted: true,
             runtimes: &self.hello.runtimes,
             fetches: &self.fetches,
+            leaving,
             link_up: reporter.is_link_up(),
         };
         slots.retain(|id, slot| {
@@ -300,10 +306,13 @@ impl Agent {
     }
 
     fn answer(&mut self, id: InstanceId, event: Event, now: Instant) {
-        let Self { slots, fetches, out, .. } = self;
+        let Self { slots, fetches, leaving, out, .. } = self;
         let Some(slot) = slots.get_mut(&id) else { return };
         match event {
-            Event::Prepared { .. } => slot.prepared(self.stage == Stage::Draining, out),
+            Event::Prepared { .. } => {
+                let is_held_back = self.stage == Stage::Draining || slot.is_preceded(leaving);
+                slot.prepared(is_held_back, out);
+            }
             Event::PrepareFailed { failure, missing, .. } => {
                 fetches.lost(&missing);
                 slot.prepare_failed(failure, now, out);
@@ -344,6 +353,7 @@ impl Agent {
             booted: self.stage != Stage::Starting,
             runtimes: &self.hello.runtimes,
             fetches: &self.fetches,
+            leaving: &self.leaving,
             link_up: self.reporter.is_link_up(),
         }
     }

@@ -43,6 +43,10 @@ pub struct Device {
     pub conflict: Option<Conflict>,
     /// Whether it has said hello since this hub started, and so what it holds.
     pub met: bool,
+    /// What it holds was not made here, as far as the hub remembers; what it runs is known with its next full report.
+    pub unfamiliar: bool,
+    /// Instances that it runs and this hub does not know: of a Node that was deleted, or of a hub's former life.
+    pub strangers: BTreeSet<InstanceId>,
     /// What it should run differs from its newest assignment; the next one is made when it can be heard.
     pub pending: bool,
     /// When it is reminded of its assignment, and for which time.
@@ -108,6 +112,12 @@ impl Desired {
             }
             self.recent.remove(0);
         }
+    }
+
+    /// Whether a generation with this hash is known to have been made here.
+    #[must_use]
+    pub fn made(&self, generation: Generation, hash: Hash) -> bool {
+        self.recent.contains(&(generation, hash))
     }
 
     /// Whether a generation with this hash was made by another hand.

@@ -101,6 +101,9 @@ pub struct InstanceRecord {
     /// Whether an assignment ever held it. Records that do not say are of instances that may have been assigned.
     #[serde(default = "may_be")]
     pub assigned: bool,
+    /// Copies whose place it takes.
+    #[serde(default)]
+    pub after: Vec<InstanceId>,
 }
 
 fn may_be() -> bool {

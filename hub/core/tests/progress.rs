@@ -34,6 +34,8 @@ enum Step {
     /// So many changes of what copies read, each of which is a generation for the devices that can be heard.
     Churn(u8),
     Wait(u16),
+    /// What a device is told to stop goes on, until it is told to end.
+    SlowToStop(usize, bool),
     RestartHub,
     BackUp,
     Restore,
@@ -51,6 +53,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0..3u8).prop_map(Step::Config),
         3 => (0..900u16).prop_map(Step::Wait),
         1 => Just(Step::RestartHub),
+        2 => (0..4usize, any::<bool>()).prop_map(|(device, slow)| Step::SlowToStop(device, slow)),
     ]
 }
 
@@ -140,8 +143,22 @@ fn play(world: &mut World, declared: &mut Declared, backup: &mut Backup, step: &
             }
         }
         Step::Wait(seconds) => world.pass(u64::from(*seconds)),
+        Step::SlowToStop(device, slow) => {
+            stop_at_once(world, DEVICES[*device]);
+            if let Some(device) = world.devices.get_mut(DEVICES[*device]) {
+                device.slow_to_stop = *slow;
+            }
+        }
         Step::RestartHub => world.restart(),
     }
+}
+
+/// A device ends what it was told to stop, now and from now on.
+fn stop_at_once(world: &mut World, name: &str) {
+    if let Some(device) = world.devices.get_mut(name) {
+        device.slow_to_stop = false;
+    }
+    world.stopped(name);
 }
 
 fn pods(world: &mut World) -> Vec<lichen_hub_core::object::Pod> {
@@ -192,6 +209,7 @@ proptest! {
         }
         for device in DEVICES {
             world.join(device, &[]);
+            stop_at_once(&mut world, device);
         }
         world.pass(3600);
         settled(&mut world, &declared);
@@ -228,6 +246,7 @@ proptest! {
         }
         for device in DEVICES {
             world.join(device, &[]);
+            stop_at_once(&mut world, device);
             prop_assert_eq!(world.is_paused(device), world.ahead.contains(device), "{}", world.story);
             if world.is_paused(device) {
                 world.resume(device).expect("a paused device can be resumed");

@@ -35,6 +35,7 @@ fn run(script: &str) -> String {
             }
             ["reconnect-unheard", name] => world.reconnect_unheard(name),
             ["taint", name, effect] => taint(&mut world, name, effect),
+            ["stopped", name] => world.stopped(name),
             ["heal"] => world.crash(None),
             ["push", reference, content] => world.push_image(reference, content),
             ["wait", seconds] => world.pass(seconds.parse().expect("seconds")),

@@ -6,14 +6,14 @@
 //! made when it is back, from what is so then. No two hubs with one lineage can so give one number to two contents
 //! without seeing it.
 
-use alloc::{borrow::ToOwned, format, vec::Vec};
+use alloc::{borrow::ToOwned, collections::BTreeSet, format, vec::Vec};
 use core::time::Duration;
 
 use firmware_compat::{
     capacity::full as capacity,
     frame,
-    id::{Generation, Hash},
-    v1::owned::{Assignment, AssignmentId, Body, Bytes, Head, Severity, Want},
+    id::{Generation, Hash, InstanceId},
+    v1::owned::{self as wire, Assignment, AssignmentId, Body, Bytes, Head, Severity, Want},
 };
 use sha2::{Digest, Sha256};
 
@@ -53,8 +53,8 @@ impl Engine {
             return self.release(name, generation);
         }
         // A hub that may have forgotten generations makes no new ones until the operator has looked; whether it has is
-        // known once the device has said what it holds.
-        if device.conflict.is_some() || !device.online() {
+        // known once the device has said what it holds, and, if that was not made here, what it runs.
+        if device.conflict.is_some() || !device.online() || device.unfamiliar {
             let pending = device.conflict.is_none();
             return self.set_pending(name, pending);
         }
@@ -89,10 +89,7 @@ impl Engine {
         clippy::type_complexity,
         reason = "two lists that are used up at once by the only caller"
     )]
-    fn compose(
-        &self,
-        name: &str,
-    ) -> Option<(Assignment, Vec<(firmware_compat::id::InstanceId, Option<Waiting>)>)> {
+    fn compose(&self, name: &str) -> Option<(Assignment, Vec<(InstanceId, Option<Waiting>)>)> {
         let device = self.devices.get(name)?;
         let configs = Configs { maps: &self.configs };
         let room = capacity::BODY_BYTES.min(device.facts.max_body_bytes as usize);
@@ -108,7 +105,15 @@ impl Engine {
         for instance in wanted {
             let id = &instance.id;
             match instance.wire(&configs) {
-                Ok(wire) => {
+                Ok(mut wire) => {
+                    let known = instance.owner.kind != Kind::DaemonSet
+                        || follow(&mut wire, &device.strangers)
+                        || instance.report.is_some();
+                    if !known {
+                        let count = device.strangers.len();
+                        waiting.push((*id, Some(too_many_before(name, count))));
+                        continue;
+                    }
                     let size = postcard::experimental::serialized_size(&wire).unwrap_or(room);
                     if used + size + 8 > room {
                         waiting.push((*id, Some(too_large(name, room))));
@@ -126,11 +131,7 @@ impl Engine {
         Some((Assignment { instances }, waiting))
     }
 
-    pub(super) fn set_waiting(
-        &mut self,
-        id: firmware_compat::id::InstanceId,
-        waiting: Option<Waiting>,
-    ) {
+    pub(super) fn set_waiting(&mut self, id: InstanceId, waiting: Option<Waiting>) {
         let Some(instance) = self.instances.get_mut(&id) else { return };
         if instance.waiting == waiting {
             return;
@@ -318,6 +319,20 @@ impl Engine {
             }
         }
     }
+}
+
+/// Copies that the hub does not know may be of the same DaemonSet: it starts after their end. False if they are too many
+/// to name.
+fn follow(wire: &mut wire::Instance, strangers: &BTreeSet<InstanceId>) -> bool {
+    strangers.iter().all(|id| wire.after.contains(id) || wire.after.push(*id).is_ok())
+}
+
+/// Why a copy waits for more copies than an assignment can name.
+pub(super) fn too_many_before(device: &str, count: usize) -> Waiting {
+    let message = format!(
+        "{device} has not let go of {count} earlier copies yet; it is told of this one when fewer are left"
+    );
+    Waiting::new("WaitingForPredecessor", message)
 }
 
 fn too_large(device: &str, room: usize) -> Waiting {

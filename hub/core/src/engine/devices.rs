@@ -9,6 +9,7 @@ use alloc::{
 use core::time::Duration;
 
 use firmware_compat::{
+    capacity::full as capacity,
     frame::{self, Frame, Kind as FrameKind, Stamp},
     id::InstanceId,
     time::UnixMs,
@@ -240,6 +241,11 @@ impl Engine {
             device.facts = facts;
             self.dirty.devices.insert(name.to_owned());
         }
+        // Another hello of one session brings no report with it.
+        if !goes_on {
+            let made = |held: AssignmentId| device.desired.made(held.generation, held.hash);
+            device.unfamiliar = holds.is_some_and(|held| !made(held));
+        }
         let conflict = conflict(device, holds, lineage);
         let conflict_is_new = conflict.is_some() && device.conflict != conflict;
         device.conflict = conflict;
@@ -310,6 +316,8 @@ impl Engine {
             presence: Presence::Offline { since: Some(self.now), since_ms: self.unix_ms },
             conflict: None,
             met: true,
+            unfamiliar: false,
+            strangers: alloc::collections::BTreeSet::new(),
             pending: false,
             reminder: None,
             watched_until: None,
@@ -354,7 +362,10 @@ impl Engine {
         let report = self.full_reports.entry(name.to_owned()).or_default();
         let ids = status.instances.iter().map(|reported| reported.id);
         // What is not placed there is of no interest, and would let a device grow the list.
-        report.mentioned.extend(ids.filter(|id| device.instances.contains(id)));
+        report.mentioned.extend(ids.clone().filter(|id| device.instances.contains(id)));
+        let strangers = ids.filter(|id| !self.instances.contains_key(id));
+        let room = capacity::INSTANCES.saturating_sub(report.strangers.len());
+        report.strangers.extend(strangers.take(room));
         if status.more {
             return;
         }
@@ -366,6 +377,12 @@ impl Engine {
             device.instances.iter().filter(|id| !report.mentioned.contains(id)).copied().collect();
         for id in absent {
             self.on_instance_removed(name, id, status.assignment);
+        }
+        let Some(device) = self.devices.get_mut(name) else { return };
+        if device.unfamiliar || device.strangers != report.strangers {
+            device.unfamiliar = false;
+            device.strangers = report.strangers;
+            self.dirty.assignments.insert(name.to_owned());
         }
     }
 
@@ -387,6 +404,9 @@ impl Engine {
 
     /// A device says that nothing of an instance is left on it.
     fn on_instance_removed(&mut self, name: &str, id: InstanceId, holds: Option<AssignmentId>) {
+        if self.devices.get_mut(name).is_some_and(|device| device.strangers.remove(&id)) {
+            self.dirty.assignments.insert(name.to_owned());
+        }
         let Some(instance) = self.instances.get_mut(&id) else { return };
         if instance.device.as_deref() != Some(name) {
             return;
@@ -491,6 +511,8 @@ pub(super) type FullReports = alloc::collections::BTreeMap<String, FullReport>;
 pub(super) struct FullReport {
     /// Instances of the device that they mention.
     mentioned: alloc::collections::BTreeSet<InstanceId>,
+    /// Instances that they mention and the hub does not know.
+    strangers: alloc::collections::BTreeSet<InstanceId>,
     /// Whether frames were lost on the way.
     torn: bool,
 }

@@ -176,6 +176,8 @@ impl Engine {
             presence: Presence::Offline { since: None, since_ms: self.unix_ms },
             conflict,
             met: false,
+            unfamiliar: false,
+            strangers: BTreeSet::new(),
             pending: false,
             reminder: None,
             watched_until: None,
@@ -289,6 +291,7 @@ fn load_instance(key: &str, id: InstanceId, stored: InstanceRecord) -> Result<In
             .map(|since_ms| Deleting { since_ms, released: stored.released }),
         report: stored.report,
         assigned: stored.assigned,
+        after: stored.after,
         waiting: None,
         resource_version: 0,
     })
@@ -311,6 +314,7 @@ pub(super) fn instance_record(instance: &Instance) -> InstanceRecord {
         released: instance.deleting.and_then(|deleting| deleting.released),
         report: instance.report.clone(),
         assigned: instance.assigned,
+        after: instance.after.clone(),
     }
 }
 

@@ -4,6 +4,9 @@
 //! runs is replaced only while every copy of the new revision runs, and one at a time. Devices that have not been heard
 //! for long come last, together: a revision that fails has then been stopped by those that can be heard. A device that is
 //! silent for a moment (after a restart of the hub that is every device) is waited for.
+//!
+//! Two copies of one DaemonSet never run at once on a device, as Kubernetes has it (`maxSurge` 0): an assignment that
+//! drops one and adds the next says that the next one starts after it.
 
 use alloc::{
     borrow::ToOwned,
@@ -15,9 +18,9 @@ use alloc::{
 };
 use core::{cmp::Reverse, time::Duration};
 
-use firmware_compat::{id::InstanceId, v1::owned::Severity};
+use firmware_compat::{capacity::full::PREDECESSORS, id::InstanceId, v1::owned::Severity};
 
-use super::{Engine, changed, supply::unknown_image};
+use super::{Engine, assign::too_many_before, changed, supply::unknown_image};
 use crate::{
     device::{Device, Presence},
     effect::Action,
@@ -320,6 +323,7 @@ impl Engine {
             deleting: None,
             report: None,
             assigned: false,
+            after: Vec::new(),
             waiting: None,
             resource_version: 0,
         };
@@ -393,6 +397,11 @@ impl Engine {
                 self.set_waiting(id, Some(waiting));
                 continue;
             }
+            let before = self.predecessors(key, &name);
+            if before.len() > PREDECESSORS {
+                self.set_waiting(id, Some(too_many_before(&name, before.len())));
+                continue;
+            }
             let Some(device) = self.devices.get_mut(&name) else { continue };
             // What it asks for itself is already counted.
             device.allocated.subtract(revision.resolved.requests);
@@ -405,7 +414,7 @@ impl Engine {
                 device.instances.insert(id);
             }
             match fits {
-                Some(Ok(())) => self.admit(id, &name, &revision),
+                Some(Ok(())) => self.admit(id, &name, &revision, before),
                 Some(Err(refusal)) => {
                     let reason = match refusal {
                         schedule::Refusal::Preparing(_) => "PreparingImage",
@@ -421,11 +430,19 @@ impl Engine {
         }
     }
 
-    fn admit(&mut self, id: InstanceId, name: &str, revision: &Revision) {
+    /// Copies of a DaemonSet that their device is letting go of: the one that follows them must not run beside them.
+    fn predecessors(&self, key: &Key, device: &str) -> Vec<InstanceId> {
+        let leaving =
+            |copy: &&&Instance| copy.deleting.is_some() && copy.device.as_deref() == Some(device);
+        self.copies(key).iter().filter(leaving).map(|copy| copy.id).collect()
+    }
+
+    fn admit(&mut self, id: InstanceId, name: &str, revision: &Revision, after: Vec<InstanceId>) {
         let supply = self.devices.get(name).and_then(|device| self.supply_for(revision, device));
         if let Some(instance) = self.instances.get_mut(&id) {
             instance.supply = supply;
             instance.waiting = None;
+            instance.after = after;
         }
         self.figures.placements += 1;
         self.dirty.instances.insert(id);

@@ -43,6 +43,12 @@ pub struct Device {
     running: BTreeMap<InstanceId, (String, Hash)>,
     /// What it held and ran before that.
     before: (Option<AssignmentId>, BTreeMap<InstanceId, (String, Hash)>),
+    /// What it was assigned and does not run yet, and what each of these takes the place of.
+    coming: BTreeMap<InstanceId, (String, Hash, Vec<InstanceId>)>,
+    /// What it was told to stop, and still runs.
+    leaving: BTreeMap<InstanceId, (String, Hash)>,
+    /// What it stops goes on until [`World::stopped`].
+    pub slow_to_stop: bool,
     /// Instances whose name contains this never run.
     crashes: Option<String>,
     pub starts: u32,
@@ -212,8 +218,9 @@ impl World {
 
     fn run(&mut self, name: &str, assignment: &Assignment, generation: Generation) {
         assert!(!self.ahead.contains(name), "{name} goes backwards\n{}", self.story);
+        self.say(format!("  {name} takes generation {generation}"));
         let Some(device) = self.devices.get_mut(name) else { return };
-        let mut lines = vec![format!("  {name} takes generation {generation}")];
+        let mut lines = Vec::new();
         let wanted: BTreeMap<InstanceId, (String, Hash)> =
             assignment.instances.iter().map(|i| (i.id, (i.name.to_string(), i.identity))).collect();
         let gone: Vec<_> = device
@@ -223,20 +230,66 @@ impl World {
             .map(|(id, run)| (*id, run.0.clone()))
             .collect();
         for (id, instance) in &gone {
-            device.running.remove(id);
+            let run = device.running.remove(id);
             lines.push(format!("  {name} stops {instance}"));
+            device.leaving.extend(run.filter(|_| device.slow_to_stop).map(|run| (*id, run)));
         }
-        for (id, run) in wanted {
-            if !device.running.contains_key(&id) {
-                lines.push(format!("  {name} starts {}", run.0));
-                device.starts += 1;
-                device.running.insert(id, run);
+        let never_began = device.coming.keys().filter(|id| !wanted.contains_key(id)).copied();
+        let mut removed: Vec<_> = never_began.collect();
+        removed.extend(gone.iter().map(|(id, _)| *id));
+        removed.retain(|id| !device.leaving.contains_key(id));
+        device.coming = assignment
+            .instances
+            .iter()
+            .filter(|i| !device.running.contains_key(&i.id))
+            .map(|i| (i.id, (i.name.to_string(), i.identity, i.after.to_vec())))
+            .collect();
+        for line in lines {
+            self.say(line);
+        }
+        self.start_what_may(name);
+        self.report(name, false, removed);
+    }
+
+    /// Starts what waits for nothing.
+    fn start_what_may(&mut self, name: &str) {
+        let Some(device) = self.devices.get_mut(name) else { return };
+        let mut lines = Vec::new();
+        for (id, (instance, identity, after)) in std::mem::take(&mut device.coming) {
+            if after.iter().any(|id| device.leaving.contains_key(id)) {
+                lines.push(format!("  {name} holds {instance} back"));
+                device.coming.insert(id, (instance, identity, after));
+                continue;
             }
+            // A DaemonSet's copies are named after it, with a suffix.
+            let owner = instance.rsplit_once('-').map_or("", |(owner, _)| owner);
+            let beside =
+                device.running.values().chain(device.leaving.values()).any(|(other, _)| {
+                    owner.starts_with("daemon-")
+                        && other.rsplit_once('-').is_some_and(|o| o.0 == owner)
+                });
+            assert!(!beside, "{name} starts {instance} beside another copy\n{}", self.story);
+            lines.push(format!("  {name} starts {instance}"));
+            device.starts += 1;
+            device.running.insert(id, (instance, identity));
         }
         for line in lines {
             self.say(line);
         }
-        self.report(name, false, gone.into_iter().map(|(id, _)| id).collect());
+    }
+
+    /// What a device was told to stop has ended.
+    pub fn stopped(&mut self, name: &str) {
+        let Some(device) = self.devices.get_mut(name) else { return };
+        let gone: Vec<_> = std::mem::take(&mut device.leaving).into_keys().collect();
+        if gone.is_empty() {
+            return;
+        }
+        self.start_what_may(name);
+        if self.devices[name].online {
+            self.report(name, false, gone);
+            self.settle();
+        }
     }
 
     /// Reports everything in parts of one instance, of which one is lost on the way.
@@ -271,18 +324,24 @@ impl World {
 
     fn statuses(&self, name: &str) -> Vec<InstanceStatus> {
         let device = &self.devices[name];
-        device
-            .running
+        let crashes =
+            |instance: &str| device.crashes.as_ref().is_some_and(|c| instance.contains(c));
+        let running = device.running.iter().map(|(id, (instance, identity))| {
+            (id, identity, if crashes(instance) { Phase::Backoff } else { Phase::Running }, "")
+        });
+        let leaving = device.leaving.iter().map(|(id, run)| (id, &run.1, Phase::Stopping, ""));
+        let coming = device
+            .coming
             .iter()
-            .map(|(id, (instance, identity))| InstanceStatus {
+            .map(|(id, run)| (id, &run.1, Phase::Waiting, "WaitingForPredecessor"));
+        running
+            .chain(leaving)
+            .chain(coming)
+            .map(|(id, identity, phase, reason)| InstanceStatus {
                 id: *id,
                 identity: *identity,
-                phase: if device.crashes.as_ref().is_some_and(|c| instance.contains(c.as_str())) {
-                    Phase::Backoff
-                } else {
-                    Phase::Running
-                },
-                reason: Text::default(),
+                phase,
+                reason: Text::cut(reason),
                 message: Text::default(),
                 restarts: 0,
                 pid: 1,
@@ -335,10 +394,13 @@ impl World {
                 }
                 Some(("agent", id)) => device.agent = id.parse().expect("a number"),
                 Some((key, value)) => device.labels.push((key.into(), value.into())),
+                None if *setting == "slow-to-stop" => device.slow_to_stop = true,
                 None if *setting == "no-wasm" => device.engines = vec![Runs::Container],
                 None if *setting == "fresh" => {
                     device.held = None;
                     device.running.clear();
+                    device.leaving.clear();
+                    device.coming.clear();
                 }
                 None => panic!("unknown setting {setting}"),
             }
