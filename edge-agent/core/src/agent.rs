@@ -51,6 +51,8 @@ pub struct Agent {
     retained: Option<BTreeSet<Hash>>,
     time_floor_ms: UnixMs,
     time_floor_saved: Option<Instant>,
+    /// When it was last told that the hub speaks another protocol version.
+    misheard_told: Option<Instant>,
     /// What was wrong with saved assignments; told once the clock is known.
     faults: Vec<String>,
 }
@@ -102,6 +104,7 @@ impl Agent {
             retained: None,
             time_floor_ms: config.time_floor_ms,
             time_floor_saved: None,
+            misheard_told: None,
             faults,
         };
         agent.want(instances);
@@ -123,6 +126,7 @@ impl Agent {
             Event::TakenOver => self.taken_over(now),
             Event::NameFree => self.name_free(now),
             Event::Heard(down) => self.heard(down, now),
+            Event::Misheard { version } => self.misheard(version, now),
             Event::SendFailed(up) => self.send_failed(up, now),
             Event::Saved { generation } => {
                 if let Some(instances) = self.assign.saved(generation) {

@@ -3,7 +3,7 @@
 //!
 //! Each submodule owns one part of the story: `load` reads the records, `requests` answers the API, `devices` hears
 //! devices, `workloads` keeps workloads at their declared number, `assign` makes and delivers assignments, `supply`
-//! finds what devices need of images, `logs` carries commands, `views` shows devices and instances as objects,
+//! finds what devices need of images, `logs` carries commands, `refusals` tells of frames that can't be taken, `views` shows devices and instances as objects,
 //! `explain` says why, `happenings` keeps the API's events.
 
 mod assign;
@@ -12,6 +12,7 @@ mod explain;
 mod happenings;
 mod load;
 mod logs;
+mod refusals;
 mod requests;
 mod supply;
 mod views;
@@ -79,6 +80,7 @@ pub struct Engine {
     supply: supply::Supply,
     logs: logs::Logs,
     happenings: happenings::Happenings,
+    refusals: refusals::Refusals,
     full_reports: devices::FullReports,
     timers: BTreeSet<(Instant, Timer)>,
     link_up: bool,

@@ -5,6 +5,7 @@ mod world;
 
 use std::{fs, path::PathBuf};
 
+use firmware_compat::frame::Kind as FrameKind;
 use lichen_hub_core::{
     effect::Response,
     event::Request,
@@ -35,6 +36,12 @@ fn run(script: &str) -> String {
             }
             ["reconnect-unheard", name] => world.reconnect_unheard(name),
             ["taint", name, effect] => taint(&mut world, name, effect),
+            // A hello of another protocol version, or one that does not decode.
+            ["speak", name, version] => {
+                world.garble(name, FrameKind::Hello, 0, version.parse().expect("a number"));
+            }
+            ["garble", name] => world.garble(name, FrameKind::Hello, usize::MAX, 0xff),
+            ["events", pattern] => events(&mut world, pattern),
             ["stopped", name] => world.stopped(name),
             ["heal"] => world.crash(None),
             ["push", reference, content] => world.push_image(reference, content),
@@ -169,6 +176,20 @@ fn pods(world: &mut World) {
                 format!(" ({})", pod.status.reason)
             },
         ));
+    }
+}
+
+/// Events whose reason contains a pattern.
+fn events(world: &mut World, pattern: &str) {
+    for object in world.list(Kind::Event) {
+        let Object::Event(event) = object else { continue };
+        if event.reason.contains(pattern) {
+            let about = &event.involved_object;
+            world.say(format!(
+                "  {} {} {} x{}: {}",
+                about.kind, about.name, event.reason, event.count, event.message
+            ));
+        }
     }
 }
 

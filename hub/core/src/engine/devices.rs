@@ -10,7 +10,7 @@ use core::time::Duration;
 
 use firmware_compat::{
     capacity::full as capacity,
-    frame::{self, Frame, Kind as FrameKind, Stamp},
+    frame::{self, DecodeError, Frame, Kind as FrameKind, Stamp},
     id::InstanceId,
     time::UnixMs,
     topic,
@@ -148,7 +148,8 @@ impl Engine {
         self.figures.frames += 1;
         let frame = match Frame::parse(bytes) {
             Ok(frame) if frame.kind == kind && topic::is_device_name(name) => frame,
-            _ => return self.refuse_frame(),
+            Ok(frame) => return self.refuse_frame(name, kind, DecodeError::Unexpected(frame.kind)),
+            Err(error) => return self.refuse_frame(name, kind, error),
         };
         let stamp = frame.stamp;
         let taken = match kind {
@@ -171,15 +172,11 @@ impl Engine {
             | FrameKind::Body
             | FrameKind::Command
             | FrameKind::Time
-            | FrameKind::Report => return self.refuse_frame(),
+            | FrameKind::Report => Err(DecodeError::Unexpected(kind)),
         };
-        if taken.is_err() {
-            self.refuse_frame();
+        if let Err(error) = taken {
+            self.refuse_frame(name, kind, error);
         }
-    }
-
-    fn refuse_frame(&mut self) {
-        self.figures.refused_frames += 1;
     }
 
     /// Whether a frame is of the device's session and newer than those heard. A device whose hello was missed is
@@ -215,6 +212,7 @@ impl Engine {
         if !self.devices.contains_key(name) && !self.register(name, &facts) {
             return;
         }
+        self.forget_refusals(name);
         let (unix_ms, lineage) = (self.unix_ms, self.lineage);
         let Some(device) = self.devices.get_mut(name) else { return };
         if let Presence::Online { stamp: heard, .. } = device.presence
@@ -299,7 +297,7 @@ impl Engine {
     /// Adds a device that was never heard of. Refused only at the bound.
     fn register(&mut self, name: &str, facts: &Hello) -> bool {
         if self.devices.len() >= MAX_DEVICES {
-            self.refuse_frame();
+            self.figures.refused_frames += 1;
             return false;
         }
         let generation = self.retired.remove(name).unwrap_or_default();

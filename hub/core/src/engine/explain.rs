@@ -24,9 +24,7 @@ impl Engine {
                 .get(key)
                 .and_then(|id| self.instances.get(id))
                 .map(|instance| self.explain_instance(instance, 0, &mut lines)),
-            Kind::Node => {
-                self.devices.get(&key.name).map(|device| self.explain_device(device, &mut lines))
-            }
+            Kind::Node => self.explain_node(&key.name, &mut lines),
             Kind::Namespace | Kind::ConfigMap | Kind::Event => {
                 return Err(Failure::NotAllowed(format!(
                     "explain takes a deployment, daemonset, pod or node, not a {}",
@@ -140,6 +138,21 @@ impl Engine {
                 schedule::summarise(&alloc::collections::BTreeMap::new(), 0).message,
             );
         }
+    }
+
+    /// One that speaks another protocol version may be no Node yet.
+    fn explain_node(&self, name: &str, lines: &mut Lines) -> Option<()> {
+        let (device, mismatch) = (self.devices.get(name), self.mismatch(name));
+        if device.is_none() && mismatch.is_none() {
+            return None;
+        }
+        if let Some(device) = device {
+            self.explain_device(device, lines);
+        }
+        if let Some(mismatch) = mismatch {
+            lines.say(u8::from(device.is_some()), false, mismatch);
+        }
+        Some(())
     }
 
     fn explain_device(&self, device: &Device, lines: &mut Lines) {

@@ -13,7 +13,7 @@ use firmware_compat::{
     topic,
 };
 
-use super::{Config, Dirty, Engine, Figures, Stored, Timer, happenings, logs, supply};
+use super::{Config, Dirty, Engine, Figures, Stored, Timer, happenings, logs, refusals, supply};
 use crate::{
     device::{Conflict, Desired, Device, LAST_GENERATION, Presence},
     event::Now,
@@ -73,6 +73,7 @@ impl Engine {
             supply: supply::Supply::default(),
             logs: logs::Logs::default(),
             happenings: happenings::Happenings::default(),
+            refusals: refusals::Refusals::default(),
             full_reports: BTreeMap::new(),
             timers: BTreeSet::new(),
             link_up: false,

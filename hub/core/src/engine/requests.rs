@@ -294,6 +294,7 @@ impl Engine {
             self.records.insert(record::retired_key(&key.name), Some(record::encode(&generation)));
         }
         self.full_reports.remove(&key.name);
+        self.forget_refusals(&key.name);
         self.dirty.devices.insert(key.name.clone());
         self.dirty.nodes.remove(&key.name);
         let version = self.next_resource_version();

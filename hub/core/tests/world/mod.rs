@@ -314,6 +314,19 @@ impl World {
         self.settle();
     }
 
+    /// A device's frame arrives with other bytes than it was sent: `index` is given this value.
+    pub fn garble(&mut self, name: &str, kind: FrameKind, index: usize, value: u8) {
+        let hello = self.devices.get(name).map(hello);
+        let mut bytes = match (kind, hello) {
+            (FrameKind::Hello, Some(hello)) => frame::encode(&hello, Stamp::default()),
+            _ => frame::encode(&Want { hash: Hash([0; 32]), offset: 0 }, Stamp::default()),
+        }
+        .expect("it fits a frame");
+        let end = bytes.len().saturating_sub(1);
+        bytes[index.min(end)] = value;
+        self.event(Event::Frame { device: name.into(), kind, bytes });
+    }
+
     /// Begins a new session without the hello, which is lost, and sends a status.
     pub fn reconnect_unheard(&mut self, name: &str) {
         let device = self.devices.get_mut(name).expect("it is there");
