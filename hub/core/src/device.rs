@@ -15,6 +15,7 @@ use firmware_compat::{
 };
 
 use crate::{
+    engine::Asking,
     event::Target,
     object::{cluster::Taint, meta::Map},
     resolve::{Amount, TaintEffect},
@@ -49,6 +50,8 @@ pub struct Device {
     pub strangers: BTreeSet<InstanceId>,
     /// What it should run differs from its newest assignment; the next one is made when it can be heard.
     pub pending: bool,
+    /// Whether it is asked to report again.
+    pub asking: Asking,
     /// When it is reminded of its assignment, and for which time.
     pub reminder: Option<(Instant, u32)>,
     /// When something is to be decided about it if it stays silent.

@@ -2,14 +2,16 @@
 //! turn's events touched and hands out the effects, what must be durable first.
 //!
 //! Each submodule owns one part of the story: `load` reads the records, `requests` answers the API, `devices` hears
-//! devices, `workloads` keeps workloads at their declared number, `assign` makes and delivers assignments, `supply`
-//! finds what devices need of images, `logs` carries commands, `refusals` tells of frames that can't be taken, `views` shows devices and instances as objects,
-//! `explain` says why, `happenings` keeps the API's events.
+//! devices, `listen` notices what was not heard, `refusals` tells of frames that can't be taken, `workloads` keeps
+//! workloads at their declared number, `assign` makes and delivers assignments, `supply` finds what devices need of
+//! images, `logs` carries commands, `views` shows devices and instances as objects, `explain` says why, `happenings`
+//! keeps the API's events.
 
 mod assign;
 mod devices;
 mod explain;
 mod happenings;
+mod listen;
 mod load;
 mod logs;
 mod refusals;
@@ -24,6 +26,8 @@ use alloc::{
     sync::Arc,
     vec::Vec,
 };
+
+pub use listen::Asking;
 
 use firmware_compat::{
     id::{Generation, Hash, InstanceId, Lineage},
@@ -109,6 +113,8 @@ enum Timer {
     Lost(String),
     /// A device has not acknowledged its assignment yet.
     Remind(String, u32),
+    /// A device did not report anew yet.
+    Ask(String, u32),
     /// An image may be there now.
     Supply(crate::event::Need),
     /// Tell every device the time.
@@ -274,6 +280,7 @@ impl Engine {
                     self.watch_silence(&device);
                 }
                 Timer::Remind(device, attempt) => self.remind(&device, attempt),
+                Timer::Ask(device, attempt) => self.ask_now(&device, attempt),
                 Timer::Supply(need) => self.retry_supply(need),
                 Timer::Beacon => self.beacon(),
             }

@@ -34,6 +34,8 @@ enum Step {
     /// So many changes of what copies read, each of which is a generation for the devices that can be heard.
     Churn(u8),
     Wait(u16),
+    /// A device's reports are lost, until they are not.
+    Lossy(usize, bool),
     /// What a device is told to stop goes on, until it is told to end.
     SlowToStop(usize, bool),
     RestartHub,
@@ -53,6 +55,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0..3u8).prop_map(Step::Config),
         3 => (0..900u16).prop_map(Step::Wait),
         1 => Just(Step::RestartHub),
+        2 => (0..4usize, any::<bool>()).prop_map(|(device, lossy)| Step::Lossy(device, lossy)),
         2 => (0..4usize, any::<bool>()).prop_map(|(device, slow)| Step::SlowToStop(device, slow)),
     ]
 }
@@ -143,6 +146,11 @@ fn play(world: &mut World, declared: &mut Declared, backup: &mut Backup, step: &
             }
         }
         Step::Wait(seconds) => world.pass(u64::from(*seconds)),
+        Step::Lossy(device, lossy) => {
+            if let Some(device) = world.devices.get_mut(DEVICES[*device]) {
+                device.lossy = *lossy;
+            }
+        }
         Step::SlowToStop(device, slow) => {
             stop_at_once(world, DEVICES[*device]);
             if let Some(device) = world.devices.get_mut(DEVICES[*device]) {
@@ -159,6 +167,14 @@ fn stop_at_once(world: &mut World, name: &str) {
         device.slow_to_stop = false;
     }
     world.stopped(name);
+}
+
+/// A device's reports get through from now on.
+fn hear_again(world: &mut World, name: &str) {
+    if let Some(device) = world.devices.get_mut(name) {
+        device.lossy = false;
+    }
+    world.last_word(name);
 }
 
 fn pods(world: &mut World) -> Vec<lichen_hub_core::object::Pod> {
@@ -208,8 +224,12 @@ proptest! {
             reasons_are_there(&mut world);
         }
         for device in DEVICES {
-            world.join(device, &[]);
+            // Who is connected stays so: what was lost must heal without a new session.
+            if world.devices.get(device).is_none_or(|device| !device.is_online()) {
+                world.join(device, &[]);
+            }
             stop_at_once(&mut world, device);
+            hear_again(&mut world, device);
         }
         world.pass(3600);
         settled(&mut world, &declared);
@@ -245,6 +265,7 @@ proptest! {
             reasons_are_there(&mut world);
         }
         for device in DEVICES {
+            hear_again(&mut world, device);
             world.join(device, &[]);
             stop_at_once(&mut world, device);
             prop_assert_eq!(world.is_paused(device), world.ahead.contains(device), "{}", world.story);

@@ -42,6 +42,13 @@ fn run(script: &str) -> String {
             }
             ["garble", name] => world.garble(name, FrameKind::Hello, usize::MAX, 0xff),
             ["events", pattern] => events(&mut world, pattern),
+            ["lossy", name, on] => {
+                world.devices.get_mut(*name).expect("it is there").lossy = *on == "yes";
+            }
+            ["silent", name, on] => {
+                world.devices.get_mut(*name).expect("it is there").silent = *on == "yes";
+            }
+            ["last-word", name] => world.last_word(name),
             ["stopped", name] => world.stopped(name),
             ["heal"] => world.crash(None),
             ["push", reference, content] => world.push_image(reference, content),

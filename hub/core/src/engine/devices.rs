@@ -17,7 +17,7 @@ use firmware_compat::{
     v1::owned::{AssignmentId, Event, Gone, Hello, InstanceStatus, Report, Severity, Status, Time},
 };
 
-use super::{Engine, MAX_DEVICES, Timer, happenings::Happening, happenings::uuid};
+use super::{Engine, MAX_DEVICES, Timer, happenings::Happening, happenings::uuid, listen};
 use crate::{
     device::{Conflict, Desired, Device, Operator, Presence},
     effect::{Action, Effect},
@@ -83,6 +83,7 @@ impl Engine {
         }
         for name in names {
             self.end_logs_of(&name, reason);
+            self.stop_asking(&name);
             self.touch_node(&name);
             self.touch_pods_on(&name);
         }
@@ -103,6 +104,7 @@ impl Engine {
             format!("{name} is no longer connected"),
         );
         self.end_logs_of(name, "the device is no longer connected");
+        self.stop_asking(name);
         self.watch_silence(name);
         self.touch_node(name);
         self.touch_pods_on(name);
@@ -179,33 +181,6 @@ impl Engine {
         }
     }
 
-    /// Whether a frame is of the device's session and newer than those heard. A device whose hello was missed is
-    /// asked to say it; a late frame of an earlier session looks the same, and costs one hello.
-    fn hears(&mut self, name: &str, stamp: Stamp) -> bool {
-        let session = self.devices.get_mut(name).and_then(|device| match &mut device.presence {
-            Presence::Online { stamp, .. } => Some(stamp),
-            Presence::Offline { .. } => None,
-        });
-        match session {
-            Some(heard) if heard.session == stamp.session => {
-                let newer = stamp.sequence > heard.sequence;
-                if newer {
-                    let follows = heard.sequence.checked_add(1) == Some(stamp.sequence);
-                    heard.sequence = stamp.sequence;
-                    // Frames between were lost; a report that they may have been a part of is not whole.
-                    if !follows {
-                        self.full_reports.entry(name.to_owned()).or_default().torn = true;
-                    }
-                }
-                newer
-            }
-            Some(_) | None => {
-                self.send(name, &Report { spread_ms: 0 });
-                false
-            }
-        }
-    }
-
     fn on_hello(&mut self, name: &str, stamp: Stamp, hello: Hello) {
         let holds = hello.assignment;
         let facts = steady(hello);
@@ -224,6 +199,8 @@ impl Engine {
         let was_online = device.online();
         let goes_on = matches!(device.presence,
             Presence::Online { stamp: heard, .. } if heard.session == stamp.session);
+        let follows = matches!(device.presence,
+            Presence::Online { stamp: heard, .. } if listen::follows(heard, stamp));
         let was_heard_just_now = match device.presence {
             Presence::Online { .. } => true,
             Presence::Offline { since, .. } => {
@@ -260,6 +237,12 @@ impl Engine {
         }
         // Its full report follows in its own session.
         self.full_reports.remove(name);
+        if !goes_on {
+            self.stop_asking(name);
+        } else if !follows {
+            // What was lost was said before; its report, if it brings one, is whole.
+            self.ask_for_report(name);
+        }
         if was_online && !goes_on {
             self.end_logs_of(name, "the device started a new session");
         }
@@ -314,6 +297,7 @@ impl Engine {
             presence: Presence::Offline { since: Some(self.now), since_ms: self.unix_ms },
             conflict: None,
             met: true,
+            asking: listen::Asking::default(),
             unfamiliar: false,
             strangers: alloc::collections::BTreeSet::new(),
             pending: false,
@@ -369,13 +353,14 @@ impl Engine {
         }
         let report = self.full_reports.remove(name).unwrap_or_default();
         if report.torn {
-            return self.send(name, &Report { spread_ms: 0 });
+            return self.ask_for_report(name);
         }
         let absent: Vec<_> =
             device.instances.iter().filter(|id| !report.mentioned.contains(id)).copied().collect();
         for id in absent {
             self.on_instance_removed(name, id, status.assignment);
         }
+        self.stop_asking(name);
         let Some(device) = self.devices.get_mut(name) else { return };
         if device.unfamiliar || device.strangers != report.strangers {
             device.unfamiliar = false;
@@ -513,4 +498,11 @@ pub(super) struct FullReport {
     strangers: alloc::collections::BTreeSet<InstanceId>,
     /// Whether frames were lost on the way.
     torn: bool,
+}
+
+impl FullReport {
+    /// Frames that may have been parts of it were lost.
+    pub(super) fn tear(&mut self) {
+        self.torn = true;
+    }
 }

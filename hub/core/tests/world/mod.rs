@@ -47,6 +47,10 @@ pub struct Device {
     coming: BTreeMap<InstanceId, (String, Hash, Vec<InstanceId>)>,
     /// What it was told to stop, and still runs.
     leaving: BTreeMap<InstanceId, (String, Hash)>,
+    /// The reports that it sends are lost.
+    pub lossy: bool,
+    /// It does not answer when it is asked to report.
+    pub silent: bool,
     /// What it stops goes on until [`World::stopped`].
     pub slow_to_stop: bool,
     /// Instances whose name contains this never run.
@@ -55,6 +59,11 @@ pub struct Device {
 }
 
 impl Device {
+    /// Whether it is connected.
+    pub fn is_online(&self) -> bool {
+        self.online
+    }
+
     /// How many instances it runs.
     pub fn instances(&self) -> usize {
         self.running.len()
@@ -194,7 +203,13 @@ impl World {
             return;
         };
         if kind == FrameKind::Report {
-            return self.say(format!("  {name} is asked to report"));
+            let (silent, hello) = (device.silent, hello(device));
+            self.say(format!("  {name} is asked to report"));
+            if !silent {
+                self.device_sends(name, &hello);
+                self.report(name, true, Vec::new());
+            }
+            return;
         }
         if kind != FrameKind::Body {
             return;
@@ -327,6 +342,20 @@ impl World {
         self.event(Event::Frame { device: name.into(), kind, bytes });
     }
 
+    /// What an agent sends a while after its last report, in case that was lost.
+    pub fn last_word(&mut self, name: &str) {
+        let Some(device) = self.devices.get(name).filter(|device| device.online) else { return };
+        let word = Status {
+            assignment: device.held,
+            full: false,
+            more: false,
+            instances: List::default(),
+            removed: List::default(),
+        };
+        self.device_sends(name, &word);
+        self.settle();
+    }
+
     /// Begins a new session without the hello, which is lost, and sends a status.
     pub fn reconnect_unheard(&mut self, name: &str) {
         let device = self.devices.get_mut(name).expect("it is there");
@@ -380,6 +409,9 @@ impl World {
     fn device_sends<M: Message>(&mut self, name: &str, message: &M) {
         let Some(device) = self.devices.get_mut(name) else { return };
         device.sequence += 1;
+        if device.lossy && M::KIND == FrameKind::Status {
+            return;
+        }
         let stamp = Stamp { session: device.session, sequence: device.sequence };
         let bytes = frame::encode(message, stamp).expect("it fits a frame");
         let event = Event::Frame { device: name.into(), kind: M::KIND, bytes };
