@@ -51,6 +51,12 @@ fn run(script: &str) -> String {
             ["last-word", name] => world.last_word(name),
             ["stopped", name] => world.stopped(name),
             ["heal"] => world.crash(None),
+            ["forget", reference] => {
+                let forgotten =
+                    world.request(Request::ForgetImage { reference: (*reference).into() });
+                world.say(forgotten.map_or_else(|e| format!("error: {e}"), |_| "forgotten".into()));
+            }
+            ["images"] => images(&mut world),
             ["push", reference, content] => world.push_image(reference, content),
             ["wait", seconds] => world.pass(seconds.parse().expect("seconds")),
             ["restart", "hub"] => world.restart(),
@@ -78,6 +84,7 @@ fn run(script: &str) -> String {
             _ => panic!("unknown command {command}"),
         }
     }
+    check_uids(&mut world);
     world.story
 }
 
@@ -183,6 +190,35 @@ fn pods(world: &mut World) {
                 format!(" ({})", pod.status.reason)
             },
         ));
+    }
+}
+
+fn images(world: &mut World) {
+    let Ok(Response::Images(images)) = world.request(Request::ListImages) else { return };
+    for image in images {
+        let users: Vec<String> = image.used_by.iter().map(ToString::to_string).collect();
+        world.say(format!("  {}: {}", image.reference, users.join(", ")));
+    }
+}
+
+/// Every event about an object that is still there carries a uid.
+fn check_uids(world: &mut World) {
+    for kind in [Kind::Pod, Kind::Node, Kind::Deployment, Kind::DaemonSet] {
+        for object in world.list(kind) {
+            let meta = object.meta().clone();
+            let about = |event: &Object| match event {
+                Object::Event(event) => {
+                    let about = &event.involved_object;
+                    let same = (about.kind.as_str(), &about.namespace, &about.name)
+                        == (kind.as_str(), &meta.namespace, &meta.name);
+                    same.then(|| about.uid.clone())
+                }
+                _ => None,
+            };
+            for uid in world.list(Kind::Event).iter().filter_map(about) {
+                assert!(!uid.is_empty(), "{kind} {} has an event without uid", meta.name);
+            }
+        }
     }
 }
 

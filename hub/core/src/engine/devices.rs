@@ -280,7 +280,7 @@ impl Engine {
     /// Adds a device that was never heard of. Refused only at the bound.
     fn register(&mut self, name: &str, facts: &Hello) -> bool {
         if self.devices.len() >= MAX_DEVICES {
-            self.figures.refused_frames += 1;
+            self.refuse_device(name);
             return false;
         }
         let generation = self.retired.remove(name).unwrap_or_default();

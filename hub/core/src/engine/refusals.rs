@@ -1,5 +1,6 @@
 //! Frames that the hub can't take. Each is counted; about each device a person is told once, not once per frame: which
-//! other protocol version it speaks, and, once an hour, that something it sent does not decode.
+//! other protocol version it speaks, and, once an hour, that something it sent does not decode. That the fleet is full is
+//! told once an hour, too.
 //!
 //! A device of another version is often one that the hub has never heard of: its hello does not decode either. Events
 //! about its name are all that anyone can see of it, so such names are kept here, in a bounded number.
@@ -19,7 +20,7 @@ use firmware_compat::{
     v1::owned::Severity,
 };
 
-use super::Engine;
+use super::{Engine, MAX_DEVICES};
 use crate::object::{Key, Kind};
 
 /// Names of unknown devices about which something was told. More than a site upgrades at once; and whoever makes up
@@ -32,6 +33,8 @@ const TELL_AGAIN: Duration = Duration::from_secs(3600);
 #[derive(Debug, Default)]
 pub(super) struct Refusals {
     told: BTreeMap<String, Told>,
+    /// When it was last told that there are too many devices.
+    full_told: Option<Instant>,
 }
 
 #[derive(Debug, Default)]
@@ -72,6 +75,20 @@ impl Engine {
         told.at = now;
         self.note(&Key::new(Kind::Node, "", name), Severity::Warning, reason, message);
         self.touch_node(name);
+    }
+
+    /// There is no room for a device that was never heard of.
+    pub(super) fn refuse_device(&mut self, name: &str) {
+        self.figures.refused_frames += 1;
+        let now = self.now;
+        if self.refusals.full_told.is_some_and(|at| now.since(at) < TELL_AGAIN) {
+            return;
+        }
+        self.refusals.full_told = Some(now);
+        let message = format!(
+            "the hub has {MAX_DEVICES} devices, the most that it takes, and {name} is not one of them: it goes on with what it has; delete Nodes that are gone, or give a part of the fleet a hub of its own"
+        );
+        self.note(&Key::new(Kind::Node, "", name), Severity::Warning, "TooManyDevices", message);
     }
 
     /// A device that the hub knows, one about which something was told before, or one of few strangers.
@@ -118,10 +135,17 @@ fn speaks_otherwise(name: &str, version: u8) -> String {
 
 #[cfg(test)]
 mod tests {
+    use firmware_compat::{
+        frame::{self, Stamp},
+        id::{AgentId, BootId},
+        v1::owned::{Hello, List, Text},
+    };
+
     use super::*;
     use crate::{
         engine::Config,
         event::{Event, Now},
+        object::Object,
     };
 
     fn now(hours: u64) -> Now {
@@ -132,6 +156,51 @@ mod tests {
     fn speak(engine: &mut Engine, name: String, hours: u64) {
         let bytes = alloc::vec![9; 20];
         engine.handle(Event::Frame { device: name, kind: FrameKind::Hello, bytes }, now(hours));
+    }
+
+    #[test]
+    fn a_fleet_at_its_bound_is_told_of_once_an_hour() {
+        let mut engine = Engine::load([], Config::default(), now(0)).expect("nothing to load");
+        let hello = frame::encode(&hello(), Stamp { session: 1, sequence: 0 }).expect("short");
+        let say_hello = |engine: &mut Engine, name: &str, hours| {
+            let (device, bytes) = (name.to_owned(), hello.clone());
+            engine.handle(Event::Frame { device, kind: FrameKind::Hello, bytes }, now(hours));
+        };
+        say_hello(&mut engine, "first", 0);
+        let first = engine.devices["first"].clone();
+        for number in 1..MAX_DEVICES {
+            engine.devices.insert(format!("d{number}"), first.clone());
+        }
+        let told = |engine: &Engine| {
+            let full = |object: &&alloc::sync::Arc<Object>| matches!(object.as_ref(), Object::Event(event) if event.reason == "TooManyDevices");
+            engine.happenings.iter().filter(full).count()
+        };
+        say_hello(&mut engine, "late", 0);
+        say_hello(&mut engine, "later", 0);
+        assert_eq!((engine.devices.len(), told(&engine)), (MAX_DEVICES, 1));
+        say_hello(&mut engine, "latest", 1);
+        assert_eq!(told(&engine), 2);
+    }
+
+    fn hello() -> Hello {
+        Hello {
+            agent: AgentId([1; 16]),
+            boot: BootId([1; 16]),
+            version: Text::default(),
+            arch: Text::default(),
+            os: Text::default(),
+            kernel: Text::default(),
+            cpu_features: List::default(),
+            cpu_milli: 0,
+            memory_bytes: 0,
+            disk_bytes: 0,
+            runtimes: List::default(),
+            wasm: None,
+            labels: List::default(),
+            assignment: None,
+            clock_ms: 0,
+            max_body_bytes: 0,
+        }
     }
 
     #[test]
