@@ -30,6 +30,12 @@ enum Step {
         name: usize,
         everywhere: bool,
     },
+    /// Deleted and declared again in one turn, if it is there.
+    Replace {
+        name: usize,
+        everywhere: bool,
+        colour: u8,
+    },
     Config(u8),
     /// So many changes of what copies read, each of which is a generation for the devices that can be heard.
     Churn(u8),
@@ -52,6 +58,8 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(name, replicas, colour)| Step::Deploy { name, replicas, colour }),
         2 => (0..3usize, 0..3u8).prop_map(|(name, colour)| Step::Everywhere { name, colour }),
         2 => (0..3usize, any::<bool>()).prop_map(|(name, everywhere)| Step::Delete { name, everywhere }),
+        1 => (0..3usize, any::<bool>(), 0..3u8)
+            .prop_map(|(name, everywhere, colour)| Step::Replace { name, everywhere, colour }),
         1 => (0..3u8).prop_map(Step::Config),
         3 => (0..900u16).prop_map(Step::Wait),
         1 => Just(Step::RestartHub),
@@ -135,6 +143,18 @@ fn play(world: &mut World, declared: &mut Declared, backup: &mut Backup, step: &
             let known = declared.remove(&name).is_some();
             assert_eq!(world.request(request).is_ok(), known, "{name}");
         }
+        Step::Replace { name, everywhere, colour } => {
+            let (kind, prefix) = if *everywhere {
+                (Kind::DaemonSet, "daemon")
+            } else {
+                (Kind::Deployment, "deploy")
+            };
+            let known = declared.get(&format!("{prefix}-{}", NAMES[*name])).copied();
+            if let Some(replicas) = known {
+                let object = workload(kind, NAMES[*name], replicas.unwrap_or(0), *colour);
+                world.replace(kind, &object);
+            }
+        }
         Step::Config(text) => {
             let map = json!({"apiVersion": "v1", "kind": "ConfigMap",
                 "metadata": {"name": "settings"}, "data": {"text": text.to_string()}});
@@ -194,11 +214,21 @@ fn reasons_are_there(world: &mut World) {
 }
 
 fn settled(world: &mut World, declared: &Declared) {
+    let workloads = [Kind::Deployment, Kind::DaemonSet].map(|kind| world.list(kind));
+    let uids: Vec<String> =
+        workloads.iter().flatten().map(|object| object.meta().uid.clone()).collect();
     let mut running: BTreeMap<String, u32> = BTreeMap::new();
     for pod in pods(world) {
         assert_eq!(pod.metadata.deletion_timestamp, None, "{}\n{}", pod.metadata.name, world.story);
         assert_eq!(pod.status.phase, "Running", "{pod:?}\n{}", world.story);
         let owner = &pod.metadata.owner_references[0].name;
+        let uid = &pod.metadata.owner_references[0].uid;
+        assert!(
+            uids.contains(uid),
+            "{} is of a deleted workload\n{}",
+            pod.metadata.name,
+            world.story
+        );
         *running.entry(owner.clone()).or_default() += 1;
     }
     for (name, replicas) in declared {

@@ -68,6 +68,14 @@ fn run(script: &str) -> String {
             ["daemonset", name, settings @ ..] => {
                 apply(&mut world, Kind::DaemonSet, name, settings)
             }
+            ["replace", "deployment", name, settings @ ..] => {
+                let object = workload(Kind::Deployment, name, settings);
+                world.replace(Kind::Deployment, &object);
+            }
+            ["replace", "daemonset", name, settings @ ..] => {
+                let object = workload(Kind::DaemonSet, name, settings);
+                world.replace(Kind::DaemonSet, &object);
+            }
             ["configmap", name, text] => {
                 let map = json!({"apiVersion": "v1", "kind": "ConfigMap",
                     "metadata": {"name": name}, "data": {"text": text}});
@@ -89,6 +97,10 @@ fn run(script: &str) -> String {
 }
 
 fn apply(world: &mut World, kind: Kind, name: &str, settings: &[&str]) {
+    answer(world, kind, &workload(kind, name, settings));
+}
+
+fn workload(kind: Kind, name: &str, settings: &[&str]) -> serde_json::Value {
     let mut container = json!({"name": "main", "image": "hello:1"});
     let mut spec = json!({"containers": []});
     let mut replicas = 1;
@@ -128,7 +140,7 @@ fn apply(world: &mut World, kind: Kind, name: &str, settings: &[&str]) {
     if kind == Kind::Deployment {
         object["spec"]["replicas"] = replicas.into();
     }
-    answer(world, kind, &object);
+    object
 }
 
 fn answer(world: &mut World, kind: Kind, object: &serde_json::Value) {

@@ -46,6 +46,7 @@ impl Engine {
             }
             return;
         };
+        self.disown(key, &object.meta().uid);
         self.ask_supply(&revision);
         match object.as_ref() {
             Object::Deployment(deployment) => {
@@ -55,6 +56,15 @@ impl Engine {
             _ => {}
         }
         self.update_status(key);
+    }
+
+    /// Lets go of the copies of a workload of the same name that was deleted in the turn in which this one was made.
+    fn disown(&mut self, key: &Key, uid: &str) {
+        let copies = self.copies(key);
+        let other = copies.iter().filter(|copy| copy.owner_uid != uid);
+        for id in other.map(|copy| copy.id).collect::<Vec<_>>() {
+            self.begin_delete(id);
+        }
     }
 
     fn reconcile_deployment(&mut self, key: &Key, replicas: usize, revision: &Arc<Revision>) {

@@ -564,6 +564,21 @@ impl World {
         answers.remove(0).1
     }
 
+    /// Deletes an object and declares it again, in one turn.
+    pub fn replace(&mut self, kind: Kind, json: &serde_json::Value) {
+        let object = Object::from_json(kind, json.to_string().as_bytes()).expect("valid JSON");
+        let name = object.meta().name.clone();
+        let delete = Request::Delete { kind, namespace: "default".into(), name };
+        for request in [delete, Request::Create(object)] {
+            self.next_request += 1;
+            let id = RequestId(self.next_request);
+            self.engine.handle(Event::Request { id, request }, self.clock());
+        }
+        for (_, reply) in self.settle() {
+            reply.expect("both are taken");
+        }
+    }
+
     pub fn apply(&mut self, kind: Kind, json: &serde_json::Value) -> Result<Response, String> {
         let object = Object::from_json(kind, json.to_string().as_bytes()).expect("valid JSON");
         self.request(Request::Replace { object, create: true })
