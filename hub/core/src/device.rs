@@ -50,6 +50,9 @@ pub struct Device {
     pub strangers: BTreeSet<InstanceId>,
     /// What it should run differs from its newest assignment; the next one is made when it can be heard.
     pub pending: bool,
+    /// Whether it has reported in full in its session, and nothing that it said since was lost: of what it does not
+    /// report it has nothing.
+    pub heard_whole: bool,
     /// Whether it is asked to report again.
     pub asking: Asking,
     /// When it is reminded of its assignment, and for which time.

@@ -163,9 +163,12 @@ impl Engine {
         self.forget_released(name);
     }
 
-    /// Forgets instances that are not in the assignment that the device holds, and of which it reports nothing.
-    fn forget_released(&mut self, name: &str) {
-        let Some(device) = self.devices.get(name) else { return };
+    /// Forgets instances that are not in the assignment that the device holds, and of which it reports nothing. Only if
+    /// all that it reports was heard: else it may still run one of them, and the next full report tells.
+    pub(super) fn forget_released(&mut self, name: &str) {
+        let Some(device) = self.devices.get(name).filter(|device| device.heard_whole) else {
+            return;
+        };
         let held = device.acknowledged.map_or(Generation(0), |held| held.generation);
         let gone: Vec<_> = device
             .instances
@@ -244,7 +247,6 @@ impl Engine {
         }
         device.acknowledged = ours;
         self.dirty.devices.insert(name.to_owned());
-        self.forget_released(name);
         self.touch_node(name);
     }
 

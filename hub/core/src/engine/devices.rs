@@ -239,9 +239,12 @@ impl Engine {
         self.full_reports.remove(name);
         if !goes_on {
             self.stop_asking(name);
+            if let Some(device) = self.devices.get_mut(name) {
+                device.heard_whole = false;
+            }
         } else if !follows {
             // What was lost was said before; its report, if it brings one, is whole.
-            self.ask_for_report(name);
+            self.miss_something(name);
         }
         if was_online && !goes_on {
             self.end_logs_of(name, "the device started a new session");
@@ -297,6 +300,7 @@ impl Engine {
             presence: Presence::Offline { since: Some(self.now), since_ms: self.unix_ms },
             conflict: None,
             met: true,
+            heard_whole: false,
             asking: listen::Asking::default(),
             unfamiliar: false,
             strangers: alloc::collections::BTreeSet::new(),
@@ -325,9 +329,13 @@ impl Engine {
     }
 
     fn on_status(&mut self, name: &str, status: Status) {
-        self.acknowledge(name, status.assignment);
         for report in status.instances.iter() {
             self.on_instance_status(name, report);
+        }
+        self.acknowledge(name, status.assignment);
+        // What it says of an instance may be in a part that follows.
+        if !status.more {
+            self.forget_released(name);
         }
         for id in status.removed.iter() {
             self.on_instance_removed(name, *id, status.assignment);
@@ -362,6 +370,7 @@ impl Engine {
         }
         self.stop_asking(name);
         let Some(device) = self.devices.get_mut(name) else { return };
+        device.heard_whole = true;
         if device.unfamiliar || device.strangers != report.strangers {
             device.unfamiliar = false;
             device.strangers = report.strangers;

@@ -60,6 +60,14 @@ impl Engine {
     /// Frames were lost; a report that they may have been a part of is not whole.
     fn miss_frames(&mut self, name: &str) {
         self.full_reports.entry(name.to_owned()).or_default().tear();
+        self.miss_something(name);
+    }
+
+    /// What the hub knows of a device may not be all.
+    pub(super) fn miss_something(&mut self, name: &str) {
+        if let Some(device) = self.devices.get_mut(name) {
+            device.heard_whole = false;
+        }
         self.ask_for_report(name);
     }
 

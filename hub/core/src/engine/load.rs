@@ -177,6 +177,7 @@ impl Engine {
             presence: Presence::Offline { since: None, since_ms: self.unix_ms },
             conflict,
             met: false,
+            heard_whole: false,
             asking: super::Asking::default(),
             unfamiliar: false,
             strangers: BTreeSet::new(),

@@ -271,7 +271,8 @@ impl World {
         let Some(device) = self.devices.get_mut(name) else { return };
         let mut lines = Vec::new();
         for (id, (instance, identity, after)) in std::mem::take(&mut device.coming) {
-            if after.iter().any(|id| device.leaving.contains_key(id)) {
+            // Wanted again, one that is being stopped starts when it has ended.
+            if after.iter().chain([&id]).any(|id| device.leaving.contains_key(id)) {
                 lines.push(format!("  {name} holds {instance} back"));
                 device.coming.insert(id, (instance, identity, after));
                 continue;
@@ -301,7 +302,9 @@ impl World {
             return;
         }
         self.start_what_may(name);
-        if self.devices[name].online {
+        let device = &self.devices[name];
+        let gone: Vec<_> = gone.into_iter().filter(|id| !device.running.contains_key(id)).collect();
+        if device.online {
             self.report(name, false, gone);
             self.settle();
         }
@@ -467,6 +470,8 @@ impl World {
     pub fn fall_back(&mut self, name: &str) {
         let device = self.devices.get_mut(name).expect("it is there");
         (device.held, device.running) = std::mem::take(&mut device.before);
+        device.leaving.clear();
+        device.coming.clear();
         self.join(name, &[]);
     }
 
