@@ -44,16 +44,10 @@ pub const TIME_FLOOR_GAP: Duration = Duration::from_hours(12);
 pub const LINGER: Duration = Duration::from_millis(500);
 /// Status deltas: results travel at once, a storm of them is bundled.
 pub const CHANGES: Bucket = Bucket::new(8, Duration::from_millis(200));
-/// After the last status: an empty one, in case that was lost; the hub sees by its number that one is missing. Each a
-/// good while after the one before, so that a link that is bad for a time is outlasted (what was lost heals no later
-/// than ten times as long after it), and few, so that a device with nothing to tell falls silent: four frames of 65
-/// bytes per change that is followed by silence, none after 19 hours.
-pub const LAST_WORDS: [Duration; 4] = [
-    Duration::from_mins(1),
-    Duration::from_mins(10),
-    Duration::from_mins(100),
-    Duration::from_mins(1000),
-];
+/// After the last status: an empty one, in case that was lost; the hub sees by its number that one is missing. The
+/// second outlasts a time in which a link that stands loses everything. No more follow, so that a device with nothing to
+/// tell falls silent: two frames of 65 bytes per change that is followed by silence.
+pub const LAST_WORDS: [Duration; 2] = [Duration::from_mins(1), Duration::from_mins(10)];
 /// Events: a burst at once, then one a second.
 pub const EVENTS: Bucket = Bucket::new(16, Duration::from_secs(1));
 

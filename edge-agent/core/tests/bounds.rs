@@ -285,7 +285,7 @@ fn what_is_told_of_the_disk(world: &mut World) -> Vec<String> {
 }
 
 #[test]
-fn a_device_with_nothing_to_tell_says_four_last_words_and_falls_silent() {
+fn a_device_with_nothing_to_tell_says_two_last_words_and_falls_silent() {
     let mut world = World::new();
     world.start_agent();
     world.feed(Event::LinkUp);
@@ -294,7 +294,7 @@ fn a_device_with_nothing_to_tell_says_four_last_words_and_falls_silent() {
     chunks.into_iter().for_each(|chunk| world.feed(Event::Heard(Down::Body(chunk))));
     world.trace.clear();
     world.advance(24 * 3_600_000);
-    assert_eq!(world.trace, ["send status of 1"; 4]);
+    assert_eq!(world.trace, ["send status of 1"; 2]);
     world.advance(30 * 24 * 3_600_000);
-    assert_eq!(world.trace.len(), 4, "a month costs nothing more");
+    assert_eq!(world.trace.len(), 2, "a month costs nothing more");
 }
