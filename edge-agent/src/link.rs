@@ -158,6 +158,7 @@ impl Link {
             number: self.number,
             session: 0,
             was_up: false,
+            misheard: None,
         };
         self.client = Some((Client::start(config, handler), address));
     }

@@ -218,6 +218,7 @@ mod tests {
             restart: RestartPolicy::Always,
             grace_ms: 0,
             host_network: false,
+            after: Default::default(),
         }
     }
 

@@ -31,6 +31,8 @@ pub mod full {
     pub const REFERENCE: usize = 512;
     /// Instances that one device may be assigned: over twice Kubernetes' 110 per node.
     pub const INSTANCES: usize = 256;
+    /// Instances whose place one takes: a copy that runs, and those of quick changes after it that hardly began.
+    pub const PREDECESSORS: usize = 16;
     /// Containers in one instance.
     pub const CONTAINERS: usize = 16;
     /// Layers in one image: OCI runtimes and overlayfs go no further.
@@ -88,6 +90,8 @@ pub mod small {
     pub const REFERENCE: usize = 128;
     /// Instances at once: firmware slots.
     pub const INSTANCES: usize = 2;
+    /// Instances whose place one takes: as many as there are slots, twice over.
+    pub const PREDECESSORS: usize = 4;
     /// One program each.
     pub const CONTAINERS: usize = 1;
     /// Container layers never reach a microcontroller.

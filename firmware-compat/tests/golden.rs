@@ -242,6 +242,7 @@ macro_rules! samples {
                     restart: RestartPolicy::OnFailure,
                     grace_ms: 30_000,
                     host_network: true,
+                    after: list(vec![InstanceId([0xc3; 16])]),
                 }
             }
 

@@ -37,6 +37,8 @@ use crate::{
 pub struct Agent {
     hello: Hello,
     slots: BTreeMap<InstanceId, Slot>,
+    /// Instances that are to go and of which a process runs, or may: others wait for their end.
+    leaving: BTreeSet<InstanceId>,
     assign: Assign,
     fetches: Fetches,
     reporter: Reporter,
@@ -49,6 +51,8 @@ pub struct Agent {
     retained: Option<BTreeSet<Hash>>,
     time_floor_ms: UnixMs,
     time_floor_saved: Option<Instant>,
+    /// When it was last told that the hub speaks another protocol version.
+    misheard_told: Option<Instant>,
     /// What was wrong with saved assignments; told once the clock is known.
     faults: Vec<String>,
 }
@@ -89,6 +93,7 @@ impl Agent {
         let mut agent = Self {
             hello: config.hello,
             slots: BTreeMap::new(),
+            leaving: BTreeSet::new(),
             assign,
             fetches: Fetches::default(),
             reporter: Reporter::new(),
@@ -99,6 +104,7 @@ impl Agent {
             retained: None,
             time_floor_ms: config.time_floor_ms,
             time_floor_saved: None,
+            misheard_told: None,
             faults,
         };
         agent.want(instances);
@@ -120,6 +126,7 @@ impl Agent {
             Event::TakenOver => self.taken_over(now),
             Event::NameFree => self.name_free(now),
             Event::Heard(down) => self.heard(down, now),
+            Event::Misheard { version } => self.misheard(version, now),
             Event::SendFailed(up) => self.send_failed(up, now),
             Event::Saved { generation } => {
                 if let Some(instances) = self.assign.saved(generation) {
@@ -208,13 +215,16 @@ impl Agent {
     }
 
     fn step_slots(&mut self, now: Instant) {
-        let Self { slots, reporter, out, .. } = self;
+        let Self { slots, reporter, leaving, out, .. } = self;
+        let is_leaving = |slot: &&Slot| slot.wanted.is_none() && slot.may_run();
+        *leaving = slots.values().filter(is_leaving).map(|slot| slot.id).collect();
         let context = Context {
             hold: self.assign.in_force().is_none(),
             draining: self.stage == Stage::Draining,
             booted: true,
             runtimes: &self.hello.runtimes,
             fetches: &self.fetches,
+            leaving,
             link_up: reporter.is_link_up(),
         };
         slots.retain(|id, slot| {
@@ -300,10 +310,13 @@ impl Agent {
     }
 
     fn answer(&mut self, id: InstanceId, event: Event, now: Instant) {
-        let Self { slots, fetches, out, .. } = self;
+        let Self { slots, fetches, leaving, out, .. } = self;
         let Some(slot) = slots.get_mut(&id) else { return };
         match event {
-            Event::Prepared { .. } => slot.prepared(self.stage == Stage::Draining, out),
+            Event::Prepared { .. } => {
+                let is_held_back = self.stage == Stage::Draining || slot.is_preceded(leaving);
+                slot.prepared(is_held_back, out);
+            }
             Event::PrepareFailed { failure, missing, .. } => {
                 fetches.lost(&missing);
                 slot.prepare_failed(failure, now, out);
@@ -344,6 +357,7 @@ impl Agent {
             booted: self.stage != Stage::Starting,
             runtimes: &self.hello.runtimes,
             fetches: &self.fetches,
+            leaving: &self.leaving,
             link_up: self.reporter.is_link_up(),
         }
     }

@@ -21,8 +21,9 @@ pub const STEP: Pace = Pace::new(Duration::from_secs(1), Duration::from_mins(5))
 pub const SAVE: Pace = Pace::new(Duration::from_secs(5), Duration::from_mins(10));
 /// The hub pushes a body right behind its head; only if nothing of it comes for so long is it asked for.
 pub const WANT_FIRST: Duration = Duration::from_millis(300);
-/// Asking again for a body, or for what is missing of it. With full jitter on top of [`WANT_FIRST`].
-pub const WANT: Pace = Pace::new(Duration::from_secs(2), Duration::from_mins(5));
+/// Asking again for a body, or for what is missing of it. With full jitter on top of [`WANT_FIRST`]. The cap is for a hub
+/// that is away while a broker retains its head: a question every five minutes would be 2 MB a month.
+pub const WANT: Pace = Pace::new(Duration::from_secs(2), Duration::from_hours(1));
 /// Repeating a Hello that no Head answered. The cap keeps a device with a silent hub under 1 MB a month.
 pub const HELLO: Pace = Pace::new(Duration::from_secs(30), Duration::from_hours(1));
 /// Sending again what the shell could not queue.
@@ -33,6 +34,8 @@ pub const SPREAD_MAX: Duration = Duration::from_mins(10);
 pub const REPORT_GAP: Duration = Duration::from_secs(1);
 /// A stop that takes this much longer than its grace is reported.
 pub const STOP_OVERDUE: Duration = Duration::from_mins(1);
+/// Shortest time between two events that say that the hub speaks another protocol version.
+pub const MISHEARD_GAP: Duration = Duration::from_hours(1);
 /// How far the known time must move before it is saved, and how long after the last save: flash is a budget.
 pub const TIME_FLOOR_STEP: Duration = Duration::from_hours(24);
 /// Shortest time between two saves of the time floor, whatever the hub's clock says.
@@ -42,6 +45,10 @@ pub const TIME_FLOOR_GAP: Duration = Duration::from_hours(12);
 pub const LINGER: Duration = Duration::from_millis(500);
 /// Status deltas: results travel at once, a storm of them is bundled.
 pub const CHANGES: Bucket = Bucket::new(8, Duration::from_millis(200));
+/// After the last status: an empty one, in case that was lost; the hub sees by its number that one is missing. The
+/// second outlasts a time in which a link that stands loses everything. No more follow, so that a device with nothing to
+/// tell falls silent: two frames of 65 bytes per change that is followed by silence.
+pub const LAST_WORDS: [Duration; 2] = [Duration::from_mins(1), Duration::from_mins(10)];
 /// Events: a burst at once, then one a second.
 pub const EVENTS: Bucket = Bucket::new(16, Duration::from_secs(1));
 

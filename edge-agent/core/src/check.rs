@@ -14,6 +14,9 @@ pub enum CheckError {
     /// Two instances with one id.
     #[error("instance {0} is assigned twice")]
     Twice(InstanceId),
+    /// It would wait for ever.
+    #[error("instance {0} takes the place of one that is assigned too")]
+    Preceded(InstanceId),
     /// One instance can't run as it is.
     #[error("instance {instance}: {fault}")]
     Instance {
@@ -75,7 +78,11 @@ pub fn check(assignment: &Assignment) -> Result<(), CheckError> {
         check_instance(instance)
             .map_err(|fault| CheckError::Instance { instance: instance.id, fault })?;
     }
-    Ok(())
+    let waits = |instance: &&Instance| instance.after.iter().any(|id| seen.contains(id));
+    match assignment.instances.iter().find(waits) {
+        Some(instance) => Err(CheckError::Preceded(instance.id)),
+        None => Ok(()),
+    }
 }
 
 fn check_instance(instance: &Instance) -> Result<(), Fault> {

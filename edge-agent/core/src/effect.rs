@@ -182,4 +182,6 @@ pub enum WakeReason {
     Changes,
     /// Events were held back to spread them out.
     Events,
+    /// An empty status follows the last one, in case that was lost.
+    LastWord,
 }

@@ -45,6 +45,11 @@ pub enum Event {
     NameFree,
     /// A message of the hub.
     Heard(Down),
+    /// A frame of the hub has another protocol version than this agent's, so it can't be read.
+    Misheard {
+        /// The frame's.
+        version: u8,
+    },
     /// [`crate::Effect::Send`] could not be done (queue full, too long). Not sent for messages that were handed to MQTT.
     SendFailed(Up),
 

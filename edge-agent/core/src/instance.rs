@@ -7,7 +7,7 @@ mod files;
 mod questions;
 mod standing;
 
-use alloc::{format, string::String, sync::Arc};
+use alloc::{collections::BTreeSet, format, string::String, sync::Arc};
 use core::time::Duration;
 
 use firmware_compat::{
@@ -104,6 +104,8 @@ pub struct Context<'a> {
     pub booted: bool,
     pub runtimes: &'a [Runtime],
     pub fetches: &'a Fetches,
+    /// Instances that are to go and of which a process runs, or may.
+    pub leaving: &'a BTreeSet<InstanceId>,
     pub link_up: bool,
 }
 
@@ -214,6 +216,7 @@ impl Slot {
             && context.booted
             && context.is_usable(wanted.engine)
             && context.fetches.lacking(wanted).is_none()
+            && !self.is_preceded(context.leaving)
     }
 
     fn prepare(&mut self, out: &mut Out) -> Option<State> {

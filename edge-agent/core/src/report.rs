@@ -1,6 +1,12 @@
 //! What the hub is told about instances, and when: in full after each connection, on request and after a loss; deltas
 //! in between. Results (it runs, it failed, it is gone) travel at once while they are few, bundled when they are many;
 //! steps on the way linger a little for company.
+//!
+//! A status can be lost: a broker drops it when a queue is full, or with its own end. The hub sees a gap in the numbers
+//! with the next frame and asks for everything. So that there is a next frame, an empty status follows the last one
+//! after a quiet while ([`LAST_WORDS`]). The alternatives cost more: an acknowledgement by the hub is a frame for each
+//! status instead of one per silence, a repeated status is as long as the first, and a report every day would be paid
+//! for ever.
 
 use alloc::{collections::BTreeMap, vec::Vec};
 use core::time::Duration;
@@ -13,7 +19,7 @@ use firmware_compat::{
 };
 
 use crate::{
-    backoff::{Bucket, CHANGES, HELLO, LINGER, REPORT_GAP, SEND, SPREAD_MAX},
+    backoff::{Bucket, CHANGES, HELLO, LAST_WORDS, LINGER, REPORT_GAP, SEND, SPREAD_MAX},
     effect::{Effect, Up, WakeReason},
     out::Out,
 };
@@ -42,6 +48,8 @@ pub struct Reporter {
     changes: Bucket,
     /// When the changes that wait are to be sent.
     changes_at: Option<Instant>,
+    /// When the next of [`LAST_WORDS`] is due, and which one it is.
+    last_word: Option<(Instant, usize)>,
 }
 
 impl Reporter {
@@ -59,6 +67,7 @@ impl Reporter {
             send_failures: 0,
             changes: CHANGES,
             changes_at: None,
+            last_word: None,
         }
     }
 
@@ -148,7 +157,7 @@ impl Reporter {
             self.last_full = Some(now);
             self.removed.clear();
             self.told.clear();
-            return self.send(assignment, true, instances, out);
+            return self.send(assignment, true, instances, now, out);
         }
         if self.last_full.is_none() {
             return;
@@ -162,13 +171,13 @@ impl Reporter {
             || changed.iter().any(|status| is_result(status.phase));
         if changed.is_empty() && !is_urgent {
             self.changes_at = None;
-            return;
+            return self.say_last_word(assignment, now, out);
         }
         let lingers_until = self.changes_at.unwrap_or(now + LINGER);
         if !is_urgent && lingers_until > now {
             self.changes_at = Some(lingers_until);
         } else if self.changes.take(now) {
-            self.send(assignment, false, changed, out);
+            self.send(assignment, false, changed, now, out);
         } else {
             self.changes_at = Some(self.changes.next());
         }
@@ -179,8 +188,10 @@ impl Reporter {
         assignment: Option<AssignmentId>,
         full: bool,
         instances: Vec<InstanceStatus>,
+        now: Instant,
         out: &mut Out,
     ) {
+        self.last_word = Some((now + LAST_WORDS[0], 0));
         self.told_assignment = assignment;
         self.changes_at = None;
         let mut removed = core::mem::take(&mut self.removed);
@@ -205,6 +216,16 @@ impl Reporter {
         }
     }
 
+    /// Says nothing, in a frame with the next number.
+    fn say_last_word(&mut self, assignment: Option<AssignmentId>, now: Instant, out: &mut Out) {
+        let Some((_, said)) = self.last_word.filter(|(at, _)| *at <= now) else { return };
+        let next = said + 1;
+        self.last_word = LAST_WORDS.get(next).map(|pause| (now + *pause, next));
+        let (instances, removed) = (List::default(), List::default());
+        let nothing = Status { assignment, full: false, more: false, instances, removed };
+        out.push(Effect::Send(Up::Status(nothing)));
+    }
+
     /// When something is due.
     pub fn timer(&self) -> Option<(Instant, WakeReason)> {
         if !self.link_up {
@@ -213,7 +234,10 @@ impl Reporter {
         let changes = self.changes_at.map(|at| (at, WakeReason::Changes));
         let full = self.full_at.map(|at| (at, WakeReason::Report));
         let hello = self.hello_at.map(|at| (at, WakeReason::Hello));
-        changes.into_iter().chain(full).chain(hello).min()
+        // What waits to be sent is a word, too.
+        let last_word = self.last_word.filter(|_| self.changes_at.is_none());
+        let last_word = last_word.map(|(at, _)| (at, WakeReason::LastWord));
+        changes.into_iter().chain(full).chain(hello).chain(last_word).min()
     }
 }
 

@@ -139,7 +139,7 @@ fn a_body_longer_than_the_device_takes_is_not_asked_for() {
     let (mut head, _) = world.assign(1, vec![]);
     head.length = (1 << 20) + 1;
     world.feed(Event::Heard(Down::Head(head)));
-    world.advance(60_000);
+    world.advance(59_000);
     let last = world.trace.last().unwrap();
     assert!(last.ends_with("it is 1048577 bytes long, this device takes 1 to 1048576"), "{last}");
     assert!(!world.trace.iter().any(|line| line.contains("want")));
@@ -282,4 +282,19 @@ fn what_is_told_of_the_disk(world: &mut World) -> Vec<String> {
         Some(message.to_owned())
     });
     told.collect()
+}
+
+#[test]
+fn a_device_with_nothing_to_tell_says_two_last_words_and_falls_silent() {
+    let mut world = World::new();
+    world.start_agent();
+    world.feed(Event::LinkUp);
+    let (head, chunks) = world.assign(1, vec![instance("web=1")]);
+    world.feed(Event::Heard(Down::Head(head)));
+    chunks.into_iter().for_each(|chunk| world.feed(Event::Heard(Down::Body(chunk))));
+    world.trace.clear();
+    world.advance(24 * 3_600_000);
+    assert_eq!(world.trace, ["send status of 1"; 2]);
+    world.advance(30 * 24 * 3_600_000);
+    assert_eq!(world.trace.len(), 2, "a month costs nothing more");
 }

@@ -91,6 +91,7 @@ fn rogue() -> impl Strategy<Value = Event> {
             };
             Event::Heard(Down::Command(Command { id, action }))
         }),
+        any::<u8>().prop_map(|version| Event::Misheard { version }),
         any::<u32>().prop_map(|spread_ms| Event::Heard(Down::Report(Report { spread_ms }))),
         any::<u64>().prop_map(|unix_ms| Event::Heard(Down::Time(Time { unix_ms }))),
         any::<u64>().prop_map(|unix_ms| Event::Clock { unix_ms }),

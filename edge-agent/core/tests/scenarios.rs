@@ -163,6 +163,9 @@ fn carry_out(step: &str, world: &mut World) {
             let id = id.parse().unwrap();
             world.feed(Event::Heard(Down::Command(Command { id, action })));
         }
+        ("misheard", version) => {
+            world.feed(Event::Misheard { version: version.parse().unwrap() });
+        }
         ("shutdown", rest) => world.feed(Event::Shutdown { drain: rest == "drain" }),
         _ => panic!("unknown step: {step}"),
     }
@@ -216,8 +219,11 @@ scenarios! {
     a_cold_boot_without_network_starts_everything,
     a_new_agent_adopts_what_runs_and_restarts_nothing,
     an_older_or_foreign_hub_moves_nothing,
+    a_hub_of_another_protocol_version_is_told_of,
     lost_reordered_and_repeated_chunks_make_the_body,
     a_body_that_cannot_be_followed_is_refused,
+    a_copy_waits_for_the_one_whose_place_it_takes,
+    a_head_whose_body_nobody_has_is_given_up,
     an_assignment_that_cannot_be_saved_is_not_acted_on,
     artefacts_that_cannot_be_fetched_are_tried_again,
     config_files_change_in_place,

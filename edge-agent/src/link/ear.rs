@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use firmware_compat::{
-    frame::{self, Frame, Kind, Stamp},
+    frame::{self, DecodeError, Frame, Kind, Stamp},
     topic::{ALL, Direction, Topic},
     v1::owned::Gone,
 };
@@ -34,6 +34,8 @@ pub(super) struct Ear {
     pub(super) session: u32,
     /// The connection stands.
     pub(super) was_up: bool,
+    /// The other protocol version in which the hub spoke last: the log says so once.
+    pub(super) misheard: Option<u8>,
 }
 
 impl Ear {
@@ -56,17 +58,21 @@ impl Ear {
         }
     }
 
-    fn decode(&self, topic: &str, bytes: &[u8]) -> Result<Heard, String> {
+    fn decode(&self, topic: &str, bytes: &[u8]) -> Result<Event, String> {
         let topic = Topic::parse(topic).ok_or("not a topic of ours")?;
         let for_us = topic.device == self.config.name || topic.device == ALL;
         if !for_us || topic.direction != Direction::Down {
             return Err("not for this device".to_owned());
         }
-        let frame = Frame::parse(bytes).map_err(|error| error.to_string())?;
+        let frame = match Frame::parse(bytes) {
+            Ok(frame) => frame,
+            Err(DecodeError::Version(version)) => return Ok(Event::Misheard { version }),
+            Err(error) => return Err(error.to_string()),
+        };
         if frame.kind != topic.kind {
             return Err("its kind is not its topic's".to_owned());
         }
-        Heard::decode(&frame).map_err(|error| error.to_string())
+        Heard::decode(&frame).map(Event::Heard).map_err(|error| error.to_string())
     }
 }
 
@@ -101,7 +107,14 @@ impl Handler for Ear {
             return;
         }
         match self.decode(topic, bytes) {
-            Ok(heard) => self.tell(Message::Happened(Event::Heard(heard))).await,
+            Ok(event) => {
+                if let Event::Misheard { version } = event
+                    && self.misheard.replace(version) != Some(version)
+                {
+                    tracing::warn!(version, "the hub speaks another protocol version");
+                }
+                self.tell(Message::Happened(event)).await;
+            }
             Err(problem) => tracing::debug!(topic, problem, "dropped a message"),
         }
     }
@@ -124,7 +137,14 @@ mod tests {
             hub: Address::parse_hub("http://127.0.0.1:1").expect("sound"),
             keep_alive: Duration::from_secs(60),
         };
-        Ear { config: Arc::new(config), messages, number: 1, session: 0, was_up: false }
+        Ear {
+            config: Arc::new(config),
+            messages,
+            number: 1,
+            session: 0,
+            was_up: false,
+            misheard: None,
+        }
     }
 
     #[test]
@@ -132,7 +152,8 @@ mod tests {
         let bytes = frame::encode(&Time { unix_ms: 7 }, Stamp::default()).expect("small");
         let ear = ear();
         for topic in ["lichen/1/pi/down/time", "lichen/1/all/down/time"] {
-            assert_eq!(ear.decode(topic, &bytes), Ok(Heard::Time(Time { unix_ms: 7 })));
+            let heard = Event::Heard(Heard::Time(Time { unix_ms: 7 }));
+            assert_eq!(ear.decode(topic, &bytes), Ok(heard));
         }
         for topic in
             ["lichen/1/other/down/time", "lichen/1/pi/down/head", "lichen/1/pi/up/hello", "x"]
@@ -140,6 +161,15 @@ mod tests {
             assert!(ear.decode(topic, &bytes).is_err(), "{topic}");
         }
         assert!(ear.decode("lichen/1/pi/down/time", b"rubbish").is_err());
+    }
+
+    #[test]
+    fn a_frame_of_another_protocol_version_is_told_of() {
+        let mut bytes = frame::encode(&Time { unix_ms: 7 }, Stamp::default()).expect("small");
+        bytes[0] = 2;
+        let heard = ear().decode("lichen/1/pi/down/time", &bytes);
+        assert_eq!(heard, Ok(Event::Misheard { version: 2 }));
+        assert!(ear().decode("lichen/1/other/down/time", &bytes).is_err());
     }
 
     #[test]

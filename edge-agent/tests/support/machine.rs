@@ -168,5 +168,6 @@ pub fn instance(number: u8, engine: Engine, artefacts: Artefacts) -> Instance {
         restart: RestartPolicy::Always,
         grace_ms: 2000,
         host_network: false,
+        after: Default::default(),
     }
 }

@@ -165,6 +165,9 @@ pub struct Instance {
     pub grace_ms: u32,
     /// Whether it shares the device's network.
     pub host_network: bool,
+    /// Instances that it takes the place of: it starts once none of them runs on the device. They are never part of
+    /// the same assignment; one that the device does not have holds nothing up. Not part of the identity.
+    pub after: List<InstanceId, { capacity::PREDECESSORS }>,
 }
 
 /// When a program that ended is started again. Kubernetes' `restartPolicy`.

@@ -15,6 +15,7 @@ use firmware_compat::{
 };
 
 use crate::{
+    engine::Asking,
     event::Target,
     object::{cluster::Taint, meta::Map},
     resolve::{Amount, TaintEffect},
@@ -41,6 +42,19 @@ pub struct Device {
     pub presence: Presence,
     /// Why nothing is sent to it.
     pub conflict: Option<Conflict>,
+    /// Whether it has said hello since this hub started, and so what it holds.
+    pub met: bool,
+    /// What it holds was not made here, as far as the hub remembers; what it runs is known with its next full report.
+    pub unfamiliar: bool,
+    /// Instances that it runs and this hub does not know: of a Node that was deleted, or of a hub's former life.
+    pub strangers: BTreeSet<InstanceId>,
+    /// What it should run differs from its newest assignment; the next one is made when it can be heard.
+    pub pending: bool,
+    /// Whether it has reported in full in its session, and nothing that it said since was lost: of what it does not
+    /// report it has nothing.
+    pub heard_whole: bool,
+    /// Whether it is asked to report again.
+    pub asking: Asking,
     /// When it is reminded of its assignment, and for which time.
     pub reminder: Option<(Instant, u32)>,
     /// When something is to be decided about it if it stays silent.
@@ -75,8 +89,8 @@ pub struct Desired {
     pub hash: Option<Hash>,
     /// The body.
     pub body: Vec<u8>,
-    /// Hashes of the last generations, newest last: a device that holds one of these generations with another hash
-    /// was told so by a hub that this one's store does not know of.
+    /// Hashes of the last generations, newest last and without gaps: a device that holds one of these generations
+    /// with another hash was told so by a hub that this one's store does not know of.
     pub recent: Vec<(Generation, Hash)>,
 }
 
@@ -84,19 +98,32 @@ pub struct Desired {
 /// names a greater one is damaged or lies; and from here the count can go on for ever.
 pub const LAST_GENERATION: Generation = Generation(u64::MAX / 2);
 
-/// Generations whose hashes are remembered per device.
+/// Generations whose hashes are remembered per device, at the least.
 pub const RECENT: usize = 8;
+/// The same, at the most. Those that the device has not acknowledged yet are kept up to here, because it may hold any
+/// of them: so many are made only for a device whose connection broke without a word while much changed.
+pub const MOST_RECENT: usize = 64;
 
 impl Desired {
-    /// Makes the next generation, with this body.
-    pub fn advance(&mut self, hash: Hash, body: Vec<u8>) {
+    /// Makes the next generation, with this body. `acknowledged` is what the device said it holds.
+    pub fn advance(&mut self, hash: Hash, body: Vec<u8>, acknowledged: Generation) {
         self.generation = Generation(self.generation.0 + 1);
         self.hash = Some(hash);
         self.body = body;
-        if self.recent.len() >= RECENT {
+        self.recent.push((self.generation, hash));
+        while let Some((oldest, _)) = self.recent.first() {
+            let settled = *oldest <= acknowledged && self.recent.len() > RECENT;
+            if !settled && self.recent.len() <= MOST_RECENT {
+                break;
+            }
             self.recent.remove(0);
         }
-        self.recent.push((self.generation, hash));
+    }
+
+    /// Whether a generation with this hash is known to have been made here.
+    #[must_use]
+    pub fn made(&self, generation: Generation, hash: Hash) -> bool {
+        self.recent.contains(&(generation, hash))
     }
 
     /// Whether a generation with this hash was made by another hand.
@@ -155,6 +182,13 @@ impl Device {
     #[must_use]
     pub fn online(&self) -> bool {
         matches!(self.presence, Presence::Online { .. })
+    }
+
+    /// Whether the hub may have forgotten what it told the device: nothing is sent until the operator has looked. One
+    /// that follows another hub is told all the same: it refuses, and its operator can have it change hubs.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        matches!(self.conflict, Some(Conflict::Newer(_)))
     }
 
     /// Which agent it is.
@@ -237,5 +271,33 @@ impl Device {
             .taints
             .iter()
             .filter_map(|taint| TaintEffect::parse(&taint.effect).map(|effect| (taint, effect)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn advanced(times: u64, acknowledged: Generation) -> Desired {
+        let mut desired = Desired::default();
+        for time in 0..times {
+            desired.advance(Hash([u8::try_from(time).unwrap_or(0); 32]), Vec::new(), acknowledged);
+        }
+        desired
+    }
+
+    #[test]
+    fn generations_that_a_device_may_hold_are_remembered() {
+        let desired = advanced(20, Generation(3));
+        assert_eq!(desired.recent.first().map(|(made, _)| made.0), Some(4));
+        assert!(desired.contradicts(Generation(4), Hash([9; 32])), "made with another hash");
+        assert!(!desired.contradicts(Generation(4), Hash([3; 32])));
+        assert!(desired.contradicts(Generation(21), Hash([3; 32])), "never made");
+    }
+
+    #[test]
+    fn what_is_remembered_of_a_device_is_bounded() {
+        assert_eq!(advanced(200, Generation(0)).recent.len(), MOST_RECENT);
+        assert_eq!(advanced(200, Generation(200)).recent.len(), RECENT);
     }
 }

@@ -159,7 +159,7 @@ pub struct Image {
     pub reference: String,
     /// Digest of its manifest or index.
     pub root: Hash,
-    /// Workloads that refer to it.
+    /// Workloads that refer to it, or of which copies still run it.
     pub used_by: Vec<Key>,
 }
 

@@ -2,16 +2,19 @@
 //! turn's events touched and hands out the effects, what must be durable first.
 //!
 //! Each submodule owns one part of the story: `load` reads the records, `requests` answers the API, `devices` hears
-//! devices, `workloads` keeps workloads at their declared number, `assign` makes and delivers assignments, `supply`
-//! finds what devices need of images, `logs` carries commands, `views` shows devices and instances as objects,
-//! `explain` says why, `happenings` keeps the API's events.
+//! devices, `listen` notices what was not heard, `refusals` tells of frames that can't be taken, `workloads` keeps
+//! workloads at their declared number, `assign` makes and delivers assignments, `supply` finds what devices need of
+//! images, `logs` carries commands, `views` shows devices and instances as objects, `explain` says why, `happenings`
+//! keeps the API's events.
 
 mod assign;
 mod devices;
 mod explain;
 mod happenings;
+mod listen;
 mod load;
 mod logs;
+mod refusals;
 mod requests;
 mod supply;
 mod views;
@@ -23,6 +26,8 @@ use alloc::{
     sync::Arc,
     vec::Vec,
 };
+
+pub use listen::Asking;
 
 use firmware_compat::{
     id::{Generation, Hash, InstanceId, Lineage},
@@ -79,6 +84,7 @@ pub struct Engine {
     supply: supply::Supply,
     logs: logs::Logs,
     happenings: happenings::Happenings,
+    refusals: refusals::Refusals,
     full_reports: devices::FullReports,
     timers: BTreeSet<(Instant, Timer)>,
     link_up: bool,
@@ -107,6 +113,8 @@ enum Timer {
     Lost(String),
     /// A device has not acknowledged its assignment yet.
     Remind(String, u32),
+    /// A device did not report anew yet.
+    Ask(String, u32),
     /// An image may be there now.
     Supply(crate::event::Need),
     /// Tell every device the time.
@@ -272,6 +280,7 @@ impl Engine {
                     self.watch_silence(&device);
                 }
                 Timer::Remind(device, attempt) => self.remind(&device, attempt),
+                Timer::Ask(device, attempt) => self.ask_now(&device, attempt),
                 Timer::Supply(need) => self.retry_supply(need),
                 Timer::Beacon => self.beacon(),
             }

@@ -77,6 +77,11 @@ pub struct Instance {
     pub deleting: Option<Deleting>,
     /// What its device last said.
     pub report: Option<InstanceStatus>,
+    /// Whether an assignment ever held it: without one its device can't know it.
+    pub assigned: bool,
+    /// Copies whose place on its device it takes: it starts there once none of them runs. Fixed when it becomes part
+    /// of an assignment, so that their end changes no assignment; not part of the identity.
+    pub after: Vec<InstanceId>,
     /// Why it is not part of its device's assignment.
     pub waiting: Option<Waiting>,
     /// Of its last change, for the API.
@@ -169,6 +174,7 @@ impl Instance {
             restart: resolved.restart,
             grace_ms: resolved.grace_ms,
             host_network: resolved.host_network,
+            after: self.after.clone().try_into().map_err(|_| over("the copies before it"))?,
         })
     }
 }

@@ -98,6 +98,16 @@ pub struct InstanceRecord {
     pub released: Option<Generation>,
     /// What its device last said.
     pub report: Option<InstanceStatus>,
+    /// Whether an assignment ever held it. Records that do not say are of instances that may have been assigned.
+    #[serde(default = "may_be")]
+    pub assigned: bool,
+    /// Copies whose place it takes.
+    #[serde(default)]
+    pub after: Vec<InstanceId>,
+}
+
+fn may_be() -> bool {
+    true
 }
 
 /// What a device needs of an image.

@@ -5,6 +5,7 @@ mod world;
 
 use std::{fs, path::PathBuf};
 
+use firmware_compat::frame::Kind as FrameKind;
 use lichen_hub_core::{
     effect::Response,
     event::Request,
@@ -35,7 +36,27 @@ fn run(script: &str) -> String {
             }
             ["reconnect-unheard", name] => world.reconnect_unheard(name),
             ["taint", name, effect] => taint(&mut world, name, effect),
+            // A hello of another protocol version, or one that does not decode.
+            ["speak", name, version] => {
+                world.garble(name, FrameKind::Hello, 0, version.parse().expect("a number"));
+            }
+            ["garble", name] => world.garble(name, FrameKind::Hello, usize::MAX, 0xff),
+            ["events", pattern] => events(&mut world, pattern),
+            ["lossy", name, on] => {
+                world.devices.get_mut(*name).expect("it is there").lossy = *on == "yes";
+            }
+            ["silent", name, on] => {
+                world.devices.get_mut(*name).expect("it is there").silent = *on == "yes";
+            }
+            ["last-word", name] => world.last_word(name),
+            ["stopped", name] => world.stopped(name),
             ["heal"] => world.crash(None),
+            ["forget", reference] => {
+                let forgotten =
+                    world.request(Request::ForgetImage { reference: (*reference).into() });
+                world.say(forgotten.map_or_else(|e| format!("error: {e}"), |_| "forgotten".into()));
+            }
+            ["images"] => images(&mut world),
             ["push", reference, content] => world.push_image(reference, content),
             ["wait", seconds] => world.pass(seconds.parse().expect("seconds")),
             ["restart", "hub"] => world.restart(),
@@ -47,6 +68,14 @@ fn run(script: &str) -> String {
             ["daemonset", name, settings @ ..] => {
                 apply(&mut world, Kind::DaemonSet, name, settings)
             }
+            ["replace", "deployment", name, settings @ ..] => {
+                let object = workload(Kind::Deployment, name, settings);
+                world.replace(Kind::Deployment, &object);
+            }
+            ["replace", "daemonset", name, settings @ ..] => {
+                let object = workload(Kind::DaemonSet, name, settings);
+                world.replace(Kind::DaemonSet, &object);
+            }
             ["configmap", name, text] => {
                 let map = json!({"apiVersion": "v1", "kind": "ConfigMap",
                     "metadata": {"name": name}, "data": {"text": text}});
@@ -54,7 +83,7 @@ fn run(script: &str) -> String {
             }
             ["delete", kind, name] => delete(&mut world, kind, name),
             ["resume", name] => {
-                let result = world.request(Request::Resume { device: (*name).into() });
+                let result = world.resume(name);
                 world.say(result.map_or_else(|e| format!("error: {e}"), |_| "resumed".into()));
             }
             ["explain", kind, name] => explain(&mut world, kind, name),
@@ -63,10 +92,15 @@ fn run(script: &str) -> String {
             _ => panic!("unknown command {command}"),
         }
     }
+    check_uids(&mut world);
     world.story
 }
 
 fn apply(world: &mut World, kind: Kind, name: &str, settings: &[&str]) {
+    answer(world, kind, &workload(kind, name, settings));
+}
+
+fn workload(kind: Kind, name: &str, settings: &[&str]) -> serde_json::Value {
     let mut container = json!({"name": "main", "image": "hello:1"});
     let mut spec = json!({"containers": []});
     let mut replicas = 1;
@@ -106,7 +140,7 @@ fn apply(world: &mut World, kind: Kind, name: &str, settings: &[&str]) {
     if kind == Kind::Deployment {
         object["spec"]["replicas"] = replicas.into();
     }
-    answer(world, kind, &object);
+    object
 }
 
 fn answer(world: &mut World, kind: Kind, object: &serde_json::Value) {
@@ -168,6 +202,49 @@ fn pods(world: &mut World) {
                 format!(" ({})", pod.status.reason)
             },
         ));
+    }
+}
+
+fn images(world: &mut World) {
+    let Ok(Response::Images(images)) = world.request(Request::ListImages) else { return };
+    for image in images {
+        let users: Vec<String> = image.used_by.iter().map(ToString::to_string).collect();
+        world.say(format!("  {}: {}", image.reference, users.join(", ")));
+    }
+}
+
+/// Every event about an object that is still there carries a uid.
+fn check_uids(world: &mut World) {
+    for kind in [Kind::Pod, Kind::Node, Kind::Deployment, Kind::DaemonSet] {
+        for object in world.list(kind) {
+            let meta = object.meta().clone();
+            let about = |event: &Object| match event {
+                Object::Event(event) => {
+                    let about = &event.involved_object;
+                    let same = (about.kind.as_str(), &about.namespace, &about.name)
+                        == (kind.as_str(), &meta.namespace, &meta.name);
+                    same.then(|| about.uid.clone())
+                }
+                _ => None,
+            };
+            for uid in world.list(Kind::Event).iter().filter_map(about) {
+                assert!(!uid.is_empty(), "{kind} {} has an event without uid", meta.name);
+            }
+        }
+    }
+}
+
+/// Events whose reason contains a pattern.
+fn events(world: &mut World, pattern: &str) {
+    for object in world.list(Kind::Event) {
+        let Object::Event(event) = object else { continue };
+        if event.reason.contains(pattern) {
+            let about = &event.involved_object;
+            world.say(format!(
+                "  {} {} {} x{}: {}",
+                about.kind, about.name, event.reason, event.count, event.message
+            ));
+        }
     }
 }
 

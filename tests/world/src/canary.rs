@@ -208,6 +208,7 @@ fn forge(head: &Head) -> Vec<Down> {
         restart: RestartPolicy::Always,
         grace_ms: 1000,
         host_network: false,
+        after: List::default(),
     };
     let assignment = Assignment { instances: List::try_from(vec![instance]).unwrap_or_default() };
     let body = postcard::to_allocvec(&assignment).unwrap_or_default();

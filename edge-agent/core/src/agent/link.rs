@@ -1,16 +1,17 @@
 //! The agent and its connection: what the hub says, who it is for the hub, when it stays away.
 
-use alloc::vec::Vec;
+use alloc::{format, vec::Vec};
 use core::time::Duration;
 
 use firmware_compat::{
+    frame::VERSION,
     time::{Instant, UnixMs},
     v1::owned::{List, Runtime, WasmSupport},
 };
 
 use super::Agent;
 use crate::{
-    backoff::{TIME_FLOOR_GAP, TIME_FLOOR_STEP},
+    backoff::{MISHEARD_GAP, TIME_FLOOR_GAP, TIME_FLOOR_STEP},
     effect::{Effect, Up},
     event::Down,
 };
@@ -32,6 +33,19 @@ impl Agent {
                 self.reporter.requested(spread, now, &mut self.out);
             }
         }
+    }
+
+    /// Told now and then, not once per frame. A hub of the other version can't read it; one that was upgraded since, can.
+    pub(super) fn misheard(&mut self, version: u8, now: Instant) {
+        if self.misheard_told.is_some_and(|told| now.since(told) < MISHEARD_GAP) {
+            return;
+        }
+        self.misheard_told = Some(now);
+        let older = if version > VERSION { "this agent" } else { "the hub" };
+        let message = format!(
+            "the hub sent a frame of protocol version {version}, this agent speaks {VERSION}: what it says is not understood and everything runs on; upgrade {older}"
+        );
+        self.out.warn(now, None, "ProtocolMismatch", &message);
     }
 
     fn time(&mut self, unix_ms: UnixMs, now: Instant) {

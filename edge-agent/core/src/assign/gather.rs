@@ -42,6 +42,7 @@ impl Assign {
 
     pub fn head(&mut self, head: Head, now: Instant, out: &mut Out) {
         let offered = head.assignment;
+        self.give_up_what_nobody_has(&offered);
         match self.judge(&offered) {
             Verdict::Known => {}
             Verdict::Newer => self.begin(head, now, out),
@@ -67,6 +68,23 @@ impl Assign {
                 out.warn(now, None, "ForeignHub", &message);
                 self.foreign = Some(head);
             }
+        }
+    }
+
+    /// A hub answers a Want for a body that it does not have with the head that it has. The head that was followed can
+    /// have been retained from before a hub was restored from a backup: it would keep out all generations below it.
+    /// Should the answer be an older head that was late instead, the hub's reminder brings the newest back.
+    fn give_up_what_nobody_has(&mut self, offered: &AssignmentId) {
+        let Some(incoming) = &self.incoming else { return };
+        let coming = incoming.head.assignment;
+        let is_older = coming.lineage == offered.lineage
+            && coming.generation >= offered.generation
+            && coming != *offered;
+        let is_of_use = self.latest_sound().is_none_or(|held| {
+            held.lineage != offered.lineage || held.generation <= offered.generation
+        });
+        if incoming.wants > 0 && is_older && is_of_use {
+            self.incoming = None;
         }
     }
 

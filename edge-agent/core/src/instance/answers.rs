@@ -38,14 +38,16 @@ impl Slot {
         };
     }
 
-    pub fn prepared(&mut self, draining: bool, out: &mut Out) {
+    /// `is_held_back`: it must not start now; when it may, it is prepared again.
+    pub fn prepared(&mut self, is_held_back: bool, out: &mut Out) {
         if !matches!(self.state, State::Preparing) {
             return;
         }
         self.state = State::Absent;
         self.clear_failure();
         let spec = self.holds.as_ref().and_then(|holds| holds.spec.as_ref());
-        let Some(instance) = spec.filter(|_| self.relation() == Match::Same && !draining) else {
+        let Some(instance) = spec.filter(|_| self.relation() == Match::Same && !is_held_back)
+        else {
             return;
         };
         let instance = Arc::clone(instance);

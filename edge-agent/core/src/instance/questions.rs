@@ -1,8 +1,8 @@
 //! What the rest of the agent asks about an instance.
 
-use alloc::sync::Arc;
+use alloc::{collections::BTreeSet, sync::Arc};
 
-use firmware_compat::{time::Instant, v1::owned::Instance};
+use firmware_compat::{id::InstanceId, time::Instant, v1::owned::Instance};
 
 use super::{Context, Holds, Match, Slot, State};
 use crate::effect::WakeReason;
@@ -53,6 +53,29 @@ impl Slot {
             | State::Stopping { .. }
             | State::Cleaning { .. } => false,
         }
+    }
+
+    /// Whether a process of it runs, or may: it is being started, or was told to stop and has not ended.
+    pub fn may_run(&self) -> bool {
+        match self.state {
+            State::Starting { .. } | State::Running { .. } | State::Stopping { .. } => true,
+            State::Absent
+            | State::Preparing
+            | State::Unprepared { .. }
+            | State::Ended { .. }
+            | State::Backoff { .. }
+            | State::Done
+            | State::Lost
+            | State::Cleaning { .. }
+            | State::Unclean { .. } => false,
+        }
+    }
+
+    /// Whether one whose place it takes still runs.
+    pub fn is_preceded(&self, leaving: &BTreeSet<InstanceId>) -> bool {
+        self.wanted
+            .as_ref()
+            .is_some_and(|wanted| wanted.after.iter().any(|id| leaving.contains(id)))
     }
 
     /// Whether it was ever started, so that there can be a log.

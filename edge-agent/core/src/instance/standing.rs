@@ -119,7 +119,13 @@ impl Slot {
             let message = no_runtime(wanted.engine, context);
             return Some(stand(Phase::Waiting, "RuntimeUnavailable", &message));
         }
-        fetching(wanted, context)
+        fetching(wanted, context).or_else(|| {
+            self.is_preceded(context.leaving).then(|| {
+                let message =
+                    "the copy whose place it takes still runs; it starts when that one has ended";
+                stand(Phase::Waiting, "WaitingForPredecessor", message)
+            })
+        })
     }
 
     fn backing_off(&self) -> Standing {

@@ -62,6 +62,17 @@ impl Chaos {
                 self.generation += 1;
                 self.wanted =
                     ["a", "b", "c", "d", "e"].iter().zip(versions).filter_map(wanted).collect();
+                let gone: Vec<_> = ["a", "b", "c", "d", "e"]
+                    .into_iter()
+                    .map(id_of)
+                    .filter(|id| self.wanted.iter().all(|wanted| wanted.id != *id))
+                    .collect();
+                // Some take the place of those that are not assigned.
+                for (instance, _) in
+                    self.wanted.iter_mut().zip(versions).filter(|(_, version)| version % 3 == 0)
+                {
+                    instance.after = gone.clone().try_into().expect("few");
+                }
                 let (head, chunks) = self.world.assign(self.generation, self.wanted.clone());
                 if says {
                     self.feed(Event::Heard(Down::Head(head)));

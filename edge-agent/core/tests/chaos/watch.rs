@@ -15,6 +15,7 @@ use crate::world::{World, names::*};
 #[derive(Debug, Default)]
 pub struct Watch {
     busy: BTreeSet<InstanceId>,
+    starting: BTreeSet<InstanceId>,
     fetching: BTreeSet<Hash>,
     reading: BTreeSet<u64>,
     is_saving: bool,
@@ -56,6 +57,13 @@ impl Watch {
                 let is_saved =
                     self.saved(world).iter().any(|saved| saved.identity == instance.identity);
                 assert!(is_saved || !is_honest, "starts what is not in force");
+                let saved = self.saved(world);
+                let now = saved.iter().find(|saved| saved.id == instance.id);
+                for id in now.iter().flat_map(|now| now.after.iter()).filter(|_| is_honest) {
+                    let runs = world.is_running(id) || self.starting.contains(id);
+                    assert!(!runs, "starts beside {}, whose place it takes", id_label(id));
+                }
+                self.starting.insert(instance.id);
             }
             Effect::Stop { instance, .. } => self.work(*instance, is_honest),
             Effect::UpdateFiles { instance } => self.work(instance.id, is_honest),
@@ -83,9 +91,13 @@ impl Watch {
         match effect {
             Effect::SaveAssignment(_) => self.is_saving = false,
             Effect::Fetch(blob) => _ = self.fetching.remove(&blob.digest),
-            Effect::Prepare { instance, .. }
-            | Effect::Start { instance, .. }
-            | Effect::UpdateFiles { instance } => _ = self.busy.remove(&instance.id),
+            Effect::Start { instance, .. } => {
+                self.busy.remove(&instance.id);
+                self.starting.remove(&instance.id);
+            }
+            Effect::Prepare { instance, .. } | Effect::UpdateFiles { instance } => {
+                _ = self.busy.remove(&instance.id)
+            }
             Effect::Stop { instance, .. } | Effect::Clean { instance, .. } => {
                 self.busy.remove(instance);
             }

@@ -1,4 +1,4 @@
-//! Names for hashes and ids, and instances from a few words: `web=1 image=a files=x restart=never`.
+//! Names for hashes and ids, and instances from a few words: `web=1 image=a files=x restart=never after=old`.
 
 use std::{cell::RefCell, collections::BTreeMap};
 
@@ -54,7 +54,7 @@ fn blob(name: &str) -> Blob {
     Blob { digest: hash_of(name), size: 10 }
 }
 
-/// `NAME=VERSION [image=X|wasm=X] [files=TEXT] [restart=always|onfailure|never]`
+/// `NAME=VERSION [image=X|wasm=X] [files=TEXT] [restart=always|onfailure|never] [after=NAME]...`
 pub fn instance(words: &str) -> Instance {
     let mut words = words.split_whitespace();
     let (name, version) = words.next().and_then(|word| word.split_once('=')).expect("NAME=VERSION");
@@ -69,6 +69,7 @@ pub fn instance(words: &str) -> Instance {
         restart: RestartPolicy::Always,
         grace_ms: 5000,
         host_network: false,
+        after: List::default(),
     };
     let mut artefacts = image(version);
     for word in words {
@@ -79,6 +80,7 @@ pub fn instance(words: &str) -> Instance {
                 artefacts = Artefacts::Wasm { module: hash_of("module"), compiled: blob(name) };
             }
             ("files", text) => instance.volumes = vec![config_map(text)].try_into().expect("one"),
+            ("after", name) => instance.after.push(id_of(name)).expect("few"),
             ("restart", "always") => instance.restart = RestartPolicy::Always,
             ("restart", "onfailure") => instance.restart = RestartPolicy::OnFailure,
             ("restart", "never") => instance.restart = RestartPolicy::Never,

@@ -1,20 +1,25 @@
 //! Making each device's assignment and getting it there. The assignment is level-triggered: the head says what is
 //! newest, the device asks for what it lacks, and the hub reminds it until it acknowledges.
+//!
+//! A generation is made only for a device that can be heard: it has said which assignment it holds, and a hub whose
+//! store is older than that has noticed it. For a device that is away nothing is counted up; its next assignment is
+//! made when it is back, from what is so then. No two hubs with one lineage can so give one number to two contents
+//! without seeing it.
 
-use alloc::{borrow::ToOwned, format, vec::Vec};
+use alloc::{borrow::ToOwned, collections::BTreeSet, format, vec::Vec};
 use core::time::Duration;
 
 use firmware_compat::{
     capacity::full as capacity,
     frame,
-    id::{Generation, Hash},
-    v1::owned::{Assignment, AssignmentId, Body, Bytes, Head, Severity, Want},
+    id::{Generation, Hash, InstanceId},
+    v1::owned::{self as wire, Assignment, AssignmentId, Body, Bytes, Head, Severity, Want},
 };
 use sha2::{Digest, Sha256};
 
 use super::{Engine, Timer};
 use crate::{
-    device::{Conflict, LAST_GENERATION},
+    device::{Conflict, Device, LAST_GENERATION},
     effect::Effect,
     instance::{Configs, Waiting},
     object::{Key, Kind},
@@ -32,7 +37,9 @@ impl Engine {
     /// sent.
     pub(super) fn assign(&mut self, name: &str) {
         let Some((assignment, waiting)) = self.compose(name) else { return };
+        let mut included = Vec::new();
         for (id, reason) in waiting {
+            included.extend(reason.is_none().then_some(id));
             self.set_waiting(id, reason);
         }
         // An assignment is bounded by construction: encoding it only allocates.
@@ -42,14 +49,25 @@ impl Engine {
         if device.desired.hash == Some(hash) {
             device.desired.body = body;
             let generation = device.desired.generation;
+            self.set_pending(name, false);
             return self.release(name, generation);
         }
-        // A hub that may have forgotten generations makes no new ones until the operator has looked.
-        if device.conflict.is_some() {
-            return;
+        // A hub that may have forgotten generations makes no new ones until the operator has looked; whether it has is
+        // known once the device has said what it holds, and, if that was not made here, what it runs.
+        if device.is_held() || !device.online() || device.unfamiliar {
+            let pending = !device.is_held();
+            return self.set_pending(name, pending);
         }
-        device.desired.advance(hash, body);
+        let acknowledged = device.acknowledged.map_or(Generation(0), |held| held.generation);
+        device.desired.advance(hash, body, acknowledged);
+        device.pending = false;
         let generation = device.desired.generation;
+        for id in included {
+            if let Some(instance) = self.instances.get_mut(&id).filter(|i| !i.assigned) {
+                instance.assigned = true;
+                self.dirty.instances.insert(id);
+            }
+        }
         self.figures.assignments += 1;
         self.dirty.devices.insert(name.to_owned());
         self.release(name, generation);
@@ -59,15 +77,19 @@ impl Engine {
         self.schedule_reminder(name, 0);
     }
 
+    fn set_pending(&mut self, name: &str, pending: bool) {
+        let Some(device) = self.devices.get_mut(name) else { return };
+        if core::mem::replace(&mut device.pending, pending) != pending {
+            self.touch_node(name);
+        }
+    }
+
     /// What a device should run, and why the rest of what is placed on it waits.
     #[expect(
         clippy::type_complexity,
         reason = "two lists that are used up at once by the only caller"
     )]
-    fn compose(
-        &self,
-        name: &str,
-    ) -> Option<(Assignment, Vec<(firmware_compat::id::InstanceId, Option<Waiting>)>)> {
+    fn compose(&self, name: &str) -> Option<(Assignment, Vec<(InstanceId, Option<Waiting>)>)> {
         let device = self.devices.get(name)?;
         let configs = Configs { maps: &self.configs };
         let room = capacity::BODY_BYTES.min(device.facts.max_body_bytes as usize);
@@ -83,7 +105,15 @@ impl Engine {
         for instance in wanted {
             let id = &instance.id;
             match instance.wire(&configs) {
-                Ok(wire) => {
+                Ok(mut wire) => {
+                    let known = instance.owner.kind != Kind::DaemonSet
+                        || follow(&mut wire, &device.strangers)
+                        || instance.report.is_some();
+                    if !known {
+                        let count = device.strangers.len();
+                        waiting.push((*id, Some(too_many_before(name, count))));
+                        continue;
+                    }
                     let size = postcard::experimental::serialized_size(&wire).unwrap_or(room);
                     if used + size + 8 > room {
                         waiting.push((*id, Some(too_large(name, room))));
@@ -101,11 +131,7 @@ impl Engine {
         Some((Assignment { instances }, waiting))
     }
 
-    pub(super) fn set_waiting(
-        &mut self,
-        id: firmware_compat::id::InstanceId,
-        waiting: Option<Waiting>,
-    ) {
+    pub(super) fn set_waiting(&mut self, id: InstanceId, waiting: Option<Waiting>) {
         let Some(instance) = self.instances.get_mut(&id) else { return };
         if instance.waiting == waiting {
             return;
@@ -137,9 +163,12 @@ impl Engine {
         self.forget_released(name);
     }
 
-    /// Forgets instances that are not in the assignment that the device holds, and of which it reports nothing.
-    fn forget_released(&mut self, name: &str) {
-        let Some(device) = self.devices.get(name) else { return };
+    /// Forgets instances that are not in the assignment that the device holds, and of which it reports nothing. Only if
+    /// all that it reports was heard: else it may still run one of them, and the next full report tells.
+    pub(super) fn forget_released(&mut self, name: &str) {
+        let Some(device) = self.devices.get(name).filter(|device| device.heard_whole) else {
+            return;
+        };
         let held = device.acknowledged.map_or(Generation(0), |held| held.generation);
         let gone: Vec<_> = device
             .instances
@@ -157,12 +186,15 @@ impl Engine {
         }
     }
 
-    /// Publishes a device's head, unless nothing was ever assigned or a conflict pauses it.
+    /// Publishes a device's head, unless nothing was ever assigned, a conflict pauses it, or it is not known yet what
+    /// it holds. A head whose body this hub does not have (it was made by an earlier start, from other parts) would
+    /// lead nowhere: the next generation follows.
     pub(super) fn publish_head(&mut self, name: &str) {
-        let Some(device) = self.devices.get(name).filter(|device| device.conflict.is_none()) else {
+        let known = |device: &&Device| device.met && !device.is_held();
+        let Some(device) = self.devices.get(name).filter(known) else { return };
+        let Some(hash) = device.desired.hash.filter(|_| !device.desired.body.is_empty()) else {
             return;
         };
-        let Some(hash) = device.desired.hash else { return };
         let assignment =
             AssignmentId { lineage: self.lineage, generation: device.desired.generation, hash };
         let length = u32::try_from(device.desired.body.len()).unwrap_or(u32::MAX);
@@ -176,7 +208,7 @@ impl Engine {
     /// Sends chunks of a device's newest body, from an offset.
     fn push_body(&mut self, name: &str, offset: usize) {
         let Some(device) =
-            self.devices.get(name).filter(|device| device.online() && device.conflict.is_none())
+            self.devices.get(name).filter(|device| device.online() && !device.is_held())
         else {
             return;
         };
@@ -214,9 +246,34 @@ impl Engine {
             return;
         }
         device.acknowledged = ours;
+        // Not only a hello may tell of a conflict: a device whose disk was full saves what it was sent when there is
+        // room again, and the hub may have been restored meanwhile.
+        let found = super::devices::conflict(device, holds, lineage);
+        let news = found.filter(|_| device.conflict != found);
+        let joins = ours.is_some()
+            && found.is_none()
+            && matches!(device.conflict, Some(Conflict::Foreign(_)));
+        device.conflict = news.or(device.conflict);
         self.dirty.devices.insert(name.to_owned());
-        self.forget_released(name);
         self.touch_node(name);
+        if joins {
+            self.adopted(name);
+        }
+        if let Some(conflict) = news {
+            let key = Key::new(Kind::Node, "", name);
+            let message = conflict.message(name);
+            self.note(&key, Severity::Warning, "AssignmentConflict", message);
+        }
+    }
+
+    /// A device that followed another hub has taken an assignment of this one.
+    fn adopted(&mut self, name: &str) {
+        let Some(device) = self.devices.get_mut(name) else { return };
+        device.conflict = None;
+        self.dirty.assignments.insert(name.to_owned());
+        self.dirty_all_workloads();
+        let key = Key::new(Kind::Node, "", name);
+        self.note(&key, Severity::Normal, "Adopted", format!("{name} follows this hub now"));
     }
 
     fn is_level(&self, name: &str) -> bool {
@@ -276,6 +333,8 @@ impl Engine {
                 device.desired.recent.clear();
                 // No body has this hash: the next generation is made whatever is in it.
                 device.desired.hash = Some(Hash([0; 32]));
+                device.desired.body.clear();
+                self.dirty.devices.insert(name.to_owned());
                 self.dirty.assignments.insert(name.to_owned());
                 self.dirty_all_workloads();
                 self.note(
@@ -288,6 +347,20 @@ impl Engine {
             }
         }
     }
+}
+
+/// Copies that the hub does not know may be of the same DaemonSet: it starts after their end. False if they are too many
+/// to name.
+fn follow(wire: &mut wire::Instance, strangers: &BTreeSet<InstanceId>) -> bool {
+    strangers.iter().all(|id| wire.after.contains(id) || wire.after.push(*id).is_ok())
+}
+
+/// Why a copy waits for more copies than an assignment can name.
+pub(super) fn too_many_before(device: &str, count: usize) -> Waiting {
+    let message = format!(
+        "{device} has not let go of {count} earlier copies yet; it is told of this one when fewer are left"
+    );
+    Waiting::new("WaitingForPredecessor", message)
 }
 
 fn too_large(device: &str, room: usize) -> Waiting {

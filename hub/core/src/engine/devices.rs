@@ -9,14 +9,15 @@ use alloc::{
 use core::time::Duration;
 
 use firmware_compat::{
-    frame::{self, Frame, Kind as FrameKind, Stamp},
+    capacity::full as capacity,
+    frame::{self, DecodeError, Frame, Kind as FrameKind, Stamp},
     id::InstanceId,
     time::UnixMs,
     topic,
     v1::owned::{AssignmentId, Event, Gone, Hello, InstanceStatus, Report, Severity, Status, Time},
 };
 
-use super::{Engine, MAX_DEVICES, Timer, happenings::Happening, happenings::uuid};
+use super::{Engine, MAX_DEVICES, Timer, happenings::Happening, happenings::uuid, listen};
 use crate::{
     device::{Conflict, Desired, Device, Operator, Presence},
     effect::{Action, Effect},
@@ -43,7 +44,8 @@ impl Engine {
         }
         let names: Vec<_> = self.devices.keys().cloned().collect();
         for name in names {
-            self.publish_head(&name);
+            self.refresh_head(&name);
+            self.expect_report(&name);
             self.watch_silence(&name);
             self.touch_node(&name);
         }
@@ -51,6 +53,16 @@ impl Engine {
         let report = Report { spread_ms: REPORT_SPREAD_MS };
         if let Ok(frame) = frame::encode(&report, self.stamp()) {
             self.effects.push(Effect::SendAll { kind: FrameKind::Report, frame });
+        }
+    }
+
+    /// A broker that outlived this hub, or its store, may retain a head that this hub did not make. It goes until the
+    /// device has said what it holds; a head answers that.
+    fn refresh_head(&mut self, name: &str) {
+        if self.devices.get(name).is_some_and(|device| device.met) {
+            self.publish_head(name);
+        } else {
+            self.effects.push(Effect::ClearHead { device: name.to_owned() });
         }
     }
 
@@ -72,6 +84,7 @@ impl Engine {
         }
         for name in names {
             self.end_logs_of(&name, reason);
+            self.stop_asking(&name);
             self.touch_node(&name);
             self.touch_pods_on(&name);
         }
@@ -92,6 +105,7 @@ impl Engine {
             format!("{name} is no longer connected"),
         );
         self.end_logs_of(name, "the device is no longer connected");
+        self.stop_asking(name);
         self.watch_silence(name);
         self.touch_node(name);
         self.touch_pods_on(name);
@@ -137,7 +151,8 @@ impl Engine {
         self.figures.frames += 1;
         let frame = match Frame::parse(bytes) {
             Ok(frame) if frame.kind == kind && topic::is_device_name(name) => frame,
-            _ => return self.refuse_frame(),
+            Ok(frame) => return self.refuse_frame(name, kind, DecodeError::Unexpected(frame.kind)),
+            Err(error) => return self.refuse_frame(name, kind, error),
         };
         let stamp = frame.stamp;
         let taken = match kind {
@@ -160,41 +175,10 @@ impl Engine {
             | FrameKind::Body
             | FrameKind::Command
             | FrameKind::Time
-            | FrameKind::Report => return self.refuse_frame(),
+            | FrameKind::Report => Err(DecodeError::Unexpected(kind)),
         };
-        if taken.is_err() {
-            self.refuse_frame();
-        }
-    }
-
-    fn refuse_frame(&mut self) {
-        self.figures.refused_frames += 1;
-    }
-
-    /// Whether a frame is of the device's session and newer than those heard. A device whose hello was missed is
-    /// asked to say it; a late frame of an earlier session looks the same, and costs one hello.
-    fn hears(&mut self, name: &str, stamp: Stamp) -> bool {
-        let session = self.devices.get_mut(name).and_then(|device| match &mut device.presence {
-            Presence::Online { stamp, .. } => Some(stamp),
-            Presence::Offline { .. } => None,
-        });
-        match session {
-            Some(heard) if heard.session == stamp.session => {
-                let newer = stamp.sequence > heard.sequence;
-                if newer {
-                    let follows = heard.sequence.checked_add(1) == Some(stamp.sequence);
-                    heard.sequence = stamp.sequence;
-                    // Frames between were lost; a report that they may have been a part of is not whole.
-                    if !follows {
-                        self.full_reports.entry(name.to_owned()).or_default().torn = true;
-                    }
-                }
-                newer
-            }
-            Some(_) | None => {
-                self.send(name, &Report { spread_ms: 0 });
-                false
-            }
+        if let Err(error) = taken {
+            self.refuse_frame(name, kind, error);
         }
     }
 
@@ -204,6 +188,7 @@ impl Engine {
         if !self.devices.contains_key(name) && !self.register(name, &facts) {
             return;
         }
+        self.forget_refusals(name);
         let (unix_ms, lineage) = (self.unix_ms, self.lineage);
         let Some(device) = self.devices.get_mut(name) else { return };
         if let Presence::Online { stamp: heard, .. } = device.presence
@@ -215,6 +200,8 @@ impl Engine {
         let was_online = device.online();
         let goes_on = matches!(device.presence,
             Presence::Online { stamp: heard, .. } if heard.session == stamp.session);
+        let follows = matches!(device.presence,
+            Presence::Online { stamp: heard, .. } if listen::follows(heard, stamp));
         let was_heard_just_now = match device.presence {
             Presence::Online { .. } => true,
             Presence::Offline { since, .. } => {
@@ -224,10 +211,16 @@ impl Engine {
         let old_agent = device.agent();
         let known_facts = device.facts == facts;
         device.presence = Presence::Online { stamp, since_ms: unix_ms };
+        device.met = true;
         let other_agent = old_agent != facts.agent;
         if !known_facts {
             device.facts = facts;
             self.dirty.devices.insert(name.to_owned());
+        }
+        // Another hello of one session brings no report with it.
+        if !goes_on {
+            let made = |held: AssignmentId| device.desired.made(held.generation, held.hash);
+            device.unfamiliar = holds.is_some_and(|held| !made(held));
         }
         let conflict = conflict(device, holds, lineage);
         let conflict_is_new = conflict.is_some() && device.conflict != conflict;
@@ -245,6 +238,15 @@ impl Engine {
         }
         // Its full report follows in its own session.
         self.full_reports.remove(name);
+        if !goes_on {
+            self.stop_asking(name);
+            if let Some(device) = self.devices.get_mut(name) {
+                device.heard_whole = false;
+            }
+        } else if !follows {
+            // What was lost was said before; its report, if it brings one, is whole.
+            self.miss_something(name);
+        }
         if was_online && !goes_on {
             self.end_logs_of(name, "the device started a new session");
         }
@@ -282,7 +284,7 @@ impl Engine {
     /// Adds a device that was never heard of. Refused only at the bound.
     fn register(&mut self, name: &str, facts: &Hello) -> bool {
         if self.devices.len() >= MAX_DEVICES {
-            self.refuse_frame();
+            self.refuse_device(name);
             return false;
         }
         let generation = self.retired.remove(name).unwrap_or_default();
@@ -298,6 +300,12 @@ impl Engine {
             acknowledged: None,
             presence: Presence::Offline { since: Some(self.now), since_ms: self.unix_ms },
             conflict: None,
+            met: true,
+            heard_whole: false,
+            asking: listen::Asking::default(),
+            unfamiliar: false,
+            strangers: alloc::collections::BTreeSet::new(),
+            pending: false,
             reminder: None,
             watched_until: None,
             instances: alloc::collections::BTreeSet::new(),
@@ -322,9 +330,13 @@ impl Engine {
     }
 
     fn on_status(&mut self, name: &str, status: Status) {
-        self.acknowledge(name, status.assignment);
         for report in status.instances.iter() {
             self.on_instance_status(name, report);
+        }
+        self.acknowledge(name, status.assignment);
+        // What it says of an instance may be in a part that follows.
+        if !status.more {
+            self.forget_released(name);
         }
         for id in status.removed.iter() {
             self.on_instance_removed(name, *id, status.assignment);
@@ -341,18 +353,29 @@ impl Engine {
         let report = self.full_reports.entry(name.to_owned()).or_default();
         let ids = status.instances.iter().map(|reported| reported.id);
         // What is not placed there is of no interest, and would let a device grow the list.
-        report.mentioned.extend(ids.filter(|id| device.instances.contains(id)));
+        report.mentioned.extend(ids.clone().filter(|id| device.instances.contains(id)));
+        let strangers = ids.filter(|id| !self.instances.contains_key(id));
+        let room = capacity::INSTANCES.saturating_sub(report.strangers.len());
+        report.strangers.extend(strangers.take(room));
         if status.more {
             return;
         }
         let report = self.full_reports.remove(name).unwrap_or_default();
         if report.torn {
-            return self.send(name, &Report { spread_ms: 0 });
+            return self.ask_for_report(name);
         }
         let absent: Vec<_> =
             device.instances.iter().filter(|id| !report.mentioned.contains(id)).copied().collect();
         for id in absent {
             self.on_instance_removed(name, id, status.assignment);
+        }
+        self.stop_asking(name);
+        let Some(device) = self.devices.get_mut(name) else { return };
+        device.heard_whole = true;
+        if device.unfamiliar || device.strangers != report.strangers {
+            device.unfamiliar = false;
+            device.strangers = report.strangers;
+            self.dirty.assignments.insert(name.to_owned());
         }
     }
 
@@ -374,6 +397,9 @@ impl Engine {
 
     /// A device says that nothing of an instance is left on it.
     fn on_instance_removed(&mut self, name: &str, id: InstanceId, holds: Option<AssignmentId>) {
+        if self.devices.get_mut(name).is_some_and(|device| device.strangers.remove(&id)) {
+            self.dirty.assignments.insert(name.to_owned());
+        }
         let Some(instance) = self.instances.get_mut(&id) else { return };
         if instance.device.as_deref() != Some(name) {
             return;
@@ -451,7 +477,8 @@ fn steady(mut hello: Hello) -> Hello {
     hello
 }
 
-fn conflict(
+/// What is wrong with what a device holds, if it was not made here.
+pub(super) fn conflict(
     device: &Device,
     holds: Option<AssignmentId>,
     lineage: firmware_compat::id::Lineage,
@@ -478,6 +505,15 @@ pub(super) type FullReports = alloc::collections::BTreeMap<String, FullReport>;
 pub(super) struct FullReport {
     /// Instances of the device that they mention.
     mentioned: alloc::collections::BTreeSet<InstanceId>,
+    /// Instances that they mention and the hub does not know.
+    strangers: alloc::collections::BTreeSet<InstanceId>,
     /// Whether frames were lost on the way.
     torn: bool,
+}
+
+impl FullReport {
+    /// Frames that may have been parts of it were lost.
+    pub(super) fn tear(&mut self) {
+        self.torn = true;
+    }
 }

@@ -24,9 +24,7 @@ impl Engine {
                 .get(key)
                 .and_then(|id| self.instances.get(id))
                 .map(|instance| self.explain_instance(instance, 0, &mut lines)),
-            Kind::Node => {
-                self.devices.get(&key.name).map(|device| self.explain_device(device, &mut lines))
-            }
+            Kind::Node => self.explain_node(&key.name, &mut lines),
             Kind::Namespace | Kind::ConfigMap | Kind::Event => {
                 return Err(Failure::NotAllowed(format!(
                     "explain takes a deployment, daemonset, pod or node, not a {}",
@@ -55,6 +53,11 @@ impl Engine {
                 Some(root) => lines.say(1, true, format!("image {image} is sha256:{root}")),
                 None => lines.say(1, false, super::supply::unknown_image(image).message),
             }
+        }
+        let old = alive.clone().filter(|copy| copy.revision.hash != revision.hash).count();
+        if old > 0 {
+            lines.say(1, false, format!("{old} of its copies are still of an older template"));
+            self.explain_devices(revision, 2, lines, false);
         }
         for copy in copies.iter().take(SHOWN) {
             self.explain_instance(copy, 1, lines);
@@ -142,6 +145,21 @@ impl Engine {
         }
     }
 
+    /// One that speaks another protocol version may be no Node yet.
+    fn explain_node(&self, name: &str, lines: &mut Lines) -> Option<()> {
+        let (device, mismatch) = (self.devices.get(name), self.mismatch(name));
+        if device.is_none() && mismatch.is_none() {
+            return None;
+        }
+        if let Some(device) = device {
+            self.explain_device(device, lines);
+        }
+        if let Some(mismatch) = mismatch {
+            lines.say(u8::from(device.is_some()), false, mismatch);
+        }
+        Some(())
+    }
+
     fn explain_device(&self, device: &Device, lines: &mut Lines) {
         let name = &device.name;
         match device.presence {
@@ -162,11 +180,12 @@ impl Engine {
         }
         let (desired, held) =
             (device.desired.generation, device.acknowledged.map_or(0, |held| held.generation.0));
-        lines.say(
-            1,
-            held == desired.0,
-            format!("assignment: generation {desired} wanted, {held} held"),
-        );
+        let (current, text) = if device.pending {
+            (false, format!("assignment: {held} held; what changed since is told when it is back"))
+        } else {
+            (held == desired.0, format!("assignment: generation {desired} wanted, {held} held"))
+        };
+        lines.say(1, current, text);
         for runtime in &device.facts.runtimes {
             let limits = match (runtime.usable, runtime.limits_enforced) {
                 (true, true) => "usable, limits enforced",

@@ -77,9 +77,11 @@ impl Engine {
         const LOOK_BACK: usize = 200;
         let version = self.next_resource_version();
         let at = rfc3339(happening.at_ms);
+        let uid = self.uid_of(happening.about);
         let equal = self.happenings.ring.iter().rev().take(LOOK_BACK).position(|object| {
             matches!(object.as_ref(), Object::Event(event)
                 if is_about(event, happening.about)
+                    && event.involved_object.uid == uid
                     && event.reason == happening.reason
                     && event.message == happening.message)
         });
@@ -93,7 +95,7 @@ impl Engine {
                 event.metadata.resource_version = version.to_string();
                 (Action::Modified, event)
             }
-            _ => (Action::Added, self.new_event(&happening, version, at)),
+            _ => (Action::Added, self.new_event(&happening, uid, version, at)),
         };
         let object = Arc::new(Object::Event(event));
         self.happenings.ring.push_back(object.clone());
@@ -103,7 +105,27 @@ impl Engine {
         self.effects.push(changed(action, object, version));
     }
 
-    fn new_event(&mut self, happening: &Happening<'_>, version: u64, at: String) -> Event {
+    /// Tells an object from one of the same name before or after it. Empty for what is not there.
+    fn uid_of(&self, key: &Key) -> String {
+        match key.kind {
+            Kind::Node => self.devices.get(&key.name).map(|device| device.uid.clone()),
+            Kind::Pod => self.by_name.get(key).map(|id| uuid(*id)),
+            Kind::Namespace
+            | Kind::ConfigMap
+            | Kind::Deployment
+            | Kind::DaemonSet
+            | Kind::Event => self.objects.get(key).map(|stored| stored.object.meta().uid.clone()),
+        }
+        .unwrap_or_default()
+    }
+
+    fn new_event(
+        &mut self,
+        happening: &Happening<'_>,
+        uid: String,
+        version: u64,
+        at: String,
+    ) -> Event {
         self.happenings.made += 1;
         let about = happening.about;
         // Kubernetes keeps events about cluster objects in the namespace `default`.
@@ -128,7 +150,7 @@ impl Engine {
                 kind: about.kind.as_str().into(),
                 namespace: about.namespace.clone(),
                 name: about.name.clone(),
-                uid: String::new(),
+                uid,
             },
             reason: happening.reason.into(),
             message: happening.message.clone(),

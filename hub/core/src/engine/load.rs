@@ -13,7 +13,7 @@ use firmware_compat::{
     topic,
 };
 
-use super::{Config, Dirty, Engine, Figures, Stored, Timer, happenings, logs, supply};
+use super::{Config, Dirty, Engine, Figures, Stored, Timer, happenings, logs, refusals, supply};
 use crate::{
     device::{Conflict, Desired, Device, LAST_GENERATION, Presence},
     event::Now,
@@ -73,6 +73,7 @@ impl Engine {
             supply: supply::Supply::default(),
             logs: logs::Logs::default(),
             happenings: happenings::Happenings::default(),
+            refusals: refusals::Refusals::default(),
             full_reports: BTreeMap::new(),
             timers: BTreeSet::new(),
             link_up: false,
@@ -175,6 +176,12 @@ impl Engine {
             acknowledged: stored.acknowledged,
             presence: Presence::Offline { since: None, since_ms: self.unix_ms },
             conflict,
+            met: false,
+            heard_whole: false,
+            asking: super::Asking::default(),
+            unfamiliar: false,
+            strangers: BTreeSet::new(),
+            pending: false,
             reminder: None,
             watched_until: None,
             instances: BTreeSet::new(),
@@ -207,7 +214,7 @@ impl Engine {
             }
         }
         // Every assignment is made again from the same parts. An equal hash keeps the generation; another one means
-        // that this build writes assignments differently, and the devices get a new generation.
+        // that this build writes assignments differently, and each device gets a new generation after its hello.
         self.dirty.assignments.extend(self.devices.keys().cloned());
         self.dirty_all_workloads();
     }
@@ -286,6 +293,8 @@ fn load_instance(key: &str, id: InstanceId, stored: InstanceRecord) -> Result<In
             .deleting_ms
             .map(|since_ms| Deleting { since_ms, released: stored.released }),
         report: stored.report,
+        assigned: stored.assigned,
+        after: stored.after,
         waiting: None,
         resource_version: 0,
     })
@@ -307,6 +316,8 @@ pub(super) fn instance_record(instance: &Instance) -> InstanceRecord {
         deleting_ms: instance.deleting.map(|deleting| deleting.since_ms),
         released: instance.deleting.and_then(|deleting| deleting.released),
         report: instance.report.clone(),
+        assigned: instance.assigned,
+        after: instance.after.clone(),
     }
 }
 

@@ -3,6 +3,7 @@
 
 use alloc::{
     borrow::ToOwned,
+    collections::BTreeSet,
     format,
     string::{String, ToString},
     sync::Arc,
@@ -294,6 +295,7 @@ impl Engine {
             self.records.insert(record::retired_key(&key.name), Some(record::encode(&generation)));
         }
         self.full_reports.remove(&key.name);
+        self.forget_refusals(&key.name);
         self.dirty.devices.insert(key.name.clone());
         self.dirty.nodes.remove(&key.name);
         let version = self.next_resource_version();
@@ -362,7 +364,7 @@ impl Engine {
         let users = self.users_of_image(&reference);
         if let Some(user) = users.first() {
             return Err(Failure::Forbidden(format!(
-                "image {reference} is used by {user}; delete that first"
+                "image {reference} is used by {user}; delete that first, or update it and wait until no copy runs the image"
             )));
         }
         if self.images.remove(&reference).is_none() {
@@ -376,11 +378,16 @@ impl Engine {
         let uses = |revision: &Revision| {
             revision.roots.keys().any(|image| resolve::tagged(image) == reference)
         };
-        self.objects
-            .iter()
-            .filter(|(_, stored)| stored.revision.as_ref().is_some_and(|revision| uses(revision)))
-            .map(|(key, _)| key.clone())
-            .collect()
+        let current = |key: &Key| self.objects.get(key).and_then(|stored| stored.revision.as_ref());
+        let workloads = self.objects.keys().filter(|key| current(key).is_some_and(|r| uses(r)));
+        // An update that goes on, or stopped, leaves copies of older revisions: they may be started again.
+        let older = self.instances.values().filter(|copy| {
+            copy.deleting.is_none()
+                && current(&copy.owner).is_none_or(|revision| revision.hash != copy.revision.hash)
+                && uses(&copy.revision)
+        });
+        let users: BTreeSet<&Key> = workloads.chain(older.map(|copy| &copy.owner)).collect();
+        users.into_iter().cloned().collect()
     }
 
     fn list_images(&self) -> Vec<Image> {

@@ -1,6 +1,12 @@
 //! Devices and instances as objects of the API: `v1` Node and Pod. Built when asked for; nothing of them is stored.
 
-use alloc::{borrow::ToOwned, format, string::ToString, sync::Arc, vec::Vec};
+use alloc::{
+    borrow::ToOwned,
+    format,
+    string::{String, ToString},
+    sync::Arc,
+    vec::Vec,
+};
 
 use firmware_compat::{
     id::InstanceId,
@@ -73,12 +79,12 @@ impl Engine {
                 taints: device.operator.taints.clone(),
                 unschedulable: device.operator.unschedulable,
             },
-            status: node_status(device),
+            status: node_status(device, self.mismatch(name)),
         })))
     }
 }
 
-fn node_status(device: &Device) -> NodeStatus {
+fn node_status(device: &Device, mismatch: Option<String>) -> NodeStatus {
     let facts = &device.facts;
     let amounts = Amounts::from([
         ("cpu".to_owned(), Quantity::milli(facts.cpu_milli)),
@@ -88,7 +94,7 @@ fn node_status(device: &Device) -> NodeStatus {
     ]);
     let container = facts.runtimes.iter().find(|r| r.engine == Runs::Container && r.usable);
     NodeStatus {
-        conditions: conditions(device),
+        conditions: conditions(device, mismatch),
         capacity: amounts.clone(),
         allocatable: amounts,
         node_info: NodeInfo {
@@ -125,13 +131,14 @@ fn node_status(device: &Device) -> NodeStatus {
             })
             .collect(),
         assignment: NodeAssignment {
-            desired: device.desired.generation.0,
+            // One more than is made, while the next waits for the device.
+            desired: device.desired.generation.0.saturating_add(device.pending.into()),
             acknowledged: device.acknowledged.map_or(0, |held| held.generation.0),
         },
     }
 }
 
-fn conditions(device: &Device) -> Vec<Condition> {
+fn conditions(device: &Device, mismatch: Option<String>) -> Vec<Condition> {
     let (status, reason, message, since) = match device.presence {
         Presence::Online { since_ms, .. } => {
             ("True", "AgentConnected", "the agent is connected".to_owned(), since_ms)
@@ -165,6 +172,13 @@ fn conditions(device: &Device) -> Vec<Condition> {
             last_transition_time: None,
         });
     }
+    conditions.extend(mismatch.map(|message| Condition {
+        kind: "ProtocolMismatch".to_owned(),
+        status: "True".to_owned(),
+        reason: "OtherVersion".to_owned(),
+        message,
+        last_transition_time: None,
+    }));
     conditions
 }
 

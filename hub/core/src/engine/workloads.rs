@@ -4,6 +4,9 @@
 //! runs is replaced only while every copy of the new revision runs, and one at a time. Devices that have not been heard
 //! for long come last, together: a revision that fails has then been stopped by those that can be heard. A device that is
 //! silent for a moment (after a restart of the hub that is every device) is waited for.
+//!
+//! Two copies of one DaemonSet never run at once on a device, as Kubernetes has it (`maxSurge` 0): an assignment that
+//! drops one and adds the next says that the next one starts after it.
 
 use alloc::{
     borrow::ToOwned,
@@ -15,15 +18,15 @@ use alloc::{
 };
 use core::{cmp::Reverse, time::Duration};
 
-use firmware_compat::{id::InstanceId, v1::owned::Severity};
+use firmware_compat::{capacity::full::PREDECESSORS, id::InstanceId, v1::owned::Severity};
 
-use super::{Engine, changed, supply::unknown_image};
+use super::{Engine, assign::too_many_before, changed, supply::unknown_image};
 use crate::{
     device::{Device, Presence},
     effect::Action,
     instance::{self, Deleting, Instance, Revision, Waiting},
     object::{
-        Key, Object,
+        Key, Kind, Object,
         workload::{DaemonSetStatus, DeploymentStatus},
     },
     resolve::TaintEffect,
@@ -43,6 +46,7 @@ impl Engine {
             }
             return;
         };
+        self.disown(key, &object.meta().uid);
         self.ask_supply(&revision);
         match object.as_ref() {
             Object::Deployment(deployment) => {
@@ -52,6 +56,15 @@ impl Engine {
             _ => {}
         }
         self.update_status(key);
+    }
+
+    /// Lets go of the copies of a workload of the same name that was deleted in the turn in which this one was made.
+    fn disown(&mut self, key: &Key, uid: &str) {
+        let copies = self.copies(key);
+        let other = copies.iter().filter(|copy| copy.owner_uid != uid);
+        for id in other.map(|copy| copy.id).collect::<Vec<_>>() {
+            self.begin_delete(id);
+        }
     }
 
     fn reconcile_deployment(&mut self, key: &Key, replicas: usize, revision: &Arc<Revision>) {
@@ -252,21 +265,36 @@ impl Engine {
             alive.into_iter().partition(|copy| copy.revision.hash == revision.hash);
         let placed = |copy: &Instance| copy.device.as_ref().and_then(|n| self.devices.get(n));
         let away = |copy: &Instance| placed(copy).is_some_and(|device| self.is_away(device));
+        let supplied = |device: &Device| {
+            let target = device.target(revision.resolved.engine);
+            target.map(|target| self.check_supply(revision, &target))
+        };
+        // A copy of a DaemonSet that its device could never be given says nothing about the new revision.
+        let barred = |copy: &Instance| {
+            copy.supply.is_none()
+                && placed(copy).is_some_and(|device| !matches!(supplied(device), Ok(Ok(()))))
+        };
         // A new copy on a device that is away is on its way there; it holds nobody up.
-        if !updated.iter().all(|copy| copy.runs() || away(copy)) {
+        if !updated.iter().all(|copy| copy.runs() || away(copy) || barred(copy)) {
             return Vec::new();
         }
         // A copy whose device waits for the image, or may be heard in a moment, keeps those on absent devices from
         // being replaced before it.
         let mut held_up = false;
+        // A copy of a Deployment whose device can't take the new revision makes room for one elsewhere.
+        let mut elsewhere = None;
+        let mut has_place_elsewhere = || {
+            key.kind == Kind::Deployment
+                && *elsewhere
+                    .get_or_insert_with(|| !self.places(key, 1, revision).devices.is_empty())
+        };
         let (mut near, mut far) = (Vec::new(), Vec::new());
         for copy in old {
             let Some(device) = placed(copy) else { continue };
-            let supplied = device
-                .target(revision.resolved.engine)
-                .map(|target| self.check_supply(revision, &target));
+            let supplied = supplied(device);
             let ready = matches!(supplied, Ok(Ok(())));
             let preparing = matches!(supplied, Ok(Err(schedule::Refusal::Preparing(_))));
+            let ready = ready || (!preparing && has_place_elsewhere());
             if away(copy) {
                 far.extend(ready.then_some(copy.id));
             } else if ready && heard(copy) {
@@ -319,6 +347,8 @@ impl Engine {
             supply: None,
             deleting: None,
             report: None,
+            assigned: false,
+            after: Vec::new(),
             waiting: None,
             resource_version: 0,
         };
@@ -392,6 +422,11 @@ impl Engine {
                 self.set_waiting(id, Some(waiting));
                 continue;
             }
+            let before = self.predecessors(key, &name);
+            if before.len() > PREDECESSORS {
+                self.set_waiting(id, Some(too_many_before(&name, before.len())));
+                continue;
+            }
             let Some(device) = self.devices.get_mut(&name) else { continue };
             // What it asks for itself is already counted.
             device.allocated.subtract(revision.resolved.requests);
@@ -404,7 +439,7 @@ impl Engine {
                 device.instances.insert(id);
             }
             match fits {
-                Some(Ok(())) => self.admit(id, &name, &revision),
+                Some(Ok(())) => self.admit(id, &name, &revision, before),
                 Some(Err(refusal)) => {
                     let reason = match refusal {
                         schedule::Refusal::Preparing(_) => "PreparingImage",
@@ -420,11 +455,19 @@ impl Engine {
         }
     }
 
-    fn admit(&mut self, id: InstanceId, name: &str, revision: &Revision) {
+    /// Copies of a DaemonSet that their device is letting go of: the one that follows them must not run beside them.
+    fn predecessors(&self, key: &Key, device: &str) -> Vec<InstanceId> {
+        let leaving =
+            |copy: &&&Instance| copy.deleting.is_some() && copy.device.as_deref() == Some(device);
+        self.copies(key).iter().filter(leaving).map(|copy| copy.id).collect()
+    }
+
+    fn admit(&mut self, id: InstanceId, name: &str, revision: &Revision, after: Vec<InstanceId>) {
         let supply = self.devices.get(name).and_then(|device| self.supply_for(revision, device));
         if let Some(instance) = self.instances.get_mut(&id) {
             instance.supply = supply;
             instance.waiting = None;
+            instance.after = after;
         }
         self.figures.placements += 1;
         self.dirty.instances.insert(id);
@@ -438,7 +481,7 @@ impl Engine {
             return;
         };
         let device = instance.device.clone().filter(|name| self.devices.contains_key(name));
-        let (Some(name), Some(_)) = (device, &instance.supply) else {
+        let Some(name) = device.filter(|_| instance.assigned) else {
             return self.remove_instance(id);
         };
         instance.deleting = Some(Deleting { since_ms: self.unix_ms, released: None });

@@ -3,7 +3,10 @@
 
 #![allow(dead_code, reason = "each test program that shares this module uses a part of it")]
 
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+};
 
 use firmware_compat::{
     frame::{self, Kind as FrameKind, Message, Stamp},
@@ -40,12 +43,27 @@ pub struct Device {
     running: BTreeMap<InstanceId, (String, Hash)>,
     /// What it held and ran before that.
     before: (Option<AssignmentId>, BTreeMap<InstanceId, (String, Hash)>),
+    /// What it was assigned and does not run yet, and what each of these takes the place of.
+    coming: BTreeMap<InstanceId, (String, Hash, Vec<InstanceId>)>,
+    /// What it was told to stop, and still runs.
+    leaving: BTreeMap<InstanceId, (String, Hash)>,
+    /// The reports that it sends are lost.
+    pub lossy: bool,
+    /// It does not answer when it is asked to report.
+    pub silent: bool,
+    /// What it stops goes on until [`World::stopped`].
+    pub slow_to_stop: bool,
     /// Instances whose name contains this never run.
     crashes: Option<String>,
     pub starts: u32,
 }
 
 impl Device {
+    /// Whether it is connected.
+    pub fn is_online(&self) -> bool {
+        self.online
+    }
+
     /// How many instances it runs.
     pub fn instances(&self) -> usize {
         self.running.len()
@@ -62,6 +80,10 @@ pub struct World {
     pub saves: usize,
     builds: Vec<String>,
     starts: u8,
+    /// Heads that the broker retains; it outlives the hub.
+    retained: BTreeMap<String, Vec<u8>>,
+    /// Devices that hold what the hub, since it was restored, does not know of.
+    pub ahead: BTreeSet<String>,
 }
 
 const START_MS: u64 = 1_767_225_600_000;
@@ -81,6 +103,8 @@ impl World {
             saves: 0,
             builds: ["amd64", "arm64", "x86_64"].map(String::from).to_vec(),
             starts: 7,
+            retained: BTreeMap::new(),
+            ahead: BTreeSet::new(),
         };
         world.event(Event::LinkUp);
         world
@@ -121,13 +145,14 @@ impl World {
                     Effect::Reply { id, result } => {
                         replies.push((id, result.map_err(|failure| failure.to_string())));
                     }
-                    Effect::SetHead { device, frame } => self.on_head(&device, &frame),
+                    Effect::SetHead { device, frame } => {
+                        self.on_head(&device, &frame);
+                        self.retained.insert(device, frame);
+                    }
+                    Effect::ClearHead { device } => _ = self.retained.remove(&device),
                     Effect::Send { device, kind, frame } => self.on_sent(&device, kind, &frame),
                     Effect::Supply(need) => self.supply(need),
-                    Effect::Changed(_)
-                    | Effect::ClearHead { .. }
-                    | Effect::SendAll { .. }
-                    | Effect::LogPart { .. } => {}
+                    Effect::Changed(_) | Effect::SendAll { .. } | Effect::LogPart { .. } => {}
                 }
             }
         }
@@ -178,7 +203,13 @@ impl World {
             return;
         };
         if kind == FrameKind::Report {
-            return self.say(format!("  {name} is asked to report"));
+            let (silent, hello) = (device.silent, hello(device));
+            self.say(format!("  {name} is asked to report"));
+            if !silent {
+                self.device_sends(name, &hello);
+                self.report(name, true, Vec::new());
+            }
+            return;
         }
         if kind != FrameKind::Body {
             return;
@@ -201,8 +232,10 @@ impl World {
     }
 
     fn run(&mut self, name: &str, assignment: &Assignment, generation: Generation) {
+        assert!(!self.ahead.contains(name), "{name} goes backwards\n{}", self.story);
+        self.say(format!("  {name} takes generation {generation}"));
         let Some(device) = self.devices.get_mut(name) else { return };
-        let mut lines = vec![format!("  {name} takes generation {generation}")];
+        let mut lines = Vec::new();
         let wanted: BTreeMap<InstanceId, (String, Hash)> =
             assignment.instances.iter().map(|i| (i.id, (i.name.to_string(), i.identity))).collect();
         let gone: Vec<_> = device
@@ -212,20 +245,69 @@ impl World {
             .map(|(id, run)| (*id, run.0.clone()))
             .collect();
         for (id, instance) in &gone {
-            device.running.remove(id);
+            let run = device.running.remove(id);
             lines.push(format!("  {name} stops {instance}"));
+            device.leaving.extend(run.filter(|_| device.slow_to_stop).map(|run| (*id, run)));
         }
-        for (id, run) in wanted {
-            if !device.running.contains_key(&id) {
-                lines.push(format!("  {name} starts {}", run.0));
-                device.starts += 1;
-                device.running.insert(id, run);
+        let never_began = device.coming.keys().filter(|id| !wanted.contains_key(id)).copied();
+        let mut removed: Vec<_> = never_began.collect();
+        removed.extend(gone.iter().map(|(id, _)| *id));
+        removed.retain(|id| !device.leaving.contains_key(id));
+        device.coming = assignment
+            .instances
+            .iter()
+            .filter(|i| !device.running.contains_key(&i.id))
+            .map(|i| (i.id, (i.name.to_string(), i.identity, i.after.to_vec())))
+            .collect();
+        for line in lines {
+            self.say(line);
+        }
+        self.start_what_may(name);
+        self.report(name, false, removed);
+    }
+
+    /// Starts what waits for nothing.
+    fn start_what_may(&mut self, name: &str) {
+        let Some(device) = self.devices.get_mut(name) else { return };
+        let mut lines = Vec::new();
+        for (id, (instance, identity, after)) in std::mem::take(&mut device.coming) {
+            // Wanted again, one that is being stopped starts when it has ended.
+            if after.iter().chain([&id]).any(|id| device.leaving.contains_key(id)) {
+                lines.push(format!("  {name} holds {instance} back"));
+                device.coming.insert(id, (instance, identity, after));
+                continue;
             }
+            // A DaemonSet's copies are named after it, with a suffix.
+            let owner = instance.rsplit_once('-').map_or("", |(owner, _)| owner);
+            let beside =
+                device.running.values().chain(device.leaving.values()).any(|(other, _)| {
+                    owner.starts_with("daemon-")
+                        && other.rsplit_once('-').is_some_and(|o| o.0 == owner)
+                });
+            assert!(!beside, "{name} starts {instance} beside another copy\n{}", self.story);
+            lines.push(format!("  {name} starts {instance}"));
+            device.starts += 1;
+            device.running.insert(id, (instance, identity));
         }
         for line in lines {
             self.say(line);
         }
-        self.report(name, false, gone.into_iter().map(|(id, _)| id).collect());
+    }
+
+    /// What a device was told to stop has ended.
+    pub fn stopped(&mut self, name: &str) {
+        let Some(device) = self.devices.get_mut(name) else { return };
+        let gone: Vec<_> = std::mem::take(&mut device.leaving).into_keys().collect();
+        if gone.is_empty() {
+            return;
+        }
+        self.start_what_may(name);
+        let device = &self.devices[name];
+        let gone: Vec<_> = gone.into_iter().filter(|id| !device.running.contains_key(id)).collect();
+        if device.online {
+            self.report(name, false, gone);
+            self.settle();
+        }
     }
 
     /// Reports everything in parts of one instance, of which one is lost on the way.
@@ -250,6 +332,33 @@ impl World {
         self.settle();
     }
 
+    /// A device's frame arrives with other bytes than it was sent: `index` is given this value.
+    pub fn garble(&mut self, name: &str, kind: FrameKind, index: usize, value: u8) {
+        let hello = self.devices.get(name).map(hello);
+        let mut bytes = match (kind, hello) {
+            (FrameKind::Hello, Some(hello)) => frame::encode(&hello, Stamp::default()),
+            _ => frame::encode(&Want { hash: Hash([0; 32]), offset: 0 }, Stamp::default()),
+        }
+        .expect("it fits a frame");
+        let end = bytes.len().saturating_sub(1);
+        bytes[index.min(end)] = value;
+        self.event(Event::Frame { device: name.into(), kind, bytes });
+    }
+
+    /// What an agent sends a while after its last report, in case that was lost.
+    pub fn last_word(&mut self, name: &str) {
+        let Some(device) = self.devices.get(name).filter(|device| device.online) else { return };
+        let word = Status {
+            assignment: device.held,
+            full: false,
+            more: false,
+            instances: List::default(),
+            removed: List::default(),
+        };
+        self.device_sends(name, &word);
+        self.settle();
+    }
+
     /// Begins a new session without the hello, which is lost, and sends a status.
     pub fn reconnect_unheard(&mut self, name: &str) {
         let device = self.devices.get_mut(name).expect("it is there");
@@ -260,18 +369,24 @@ impl World {
 
     fn statuses(&self, name: &str) -> Vec<InstanceStatus> {
         let device = &self.devices[name];
-        device
-            .running
+        let crashes =
+            |instance: &str| device.crashes.as_ref().is_some_and(|c| instance.contains(c));
+        let running = device.running.iter().map(|(id, (instance, identity))| {
+            (id, identity, if crashes(instance) { Phase::Backoff } else { Phase::Running }, "")
+        });
+        let leaving = device.leaving.iter().map(|(id, run)| (id, &run.1, Phase::Stopping, ""));
+        let coming = device
+            .coming
             .iter()
-            .map(|(id, (instance, identity))| InstanceStatus {
+            .map(|(id, run)| (id, &run.1, Phase::Waiting, "WaitingForPredecessor"));
+        running
+            .chain(leaving)
+            .chain(coming)
+            .map(|(id, identity, phase, reason)| InstanceStatus {
                 id: *id,
                 identity: *identity,
-                phase: if device.crashes.as_ref().is_some_and(|c| instance.contains(c.as_str())) {
-                    Phase::Backoff
-                } else {
-                    Phase::Running
-                },
-                reason: Text::default(),
+                phase,
+                reason: Text::cut(reason),
                 message: Text::default(),
                 restarts: 0,
                 pid: 1,
@@ -297,6 +412,9 @@ impl World {
     fn device_sends<M: Message>(&mut self, name: &str, message: &M) {
         let Some(device) = self.devices.get_mut(name) else { return };
         device.sequence += 1;
+        if device.lossy && M::KIND == FrameKind::Status {
+            return;
+        }
         let stamp = Stamp { session: device.session, sequence: device.sequence };
         let bytes = frame::encode(message, stamp).expect("it fits a frame");
         let event = Event::Frame { device: name.into(), kind: M::KIND, bytes };
@@ -324,10 +442,13 @@ impl World {
                 }
                 Some(("agent", id)) => device.agent = id.parse().expect("a number"),
                 Some((key, value)) => device.labels.push((key.into(), value.into())),
+                None if *setting == "slow-to-stop" => device.slow_to_stop = true,
                 None if *setting == "no-wasm" => device.engines = vec![Runs::Container],
                 None if *setting == "fresh" => {
                     device.held = None;
                     device.running.clear();
+                    device.leaving.clear();
+                    device.coming.clear();
                 }
                 None => panic!("unknown setting {setting}"),
             }
@@ -338,6 +459,9 @@ impl World {
         device.wanted = None;
         let hello = hello(device);
         self.device_sends(name, &hello);
+        if let Some(frame) = self.retained.get(name).cloned() {
+            self.on_head(name, &frame);
+        }
         self.report(name, true, Vec::new());
         self.settle();
     }
@@ -346,6 +470,8 @@ impl World {
     pub fn fall_back(&mut self, name: &str) {
         let device = self.devices.get_mut(name).expect("it is there");
         (device.held, device.running) = std::mem::take(&mut device.before);
+        device.leaving.clear();
+        device.coming.clear();
         self.join(name, &[]);
     }
 
@@ -404,7 +530,34 @@ impl World {
 
     pub fn restore(&mut self, backup: Vec<(String, Vec<u8>)>) {
         self.records = backup.iter().cloned().collect();
+        let known = |name: &str| {
+            let record = self.records.get(&format!("device/{name}"))?;
+            let record: serde_json::Value = serde_json::from_slice(&record[1..]).expect("JSON");
+            record["generation"].as_u64()
+        };
+        let ahead = |(name, device): (&String, &Device)| {
+            let held = device.held?.generation.0;
+            (held > known(name).unwrap_or(0)).then(|| name.clone())
+        };
+        self.ahead = self.devices.iter().filter_map(ahead).collect();
         self.load(backup);
+    }
+
+    /// Whether a conflict pauses a device.
+    pub fn is_paused(&mut self, name: &str) -> bool {
+        let paused = |object: &Object| match object {
+            Object::Node(node) if node.metadata.name == name => {
+                node.status.conditions.iter().any(|c| c.kind == "Paused")
+            }
+            _ => false,
+        };
+        self.list(Kind::Node).iter().any(paused)
+    }
+
+    /// The operator lets the hub take a device over.
+    pub fn resume(&mut self, name: &str) -> Result<Response, String> {
+        self.ahead.remove(name);
+        self.request(Request::Resume { device: name.into() })
     }
 
     pub fn request(&mut self, request: Request) -> Result<Response, String> {
@@ -414,6 +567,21 @@ impl World {
         let mut answers: Vec<_> = replies.into_iter().filter(|(of, _)| *of == id).collect();
         assert_eq!(answers.len(), 1, "every request has one answer");
         answers.remove(0).1
+    }
+
+    /// Deletes an object and declares it again, in one turn.
+    pub fn replace(&mut self, kind: Kind, json: &serde_json::Value) {
+        let object = Object::from_json(kind, json.to_string().as_bytes()).expect("valid JSON");
+        let name = object.meta().name.clone();
+        let delete = Request::Delete { kind, namespace: "default".into(), name };
+        for request in [delete, Request::Create(object)] {
+            self.next_request += 1;
+            let id = RequestId(self.next_request);
+            self.engine.handle(Event::Request { id, request }, self.clock());
+        }
+        for (_, reply) in self.settle() {
+            reply.expect("both are taken");
+        }
     }
 
     pub fn apply(&mut self, kind: Kind, json: &serde_json::Value) -> Result<Response, String> {
