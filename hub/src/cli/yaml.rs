@@ -4,6 +4,9 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
+/// Longest name that is written in front of its colon: readers look no further than 1024 characters for one.
+const MAX_NAME: usize = 1000;
+
 /// A value as a YAML document, ending with a line break.
 #[must_use]
 pub fn to_yaml(value: &Value) -> String {
@@ -25,7 +28,11 @@ fn write_block(text: &mut String, value: &Value, indent: usize) {
     match value {
         Value::Object(fields) => {
             for (name, value) in fields {
-                let _ = write!(text, "{margin}{}:", scalar(name));
+                let name = scalar(name);
+                let _ = match name.chars().count() <= MAX_NAME {
+                    true => write!(text, "{margin}{name}:"),
+                    false => write!(text, "{margin}? {name}\n{margin}:"),
+                };
                 write_below(text, value, indent);
             }
         }
@@ -148,6 +155,16 @@ mod tests {
 
     use super::*;
     use crate::manifest;
+
+    #[test]
+    fn a_name_that_is_longer_than_readers_look_for_is_marked_as_one() {
+        let long = "\u{e}".repeat(300);
+        let mut value = json!({"list": [{}]});
+        value["list"][0][&long] = json!({"a": "b"});
+        value[&long] = json!(1);
+        let printed = to_yaml(&value);
+        assert_eq!(crate::manifest::value(&printed).as_ref(), Ok(&value), "{printed}");
+    }
 
     #[test]
     fn it_looks_as_kubectl_prints_it() {

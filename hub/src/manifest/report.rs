@@ -20,6 +20,14 @@ pub struct Source {
     pub text: String,
 }
 
+impl Source {
+    /// The lines as YAML counts them: a carriage return ends one too, with or without a line feed behind it.
+    pub fn lines(&self) -> impl Iterator<Item = &str> {
+        let fed = self.text.split('\n').map(|line| line.strip_suffix('\r').unwrap_or(line));
+        fed.flat_map(|line| line.split('\r'))
+    }
+}
+
 /// One thing that is wrong with a manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
@@ -64,7 +72,7 @@ impl fmt::Display for Problem {
             write!(f, "{}: ", self.field)?;
         }
         write!(f, "{}", self.cause)?;
-        if let Some(text) = self.source.text.lines().nth(line.saturating_sub(1)) {
+        if let Some(text) = self.source.lines().nth(line.saturating_sub(1)) {
             let (shown, column, length) = excerpt(text, column, length);
             let number = line.to_string();
             let margin = " ".repeat(number.len());
@@ -152,3 +160,15 @@ impl fmt::Display for Problems {
 }
 
 impl std::error::Error for Problems {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_counted_as_yaml_counts_them() {
+        let text = "a\rb\r\nc\n\r\r\nd".to_owned();
+        let source = Source { name: String::new(), text };
+        assert_eq!(source.lines().collect::<Vec<_>>(), ["a", "b", "c", "", "", "d"]);
+    }
+}

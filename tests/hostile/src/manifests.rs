@@ -44,7 +44,7 @@ pub fn manifests(bytes: &[u8]) {
                 for problem in &problems.0 {
                     assert!(!problem.cause.is_empty());
                     let line = problem.at.line;
-                    assert!(line <= text.lines().count() + 1, "line {line} is not there");
+                    assert!(line <= source.lines().count() + 1, "line {line} is not there");
                 }
                 assert!(!problems.to_string().is_empty());
             }

@@ -57,17 +57,16 @@ fn lines(text: &str) {
 
 /// A path is written again from what it names, and names the same.
 fn path(text: &str) {
-    let Some((kind, namespace, name, subresource)) = strangers::path(text) else { return };
-    let group = if kind.api_version() == "v1" { "/api/v1" } else { "/apis/apps/v1" };
+    let Some(named) = strangers::path(text) else { return };
+    let group = if named.kind.api_version() == "v1" { "/api/v1" } else { "/apis/apps/v1" };
     let mut again = group.to_owned();
-    if let Some(namespace) = namespace.as_deref().filter(|namespace| !namespace.is_empty()) {
+    if let Some(namespace) = named.namespace.as_deref().filter(|namespace| !namespace.is_empty()) {
         again += &format!("/namespaces/{}", encoded(namespace));
     }
-    again += &format!("/{}", kind.plural());
-    for part in name.iter().chain(&subresource) {
+    again += &format!("/{}", named.kind.plural());
+    for part in named.name.iter().chain(&named.subresource) {
         again += &format!("/{}", encoded(part));
     }
-    let named = (kind, namespace, name, subresource);
     assert_eq!(strangers::path(&again), Some(named), "{again}");
 }
 

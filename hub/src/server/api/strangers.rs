@@ -35,13 +35,28 @@ pub fn field_selector(text: &str, object: &Object) -> Result<bool, String> {
     Ok(selector.selects(object))
 }
 
-/// What a path names: kind, namespace, name, subresource.
+/// What a path names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Named {
+    /// The kind.
+    pub kind: Kind,
+    /// Empty for kinds of the cluster; absent for a collection of everywhere.
+    pub namespace: Option<String>,
+    /// Absent for a collection.
+    pub name: Option<String>,
+    /// What comes after the name.
+    pub subresource: Option<String>,
+}
+
+/// What a path names.
 #[must_use]
-pub fn path(text: &str) -> Option<(Kind, Option<String>, Option<String>, Option<String>)> {
+pub fn path(text: &str) -> Option<Named> {
     Some(match path::parse(text)? {
-        Target::Collection { kind, namespace } => (kind, namespace, None, None),
+        Target::Collection { kind, namespace } => {
+            Named { kind, namespace, name: None, subresource: None }
+        }
         Target::Object { kind, namespace, name, subresource } => {
-            (kind, Some(namespace), Some(name), subresource)
+            Named { kind, namespace: Some(namespace), name: Some(name), subresource }
         }
     })
 }
