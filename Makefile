@@ -22,6 +22,10 @@ soak: build
 	./setup/test.sh
 	MINUTES=$(MINUTES) SEED=$(SEED) cargo test -p lichen-tests --test soak -- --include-ignored --nocapture
 
+# Histories of the simulated world: `make simulate SEED=7` tells one, `SEEDS=`, `DEVICES=`, `HOURS=` size a run of many.
+simulate:
+	SEED=$(SEED) SEEDS=$(SEEDS) FIRST=$(FIRST) DEVICES=$(DEVICES) HOURS=$(HOURS) cargo run --quiet -p lichen-world --bin simulate
+
 lint:
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings

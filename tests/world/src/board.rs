@@ -331,7 +331,10 @@ impl World {
             return;
         }
         if self.boards[board].firmware.is_some() {
-            return self.start_firmware(board);
+            if !self.boards[board].link.is_wanted() {
+                self.start_firmware(board);
+            }
+            return;
         }
         if self.is_held_back(board) {
             return;

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use firmware_compat::frame::Kind;
 
-use crate::{Due, World, board::Wake, hub::HubWake};
+use crate::{Due, Way, World, board::Wake, hub::HubWake};
 
 /// How long a broker waits for a silent client: one and a half keep-alive intervals of 20 minutes.
 const SILENCE_MS: u64 = 30 * 60_000;
@@ -116,7 +116,7 @@ impl World {
     }
 
     fn publish_will(&mut self, name: &str, bytes: Vec<u8>) {
-        self.to_hub_frame(name, Kind::Gone, bytes);
+        self.pass_on_frame(name, Kind::Gone, bytes);
     }
 
     /// A connection is closed and both sides notice.
@@ -200,7 +200,7 @@ impl World {
         }
         for delay in self.legs() {
             let (name, packet) = (name.clone(), packet.clone());
-            self.at(delay, Due::Up { name, conn, packet });
+            self.on_its_way(Way::Up(conn), delay, Due::Up { name, conn, packet });
         }
     }
 
@@ -221,11 +221,11 @@ impl World {
     pub(crate) fn reaches_broker(&mut self, name: &str, conn: u64, packet: Packet) {
         // A connection that was taken over says nothing more; what it had said before may still be on its way.
         if self.broker.up && (self.broker.knows(name, conn) || self.chance(50)) {
-            self.to_hub_frame(name, packet.kind, packet.bytes);
+            self.pass_on_frame(name, packet.kind, packet.bytes);
         }
     }
 
-    fn to_hub_frame(&mut self, name: &str, kind: Kind, bytes: Vec<u8>) {
+    fn pass_on_frame(&mut self, name: &str, kind: Kind, bytes: Vec<u8>) {
         self.tell_hub(LinkEvent::Frame { device: name.to_owned(), kind, bytes });
     }
 
@@ -234,7 +234,8 @@ impl World {
         let Some(hub) = self.broker.hub else { return };
         let delay = if self.broker.external { self.up_to(self.weather.delay) } else { 0 };
         let life = self.hubs[hub].life;
-        self.at(delay, Due::Hub { hub, life, wake: HubWake::Link(event) });
+        let due = Due::Hub { hub, life, wake: HubWake::Link(event) };
+        self.on_its_way(Way::ToHub(hub), delay, due);
     }
 
     /// A hub publishes to a device; retained or not.
@@ -274,7 +275,7 @@ impl World {
             self.boards[board].under_way += 1;
             let under_way = self.boards[board].under_way;
             self.audit.bound("messages under way to one device", under_way, UNDER_WAY);
-            self.at(delay, Due::Down { board, conn, packet });
+            self.on_its_way(Way::Down(conn), delay, Due::Down { board, conn, packet });
         }
     }
 }

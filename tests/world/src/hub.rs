@@ -403,7 +403,7 @@ impl World {
 
 /// Whether an image has a build: one in eight has none for arm64.
 pub fn has_build(root: Hash, target: &Target) -> bool {
-    !matches!(target, Target::Container { arch } if arch == "arm64" && root.0[1] % 8 == 0)
+    !matches!(target, Target::Container { arch } if arch == "arm64" && root.0[1].is_multiple_of(8))
 }
 
 /// What a device needs of an image: made up from its digest, the same every time.

@@ -50,11 +50,13 @@ struct Weather {
     loss: u64,
     /// Of a hundred messages, so many arrive twice.
     duplication: u64,
-    /// A message takes up to so many milliseconds. Messages overtake each other.
+    /// A message takes up to so many milliseconds.
     delay: u64,
+    /// Messages of one connection overtake each other. TCP does not let them; the protocol does not rely on that.
+    disordered: bool,
 }
 
-const FAIR: Weather = Weather { loss: 0, duplication: 0, delay: 20 };
+const FAIR: Weather = Weather { loss: 0, duplication: 0, delay: 20, disordered: false };
 
 /// What is to happen at a time.
 #[derive(Debug)]
@@ -71,12 +73,22 @@ enum Due {
     Silence { name: String, conn: u64 },
 }
 
+/// A direction of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Way {
+    Up(u64),
+    Down(u64),
+    ToHub(usize),
+}
+
 /// Everything there is.
 #[derive(Debug)]
 pub struct World {
     now: u64,
     queue: BTreeMap<(u64, u64), Due>,
     serial: u64,
+    /// When the last message on each way arrives.
+    ways: BTreeMap<Way, u64>,
     dice: fastrand::Rng,
     weather: Weather,
     broker: Broker,
@@ -99,6 +111,7 @@ impl World {
             now: 0,
             queue: BTreeMap::new(),
             serial: 0,
+            ways: BTreeMap::new(),
             dice: fastrand::Rng::with_seed(seed),
             weather: FAIR,
             broker: Broker::new(external),
@@ -196,6 +209,17 @@ impl World {
 
     fn tell(&mut self, line: &str) {
         self.story.tell(self.now, line);
+    }
+
+    /// As [`Self::at`]; in fair weather not before what set out earlier on the same way.
+    fn on_its_way(&mut self, way: Way, after_ms: u64, due: Due) {
+        let arrived = self.ways.entry(way).or_insert(0);
+        let mut at = self.now + after_ms;
+        if !self.weather.disordered {
+            at = at.max(*arrived);
+        }
+        *arrived = at.max(*arrived);
+        self.at(at - self.now, due);
     }
 
     /// One time in a hundred, `percent` times.

@@ -59,6 +59,7 @@ impl World {
                     loss: step.number("loss", FAIR.loss)?,
                     duplication: step.number("duplication", FAIR.duplication)?,
                     delay: step.number("delay", FAIR.delay)?,
+                    disordered: step.words.len() > 1,
                 }
             }
             "broker" => self.broker_step(step)?,

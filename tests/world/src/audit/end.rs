@@ -11,6 +11,7 @@ use crate::{
     FAIR, World,
     board::{Program, RunState, Transfer},
     declared::{Spec, Thing},
+    firmware::Firmware,
     hub::Asked,
     manifests::Workload,
 };
@@ -59,13 +60,14 @@ impl World {
         for minute in 0..within {
             self.operators_help();
             self.pass(60_000);
+            // Where an answer was lost, the hub says what is so.
+            self.look_after_step();
             if self.verdict().is_some() {
                 return;
             }
             match self.lacking() {
                 None => {
-                    self.tell(&format!("everything is as declared after {minute} minutes"));
-                    return self.look_after_step();
+                    return self.tell(&format!("everything is as declared after {minute} minutes"));
                 }
                 Some(lacking) => self.audit.lacking = lacking,
             }
@@ -131,6 +133,12 @@ impl World {
     pub(crate) fn help(&mut self, device: &str, foreign: bool) {
         let board = self.boards.iter().position(|b| b.name == device && !b.is_clone());
         match board {
+            Some(board) if self.boards[board].firmware.is_some() => {
+                // It has no command line: its flash is written anew.
+                self.power_off(board);
+                self.boards[board].firmware = Some(Firmware::new(self.boards[board].agent_id()));
+                self.power_on(board);
+            }
             Some(board) if foreign => {
                 self.boards[board].adopts = true;
                 self.feed(board, Event::AdoptLineage);

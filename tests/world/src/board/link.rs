@@ -29,6 +29,11 @@ pub struct Link {
 }
 
 impl Link {
+    /// Whether a connection is wanted.
+    pub fn is_wanted(&self) -> bool {
+        self.wanted
+    }
+
     /// Whether a connection stands, as far as the board knows.
     pub fn is_up(&self) -> bool {
         self.up
