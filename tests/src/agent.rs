@@ -132,7 +132,7 @@ impl Agent {
         self.process.take().unwrap().terminate().success()
     }
 
-    /// Kills everything on the device at once; files stay as they are.
+    /// Kills everything on the device at once, and with it go the control groups, as they would; files stay as they are.
     pub fn lose_power(&mut self) {
         if let Some(mut process) = self.process.take() {
             process.kill();
@@ -141,6 +141,12 @@ impl Agent {
             let alive = self.processes();
             alive.iter().for_each(|pid| signal(*pid, Signal::KILL));
             alive.is_empty()
+        });
+        wait_for(&format!("the control groups of {} are gone", self.name), || {
+            let groups = self.footprint().cgroups;
+            // The innermost come last.
+            groups.iter().rev().for_each(|group| drop(fs::remove_dir(group)));
+            groups.is_empty()
         });
     }
 

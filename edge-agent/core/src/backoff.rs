@@ -21,8 +21,9 @@ pub const STEP: Pace = Pace::new(Duration::from_secs(1), Duration::from_mins(5))
 pub const SAVE: Pace = Pace::new(Duration::from_secs(5), Duration::from_mins(10));
 /// The hub pushes a body right behind its head; only if nothing of it comes for so long is it asked for.
 pub const WANT_FIRST: Duration = Duration::from_millis(300);
-/// Asking again for a body, or for what is missing of it. With full jitter on top of [`WANT_FIRST`].
-pub const WANT: Pace = Pace::new(Duration::from_secs(2), Duration::from_mins(5));
+/// Asking again for a body, or for what is missing of it. With full jitter on top of [`WANT_FIRST`]. The cap is for a hub
+/// that is away while a broker retains its head: a question every five minutes would be 2 MB a month.
+pub const WANT: Pace = Pace::new(Duration::from_secs(2), Duration::from_hours(1));
 /// Repeating a Hello that no Head answered. The cap keeps a device with a silent hub under 1 MB a month.
 pub const HELLO: Pace = Pace::new(Duration::from_secs(30), Duration::from_hours(1));
 /// Sending again what the shell could not queue.

@@ -333,6 +333,52 @@ fn cleaning_up_waits_for_a_runtime_that_no_command_line_names() {
     assert!(!container.run.dir.join("oci").exists(), "what it left was not removed");
 }
 
+/// A runtime that makes a control group, and does not remove it though it says that it has. runc does so when the threads
+/// of a killed process take longer than a third of a second to go.
+fn forgetful_runtime(container: &Boxed) -> Spec {
+    let script = container.run.dir.join("forgetful");
+    let mut groups = ["/sys/fs/cgroup/memory", "/sys/fs/cgroup"].iter().map(Path::new);
+    let group = groups.find(|root| root.join("cgroup.procs").exists()).expect("control groups");
+    // Called as `forgetful --root ROOT VERB …`; `create --bundle DIR --pid-file FILE ID`.
+    let text = format!(
+        "#!/bin/sh\ncase $3 in create) mkdir {group}; sleep 1000 & pid=$!; \
+         echo $pid > {group}/cgroup.procs && echo $pid > $7;; esac\n",
+        group = group.join(&container.id).display()
+    );
+    fs::write(&script, text).expect("a script");
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("executable");
+    let mut spec = container.spec(&["/bin/true"]);
+    if let Kind::Container(spec) = &mut spec.kind {
+        (spec.runtime, spec.runtime_args) = (script, Vec::new());
+        spec.private_cgroup2 = false;
+    }
+    spec
+}
+
+#[test]
+#[ignore = "needs root and busybox-static: run by make test"]
+fn a_control_group_that_the_runtime_has_left_is_removed() {
+    let container = Boxed::new("runc");
+    container.run.start(&forgetful_runtime(&container));
+    let started = container.run.started();
+    assert_ne!(cgroups_named(&container.id), Vec::<PathBuf>::new());
+    container.run.request(&Request::Stop { signal: 9, grace_ms: 0 });
+    assert_eq!(container.run.ended().outcome, Outcome::Signal(9));
+    assert!(!is_alive(started.pid));
+    container.assert_nothing_is_left();
+
+    let container = Boxed::new("runc");
+    let shim_pid = container.run.start(&forgetful_runtime(&container));
+    let started = container.run.started();
+    kill_9(shim_pid);
+    gone(shim_pid);
+    // As after a runtime that died before it had written down what it made.
+    let _ = fs::remove_file(container.run.dir.join("pid"));
+    clean_up(shim(), &container.run.dir).expect("cleaned up");
+    assert!(!is_alive(started.pid), "a member of the group is one of the container's");
+    container.assert_nothing_is_left();
+}
+
 #[test]
 #[ignore = "needs root and busybox-static: run by make test"]
 fn a_missing_layer_is_named() {

@@ -184,6 +184,13 @@ impl Device {
         matches!(self.presence, Presence::Online { .. })
     }
 
+    /// Whether the hub may have forgotten what it told the device: nothing is sent until the operator has looked. One
+    /// that follows another hub is told all the same: it refuses, and its operator can have it change hubs.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        matches!(self.conflict, Some(Conflict::Newer(_)))
+    }
+
     /// Which agent it is.
     #[must_use]
     pub fn agent(&self) -> AgentId {

@@ -106,8 +106,13 @@ impl FromStr for Platform {
         if parts.len() > 3 || !parts.iter().all(well_formed) {
             return Err(error());
         }
+        let is_system = |part: &str| matches!(part, "linux" | "wasip1" | "wasip2");
         let platform = match parts.as_slice() {
-            [os @ ("linux" | "wasip1" | "wasip2"), architecture, rest @ ..] => {
+            // It would be written as `linux/<variant>`, which means something else.
+            [_, architecture, ..] | [architecture] if is_system(architecture) => {
+                return Err(error());
+            }
+            [os, architecture, rest @ ..] if is_system(os) => {
                 Self { os: (*os).to_owned(), ..Self::linux(architecture, rest.first().copied()) }
             }
             [architecture] => Self::linux(architecture, None),
@@ -137,7 +142,9 @@ mod tests {
         check("armhf", "arm/v7");
         check("linux/arm/v6", "arm/v6");
         check("wasip1/wasm", "wasip1/wasm");
-        for wrong in ["", "/", "a/b/c", "linux/", "linux/arm/v7/x", "amd 64"] {
+        for wrong in
+            ["", "/", "a/b/c", "linux/", "linux/arm/v7/x", "amd 64", "linux/linux/v7", "linux"]
+        {
             assert!(wrong.parse::<Platform>().is_err(), "{wrong}");
         }
     }

@@ -102,6 +102,17 @@ impl Fleet {
         let run = state.join("run");
         footprint::pids().into_iter().filter_map(|pid| running(pid, &run)).collect()
     }
+
+    /// The process id of a `lichen-shim clean-up` on any of the devices.
+    #[must_use]
+    pub fn cleaning_up(&self) -> Option<u32> {
+        let states = self.states();
+        footprint::pids().into_iter().find(|pid| {
+            let words = footprint::command_line(*pid);
+            words.contains(" clean-up ")
+                && states.iter().any(|state| words.contains(&*state.to_string_lossy()))
+        })
+    }
 }
 
 /// Reads `lichen-shim supervise RUN/INSTANCE/ATTEMPT NAMESPACE/NAME`.

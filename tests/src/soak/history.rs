@@ -1,7 +1,7 @@
 //! What happened, in order: the changes and their answers, the kills, the starts.
 
 use std::{
-    fmt::Write as _,
+    fmt::{self, Write as _},
     sync::{Mutex, PoisonError},
     time::{Duration, SystemTime},
 };
@@ -125,6 +125,18 @@ impl History {
         events.push(Event { at: now(), what });
     }
 
+    /// How many events there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// Whether nothing has happened.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// All events in order, with those that others wrote down.
     #[must_use]
     pub fn with(&self, recorded: Vec<Event>) -> Vec<Event> {
@@ -162,8 +174,8 @@ fn tell(what: &What) -> String {
         What::Answered(Answer::Accepted) => "operator: … accepted".to_owned(),
         What::Answered(Answer::Refused(status)) => format!("operator: … refused with {status}"),
         What::Answered(Answer::Unknown) => "operator: … no answer".to_owned(),
-        What::Killed(program) => format!("chaos: kill -9 {}", name(program)),
-        What::Started(program) => format!("chaos: start {}", name(program)),
+        What::Killed(program) => format!("chaos: kill -9 {program}"),
+        What::Started(program) => format!("chaos: start {program}"),
         What::KilledPart { device, instance, part } => {
             let part = match part {
                 Part::Shim => "shim",
@@ -182,11 +194,13 @@ fn tell(what: &What) -> String {
     }
 }
 
-fn name(program: &Program) -> String {
-    match program {
-        Program::Hub => "the hub".to_owned(),
-        Program::Broker => "the broker".to_owned(),
-        Program::Agent(device) => format!("the agent of {device}"),
+impl fmt::Display for Program {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Hub => f.write_str("the hub"),
+            Self::Broker => f.write_str("the broker"),
+            Self::Agent(device) => write!(f, "the agent of {device}"),
+        }
     }
 }
 

@@ -6,8 +6,9 @@
 //! bounded time three threads work at once:
 //!
 //! - [`operator`] changes objects through the API, one request after another, and keeps every answer;
-//! - [`chaos`] ends hub, agents, broker, shims and the workloads' own processes with `kill -9`, and starts programs again
-//!   after a random short pause;
+//! - [`chaos`] ends hub, agents, broker, shims, clean-ups and the workloads' own processes with `kill -9`, some of them at
+//!   the moments that are hardest to survive, lets hub and agents stand still, and starts programs again after a random
+//!   short pause;
 //! - [`watcher`] reads the API and notes instances that do not run and have no reason for it.
 //!
 //! Then the faults stop, [`fleet`] waits until the devices run what the API declares, and [`judge`] compares what was found

@@ -30,7 +30,7 @@ use firmware_compat::{
     id::{Generation, Hash, InstanceId},
     v1::owned::AssignmentId,
 };
-use lichen_hub_core::record::InstanceRecord;
+use lichen_hub_core::{record::InstanceRecord, resolve::Roots};
 pub use wire::Wire;
 
 use crate::declared::Thing;
@@ -66,6 +66,8 @@ pub struct Audit {
     instances: BTreeMap<InstanceId, InstanceRecord>,
     /// Uids of workloads as the hub's store has them.
     uids: BTreeMap<Thing, String>,
+    /// What the images of workloads meant when they were applied, as the hub's store has it.
+    roots: BTreeMap<Thing, Roots>,
     /// Pods that operators deleted.
     pub deleted_pods: BTreeSet<String>,
     /// After a restore: the generations that the backup knew, by device.

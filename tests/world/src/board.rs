@@ -91,6 +91,8 @@ pub struct Board {
     pub adopts: bool,
     /// Messages of the broker that have not arrived yet.
     pub under_way: usize,
+    /// Bytes of its time floor that were written.
+    pub floor_bytes: u64,
     /// When the last fault of the board itself began or ended.
     pub calm_since: u64,
 }
@@ -149,6 +151,7 @@ impl Board {
             draining: false,
             adopts: false,
             under_way: 0,
+            floor_bytes: 0,
             calm_since: 0,
         }
     }

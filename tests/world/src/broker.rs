@@ -208,6 +208,7 @@ impl World {
     fn legs(&mut self) -> Vec<u64> {
         let weather = self.weather;
         if self.chance(weather.loss) {
+            self.was_lossy = true;
             return Vec::new();
         }
         let mut legs = vec![self.up_to(weather.delay)];

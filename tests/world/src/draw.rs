@@ -123,6 +123,7 @@ const WEIGHTS: &[(u32, Draw)] = &[
     (4, |r| format!("transfer {} good", board(r))),
     (1, |r| format!("clone {} {}", board(r), r.choice(["other-id", ""]).unwrap_or(""))),
     (2, |r| format!("unclone {}", board(r))),
+    (1, |r| format!("replace {}", board(r))),
 ];
 
 /// Names that steps of one history share.

@@ -85,6 +85,8 @@ pub struct World {
     declared: Declared,
     audit: Audit,
     canary: Option<Canary>,
+    /// Frames were lost on connections that stood.
+    was_lossy: bool,
     /// What happened.
     pub story: Story,
 }
@@ -105,6 +107,7 @@ impl World {
             declared: Declared::default(),
             audit: Audit::default(),
             canary: None,
+            was_lossy: false,
             story: Story::default(),
         };
         world.hubs.push(Hub::default());

@@ -64,6 +64,7 @@ impl World {
             "broker" => self.broker_step(step)?,
             "hub" => self.hub_step(step)?,
             "second-hub" => self.second_hub(step),
+            "show" => self.tell_state(),
             "recover" => self.recover(),
             "converge" => self.converge(),
             "quiet" => self.quiet(),
@@ -413,6 +414,7 @@ impl World {
                     _ => Transfer::Good,
                 };
             }
+            "replace" => self.replace_board(board),
             "clone" => self.clone_board(board, step.says("other-id")),
             "unclone" => {
                 let label = format!("{}~", self.boards[board].label);
@@ -452,6 +454,24 @@ impl World {
             }
             _ => {}
         }
+    }
+
+    /// A new board with a new flash card takes the place and the name of one.
+    fn replace_board(&mut self, board: usize) {
+        if self.boards[board].firmware.is_some() {
+            return;
+        }
+        self.power_off(board);
+        let label = self.boards[board].label.clone();
+        let mut id = [0; 16];
+        self.dice.fill(&mut id);
+        let it = &mut self.boards[board];
+        it.disk.wipe();
+        it.disk.replace("agent-id", &id).unwrap_or_default();
+        it.artefacts.clear();
+        it.runs.clear();
+        self.audit.excuse(&label);
+        self.power_on(board);
     }
 
     /// A second board with the same name: a copied SD card, or another device that was given the name.

@@ -11,7 +11,7 @@ use rustix::process::{Pid, WaitOptions, getpid, set_child_subreaper, setsid, wai
 
 use super::launch::{self, Output};
 use super::machine::{DELETE_DEADLINE_MS, Verb};
-use super::{claim_session, namespace, output, reap};
+use super::{cgroup, claim_session, namespace, output, reap};
 use crate::log::time::wall_ms;
 use crate::procfs::{self, Stat};
 use crate::run_dir::{OCI, OCI_PID, PidRecord, RunDir, SHIM_PID, SOCKET};
@@ -45,7 +45,12 @@ pub(crate) fn clean_up(dir: &Path) -> Result<(), String> {
         kill_session(pid)?;
     }
     if let Some(Kind::Container(container)) = spec.map(|record| record.spec.kind) {
-        delete(&run, &container, boot_id)?;
+        let deleted = delete(&run, &container, boot_id);
+        // A private cgroup2 is for a runtime that makes no groups.
+        if !container.private_cgroup2 {
+            cgroup::remove(&container.id)?;
+        }
+        deleted?;
     }
     let _ = fs::remove_dir_all(run.file(OCI));
     for name in [OCI_PID, SHIM_PID, SOCKET] {

@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::process::Signal;
 
+use super::cgroup;
 use super::launch::{self, Output};
 use super::machine::{Event, Verb};
 use super::namespace;
@@ -136,6 +137,11 @@ impl Instance {
     fn runtime_ended(&mut self, running: Running, outcome: Outcome) -> Vec<Event> {
         let verb = running.verb;
         let early = std::mem::take(&mut self.early);
+        if verb == Verb::Delete
+            && let Err(reason) = self.remove_cgroup()
+        {
+            return vec![Event::Failed { verb, reason }];
+        }
         if outcome != Outcome::Code(0) {
             return vec![Event::Failed { verb, reason: self.complaint(&running, outcome) }];
         }
@@ -153,6 +159,16 @@ impl Instance {
             events.push(self.init_ended(outcome));
         }
         events
+    }
+
+    fn remove_cgroup(&self) -> Result<(), String> {
+        match &self.kind {
+            // A private cgroup2 is for a runtime that makes no groups.
+            Kind::Container(container) if !container.private_cgroup2 => {
+                cgroup::remove(&container.id)
+            }
+            _ => Ok(()),
+        }
     }
 
     fn read_pid(&self) -> Option<i32> {

@@ -54,8 +54,8 @@ impl Engine {
         }
         // A hub that may have forgotten generations makes no new ones until the operator has looked; whether it has is
         // known once the device has said what it holds, and, if that was not made here, what it runs.
-        if device.conflict.is_some() || !device.online() || device.unfamiliar {
-            let pending = device.conflict.is_none();
+        if device.is_held() || !device.online() || device.unfamiliar {
+            let pending = !device.is_held();
             return self.set_pending(name, pending);
         }
         let acknowledged = device.acknowledged.map_or(Generation(0), |held| held.generation);
@@ -190,7 +190,7 @@ impl Engine {
     /// it holds. A head whose body this hub does not have (it was made by an earlier start, from other parts) would
     /// lead nowhere: the next generation follows.
     pub(super) fn publish_head(&mut self, name: &str) {
-        let known = |device: &&Device| device.met && device.conflict.is_none();
+        let known = |device: &&Device| device.met && !device.is_held();
         let Some(device) = self.devices.get(name).filter(known) else { return };
         let Some(hash) = device.desired.hash.filter(|_| !device.desired.body.is_empty()) else {
             return;
@@ -208,7 +208,7 @@ impl Engine {
     /// Sends chunks of a device's newest body, from an offset.
     fn push_body(&mut self, name: &str, offset: usize) {
         let Some(device) =
-            self.devices.get(name).filter(|device| device.online() && device.conflict.is_none())
+            self.devices.get(name).filter(|device| device.online() && !device.is_held())
         else {
             return;
         };
@@ -246,8 +246,34 @@ impl Engine {
             return;
         }
         device.acknowledged = ours;
+        // Not only a hello may tell of a conflict: a device whose disk was full saves what it was sent when there is
+        // room again, and the hub may have been restored meanwhile.
+        let found = super::devices::conflict(device, holds, lineage);
+        let news = found.filter(|_| device.conflict != found);
+        let joins = ours.is_some()
+            && found.is_none()
+            && matches!(device.conflict, Some(Conflict::Foreign(_)));
+        device.conflict = news.or(device.conflict);
         self.dirty.devices.insert(name.to_owned());
         self.touch_node(name);
+        if joins {
+            self.adopted(name);
+        }
+        if let Some(conflict) = news {
+            let key = Key::new(Kind::Node, "", name);
+            let message = conflict.message(name);
+            self.note(&key, Severity::Warning, "AssignmentConflict", message);
+        }
+    }
+
+    /// A device that followed another hub has taken an assignment of this one.
+    fn adopted(&mut self, name: &str) {
+        let Some(device) = self.devices.get_mut(name) else { return };
+        device.conflict = None;
+        self.dirty.assignments.insert(name.to_owned());
+        self.dirty_all_workloads();
+        let key = Key::new(Kind::Node, "", name);
+        self.note(&key, Severity::Normal, "Adopted", format!("{name} follows this hub now"));
     }
 
     fn is_level(&self, name: &str) -> bool {

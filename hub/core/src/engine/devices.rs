@@ -45,6 +45,7 @@ impl Engine {
         let names: Vec<_> = self.devices.keys().cloned().collect();
         for name in names {
             self.refresh_head(&name);
+            self.expect_report(&name);
             self.watch_silence(&name);
             self.touch_node(&name);
         }
@@ -506,7 +507,8 @@ fn steady(mut hello: Hello) -> Hello {
     hello
 }
 
-fn conflict(
+/// What is wrong with what a device holds, if it was not made here.
+pub(super) fn conflict(
     device: &Device,
     holds: Option<AssignmentId>,
     lineage: firmware_compat::id::Lineage,

@@ -54,6 +54,11 @@ impl Engine {
                 None => lines.say(1, false, super::supply::unknown_image(image).message),
             }
         }
+        let old = alive.clone().filter(|copy| copy.revision.hash != revision.hash).count();
+        if old > 0 {
+            lines.say(1, false, format!("{old} of its copies are still of an older template"));
+            self.explain_devices(revision, 2, lines, false);
+        }
         for copy in copies.iter().take(SHOWN) {
             self.explain_instance(copy, 1, lines);
         }

@@ -85,13 +85,18 @@ impl Engine {
 
     /// Carries out [`Timer::Ask`].
     pub(super) fn ask_now(&mut self, name: &str, attempt: u32) {
-        let Some(device) = self.devices.get_mut(name).filter(|device| device.online()) else {
-            return;
-        };
+        let Some(device) = self.devices.get_mut(name) else { return };
         device.asking = Asking { last: Some(self.now), next: None };
         self.send(name, &Report { spread_ms: 0 });
         let again = self.now + ASK_AGAIN * 2u32.pow(attempt.min(MOST_DOUBLINGS));
         self.ask_at(name, again, attempt.saturating_add(1));
+    }
+
+    /// The link is new: every device was asked at once, and those that do not answer are asked again. One that was
+    /// connected all the time and did not hear the question would not be heard before it has something to say.
+    pub(super) fn expect_report(&mut self, name: &str) {
+        self.stop_asking(name);
+        self.ask_at(name, self.now + ASK_AGAIN, 0);
     }
 
     fn ask_at(&mut self, name: &str, at: Instant, attempt: u32) {
@@ -100,7 +105,7 @@ impl Engine {
         self.timers.insert((at, Timer::Ask(name.to_owned(), attempt)));
     }
 
-    /// A whole report came, or the session ended: there is nothing more to ask.
+    /// A whole report came, or the session or the link ended: there is nothing more to ask.
     pub(super) fn stop_asking(&mut self, name: &str) {
         let next = self.devices.get_mut(name).and_then(|device| device.asking.next.take());
         if let Some((at, attempt)) = next {

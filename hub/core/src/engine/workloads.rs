@@ -26,7 +26,7 @@ use crate::{
     effect::Action,
     instance::{self, Deleting, Instance, Revision, Waiting},
     object::{
-        Key, Object,
+        Key, Kind, Object,
         workload::{DaemonSetStatus, DeploymentStatus},
     },
     resolve::TaintEffect,
@@ -265,21 +265,36 @@ impl Engine {
             alive.into_iter().partition(|copy| copy.revision.hash == revision.hash);
         let placed = |copy: &Instance| copy.device.as_ref().and_then(|n| self.devices.get(n));
         let away = |copy: &Instance| placed(copy).is_some_and(|device| self.is_away(device));
+        let supplied = |device: &Device| {
+            let target = device.target(revision.resolved.engine);
+            target.map(|target| self.check_supply(revision, &target))
+        };
+        // A copy of a DaemonSet that its device could never be given says nothing about the new revision.
+        let barred = |copy: &Instance| {
+            copy.supply.is_none()
+                && placed(copy).is_some_and(|device| !matches!(supplied(device), Ok(Ok(()))))
+        };
         // A new copy on a device that is away is on its way there; it holds nobody up.
-        if !updated.iter().all(|copy| copy.runs() || away(copy)) {
+        if !updated.iter().all(|copy| copy.runs() || away(copy) || barred(copy)) {
             return Vec::new();
         }
         // A copy whose device waits for the image, or may be heard in a moment, keeps those on absent devices from
         // being replaced before it.
         let mut held_up = false;
+        // A copy of a Deployment whose device can't take the new revision makes room for one elsewhere.
+        let mut elsewhere = None;
+        let mut has_place_elsewhere = || {
+            key.kind == Kind::Deployment
+                && *elsewhere
+                    .get_or_insert_with(|| !self.places(key, 1, revision).devices.is_empty())
+        };
         let (mut near, mut far) = (Vec::new(), Vec::new());
         for copy in old {
             let Some(device) = placed(copy) else { continue };
-            let supplied = device
-                .target(revision.resolved.engine)
-                .map(|target| self.check_supply(revision, &target));
+            let supplied = supplied(device);
             let ready = matches!(supplied, Ok(Ok(())));
             let preparing = matches!(supplied, Ok(Err(schedule::Refusal::Preparing(_))));
+            let ready = ready || (!preparing && has_place_elsewhere());
             if away(copy) {
                 far.extend(ready.then_some(copy.id));
             } else if ready && heard(copy) {

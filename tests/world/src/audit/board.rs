@@ -59,7 +59,8 @@ impl World {
             known.get(&name).is_none_or(|known| held.generation > *known)
                 && !self.audit.written.contains(&held.hash)
         });
-        if unknown && !self.audit.resumed.contains(&name) {
+        let by_restored = self.audit.written.contains(&saved.id.hash);
+        if unknown && by_restored && !self.audit.resumed.contains(&name) {
             let what = format!(
                 "{label} held generation {}, of which the backup knows nothing, and the restored hub moved it to {}",
                 held.generation, saved.id.generation

@@ -4,7 +4,7 @@ use firmware_compat::{frame, id::InstanceId, v1::owned::Head};
 use lichen_hub_core::{
     effect::Record,
     object::Kind,
-    record::{self, InstanceRecord, KeyOf},
+    record::{self, InstanceRecord, KeyOf, ObjectRecord},
 };
 
 use crate::{
@@ -36,8 +36,12 @@ impl World {
                         Kind::DaemonSet => Thing::DaemonSet(key.name),
                         _ => continue,
                     };
-                    let uid = record.value.as_deref().and_then(uid).unwrap_or_default();
-                    self.audit.uids.insert(thing, uid);
+                    let value = record.value.as_deref();
+                    let stored = value.and_then(|v| record::decode::<ObjectRecord>("", v).ok());
+                    let uid = stored.as_ref().and_then(uid).unwrap_or_default();
+                    let roots = stored.map(|stored| stored.roots).unwrap_or_default();
+                    self.audit.uids.insert(thing.clone(), uid);
+                    self.audit.roots.insert(thing, roots);
                 }
                 _ => {}
             }
@@ -91,6 +95,7 @@ impl World {
             .collect();
         self.audit.instances.clear();
         self.audit.uids.clear();
+        self.audit.roots.clear();
         self.judge_commit(&records);
     }
 
@@ -198,7 +203,6 @@ impl World {
     }
 }
 
-fn uid(value: &[u8]) -> Option<String> {
-    let object: record::ObjectRecord = record::decode("", value).ok()?;
-    Some(object.object["metadata"]["uid"].as_str()?.to_owned())
+fn uid(stored: &ObjectRecord) -> Option<String> {
+    Some(stored.object["metadata"]["uid"].as_str()?.to_owned())
 }

@@ -132,7 +132,11 @@ impl World {
                 }
             }
             Effect::SaveTimeFloor { unix_ms } => {
-                let _kept = self.boards[board].disk.replace("time-floor", &unix_ms.to_le_bytes());
+                let it = &mut self.boards[board];
+                let bytes = unix_ms.to_le_bytes();
+                if it.disk.replace("time-floor", &bytes).is_ok() {
+                    it.floor_bytes += bytes.len() as u64;
+                }
                 return None;
             }
             Effect::Fetch(blob) => self.fetch(board, blob),
