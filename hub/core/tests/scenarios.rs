@@ -45,6 +45,9 @@ fn run(script: &str) -> String {
             ["lossy", name, on] => {
                 world.devices.get_mut(*name).expect("it is there").lossy = *on == "yes";
             }
+            ["overtakes", name, on] => {
+                world.devices.get_mut(*name).expect("it is there").overtakes = *on == "yes";
+            }
             ["silent", name, on] => {
                 world.devices.get_mut(*name).expect("it is there").silent = *on == "yes";
             }

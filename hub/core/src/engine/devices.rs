@@ -195,7 +195,7 @@ impl Engine {
             && heard.session == stamp.session
             && stamp.sequence <= heard.sequence
         {
-            return;
+            return self.on_overtaken_hello(name, stamp.sequence, heard.sequence);
         }
         let was_online = device.online();
         let goes_on = matches!(device.presence,
@@ -343,6 +343,8 @@ impl Engine {
         }
         if status.full {
             self.on_full_report(name, &status);
+        } else {
+            self.end_report(name);
         }
     }
 
@@ -351,6 +353,7 @@ impl Engine {
     fn on_full_report(&mut self, name: &str, status: &Status) {
         let Some(device) = self.devices.get(name) else { return };
         let report = self.full_reports.entry(name.to_owned()).or_default();
+        report.begin();
         let ids = status.instances.iter().map(|reported| reported.id);
         // What is not placed there is of no interest, and would let a device grow the list.
         report.mentioned.extend(ids.clone().filter(|id| device.instances.contains(id)));
@@ -360,14 +363,40 @@ impl Engine {
         if status.more {
             return;
         }
+        if let (Some(missing), Presence::Online { stamp, .. }) = (report.gap, device.presence) {
+            report.done = Some(Done { missing, last: stamp.sequence, holds: status.assignment });
+            return self.ask_for_report(name);
+        }
         let report = self.full_reports.remove(name).unwrap_or_default();
         if report.torn {
             return self.ask_for_report(name);
         }
+        self.take_full_report(name, report, status.assignment);
+    }
+
+    /// The parts of a report are numbered without a gap: after a frame that is none, a part belongs to the next report,
+    /// whatever was lost before.
+    fn end_report(&mut self, name: &str) {
+        self.full_reports.remove(name);
+    }
+
+    /// A report is whole although a frame before it was missing, if that was the hello that it goes with.
+    fn on_overtaken_hello(&mut self, name: &str, sequence: u32, heard: u32) {
+        let done = self.full_reports.get(name).and_then(|report| report.done);
+        let Some(done) = done.filter(|d| d.missing == sequence && d.last == heard) else { return };
+        if let Some(report) = self.full_reports.remove(name) {
+            self.take_full_report(name, report, done.holds);
+            self.forget_released(name);
+        }
+    }
+
+    /// What a whole report does not mention is not on the device.
+    fn take_full_report(&mut self, name: &str, report: FullReport, holds: Option<AssignmentId>) {
+        let Some(device) = self.devices.get(name) else { return };
         let absent: Vec<_> =
             device.instances.iter().filter(|id| !report.mentioned.contains(id)).copied().collect();
         for id in absent {
-            self.on_instance_removed(name, id, status.assignment);
+            self.on_instance_removed(name, id, holds);
         }
         self.stop_asking(name);
         let Some(device) = self.devices.get_mut(name) else { return };
@@ -421,6 +450,7 @@ impl Engine {
     }
 
     fn on_device_event(&mut self, name: &str, event: Event) {
+        self.end_report(name);
         let about = event
             .instance
             .and_then(|id| self.instances.get(&id))
@@ -507,13 +537,44 @@ pub(super) struct FullReport {
     mentioned: alloc::collections::BTreeSet<InstanceId>,
     /// Instances that they mention and the hub does not know.
     strangers: alloc::collections::BTreeSet<InstanceId>,
+    /// Whether one of its parts was heard.
+    begun: bool,
     /// Whether frames were lost on the way.
     torn: bool,
+    /// The one frame that was missing before its first part: a part of it, or a hello that it has overtaken.
+    gap: Option<u32>,
+    /// It would be complete, but for that frame.
+    done: Option<Done>,
+}
+
+/// The end of a report before which one frame is missing.
+#[derive(Clone, Copy, Debug)]
+struct Done {
+    missing: u32,
+    /// Its last part.
+    last: u32,
+    holds: Option<AssignmentId>,
 }
 
 impl FullReport {
-    /// Frames that may have been parts of it were lost.
-    pub(super) fn tear(&mut self) {
-        self.torn = true;
+    /// Frames between these two, which may have been parts of it, were lost or are late.
+    pub(super) fn tear(&mut self, before: u32, now: u32) {
+        if self.done.is_some() {
+            *self = Self::default();
+        }
+        let one = before.checked_add(1).filter(|one| one.checked_add(1) == Some(now));
+        let untouched = !self.begun && !self.torn && self.gap.is_none();
+        match one.filter(|_| untouched) {
+            Some(one) => self.gap = Some(one),
+            None => (self.torn, self.gap) = (true, None),
+        }
+    }
+
+    /// A part of it is here; of the one before, if it waits for a frame, nothing will come any more.
+    fn begin(&mut self) {
+        if self.done.is_some() {
+            *self = Self::default();
+        }
+        self.begun = true;
     }
 }

@@ -42,10 +42,9 @@ impl Engine {
             Some(heard) if heard.session == stamp.session => {
                 let newer = stamp.sequence > heard.sequence;
                 if newer {
-                    let follows = follows(*heard, stamp);
-                    heard.sequence = stamp.sequence;
-                    if !follows {
-                        self.miss_frames(name);
+                    let before = core::mem::replace(heard, stamp);
+                    if !follows(before, stamp) {
+                        self.miss_frames(name, before.sequence, stamp.sequence);
                     }
                 }
                 newer
@@ -58,8 +57,8 @@ impl Engine {
     }
 
     /// Frames were lost; a report that they may have been a part of is not whole.
-    fn miss_frames(&mut self, name: &str) {
-        self.full_reports.entry(name.to_owned()).or_default().tear();
+    fn miss_frames(&mut self, name: &str, before: u32, now: u32) {
+        self.full_reports.entry(name.to_owned()).or_default().tear(before, now);
         self.miss_something(name);
     }
 

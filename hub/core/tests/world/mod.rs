@@ -49,6 +49,8 @@ pub struct Device {
     leaving: BTreeMap<InstanceId, (String, Hash)>,
     /// The reports that it sends are lost.
     pub lossy: bool,
+    /// Its report overtakes the hello before it.
+    pub overtakes: bool,
     /// It does not answer when it is asked to report.
     pub silent: bool,
     /// What it stops goes on until [`World::stopped`].
@@ -203,9 +205,18 @@ impl World {
             return;
         };
         if kind == FrameKind::Report {
-            let (silent, hello) = (device.silent, hello(device));
+            let (silent, overtakes, hello) = (device.silent, device.overtakes, hello(device));
             self.say(format!("  {name} is asked to report"));
-            if !silent {
+            if overtakes && !silent {
+                // The hello is sent first and arrives last.
+                let device = self.devices.get_mut(name).expect("it is there");
+                let stamp = Stamp { session: device.session, sequence: device.sequence + 1 };
+                device.sequence += 1;
+                self.report(name, true, Vec::new());
+                let bytes = frame::encode(&hello, stamp).expect("it fits a frame");
+                let event = Event::Frame { device: name.into(), kind: FrameKind::Hello, bytes };
+                self.engine.handle(event, self.clock());
+            } else if !silent {
                 self.device_sends(name, &hello);
                 self.report(name, true, Vec::new());
             }
