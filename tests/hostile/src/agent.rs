@@ -72,7 +72,7 @@ fn take(step: u8, script: &mut Script<'_>, device: &mut Device) {
         }
         10 => device.answer_all(),
         11 => device.restart(script.number()),
-        12 => device.feed(Event::Shutdown { drain: script.number() % 2 == 0 }),
+        12 => device.feed(Event::Shutdown { drain: script.number().is_multiple_of(2) }),
         13 => device.change_runtimes(script.number()),
         14 => device.fail_last_send(),
         _ => device.adopt(),

@@ -289,10 +289,10 @@ fn spec(env: &[(String, String)], words: &[String], text: &str) -> ContainerSpec
     ContainerSpec {
         id: "i-1".to_owned(),
         hostname: path.clone(),
-        command: if text.len() % 2 == 0 { words.to_vec() } else { Vec::new() },
-        args: if text.len() % 3 == 0 { words.to_vec() } else { Vec::new() },
+        command: if text.len().is_multiple_of(2) { words.to_vec() } else { Vec::new() },
+        args: if text.len().is_multiple_of(3) { words.to_vec() } else { Vec::new() },
         env: env.to_vec(),
-        working_dir: (text.len() % 5 == 0).then(|| format!("/{path}")),
+        working_dir: text.len().is_multiple_of(5).then(|| format!("/{path}")),
         user: UserIds { uid: 0, gid: 0, more_gids: Vec::new() },
         read_only_root: false,
         allow_privilege_escalation: false,
@@ -303,7 +303,7 @@ fn spec(env: &[(String, String)], words: &[String], text: &str) -> ContainerSpec
             source: MountSource::Volume("/volume".into()),
             target: format!("/{path}"),
             read_only: true,
-            sub_path: (text.len() % 7 == 0).then_some(path),
+            sub_path: text.len().is_multiple_of(7).then_some(path),
         }],
         etc: EtcFiles::default(),
     }

@@ -225,7 +225,7 @@ impl Device {
     pub fn answer(&mut self, well: bool) {
         let Some(question) = self.questions.pop_front() else { return };
         let failure = || Failure {
-            reason: if self.now % 2 == 0 { DISK_FULL.into() } else { String::new() },
+            reason: if self.now.is_multiple_of(2) { DISK_FULL.into() } else { String::new() },
             message: "no".into(),
         };
         let event = match question {
@@ -366,7 +366,7 @@ impl Device {
     pub fn restart(&mut self, how: u8) {
         self.questions.clear();
         (self.link_up, self.name_taken, self.ended, self.may_adopt) = (false, false, false, false);
-        if how % 3 > 0 {
+        if !how.is_multiple_of(3) {
             for run in self.runs.values_mut() {
                 if matches!(run.state, FoundState::Running { .. }) {
                     run.state = FoundState::Lost;
