@@ -114,6 +114,8 @@ impl World {
             Kind::Head => match frame::decode::<Head>(bytes) {
                 Ok((_, head)) => {
                     let new = head.assignment;
+                    // A head that is known asks whether it is held.
+                    reports = firmware.held == Some(new);
                     let newer = firmware.held.is_none_or(|held| {
                         held.lineage == new.lineage && held.generation < new.generation
                     });

@@ -282,6 +282,9 @@ impl World {
                     let device: DeviceRecord = record::decode(key, value).ok()?;
                     Some((name.to_owned(), device.generation))
                 }
+                Some(KeyOf::Retired(name)) => {
+                    Some((name.to_owned(), record::decode(key, value).ok()?))
+                }
                 _ => None,
             })
             .collect();

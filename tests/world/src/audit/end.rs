@@ -20,8 +20,8 @@ use crate::{
 /// the hub or a restart after a crash, 10 and 5 minutes, and a broker's patience with a silent connection, 30.
 pub const CONVERGES_WITHIN_MIN: u64 = 60;
 
-/// The same, where frames were lost on connections that stood. What a device says last before a long silence heals with
-/// a frame that it sends after 1, 10, 100 or 1000 minutes.
+/// The same, where frames were lost on connections that stood: the hub asks for what it missed, ever more seldom, up to
+/// once an hour, until a report came whole.
 pub const HEALS_WITHIN_MIN: u64 = 20 * 60;
 
 impl World {
@@ -305,7 +305,7 @@ impl World {
             self.declare(thing, None);
         }
         self.converge();
-        // After its last status, a device says nothing in a frame after 1, 10, 100 and 1000 minutes.
+        // Silent connections end, questions of the hub and last words of the devices are said.
         self.pass(50 * 3_600_000);
         // A disk that had been full may have taken in something old meanwhile.
         self.converge();

@@ -61,7 +61,8 @@ impl World {
                 .cloned();
         }
         let object = self.get(thing);
-        possible.iter().find(|spec| matches(thing, spec.as_ref(), object.as_deref())).cloned()
+        // The newest that fits: settings of a device that say less fit, too.
+        possible.iter().rev().find(|spec| matches(thing, spec.as_ref(), object.as_deref())).cloned()
     }
 
     fn get(&mut self, thing: &Thing) -> Option<std::sync::Arc<Object>> {
