@@ -26,7 +26,7 @@ Usage: lichen-agent --state DIR --hub URL [options]
   --runtime NAME|PATH  the OCI runtime: crun, runc, youki or a path (default: the first that works)
   --keep-alive SECONDS how long the connection may be silent (default: 1200)
   --adopt-hub          accept, once, assignments of another hub than before
-  --drain-on-exit      stop every instance before the agent ends (default: they run on)
+  --drain-on-exit      stop every pod before the agent ends (default: they run on)
   --shim PATH          the program lichen-shim (default: beside this program, then in PATH)
   --version            print the version
   --help               print this
@@ -39,7 +39,7 @@ Environment: LICHEN_LOG is off, error, warn, info (default), debug or trace.
 pub enum Command {
     /// Be an agent.
     Run(Box<Options>),
-    /// Be the process of one Wasm instance.
+    /// Be the process of one Wasm Pod.
     WasmRun(PathBuf),
     /// Print [`HELP`].
     Help,
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn the_process_of_a_wasm_instance_is_found_by_its_word() {
+    fn the_process_of_a_wasm_pod_is_found_by_its_word() {
         let command = parse(["wasm-run", "/run/spec"].map(OsString::from)).expect("sound");
         assert!(matches!(command, Command::WasmRun(path) if path == Path::new("/run/spec")));
         assert!(matches!(parse(["--help".into()]), Ok(Command::Help)));

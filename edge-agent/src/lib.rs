@@ -4,8 +4,8 @@
 //! - [`options`] and [`args`] say who the device is; [`probe`] finds out what it can do.
 //! - [`state`] and [`content`] are what survives a restart: the assignment, fetched artefacts, unpacked layers.
 //! - [`link`] is the connection to the broker, [`hub`] the hub's HTTP side, [`address`] what may be connected to.
-//! - [`runtime`] makes instances ready and starts them, with [`volumes`]; [`supervise`] watches their shims and
-//!   adopts those of an earlier agent; [`instance_dir`] is where they keep what they are.
+//! - [`runtime`] makes Pods ready and starts them, with [`volumes`]; [`supervise`] watches their shims and
+//!   adopts those of an earlier agent; [`pod_dir`] is where they keep what they are.
 //! - [`logs`] answers log commands.
 //!
 //! One thread runs the loop and every task. What blocks (disk, HTTP, spawning) runs on threads that go away again, so
@@ -17,11 +17,11 @@ pub mod address;
 pub mod args;
 pub mod content;
 pub mod hub;
-pub mod instance_dir;
 pub mod link;
 pub mod logs;
 pub mod message;
 pub mod options;
+pub mod pod_dir;
 pub mod probe;
 mod random;
 mod run;

@@ -14,8 +14,8 @@ use lichen_shim::run_dir;
 use tokio::sync::oneshot;
 
 use crate::{
-    instance_dir::InstanceDir,
     message::{Message, Sender},
+    pod_dir::PodDir,
 };
 
 mod files;
@@ -33,7 +33,7 @@ pub type Cancel = oneshot::Sender<()>;
 #[must_use]
 pub fn serve(run: &Path, request: LogRequest, messages: Sender) -> Cancel {
     let (cancel, cancelled) = oneshot::channel();
-    let dir = InstanceDir::new(run, request.instance);
+    let dir = PodDir::new(run, request.pod);
     tokio::spawn(async move {
         let command = request.command;
         let mut answer = Answer { command, part: 0, messages: messages.clone() };
@@ -70,7 +70,7 @@ impl Answer {
 }
 
 /// Sends the log. Returns what is to be said last, if anything can still be said.
-async fn send_log(dir: &InstanceDir, request: &LogRequest, answer: &mut Answer) -> Option<Outcome> {
+async fn send_log(dir: &PodDir, request: &LogRequest, answer: &mut Answer) -> Option<Outcome> {
     let run = match find_run(dir, request.previous) {
         Ok(run) => run,
         Err(message) => return Some(failed(&message)),
@@ -120,7 +120,7 @@ async fn send_text(text: &mut Vec<u8>, least: usize, answer: &mut Answer) -> boo
     true
 }
 
-fn find_run(dir: &InstanceDir, previous: bool) -> Result<PathBuf, String> {
+fn find_run(dir: &PodDir, previous: bool) -> Result<PathBuf, String> {
     let runs = dir.runs().map_err(|error| error.to_string())?;
     let run = if previous { runs.get(1) } else { runs.first() };
     match run {
@@ -143,7 +143,7 @@ fn failed(message: &str) -> Outcome {
 mod tests {
     use std::fs;
 
-    use firmware_compat::id::InstanceId;
+    use firmware_compat::id::PodId;
     use tokio::sync::mpsc;
 
     use super::*;
@@ -151,7 +151,7 @@ mod tests {
     fn request(follow: bool) -> LogRequest {
         LogRequest {
             command: 7,
-            instance: InstanceId([1; 16]),
+            pod: PodId([1; 16]),
             container: String::new(),
             follow,
             tail: None,
@@ -161,7 +161,7 @@ mod tests {
     }
 
     fn run_with_log(run: &Path, lines: usize) -> PathBuf {
-        let dir = InstanceDir::new(run, InstanceId([1; 16])).attempt(0);
+        let dir = PodDir::new(run, PodId([1; 16])).attempt(0);
         fs::create_dir_all(&dir).expect("makeable");
         fs::write(dir.join(run_dir::SPEC), "").expect("writable");
         let line = format!("2024-02-29T00:00:00.000000001Z stdout F {}\n", "x".repeat(99));

@@ -60,7 +60,7 @@ fn run(options: Options) -> ExitCode {
 async fn asked_to_end() {
     let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
     let (Ok(mut terminate), Ok(mut interrupt)) = signals else {
-        // Without handlers the signals end the program by themselves, which leaves instances running too.
+        // Without handlers the signals end the program by themselves, which leaves Pods running too.
         return std::future::pending().await;
     };
     tokio::select! {

@@ -1,6 +1,6 @@
 //! What the agent's tasks tell its one loop. The channel is bounded, and the loop itself never waits on it.
 
-use firmware_compat::{id::InstanceId, v1::owned::Reply};
+use firmware_compat::{id::PodId, v1::owned::Reply};
 use lichen_agent_core::Event;
 use lichen_shim::Spec;
 use tokio::sync::{mpsc, oneshot};
@@ -40,10 +40,10 @@ pub enum Message {
     Probed(Containers),
     /// Trying the container runtimes takes long: the link shall not wait for it.
     ProbeIsSlow,
-    /// An instance is ready to be started.
+    /// A Pod is ready to be started.
     Prepared {
-        /// Which instance.
-        instance: InstanceId,
+        /// Which Pod.
+        pod: PodId,
         /// What its shim is to run.
         spec: Box<Spec>,
     },

@@ -26,7 +26,7 @@ pub struct Options {
     pub keep_alive: Duration,
     /// Accept, once, the assignments of a hub with another lineage than the saved assignment's.
     pub adopt_hub: bool,
-    /// Stop every instance before the agent ends.
+    /// Stop every Pod before the agent ends.
     pub drain_on_exit: bool,
     /// The program `lichen-shim`.
     pub shim: PathBuf,

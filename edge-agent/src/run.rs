@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 use firmware_compat::time::Instant;
 use lichen_agent_core::{
     Agent, Config, Event,
-    event::{Found, FoundInstance},
+    event::{Found, FoundPod},
 };
 use tokio::sync::mpsc;
 
@@ -46,7 +46,7 @@ pub enum AgentError {
     Content(#[from] ContentError),
 }
 
-/// Runs an agent until `shutdown` resolves, and then until its instances have stopped if the options ask for that.
+/// Runs an agent until `shutdown` resolves, and then until its Pods have stopped if the options ask for that.
 /// Must be called on a tokio runtime with IO and time.
 ///
 /// # Errors
@@ -110,18 +110,18 @@ fn shell(
 }
 
 /// Tells the core what is there, which starts the saved assignment.
-fn begin(shell: &mut Shell, found: Vec<(FoundInstance, Option<Watch>)>, adopt_hub: bool) {
-    let mut instances = Vec::with_capacity(found.len());
-    for (instance, watch) in found {
+fn begin(shell: &mut Shell, found: Vec<(FoundPod, Option<Watch>)>, adopt_hub: bool) {
+    let mut pods = Vec::with_capacity(found.len());
+    for (pod, watch) in found {
         tracing::info!(
-            instance = %instance.instance,
-            state = ?instance.state,
-            "found an instance of an earlier agent"
+            pod = %pod.pod,
+            state = ?pod.state,
+            "found a Pod of an earlier agent"
         );
         if let Some(watch) = watch {
             shell.adopt(watch);
         }
-        instances.push(instance);
+        pods.push(pod);
     }
     let artefacts = shell.launcher.content.list().unwrap_or_else(|error| {
         tracing::warn!(
@@ -136,7 +136,7 @@ fn begin(shell: &mut Shell, found: Vec<(FoundInstance, Option<Watch>)>, adopt_hu
     if adopt_hub {
         shell.agent.handle(Event::AdoptLineage, now);
     }
-    shell.agent.handle(Event::Found(Found { instances, artefacts }), now);
+    shell.agent.handle(Event::Found(Found { pods, artefacts }), now);
     shell.carry_out();
 }
 
@@ -160,7 +160,7 @@ async fn drive(
                 leaving = true;
                 tracing::info!(
                     "{}",
-                    if drain { "ending; instances are stopped first" } else { "ending; instances run on" }
+                    if drain { "ending; pods are stopped first" } else { "ending; pods run on" }
                 );
                 shell.handle(Event::Shutdown { drain });
             }

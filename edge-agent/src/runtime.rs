@@ -1,6 +1,6 @@
-//! Makes instances ready and starts them: what the engines share. [`container`] and [`wasm`] add what differs.
+//! Makes Pods ready and starts them: what the engines share. [`container`] and [`wasm`] add what differs.
 //!
-//! Everything here blocks and runs off the agent's loop. A prepared instance is a [`Spec`] for its shim; starting it is
+//! Everything here blocks and runs off the agent's loop. A prepared Pod is a [`Spec`] for its shim; starting it is
 //! one spawn. How it fares is `supervise`'s business.
 
 use std::{
@@ -9,8 +9,8 @@ use std::{
 };
 
 use firmware_compat::{
-    id::{AgentId, Hash, InstanceId},
-    v1::owned::{Container, Engine, Instance},
+    id::{AgentId, Hash, PodId},
+    v1::owned::{Container, Pod, RuntimeClass},
 };
 use lichen_agent_core::event::Failure;
 use lichen_oci::bundle::remove_run_dir;
@@ -18,7 +18,7 @@ use lichen_shim::{Client, ClientError, Found, Phase, Reply, Request, Spec, clean
 
 use crate::{
     content::{Content, ContentError},
-    instance_dir::{InstanceDir, Record},
+    pod_dir::{PodDir, Record},
     volumes,
 };
 
@@ -28,7 +28,7 @@ pub mod wasm;
 
 pub use container::Containers;
 
-/// How long a killed instance and its shim may take to end.
+/// How long a killed Pod and its shim may take to end.
 const KILL_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Runs kept on disk: the newest, and the one before it for its log.
@@ -49,7 +49,7 @@ pub struct Launcher {
     pub wasm_program: PathBuf,
 }
 
-/// Why an instance could not be prepared.
+/// Why a Pod could not be prepared.
 #[derive(Debug, Default)]
 pub struct PrepareError {
     /// Why.
@@ -58,7 +58,7 @@ pub struct PrepareError {
     pub missing: Vec<Hash>,
 }
 
-/// What an engine makes of an instance.
+/// What an engine makes of a Pod.
 #[derive(Debug)]
 pub struct Prepared {
     /// What its shim is to run.
@@ -68,35 +68,35 @@ pub struct Prepared {
 }
 
 impl Launcher {
-    /// Makes an instance ready for its start number `attempt`. `containers` is what the probe found.
+    /// Makes a Pod ready for its start number `attempt`. `containers` is what the probe found.
     ///
     /// # Errors
     /// See [`PrepareError`].
     pub fn prepare(
         &self,
-        instance: &Instance,
+        pod: &Pod,
         attempt: u32,
         containers: &Containers,
     ) -> Result<Spec, PrepareError> {
-        let program = only_container(instance)?;
-        let dir = InstanceDir::new(&self.run, instance.id);
+        let program = only_container(pod)?;
+        let dir = PodDir::new(&self.run, pod.id);
         dir.make().map_err(refuse)?;
         self.make_room(&dir, attempt).map_err(refuse)?;
-        volumes::place(instance, &dir.volumes(), self.content.written()).map_err(refuse)?;
+        volumes::place(pod, &dir.volumes(), self.content.written()).map_err(refuse)?;
         let job =
-            Job { instance, program, dir: &dir, attempt_dir: dir.attempt(attempt), launcher: self };
-        let prepared = match instance.engine {
-            Engine::Container => container::prepare(&job, containers)?,
-            Engine::Wasm => wasm::prepare(&job)?,
-            Engine::Firmware => {
+            Job { pod, program, dir: &dir, attempt_dir: dir.attempt(attempt), launcher: self };
+        let prepared = match pod.engine {
+            RuntimeClass::Container => container::prepare(&job, containers)?,
+            RuntimeClass::Wasm => wasm::prepare(&job)?,
+            RuntimeClass::Firmware => {
                 return Err(refuse("firmware runs on microcontrollers, not on this device"));
             }
         };
         let record = Record {
-            identity: instance.identity,
-            label: label(instance),
+            identity: pod.identity,
+            label: label(pod),
             stop_signal: prepared.stop_signal,
-            wasm: instance.engine == Engine::Wasm,
+            wasm: pod.engine == RuntimeClass::Wasm,
         };
         dir.set_record(&record).map_err(refuse)?;
         Ok(prepared.spec)
@@ -106,30 +106,30 @@ impl Launcher {
     ///
     /// # Errors
     /// The shim's, in words.
-    pub fn start(&self, instance: InstanceId, attempt: u32, spec: &Spec) -> Result<(), Failure> {
-        let dir = InstanceDir::new(&self.run, instance).attempt(attempt);
+    pub fn start(&self, pod: PodId, attempt: u32, spec: &Spec) -> Result<(), Failure> {
+        let dir = PodDir::new(&self.run, pod).attempt(attempt);
         match lichen_shim::spawn(&self.shim, &dir, spec) {
             Ok(_) => Ok(()),
             Err(error) => Err(Failure { reason: String::new(), message: chain(&error) }),
         }
     }
 
-    /// Writes an instance's configMap volumes again.
+    /// Writes a Pod's configMap volumes again.
     ///
     /// # Errors
     /// In words.
-    pub fn update_files(&self, instance: &Instance) -> Result<(), Failure> {
-        let dir = InstanceDir::new(&self.run, instance.id);
-        volumes::update_files(instance, &dir.volumes(), self.content.written())
+    pub fn update_files(&self, pod: &Pod) -> Result<(), Failure> {
+        let dir = PodDir::new(&self.run, pod.id);
+        volumes::update_files(pod, &dir.volumes(), self.content.written())
             .map_err(|error| Failure { reason: String::new(), message: error.to_string() })
     }
 
-    /// Removes what is left of an instance that does not run.
+    /// Removes what is left of a Pod that does not run.
     ///
     /// # Errors
     /// In words, naming what is left.
-    pub fn clean(&self, instance: InstanceId, keep_volumes: bool) -> Result<(), Failure> {
-        let dir = InstanceDir::new(&self.run, instance);
+    pub fn clean(&self, pod: PodId, keep_volumes: bool) -> Result<(), Failure> {
+        let dir = PodDir::new(&self.run, pod);
         let clean = || -> Result<(), String> {
             for attempt in dir.attempts().map_err(|error| error.to_string())? {
                 let attempt = dir.attempt(attempt);
@@ -147,7 +147,7 @@ impl Launcher {
     }
 
     /// Keeps the last run for its log, without its file system, and removes older ones and a former try of this one.
-    fn make_room(&self, dir: &InstanceDir, attempt: u32) -> Result<(), String> {
+    fn make_room(&self, dir: &PodDir, attempt: u32) -> Result<(), String> {
         let attempts = dir.attempts().map_err(|error| error.to_string())?;
         let others = attempts.into_iter().filter(|&other| other != attempt);
         let mut kept = 1;
@@ -183,25 +183,25 @@ impl Launcher {
     }
 }
 
-/// One instance on its way to a [`Spec`].
+/// One Pod on its way to a [`Spec`].
 #[derive(Debug)]
 pub struct Job<'a> {
-    /// The instance.
-    pub instance: &'a Instance,
+    /// The Pod.
+    pub pod: &'a Pod,
     /// Its only program.
     pub program: &'a Container,
     /// Its directory.
-    pub dir: &'a InstanceDir,
+    pub dir: &'a PodDir,
     /// The run directory of this start. Not there yet.
     pub attempt_dir: PathBuf,
     /// Where artefacts and programs are.
     pub launcher: &'a Launcher,
 }
 
-/// What the operator calls an instance.
+/// What the operator calls a Pod.
 #[must_use]
-pub fn label(instance: &Instance) -> String {
-    format!("{}/{}", instance.namespace, instance.name)
+pub fn label(pod: &Pod) -> String {
+    format!("{}/{}", pod.namespace, pod.name)
 }
 
 /// A failure with the step's usual reason.
@@ -230,15 +230,12 @@ impl From<ContentError> for PrepareError {
     }
 }
 
-fn only_container(instance: &Instance) -> Result<&Container, PrepareError> {
-    match &instance.containers[..] {
+fn only_container(pod: &Pod) -> Result<&Container, PrepareError> {
+    match &pod.containers[..] {
         [program] => Ok(program),
         several => Err(refuse_as(
             "Unsupported",
-            format!(
-                "the instance has {} containers; an instance runs exactly one here",
-                several.len()
-            ),
+            format!("the pod has {} containers; a Pod runs exactly one here", several.len()),
         )),
     }
 }

@@ -9,7 +9,7 @@
 //! | `time-floor` | a time that has certainly passed, in milliseconds since 1970 |
 //! | `artefacts/sha256/<hex>` | fetched bytes, see `artefacts` |
 //! | `layers/` | unpacked layers |
-//! | `run/<instance>/` | what runs, see `runtime` |
+//! | `run/<Pod>/` | what runs, see `runtime` |
 //!
 //! Files are replaced whole and only when their content changes; every byte written is counted.
 

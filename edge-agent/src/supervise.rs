@@ -1,6 +1,6 @@
-//! Watches the shims: one small task per instance that runs, on its shim's socket.
+//! Watches the shims: one small task per Pod that runs, on its shim's socket.
 //!
-//! The task tells the loop when the instance started and how it ended, exactly once each, and passes stop requests on.
+//! The task tells the loop when the Pod started and how it ended, exactly once each, and passes stop requests on.
 //! An agent that starts finds what earlier ones left with [`scan`].
 
 use std::{
@@ -11,7 +11,7 @@ use std::{
 
 use firmware_compat::{
     capacity::full as capacity,
-    id::InstanceId,
+    id::PodId,
     v1::owned::{Exit as WireExit, Text},
 };
 use lichen_agent_core::{Event, event::Failure};
@@ -23,9 +23,9 @@ use tokio::{
 };
 
 use crate::{
-    instance_dir::Record,
     logs,
     message::{Message, Sender},
+    pod_dir::Record,
     runtime::{chain, signal},
 };
 
@@ -45,18 +45,18 @@ pub struct Watcher {
 }
 
 impl Watcher {
-    /// Asks the instance to stop within so many milliseconds.
+    /// Asks the Pod to stop within so many milliseconds.
     pub fn stop(&self, grace_ms: u32) {
         // Full: it is being asked already.
         let _ = self.stops.try_send(grace_ms);
     }
 }
 
-/// One run of an instance, and who wants to know about it.
+/// One run of a Pod, and who wants to know about it.
 #[derive(Debug)]
 pub struct Watch {
-    /// Which instance.
-    pub instance: InstanceId,
+    /// Which Pod.
+    pub pod: PodId,
     /// The run directory.
     pub run: PathBuf,
     /// What it is, if its directory says.
@@ -74,11 +74,11 @@ impl Watch {
         F: Future<Output = Result<(), Failure>> + Send + 'static,
     {
         let (stops, wanted) = mpsc::channel(STOPS);
-        let instance = self.instance;
+        let pod = self.pod;
         tokio::spawn(async move {
             match spawned.await {
                 Ok(()) => self.follow(wanted, false).await,
-                Err(failure) => self.tell(Event::StartFailed { instance, failure }).await,
+                Err(failure) => self.tell(Event::StartFailed { pod, failure }).await,
             }
         });
         Watcher { stops }
@@ -148,7 +148,7 @@ impl Watch {
                         Phase::Exited(exit) => return Ok(Some(exit)),
                     },
                     Reply::Refused(refusal) => {
-                        tracing::warn!(instance = %self.instance, %refusal, "the shim refused");
+                        tracing::warn!(pod = %self.pod, %refusal, "the shim refused");
                     }
                 }
             }
@@ -160,7 +160,7 @@ impl Watch {
             return;
         }
         let pid = u32::try_from(init.pid).unwrap_or(0);
-        self.tell(Event::Started { instance: self.instance, pid, started_ms: init.at_ms }).await;
+        self.tell(Event::Started { pod: self.pod, pid, started_ms: init.at_ms }).await;
     }
 
     /// Reads what became of a run whose shim is gone. `None` if that can't be told at present.
@@ -175,7 +175,7 @@ impl Watch {
         match found.await {
             Ok(Ok(exit)) => exit,
             Ok(Err(error)) => {
-                tracing::warn!(instance = %self.instance, error = chain(&error), "could not tell what runs");
+                tracing::warn!(pod = %self.pod, error = chain(&error), "could not tell what runs");
                 None
             }
             Err(_shutting_down) => None,
@@ -183,7 +183,7 @@ impl Watch {
     }
 
     async fn ended(&self, exit: Exit, mut started: bool) {
-        let instance = self.instance;
+        let pod = self.pod;
         if let (false, Some(at_ms)) = (started, exit.started_at_ms) {
             // It ended before the first answer arrived.
             let pid = RunDir::open(&self.run).and_then(|run| run.pid()).ok().flatten();
@@ -191,13 +191,13 @@ impl Watch {
             self.announce(Started { pid, at_ms }, &mut started).await;
         }
         let event = if started {
-            Event::Exited { instance, exit: wire_exit(&exit, &self.run, self.is_wasm()) }
+            Event::Exited { pod, exit: wire_exit(&exit, &self.run, self.is_wasm()) }
         } else {
             let message = match exit.message.as_str() {
                 "" => "it ended before it had started".to_owned(),
                 message => message.to_owned(),
             };
-            Event::StartFailed { instance, failure: Failure { reason: String::new(), message } }
+            Event::StartFailed { pod, failure: Failure { reason: String::new(), message } }
         };
         self.tell(event).await;
     }

@@ -1,6 +1,6 @@
-//! Puts the volumes of an instance where its programs can mount them.
+//! Puts the volumes of a Pod where its programs can mount them.
 //!
-//! An emptyDir is a directory in the instance's own directory and lives as long as the instance; a configMap is
+//! An emptyDir is a directory in the Pod's own directory and lives as long as the Pod; a configMap is
 //! written by [`config_map`]; a hostPath is checked and used in place; an emptyDir in memory is left to the engine.
 
 use std::{
@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use firmware_compat::v1::owned::{Instance, Mount, Volume, VolumeSource};
+use firmware_compat::v1::owned::{Mount, Pod, Volume, VolumeSource};
 
 use crate::state::Written;
 
@@ -55,8 +55,8 @@ pub enum VolumeError {
         /// What it should be.
         expected: &'static str,
     },
-    /// A mount names a volume that the instance does not have.
-    #[error("mount at {path}: the instance has no volume {volume:?}")]
+    /// A mount names a volume that the Pod does not have.
+    #[error("mount at {path}: the pod has no volume {volume:?}")]
     Unknown {
         /// The volume.
         volume: String,
@@ -90,21 +90,21 @@ pub struct Placed {
     pub read_only: bool,
 }
 
-/// Writes the volumes of `instance` below `dir`, as far as they are not there already.
+/// Writes the volumes of `Pod` below `dir`, as far as they are not there already.
 ///
 /// # Errors
 /// See [`VolumeError`].
-pub fn place(instance: &Instance, dir: &Path, written: &Written) -> Result<(), VolumeError> {
-    instance.volumes.iter().try_for_each(|volume| place_one(volume, dir, written))
+pub fn place(pod: &Pod, dir: &Path, written: &Written) -> Result<(), VolumeError> {
+    pod.volumes.iter().try_for_each(|volume| place_one(volume, dir, written))
 }
 
-/// Writes the configMap volumes of `instance` again; programs that have them mounted see all new files at once.
+/// Writes the configMap volumes of `Pod` again; programs that have them mounted see all new files at once.
 ///
 /// # Errors
 /// See [`VolumeError`].
-pub fn update_files(instance: &Instance, dir: &Path, written: &Written) -> Result<(), VolumeError> {
+pub fn update_files(pod: &Pod, dir: &Path, written: &Written) -> Result<(), VolumeError> {
     let config_maps =
-        instance.volumes.iter().filter(|v| matches!(v.source, VolumeSource::ConfigMap { .. }));
+        pod.volumes.iter().filter(|v| matches!(v.source, VolumeSource::ConfigMap { .. }));
     config_maps.into_iter().try_for_each(|volume| place_one(volume, dir, written))
 }
 
@@ -124,16 +124,12 @@ fn place_one(volume: &Volume, dir: &Path, written: &Written) -> Result<(), Volum
 ///
 /// # Errors
 /// See [`VolumeError`].
-pub fn resolve(
-    instance: &Instance,
-    mounts: &[Mount],
-    dir: &Path,
-) -> Result<Vec<Placed>, VolumeError> {
-    mounts.iter().map(|mount| resolve_one(instance, mount, dir)).collect()
+pub fn resolve(pod: &Pod, mounts: &[Mount], dir: &Path) -> Result<Vec<Placed>, VolumeError> {
+    mounts.iter().map(|mount| resolve_one(pod, mount, dir)).collect()
 }
 
-fn resolve_one(instance: &Instance, mount: &Mount, dir: &Path) -> Result<Placed, VolumeError> {
-    let volume = instance.volumes.iter().find(|volume| volume.name == mount.volume);
+fn resolve_one(pod: &Pod, mount: &Mount, dir: &Path) -> Result<Placed, VolumeError> {
+    let volume = pod.volumes.iter().find(|volume| volume.name == mount.volume);
     let Some(volume) = volume else {
         return Err(VolumeError::Unknown {
             volume: mount.volume.to_string(),
@@ -200,19 +196,19 @@ fn io_failed(
 #[cfg(test)]
 mod tests {
     use firmware_compat::{
-        id::{Hash, InstanceId},
-        v1::owned::{Engine, HostPathKind, RestartPolicy},
+        id::{Hash, PodId},
+        v1::owned::{HostPathKind, RestartPolicy, RuntimeClass},
     };
 
     use super::*;
 
-    fn instance(volumes: Vec<Volume>) -> Instance {
-        Instance {
-            id: InstanceId([1; 16]),
+    fn pod(volumes: Vec<Volume>) -> Pod {
+        Pod {
+            id: PodId([1; 16]),
             identity: Hash([1; 32]),
             namespace: "default".try_into().expect("short"),
             name: "web".try_into().expect("short"),
-            engine: Engine::Wasm,
+            engine: RuntimeClass::Wasm,
             containers: Default::default(),
             volumes: volumes.try_into().expect("few"),
             restart: RestartPolicy::Always,
@@ -226,9 +222,9 @@ mod tests {
         Volume { name: "v".try_into().expect("short"), source }
     }
 
-    fn host(path: &Path, kind: HostPathKind) -> Instance {
+    fn host(path: &Path, kind: HostPathKind) -> Pod {
         let path = path.to_str().expect("text").try_into().expect("short");
-        instance(vec![volume(VolumeSource::HostPath { path, kind })])
+        pod(vec![volume(VolumeSource::HostPath { path, kind })])
     }
 
     fn mount(sub_path: &str) -> Mount {
@@ -244,11 +240,11 @@ mod tests {
     fn an_empty_dir_keeps_its_content_when_it_is_placed_again() {
         let dir = tempfile::tempdir().expect("a directory");
         let source = VolumeSource::EmptyDir { memory: false, size_limit_bytes: 0 };
-        let instance = instance(vec![volume(source)]);
-        place(&instance, dir.path(), &Written::default()).expect("placeable");
+        let pod = pod(vec![volume(source)]);
+        place(&pod, dir.path(), &Written::default()).expect("placeable");
         fs::write(dir.path().join("v/file"), "x").expect("writable");
-        place(&instance, dir.path(), &Written::default()).expect("placeable");
-        let placed = resolve(&instance, &[mount("")], dir.path()).expect("resolvable");
+        place(&pod, dir.path(), &Written::default()).expect("placeable");
+        let placed = resolve(&pod, &[mount("")], dir.path()).expect("resolvable");
         assert_eq!(placed[0].source, Source::Own(dir.path().join("v")));
         assert!(dir.path().join("v/file").exists());
     }
@@ -273,10 +269,10 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let outside = tempfile::tempdir().expect("a directory");
         let source = VolumeSource::EmptyDir { memory: false, size_limit_bytes: 0 };
-        let instance = instance(vec![volume(source)]);
-        place(&instance, dir.path(), &Written::default()).expect("placeable");
+        let pod = pod(vec![volume(source)]);
+        place(&pod, dir.path(), &Written::default()).expect("placeable");
         std::os::unix::fs::symlink(outside.path(), dir.path().join("v/out")).expect("a link");
-        let resolve = |sub_path| resolve(&instance, &[mount(sub_path)], dir.path());
+        let resolve = |sub_path| resolve(&pod, &[mount(sub_path)], dir.path());
         for crooked in ["../x", "/etc", "out", "out/deeper/still"] {
             assert!(matches!(resolve(crooked), Err(VolumeError::Path { .. })), "{crooked}");
         }
@@ -288,7 +284,7 @@ mod tests {
     #[test]
     fn a_mount_of_no_volume_is_named() {
         let dir = tempfile::tempdir().expect("a directory");
-        let error = resolve(&instance(Vec::new()), &[mount("")], dir.path()).expect_err("unknown");
+        let error = resolve(&pod(Vec::new()), &[mount("")], dir.path()).expect_err("unknown");
         assert!(error.to_string().contains("no volume \"v\""), "{error}");
     }
 }

@@ -7,20 +7,20 @@ mod support;
 use std::{fs, io::Write};
 
 use firmware_compat::{
-    id::InstanceId,
+    id::PodId,
     v1::owned::{
-        Action, Artefacts, Assignment, Engine, Instance, Layer, Mount, Outcome, Packing, Phase,
-        RestartPolicy, Text, Variable, Volume, VolumeSource,
+        Action, Artefacts, Assignment, Layer, Mount, Outcome, Packing, Phase, Pod, RestartPolicy,
+        RuntimeClass, Text, Variable, Volume, VolumeSource,
     },
 };
 use sha2::{Digest, Sha256};
 use support::{
     http::Server,
     hub::Hub,
-    machine::{Device, instance},
+    machine::{Device, pod},
 };
 
-const ID: InstanceId = InstanceId([1; 16]);
+const ID: PodId = PodId([1; 16]);
 
 /// A layer with busybox, and one above it.
 fn image(http: &Server) -> Artefacts {
@@ -55,23 +55,22 @@ fn layer(path: &str, content: &[u8]) -> Vec<u8> {
     tar.into_inner().unwrap()
 }
 
-fn shell(http: &Server, script: &str) -> Instance {
-    let mut instance = instance(1, Engine::Container, image(http));
-    let mut container = instance.containers[0].clone();
+fn shell(http: &Server, script: &str) -> Pod {
+    let mut pod = pod(1, RuntimeClass::Container, image(http));
+    let mut container = pod.containers[0].clone();
     let words = ["/bin/busybox", "sh", "-c", script].map(|word| Text::try_from(word).unwrap());
     container.command = words.to_vec().try_into().unwrap();
     let variable =
         Variable { name: "GREETING".try_into().unwrap(), value: "moss".try_into().unwrap() };
     container.env = vec![variable].try_into().unwrap();
-    instance.containers = vec![container].try_into().unwrap();
-    instance
+    pod.containers = vec![container].try_into().unwrap();
+    pod
 }
 
-fn with_scratch(mut instance: Instance) -> Instance {
+fn with_scratch(mut pod: Pod) -> Pod {
     let source = VolumeSource::EmptyDir { memory: false, size_limit_bytes: 0 };
-    instance.volumes =
-        vec![Volume { name: "scratch".try_into().unwrap(), source }].try_into().unwrap();
-    let mut container = instance.containers[0].clone();
+    pod.volumes = vec![Volume { name: "scratch".try_into().unwrap(), source }].try_into().unwrap();
+    let mut container = pod.containers[0].clone();
     let mount = Mount {
         volume: "scratch".try_into().unwrap(),
         path: "/scratch".try_into().unwrap(),
@@ -79,17 +78,17 @@ fn with_scratch(mut instance: Instance) -> Instance {
         read_only: false,
     };
     container.mounts = vec![mount].try_into().unwrap();
-    instance.containers = vec![container].try_into().unwrap();
-    instance
+    pod.containers = vec![container].try_into().unwrap();
+    pod
 }
 
-fn assign(hub: &mut Hub, instances: Vec<Instance>) {
-    hub.assign(&Assignment { instances: instances.try_into().unwrap() });
+fn assign(hub: &mut Hub, pods: Vec<Pod>) {
+    hub.assign(&Assignment { pods: pods.try_into().unwrap() });
 }
 
 fn logs(previous: bool) -> Action {
     Action::Logs {
-        instance: ID,
+        pod: ID,
         container: Text::default(),
         follow: !previous,
         tail: None,
@@ -119,8 +118,8 @@ async fn a_container_runs_is_adopted_and_leaves_no_process_mount_or_cgroup() {
     device.start(&[]);
     let script = "busybox cat /etc/motd; echo $GREETING on $(busybox hostname), secret: $SECRET.; \
                   trap 'echo bye; exit 0' TERM; while true; do busybox sleep 1 & wait; done";
-    let instance = with_scratch(shell(&hub.http, script));
-    assign(&mut hub, vec![instance]);
+    let pod = with_scratch(shell(&hub.http, script));
+    assign(&mut hub, vec![pod]);
     let first = hub.until_running(ID).await;
 
     hub.command(1, logs(false));
@@ -130,8 +129,7 @@ async fn a_container_runs_is_adopted_and_leaves_no_process_mount_or_cgroup() {
 
     device.kill();
     device.start(&[]);
-    hub.until("it should find it", |hub| hub.told.iter().any(|l| l.contains("found 1 instances")))
-        .await;
+    hub.until("it should find it", |hub| hub.told.iter().any(|l| l.contains("found 1 pods"))).await;
     let adopted = hub.until_running(ID).await;
     assert_eq!((adopted.pid, adopted.restarts), (first.pid, 0));
 
@@ -158,14 +156,14 @@ async fn a_restarted_container_has_a_fresh_root_and_the_same_empty_dir() {
     let mut device = Device::new(&dir.path().join("state"), &hub.http.url(), "pi");
     device.start(&[]);
     let script = "busybox ls /stain /scratch; : > /stain; : > /scratch/kept; exit 3";
-    let mut instance = with_scratch(shell(&hub.http, script));
-    instance.restart = RestartPolicy::OnFailure;
-    assign(&mut hub, vec![instance]);
+    let mut pod = with_scratch(shell(&hub.http, script));
+    pod.restart = RestartPolicy::OnFailure;
+    assign(&mut hub, vec![pod]);
     hub.until("it should be started again", |hub| {
-        hub.instances.get(&ID).is_some_and(|i| i.restarts >= 1 && i.phase == Phase::Backoff)
+        hub.pods.get(&ID).is_some_and(|i| i.restarts >= 1 && i.phase == Phase::Backoff)
     })
     .await;
-    let exit = hub.instances[&ID].last_exit.clone().unwrap();
+    let exit = hub.pods[&ID].last_exit.clone().unwrap();
     assert_eq!((exit.code, &exit.reason[..]), (3, "Error"));
     hub.command(1, logs(true));
     let (first, end) = hub.reply(1, |_| false).await;
@@ -174,7 +172,7 @@ async fn a_restarted_container_has_a_fresh_root_and_the_same_empty_dir() {
     hub.command(
         2,
         Action::Logs {
-            instance: ID,
+            pod: ID,
             container: Text::default(),
             follow: false,
             tail: None,

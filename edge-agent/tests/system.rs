@@ -7,9 +7,9 @@ mod support;
 use std::fs;
 
 use firmware_compat::{
-    id::InstanceId,
+    id::PodId,
     v1::owned::{
-        Action, Assignment, Instance, Mount, Outcome, Phase, Text, Variable, Volume, VolumeSource,
+        Action, Assignment, Mount, Outcome, Phase, Pod, Text, Variable, Volume, VolumeSource,
     },
 };
 use support::{
@@ -17,7 +17,7 @@ use support::{
     machine::{Device, compile, program, wait, wasm},
 };
 
-const ID: InstanceId = InstanceId([1; 16]);
+const ID: PodId = PodId([1; 16]);
 
 struct World {
     hub: Hub,
@@ -34,19 +34,19 @@ impl World {
         Self { hub, device, dir }
     }
 
-    fn hello(&self, number: u8) -> Instance {
+    fn hello(&self, number: u8) -> Pod {
         let compiled = self.hub.http.put_artefact(&compile("hello.wat", self.dir.path()));
         wasm(number, compiled)
     }
 
-    fn assign(&mut self, instances: Vec<Instance>) {
-        self.hub.assign(&Assignment { instances: instances.try_into().unwrap() });
+    fn assign(&mut self, pods: Vec<Pod>) {
+        self.hub.assign(&Assignment { pods: pods.try_into().unwrap() });
     }
 }
 
 fn logs(follow: bool, previous: bool) -> Action {
     Action::Logs {
-        instance: ID,
+        pod: ID,
         container: Text::default(),
         follow,
         tail: None,
@@ -55,20 +55,20 @@ fn logs(follow: bool, previous: bool) -> Action {
     }
 }
 
-fn with_variable(mut instance: Instance, name: &str, value: &str) -> Instance {
-    let mut container = instance.containers[0].clone();
+fn with_variable(mut pod: Pod, name: &str, value: &str) -> Pod {
+    let mut container = pod.containers[0].clone();
     let variable = Variable { name: name.try_into().unwrap(), value: value.try_into().unwrap() };
     container.env = vec![variable].try_into().unwrap();
-    instance.containers = vec![container].try_into().unwrap();
-    instance
+    pod.containers = vec![container].try_into().unwrap();
+    pod
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs lichen-shim and lichen-wasmc: run by make test"]
 async fn a_module_runs_logs_survives_its_agent_and_leaves_nothing() {
     let mut world = World::new().await;
-    let instance = with_variable(world.hello(1), "NAME", "moss");
-    world.assign(vec![instance]);
+    let pod = with_variable(world.hello(1), "NAME", "moss");
+    world.assign(vec![pod]);
     let first = world.hub.until_running(ID).await;
 
     world.hub.command(1, logs(true, false));
@@ -81,14 +81,14 @@ async fn a_module_runs_logs_survives_its_agent_and_leaves_nothing() {
     world
         .hub
         .until("it should say hello again", |hub| {
-            hub.told.iter().any(|line| line.contains("found 1 instances"))
+            hub.told.iter().any(|line| line.contains("found 1 pods"))
         })
         .await;
     let adopted = world.hub.until_running(ID).await;
     assert_eq!((adopted.pid, adopted.restarts), (first.pid, 0));
 
     assert!(world.device.terminate(), "SIGTERM is a good end");
-    assert!(!world.device.processes().is_empty(), "instances run on");
+    assert!(!world.device.processes().is_empty(), "pods run on");
     world.device.start(&[]);
     world.assign(Vec::new());
     world.hub.until_gone(ID).await;
@@ -100,8 +100,8 @@ async fn a_module_runs_logs_survives_its_agent_and_leaves_nothing() {
 #[ignore = "needs lichen-shim and lichen-wasmc: run by make test"]
 async fn a_cold_boot_without_hub_or_broker_starts_the_saved_assignment() {
     let mut world = World::new().await;
-    let instance = world.hello(1);
-    world.assign(vec![instance]);
+    let pod = world.hello(1);
+    world.assign(vec![pod]);
     let first = world.hub.until_running(ID).await;
     world.device.lose_power();
 
@@ -114,7 +114,7 @@ async fn a_cold_boot_without_hub_or_broker_starts_the_saved_assignment() {
     alone.lose_power();
 
     world.device.start(&[]);
-    let is_new = |hub: &Hub| hub.instances.get(&ID).is_some_and(|i| i.pid != first.pid);
+    let is_new = |hub: &Hub| hub.pods.get(&ID).is_some_and(|i| i.pid != first.pid);
     world.hub.until("it should be another process", is_new).await;
     let again = world.hub.until_running(ID).await;
     assert!(again.restarts > 0, "{again:?}");
@@ -122,7 +122,7 @@ async fn a_cold_boot_without_hub_or_broker_starts_the_saved_assignment() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs lichen-shim and lichen-wasmc: run by make test"]
-async fn a_restarted_broker_restarts_no_instance_and_a_change_made_meanwhile_arrives() {
+async fn a_restarted_broker_restarts_no_pod_and_a_change_made_meanwhile_arrives() {
     let mut world = World::new().await;
     let (one, two) = (world.hello(1), world.hello(2));
     world.assign(vec![one.clone()]);
@@ -130,7 +130,7 @@ async fn a_restarted_broker_restarts_no_instance_and_a_change_made_meanwhile_arr
     let World { hub, device, dir } = world;
     let mut world = World { hub: hub.restart_broker().await, device, dir };
     world.assign(vec![one, two]);
-    world.hub.until_running(InstanceId([2; 16])).await;
+    world.hub.until_running(PodId([2; 16])).await;
     let same = world.hub.until_running(ID).await;
     assert_eq!((same.pid, same.restarts), (first.pid, 0));
 }
@@ -140,16 +140,14 @@ async fn a_restarted_broker_restarts_no_instance_and_a_change_made_meanwhile_arr
 async fn an_exit_is_told_with_its_code_and_its_log_can_be_read_afterwards() {
     let mut world = World::new().await;
     let compiled = world.hub.http.put_artefact(&compile("trap.wat", world.dir.path()));
-    let mut instance = wasm(1, compiled);
-    instance.restart = firmware_compat::v1::owned::RestartPolicy::Never;
-    world.assign(vec![instance]);
+    let mut pod = wasm(1, compiled);
+    pod.restart = firmware_compat::v1::owned::RestartPolicy::Never;
+    world.assign(vec![pod]);
     world
         .hub
-        .until("it should fail", |hub| {
-            hub.instances.get(&ID).is_some_and(|i| i.phase == Phase::Failed)
-        })
+        .until("it should fail", |hub| hub.pods.get(&ID).is_some_and(|i| i.phase == Phase::Failed))
         .await;
-    let exit = world.hub.instances[&ID].last_exit.clone().unwrap();
+    let exit = world.hub.pods[&ID].last_exit.clone().unwrap();
     assert_eq!((exit.code, &exit.reason[..]), (134, "Error"));
     assert!(exit.message.contains("trap"), "{exit:?}");
     world.hub.command(1, logs(false, false));
@@ -170,12 +168,12 @@ async fn a_config_map_changes_in_place_and_an_empty_dir_is_there() {
         data: data.as_bytes().to_vec().try_into().unwrap(),
     };
     let base = world.hello(1);
-    let instance = |data: &str| {
-        let mut instance = base.clone();
+    let pod = |data: &str| {
+        let mut pod = base.clone();
         let config = VolumeSource::ConfigMap { files: vec![file(data)].try_into().unwrap() };
         let scratch = VolumeSource::EmptyDir { memory: false, size_limit_bytes: 0 };
         let volume = |name: &str, source| Volume { name: name.try_into().unwrap(), source };
-        instance.volumes =
+        pod.volumes =
             vec![volume("config", config), volume("scratch", scratch)].try_into().unwrap();
         let mount = |volume: &str| Mount {
             volume: volume.try_into().unwrap(),
@@ -183,17 +181,17 @@ async fn a_config_map_changes_in_place_and_an_empty_dir_is_there() {
             sub_path: Text::default(),
             read_only: false,
         };
-        let mut container = instance.containers[0].clone();
+        let mut container = pod.containers[0].clone();
         container.mounts = vec![mount("config"), mount("scratch")].try_into().unwrap();
-        instance.containers = vec![container].try_into().unwrap();
-        instance
+        pod.containers = vec![container].try_into().unwrap();
+        pod
     };
-    world.assign(vec![instance("old")]);
+    world.assign(vec![pod("old")]);
     let first = world.hub.until_running(ID).await;
     let volumes = world.device.state.join("run").join(ID.to_string()).join("volumes");
     assert_eq!(fs::read_to_string(volumes.join("config/key")).unwrap(), "old");
     assert!(volumes.join("scratch").is_dir());
-    world.assign(vec![instance("new")]);
+    world.assign(vec![pod("new")]);
     let id = world.hub.id();
     world.hub.until("it should be acknowledged", |hub| hub.assignment == Some(id)).await;
     wait("the new file should be there", || {
@@ -223,8 +221,8 @@ async fn two_agents_with_one_name_do_not_flap_and_the_older_stays_away() {
     }
     assert_eq!(taken_over, 1);
     // Were the first to come back at once, it would be heard before the answer to this.
-    let instance = world.hello(1);
-    world.assign(vec![instance]);
+    let pod = world.hello(1);
+    world.assign(vec![pod]);
     let running = world.hub.until_running(ID).await;
     assert!(other.processes().contains(&running.pid));
     assert!(world.device.processes().is_empty());
@@ -234,8 +232,8 @@ async fn two_agents_with_one_name_do_not_flap_and_the_older_stays_away() {
 #[ignore = "needs lichen-shim and lichen-wasmc: run by make test"]
 async fn the_broker_is_found_without_the_hubs_http_and_a_drained_agent_leaves_nothing_running() {
     let mut world = World::new().await;
-    let instance = world.hello(1);
-    world.assign(vec![instance]);
+    let pod = world.hello(1);
+    world.assign(vec![pod]);
     let first = world.hub.until_running(ID).await;
     world.device.kill();
 

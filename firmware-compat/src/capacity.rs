@@ -29,11 +29,11 @@ pub mod full {
     pub const NAME: usize = 253;
     /// An image reference as the operator wrote it.
     pub const REFERENCE: usize = 512;
-    /// Instances that one device may be assigned: over twice Kubernetes' 110 per node.
-    pub const INSTANCES: usize = 256;
-    /// Instances whose place one takes: a copy that runs, and those of quick changes after it that hardly began.
+    /// Pods that one device may be assigned: over twice Kubernetes' 110 per node.
+    pub const PODS: usize = 256;
+    /// Pods whose place one takes: a copy that runs, and those of quick changes after it that hardly began.
     pub const PREDECESSORS: usize = 16;
-    /// Containers in one instance.
+    /// Containers in one Pod.
     pub const CONTAINERS: usize = 16;
     /// Layers in one image: OCI runtimes and overlayfs go no further.
     pub const LAYERS: usize = 128;
@@ -51,7 +51,7 @@ pub mod full {
     pub const VARIABLE_VALUE: usize = 16 * 1024;
     /// Ports of one container.
     pub const PORTS: usize = 32;
-    /// Volumes of one instance, and mounts of one container.
+    /// Volumes of one Pod, and mounts of one container.
     pub const VOLUMES: usize = 32;
     /// Files in one configMap volume.
     pub const FILES: usize = 128;
@@ -67,8 +67,8 @@ pub mod full {
     pub const SIGNATURE: usize = 64;
     /// An assignment's body, whole. Holds two configMaps of the largest size, and a board with 64 MB still has room.
     pub const BODY_BYTES: usize = 4 * 1024 * 1024;
-    /// Instances in one status frame; a longer report is sent in several.
-    pub const STATUS_INSTANCES: usize = 32;
+    /// Pods in one status frame; a longer report is sent in several.
+    pub const STATUS_PODS: usize = 32;
 }
 
 /// Bounds of the fixed forms: a microcontroller with 64 KiB of RAM or less.
@@ -88,9 +88,9 @@ pub mod small {
     pub const NAME: usize = 96;
     /// Longest image reference that it takes.
     pub const REFERENCE: usize = 128;
-    /// Instances at once: firmware slots.
-    pub const INSTANCES: usize = 2;
-    /// Instances whose place one takes: as many as there are slots, twice over.
+    /// Pods at once: firmware slots.
+    pub const PODS: usize = 2;
+    /// Pods whose place one takes: as many as there are slots, twice over.
     pub const PREDECESSORS: usize = 4;
     /// One program each.
     pub const CONTAINERS: usize = 1;
@@ -120,6 +120,6 @@ pub mod small {
     pub const MESSAGE: usize = 128;
     /// Bytes of a body in one frame, and of one reply.
     pub const CHUNK: usize = 512;
-    /// Instances in one status frame.
-    pub const STATUS_INSTANCES: usize = 2;
+    /// Pods in one status frame.
+    pub const STATUS_PODS: usize = 2;
 }

@@ -22,7 +22,7 @@ pub const MAX_FRAME_BYTES: usize = 32 * 1024;
 pub enum Kind {
     /// Device to hub, on every connection: who it is and what it can do.
     Hello = 1,
-    /// Device to hub: what its instances do, in full or as a delta.
+    /// Device to hub: what its Pods do, in full or as a delta.
     Status = 2,
     /// Device to hub: something happened that a person may want to know.
     Event = 3,

@@ -47,11 +47,11 @@ hex_id!(
     BootId, 16
 );
 hex_id!(
-    /// The id of one instance; the API shows it as the Pod's `metadata.uid`.
-    InstanceId, 16
+    /// The id of one Pod; the API shows it as the Pod's `metadata.uid`.
+    PodId, 16
 );
 hex_id!(
-    /// A SHA-256: of an assignment's body, of an instance's spec, of an artefact's bytes.
+    /// A SHA-256: of an assignment's body, of a Pod's spec, of an artefact's bytes.
     Hash, 32
 );
 

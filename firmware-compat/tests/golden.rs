@@ -7,7 +7,7 @@ use std::{fs, path::PathBuf};
 
 use firmware_compat::{
     frame::{self, Message, Stamp},
-    id::{AgentId, BootId, Generation, Hash, InstanceId, Lineage},
+    id::{AgentId, BootId, Generation, Hash, Lineage, PodId},
 };
 
 const STAMP: Stamp = Stamp { session: 0x0102_0304, sequence: 5 };
@@ -70,7 +70,7 @@ macro_rules! samples {
                 }
             }
 
-            fn runtime(engine: Engine, name: &str) -> Runtime {
+            fn runtime(engine: RuntimeClass, name: &str) -> Runtime {
                 Runtime {
                     engine,
                     name: text(name),
@@ -81,9 +81,9 @@ macro_rules! samples {
                 }
             }
 
-            fn status(phase: Phase) -> InstanceStatus {
-                InstanceStatus {
-                    id: InstanceId([0xa1; 16]),
+            fn status(phase: Phase) -> PodStatus {
+                PodStatus {
+                    id: PodId([0xa1; 16]),
                     identity: hash(0xb2),
                     phase,
                     reason: text("Error"),
@@ -116,8 +116,8 @@ macro_rules! samples {
                         memory_bytes: 512 << 20,
                         disk_bytes: 8 << 30,
                         runtimes: list(vec![
-                            runtime(Engine::Container, "crun"),
-                            runtime(Engine::Wasm, "wasmtime"),
+                            runtime(RuntimeClass::Container, "crun"),
+                            runtime(RuntimeClass::Wasm, "wasmtime"),
                         ]),
                         wasm: Some(WasmSupport {
                             class: text("aarch64"),
@@ -140,8 +140,8 @@ macro_rules! samples {
                     assignment: Some(assignment_id()),
                     full: true,
                     more: false,
-                    instances: list(vec![status(Phase::Running), status(Phase::Backoff)]),
-                    removed: list(vec![InstanceId([0xc3; 16])]),
+                    pods: list(vec![status(Phase::Running), status(Phase::Backoff)]),
+                    removed: list(vec![PodId([0xc3; 16])]),
                 };
                 check("status", &content);
             }
@@ -151,7 +151,7 @@ macro_rules! samples {
                 check(
                     "event",
                     &Event {
-                        instance: None,
+                        pod: None,
                         severity: Severity::Warning,
                         reason: text("StaleGeneration"),
                         message: text("refused generation 2"),
@@ -193,7 +193,7 @@ macro_rules! samples {
             #[test]
             fn every_action_of_a_command_is_as_recorded() {
                 let logs = Action::Logs {
-                    instance: InstanceId([0xa1; 16]),
+                    pod: PodId([0xa1; 16]),
                     container: text("main"),
                     follow: true,
                     tail: Some(10),
@@ -230,9 +230,9 @@ macro_rules! samples {
                 }
             }
 
-            fn instance(engine: Engine, artefacts: Artefacts, source: VolumeSource) -> Instance {
-                Instance {
-                    id: InstanceId([0xa1; 16]),
+            fn pod(engine: RuntimeClass, artefacts: Artefacts, source: VolumeSource) -> Pod {
+                Pod {
+                    id: PodId([0xa1; 16]),
                     identity: hash(0xb2),
                     namespace: text("default"),
                     name: text("web-1"),
@@ -242,7 +242,7 @@ macro_rules! samples {
                     restart: RestartPolicy::OnFailure,
                     grace_ms: 30_000,
                     host_network: true,
-                    after: list(vec![InstanceId([0xc3; 16])]),
+                    after: list(vec![PodId([0xc3; 16])]),
                 }
             }
 
@@ -259,13 +259,13 @@ macro_rules! samples {
                 let file = File { path: text("text"), mode: 0o644, data: bytes(b"one") };
                 let config = VolumeSource::ConfigMap { files: list(vec![file]) };
                 let cases = [
-                    ("assignment-image", Engine::Container, image, empty),
-                    ("assignment-wasm", Engine::Wasm, wasm, host),
-                    ("assignment-firmware", Engine::Firmware, firmware, config),
+                    ("assignment-image", RuntimeClass::Container, image, empty),
+                    ("assignment-wasm", RuntimeClass::Wasm, wasm, host),
+                    ("assignment-firmware", RuntimeClass::Firmware, firmware, config),
                 ];
                 for (name, engine, artefacts, source) in cases {
                     let assignment =
-                        Assignment { instances: list(vec![instance(engine, artefacts, source)]) };
+                        Assignment { pods: list(vec![pod(engine, artefacts, source)]) };
                     check_body(name, &assignment);
                 }
             }
@@ -284,7 +284,7 @@ macro_rules! samples {
                     Phase::Failed,
                 ];
                 numbered(&phases);
-                numbered(&[Engine::Container, Engine::Wasm, Engine::Firmware]);
+                numbered(&[RuntimeClass::Container, RuntimeClass::Wasm, RuntimeClass::Firmware]);
                 numbered(&[RestartPolicy::Always, RestartPolicy::OnFailure, RestartPolicy::Never]);
                 numbered(&[Packing::Tar, Packing::TarGzip, Packing::TarZstd]);
                 numbered(&[Protocol::Tcp, Protocol::Udp, Protocol::Sctp]);

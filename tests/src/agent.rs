@@ -174,24 +174,24 @@ impl Agent {
         self.dir.path().join("state")
     }
 
-    /// The directories of the instances that it has.
+    /// The directories of the Pods that it has.
     #[must_use]
-    pub fn instances(&self) -> Vec<String> {
+    pub fn pods(&self) -> Vec<String> {
         names(&self.state().join("run"))
     }
 
-    /// The newest run directory of an instance.
+    /// The newest run directory of a Pod.
     #[must_use]
-    pub fn run_dir(&self, instance: &str) -> Option<PathBuf> {
-        let dir = self.state().join("run").join(instance);
+    pub fn run_dir(&self, uid: &str) -> Option<PathBuf> {
+        let dir = self.state().join("run").join(uid);
         let newest = names(&dir).iter().filter_map(|name| name.parse::<u32>().ok()).max()?;
         Some(dir.join(newest.to_string()))
     }
 
-    /// The process id of an instance's first process, while it is alive.
+    /// The process id of a Pod's first process, while it is alive.
     #[must_use]
-    pub fn pid_of(&self, instance: &str) -> Option<u32> {
-        let run = RunDir::open(&self.run_dir(instance)?).ok()?;
+    pub fn pid_of(&self, uid: &str) -> Option<u32> {
+        let run = RunDir::open(&self.run_dir(uid)?).ok()?;
         let pid = u32::try_from(run.pid().ok()??.pid).ok()?;
         footprint::is_alive(pid).then_some(pid)
     }
@@ -209,13 +209,13 @@ impl Agent {
     /// What the device has on the machine.
     #[must_use]
     pub fn footprint(&self) -> Footprint {
-        Footprint::of(&self.state(), &self.instances())
+        Footprint::of(&self.state(), &self.pods())
     }
 
-    /// A footprint that knows of these instances, also when their directories are gone.
+    /// A footprint that knows of these Pods, also when their directories are gone.
     #[must_use]
-    pub fn footprint_with(&self, instances: &[String]) -> Footprint {
-        Footprint::of(&self.state(), instances)
+    pub fn footprint_with(&self, pods: &[String]) -> Footprint {
+        Footprint::of(&self.state(), pods)
     }
 
     fn log_file(&self) -> PathBuf {

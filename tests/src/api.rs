@@ -27,13 +27,13 @@ pub struct Api {
     client: ureq::Agent,
 }
 
-/// An instance, as far as the tests care.
+/// A Pod, as far as the tests care.
 #[derive(Clone, Debug)]
 pub struct Pod {
     /// Its name.
     pub name: String,
     /// Its uid without dashes: the name of its directory on the device.
-    pub instance: String,
+    pub uid: String,
     /// Its device.
     pub node: String,
     /// `Pending`, `Running` and so on.
@@ -63,7 +63,7 @@ impl Pod {
         let of_container = |name: &str| container.and_then(|status| status.get(name));
         Self {
             name: text("/metadata/name"),
-            instance: text("/metadata/uid").replace('-', ""),
+            uid: text("/metadata/uid").replace('-', ""),
             node: text("/spec/nodeName"),
             phase: text("/status/phase"),
             ready: of_container("ready").and_then(Value::as_bool).unwrap_or_default(),
@@ -241,20 +241,20 @@ impl Api {
         list.get("items").and_then(Value::as_array).cloned().unwrap_or_default()
     }
 
-    /// Every instance.
+    /// Every Pod.
     #[must_use]
     pub fn pods(&self) -> Vec<Pod> {
         self.list("/api/v1/pods").iter().map(Pod::read).collect()
     }
 
-    /// Every instance of a workload, by the label `app` of its template, that is not to go.
+    /// Every Pod of a workload, by the label `app` of its template, that is not to go.
     #[must_use]
     pub fn pods_of(&self, app: &str) -> Vec<Pod> {
         let pods = self.list(&format!("/api/v1/pods?labelSelector=app%3D{app}"));
         pods.iter().map(Pod::read).filter(|pod| !pod.going).collect()
     }
 
-    /// Waits until a workload has exactly `count` instances, and all run.
+    /// Waits until a workload has exactly `count` Pods, and all run.
     ///
     /// # Panics
     /// If that does not happen in time.
@@ -277,7 +277,7 @@ impl Api {
         })
     }
 
-    /// Waits until exactly one instance of a workload is there, and it runs.
+    /// Waits until exactly one Pod of a workload is there, and it runs.
     ///
     /// # Panics
     /// If that does not happen in time.
@@ -286,7 +286,7 @@ impl Api {
         self.until_running(app, 1).remove(0)
     }
 
-    /// Waits until the instances of a workload are as wanted. Those that are to go are not among them.
+    /// Waits until the Pods of a workload are as wanted. Those that are to go are not among them.
     ///
     /// # Panics
     /// If that does not happen in time.
@@ -302,12 +302,12 @@ impl Api {
         })
     }
 
-    /// Waits until there is no instance at all, not even one that is to go.
+    /// Waits until there is no Pod at all, not even one that is to go.
     ///
     /// # Panics
     /// If that does not happen in time.
     pub fn until_no_pods(&self) {
-        wait_until("no instance is left", || match self.get("/api/v1/pods") {
+        wait_until("no uid is left", || match self.get("/api/v1/pods") {
             Ok(list) if list["items"].as_array().is_some_and(Vec::is_empty) => Ok(()),
             seen => Err(format!("{seen:?}")),
         });
@@ -362,7 +362,7 @@ impl Api {
         found
     }
 
-    /// An instance's log. `query` is such as `previous=true`.
+    /// A Pod's log. `query` is such as `previous=true`.
     ///
     /// # Errors
     /// See [`Self::text`].
@@ -370,7 +370,7 @@ impl Api {
         self.text(&format!("{}/{pod}/log?{query}", collection("pods")))
     }
 
-    /// Waits until an instance's log is as wanted.
+    /// Waits until a Pod's log is as wanted.
     ///
     /// # Panics
     /// If that does not happen in time.

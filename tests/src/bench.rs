@@ -1,7 +1,7 @@
 //! The benchmarks: each measures one thing on real processes and gives rows of a table. Nothing fails on a slow machine.
 //!
 //! - [`start`]: sizes on disk, and the hub's start.
-//! - [`latency`]: from `apply` to running, and to a changed instance serving.
+//! - [`latency`]: from `apply` to running, and to a changed Pod serving.
 //! - [`idle`]: memory, bytes on the network and bytes on disk of an installation that has nothing to do.
 //! - [`figures`]: medians, and the table.
 

@@ -11,23 +11,23 @@ use std::{
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Footprint {
     /// Living processes that name the state directory, or that descend from one that does, or that are in a cgroup of
-    /// an instance.
+    /// a Pod.
     pub processes: Vec<u32>,
     /// Lines of any process's mount table that name the state directory.
     pub mounts: BTreeSet<String>,
-    /// Control groups that name an instance.
+    /// Control groups that name a Pod.
     pub cgroups: BTreeSet<PathBuf>,
 }
 
 impl Footprint {
-    /// Looks at the whole machine for traces of a state directory and of instances.
+    /// Looks at the whole machine for traces of a state directory and of Pods.
     #[must_use]
-    pub fn of(state: &Path, instances: &[String]) -> Self {
+    pub fn of(state: &Path, pods: &[String]) -> Self {
         let state = fs::canonicalize(state).unwrap_or_else(|_| state.to_owned());
         let state = state.to_str().expect("temporary directories have plain names");
         let all = processes();
         let mut found: BTreeSet<u32> =
-            all.iter().filter(|process| process.is_of(state, instances)).map(|p| p.pid).collect();
+            all.iter().filter(|process| process.is_of(state, pods)).map(|p| p.pid).collect();
         loop {
             let before = found.len();
             found.extend(
@@ -41,7 +41,7 @@ impl Footprint {
         Self {
             processes: found.into_iter().collect(),
             mounts: all.iter().flat_map(|process| mounts(process.pid, state)).collect(),
-            cgroups: cgroups(instances),
+            cgroups: cgroups(pods),
         }
     }
 
@@ -88,8 +88,8 @@ struct Seen {
 }
 
 impl Seen {
-    fn is_of(&self, state: &str, instances: &[String]) -> bool {
-        self.line.contains(state) || instances.iter().any(|instance| self.cgroup.contains(instance))
+    fn is_of(&self, state: &str, pods: &[String]) -> bool {
+        self.line.contains(state) || pods.iter().any(|uid| self.cgroup.contains(uid))
     }
 }
 
@@ -123,7 +123,7 @@ fn mounts(pid: u32, state: &str) -> Vec<String> {
     lines.map(|line| line.splitn(3, ' ').last().unwrap_or_default().to_owned()).collect()
 }
 
-fn cgroups(instances: &[String]) -> BTreeSet<PathBuf> {
+fn cgroups(pods: &[String]) -> BTreeSet<PathBuf> {
     let mut found = BTreeSet::new();
     let mut dirs = vec![PathBuf::from("/sys/fs/cgroup")];
     while let Some(dir) = dirs.pop() {
@@ -132,7 +132,7 @@ fn cgroups(instances: &[String]) -> BTreeSet<PathBuf> {
                 continue;
             }
             let name = entry.file_name().to_string_lossy().into_owned();
-            if instances.iter().any(|instance| name.contains(instance)) {
+            if pods.iter().any(|uid| name.contains(uid)) {
                 found.insert(entry.path());
             }
             dirs.push(entry.path());

@@ -14,9 +14,9 @@ use alloc::{
 };
 
 use firmware_compat::{
-    id::{Hash, InstanceId, Lineage},
+    id::{Hash, Lineage, PodId},
     time::{Instant, UnixMs},
-    v1::owned::{AssignmentId, Hello, Instance},
+    v1::owned::{AssignmentId, Hello, Pod},
 };
 
 use crate::{
@@ -26,8 +26,8 @@ use crate::{
     effect::{Effect, Up, WakeReason},
     event::{Event, Found},
     fetch::Fetches,
-    instance::{Context, Slot},
     out::Out,
+    pod::{Context, Slot},
     report::Reporter,
     saved::Loaded,
 };
@@ -36,9 +36,9 @@ use crate::{
 #[derive(Debug)]
 pub struct Agent {
     hello: Hello,
-    slots: BTreeMap<InstanceId, Slot>,
-    /// Instances that are to go and of which a process runs, or may: others wait for their end.
-    leaving: BTreeSet<InstanceId>,
+    slots: BTreeMap<PodId, Slot>,
+    /// Pods that are to go and of which a process runs, or may: others wait for their end.
+    leaving: BTreeSet<PodId>,
     assign: Assign,
     fetches: Fetches,
     reporter: Reporter,
@@ -63,7 +63,7 @@ enum Stage {
     /// What earlier runs left is not known yet: nothing is done.
     Starting,
     Working,
-    /// Instances are being stopped, then the agent ends.
+    /// Pods are being stopped, then the agent ends.
     Draining,
     /// Nothing is done any more.
     Ended,
@@ -88,7 +88,7 @@ impl Agent {
     pub fn new(config: Config, loaded: Loaded, seed: u64) -> Self {
         let mut assign = Assign::new(config.hello.max_body_bytes);
         let Loaded { saved, damage: mut faults } = loaded;
-        let (instances, unfollowable) = assign.restore(saved);
+        let (pods, unfollowable) = assign.restore(saved);
         faults.extend(unfollowable);
         let mut agent = Self {
             hello: config.hello,
@@ -107,7 +107,7 @@ impl Agent {
             misheard_told: None,
             faults,
         };
-        agent.want(instances);
+        agent.want(pods);
         agent
     }
 
@@ -129,8 +129,8 @@ impl Agent {
             Event::Misheard { version } => self.misheard(version, now),
             Event::SendFailed(up) => self.send_failed(up, now),
             Event::Saved { generation } => {
-                if let Some(instances) = self.assign.saved(generation) {
-                    self.want(instances);
+                if let Some(pods) = self.assign.saved(generation) {
+                    self.want(pods);
                 }
             }
             Event::SaveFailed { generation, message } => {
@@ -140,15 +140,15 @@ impl Agent {
             Event::FetchFailed { digest, failure } => self.fetch_failed(digest, failure, now),
             Event::CommandEnded { command } => self.commands.ended(command),
             Event::Shutdown { drain } => self.shutdown(drain),
-            Event::Prepared { instance }
-            | Event::PrepareFailed { instance, .. }
-            | Event::Started { instance, .. }
-            | Event::StartFailed { instance, .. }
-            | Event::Exited { instance, .. }
-            | Event::FilesUpdated { instance }
-            | Event::FilesUpdateFailed { instance, .. }
-            | Event::Cleaned { instance }
-            | Event::CleanFailed { instance, .. } => self.answer(instance, event, now),
+            Event::Prepared { pod }
+            | Event::PrepareFailed { pod, .. }
+            | Event::Started { pod, .. }
+            | Event::StartFailed { pod, .. }
+            | Event::Exited { pod, .. }
+            | Event::FilesUpdated { pod }
+            | Event::FilesUpdateFailed { pod, .. }
+            | Event::Cleaned { pod }
+            | Event::CleanFailed { pod, .. } => self.answer(pod, event, now),
         }
         self.settle(now);
     }
@@ -261,17 +261,12 @@ impl Agent {
         }
         self.stage = Stage::Working;
         self.tell_faults(now);
-        let count = found.instances.len();
-        self.out.normal(
-            now,
-            None,
-            "AgentStarted",
-            &format!("found {count} instances of earlier runs"),
-        );
+        let count = found.pods.len();
+        self.out.normal(now, None, "AgentStarted", &format!("found {count} pods of earlier runs"));
         self.fetches.found(found.artefacts);
-        for instance in found.instances {
-            let id = instance.instance;
-            self.slots.entry(id).or_insert_with(|| Slot::new(id)).found(instance, now);
+        for pod in found.pods {
+            let id = pod.pod;
+            self.slots.entry(id).or_insert_with(|| Slot::new(id)).found(pod, now);
         }
         // What is assigned comes first; the network may take its time.
         self.step_slots(now);
@@ -293,23 +288,22 @@ impl Agent {
         self.out.warn(now, None, "SavedAssignmentUnreadable", &message);
     }
 
-    /// Puts a new set of instances in place of the old one. What did not change keeps its allocation, which is how a
+    /// Puts a new set of Pods in place of the old one. What did not change keeps its allocation, which is how a
     /// slot sees that nothing changed.
-    fn want(&mut self, instances: Vec<Instance>) {
-        let mut wanted: BTreeMap<InstanceId, Instance> =
-            instances.into_iter().map(|instance| (instance.id, instance)).collect();
+    fn want(&mut self, pods: Vec<Pod>) {
+        let mut wanted: BTreeMap<PodId, Pod> = pods.into_iter().map(|pod| (pod.id, pod)).collect();
         for slot in self.slots.values_mut() {
             match (wanted.remove(&slot.id), &slot.wanted) {
                 (Some(new), Some(old)) if **old == new => {}
                 (new, _) => slot.wanted = new.map(Arc::new),
             }
         }
-        for (id, instance) in wanted {
-            self.slots.entry(id).or_insert_with(|| Slot::new(id)).wanted = Some(Arc::new(instance));
+        for (id, pod) in wanted {
+            self.slots.entry(id).or_insert_with(|| Slot::new(id)).wanted = Some(Arc::new(pod));
         }
     }
 
-    fn answer(&mut self, id: InstanceId, event: Event, now: Instant) {
+    fn answer(&mut self, id: PodId, event: Event, now: Instant) {
         let Self { slots, fetches, leaving, out, .. } = self;
         let Some(slot) = slots.get_mut(&id) else { return };
         match event {

@@ -16,7 +16,7 @@ use firmware_compat::{
     frame::decode_body,
     id::{Generation, Hash},
     time::Instant,
-    v1::owned::{Assignment, AssignmentId, Head, Instance, Want},
+    v1::owned::{Assignment, AssignmentId, Head, Pod, Want},
 };
 use sha2::{Digest, Sha256};
 
@@ -58,7 +58,7 @@ struct InForce {
 #[derive(Debug)]
 struct Candidate {
     saved: Arc<SavedAssignment>,
-    instances: Vec<Instance>,
+    pods: Vec<Pod>,
 }
 
 #[derive(Debug)]
@@ -108,24 +108,23 @@ impl Assign {
         }
     }
 
-    /// Puts the first sound one of the saved assignments in force. Returns its instances, and what was wrong with
+    /// Puts the first sound one of the saved assignments in force. Returns its Pods, and what was wrong with
     /// those that are not sound.
-    pub fn restore(&mut self, saved: Vec<SavedAssignment>) -> (Vec<Instance>, Vec<String>) {
-        let (mut instances, mut faults) = (Vec::new(), Vec::new());
+    pub fn restore(&mut self, saved: Vec<SavedAssignment>) -> (Vec<Pod>, Vec<String>) {
+        let (mut pods, mut faults) = (Vec::new(), Vec::new());
         for saved in saved {
             match read(&saved.body, saved.id.hash) {
                 Ok(assignment) if self.in_force.is_none() => {
-                    instances = assignment.instances.into_vec();
-                    self.in_force =
-                        Some(InForce { id: saved.id, artefacts: artefacts(&instances) });
+                    pods = assignment.pods.into_vec();
+                    self.in_force = Some(InForce { id: saved.id, artefacts: artefacts(&pods) });
                 }
-                Ok(assignment) => self.previous.extend(artefacts(&assignment.instances)),
+                Ok(assignment) => self.previous.extend(artefacts(&assignment.pods)),
                 Err(fault) => {
                     faults.push(format!("saved assignment {}: {fault}", saved.id.generation));
                 }
             }
         }
-        (instances, faults)
+        (pods, faults)
     }
 
     pub fn in_force(&self) -> Option<AssignmentId> {
@@ -186,20 +185,20 @@ impl Assign {
         }
     }
 
-    /// It is saved: from now on it is in force. Returns its instances.
-    pub fn saved(&mut self, generation: Generation) -> Option<Vec<Instance>> {
+    /// It is saved: from now on it is in force. Returns its Pods.
+    pub fn saved(&mut self, generation: Generation) -> Option<Vec<Pod>> {
         let saving = core::mem::replace(&mut self.saving, Saving::Idle);
         match saving {
             Saving::UnderWay { candidate, .. } if candidate.saved.id.generation == generation => {
                 let id = candidate.saved.id;
-                let artefacts = artefacts(&candidate.instances);
+                let artefacts = artefacts(&candidate.pods);
                 let before = self.in_force.replace(InForce { id, artefacts });
                 if before.as_ref().is_some_and(|before| before.id.lineage != id.lineage) {
                     self.adopt = false;
                 }
                 self.previous = before.map(|before| before.artefacts).unwrap_or_default();
                 self.foreign = None;
-                Some(candidate.instances)
+                Some(candidate.pods)
             }
             other => {
                 self.saving = other;
@@ -259,6 +258,6 @@ pub fn hash(bytes: &[u8]) -> Hash {
     Hash(Sha256::digest(bytes).into())
 }
 
-fn artefacts(instances: &[Instance]) -> BTreeSet<Hash> {
-    instances.iter().flat_map(blobs).map(|blob| blob.digest).collect()
+fn artefacts(pods: &[Pod]) -> BTreeSet<Hash> {
+    pods.iter().flat_map(blobs).map(|blob| blob.digest).collect()
 }

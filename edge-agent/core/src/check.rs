@@ -1,33 +1,33 @@
-//! Refuses an assignment that could not run or would reach outside of its instances' own places. A refused
+//! Refuses an assignment that could not run or would reach outside of its Pods' own places. A refused
 //! assignment changes nothing: the one before stays in force.
 
 use alloc::collections::BTreeSet;
 
 use firmware_compat::{
-    id::InstanceId,
-    v1::owned::{Artefacts, Assignment, Container, Engine, Instance, Volume, VolumeSource},
+    id::PodId,
+    v1::owned::{Artefacts, Assignment, Container, Pod, RuntimeClass, Volume, VolumeSource},
 };
 
 /// Why an assignment is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CheckError {
-    /// Two instances with one id.
-    #[error("instance {0} is assigned twice")]
-    Twice(InstanceId),
+    /// Two Pods with one id.
+    #[error("pod {0} is assigned twice")]
+    Twice(PodId),
     /// It would wait for ever.
-    #[error("instance {0} takes the place of one that is assigned too")]
-    Preceded(InstanceId),
-    /// One instance can't run as it is.
-    #[error("instance {instance}: {fault}")]
-    Instance {
-        /// Which instance.
-        instance: InstanceId,
+    #[error("pod {0} takes the place of one that is assigned too")]
+    Preceded(PodId),
+    /// One Pod can't run as it is.
+    #[error("pod {pod}: {fault}")]
+    Pod {
+        /// Which Pod.
+        pod: PodId,
         /// What is wrong with it.
         fault: Fault,
     },
 }
 
-/// What is wrong with an instance.
+/// What is wrong with a Pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
     /// Nothing to run.
@@ -68,33 +68,32 @@ pub enum Fault {
 /// Looks through a whole assignment.
 ///
 /// # Errors
-/// The first fault, in the order of instances.
+/// The first fault, in the order of Pods.
 pub fn check(assignment: &Assignment) -> Result<(), CheckError> {
     let mut seen = BTreeSet::new();
-    for instance in &assignment.instances {
-        if !seen.insert(instance.id) {
-            return Err(CheckError::Twice(instance.id));
+    for pod in &assignment.pods {
+        if !seen.insert(pod.id) {
+            return Err(CheckError::Twice(pod.id));
         }
-        check_instance(instance)
-            .map_err(|fault| CheckError::Instance { instance: instance.id, fault })?;
+        check_pod(pod).map_err(|fault| CheckError::Pod { pod: pod.id, fault })?;
     }
-    let waits = |instance: &&Instance| instance.after.iter().any(|id| seen.contains(id));
-    match assignment.instances.iter().find(waits) {
-        Some(instance) => Err(CheckError::Preceded(instance.id)),
+    let waits = |pod: &&Pod| pod.after.iter().any(|id| seen.contains(id));
+    match assignment.pods.iter().find(waits) {
+        Some(pod) => Err(CheckError::Preceded(pod.id)),
         None => Ok(()),
     }
 }
 
-fn check_instance(instance: &Instance) -> Result<(), Fault> {
-    match (instance.engine, instance.containers.len()) {
+fn check_pod(pod: &Pod) -> Result<(), Fault> {
+    match (pod.engine, pod.containers.len()) {
         (_, 0) => return Err(Fault::NoContainer),
-        (Engine::Wasm | Engine::Firmware, 2..) => return Err(Fault::SeveralContainers),
-        (Engine::Container | Engine::Wasm | Engine::Firmware, _) => {}
+        (RuntimeClass::Wasm | RuntimeClass::Firmware, 2..) => return Err(Fault::SeveralContainers),
+        (RuntimeClass::Container | RuntimeClass::Wasm | RuntimeClass::Firmware, _) => {}
     }
-    let volumes = unique(instance.volumes.iter().map(|v| v.name.as_str()), Fault::VolumeTwice)?;
-    unique(instance.containers.iter().map(|c| c.name.as_str()), Fault::ContainerTwice)?;
-    instance.volumes.iter().try_for_each(check_volume)?;
-    instance.containers.iter().try_for_each(|c| check_container(c, instance.engine, &volumes))
+    let volumes = unique(pod.volumes.iter().map(|v| v.name.as_str()), Fault::VolumeTwice)?;
+    unique(pod.containers.iter().map(|c| c.name.as_str()), Fault::ContainerTwice)?;
+    pod.volumes.iter().try_for_each(check_volume)?;
+    pod.containers.iter().try_for_each(|c| check_container(c, pod.engine, &volumes))
 }
 
 fn unique<'a>(
@@ -123,17 +122,17 @@ fn check_volume(volume: &Volume) -> Result<(), Fault> {
 
 fn check_container(
     container: &Container,
-    engine: Engine,
+    engine: RuntimeClass,
     volumes: &BTreeSet<&str>,
 ) -> Result<(), Fault> {
     match (engine, &container.artefacts) {
-        (Engine::Container, Artefacts::Image { layers, .. }) if layers.is_empty() => {
+        (RuntimeClass::Container, Artefacts::Image { layers, .. }) if layers.is_empty() => {
             return Err(Fault::NoLayers);
         }
-        (Engine::Container, Artefacts::Image { .. })
-        | (Engine::Wasm, Artefacts::Wasm { .. })
-        | (Engine::Firmware, Artefacts::Firmware { .. }) => {}
-        (Engine::Container | Engine::Wasm | Engine::Firmware, _) => {
+        (RuntimeClass::Container, Artefacts::Image { .. })
+        | (RuntimeClass::Wasm, Artefacts::Wasm { .. })
+        | (RuntimeClass::Firmware, Artefacts::Firmware { .. }) => {}
+        (RuntimeClass::Container | RuntimeClass::Wasm | RuntimeClass::Firmware, _) => {
             return Err(Fault::WrongArtefacts);
         }
     }

@@ -7,14 +7,14 @@ use alloc::{
 };
 
 use firmware_compat::{
-    id::InstanceId,
+    id::PodId,
     v1::owned::{Action, Command, Outcome, Reply, Text},
 };
 
 use crate::{
     effect::{Effect, LogRequest, Up},
-    instance::Slot,
     out::Out,
+    pod::Slot,
 };
 
 /// Commands at a time: each follows a file and holds a task in the shell.
@@ -32,7 +32,7 @@ pub struct Commands {
 
 impl Commands {
     /// Carries a command out, unless its id is known.
-    pub fn take(&mut self, command: Command, slots: &BTreeMap<InstanceId, Slot>, out: &mut Out) {
+    pub fn take(&mut self, command: Command, slots: &BTreeMap<PodId, Slot>, out: &mut Out) {
         if self.seen.contains(&command.id) || self.running.contains(&command.id) {
             return;
         }
@@ -47,13 +47,13 @@ impl Commands {
                 }
                 reply(command.id, Outcome::Done, out);
             }
-            Action::Logs { instance, container, follow, tail, previous, timestamps } => {
-                match self.log_container(instance, &container, slots) {
+            Action::Logs { pod, container, follow, tail, previous, timestamps } => {
+                match self.log_container(pod, &container, slots) {
                     Ok(container) => {
                         self.running.insert(command.id);
                         out.push(Effect::ReadLogs(LogRequest {
                             command: command.id,
-                            instance,
+                            pod,
                             container,
                             follow,
                             tail,
@@ -85,20 +85,20 @@ impl Commands {
     /// Which container's log is meant, or why there is none.
     fn log_container(
         &self,
-        instance: InstanceId,
+        pod: PodId,
         container: &str,
-        slots: &BTreeMap<InstanceId, Slot>,
+        slots: &BTreeMap<PodId, Slot>,
     ) -> Result<String, (&'static str, String)> {
         if self.running.len() >= CONCURRENT {
             let message =
                 format!("{CONCURRENT} commands are running on this device; end one first");
             return Err(("TooManyCommands", message));
         }
-        let Some(slot) = slots.get(&instance) else {
-            return Err(("NotFound", format!("instance {instance} is not on this device")));
+        let Some(slot) = slots.get(&pod) else {
+            return Err(("NotFound", format!("pod {pod} is not on this device")));
         };
         if !slot.was_started() {
-            return Err(("NotStarted", format!("instance {instance} has not been started yet")));
+            return Err(("NotStarted", format!("pod {pod} has not been started yet")));
         }
         let Some(spec) = &slot.wanted else { return Ok(container.to_string()) };
         match (container, &spec.containers[..]) {
@@ -109,7 +109,7 @@ impl Commands {
                 Err(("ContainerRequired", format!("name one of: {}", names.join(", "))))
             }
             (name, all) if all.iter().any(|c| c.name.as_str() == name) => Ok(name.to_string()),
-            (name, _) => Err(("NotFound", format!("instance {instance} has no container {name}"))),
+            (name, _) => Err(("NotFound", format!("pod {pod} has no container {name}"))),
         }
     }
 }

@@ -6,9 +6,9 @@ use alloc::{boxed::Box, collections::BTreeSet, string::String, sync::Arc, vec::V
 
 use firmware_compat::{
     frame::{EncodeError, Kind, Stamp, encode},
-    id::{Hash, InstanceId},
+    id::{Hash, PodId},
     time::UnixMs,
-    v1::owned::{Blob, Event, Hello, Instance, Reply, Status, Want},
+    v1::owned::{Blob, Event, Hello, Pod, Reply, Status, Want},
 };
 
 use crate::config::SavedAssignment;
@@ -46,27 +46,27 @@ pub enum Effect {
     /// A fetch that is under way is always in the set. No answer.
     Retain(BTreeSet<Hash>),
 
-    /// Make an instance ready for its next start: unpack layers, write volumes, bundle and root afresh. Sent before
+    /// Make a Pod ready for its next start: unpack layers, write volumes, bundle and root afresh. Sent before
     /// every start, so it must be cheap when there is nothing to do. Its artefacts are in the store.
     /// → [`crate::Event::Prepared`] or [`crate::Event::PrepareFailed`].
     Prepare {
         /// What it is to run.
-        instance: Arc<Instance>,
+        pod: Arc<Pod>,
         /// Of the start that will follow.
         attempt: u32,
     },
-    /// Start an instance under its shim; it was prepared.
+    /// Start a Pod under its shim; it was prepared.
     /// → [`crate::Event::Started`] or [`crate::Event::StartFailed`].
     Start {
         /// What it is to run.
-        instance: Arc<Instance>,
-        /// How often it was started before on this device. Kept in the run directory, for [`crate::event::FoundInstance`].
+        pod: Arc<Pod>,
+        /// How often it was started before on this device. Kept in the run directory, for [`crate::event::FoundPod`].
         attempt: u32,
     },
-    /// Stop an instance that runs: signal, grace, kill. → [`crate::Event::Exited`].
+    /// Stop a Pod that runs: signal, grace, kill. → [`crate::Event::Exited`].
     Stop {
-        /// Which instance.
-        instance: InstanceId,
+        /// Which Pod.
+        pod: PodId,
         /// Time between the stop signal and the kill, in milliseconds.
         grace_ms: u32,
     },
@@ -74,18 +74,18 @@ pub enum Effect {
     /// → [`crate::Event::FilesUpdated`] or [`crate::Event::FilesUpdateFailed`].
     UpdateFiles {
         /// What it is to run.
-        instance: Arc<Instance>,
+        pod: Arc<Pod>,
     },
-    /// Remove what is left of an instance that does not run: shim, mounts, cgroup, run directory.
+    /// Remove what is left of a Pod that does not run: shim, mounts, cgroup, run directory.
     /// → [`crate::Event::Cleaned`] or [`crate::Event::CleanFailed`].
     Clean {
-        /// Which instance.
-        instance: InstanceId,
-        /// Keep its emptyDir volumes: the same instance will be started again.
+        /// Which Pod.
+        pod: PodId,
+        /// Keep its emptyDir volumes: the same Pod will be started again.
         keep_volumes: bool,
     },
 
-    /// Read an instance's log and send it in [`Reply`]s by `Up::Reply`, the last of them `Done` or `Failed`.
+    /// Read a Pod's log and send it in [`Reply`]s by `Up::Reply`, the last of them `Done` or `Failed`.
     /// → [`crate::Event::CommandEnded`].
     ReadLogs(LogRequest),
     /// End a command early. The command still answers.
@@ -98,14 +98,14 @@ pub enum Effect {
     Quit,
 }
 
-/// What a log command asks for, checked: the instance exists and has been started, the container is one of it.
+/// What a log command asks for, checked: the Pod exists and has been started, the container is one of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogRequest {
     /// The command's id, for every reply.
     pub command: u64,
-    /// Which instance.
-    pub instance: InstanceId,
-    /// Which container. Empty only if the agent does not know the instance's spec.
+    /// Which Pod.
+    pub pod: PodId,
+    /// Which container. Empty only if the agent does not know the Pod's spec.
     pub container: String,
     /// Keep sending new lines until cancelled.
     pub follow: bool,
@@ -122,7 +122,7 @@ pub struct LogRequest {
 pub enum Up {
     /// Who the device is.
     Hello(Box<Hello>),
-    /// What its instances do.
+    /// What its Pods do.
     Status(Status),
     /// Something happened.
     Event(Event),
@@ -164,9 +164,9 @@ impl Up {
 /// Why [`crate::Agent::poll_timeout`] wants waking.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum WakeReason {
-    /// An instance is to be started again.
+    /// A Pod is to be started again.
     Restart,
-    /// A step of an instance that failed is tried again.
+    /// A step of a Pod that failed is tried again.
     Retry,
     /// A fetch that failed is tried again.
     Fetch,

@@ -7,7 +7,7 @@ use alloc::{string::String, vec::Vec};
 
 use firmware_compat::{
     frame::{DecodeError, Frame, Kind},
-    id::{Generation, Hash, InstanceId},
+    id::{Generation, Hash, PodId},
     time::UnixMs,
     v1::owned::{Body, Command, Exit, Head, Report, Runtime, Time, WasmSupport},
 };
@@ -81,13 +81,13 @@ pub enum Event {
 
     /// Answers [`crate::Effect::Prepare`].
     Prepared {
-        /// Which instance.
-        instance: InstanceId,
+        /// Which Pod.
+        pod: PodId,
     },
     /// Answers [`crate::Effect::Prepare`].
     PrepareFailed {
-        /// Which instance.
-        instance: InstanceId,
+        /// Which Pod.
+        pod: PodId,
         /// Why.
         failure: Failure,
         /// Artefacts that turned out to be missing or damaged: they are fetched again.
@@ -95,8 +95,8 @@ pub enum Event {
     },
     /// Answers [`crate::Effect::Start`]. Is followed by one [`Event::Exited`] when the process ends.
     Started {
-        /// Which instance.
-        instance: InstanceId,
+        /// Which Pod.
+        pod: PodId,
         /// Process id on the device.
         pid: u32,
         /// When, by the device's clock.
@@ -104,39 +104,39 @@ pub enum Event {
     },
     /// Answers [`crate::Effect::Start`].
     StartFailed {
-        /// Which instance.
-        instance: InstanceId,
+        /// Which Pod.
+        pod: PodId,
         /// Why.
         failure: Failure,
     },
     /// A process that was started or found running has ended, by itself or by [`crate::Effect::Stop`].
     Exited {
-        /// Which instance.
-        instance: InstanceId,
+        /// Which Pod.
+        pod: PodId,
         /// How. Reason `Lost` if nobody knows.
         exit: Exit,
     },
     /// Answers [`crate::Effect::UpdateFiles`].
     FilesUpdated {
-        /// Which instance.
-        instance: InstanceId,
+        /// Which Pod.
+        pod: PodId,
     },
     /// Answers [`crate::Effect::UpdateFiles`].
     FilesUpdateFailed {
-        /// Which instance.
-        instance: InstanceId,
+        /// Which Pod.
+        pod: PodId,
         /// Why.
         failure: Failure,
     },
     /// Answers [`crate::Effect::Clean`].
     Cleaned {
-        /// Which instance.
-        instance: InstanceId,
+        /// Which Pod.
+        pod: PodId,
     },
     /// Answers [`crate::Effect::Clean`].
     CleanFailed {
-        /// Which instance.
-        instance: InstanceId,
+        /// Which Pod.
+        pod: PodId,
         /// Why.
         failure: Failure,
     },
@@ -149,7 +149,7 @@ pub enum Event {
 
     /// The agent is to end. Answered by [`crate::Effect::Quit`].
     Shutdown {
-        /// Stop every instance first. Otherwise they go on under their shims and the next agent adopts them.
+        /// Stop every Pod first. Otherwise they go on under their shims and the next agent adopts them.
         drain: bool,
     },
 }
@@ -169,17 +169,17 @@ pub struct Failure {
 /// What earlier runs left on this device.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Found {
-    /// Every instance that has a run directory or a shim.
-    pub instances: Vec<FoundInstance>,
+    /// Every Pod that has a run directory or a shim.
+    pub pods: Vec<FoundPod>,
     /// Every artefact in the store that is whole (its digest was checked when it was stored).
     pub artefacts: Vec<Hash>,
 }
 
-/// One instance that earlier runs left.
+/// One Pod that earlier runs left.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FoundInstance {
-    /// Which instance.
-    pub instance: InstanceId,
+pub struct FoundPod {
+    /// Which Pod.
+    pub pod: PodId,
     /// Of the spec that it runs or ran. `None` if its directory does not say.
     pub identity: Option<Hash>,
     /// How often it had been started again: the `attempt` of its last [`crate::Effect::Start`].
@@ -188,7 +188,7 @@ pub struct FoundInstance {
     pub state: FoundState,
 }
 
-/// What became of an instance while no agent watched.
+/// What became of a Pod while no agent watched.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FoundState {
     /// It runs, and the shell watches it from now on: [`Event::Exited`] will come when it ends.

@@ -1,5 +1,5 @@
 //! Brings artefacts: which are there, which are on their way, which wait for another attempt. Each digest is fetched
-//! once, however many instances need it; a few at a time; a change of the assignment never interrupts a fetch that is
+//! once, however many Pods need it; a few at a time; a change of the assignment never interrupts a fetch that is
 //! still needed.
 
 use alloc::{
@@ -11,7 +11,7 @@ use alloc::{
 use firmware_compat::{
     id::Hash,
     time::Instant,
-    v1::owned::{Artefacts, Blob, Instance},
+    v1::owned::{Artefacts, Blob, Pod},
 };
 
 use crate::{
@@ -157,9 +157,9 @@ impl Fetches {
     }
 
     /// Why these artefacts are not all there: reason and message. `None` if they are.
-    pub fn lacking(&self, instance: &Instance) -> Option<Lacking<'_>> {
+    pub fn lacking(&self, pod: &Pod) -> Option<Lacking<'_>> {
         let mut lacking = Lacking { missing: 0, failure: None };
-        for blob in blobs(instance) {
+        for blob in blobs(pod) {
             if !self.present.contains(&blob.digest) {
                 lacking.missing += 1;
                 let failure = self.jobs.get(&blob.digest).and_then(|job| job.failure.as_ref());
@@ -183,7 +183,7 @@ impl Fetches {
     }
 }
 
-/// What an instance lacks.
+/// What a Pod lacks.
 #[derive(Clone, Copy, Debug)]
 pub struct Lacking<'a> {
     /// How many artefacts.
@@ -197,9 +197,9 @@ pub fn usual(failure: &Failure) -> &str {
     if failure.reason.is_empty() { "FetchFailed" } else { &failure.reason }
 }
 
-/// Every artefact of an instance, in the order in which they are needed.
-pub fn blobs(instance: &Instance) -> impl Iterator<Item = Blob> + '_ {
-    instance.containers.iter().flat_map(|container| {
+/// Every artefact of a Pod, in the order in which they are needed.
+pub fn blobs(pod: &Pod) -> impl Iterator<Item = Blob> + '_ {
+    pod.containers.iter().flat_map(|container| {
         let (first, layers) = match &container.artefacts {
             Artefacts::Image { config, layers } => (*config, &layers[..]),
             Artefacts::Wasm { compiled, .. } => (*compiled, &[][..]),

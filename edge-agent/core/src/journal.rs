@@ -1,11 +1,11 @@
 //! Events on their way to the hub: kept in a bounded ring while it is away, sent in order, spread out.
-//! A newer event of the same instance and reason replaces one that still waits, so that weeks of one program's
+//! A newer event of the same Pod and reason replaces one that still waits, so that weeks of one program's
 //! crashes do not push out everything else.
 
 use alloc::{collections::VecDeque, format, string::String};
 
 use firmware_compat::{
-    id::InstanceId,
+    id::PodId,
     time::{Instant, UnixMs},
     v1::owned::{Event, Severity, Text},
 };
@@ -32,7 +32,7 @@ impl Journal {
 
     /// Keeps an event. The oldest makes room, and is counted.
     pub fn record(&mut self, event: Event) {
-        self.waiting.retain(|old| old.instance != event.instance || old.reason != event.reason);
+        self.waiting.retain(|old| old.pod != event.pod || old.reason != event.reason);
         if self.waiting.len() >= RING {
             self.waiting.pop_front();
             self.dropped = self.dropped.saturating_add(1);
@@ -72,13 +72,13 @@ impl Journal {
 
 /// An event in words.
 pub fn event(
-    instance: Option<InstanceId>,
+    pod: Option<PodId>,
     severity: Severity,
     reason: &str,
     message: &str,
     at_ms: UnixMs,
 ) -> Event {
-    Event { instance, severity, reason: Text::cut(reason), message: Text::cut(message), at_ms }
+    Event { pod, severity, reason: Text::cut(reason), message: Text::cut(message), at_ms }
 }
 
 /// The wall clock, carried forward from when the shell last told it.

@@ -16,7 +16,7 @@
 //! - [`config`] is what the shell says once; the tuning constants live beside the code that they steer.
 //! - [`saved`] is the assignment on disk: its format, and the order of steps that survives a power cut.
 //! - `assign` takes heads and bodies to a saved assignment, `check` refuses what could not run.
-//! - `instance` is the life of one instance, `fetch` brings artefacts, `backoff` paces retries.
+//! - `Pod` is the life of one Pod, `fetch` brings artefacts, `backoff` paces retries.
 //! - `report` tells the hub, `journal` keeps events for it, `commands` answers it.
 
 #![no_std]
@@ -36,9 +36,9 @@ mod backoff;
 mod check;
 mod commands;
 mod fetch;
-mod instance;
 mod journal;
 mod out;
+mod pod;
 mod report;
 
 pub use agent::{Agent, Pause};

@@ -3,7 +3,7 @@
 use alloc::collections::VecDeque;
 
 use firmware_compat::{
-    id::InstanceId,
+    id::PodId,
     time::{Instant, UnixMs},
     v1::owned::Severity,
 };
@@ -38,13 +38,13 @@ impl Out {
     }
 
     /// Records that something went as meant.
-    pub fn normal(&mut self, now: Instant, about: Option<InstanceId>, reason: &str, message: &str) {
+    pub fn normal(&mut self, now: Instant, about: Option<PodId>, reason: &str, message: &str) {
         let at_ms = self.unix_ms(now);
         self.journal.record(event(about, Severity::Normal, reason, message, at_ms));
     }
 
     /// Records that someone should look.
-    pub fn warn(&mut self, now: Instant, about: Option<InstanceId>, reason: &str, message: &str) {
+    pub fn warn(&mut self, now: Instant, about: Option<PodId>, reason: &str, message: &str) {
         let at_ms = self.unix_ms(now);
         self.journal.record(event(about, Severity::Warning, reason, message, at_ms));
     }

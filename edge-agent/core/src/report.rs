@@ -1,4 +1,4 @@
-//! What the hub is told about instances, and when: in full after each connection, on request and after a loss; deltas
+//! What the hub is told about Pods, and when: in full after each connection, on request and after a loss; deltas
 //! in between. Results (it runs, it failed, it is gone) travel at once while they are few, bundled when they are many;
 //! steps on the way linger a little for company.
 //!
@@ -13,9 +13,9 @@ use core::time::Duration;
 
 use firmware_compat::{
     capacity::full as capacity,
-    id::InstanceId,
+    id::PodId,
     time::Instant,
-    v1::owned::{AssignmentId, InstanceStatus, List, Phase, Status},
+    v1::owned::{AssignmentId, List, Phase, PodStatus, Status},
 };
 
 use crate::{
@@ -24,7 +24,7 @@ use crate::{
     out::Out,
 };
 
-/// Bytes of instances in one status frame: well under a frame, so that the fields around them fit too.
+/// Bytes of Pods in one status frame: well under a frame, so that the fields around them fit too.
 const PART_BYTES: usize = 24 * 1024;
 
 /// The hub's view of this device, as far as this agent has told it.
@@ -32,10 +32,10 @@ const PART_BYTES: usize = 24 * 1024;
 pub struct Reporter {
     link_up: bool,
     /// What was sent on this connection.
-    told: BTreeMap<InstanceId, InstanceStatus>,
+    told: BTreeMap<PodId, PodStatus>,
     told_assignment: Option<AssignmentId>,
     /// Gone from the device, not yet told.
-    removed: Vec<InstanceId>,
+    removed: Vec<PodId>,
     /// When a full report is due.
     full_at: Option<Instant>,
     last_full: Option<Instant>,
@@ -123,8 +123,8 @@ impl Reporter {
         }
     }
 
-    /// Nothing of the instance is left on the device.
-    pub fn removed(&mut self, id: InstanceId) {
+    /// Nothing of the Pod is left on the device.
+    pub fn removed(&mut self, id: PodId) {
         if self.link_up && self.told.remove(&id).is_some() {
             self.removed.push(id);
         }
@@ -141,11 +141,11 @@ impl Reporter {
         is_due
     }
 
-    /// Sends what is due. `instances` is the present state of each.
+    /// Sends what is due. `Pods` is the present state of each.
     pub fn flush(
         &mut self,
         assignment: Option<AssignmentId>,
-        instances: Vec<InstanceStatus>,
+        pods: Vec<PodStatus>,
         now: Instant,
         out: &mut Out,
     ) {
@@ -157,14 +157,14 @@ impl Reporter {
             self.last_full = Some(now);
             self.removed.clear();
             self.told.clear();
-            return self.send(assignment, true, instances, now, out);
+            return self.send(assignment, true, pods, now, out);
         }
         if self.last_full.is_none() {
             return;
         }
         // One that came back before its end was told has not gone.
-        self.removed.retain(|id| !instances.iter().any(|status| status.id == *id));
-        let mut changed = instances;
+        self.removed.retain(|id| !pods.iter().any(|status| status.id == *id));
+        let mut changed = pods;
         changed.retain(|status| self.told.get(&status.id) != Some(status));
         let is_urgent = self.told_assignment != assignment
             || !self.removed.is_empty()
@@ -187,7 +187,7 @@ impl Reporter {
         &mut self,
         assignment: Option<AssignmentId>,
         full: bool,
-        instances: Vec<InstanceStatus>,
+        pods: Vec<PodStatus>,
         now: Instant,
         out: &mut Out,
     ) {
@@ -195,19 +195,14 @@ impl Reporter {
         self.told_assignment = assignment;
         self.changes_at = None;
         let mut removed = core::mem::take(&mut self.removed);
-        let mut rest = instances;
+        let mut rest = pods;
         loop {
             let after = rest.split_off(part_length(&rest));
-            let later = removed.split_off(removed.len().min(capacity::STATUS_INSTANCES));
+            let later = removed.split_off(removed.len().min(capacity::STATUS_PODS));
             let more = !after.is_empty() || !later.is_empty();
             self.told.extend(rest.iter().map(|status| (status.id, status.clone())));
-            let status = Status {
-                assignment,
-                full,
-                more,
-                instances: bounded(rest),
-                removed: bounded(removed),
-            };
+            let status =
+                Status { assignment, full, more, pods: bounded(rest), removed: bounded(removed) };
             out.push(Effect::Send(Up::Status(status)));
             if !more {
                 return;
@@ -221,8 +216,8 @@ impl Reporter {
         let Some((_, said)) = self.last_word.filter(|(at, _)| *at <= now) else { return };
         let next = said + 1;
         self.last_word = LAST_WORDS.get(next).map(|pause| (now + *pause, next));
-        let (instances, removed) = (List::default(), List::default());
-        let nothing = Status { assignment, full: false, more: false, instances, removed };
+        let (pods, removed) = (List::default(), List::default());
+        let nothing = Status { assignment, full: false, more: false, pods, removed };
         out.push(Effect::Send(Up::Status(nothing)));
     }
 
@@ -250,17 +245,17 @@ fn is_result(phase: Phase) -> bool {
 }
 
 /// How many of these go into one frame: bounded in number and in bytes. At least one, which always fits.
-fn part_length(instances: &[InstanceStatus]) -> usize {
+fn part_length(pods: &[PodStatus]) -> usize {
     let mut bytes = 0;
-    let fits = |status: &&InstanceStatus| {
+    let fits = |status: &&PodStatus| {
         bytes += encoded_bytes_at_most(status);
         bytes <= PART_BYTES
     };
-    instances.iter().take(capacity::STATUS_INSTANCES).take_while(fits).count()
+    pods.iter().take(capacity::STATUS_PODS).take_while(fits).count()
 }
 
 /// An upper bound of a status in postcard: its text, and its other fields at their longest.
-fn encoded_bytes_at_most(status: &InstanceStatus) -> usize {
+fn encoded_bytes_at_most(status: &PodStatus) -> usize {
     const FIXED: usize = 16 + 32 + 1 + 3 + 3 + 5 + 5 + 10 + 1;
     const EXIT: usize = 5 + 3 + 3 + 10;
     let exit = status.last_exit.as_ref().map_or(0, |e| EXIT + e.reason.len() + e.message.len());

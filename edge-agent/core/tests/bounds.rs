@@ -8,36 +8,36 @@ use firmware_compat::v1::owned::*;
 use lichen_agent_core::{Down, Event};
 use world::{World, failure, names::*};
 
-/// Applies one instance, changed, and returns why it was refused.
-fn refusal(change: impl FnOnce(&mut Instance)) -> String {
-    let mut instance = instance("web=1 files=x");
-    change(&mut instance);
+/// Applies one Pod, changed, and returns why it was refused.
+fn refusal(change: impl FnOnce(&mut Pod)) -> String {
+    let mut pod = pod("web=1 files=x");
+    change(&mut pod);
     let mut world = World::new();
     world.start_agent();
     world.feed(Event::LinkUp);
     world.trace.clear();
-    apply(&mut world, 1, vec![instance]);
+    apply(&mut world, 1, vec![pod]);
     let refused = world.trace.iter().find_map(|line| line.split_once("AssignmentRefused: "));
     refused.map_or_else(|| format!("not refused: {:?}", world.trace), |(_, why)| why.to_string())
 }
 
-fn apply(world: &mut World, generation: u64, instances: Vec<Instance>) {
-    let (head, chunks) = world.assign(generation, instances);
+fn apply(world: &mut World, generation: u64, pods: Vec<Pod>) {
+    let (head, chunks) = world.assign(generation, pods);
     world.feed(Event::Heard(Down::Head(head)));
     for chunk in chunks {
         world.feed(Event::Heard(Down::Body(chunk)));
     }
 }
 
-fn check(change: impl FnOnce(&mut Instance), fault: &str) {
+fn check(change: impl FnOnce(&mut Pod), fault: &str) {
     let why = refusal(change);
     assert!(why.ends_with(fault), "expected: {fault}\n     got: {why}");
 }
 
-fn change_container(instance: &mut Instance, change: impl FnOnce(&mut Container)) {
-    let mut container = instance.containers[0].clone();
+fn change_container(pod: &mut Pod, change: impl FnOnce(&mut Container)) {
+    let mut container = pod.containers[0].clone();
     change(&mut container);
-    instance.containers = vec![container].try_into().unwrap();
+    pod.containers = vec![container].try_into().unwrap();
 }
 
 fn mount(volume: &str, path: &str, sub_path: &str) -> List<Mount, 32> {
@@ -58,7 +58,7 @@ fn host_path(path: &str) -> List<Volume, 32> {
 #[test]
 fn what_could_not_run_is_refused_by_name() {
     check(|i| i.containers = List::default(), "has no container");
-    check(|i| i.engine = Engine::Wasm, "has artefacts of another engine");
+    check(|i| i.engine = RuntimeClass::Wasm, "has artefacts of another engine");
     check(
         |i| {
             let one = i.containers[0].clone();
@@ -75,11 +75,11 @@ fn what_could_not_run_is_refused_by_name() {
     );
     check(
         |i| {
-            let mut other = instance("web=1 wasm=x").containers[0].clone();
+            let mut other = pod("web=1 wasm=x").containers[0].clone();
             other.name = Text::cut("other");
-            i.engine = Engine::Wasm;
+            i.engine = RuntimeClass::Wasm;
             i.containers =
-                vec![instance("web=1 wasm=x").containers[0].clone(), other].try_into().unwrap();
+                vec![pod("web=1 wasm=x").containers[0].clone(), other].try_into().unwrap();
         },
         "has several containers, its engine runs one",
     );
@@ -150,7 +150,7 @@ fn a_damaged_body_is_asked_for_again_more_and_more_slowly() {
     let mut world = World::new();
     world.start_agent();
     world.feed(Event::LinkUp);
-    let (head, chunks) = world.assign(1, vec![instance("web=1")]);
+    let (head, chunks) = world.assign(1, vec![pod("web=1")]);
     world.hub_serves = false;
     world.feed(Event::Heard(Down::Head(head)));
     let damaged = |chunk: &Body| {
@@ -173,11 +173,11 @@ fn a_report_of_a_full_device_is_split_so_that_each_part_fits_a_frame() {
     world.slow.insert("prepare".into());
     world.start_agent();
     let names: Vec<String> = (100..356).map(|n| format!("i{n}=1")).collect();
-    apply(&mut world, 1, names.iter().map(|name| instance(name)).collect());
+    apply(&mut world, 1, names.iter().map(|name| pod(name)).collect());
     for name in &names {
-        let instance = id_of(name.split_once('=').unwrap().0);
+        let pod = id_of(name.split_once('=').unwrap().0);
         let failure = failure("", &"long words ".repeat(100));
-        world.feed(Event::PrepareFailed { instance, failure, missing: vec![] });
+        world.feed(Event::PrepareFailed { pod, failure, missing: vec![] });
     }
     world.trace.clear();
     // Each part is encoded by the world, which insists that it fits.
@@ -197,11 +197,11 @@ fn a_report_of_a_full_device_is_split_so_that_each_part_fits_a_frame() {
 fn a_full_disk_gives_up_what_only_the_assignment_before_needs() {
     let mut world = World::new();
     world.start_agent();
-    apply(&mut world, 1, vec![instance("web=1")]);
-    apply(&mut world, 2, vec![instance("web=2")]);
+    apply(&mut world, 1, vec![pod("web=1")]);
+    apply(&mut world, 2, vec![pod("web=2")]);
     assert!(world.store.contains(&hash_of("layer-1")), "kept for a way back");
     world.slow.insert("fetch".into());
-    apply(&mut world, 3, vec![instance("web=2"), instance("x=3")]);
+    apply(&mut world, 3, vec![pod("web=2"), pod("x=3")]);
     // Now generation 2 is the one before; of generation 1 nothing is needed.
     let full = failure("DiskFull", "no space left on device");
     world.feed(Event::FetchFailed { digest: hash_of("config-3"), failure: full });
@@ -213,7 +213,7 @@ fn a_full_disk_gives_up_what_only_the_assignment_before_needs() {
 fn a_clock_at_1970_starts_everything() {
     let mut world = World::new();
     world.start_agent();
-    apply(&mut world, 1, vec![instance("web=1")]);
+    apply(&mut world, 1, vec![pod("web=1")]);
     world.power_off();
     let (mut agent, found) = world.new_agent(1);
     let now = firmware_compat::time::Instant(5);
@@ -221,7 +221,7 @@ fn a_clock_at_1970_starts_everything() {
     agent.handle(Event::Found(found), now);
     let effects: Vec<_> = agent.drain().collect();
     assert!(effects.iter().any(|e| matches!(e, lichen_agent_core::Effect::Clean { .. })));
-    agent.handle(Event::Cleaned { instance: id_of("web") }, now);
+    agent.handle(Event::Cleaned { pod: id_of("web") }, now);
     assert!(agent.drain().any(|e| matches!(e, lichen_agent_core::Effect::Prepare { .. })));
 }
 
@@ -229,8 +229,8 @@ fn a_clock_at_1970_starts_everything() {
 fn a_spoilt_assignment_on_disk_falls_back_to_the_one_before() {
     let mut world = World::new();
     world.start_agent();
-    apply(&mut world, 1, vec![instance("web=1")]);
-    apply(&mut world, 2, vec![instance("web=1"), instance("x=1")]);
+    apply(&mut world, 1, vec![pod("web=1")]);
+    apply(&mut world, 2, vec![pod("web=1"), pod("x=1")]);
     world.power_off();
     world.disk[0].body[3] ^= 1;
     world.start_agent();
@@ -258,7 +258,7 @@ fn a_spoilt_assignment_on_disk_falls_back_to_the_one_before() {
 fn damage_on_the_disk_is_told_in_one_event_and_what_is_left_with_it() {
     let mut world = World::new();
     world.start_agent();
-    apply(&mut world, 1, vec![instance("web=1")]);
+    apply(&mut world, 1, vec![pod("web=1")]);
     world.power_off();
     world.damage = vec!["assignment: torn".into(), "somewhere: else".into()];
     let told = what_is_told_of_the_disk(&mut world);
@@ -289,7 +289,7 @@ fn a_device_with_nothing_to_tell_says_two_last_words_and_falls_silent() {
     let mut world = World::new();
     world.start_agent();
     world.feed(Event::LinkUp);
-    let (head, chunks) = world.assign(1, vec![instance("web=1")]);
+    let (head, chunks) = world.assign(1, vec![pod("web=1")]);
     world.feed(Event::Heard(Down::Head(head)));
     chunks.into_iter().for_each(|chunk| world.feed(Event::Heard(Down::Body(chunk))));
     world.trace.clear();

@@ -45,7 +45,7 @@ proptest! {
     }
 }
 
-fn name() -> impl Strategy<Value = firmware_compat::id::InstanceId> {
+fn name() -> impl Strategy<Value = firmware_compat::id::PodId> {
     proptest::sample::select(vec!["a", "b", "c", "d", "e"]).prop_map(id_of)
 }
 
@@ -62,27 +62,26 @@ fn rogue() -> impl Strategy<Value = Event> {
             generation: Generation(n),
             message: "x".repeat(2000)
         }),
-        name().prop_map(|instance| Event::Prepared { instance }),
-        name().prop_map(|instance| Event::PrepareFailed {
-            instance,
+        name().prop_map(|pod| Event::Prepared { pod }),
+        name().prop_map(|pod| Event::PrepareFailed {
+            pod,
             failure: failure("", &"y".repeat(2000)),
             missing: vec![hash_of("layer-1")],
         }),
-        name().prop_map(|instance| Event::Started { instance, pid: 1, started_ms: 1 }),
-        name().prop_map(|instance| Event::StartFailed { instance, failure: failure("", "no") }),
-        (name(), any::<i32>())
-            .prop_map(|(instance, code)| Event::Exited { instance, exit: exit(code, "") }),
-        name().prop_map(|instance| Event::FilesUpdated { instance }),
-        name().prop_map(|instance| Event::FilesUpdateFailed { instance, failure: failure("", "") }),
-        name().prop_map(|instance| Event::Cleaned { instance }),
-        name().prop_map(|instance| Event::CleanFailed { instance, failure: failure("", "") }),
+        name().prop_map(|pod| Event::Started { pod, pid: 1, started_ms: 1 }),
+        name().prop_map(|pod| Event::StartFailed { pod, failure: failure("", "no") }),
+        (name(), any::<i32>()).prop_map(|(pod, code)| Event::Exited { pod, exit: exit(code, "") }),
+        name().prop_map(|pod| Event::FilesUpdated { pod }),
+        name().prop_map(|pod| Event::FilesUpdateFailed { pod, failure: failure("", "") }),
+        name().prop_map(|pod| Event::Cleaned { pod }),
+        name().prop_map(|pod| Event::CleanFailed { pod, failure: failure("", "") }),
         any::<[u8; 32]>()
             .prop_map(|digest| Event::Fetched { digest: firmware_compat::id::Hash(digest) }),
         (0..50u64).prop_map(|command| Event::CommandEnded { command }),
-        (0..50u64, name()).prop_map(|(id, instance)| {
+        (0..50u64, name()).prop_map(|(id, pod)| {
             let container = Text::default();
             let action = Action::Logs {
-                instance,
+                pod,
                 container,
                 follow: true,
                 tail: None,

@@ -59,10 +59,9 @@ fn carry_out(step: &str, world: &mut World) {
         ("lineage", number) => world.lineage.0 = [number.parse().unwrap(); 16],
         // The hub writes an assignment, and says nothing yet.
         ("write", rest) => {
-            let (generation, instances) = rest.split_once(':').unwrap();
-            let instances =
-                instances.split(';').filter(|i| !i.trim().is_empty()).map(instance).collect();
-            world.assign(generation.parse().unwrap(), instances);
+            let (generation, pods) = rest.split_once(':').unwrap();
+            let pods = pods.split(';').filter(|i| !i.trim().is_empty()).map(pod).collect();
+            world.assign(generation.parse().unwrap(), pods);
         }
         ("write-raw", rest) => {
             let (generation, bytes) = rest.split_once(' ').unwrap();
@@ -111,7 +110,7 @@ fn carry_out(step: &str, world: &mut World) {
         ("fast", step) => _ = world.slow.remove(step),
         ("hub", "silent") => world.hub_serves = false,
         ("hub", "serves") => world.hub_serves = true,
-        ("prepared", name) => world.feed(Event::Prepared { instance: id_of(name) }),
+        ("prepared", name) => world.feed(Event::Prepared { pod: id_of(name) }),
         ("fetched", name) => {
             let digest = hash_of(name);
             world.store.insert(digest);
@@ -119,7 +118,7 @@ fn carry_out(step: &str, world: &mut World) {
         }
         ("runtime", rest) => {
             let usable = rest == "crun usable";
-            world.runtimes = vec![runtime(Engine::Container, "crun", usable)];
+            world.runtimes = vec![runtime(RuntimeClass::Container, "crun", usable)];
             let runtimes = world.runtimes.clone();
             if world.agent.is_some() {
                 world.feed(Event::Runtimes { runtimes, wasm: None });
@@ -138,7 +137,7 @@ fn carry_out(step: &str, world: &mut World) {
                 assignment: None,
                 full: false,
                 more: false,
-                instances: List::default(),
+                pods: List::default(),
                 removed: List::default(),
             };
             world.feed(Event::SendFailed(Up::Status(status)));
@@ -147,7 +146,7 @@ fn carry_out(step: &str, world: &mut World) {
         ("logs", rest) => {
             let words: Vec<&str> = rest.split_whitespace().collect();
             let action = Action::Logs {
-                instance: id_of(words[1]),
+                pod: id_of(words[1]),
                 container: Text::default(),
                 follow: words.get(2) == Some(&"follow"),
                 tail: None,

@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use firmware_compat::{
-    id::InstanceId,
+    id::PodId,
     v1::owned::{Exit, Text},
 };
 use lichen_agent_core::{Effect, Event, event::Failure};
@@ -59,21 +59,21 @@ impl Shell {
                 }
             }
             Effect::Retain(keep) => work::retain(self.launcher.content.clone(), keep),
-            Effect::Prepare { instance, attempt } => {
-                self.prepared.remove(&instance.id);
+            Effect::Prepare { pod, attempt } => {
+                self.prepared.remove(&pod.id);
                 let containers = self.containers.clone();
                 let launcher = self.launcher.clone();
-                work::prepare(launcher, containers, instance, attempt, self.messages.clone());
+                work::prepare(launcher, containers, pod, attempt, self.messages.clone());
             }
-            Effect::Start { instance, attempt } => self.start(instance.id, attempt),
-            Effect::Stop { instance, grace_ms } => self.stop(instance, grace_ms),
-            Effect::UpdateFiles { instance } => {
-                work::update_files(self.launcher.clone(), instance, self.messages.clone());
+            Effect::Start { pod, attempt } => self.start(pod.id, attempt),
+            Effect::Stop { pod, grace_ms } => self.stop(pod, grace_ms),
+            Effect::UpdateFiles { pod } => {
+                work::update_files(self.launcher.clone(), pod, self.messages.clone());
             }
-            Effect::Clean { instance, keep_volumes } => {
-                self.prepared.remove(&instance);
+            Effect::Clean { pod, keep_volumes } => {
+                self.prepared.remove(&pod);
                 let messages = self.messages.clone();
-                work::clean(self.launcher.clone(), instance, keep_volumes, messages);
+                work::clean(self.launcher.clone(), pod, keep_volumes, messages);
             }
             Effect::ReadLogs(request) => {
                 let command = request.command;
@@ -105,23 +105,22 @@ impl Shell {
         }
     }
 
-    fn start(&mut self, instance: InstanceId, attempt: u32) {
-        let Some(spec) = self.prepared.remove(&instance) else {
+    fn start(&mut self, pod: PodId, attempt: u32) {
+        let Some(spec) = self.prepared.remove(&pod) else {
             let failure =
                 Failure { reason: String::new(), message: "it was not prepared".to_owned() };
-            return self.handle(Event::StartFailed { instance, failure });
+            return self.handle(Event::StartFailed { pod, failure });
         };
-        let watcher =
-            work::start(self.launcher.clone(), instance, attempt, spec, self.messages.clone());
-        self.watchers.insert(instance, watcher);
+        let watcher = work::start(self.launcher.clone(), pod, attempt, spec, self.messages.clone());
+        self.watchers.insert(pod, watcher);
     }
 
-    fn stop(&mut self, instance: InstanceId, grace_ms: u32) {
-        match self.watchers.get(&instance) {
+    fn stop(&mut self, pod: PodId, grace_ms: u32) {
+        match self.watchers.get(&pod) {
             Some(watcher) => watcher.stop(grace_ms),
             // Nothing runs, as far as this agent knows.
             None => self.handle(Event::Exited {
-                instance,
+                pod,
                 exit: Exit {
                     code: lichen_shim::Outcome::Lost.exit_code(),
                     reason: Text::cut("Lost"),

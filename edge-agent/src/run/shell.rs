@@ -6,7 +6,7 @@ use std::{
 };
 
 use firmware_compat::{
-    id::{Hash, InstanceId},
+    id::{Hash, PodId},
     time::Instant,
     v1::owned::Reply,
 };
@@ -45,8 +45,8 @@ pub(super) struct Shell {
     /// The core wants the link, which waits for the first probe: one Hello that says it all, instead of two.
     pub(super) waiting_to_connect: bool,
     pub(super) probed: bool,
-    pub(super) prepared: BTreeMap<InstanceId, Box<Spec>>,
-    pub(super) watchers: BTreeMap<InstanceId, Watcher>,
+    pub(super) prepared: BTreeMap<PodId, Box<Spec>>,
+    pub(super) watchers: BTreeMap<PodId, Watcher>,
     pub(super) fetches: BTreeMap<Hash, Arc<AtomicBool>>,
     pub(super) fetch_slots: Arc<Semaphore>,
     pub(super) commands: BTreeMap<u64, Cancel>,
@@ -112,9 +112,9 @@ impl Shell {
         }
     }
 
-    /// Watches an instance that was found running.
+    /// Watches a Pod that was found running.
     pub(super) fn adopt(&mut self, watch: Watch) {
-        self.watchers.insert(watch.instance, watch.adopt());
+        self.watchers.insert(watch.pod, watch.adopt());
     }
 
     /// Looks for container runtimes, in the background.
@@ -123,7 +123,7 @@ impl Shell {
         work::probe(search, self.messages.clone());
     }
 
-    /// Says goodbye to the hub. Instances run on.
+    /// Says goodbye to the hub. Pods run on.
     pub(super) async fn leave(self) {
         self.link.leave().await;
     }
@@ -148,9 +148,9 @@ impl Shell {
             }
             Message::Probed(containers) => self.probed(containers),
             Message::ProbeIsSlow => self.connect_now(),
-            Message::Prepared { instance, spec } => {
-                self.prepared.insert(instance, spec);
-                self.handle(Event::Prepared { instance });
+            Message::Prepared { pod, spec } => {
+                self.prepared.insert(pod, spec);
+                self.handle(Event::Prepared { pod });
             }
             Message::Reply { reply, sent } => {
                 self.stalled.push_back((reply, sent));
@@ -161,8 +161,8 @@ impl Shell {
 
     fn happened(&mut self, event: Event) {
         match &event {
-            Event::Exited { instance, .. } | Event::StartFailed { instance, .. } => {
-                self.watchers.remove(instance);
+            Event::Exited { pod, .. } | Event::StartFailed { pod, .. } => {
+                self.watchers.remove(pod);
             }
             Event::Fetched { digest } | Event::FetchFailed { digest, .. } => {
                 self.fetches.remove(digest);

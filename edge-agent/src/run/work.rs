@@ -12,9 +12,9 @@ use std::{
 };
 
 use firmware_compat::{
-    id::{Hash, InstanceId},
+    id::{Hash, PodId},
     time::UnixMs,
-    v1::owned::{Blob, Instance},
+    v1::owned::{Blob, Pod},
 };
 use lichen_agent_core::{
     Event, SavedAssignment,
@@ -31,9 +31,9 @@ use crate::{
     address::Address,
     content::Content,
     hub::{self, Connect, HubError},
-    instance_dir::InstanceDir,
     link::{LinkConfig, jitter},
     message::{Message, Sender},
+    pod_dir::PodDir,
     runtime::{Containers, Launcher, chain},
     state::StateDir,
     supervise::{Watch, Watcher},
@@ -176,64 +176,59 @@ pub(super) fn retain(content: Content, keep: BTreeSet<Hash>) {
 pub(super) fn prepare(
     launcher: Arc<Launcher>,
     containers: Arc<Containers>,
-    instance: Arc<Instance>,
+    pod: Arc<Pod>,
     attempt: u32,
     messages: Sender,
 ) {
-    answer(messages, move || match launcher.prepare(&instance, attempt, &containers) {
-        Ok(spec) => Message::Prepared { instance: instance.id, spec: Box::new(spec) },
+    answer(messages, move || match launcher.prepare(&pod, attempt, &containers) {
+        Ok(spec) => Message::Prepared { pod: pod.id, spec: Box::new(spec) },
         Err(error) => Message::Happened(Event::PrepareFailed {
-            instance: instance.id,
+            pod: pod.id,
             failure: error.failure,
             missing: error.missing,
         }),
     });
 }
 
-/// Starts an instance and watches it. Answers with `Started` or `StartFailed`, and with `Exited` at its end.
+/// Starts a Pod and watches it. Answers with `Started` or `StartFailed`, and with `Exited` at its end.
 pub(super) fn start(
     launcher: Arc<Launcher>,
-    instance: InstanceId,
+    pod: PodId,
     attempt: u32,
     spec: Box<Spec>,
     messages: Sender,
 ) -> Watcher {
-    let dir = InstanceDir::new(&launcher.run, instance);
+    let dir = PodDir::new(&launcher.run, pod);
     let watch = Watch {
-        instance,
+        pod,
         run: dir.attempt(attempt),
         record: dir.record().ok().flatten(),
         shim: launcher.shim.clone(),
         messages,
     };
     watch.start(async move {
-        let started = spawn_blocking(move || launcher.start(instance, attempt, &spec)).await;
+        let started = spawn_blocking(move || launcher.start(pod, attempt, &spec)).await;
         started.unwrap_or_else(|error| {
             Err(Failure { reason: String::new(), message: error.to_string() })
         })
     })
 }
 
-pub(super) fn update_files(launcher: Arc<Launcher>, instance: Arc<Instance>, messages: Sender) {
+pub(super) fn update_files(launcher: Arc<Launcher>, pod: Arc<Pod>, messages: Sender) {
     answer(messages, move || {
-        let id = instance.id;
-        Message::Happened(match launcher.update_files(&instance) {
-            Ok(()) => Event::FilesUpdated { instance: id },
-            Err(failure) => Event::FilesUpdateFailed { instance: id, failure },
+        let id = pod.id;
+        Message::Happened(match launcher.update_files(&pod) {
+            Ok(()) => Event::FilesUpdated { pod: id },
+            Err(failure) => Event::FilesUpdateFailed { pod: id, failure },
         })
     });
 }
 
-pub(super) fn clean(
-    launcher: Arc<Launcher>,
-    instance: InstanceId,
-    keep_volumes: bool,
-    messages: Sender,
-) {
+pub(super) fn clean(launcher: Arc<Launcher>, pod: PodId, keep_volumes: bool, messages: Sender) {
     answer(messages, move || {
-        Message::Happened(match launcher.clean(instance, keep_volumes) {
-            Ok(()) => Event::Cleaned { instance },
-            Err(failure) => Event::CleanFailed { instance, failure },
+        Message::Happened(match launcher.clean(pod, keep_volumes) {
+            Ok(()) => Event::Cleaned { pod },
+            Err(failure) => Event::CleanFailed { pod, failure },
         })
     });
 }

@@ -1,4 +1,4 @@
-//! Instances that are OCI containers: image, bundle, and the runtime that the probe found.
+//! Pods that are OCI containers: image, bundle, and the runtime that the probe found.
 
 use firmware_compat::v1::owned::{Artefacts, Packing, Resources};
 use lichen_oci::{
@@ -65,13 +65,13 @@ fn shim_spec(
         overlay: Some(overlay),
         private_cgroup2: runtime.private_cgroup2,
     };
-    Spec { kind: Kind::Container(container), log: LogLimits::default(), label: label(job.instance) }
+    Spec { kind: Kind::Container(container), log: LogLimits::default(), label: label(job.pod) }
 }
 
 /// Names the container to the runtime, and its cgroup: unique on the machine.
 fn container_id(job: &Job<'_>) -> String {
     let agent = job.launcher.agent.to_string();
-    format!("lichen-{}-{}", &agent[..8], job.instance.id)
+    format!("lichen-{}-{}", &agent[..8], job.pod.id)
 }
 
 /// Reads the image's config; its layers are those of the assignment.
@@ -103,15 +103,15 @@ fn container_spec(
     run: &RunDir,
     lowers: &[std::path::PathBuf],
 ) -> Result<ContainerSpec, PrepareError> {
-    let (instance, program) = (job.instance, job.program);
-    let network = if instance.host_network { Network::Host } else { Network::Private };
+    let (pod, program) = (job.pod, job.program);
+    let network = if pod.host_network { Network::Host } else { Network::Private };
     let hostname = match network {
         Network::Host => rustix::system::uname().nodename().to_string_lossy().into_owned(),
-        _ => instance.name.to_string(),
+        _ => pod.name.to_string(),
     };
     let etc = run.write_etc(&network, &hostname).map_err(refuse)?;
     let user = look_up(&image.config.user, &UserFiles::read(lowers)).map_err(refuse)?;
-    let mounts = volumes::resolve(instance, &program.mounts, &job.dir.volumes()).map_err(refuse)?;
+    let mounts = volumes::resolve(pod, &program.mounts, &job.dir.volumes()).map_err(refuse)?;
     let text = |words: &[firmware_compat::v1::owned::Text<_>]| {
         words.iter().map(ToString::to_string).collect::<Vec<_>>()
     };

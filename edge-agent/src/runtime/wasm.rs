@@ -1,4 +1,4 @@
-//! Instances that are WebAssembly: the run spec for `wasm-run`, and the process that the shim supervises.
+//! Pods that are WebAssembly: the run spec for `wasm-run`, and the process that the shim supervises.
 
 use firmware_compat::v1::owned::Artefacts;
 use lichen_oci::expand::{expand, expand_env};
@@ -14,10 +14,10 @@ use crate::{
 /// Name of the run spec in the run directory.
 const SPEC: &str = "wasm.spec";
 
-/// Makes a Wasm instance ready.
+/// Makes a Wasm Pod ready.
 pub(super) fn prepare(job: &Job<'_>) -> Result<Prepared, PrepareError> {
     let Artefacts::Wasm { compiled, .. } = &job.program.artefacts else {
-        return Err(refuse("the assignment has no compiled module for this Wasm instance"));
+        return Err(refuse("the assignment has no compiled module for this Wasm pod"));
     };
     let artefact = job.launcher.content.artefact(&compiled.digest)?;
     let run = Run {
@@ -25,7 +25,7 @@ pub(super) fn prepare(job: &Job<'_>) -> Result<Prepared, PrepareError> {
         preopens: preopens(job)?,
         memory_limit_bytes: Some(job.program.resources.memory_limit_bytes)
             .filter(|&bytes| bytes > 0),
-        network: job.instance.host_network,
+        network: job.pod.host_network,
         ..words(job)?
     };
     make_dir(&job.attempt_dir).map_err(refuse)?;
@@ -38,11 +38,8 @@ pub(super) fn prepare(job: &Job<'_>) -> Result<Prepared, PrepareError> {
         env: Vec::new(),
         cwd: "/".into(),
     };
-    let spec = Spec {
-        kind: Kind::Process(program),
-        log: LogLimits::default(),
-        label: label(job.instance),
-    };
+    let spec =
+        Spec { kind: Kind::Process(program), log: LogLimits::default(), label: label(job.pod) };
     Ok(Prepared { spec, stop_signal: signal::TERM })
 }
 
@@ -67,7 +64,7 @@ fn words(job: &Job<'_>) -> Result<Run, PrepareError> {
 }
 
 fn preopens(job: &Job<'_>) -> Result<Vec<Preopen>, PrepareError> {
-    let placed = volumes::resolve(job.instance, &job.program.mounts, &job.dir.volumes());
+    let placed = volumes::resolve(job.pod, &job.program.mounts, &job.dir.volumes());
     placed.map_err(refuse)?.into_iter().map(preopen).collect()
 }
 

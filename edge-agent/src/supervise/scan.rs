@@ -1,37 +1,37 @@
-//! Finds what earlier agents left: instances that run on, that ended meanwhile, or that nobody can tell about.
+//! Finds what earlier agents left: Pods that run on, that ended meanwhile, or that nobody can tell about.
 
 use std::{path::Path, time::Duration};
 
-use lichen_agent_core::event::{FoundInstance, FoundState};
+use lichen_agent_core::event::{FoundPod, FoundState};
 use lichen_shim::{Client, Exit, Found, Outcome, Phase, Reply, Request, RunDir, Started};
 
 use super::{Watch, wire_exit};
 use crate::{
-    instance_dir::{InstanceDir, Record},
     message::Sender,
+    pod_dir::{PodDir, Record},
     runtime::chain,
     state::StateError,
 };
 
-/// How long the scan waits for an instance that is just being started.
+/// How long the scan waits for a Pod that is just being started.
 const STARTING_DEADLINE: Duration = Duration::from_secs(2);
 
 /// Finds what earlier agents left running or behind. Returns what the core is told, and the runs to adopt.
-/// Instances that never got as far as a shim are removed. Blocks.
+/// Pods that never got as far as a shim are removed. Blocks.
 ///
 /// # Errors
-/// Those of the system; trouble with one instance is logged and reads as lost.
+/// Those of the system; trouble with one Pod is logged and reads as lost.
 pub fn scan(
     run: &Path,
     shim: &Path,
     messages: &Sender,
-) -> Result<Vec<(FoundInstance, Option<Watch>)>, StateError> {
+) -> Result<Vec<(FoundPod, Option<Watch>)>, StateError> {
     let mut all = Vec::new();
-    for (instance, dir) in InstanceDir::all(run)? {
+    for (pod, dir) in PodDir::all(run)? {
         let Some(&attempt) = dir.runs()?.first() else {
             // Nothing ran: what is prepared is prepared anew.
             if let Err(error) = lichen_oci::bundle::remove_run_dir(dir.path()) {
-                tracing::warn!(%instance, %error, "could not remove an instance that never ran");
+                tracing::warn!(%pod, %error, "could not remove a Pod that never ran");
             }
             continue;
         };
@@ -40,13 +40,13 @@ pub fn scan(
         let state = look(&run, shim, record.as_ref());
         let identity = record.as_ref().map(|record| record.identity);
         let watch = matches!(state, FoundState::Running { .. }).then(|| Watch {
-            instance,
+            pod,
             run,
             record,
             shim: shim.to_owned(),
             messages: messages.clone(),
         });
-        all.push((FoundInstance { instance, identity, restarts: attempt, state }, watch));
+        all.push((FoundPod { pod, identity, restarts: attempt, state }, watch));
     }
     Ok(all)
 }
@@ -82,7 +82,7 @@ fn running(init: Started) -> FoundState {
     FoundState::Running { pid: u32::try_from(init.pid).unwrap_or(0), started_ms: init.at_ms }
 }
 
-/// An agent was killed while an instance was being started. Its process id is worth a moment; without it, it is 0.
+/// An agent was killed while a Pod was being started. Its process id is worth a moment; without it, it is 0.
 fn wait_for_start(run: &Path) -> Started {
     let wait = || -> Result<Reply, lichen_shim::ClientError> {
         let mut client = Client::open(run)?;

@@ -5,10 +5,10 @@ use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 use firmware_compat::{
     capacity::full as capacity,
     frame::{self, Frame, Kind, Message, Stamp},
-    id::{Generation, Hash, InstanceId, Lineage},
+    id::{Generation, Hash, Lineage, PodId},
     v1::owned::{
-        Assignment, AssignmentId, Body, Command, Event, Head, Hello, InstanceStatus, Outcome,
-        Phase, Reply, Status, Want,
+        Assignment, AssignmentId, Body, Command, Event, Head, Hello, Outcome, Phase, PodStatus,
+        Reply, Status, Want,
     },
 };
 use lichen_link::{Embedded, EmbeddedConfig, LinkEvent};
@@ -43,8 +43,8 @@ pub struct Hub {
     lineage: Lineage,
     generation: u64,
     body: Vec<u8>,
-    /// The newest status of every instance.
-    pub instances: BTreeMap<InstanceId, InstanceStatus>,
+    /// The newest status of every Pod.
+    pub pods: BTreeMap<PodId, PodStatus>,
     pub assignment: Option<AssignmentId>,
     /// Everything that the device thought worth telling.
     pub told: Vec<String>,
@@ -68,7 +68,7 @@ impl Hub {
             lineage,
             generation: 0,
             body: Vec::new(),
-            instances: BTreeMap::new(),
+            pods: BTreeMap::new(),
             assignment: None,
             told: Vec::new(),
         }
@@ -88,7 +88,7 @@ impl Hub {
             lineage: self.lineage,
             generation: self.generation,
             body: self.body,
-            instances: self.instances,
+            pods: self.pods,
             assignment: self.assignment,
             told: self.told,
         };
@@ -165,14 +165,14 @@ impl Hub {
 
     fn note(&mut self, status: &Status) {
         if status.full {
-            self.instances.clear();
+            self.pods.clear();
         }
         self.assignment = status.assignment;
-        for instance in &status.instances {
-            self.instances.insert(instance.id, instance.clone());
+        for pod in &status.pods {
+            self.pods.insert(pod.id, pod.clone());
         }
         for gone in &status.removed {
-            self.instances.remove(gone);
+            self.pods.remove(gone);
         }
     }
 
@@ -188,16 +188,15 @@ impl Hub {
         }
     }
 
-    pub async fn until_running(&mut self, id: InstanceId) -> InstanceStatus {
-        let running = |hub: &Self| {
-            hub.instances.get(&id).is_some_and(|i| i.phase == Phase::Running && i.pid != 0)
-        };
+    pub async fn until_running(&mut self, id: PodId) -> PodStatus {
+        let running =
+            |hub: &Self| hub.pods.get(&id).is_some_and(|i| i.phase == Phase::Running && i.pid != 0);
         self.until("it should run", running).await;
-        self.instances[&id].clone()
+        self.pods[&id].clone()
     }
 
-    pub async fn until_gone(&mut self, id: InstanceId) {
-        self.until("it should be gone", |hub| !hub.instances.contains_key(&id)).await;
+    pub async fn until_gone(&mut self, id: PodId) {
+        self.until("it should be gone", |hub| !hub.pods.contains_key(&id)).await;
     }
 
     /// The whole text of an answer, up to its end or to `enough`.
@@ -225,7 +224,7 @@ impl Hub {
 
 impl std::fmt::Debug for Hub {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "instances {:#?}, told {:#?}", self.instances, self.told)
+        write!(f, "pods {:#?}, told {:#?}", self.pods, self.told)
     }
 }
 

@@ -8,8 +8,8 @@ use std::{
 };
 
 use firmware_compat::{
-    id::{Hash, InstanceId},
-    v1::owned::{Artefacts, Blob, Container, Engine, Instance, Resources, RestartPolicy},
+    id::{Hash, PodId},
+    v1::owned::{Artefacts, Blob, Container, Pod, Resources, RestartPolicy, RuntimeClass},
 };
 
 use super::hub::DEADLINE;
@@ -138,12 +138,12 @@ pub fn wait(what: &str, is_so: impl Fn() -> bool) {
     }
 }
 
-pub fn wasm(number: u8, compiled: Blob) -> Instance {
+pub fn wasm(number: u8, compiled: Blob) -> Pod {
     let artefacts = Artefacts::Wasm { module: Hash([number; 32]), compiled };
-    instance(number, Engine::Wasm, artefacts)
+    pod(number, RuntimeClass::Wasm, artefacts)
 }
 
-pub fn instance(number: u8, engine: Engine, artefacts: Artefacts) -> Instance {
+pub fn pod(number: u8, engine: Engine, artefacts: Artefacts) -> Pod {
     let container = Container {
         name: "main".try_into().unwrap(),
         reference: "test".try_into().unwrap(),
@@ -157,8 +157,8 @@ pub fn instance(number: u8, engine: Engine, artefacts: Artefacts) -> Instance {
         mounts: Default::default(),
         read_only_root: false,
     };
-    Instance {
-        id: InstanceId([number; 16]),
+    Pod {
+        id: PodId([number; 16]),
         identity: Hash([number; 32]),
         namespace: "default".try_into().unwrap(),
         name: format!("web-{number}").try_into().unwrap(),

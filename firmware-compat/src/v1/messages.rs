@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::{Bytes, List, Text, capacity};
 use crate::{
     frame::{Kind, Message},
-    id::{AgentId, BootId, Generation, Hash, InstanceId, Lineage},
+    id::{AgentId, BootId, Generation, Hash, Lineage, PodId},
 };
 
 /// A key and its value, as Kubernetes defines labels.
@@ -29,9 +29,9 @@ pub struct AssignmentId {
     pub hash: Hash,
 }
 
-/// Which engine runs an instance.
+/// Which engine runs a Pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum Engine {
+pub enum RuntimeClass {
     /// An OCI runtime: crun, runc or youki.
     Container,
     /// WebAssembly.
@@ -44,7 +44,7 @@ pub enum Engine {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Runtime {
     /// What it runs.
-    pub engine: Engine,
+    pub engine: RuntimeClass,
     /// The program's name: `crun`, `runc`, `youki`, `wasmtime`.
     pub name: Text<{ capacity::WORD }>,
     /// The program's version, empty if unknown.
@@ -138,14 +138,14 @@ pub struct Body {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Assignment {
     /// In ascending order of id.
-    pub instances: List<Instance, { capacity::INSTANCES }>,
+    pub pods: List<Pod, { capacity::PODS }>,
 }
 
 /// One running copy of a workload.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Instance {
+pub struct Pod {
     /// The Pod's uid.
-    pub id: InstanceId,
+    pub id: PodId,
     /// SHA-256 over all that, when changed, calls for a restart. What may change in place (the data of a configMap,
     /// the compiled form of a module) is left out.
     pub identity: Hash,
@@ -154,7 +154,7 @@ pub struct Instance {
     /// The Pod's name.
     pub name: Text<{ capacity::NAME }>,
     /// What runs it.
-    pub engine: Engine,
+    pub engine: RuntimeClass,
     /// The programs.
     pub containers: List<Container, { capacity::CONTAINERS }>,
     /// What their mounts refer to.
@@ -165,9 +165,9 @@ pub struct Instance {
     pub grace_ms: u32,
     /// Whether it shares the device's network.
     pub host_network: bool,
-    /// Instances that it takes the place of: it starts once none of them runs on the device. They are never part of
+    /// Pods that it takes the place of: it starts once none of them runs on the device. They are never part of
     /// the same assignment; one that the device does not have holds nothing up. Not part of the identity.
-    pub after: List<InstanceId, { capacity::PREDECESSORS }>,
+    pub after: List<PodId, { capacity::PREDECESSORS }>,
 }
 
 /// When a program that ended is started again. Kubernetes' `restartPolicy`.
@@ -181,10 +181,10 @@ pub enum RestartPolicy {
     Never,
 }
 
-/// One program of an instance.
+/// One program of a Pod.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Container {
-    /// Unique in its instance.
+    /// Unique in its Pod.
     pub name: Text<{ capacity::NAMESPACE }>,
     /// The image as the operator wrote it, for people.
     pub reference: Text<{ capacity::REFERENCE }>,
@@ -319,7 +319,7 @@ pub struct Mount {
 /// Something that containers mount.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Volume {
-    /// Unique in its instance.
+    /// Unique in its Pod.
     pub name: Text<{ capacity::NAMESPACE }>,
     /// What is behind it.
     pub source: VolumeSource,
@@ -328,7 +328,7 @@ pub struct Volume {
 /// What is behind a volume.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum VolumeSource {
-    /// A directory that lives as long as the instance.
+    /// A directory that lives as long as the Pod.
     EmptyDir {
         /// In memory instead of on disk.
         memory: bool,
@@ -381,7 +381,7 @@ pub struct File {
     pub data: Bytes<{ capacity::FILE_BYTES }>,
 }
 
-/// Where an instance stands.
+/// Where a Pod stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Phase {
     /// Something must happen first: see the reason.
@@ -415,11 +415,11 @@ pub struct Exit {
     pub at_ms: u64,
 }
 
-/// What one instance does.
+/// What one Pod does.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct InstanceStatus {
-    /// Which instance.
-    pub id: InstanceId,
+pub struct PodStatus {
+    /// Which Pod.
+    pub id: PodId,
     /// Of the spec that it runs, or is to run.
     pub identity: Hash,
     /// Where it stands.
@@ -438,19 +438,19 @@ pub struct InstanceStatus {
     pub last_exit: Option<Exit>,
 }
 
-/// What the instances of a device do.
+/// What the Pods of a device do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
     /// The assignment that the device has saved.
     pub assignment: Option<AssignmentId>,
-    /// Whether the device holds no instance but those in this report and the parts that follow it.
+    /// Whether the device holds no Pod but those in this report and the parts that follow it.
     pub full: bool,
     /// More frames of the same report follow.
     pub more: bool,
     /// New state of each.
-    pub instances: List<InstanceStatus, { capacity::STATUS_INSTANCES }>,
-    /// Instances that no longer exist on the device: nothing of them is left.
-    pub removed: List<InstanceId, { capacity::STATUS_INSTANCES }>,
+    pub pods: List<PodStatus, { capacity::STATUS_PODS }>,
+    /// Pods that no longer exist on the device: nothing of them is left.
+    pub removed: List<PodId, { capacity::STATUS_PODS }>,
 }
 
 /// How much an event matters.
@@ -465,8 +465,8 @@ pub enum Severity {
 /// Something happened on a device.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
-    /// The instance that it is about; absent for the device itself.
-    pub instance: Option<InstanceId>,
+    /// The Pod that it is about; absent for the device itself.
+    pub pod: Option<PodId>,
     /// How much it matters.
     pub severity: Severity,
     /// CamelCase reason.
@@ -510,10 +510,10 @@ pub struct Command {
 /// What a command asks for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Action {
-    /// Send the log of an instance.
+    /// Send the log of a Pod.
     Logs {
-        /// Which instance.
-        instance: InstanceId,
+        /// Which Pod.
+        pod: PodId,
         /// Which of its containers; empty for the only one.
         container: Text<{ capacity::NAMESPACE }>,
         /// Keep sending new lines until cancelled.

@@ -9,9 +9,9 @@ use alloc::{
 
 use firmware_compat::{
     frame::Stamp,
-    id::{AgentId, Generation, Hash, InstanceId},
+    id::{AgentId, Generation, Hash, PodId},
     time::{Instant, UnixMs},
-    v1::owned::{AssignmentId, Engine, Hello},
+    v1::owned::{AssignmentId, Hello, RuntimeClass},
 };
 
 use crate::{
@@ -46,8 +46,8 @@ pub struct Device {
     pub met: bool,
     /// What it holds was not made here, as far as the hub remembers; what it runs is known with its next full report.
     pub unfamiliar: bool,
-    /// Instances that it runs and this hub does not know: of a Node that was deleted, or of a hub's former life.
-    pub strangers: BTreeSet<InstanceId>,
+    /// Pods that it runs and this hub does not know: of a Node that was deleted, or of a hub's former life.
+    pub strangers: BTreeSet<PodId>,
     /// What it should run differs from its newest assignment; the next one is made when it can be heard.
     pub pending: bool,
     /// Whether it has reported in full in its session, and nothing that it said since was lost: of what it does not
@@ -59,8 +59,8 @@ pub struct Device {
     pub reminder: Option<(Instant, u32)>,
     /// When something is to be decided about it if it stays silent.
     pub watched_until: Option<Instant>,
-    /// Instances placed on it.
-    pub instances: BTreeSet<InstanceId>,
+    /// Pods placed on it.
+    pub pods: BTreeSet<PodId>,
     /// What those ask for.
     pub allocated: Amount,
     /// Of its last change, for the API.
@@ -230,7 +230,7 @@ impl Device {
     }
 
     /// The form of an image that it needs for an engine. `None` if it has no such engine, or can't use it.
-    pub fn target(&self, engine: Engine) -> Result<Target, String> {
+    pub fn target(&self, engine: RuntimeClass) -> Result<Target, String> {
         let mut reason = None;
         for runtime in self.facts.runtimes.iter().filter(|runtime| runtime.engine == engine) {
             if runtime.usable {
@@ -246,20 +246,22 @@ impl Device {
         }
         let has = self.facts.runtimes.iter().any(|r| r.engine == engine && r.usable);
         match engine {
-            Engine::Container if has => Ok(Target::Container { arch: self.facts.arch.to_string() }),
-            Engine::Container => Err("it has no container runtime".to_owned()),
-            Engine::Wasm => self
+            RuntimeClass::Container if has => {
+                Ok(Target::Container { arch: self.facts.arch.to_string() })
+            }
+            RuntimeClass::Container => Err("it has no container runtime".to_owned()),
+            RuntimeClass::Wasm => self
                 .facts
                 .wasm
                 .clone()
                 .filter(|_| has)
                 .map(Target::Wasm)
                 .ok_or_else(|| "it runs no Wasm".to_owned()),
-            Engine::Firmware => Err("firmware can't be assigned yet".to_owned()),
+            RuntimeClass::Firmware => Err("firmware can't be assigned yet".to_owned()),
         }
     }
 
-    /// What instances may use in all.
+    /// What Pods may use in all.
     #[must_use]
     pub fn allocatable(&self) -> Amount {
         Amount { cpu_milli: u64::from(self.facts.cpu_milli), memory_bytes: self.facts.memory_bytes }

@@ -4,7 +4,7 @@
 //! Each submodule owns one part of the story: `load` reads the records, `requests` answers the API, `devices` hears
 //! devices, `listen` notices what was not heard, `refusals` tells of frames that can't be taken, `workloads` keeps
 //! workloads at their declared number, `assign` makes and delivers assignments, `supply` finds what devices need of
-//! images, `logs` carries commands, `views` shows devices and instances as objects, `explain` says why, `happenings`
+//! images, `logs` carries commands, `views` shows devices and Pods as objects, `explain` says why, `happenings`
 //! keeps the API's events.
 
 mod assign;
@@ -30,7 +30,7 @@ use alloc::{
 pub use listen::Asking;
 
 use firmware_compat::{
-    id::{Generation, Hash, InstanceId, Lineage},
+    id::{Generation, Hash, Lineage, PodId},
     time::{Instant, UnixMs},
 };
 
@@ -38,8 +38,8 @@ use crate::{
     device::Device,
     effect::{Action, Change, Effect, Record},
     event::{Event, Now},
-    instance::{Instance, Revision},
     object::{Key, Object},
+    pod::{Pod, Revision},
     record,
     rng::Rng,
 };
@@ -74,12 +74,12 @@ pub struct Engine {
     resource_version: u64,
     reserved_resource_version: u64,
     objects: BTreeMap<Key, Stored>,
-    configs: crate::instance::ConfigData,
+    configs: crate::pod::ConfigData,
     devices: BTreeMap<String, Device>,
     retired: BTreeMap<String, Generation>,
-    instances: BTreeMap<InstanceId, Instance>,
-    by_owner: BTreeMap<Key, BTreeSet<InstanceId>>,
-    by_name: BTreeMap<Key, InstanceId>,
+    pods: BTreeMap<PodId, Pod>,
+    by_owner: BTreeMap<Key, BTreeSet<PodId>>,
+    by_name: BTreeMap<Key, PodId>,
     images: BTreeMap<String, Hash>,
     supply: supply::Supply,
     logs: logs::Logs,
@@ -128,14 +128,14 @@ struct Dirty {
     workloads: BTreeSet<Key>,
     /// Their assignment.
     assignments: BTreeSet<String>,
-    /// Instances whose record is to be written.
-    instances: BTreeSet<InstanceId>,
-    /// Instances whose object changed.
-    pods: BTreeMap<InstanceId, Action>,
+    /// Pods whose record is to be written.
+    pods: BTreeSet<PodId>,
+    /// Pods whose object changed.
+    changed_pods: BTreeMap<PodId, Action>,
     /// Devices whose record is to be written.
     devices: BTreeSet<String>,
     /// Devices whose object changed.
-    nodes: BTreeMap<String, Action>,
+    changed_nodes: BTreeMap<String, Action>,
     /// Whether room became free on a device.
     room: bool,
 }
@@ -212,7 +212,7 @@ impl Engine {
         for device in core::mem::take(&mut self.dirty.assignments) {
             self.assign(&device);
         }
-        // Letting go of instances may complete a workload's status.
+        // Letting go of Pods may complete a workload's status.
         for key in core::mem::take(&mut self.dirty.workloads) {
             self.update_status(&key);
         }
@@ -220,22 +220,22 @@ impl Engine {
 
     /// Turns what changed into records and into news for those who watch.
     fn publish(&mut self) {
-        for id in core::mem::take(&mut self.dirty.instances) {
-            let value = self.instances.get(&id).map(|i| record::encode(&load::instance_record(i)));
-            self.records.insert(record::instance_key(id), value);
+        for id in core::mem::take(&mut self.dirty.pods) {
+            let value = self.pods.get(&id).map(|i| record::encode(&load::pod_record(i)));
+            self.records.insert(record::pod_key(id), value);
         }
         for name in core::mem::take(&mut self.dirty.devices) {
             let value = self.devices.get(&name).map(|d| record::encode(&load::device_record(d)));
             self.records.insert(record::device_key(&name), value);
         }
-        for (id, action) in core::mem::take(&mut self.dirty.pods) {
+        for (id, action) in core::mem::take(&mut self.dirty.changed_pods) {
             let version = self.next_resource_version();
-            let Some(instance) = self.instances.get_mut(&id) else { continue };
-            instance.resource_version = version;
+            let Some(pod) = self.pods.get_mut(&id) else { continue };
+            pod.resource_version = version;
             let object = self.view_pod(id);
             self.effects.extend(object.map(|object| changed(action, object, version)));
         }
-        for (name, action) in core::mem::take(&mut self.dirty.nodes) {
+        for (name, action) in core::mem::take(&mut self.dirty.changed_nodes) {
             let version = self.next_resource_version();
             let Some(device) = self.devices.get_mut(&name) else { continue };
             device.resource_version = version;
@@ -245,7 +245,7 @@ impl Engine {
     }
 
     /// The next resource version. Versions are reserved in the store before they are given out, because those of
-    /// devices and instances are not written, and a watcher must never see them fall.
+    /// devices and Pods are not written, and a watcher must never see them fall.
     fn next_resource_version(&mut self) -> u64 {
         self.resource_version += 1;
         if self.resource_version >= self.reserved_resource_version {
@@ -288,16 +288,16 @@ impl Engine {
     }
 
     /// A workload's copies, in the order of their ids.
-    fn copies(&self, owner: &Key) -> Vec<&Instance> {
+    fn copies(&self, owner: &Key) -> Vec<&Pod> {
         let ids = self.by_owner.get(owner).into_iter().flatten();
-        ids.filter_map(|id| self.instances.get(id)).collect()
+        ids.filter_map(|id| self.pods.get(id)).collect()
     }
 
     fn dirty_owners_on(&mut self, device: &str) {
         let Some(device) = self.devices.get(device) else { return };
-        for id in &device.instances {
-            if let Some(instance) = self.instances.get(id) {
-                self.dirty.workloads.insert(instance.owner.clone());
+        for id in &device.pods {
+            if let Some(pod) = self.pods.get(id) {
+                self.dirty.workloads.insert(pod.owner.clone());
             }
         }
     }
@@ -308,13 +308,13 @@ impl Engine {
         self.dirty.workloads.extend(workloads.map(|(key, _)| key.clone()));
     }
 
-    fn touch_pod(&mut self, id: InstanceId) {
-        self.dirty.pods.entry(id).or_insert(Action::Modified);
+    fn touch_pod(&mut self, id: PodId) {
+        self.dirty.changed_pods.entry(id).or_insert(Action::Modified);
     }
 
     fn touch_node(&mut self, device: &str) {
-        if !self.dirty.nodes.contains_key(device) {
-            self.dirty.nodes.insert(device.into(), Action::Modified);
+        if !self.dirty.changed_nodes.contains_key(device) {
+            self.dirty.changed_nodes.insert(device.into(), Action::Modified);
         }
     }
 }

@@ -142,7 +142,7 @@ pub enum Request {
         /// Its name.
         name: String,
     },
-    /// Read an instance's log. Parts arrive as [`crate::effect::Effect::LogPart`].
+    /// Read a Pod's log. Parts arrive as [`crate::effect::Effect::LogPart`].
     Logs {
         /// The Pod's namespace.
         namespace: String,

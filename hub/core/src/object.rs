@@ -31,7 +31,7 @@ pub enum Kind {
     DaemonSet,
     /// `v1` Node, of the cluster: a device.
     Node,
-    /// `v1` Pod: an instance.
+    /// `v1` Pod: a Pod.
     Pod,
     /// `v1` Event.
     Event,
@@ -142,7 +142,7 @@ pub enum Object {
     DaemonSet(DaemonSet),
     /// A device.
     Node(Node),
-    /// An instance.
+    /// A Pod.
     Pod(Pod),
     /// A happening.
     Event(Event),

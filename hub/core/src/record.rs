@@ -5,8 +5,8 @@
 //! |---|---|
 //! | `meta` | lineage, reserved resource version |
 //! | `object/<Kind>/<namespace>/<name>` | an object that an operator wrote |
-//! | `config/<namespace>/<name>` | data of a deleted ConfigMap that instances still use |
-//! | `instance/<id>` | an instance |
+//! | `config/<namespace>/<name>` | data of a deleted ConfigMap that Pods still use |
+//! | `Pod/<id>` | a Pod |
 //! | `device/<name>` | a device |
 //! | `retired/<name>` | last generation of a device that was deleted |
 //! | `image/<reference>` | a name in the catalogue |
@@ -19,9 +19,9 @@ use alloc::{
 };
 
 use firmware_compat::{
-    id::{Generation, Hash, InstanceId, Lineage},
+    id::{Generation, Hash, Lineage, PodId},
     time::UnixMs,
-    v1::owned::{Artefacts, AssignmentId, Hello, InstanceStatus, WasmSupport},
+    v1::owned::{Artefacts, AssignmentId, Hello, PodStatus, WasmSupport},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -67,9 +67,9 @@ pub struct Meta {
     pub reserved_resource_version: u64,
 }
 
-/// `instance/<id>`.
+/// `Pod/<id>`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct InstanceRecord {
+pub struct PodRecord {
     /// Hash of all that, when changed, calls for a restart.
     pub identity: Hash,
     /// Kind of the workload.
@@ -97,13 +97,13 @@ pub struct InstanceRecord {
     /// First generation without it.
     pub released: Option<Generation>,
     /// What its device last said.
-    pub report: Option<InstanceStatus>,
-    /// Whether an assignment ever held it. Records that do not say are of instances that may have been assigned.
+    pub report: Option<PodStatus>,
+    /// Whether an assignment ever held it. Records that do not say are of Pods that may have been assigned.
     #[serde(default = "may_be")]
     pub assigned: bool,
     /// Copies whose place it takes.
     #[serde(default)]
-    pub after: Vec<InstanceId>,
+    pub after: Vec<PodId>,
 }
 
 fn may_be() -> bool {
@@ -211,10 +211,10 @@ pub fn object_key(key: &Key) -> String {
     format!("object/{}/{}/{}", key.kind, key.namespace, key.name)
 }
 
-/// Key of an instance.
+/// Key of a Pod.
 #[must_use]
-pub fn instance_key(id: InstanceId) -> String {
-    format!("instance/{id}")
+pub fn pod_key(id: PodId) -> String {
+    format!("pod/{id}")
 }
 
 /// Key of a device.
@@ -248,8 +248,8 @@ pub enum KeyOf<'a> {
     Meta,
     /// An object.
     Object(Key),
-    /// An instance.
-    Instance(InstanceId),
+    /// A Pod.
+    Pod(PodId),
     /// A device.
     Device(&'a str),
     /// A deleted device.
@@ -274,7 +274,7 @@ pub fn parse_key(key: &str) -> Option<KeyOf<'_>> {
             let kind = Kind::EVERY.into_iter().find(|k| k.as_str() == kind)?;
             KeyOf::Object(Key::new(kind, namespace, name))
         }
-        "instance" => KeyOf::Instance(InstanceId::parse(rest)?),
+        "pod" => KeyOf::Pod(PodId::parse(rest)?),
         "device" => KeyOf::Device(rest),
         "retired" => KeyOf::Retired(rest),
         "image" => KeyOf::Image(rest),

@@ -12,7 +12,7 @@ use alloc::{
 use firmware_compat::{
     capacity::full as capacity,
     v1::owned::{
-        Engine, HostPathKind, Mount, Port, Protocol, Resources, RestartPolicy, Text, Variable,
+        HostPathKind, Mount, Port, Protocol, Resources, RestartPolicy, RuntimeClass, Text, Variable,
     },
 };
 
@@ -26,7 +26,7 @@ use crate::object::{
 #[derive(Clone, Debug, PartialEq)]
 pub struct Resolved {
     /// What runs it.
-    pub engine: Engine,
+    pub engine: RuntimeClass,
     /// The programs; one for now.
     pub containers: Vec<Container>,
     /// What their mounts refer to.
@@ -78,7 +78,7 @@ pub struct Volume {
 /// What is behind a volume.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Source {
-    /// A directory that lives as long as the instance.
+    /// A directory that lives as long as the Pod.
     EmptyDir {
         /// In memory.
         memory: bool,
@@ -232,16 +232,16 @@ impl Check {
         }
     }
 
-    fn engine(&mut self, at: &str, spec: &PodSpec) -> Engine {
+    fn engine(&mut self, at: &str, spec: &PodSpec) -> RuntimeClass {
         match spec.runtime_class_name.as_deref() {
-            None | Some("crun") => Engine::Container,
-            Some("wasm") => Engine::Wasm,
+            None | Some("crun") => RuntimeClass::Container,
+            Some("wasm") => RuntimeClass::Wasm,
             Some(other) => {
                 self.error(
                     format!("{at}.runtimeClassName"),
                     format!("\"{other}\" is unknown; use \"wasm\" for Wasm, \"crun\" or nothing for containers"),
                 );
-                Engine::Container
+                RuntimeClass::Container
             }
         }
     }
@@ -249,7 +249,7 @@ impl Check {
     fn restart(&mut self, at: &str, spec: &PodSpec) -> RestartPolicy {
         match spec.restart_policy.as_deref() {
             None | Some("Always") => RestartPolicy::Always,
-            // Deployments and DaemonSets keep their instances running: Kubernetes allows them Always alone.
+            // Deployments and DaemonSets keep their Pods running: Kubernetes allows them Always alone.
             Some(other) => {
                 self.error(
                     format!("{at}.restartPolicy"),
@@ -265,7 +265,7 @@ impl Check {
         at: &str,
         container: &pod::Container,
         spec: &PodSpec,
-        engine: Engine,
+        engine: RuntimeClass,
     ) -> Container {
         self.keep(check_label_name(&format!("{at}.name"), &container.name));
         self.image(at, &container.image);
@@ -274,7 +274,7 @@ impl Check {
         self.count(&format!("{at}.env"), container.env.len(), capacity::VARIABLES);
         self.count(&format!("{at}.ports"), container.ports.len(), capacity::PORTS);
         self.count(&format!("{at}.volumeMounts"), container.volume_mounts.len(), capacity::VOLUMES);
-        if engine == Engine::Wasm && !container.command.is_empty() {
+        if engine == RuntimeClass::Wasm && !container.command.is_empty() {
             self.error(
                 format!("{at}.command"),
                 "a Wasm module has one entry point; put arguments into args",

@@ -1,6 +1,6 @@
 //! Random numbers from a seed that the shell gives: ids and names differ between hubs, and a run can be repeated.
 
-use firmware_compat::id::InstanceId;
+use firmware_compat::id::PodId;
 
 /// xoshiro256**, by Blackman and Vigna. Not for secrets.
 #[derive(Clone, Debug)]
@@ -34,13 +34,13 @@ impl Rng {
     }
 
     /// Sixteen bytes for an id, marked as a random UUID (RFC 9562, version 4).
-    pub fn id(&mut self) -> InstanceId {
+    pub fn id(&mut self) -> PodId {
         let mut bytes = [0; 16];
         bytes[..8].copy_from_slice(&self.bits().to_le_bytes());
         bytes[8..].copy_from_slice(&self.bits().to_le_bytes());
         bytes[6] = bytes[6] & 0x0f | 0x40;
         bytes[8] = bytes[8] & 0x3f | 0x80;
-        InstanceId(bytes)
+        PodId(bytes)
     }
 
     /// Five characters for the end of a Pod's name, from Kubernetes' alphabet: no vowels, no look-alikes.

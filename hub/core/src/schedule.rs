@@ -1,4 +1,4 @@
-//! Where instances go: filter the devices that can't take one, with the reason for each, then score the rest: spread
+//! Where Pods go: filter the devices that can't take one, with the reason for each, then score the rest: spread
 //! first, then fit, ties by name. A function of its arguments; nothing is remembered between calls.
 
 use alloc::{
@@ -10,17 +10,17 @@ use alloc::{
 };
 use core::cmp::Reverse;
 
-use firmware_compat::capacity::full::INSTANCES;
+use firmware_compat::capacity::full::PODS;
 
 use crate::{
     device::{Device, Presence},
     event::Target,
-    instance::{Revision, Waiting},
     object::cluster::Taint,
+    pod::{Revision, Waiting},
     resolve::{Amount, TaintEffect},
 };
 
-/// Why a device can't take an instance.
+/// Why a device can't take a Pod.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Refusal {
     /// Another device is named.
@@ -43,7 +43,7 @@ pub enum Refusal {
     Preparing(String),
     /// Not enough of a resource is left.
     Resource(String),
-    /// It holds as many instances as it can.
+    /// It holds as many Pods as it can.
     Full,
 }
 
@@ -60,7 +60,7 @@ impl Refusal {
             Self::Paused => "is paused by a conflict between hubs".to_owned(),
             Self::Runtime(reason) | Self::Image(reason) | Self::Preparing(reason) => reason.clone(),
             Self::Resource(what) => format!("has not enough {what} left"),
-            Self::Full => format!("holds {INSTANCES} instances, the most that it can"),
+            Self::Full => format!("holds {PODS} pods, the most that it can"),
         }
     }
 }
@@ -125,11 +125,11 @@ fn untolerated(
 pub fn fits(device: &Device, revision: &Revision, supplied: Supplied<'_>) -> Result<(), Refusal> {
     let target = device.target(revision.resolved.engine).map_err(Refusal::Runtime)?;
     supplied(&target)?;
-    room(device, device.allocated, device.instances.len(), revision.resolved.requests)
+    room(device, device.allocated, device.pods.len(), revision.resolved.requests)
 }
 
 /// Whether there is room for one more copy beside what is used.
-fn room(device: &Device, used: Amount, instances: usize, want: Amount) -> Result<(), Refusal> {
+fn room(device: &Device, used: Amount, pods: usize, want: Amount) -> Result<(), Refusal> {
     let have = device.allocatable();
     if want.cpu_milli > 0 && used.cpu_milli.saturating_add(want.cpu_milli) > have.cpu_milli {
         return Err(Refusal::Resource("cpu".to_owned()));
@@ -139,7 +139,7 @@ fn room(device: &Device, used: Amount, instances: usize, want: Amount) -> Result
     {
         return Err(Refusal::Resource("memory".to_owned()));
     }
-    if instances >= INSTANCES {
+    if pods >= PODS {
         return Err(Refusal::Full);
     }
     Ok(())
@@ -207,7 +207,7 @@ pub fn place(
         added.add(want);
         let mut used = device.allocated;
         used.add(*added);
-        match room(device, used, device.instances.len() + *placed, want) {
+        match room(device, used, device.pods.len() + *placed, want) {
             Err(refusal) => {
                 placement.refused.insert(device.name.clone(), refusal);
             }
@@ -221,13 +221,13 @@ pub fn place(
 }
 
 /// Lower is better: taints that ask to stay away, copies of the same workload, then the share of the scarcer resource
-/// that is used (in thousandths), then instances, then the name.
+/// that is used (in thousandths), then Pods, then the name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Score<'a> {
     avoid: bool,
     copies: usize,
     used_permille: u64,
-    instances: usize,
+    pods: usize,
     name: &'a str,
 }
 
@@ -247,7 +247,7 @@ fn score<'a>(device: &'a Device, used: Amount, copies: usize, revision: &Revisio
         copies,
         used_permille: share(used.cpu_milli, have.cpu_milli)
             .max(share(used.memory_bytes, have.memory_bytes)),
-        instances: device.instances.len(),
+        pods: device.pods.len(),
         name: &device.name,
     }
 }

@@ -205,7 +205,7 @@ fn pods(world: &mut World) -> Vec<lichen_hub_core::object::Pod> {
         .collect()
 }
 
-/// Every instance that does not run, or is not known to, has a reason.
+/// Every Pod that does not run, or is not known to, has a reason.
 fn reasons_are_there(world: &mut World) {
     for pod in pods(world) {
         let ready = pod.status.conditions.iter().any(|c| c.kind == "Ready" && c.status == "True");
@@ -237,7 +237,7 @@ fn settled(world: &mut World, declared: &Declared) {
         assert_eq!(found, expected, "{name}\n{}", world.story);
     }
     assert!(running.is_empty(), "nobody declared {running:?}\n{}", world.story);
-    let on_devices: usize = world.devices.values().map(|device| device.instances()).sum();
+    let on_devices: usize = world.devices.values().map(|device| device.pods()).sum();
     assert_eq!(on_devices, pods(world).len(), "devices run what is listed\n{}", world.story);
 }
 

@@ -51,7 +51,7 @@ pub enum Command {
     Hub(HubArgs),
     /// Create or change what manifests declare
     Apply(ApplyArgs),
-    /// Delete objects and wait until their instances are gone
+    /// Delete objects and wait until their Pods are gone
     Delete(DeleteArgs),
     /// Show objects
     Get(GetArgs),
@@ -59,7 +59,7 @@ pub enum Command {
     Describe(NamedArgs),
     /// Say why an object is as it is, and what to do
     Explain(NamedArgs),
-    /// Show what instances print
+    /// Show what Pods print
     Logs(LogsArgs),
     /// Push, make, list and remove images
     #[command(subcommand)]
@@ -180,7 +180,7 @@ pub struct DeleteArgs {
     /// Where the objects are
     #[command(flatten)]
     pub namespace: NamespaceArg,
-    /// Wait until the instances are gone
+    /// Wait until the Pods are gone
     #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub wait: bool,
     /// Wait at most so long; 0 for as long as it takes
@@ -250,7 +250,7 @@ pub struct NamedArgs {
     after_help = "Examples:\n  lichen logs web-7c9f-x2k4p\n  lichen logs -f --tail 20 deployment/web\n  lichen logs --previous --timestamps web-7c9f-x2k4p"
 )]
 pub struct LogsArgs {
-    /// A pod, or deployment/NAME or daemonset/NAME for all of its pods
+    /// A Pod, or deployment/NAME or daemonset/NAME for all of its Pods
     #[arg(value_name = "POD", required = true, num_args = 1..=2)]
     pub words: Vec<String>,
     /// Where it is

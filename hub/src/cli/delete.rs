@@ -1,4 +1,4 @@
-//! `lichen delete`: deletes objects, and waits until the devices have let go of their instances.
+//! `lichen delete`: deletes objects, and waits until the devices have let go of their Pods.
 
 use std::{
     collections::BTreeSet,
@@ -39,13 +39,13 @@ pub fn run(context: &mut Context, args: &DeleteArgs) -> Result<(), CliError> {
         // What depends goes first.
         manifests.iter().rev().map(crate::manifest::Manifest::key).collect()
     };
-    let mut instances = Instances::default();
+    let mut pods = Pods::default();
     let mut failed = Vec::new();
     for key in &keys {
-        let before = if args.wait { instances_of(context, key)? } else { BTreeSet::new() };
+        let before = if args.wait { pods_of(context, key)? } else { BTreeSet::new() };
         match context.client.call(Method::DELETE, &path_of(key), None) {
             Ok(_) => {
-                instances.add(key, before);
+                pods.add(key, before);
                 let deleted = context.ui.tinted("deleted", Tone::Warn);
                 context.ui.line(&format!("{} {deleted}", kinds::label(key)))?;
             }
@@ -58,9 +58,9 @@ pub fn run(context: &mut Context, args: &DeleteArgs) -> Result<(), CliError> {
             Err(error) => return Err(error.into()),
         }
     }
-    if !instances.uids.is_empty() {
+    if !pods.uids.is_empty() {
         let patience = (args.timeout > 0).then(|| Duration::from_secs(args.timeout));
-        wait(context, instances, patience)?;
+        wait(context, pods, patience)?;
     }
     let Some(last) = failed.pop() else { return Ok(()) };
     for error in failed {
@@ -69,15 +69,15 @@ pub fn run(context: &mut Context, args: &DeleteArgs) -> Result<(), CliError> {
     Err(last)
 }
 
-/// Instances that are to go.
+/// Pods that are to go.
 #[derive(Default)]
-struct Instances {
+struct Pods {
     uids: BTreeSet<String>,
     /// All of one namespace; everywhere if there are several.
     namespace: Option<Option<String>>,
 }
 
-impl Instances {
+impl Pods {
     fn add(&mut self, key: &Key, uids: BTreeSet<String>) {
         if uids.is_empty() {
             return;
@@ -92,8 +92,8 @@ impl Instances {
     }
 }
 
-/// Uids of the instances that go with an object.
-fn instances_of(context: &Context, key: &Key) -> Result<BTreeSet<String>, CliError> {
+/// Uids of the Pods that go with an object.
+fn pods_of(context: &Context, key: &Key) -> Result<BTreeSet<String>, CliError> {
     let namespace = match key.kind {
         Kind::Namespace => key.name.as_str(),
         Kind::Deployment | Kind::DaemonSet | Kind::Pod => key.namespace.as_str(),
@@ -108,7 +108,7 @@ fn instances_of(context: &Context, key: &Key) -> Result<BTreeSet<String>, CliErr
     Ok(pods.iter().filter(|pod| belongs(pod)).filter_map(uid).collect())
 }
 
-/// Whether an instance belongs to a workload.
+/// Whether a Pod belongs to a workload.
 pub(super) fn owned_by(pod: &Value, key: &Key) -> bool {
     let owners = pod["metadata"]["ownerReferences"].as_array().into_iter().flatten();
     let is_owner =
@@ -120,14 +120,10 @@ fn uid(pod: &Value) -> Option<String> {
     pod["metadata"]["uid"].as_str().map(str::to_owned)
 }
 
-/// Follows the instances until all are gone.
-fn wait(
-    context: &mut Context,
-    instances: Instances,
-    patience: Option<Duration>,
-) -> Result<(), CliError> {
+/// Follows the Pods until all are gone.
+fn wait(context: &mut Context, pods: Pods, patience: Option<Duration>) -> Result<(), CliError> {
     let Context { client, ui } = context;
-    let Instances { mut uids, namespace } = instances;
+    let Pods { mut uids, namespace } = pods;
     let namespace = namespace.flatten();
     let begun = Instant::now();
     let mut said = false;
@@ -161,7 +157,7 @@ fn wait(
             if !said && begun.elapsed() >= SAY_AFTER {
                 said = true;
                 ui.note(&format!(
-                    "waiting for {} instances to end on {}; Ctrl-C stops the waiting, not the deletion",
+                    "waiting for {} pods to end on {}; Ctrl-C stops the waiting, not the deletion",
                     uids.len(),
                     places.iter().cloned().collect::<Vec<_>>().join(", ")
                 ));
@@ -169,7 +165,7 @@ fn wait(
         }
     }
     Err(CliError::Failed(format!(
-        "{} instances are not gone yet; they go when their devices have been told (see lichen get pods)",
+        "{} pods are not gone yet; they go when their devices have been told (see lichen get pods)",
         uids.len()
     )))
 }

@@ -120,7 +120,7 @@ fn short(kind: Kind) -> &'static [&'static str] {
         Kind::Deployment => &["deploy", "dep"],
         Kind::DaemonSet => &["ds"],
         Kind::Node => &["no", "device", "devices"],
-        Kind::Pod => &["po", "instance", "instances"],
+        Kind::Pod => &["po", "pod", "pods"],
         Kind::Event => &["ev"],
     }
 }

@@ -1,4 +1,4 @@
-//! `lichen logs`: what an instance prints, or all instances of a workload, each line then with its instance in front.
+//! `lichen logs`: what a Pod prints, or all Pods of a workload, each line then with its Pod in front.
 
 use std::{
     io::{BufRead, BufReader, Read},
@@ -21,7 +21,7 @@ use super::{
 const CHUNK: usize = 16 * 1024;
 /// Longest line that is kept together behind its prefix.
 const MAX_LINE: u64 = 64 * 1024;
-/// Instances whose logs are shown at once.
+/// Pods whose logs are shown at once.
 const MAX_PODS: usize = 64;
 /// Lines that may wait for the terminal.
 const LINES: usize = 256;
@@ -29,7 +29,7 @@ const LINES: usize = 256;
 /// Runs the command.
 ///
 /// # Errors
-/// There is no such instance or log, or the hub can't be reached.
+/// There is no such Pod or log, or the hub can't be reached.
 pub fn run(context: &mut Context, args: &LogsArgs) -> Result<(), CliError> {
     let namespace = args.namespace.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE);
     let key = subject(&args.words, namespace)?;

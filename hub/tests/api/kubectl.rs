@@ -81,7 +81,7 @@ async fn kubectl_creates_applies_gets_describes_and_deletes() {
     let described = kubectl(&hub, &["describe", "deployment", "web"], "").await;
     assert!(described.contains("web:2") && described.contains("Replicas:"), "{described}");
     let pod = kubectl(&hub, &["get", "pods", "-l", "app=web", "-o", "name"], "").await;
-    let pod = pod.lines().next().expect("an instance that waits");
+    let pod = pod.lines().next().expect("a Pod that waits");
     let described = kubectl(&hub, &["describe", pod], "").await;
     assert!(described.contains("web:2") && described.contains("Events:"), "{described}");
 

@@ -6,7 +6,7 @@ use firmware_compat::{
     frame::{self, Frame, Kind, Message, Stamp},
     id::{AgentId, BootId},
     topic::Topic,
-    v1::owned::{Action, Bytes, Command, Engine, Hello, List, Outcome, Reply, Runtime, Text},
+    v1::owned::{Action, Bytes, Command, Hello, List, Outcome, Reply, Runtime, RuntimeClass, Text},
 };
 use lichen_hub::{
     server::{self, Broker},
@@ -97,7 +97,7 @@ impl Device {
 
 fn hello() -> Hello {
     let runtime = Runtime {
-        engine: Engine::Container,
+        engine: RuntimeClass::Container,
         name: text("crun"),
         version: text("1"),
         usable: true,
@@ -130,7 +130,7 @@ fn data(text: &str) -> Outcome {
     Outcome::Data(Bytes::try_from(text.as_bytes().to_vec()).expect("short"))
 }
 
-/// A hub with its own broker, a device, and an instance on it. Gives the path of the instance's log.
+/// A hub with its own broker, a device, and a Pod on it. Gives the path of the Pod's log.
 async fn placed() -> (Hub, Device, String) {
     let dir = tempfile::tempdir().expect("temporary directory");
     let mut config = config(dir.path().to_owned());

@@ -35,7 +35,7 @@ const MOST_STEPS: usize = 400;
 /// What an agent with nothing to do may hold, with its rings full.
 const BASE_BYTES: usize = 1024 * 1024;
 /// Heap bytes per byte of input: a byte may be in the assembler, in the decoded assignment, in force, in the one
-/// before, on the model's disk twice, and in an instance that is being replaced.
+/// before, on the model's disk twice, and in a Pod that is being replaced.
 const BYTES_PER_BYTE: usize = 1024;
 
 /// One agent's life.

@@ -3,7 +3,7 @@
 
 use firmware_compat::{
     frame::{self, DecodeError, Frame, HEADER_BYTES, Kind, MAX_FRAME_BYTES, Message, Stamp},
-    id::{AgentId, BootId, Hash, InstanceId, Lineage},
+    id::{AgentId, BootId, Hash, Lineage, PodId},
     topic::{self, MAX_TOPIC, Topic},
     v1::{fixed, owned},
 };
@@ -101,7 +101,7 @@ fn assignment(bytes: &[u8]) {
         let framed = frame::encode(&body, Stamp::default()).expect("a chunk fits a frame");
         assert_eq!(frame::decode::<owned::Body>(&framed).expect("our own").1, body);
     }
-    assert!(assignment.instances.len() <= bytes.len());
+    assert!(assignment.pods.len() <= bytes.len());
 }
 
 fn topics(text: &str) {
@@ -133,5 +133,5 @@ fn ids(text: &str) {
             }
         )* };
     }
-    each!(Lineage, AgentId, BootId, InstanceId, Hash);
+    each!(Lineage, AgentId, BootId, PodId, Hash);
 }

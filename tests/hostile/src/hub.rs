@@ -101,10 +101,10 @@ fn take(step: u8, script: &mut Script<'_>, fleet: &mut Fleet) {
 
 /// No script can guess an id or a hash: those of a status that begin with 0xff are replaced by real ones.
 fn improve(kind: Kind, body: &[u8], device: usize, fleet: &Fleet) -> Vec<u8> {
-    let known = fleet.instances();
+    let known = fleet.pods();
     let read = (kind == Status::KIND).then(|| frame::decode_body::<Status>(body).ok()).flatten();
     let Some(mut status) = read.filter(|_| !known.is_empty()) else { return body.to_vec() };
-    let real = |id: firmware_compat::id::InstanceId| match id.0 {
+    let real = |id: firmware_compat::id::PodId| match id.0 {
         [0xff, n, ..] => known[usize::from(n) % known.len()],
         _ => id,
     };
@@ -113,11 +113,11 @@ fn improve(kind: Kind, body: &[u8], device: usize, fleet: &Fleet) -> Vec<u8> {
     {
         *held = fleet.newest(device).unwrap_or(*held);
     }
-    let mut instances = status.instances.into_vec();
-    for instance in &mut instances {
-        instance.id = real(instance.id);
+    let mut pods = status.pods.into_vec();
+    for pod in &mut pods {
+        pod.id = real(pod.id);
     }
-    status.instances = instances.try_into().expect("as many as before");
+    status.pods = pods.try_into().expect("as many as before");
     let removed: Vec<_> = status.removed.iter().map(|id| real(*id)).collect();
     status.removed = removed.try_into().expect("as many as before");
     let stamp = frame::Stamp::default();

@@ -74,7 +74,7 @@ fn keys(key: &str) {
     let written = match &parsed {
         KeyOf::Meta => record::META.to_owned(),
         KeyOf::Object(of) => record::object_key(of),
-        KeyOf::Instance(id) => record::instance_key(*id),
+        KeyOf::Pod(id) => record::pod_key(*id),
         KeyOf::Device(name) => record::device_key(name),
         KeyOf::Retired(name) => record::retired_key(name),
         KeyOf::Image(reference) => record::image_key(reference),

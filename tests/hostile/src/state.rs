@@ -5,7 +5,7 @@
 //! |---|---|
 //! | 0 | a piece for `assignment` and the rest for `assignment.previous`; with their checksums put right if bit 7 is set |
 //! | 1 | the agent's small files, one piece each |
-//! | 2 | an instance's record, the files of its last run, and a log, one piece each |
+//! | 2 | a Pod's record, the files of its last run, and a log, one piece each |
 //! | 3 | bytes on a shim's socket, cut as the second byte says |
 //! | 4 | the specification of a Wasm run |
 //!
@@ -13,8 +13,8 @@
 
 use std::{fs, path::Path};
 
-use firmware_compat::{frame::decode_body, id::InstanceId, v1::owned::Assignment};
-use lichen_agent::{instance_dir::InstanceDir, state::StateDir};
+use firmware_compat::{frame::decode_body, id::PodId, v1::owned::Assignment};
+use lichen_agent::{pod_dir::PodDir, state::StateDir};
 use lichen_agent_core::{SavedAssignment, saved};
 use lichen_shim::{Decoder, RunDir, Spec, log, protocol};
 use lichen_wasm_host::Run;
@@ -37,7 +37,7 @@ pub fn state(bytes: &[u8]) {
     bounded("reading a state", limit, || match first % 5 {
         0 => assignments(rest, first & 0x80 != 0),
         1 => small_files(rest),
-        2 => instance(rest),
+        2 => pod(rest),
         3 => socket(rest),
         _ => wasm_run(rest),
     });
@@ -68,7 +68,7 @@ fn assignments(bytes: &[u8], mend: bool) {
 /// However the disk looks, saving one more assignment leaves it loadable.
 fn followed(sound: &SavedAssignment, current: Option<&[u8]>) {
     if let Ok(assignment) = decode_body::<Assignment>(&sound.body) {
-        assert!(assignment.instances.len() <= sound.body.len());
+        assert!(assignment.pods.len() <= sound.body.len());
     }
     let steps = saved::save_steps(current, sound);
     let writes = steps.iter().find_map(|step| match step {
@@ -105,23 +105,23 @@ fn small_files(bytes: &[u8]) {
     assert!(hub.is_none_or(|hub| hub.len() <= 3 * 4096), "it is read without end");
 }
 
-fn instance(bytes: &[u8]) {
+fn pod(bytes: &[u8]) {
     let dir = tempfile::tempdir_in(memory()).expect("a directory");
-    let id = InstanceId([7; 16]);
-    let instance = InstanceDir::new(dir.path(), id);
-    let run_dir = instance.attempt(3);
+    let id = PodId([7; 16]);
+    let pod = PodDir::new(dir.path(), id);
+    let run_dir = pod.attempt(3);
     fs::create_dir_all(&run_dir).expect("a directory");
     let mut script = Script::new(bytes);
-    write(&instance.path().join("instance"), script.piece());
+    write(&pod.path().join("pod"), script.piece());
     let names = ["exit", "shim.spec", "pid", "shim.pid", "oci.pid"];
     for name in names {
         write(&run_dir.join(name), script.piece());
     }
-    if let Some(record) = instance.record().expect("it can be read") {
-        instance.set_record(&record).expect("it can be written");
-        assert_eq!(instance.record().expect("it was just written"), Some(record));
+    if let Some(record) = pod.record().expect("it can be read") {
+        pod.set_record(&record).expect("it can be written");
+        assert_eq!(pod.record().expect("it was just written"), Some(record));
     }
-    assert_eq!(InstanceDir::all(dir.path()).expect("it can be listed").len(), 1);
+    assert_eq!(PodDir::all(dir.path()).expect("it can be listed").len(), 1);
     let run = RunDir::open(&run_dir).expect("it is there");
     match run.exit() {
         Ok(Some(exit)) => {

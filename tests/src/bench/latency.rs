@@ -19,7 +19,7 @@ use crate::{
     samples::{deployment, pod_spec, set_command, set_variable, wasm_deployment},
 };
 
-/// Between two attempts to reach an instance.
+/// Between two attempts to reach a Pod.
 const PAUSE: Duration = Duration::from_millis(1);
 
 /// Everything about latency.
@@ -38,7 +38,7 @@ pub fn all(plan: &Plan) -> Vec<Row> {
     let figure = milliseconds(&took);
     rows.push(Row::new("apply to running, Wasm", figure, "≤ 50 ms", how(plan.rounds, running)));
     let figure = milliseconds(&update(&api, plan, wasm("changed-wasm")));
-    let to = "PUT to the new instance `Ready` in a watch";
+    let to = "PUT to the new uid `Ready` in a watch";
     rows.push(Row::new("update, Wasm", figure, "≤ 400 ms", how(plan.updates, to)));
 
     let goals = [("apply to running, container", "≤ 200 ms"), ("update, container", "≤ 400 ms")];
@@ -58,7 +58,7 @@ pub fn all(plan: &Plan) -> Vec<Row> {
         format!("{}, runc", how(plan.rounds, running)),
     ));
     let figure = milliseconds(&serve(&api, plan));
-    let to = "PUT to the new instance's first answer over HTTP";
+    let to = "PUT to the new uid's first answer over HTTP";
     rows.push(Row::new(updated, figure, update_goal, format!("{}, runc", how(plan.updates, to))));
     rows
 }
@@ -87,13 +87,13 @@ fn apply(api: &Api, plan: &Plan, workload: &dyn Fn(&str) -> Value) -> Vec<f64> {
         let prefix = format!("{name}-");
         let start = Instant::now();
         api.post(&collection("deployments"), &workload).unwrap();
-        let ready = watch.until("the instance runs", |seen| {
+        let ready = watch.until("the uid runs", |seen| {
             let pod = seen.pod();
             pod.name.starts_with(&prefix) && pod.ready
         });
         took.push(ready.at.duration_since(start).as_secs_f64() * 1000.0);
         api.remove("deployments", &name);
-        watch.until("the instance is gone", |seen| {
+        watch.until("the uid is gone", |seen| {
             seen.word == "DELETED" && seen.pod().name.starts_with(&prefix)
         });
     }
@@ -113,7 +113,7 @@ fn update(api: &Api, plan: &Plan, mut workload: Value) -> Vec<f64> {
         let start = Instant::now();
         api.put(&format!("{}/{name}", collection("deployments")), &workload).unwrap();
         let prefix = format!("{name}-");
-        let ready = watch.until("the new instance runs", |seen| {
+        let ready = watch.until("the new uid runs", |seen| {
             let pod = seen.pod();
             pod.name.starts_with(&prefix) && pod.template != before.template && pod.ready
         });

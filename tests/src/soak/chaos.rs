@@ -1,4 +1,4 @@
-//! Kills at random: programs of the fleet, which are started again after a short pause, and parts of instances, which the
+//! Kills at random: programs of the fleet, which are started again after a short pause, and parts of Pods, which the
 //! devices must start again by themselves.
 
 use std::{
@@ -22,7 +22,7 @@ use crate::{footprint::is_alive, process::signal};
 const PAUSE_MS: std::ops::Range<u64> = 50..900;
 /// How long a program stays down, or stands still.
 const DOWN_MS: std::ops::Range<u64> = 0..2500;
-/// An agent waits longer after every end of an instance; after this many the wait is 20 s, and the end of the soak would
+/// An agent waits longer after every end of a Pod; after this many the wait is 20 s, and the end of the soak would
 /// have to be waited for.
 const MOST_KILLS_OF_AN_INSTANCE: u32 = 3;
 
@@ -52,7 +52,7 @@ enum Target {
     HubAtAChange,
     Broker,
     Agent,
-    /// While it starts an instance.
+    /// While it starts a Pod.
     AgentAtAStart,
     /// A shim dies while nobody watches it.
     AgentAndShim,
@@ -144,7 +144,7 @@ impl<'a> Chaos<'a> {
         }
     }
 
-    /// An instance whose shim is there and that does not run yet, and the number of its device.
+    /// A Pod whose shim is there and that does not run yet, and the number of its device.
     fn starting(&self) -> Option<(usize, Running)> {
         for (device, agent) in self.fleet.agents.iter().enumerate() {
             let mut choices = self.choices(self.fleet.running_on(agent));
@@ -156,11 +156,11 @@ impl<'a> Chaos<'a> {
         None
     }
 
-    /// Instances that may be killed.
+    /// Pods that may be killed.
     fn choices(&self, mut running: Vec<Running>) -> Vec<Running> {
-        let kills = |instance: &str| self.kills.get(instance).copied().unwrap_or_default();
+        let kills = |uid: &str| self.kills.get(uid).copied().unwrap_or_default();
         running.retain(|choice| {
-            may_be_killed(&choice.pod) && kills(&choice.instance) < MOST_KILLS_OF_AN_INSTANCE
+            may_be_killed(&choice.pod) && kills(&choice.uid) < MOST_KILLS_OF_AN_INSTANCE
         });
         running
     }
@@ -228,10 +228,9 @@ impl<'a> Chaos<'a> {
         };
         // A kill that hits nothing must not explain a start.
         let Some(pid) = pid.filter(|pid| is_alive(*pid)) else { return };
-        let (device, instance) =
-            (self.fleet.agents[device].name().to_owned(), choice.instance.clone());
-        *self.kills.entry(instance.clone()).or_default() += 1;
-        self.history.add(What::KilledPart { device, instance, part });
+        let (device, uid) = (self.fleet.agents[device].name().to_owned(), choice.uid.clone());
+        *self.kills.entry(uid.clone()).or_default() += 1;
+        self.history.add(What::KilledPart { device, uid, part });
         signal(pid, Signal::KILL);
     }
 

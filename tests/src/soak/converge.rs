@@ -17,13 +17,13 @@ use crate::{
     wait::try_within,
 };
 
-/// How long everything may take to be as it is declared. An instance that was killed thrice is started again after 20 s, an
+/// How long everything may take to be as it is declared. A Pod that was killed thrice is started again after 20 s, an
 /// agent may wait for a minute before it looks for its hub, and the hub reminds a device after 40 s at most by then.
 const CONVERGENCE: Duration = Duration::from_secs(240);
 /// How long the end of processes that were told to end may take.
 const ENDING: Duration = Duration::from_secs(60);
 
-/// The processes of the workloads that nothing may disturb, by instance.
+/// The processes of the workloads that nothing may disturb, by Pod.
 pub type Still = BTreeMap<String, u32>;
 
 /// Waits until what runs is what is declared. Returns the processes of the workloads that nothing may disturb.
@@ -92,36 +92,36 @@ fn of_workload(api: &Api, workload: &Workload, nodes: &[Value], pods: &[Value]) 
     wrong
 }
 
-/// On a device there is a directory and a process for each of its instances, and no other.
+/// On a device there is a directory and a process for each of its Pods, and no other.
 fn on_device(fleet: &Fleet, agent: &Agent, pods: &[&Pod], config: &str) -> Vec<String> {
     let device = agent.name();
     let mut wrong = Vec::new();
     for pod in pods {
-        let Pod { name, instance, .. } = pod;
-        if agent.pid_of(instance).is_none() {
-            wrong.push(format!("{name} ({instance}) has no process on {device}"));
+        let Pod { name, uid, .. } = pod;
+        if agent.pid_of(uid).is_none() {
+            wrong.push(format!("{name} ({uid}) has no process on {device}"));
         }
         if (name.starts_with("turn-box") || name.starts_with("turn-wasm")) && !config.is_empty() {
-            let file = agent.state().join("run").join(instance).join("volumes/config/turn");
+            let file = agent.state().join("run").join(uid).join("volumes/config/turn");
             let found = fs::read_to_string(&file).unwrap_or_default();
             if found != config {
                 wrong.push(format!(
-                    "{name} ({instance}) sees turn {found:?} of {CONFIG}, not {config:?}"
+                    "{name} ({uid}) sees turn {found:?} of {CONFIG}, not {config:?}"
                 ));
             }
         }
     }
-    let known = |instance: &str| pods.iter().any(|pod| pod.instance == instance);
-    for instance in agent.instances() {
-        if !known(&instance) {
-            wrong.push(format!("{instance} has a directory on {device}, and nobody declared it"));
+    let known = |uid: &str| pods.iter().any(|pod| pod.uid == uid);
+    for uid in agent.pods() {
+        if !known(&uid) {
+            wrong.push(format!("{uid} has a directory on {device}, and nobody declared it"));
         }
     }
     for running in fleet.running_on(agent) {
-        if !known(&running.instance) {
+        if !known(&running.uid) {
             wrong.push(format!(
                 "{} ({}) runs on {device}, and nobody declared it",
-                running.pod, running.instance
+                running.pod, running.uid
             ));
         }
     }
@@ -132,15 +132,15 @@ fn still(fleet: &Fleet, api: &Api) -> Still {
     let pods = api.pods().into_iter().filter(|pod| pod.name.starts_with("still-"));
     pods.filter_map(|pod| {
         let agent = fleet.agents.iter().find(|agent| agent.name() == pod.node)?;
-        Some((pod.instance.clone(), agent.pid_of(&pod.instance)?))
+        Some((pod.uid.clone(), agent.pid_of(&pod.uid)?))
     })
     .collect()
 }
 
-/// Deletes everything, stops the devices and the hub, and says what is wrong with what is left. `instances` are the ids of
+/// Deletes everything, stops the devices and the hub, and says what is wrong with what is left. `Pods` are the ids of
 /// all that ever ran.
 #[must_use]
-pub fn take_down(fleet: &mut Fleet, ledger: &mut Ledger, instances: &[String]) -> Vec<String> {
+pub fn take_down(fleet: &mut Fleet, ledger: &mut Ledger, pods: &[String]) -> Vec<String> {
     let api = fleet.hub.api();
     let mut findings = Vec::new();
     for object in
@@ -155,7 +155,7 @@ pub fn take_down(fleet: &mut Fleet, ledger: &mut Ledger, instances: &[String]) -
     let empty = try_within(CONVERGENCE, "nothing runs once all is deleted", || {
         let mut left: Vec<String> = api.pods().iter().map(|pod| format!("{pod:?}")).collect();
         for agent in &fleet.agents {
-            left.extend(agent.instances().iter().map(|i| format!("{i} on {}", agent.name())));
+            left.extend(agent.pods().iter().map(|i| format!("{i} on {}", agent.name())));
             left.extend(
                 agent.processes().iter().map(|p| format!("process {p} on {}", agent.name())),
             );
@@ -169,7 +169,7 @@ pub fn take_down(fleet: &mut Fleet, ledger: &mut Ledger, instances: &[String]) -
         }
     }
     let clean = try_within(ENDING, "nothing is left of the devices", || {
-        let left = leftovers(&fleet.states(), &fleet.marks(), instances);
+        let left = leftovers(&fleet.states(), &fleet.marks(), pods);
         if left.is_empty() { Ok(()) } else { Err(left.join("\n  ")) }
     });
     findings.extend(clean.err());

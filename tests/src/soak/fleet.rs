@@ -1,4 +1,4 @@
-//! The programs of a soak: a hub, a broker, devices; and the parts of the instances that run on them.
+//! The programs of a soak: a hub, a broker, devices; and the parts of the Pods that run on them.
 
 use std::{
     fs,
@@ -31,11 +31,11 @@ pub struct Fleet {
     scratch: TempDir,
 }
 
-/// An instance that runs on a device.
+/// A Pod that runs on a device.
 #[derive(Clone, Debug)]
 pub struct Running {
     /// Its id.
-    pub instance: String,
+    pub uid: String,
     /// Its name.
     pub pod: String,
     /// Process id of its shim.
@@ -95,7 +95,7 @@ impl Fleet {
         self.agents.iter().map(Agent::state).collect()
     }
 
-    /// The instances that run on a device, by its shims' command lines.
+    /// The Pods that run on a device, by its shims' command lines.
     #[must_use]
     pub fn running_on(&self, agent: &Agent) -> Vec<Running> {
         let state = fs::canonicalize(agent.state()).unwrap_or_else(|_| agent.state());
@@ -121,13 +121,13 @@ fn running(pid: u32, run: &Path) -> Option<Running> {
     let mut words = words.split('\0').skip_while(|word| *word != "supervise").skip(1);
     let dir = Path::new(words.next()?);
     let pod = words.next()?.rsplit('/').next()?.to_owned();
-    let instance = dir.strip_prefix(run).ok()?.iter().next()?.to_str()?.to_owned();
+    let uid = dir.strip_prefix(run).ok()?.iter().next()?.to_str()?.to_owned();
     let record = RunDir::open(dir).and_then(|run| run.pid()).ok().flatten();
     let process = record.and_then(|record| {
         let pid = u32::try_from(record.pid).ok()?;
         (footprint::start_ticks(pid) == Some(record.start_ticks)).then_some(pid)
     });
-    Some(Running { instance, pod, shim: pid, process })
+    Some(Running { uid, pod, shim: pid, process })
 }
 
 impl Drop for Fleet {

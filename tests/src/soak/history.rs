@@ -30,7 +30,7 @@ pub enum Program {
     Agent(String),
 }
 
-/// What was killed of an instance.
+/// What was killed of a Pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
     /// Its shim.
@@ -57,21 +57,21 @@ pub enum What {
     Killed(Program),
     /// And started it again.
     Started(Program),
-    /// The test killed a part of an instance.
+    /// The test killed a part of a Pod.
     KilledPart {
         /// The device.
         device: String,
-        /// The instance's id.
-        instance: String,
+        /// The Pod's id.
+        uid: String,
         /// What was killed.
         part: Part,
     },
-    /// A shim was started for an instance.
+    /// A shim was started for a Pod.
     Launched {
         /// The device.
         device: String,
-        /// The instance's id.
-        instance: String,
+        /// The Pod's id.
+        uid: String,
         /// The name that the hub gave it.
         pod: String,
         /// The number of the start, as the agent counts.
@@ -81,12 +81,12 @@ pub enum What {
     CleanedUp {
         /// The device.
         device: String,
-        /// The instance's id.
-        instance: String,
+        /// The Pod's id.
+        uid: String,
     },
-    /// The API showed an instance that does not run, without a reason.
+    /// The API showed a Pod that does not run, without a reason.
     NoReason {
-        /// The instance's name.
+        /// The Pod's name.
         pod: String,
         /// What the API showed.
         shown: String,
@@ -176,17 +176,17 @@ fn tell(what: &What) -> String {
         What::Answered(Answer::Unknown) => "operator: … no answer".to_owned(),
         What::Killed(program) => format!("chaos: kill -9 {program}"),
         What::Started(program) => format!("chaos: start {program}"),
-        What::KilledPart { device, instance, part } => {
+        What::KilledPart { device, uid, part } => {
             let part = match part {
                 Part::Shim => "shim",
                 Part::Process => "process",
             };
-            format!("chaos: kill -9 the {part} of {instance} on {device}")
+            format!("chaos: kill -9 the {part} of {uid} on {device}")
         }
-        What::Launched { device, instance, pod, attempt } => {
-            format!("{device}: starts {pod} ({instance}), attempt {attempt}")
+        What::Launched { device, uid, pod, attempt } => {
+            format!("{device}: starts {pod} ({uid}), attempt {attempt}")
         }
-        What::CleanedUp { device, instance } => format!("{device}: cleans up after {instance}"),
+        What::CleanedUp { device, uid } => format!("{device}: cleans up after {uid}"),
         What::NoReason { pod, shown } => {
             format!("api: {pod} does not run and has no reason: {shown}")
         }
@@ -215,7 +215,7 @@ mod tests {
         history.add(What::Answered(Answer::Unknown));
         let launched = What::Launched {
             device: "a".into(),
-            instance: "01".into(),
+            uid: "01".into(),
             pod: "web-x".into(),
             attempt: 0,
         };

@@ -13,7 +13,7 @@ use super::history::{Event, Grant, What};
 pub fn starts(events: &[Event], workloads: &BTreeSet<String>) -> Vec<String> {
     let mut granted: BTreeMap<&str, u32> = BTreeMap::new();
     let mut made: BTreeMap<&str, u32> = BTreeMap::new();
-    // For each instance: whether its run was killed since it was started last.
+    // For each Pod: whether its run was killed since it was started last.
     let mut runs: BTreeMap<&str, bool> = BTreeMap::new();
     let mut findings = Vec::new();
     for event in events {
@@ -23,20 +23,20 @@ pub fn starts(events: &[Event], workloads: &BTreeSet<String>) -> Vec<String> {
                     *granted.entry(workload).or_default() += copies;
                 }
             }
-            What::KilledPart { instance, .. } => {
-                if let Some(killed) = runs.get_mut(instance.as_str()) {
+            What::KilledPart { uid, .. } => {
+                if let Some(killed) = runs.get_mut(uid.as_str()) {
                     *killed = true;
                 }
             }
-            What::Launched { device, instance, pod, attempt } => {
-                match runs.insert(instance, false) {
+            What::Launched { device, uid, pod, attempt } => {
+                match runs.insert(uid, false) {
                     Some(true) => {}
                     Some(false) => findings.push(format!(
-                        "{pod} ({instance}) was started again on {device}, attempt {attempt}, and nothing had ended it"
+                        "{pod} ({uid}) was started again on {device}, attempt {attempt}, and nothing had ended it"
                     )),
                     None => {
                         let Some(workload) = workload_of(pod, workloads) else {
-                            findings.push(format!("{pod} ({instance}) belongs to no workload"));
+                            findings.push(format!("{pod} ({uid}) belongs to no workload"));
                             continue;
                         };
                         let made = made.entry(workload).or_default();
@@ -44,7 +44,7 @@ pub fn starts(events: &[Event], workloads: &BTreeSet<String>) -> Vec<String> {
                         let granted = granted.get(workload).copied().unwrap_or_default();
                         if *made > granted {
                             findings.push(format!(
-                                "{pod} ({instance}) on {device} is copy number {made} of {workload}, and \
+                                "{pod} ({uid}) on {device} is copy number {made} of {workload}, and \
                                  what was asked for explains {granted}"
                             ));
                         }
@@ -58,7 +58,7 @@ pub fn starts(events: &[Event], workloads: &BTreeSet<String>) -> Vec<String> {
 }
 
 /// Programs that began more often than they were started. `marks` are the lines that the programs of each workload have
-/// left, one for each beginning; those of containers are the instance's name.
+/// left, one for each beginning; those of containers are the Pod's name.
 #[must_use]
 pub fn marks(
     events: &[Event],
@@ -99,7 +99,7 @@ pub fn marks(
     findings
 }
 
-/// Instances that did not run and had no reason.
+/// Pods that did not run and had no reason.
 #[must_use]
 pub fn reasons(events: &[Event]) -> Vec<String> {
     let mut findings = BTreeSet::new();
@@ -138,17 +138,17 @@ mod tests {
         }
     }
 
-    fn launched(instance: &str, pod: &str) -> What {
+    fn launched(uid: &str, pod: &str) -> What {
         What::Launched {
             device: "a".to_owned(),
-            instance: instance.to_owned(),
+            uid: uid.to_owned(),
             pod: pod.to_owned(),
             attempt: 0,
         }
     }
 
-    fn killed(instance: &str) -> What {
-        What::KilledPart { device: "a".to_owned(), instance: instance.to_owned(), part: Part::Shim }
+    fn killed(uid: &str) -> What {
+        What::KilledPart { device: "a".to_owned(), uid: uid.to_owned(), part: Part::Shim }
     }
 
     fn events(whats: impl IntoIterator<Item = What>) -> Vec<Event> {

@@ -45,7 +45,7 @@ pub enum Change {
     Alter(&'static str, String),
     /// It is to go.
     Delete,
-    /// Something that leaves no trace in an object, such as deleting an instance.
+    /// Something that leaves no trace in an object, such as deleting a Pod.
     Nothing(&'static str),
 }
 

@@ -10,13 +10,13 @@ use std::{
 
 use crate::footprint::{Footprint, command_line, is_alive};
 
-/// Looks for traces of devices. `states` are their state directories, `shared` what their instances have mounted beside,
-/// `instances` the ids of all that ever ran. Each finding is a sentence.
+/// Looks for traces of devices. `states` are their state directories, `shared` what their Pods have mounted beside,
+/// `Pods` the ids of all that ever ran. Each finding is a sentence.
 #[must_use]
-pub fn leftovers(states: &[PathBuf], shared: &Path, instances: &[String]) -> Vec<String> {
+pub fn leftovers(states: &[PathBuf], shared: &Path, pods: &[String]) -> Vec<String> {
     let mut findings = BTreeSet::new();
     for state in states {
-        let footprint = Footprint::of(state, instances);
+        let footprint = Footprint::of(state, pods);
         for pid in footprint.processes {
             findings.insert(format!("process {pid} is left: {}", command_line(pid)));
         }
@@ -117,11 +117,11 @@ mod tests {
         }
 
         fn look(&self) -> Vec<String> {
-            leftovers(&[self.state()], &self.dir.path().join("marks"), &[self.instance()])
+            leftovers(&[self.state()], &self.dir.path().join("marks"), &[self.uid()])
         }
 
-        /// The id of an instance of this device only.
-        fn instance(&self) -> String {
+        /// The id of a Pod of this device only.
+        fn uid(&self) -> String {
             let name = self.dir.path().file_name().expect("a name");
             format!("canary-{}", name.to_string_lossy())
         }
@@ -205,7 +205,7 @@ mod tests {
     fn a_cgroup_that_is_left_is_noticed() {
         let clean = Clean::new();
         let roots = ["/sys/fs/cgroup/cpu", "/sys/fs/cgroup"];
-        let name = format!("lichen-{}", clean.instance());
+        let name = format!("lichen-{}", clean.uid());
         let group = roots.iter().map(|root| Path::new(root).join(&name));
         let group = group.into_iter().find(|path| fs::create_dir(path).is_ok());
         let group = group.expect("root can make a control group");

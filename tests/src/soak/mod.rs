@@ -9,7 +9,7 @@
 //! - [`chaos`] ends hub, agents, broker, shims, clean-ups and the workloads' own processes with `kill -9`, some of them at
 //!   the moments that are hardest to survive, lets hub and agents stand still, and starts programs again after a random
 //!   short pause;
-//! - [`watcher`] reads the API and notes instances that do not run and have no reason for it.
+//! - [`watcher`] reads the API and notes Pods that do not run and have no reason for it.
 //!
 //! Then the faults stop, [`fleet`] waits until the devices run what the API declares, and [`judge`] compares what was found
 //! with the [`history`]:
@@ -17,9 +17,9 @@
 //! | what must be true | judged by |
 //! |---|---|
 //! | nothing that the API accepted is missing or older; nothing that it deleted is back | [`ledger`] |
-//! | every start of an instance has a cause: an accepted change, or the end of the run before by the test's own hand | [`judge::starts`] |
+//! | every start of a Pod has a cause: an accepted change, or the end of the run before by the test's own hand | [`judge::starts`] |
 //! | no start runs a program twice | [`judge::marks`] |
-//! | every instance that does not run has a reason | [`judge::reasons`] |
+//! | every Pod that does not run has a reason | [`judge::reasons`] |
 //! | what runs is what is declared, and nothing else | [`converge`] |
 //! | once all is deleted and the agents are stopped: no process, mount, cgroup, socket or run directory | [`leftovers`] |
 //! | the hub's store opens again; no program has panicked | [`converge`] |

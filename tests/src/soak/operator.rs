@@ -243,7 +243,7 @@ impl<'a> Operator<'a> {
             return;
         }
         let pod = Object::new("pods", &pods[self.dice.usize(..pods.len())].name);
-        let change = Change::Nothing("delete the instance");
+        let change = Change::Nothing("delete the uid");
         self.ask(&pod, change, grant(workload.name, 1), |api| {
             api.delete(&path(&pod)).map(|_| Value::Null)
         });

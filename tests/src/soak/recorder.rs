@@ -44,13 +44,13 @@ fn event(line: &str, device: &str) -> Option<Event> {
     let verb = words.next()?;
     let mut dir = Path::new(words.next()?).iter().rev().map(|part| part.to_string_lossy());
     let attempt = dir.next()?.parse().ok()?;
-    let (instance, device) = (dir.next()?.into_owned(), device.to_owned());
+    let (uid, device) = (dir.next()?.into_owned(), device.to_owned());
     let what = match verb {
         "launch" => {
             let pod = words.next()?.rsplit('/').next()?.to_owned();
-            What::Launched { device, instance, pod, attempt }
+            What::Launched { device, uid, pod, attempt }
         }
-        "clean-up" => What::CleanedUp { device, instance },
+        "clean-up" => What::CleanedUp { device, uid },
         _ => return None,
     };
     Some(Event { at, what })
@@ -80,7 +80,7 @@ mod tests {
         assert!((before..=now()).contains(at));
         let expected = What::Launched {
             device: "a".into(),
-            instance: "0102".into(),
+            uid: "0102".into(),
             pod: "web-x".into(),
             attempt: 3,
         };

@@ -110,7 +110,7 @@ fn soak(settings: &Settings, fleet: &mut Fleet, history: &History) -> (Vec<Strin
     }
     let events = history.with(records(fleet));
     findings.extend(judged(&events, fleet));
-    findings.extend(take_down(fleet, &mut ledger, &instances(&events)));
+    findings.extend(take_down(fleet, &mut ledger, &pods(&events)));
     // Taking down starts nothing.
     let events = history.with(records(fleet));
     findings.extend(judged(&events, fleet));
@@ -154,7 +154,7 @@ fn idle(events: &[Event]) -> Option<String> {
         .then(|| format!("the run was too quiet to mean anything: not {missing:?}"))
 }
 
-/// Instances that nothing should have touched, and that are not the same processes as before.
+/// Pods that nothing should have touched, and that are not the same processes as before.
 fn disturbed(before: &Still, after: &Still) -> Option<String> {
     (before != after)
         .then(|| format!("what nobody touched has changed: {before:?} is now {after:?}"))
@@ -166,10 +166,10 @@ fn records(fleet: &Fleet) -> Vec<Event> {
     devices.flat_map(|device| recorder::read(&fleet.records_of(device), device)).collect()
 }
 
-/// The ids of all instances that were ever started.
-fn instances(events: &[Event]) -> Vec<String> {
+/// The ids of all Pods that were ever started.
+fn pods(events: &[Event]) -> Vec<String> {
     let ids = events.iter().filter_map(|event| match &event.what {
-        What::Launched { instance, .. } => Some(instance.clone()),
+        What::Launched { uid, .. } => Some(uid.clone()),
         _ => None,
     });
     ids.collect::<BTreeSet<_>>().into_iter().collect()
@@ -179,7 +179,7 @@ fn instances(events: &[Event]) -> Vec<String> {
 fn summarise(events: &[Event]) {
     let count = |test: &dyn Fn(&What) -> bool| events.iter().filter(|e| test(&e.what)).count();
     eprintln!(
-        "soak: {} changes asked for ({} accepted), {} programs and {} parts of instances killed, {} starts",
+        "soak: {} changes asked for ({} accepted), {} programs and {} parts of pods killed, {} starts",
         count(&|what| matches!(what, What::Asked { .. })),
         count(&|what| matches!(what, What::Answered(Answer::Accepted))),
         count(&|what| matches!(what, What::Killed(_))),

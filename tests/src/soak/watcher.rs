@@ -1,4 +1,4 @@
-//! Reads the API all the time, and notes instances that do not run and have no reason for it.
+//! Reads the API all the time, and notes Pods that do not run and have no reason for it.
 
 use std::{
     thread,

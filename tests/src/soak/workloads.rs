@@ -65,7 +65,7 @@ pub const ALL: [Workload; 7] = [
     Workload::new("turn-set", "daemonsets", false, 0),
 ];
 
-/// Whether an instance of this name may be killed.
+/// Whether a Pod of this name may be killed.
 #[must_use]
 pub fn may_be_killed(pod: &str) -> bool {
     !pod.starts_with("still-")

@@ -63,7 +63,7 @@ fn lives_and_leaves_nothing(runtime: &str) {
 
     site.cli().run(&["delete", "deployment", "web"]).well();
     site.api().until_no_pods();
-    site.until_nothing_is_left(&[pod.instance, new[0].instance.clone()]);
+    site.until_nothing_is_left(&[pod.uid, new[0].uid.clone()]);
 }
 
 #[test]
@@ -107,7 +107,7 @@ fn a_container_sees_its_volumes_and_a_changed_config_map_in_place() {
     site.cli().apply(&[&config_map("colours", "moss", "brown")]);
     site.api().until_log("it reads the change", &pod.name, "", |log| log.contains("brown"));
     assert_eq!(site.pid_of(&pod), pid);
-    let volumes = site.agent.state().join("run").join(&pod.instance).join("volumes");
+    let volumes = site.agent.state().join("run").join(&pod.uid).join("volumes");
     assert_eq!(fs::read_to_string(volumes.join("scratch/file")).unwrap(), "kept\n");
 }
 
@@ -117,7 +117,7 @@ fn containers_start_from_the_cache_after_a_power_loss_and_another_boot() {
     let mut site = site("runc");
     site.cli().apply(&[&deployment("web", "busybox:1", 2)]);
     let pods = site.api().until_running("web", 2);
-    let before: Vec<_> = pods.iter().map(|pod| site.agent.run_dir(&pod.instance)).collect();
+    let before: Vec<_> = pods.iter().map(|pod| site.agent.run_dir(&pod.uid)).collect();
     site.agent.lose_power();
     site.hub.kill();
 
@@ -129,7 +129,7 @@ fn containers_start_from_the_cache_after_a_power_loss_and_another_boot() {
     site.agent.start_again();
     for (pod, before) in pods.iter().zip(before) {
         wait_until(&format!("{} counts again", pod.name), || {
-            let run = site.agent.run_dir(&pod.instance);
+            let run = site.agent.run_dir(&pod.uid);
             let log =
                 run.as_ref().map(|run| fs::read_to_string(run.join("log")).unwrap_or_default());
             let log = log.unwrap_or_default();
@@ -139,12 +139,12 @@ fn containers_start_from_the_cache_after_a_power_loss_and_another_boot() {
     site.hub.start_again();
     let after = site.api().until_running_again("web", 2);
     let names = |pods: &[Pod]| pods.iter().map(|pod| pod.name.clone()).collect::<BTreeSet<_>>();
-    assert_eq!(names(&after), names(&pods), "they are the same instances");
+    assert_eq!(names(&after), names(&pods), "they are the same pods");
 
     site.api().remove("deployments", "web");
     site.api().until_no_pods();
-    let instances: Vec<String> = pods.into_iter().map(|pod| pod.instance).collect();
-    site.until_nothing_is_left(&instances);
+    let pods: Vec<String> = pods.into_iter().map(|pod| pod.uid).collect();
+    site.until_nothing_is_left(&pods);
 }
 
 #[test]

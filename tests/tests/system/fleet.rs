@@ -22,8 +22,8 @@ fn assert_the_newer_works(site: &Site, newer: &Agent) {
         let pods = site.api().until_running("web", usize::try_from(count).unwrap());
         for pod in pods {
             assert_eq!(pod.restarts, 0);
-            assert!(newer.pid_of(&pod.instance).is_some(), "the newer one runs {}", pod.name);
-            assert_eq!(site.agent.pid_of(&pod.instance), None);
+            assert!(newer.pid_of(&pod.uid).is_some(), "the newer one runs {}", pod.name);
+            assert_eq!(site.agent.pid_of(&pod.uid), None);
         }
     }
 }
@@ -102,13 +102,13 @@ fn a_lost_device_is_replaced_and_when_it_is_back_the_declared_number_remains() {
         pods => Err(format!("{pods:#?}")),
     });
     assert_eq!(hub.api().until_one_runs("web").name, second[0].name);
-    assert_eq!(devices[lost].pid_of(&first.instance), None);
+    assert_eq!(devices[lost].pid_of(&first.uid), None);
 
     hub.api().remove("deployments", "web");
     hub.api().remove("daemonsets", "everywhere");
     hub.api().until_no_pods();
-    let instances: Vec<String> = daemons.into_iter().map(|pod| pod.instance).collect();
-    devices.iter().for_each(|device| until_nothing_is_left(device, &instances));
+    let pods: Vec<String> = daemons.into_iter().map(|pod| pod.uid).collect();
+    devices.iter().for_each(|device| until_nothing_is_left(device, &pods));
 }
 
 fn names(pods: &[Pod]) -> Vec<&str> {

@@ -11,10 +11,10 @@ use lichen_tests::{
 
 use crate::site::{DEVICE, Site};
 
-/// Waits until an instance has written a line that `wanted` accepts in a run after `before`.
+/// Waits until a Pod has written a line that `wanted` accepts in a run after `before`.
 fn until_written(site: &Site, pod: &Pod, before: &str, wanted: &str) {
     wait_until(&format!("{} writes {wanted:?}", pod.name), || {
-        let run = site.agent.run_dir(&pod.instance).ok_or("there is no run")?;
+        let run = site.agent.run_dir(&pod.uid).ok_or("there is no run")?;
         let log = fs::read_to_string(run.join("log")).unwrap_or_default();
         let is_new = run.to_str().is_some_and(|run| run != before);
         if is_new && log.contains(wanted) {
@@ -26,7 +26,7 @@ fn until_written(site: &Site, pod: &Pod, before: &str, wanted: &str) {
 }
 
 fn run_dir(site: &Site, pod: &Pod) -> String {
-    site.agent.run_dir(&pod.instance).unwrap().to_str().unwrap().to_owned()
+    site.agent.run_dir(&pod.uid).unwrap().to_str().unwrap().to_owned()
 }
 
 #[test]
@@ -45,7 +45,7 @@ fn a_cold_boot_without_hub_or_broker_starts_everything_from_the_cache() {
     site.hub.start_again();
     for (name, before) in ["one", "two", "three"].into_iter().zip(&pods) {
         let pod = site.api().until_running_again(name, 1);
-        assert_eq!(pod[0].name, before.name, "it is the same instance, started again");
+        assert_eq!(pod[0].name, before.name, "it is the same pod, started again");
     }
 }
 
@@ -95,8 +95,8 @@ fn what_was_deleted_while_a_device_was_off_is_gone_when_it_is_back() {
         pods if pods.len() == 1 && pods[0].ready && pods[0].name == stays.name => Ok(()),
         pods => Err(format!("{pods:#?}")),
     });
-    assert_eq!(site.agent.pid_of(&goes.instance), None);
-    assert_eq!(site.agent.instances(), [stays.instance]);
+    assert_eq!(site.agent.pid_of(&goes.uid), None);
+    assert_eq!(site.agent.pods(), [stays.uid]);
 }
 
 #[test]
@@ -107,11 +107,11 @@ fn what_was_deleted_while_only_the_agent_was_away_stops_when_it_is_back() {
     site.agent.kill();
     site.api().until_away(DEVICE);
     site.api().remove("deployments", "goes");
-    assert_eq!(site.agent.pid_of(&goes.instance), Some(pid), "nobody has told it");
+    assert_eq!(site.agent.pid_of(&goes.uid), Some(pid), "nobody has told it");
 
     site.agent.start_again();
     site.api().until_no_pods();
-    site.until_nothing_is_left(&[goes.instance]);
+    site.until_nothing_is_left(&[goes.uid]);
 }
 
 #[test]
@@ -129,8 +129,8 @@ fn what_was_changed_while_a_device_was_off_runs_when_it_is_back() {
         pods.len() == 1 && pods[0].ready && pods[0].template != old.template
     });
     site.api().until_log("it greets", &new[0].name, "", |log| log.starts_with("hello from fern\n"));
-    wait_until("the old one is gone", || match site.agent.instances() {
-        left if left == [new[0].instance.clone()] => Ok(()),
+    wait_until("the old one is gone", || match site.agent.pods() {
+        left if left == [new[0].uid.clone()] => Ok(()),
         left => Err(format!("{left:?}")),
     });
     let running = site.agent.processes();

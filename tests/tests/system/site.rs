@@ -51,24 +51,24 @@ impl Site {
         self.api().until_one_runs(name)
     }
 
-    /// The process id of an instance.
+    /// The process id of a Pod.
     pub fn pid_of(&self, pod: &Pod) -> u32 {
-        self.agent.pid_of(&pod.instance).unwrap_or_else(|| panic!("{} runs", pod.name))
+        self.agent.pid_of(&pod.uid).unwrap_or_else(|| panic!("{} runs", pod.name))
     }
 
-    /// Waits until nothing is left of these instances: no directory, process, mount or cgroup.
-    pub fn until_nothing_is_left(&self, instances: &[String]) {
-        until_nothing_is_left(&self.agent, instances);
+    /// Waits until nothing is left of these Pods: no directory, process, mount or cgroup.
+    pub fn until_nothing_is_left(&self, pods: &[String]) {
+        until_nothing_is_left(&self.agent, pods);
     }
 }
 
-/// Waits until nothing is left of these instances on a device but its agent.
-pub fn until_nothing_is_left(agent: &Agent, instances: &[String]) {
+/// Waits until nothing is left of these Pods on a device but its agent.
+pub fn until_nothing_is_left(agent: &Agent, pods: &[String]) {
     wait_until("the device is clean", || {
-        let footprint = agent.footprint_with(instances);
+        let footprint = agent.footprint_with(pods);
         let Footprint { mounts, cgroups, .. } = &footprint;
         let clean = agent.processes().is_empty() && mounts.is_empty() && cgroups.is_empty();
-        let dirs = agent.instances();
+        let dirs = agent.pods();
         if clean && dirs.is_empty() { Ok(()) } else { Err(format!("{footprint:#?} {dirs:?}")) }
     });
 }

@@ -1,4 +1,4 @@
-//! What ends and comes back: agent, hub, broker. No instance notices.
+//! What ends and comes back: agent, hub, broker. No Pod notices.
 
 use lichen_tests::{
     api::{Pod, collection},
@@ -9,7 +9,7 @@ use lichen_tests::{
 
 use crate::site::{DEVICE, Site, assert_no_gap, counted};
 
-/// Asserts that an instance is the very one that ran before.
+/// Asserts that a Pod is the very one that ran before.
 fn assert_untouched(site: &Site, app: &str, before: &Pod, pid: u32) {
     let pod = site.api().until_one_runs(app);
     assert_eq!((&pod.name, pod.restarts), (&before.name, 0));
@@ -17,7 +17,7 @@ fn assert_untouched(site: &Site, app: &str, before: &Pod, pid: u32) {
 }
 
 #[test]
-fn a_killed_agent_finds_its_instances_again_with_the_same_processes_and_no_gap_in_the_log() {
+fn a_killed_agent_finds_its_pods_again_with_the_same_processes_and_no_gap_in_the_log() {
     let mut site = Site::new();
     let pod = site.run_hello("web");
     let pid = site.pid_of(&pod);
@@ -39,7 +39,7 @@ fn a_killed_agent_finds_its_instances_again_with_the_same_processes_and_no_gap_i
 }
 
 #[test]
-fn an_agent_that_is_stopped_leaves_its_instances_running() {
+fn an_agent_that_is_stopped_leaves_its_pods_running() {
     let mut site = Site::new();
     let pod = site.run_hello("web");
     let pid = site.pid_of(&pod);
@@ -110,5 +110,5 @@ fn a_broker_that_lost_everything_restarts_nothing_and_a_change_made_meanwhile_ar
 
     site.api().remove("deployments", "web");
     site.api().until_pods("it is gone", "web", <[Pod]>::is_empty);
-    wait_for("its process is gone", || site.agent.pid_of(&pod.instance).is_none());
+    wait_for("its process is gone", || site.agent.pid_of(&pod.uid).is_none());
 }

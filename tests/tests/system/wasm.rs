@@ -30,7 +30,7 @@ fn an_applied_module_runs_and_when_deleted_leaves_nothing_behind() {
     let said = site.cli().run(&["delete", "deployment", "web"]).well();
     assert!(said.contains("web") && said.contains("deleted"), "{said}");
     site.api().until_no_pods();
-    site.until_nothing_is_left(&[pod.instance]);
+    site.until_nothing_is_left(&[pod.uid]);
 }
 
 #[test]
@@ -75,7 +75,7 @@ fn logs_are_shown_from_the_end_as_they_come_and_of_the_run_before() {
 }
 
 #[test]
-fn a_changed_template_replaces_instances_one_at_a_time() {
+fn a_changed_template_replaces_pods_one_at_a_time() {
     let site = Site::new();
     let mut web = wasm_deployment("web", "hello:1", 3);
     site.api().apply("deployments", &web);
@@ -128,12 +128,12 @@ fn a_deployment_scales_up_and_down_without_touching_what_stays() {
     let none = scale(0);
     assert_eq!(none.len(), 0);
     site.api().until_no_pods();
-    let instances: Vec<String> = three.into_iter().map(|pod| pod.instance).collect();
-    site.until_nothing_is_left(&instances);
+    let pods: Vec<String> = three.into_iter().map(|pod| pod.uid).collect();
+    site.until_nothing_is_left(&pods);
 }
 
 #[test]
-fn a_changed_config_map_reaches_a_running_instance_without_a_restart() {
+fn a_changed_config_map_reaches_a_running_pod_without_a_restart() {
     let site = Site::new();
     let mut web = wasm_deployment("web", "hello:1", 1);
     pod_spec(&mut web)["volumes"] = json!([{"name": "config", "configMap": {"name": "colours"}}]);
@@ -142,7 +142,7 @@ fn a_changed_config_map_reaches_a_running_instance_without_a_restart() {
     site.cli().apply(&[&config_map("colours", "moss", "green"), &web]);
     let pod = site.api().until_one_runs("web");
     let pid = site.pid_of(&pod);
-    let file = site.agent.state().join("run").join(&pod.instance).join("volumes/config/moss");
+    let file = site.agent.state().join("run").join(&pod.uid).join("volumes/config/moss");
     assert_eq!(fs::read_to_string(&file).unwrap(), "green");
 
     site.cli().apply(&[&config_map("colours", "moss", "brown")]);

@@ -7,7 +7,7 @@
 //! | `boots-offline` | 2 | two minutes after power on: everything that was assigned has been started |
 //! | `time-blocks-nothing` | 5 | the same, where the clock is wrong |
 //! | `no-restart-without-reason` | 3 | at each stop, and each time the hub lets go of a copy |
-//! | `one-copy-per-slot` | 3 | at each start: no second process of an instance, no second copy of a DaemonSet |
+//! | `one-copy-per-slot` | 3 | at each start: no second process of a Pod, no second copy of a DaemonSet |
 //! | `generations-rise` | 4 | at each head and each save |
 //! | `restored-hub-pauses` | 4 | at each save after a restore |
 //! | `wire-budget` | 6 | after each step, and in a quiet hour |
@@ -27,10 +27,10 @@ mod wire;
 use std::collections::{BTreeMap, BTreeSet};
 
 use firmware_compat::{
-    id::{Generation, Hash, InstanceId},
+    id::{Generation, Hash, PodId},
     v1::owned::AssignmentId,
 };
-use lichen_hub_core::{record::InstanceRecord, resolve::Roots};
+use lichen_hub_core::{record::PodRecord, resolve::Roots};
 pub use wire::Wire;
 
 use crate::declared::Thing;
@@ -61,9 +61,9 @@ pub struct Audit {
     /// Last head of each device.
     heads: BTreeMap<String, Generation>,
     /// What was ever part of a device's assignments.
-    assigned: BTreeSet<(String, InstanceId, Hash)>,
-    /// Instances as the hub's store has them.
-    instances: BTreeMap<InstanceId, InstanceRecord>,
+    assigned: BTreeSet<(String, PodId, Hash)>,
+    /// Pods as the hub's store has them.
+    pods: BTreeMap<PodId, PodRecord>,
     /// Uids of workloads as the hub's store has them.
     uids: BTreeMap<Thing, String>,
     /// What the images of workloads meant when they were applied, as the hub's store has it.
@@ -118,8 +118,8 @@ impl Audit {
         self.restored = Some(known);
     }
 
-    /// Instances as the hub's store has them.
-    pub fn instances(&self) -> impl Iterator<Item = (&InstanceId, &InstanceRecord)> {
-        self.instances.iter()
+    /// Pods as the hub's store has them.
+    pub fn pods(&self) -> impl Iterator<Item = (&PodId, &PodRecord)> {
+        self.pods.iter()
     }
 }

@@ -9,13 +9,13 @@ use std::collections::BTreeMap;
 
 pub use effects::digests;
 use firmware_compat::{
-    id::{AgentId, BootId, Hash, InstanceId},
+    id::{AgentId, BootId, Hash, PodId},
     time::Instant,
-    v1::owned::{Engine, Exit, Hello, Label, List, Runtime, Text, WasmSupport},
+    v1::owned::{Exit, Hello, Label, List, Runtime, RuntimeClass, Text, WasmSupport},
 };
 use lichen_agent_core::{
     Agent, Config, Effect, Event,
-    event::{Found, FoundInstance, FoundState},
+    event::{Found, FoundPod, FoundState},
     saved,
 };
 pub use link::Link;
@@ -27,7 +27,7 @@ use crate::{Due, EPOCH_MS, World, canary::Canary, disk::Disk, firmware::Firmware
 #[derive(Clone, Debug)]
 pub struct Facts {
     pub arch: String,
-    pub engines: Vec<Engine>,
+    pub engines: Vec<RuntimeClass>,
     pub memory: u64,
     pub labels: BTreeMap<String, String>,
     pub version: String,
@@ -74,7 +74,7 @@ pub struct Board {
     pub link: Link,
     pub disk: Disk,
     pub artefacts: BTreeMap<Hash, Artefact>,
-    pub runs: BTreeMap<InstanceId, Run>,
+    pub runs: BTreeMap<PodId, Run>,
     next_pid: u32,
     pub clock_off: i64,
     /// Milliseconds that its clock gains in a million.
@@ -115,7 +115,7 @@ pub enum Wake {
     /// The hub's answer.
     Holder { holder: Option<AgentId> },
     /// A process ends by itself.
-    Ends { instance: InstanceId, pid: u32, end: End },
+    Ends { pod: PodId, pid: u32, end: End },
     /// The supervisor starts the agent again.
     AgentStarts,
     /// By now everything that was assigned should have been started.
@@ -182,9 +182,9 @@ impl Board {
 
     pub fn runtimes(&self) -> Vec<Runtime> {
         let usable = !self.runtime_broken;
-        let runtime = |engine: &Engine| Runtime {
+        let runtime = |engine: &RuntimeClass| Runtime {
             engine: *engine,
-            name: Text::cut(if *engine == Engine::Wasm { "wasmtime" } else { "crun" }),
+            name: Text::cut(if *engine == RuntimeClass::Wasm { "wasmtime" } else { "crun" }),
             version: Text::cut("1"),
             usable,
             limits_enforced: usable,
@@ -197,7 +197,7 @@ impl Board {
         let class = if self.facts.arch == "amd64" { "x86_64" } else { "aarch64" };
         self.facts
             .engines
-            .contains(&Engine::Wasm)
+            .contains(&RuntimeClass::Wasm)
             .then(|| WasmSupport { class: Text::cut(class), compatibility: Text::cut("c1") })
     }
 
@@ -358,7 +358,7 @@ impl World {
         let loaded = it.saved();
         let forgets = canary == Some(Canary::AgentForgetsWhatRuns);
         let found = Found {
-            instances: it.runs.iter().map(|(id, run)| found(*id, run, forgets)).collect(),
+            pods: it.runs.iter().map(|(id, run)| found(*id, run, forgets)).collect(),
             artefacts: it
                 .artefacts
                 .iter()
@@ -412,7 +412,7 @@ impl World {
 
     pub(crate) fn wake_board(&mut self, board: usize, life: u32, wake: Wake) {
         match wake {
-            Wake::Ends { instance, pid, end } => self.process_ends(board, instance, pid, end),
+            Wake::Ends { pod, pid, end } => self.process_ends(board, pod, pid, end),
             Wake::Lost { conn } => self.connection_lost(board, conn),
             Wake::TakenOver { conn, told } => self.taken_over(board, conn, told),
             _ if self.boards[board].life != life => {}
@@ -465,9 +465,9 @@ impl World {
     }
 }
 
-fn found(id: InstanceId, run: &Run, forgets: bool) -> FoundInstance {
+fn found(id: PodId, run: &Run, forgets: bool) -> FoundPod {
     let state = if forgets { FoundState::Lost } else { run.state.found() };
-    FoundInstance { instance: id, identity: Some(run.identity), restarts: run.attempt, state }
+    FoundPod { pod: id, identity: Some(run.identity), restarts: run.attempt, state }
 }
 
 /// How a process ended, in the wire's words.

@@ -3,10 +3,10 @@
 
 use firmware_compat::{
     frame::{self, Message, Stamp},
-    id::{Generation, Hash, InstanceId},
+    id::{Generation, Hash, PodId},
     v1::owned::{
-        Artefacts, Assignment, Blob, Body, Bytes, Container, Engine, Head, Instance, Layer, List,
-        Packing, Phase, Resources, RestartPolicy, Text,
+        Artefacts, Assignment, Blob, Body, Bytes, Container, Head, Layer, List, Packing, Phase,
+        Pod, Resources, RestartPolicy, RuntimeClass, Text,
     },
 };
 use lichen_agent_core::{Down, Event, Up};
@@ -139,12 +139,12 @@ impl World {
         }
         match (up, self.canary) {
             (Up::Status(mut status), Some(Canary::ReasonsAreLost)) => {
-                let mut instances = status.instances.to_vec();
-                for instance in instances.iter_mut().filter(|i| i.phase != Phase::Running) {
-                    instance.reason = Text::default();
-                    instance.message = Text::default();
+                let mut pods = status.pods.to_vec();
+                for pod in pods.iter_mut().filter(|i| i.phase != Phase::Running) {
+                    pod.reason = Text::default();
+                    pod.message = Text::default();
                 }
-                status.instances = List::try_from(instances).unwrap_or_default();
+                status.pods = List::try_from(pods).unwrap_or_default();
                 again(&status, stamp, bytes);
                 Up::Status(status)
             }
@@ -197,12 +197,12 @@ fn forge(head: &Head) -> Vec<Down> {
         mounts: List::default(),
         read_only_root: false,
     };
-    let instance = Instance {
-        id: InstanceId([6; 16]),
+    let pod = Pod {
+        id: PodId([6; 16]),
         identity: Hash([6; 32]),
         namespace: Text::cut("default"),
         name: Text::cut("intruder"),
-        engine: Engine::Container,
+        engine: RuntimeClass::Container,
         containers: List::try_from(vec![container]).unwrap_or_default(),
         volumes: List::default(),
         restart: RestartPolicy::Always,
@@ -210,7 +210,7 @@ fn forge(head: &Head) -> Vec<Down> {
         host_network: false,
         after: List::default(),
     };
-    let assignment = Assignment { instances: List::try_from(vec![instance]).unwrap_or_default() };
+    let assignment = Assignment { pods: List::try_from(vec![pod]).unwrap_or_default() };
     let body = postcard::to_allocvec(&assignment).unwrap_or_default();
     let mut forged = head.clone();
     forged.assignment.hash = Hash(Sha256::digest(&body).into());

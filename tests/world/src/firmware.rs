@@ -4,7 +4,8 @@ use firmware_compat::{
     frame::{self, Kind},
     id::{AgentId, BootId},
     v1::fixed::{
-        Assignment, AssignmentId, Body, Engine, Head, Hello, List, Runtime, Status, Text, Want,
+        Assignment, AssignmentId, Body, Head, Hello, List, Runtime, RuntimeClass, Status, Text,
+        Want,
     },
 };
 use sha2::{Digest, Sha256};
@@ -36,7 +37,7 @@ impl Firmware {
 
     fn hello(&self) -> Hello {
         let runtime = Runtime {
-            engine: Engine::Firmware,
+            engine: RuntimeClass::Firmware,
             name: text("slot"),
             version: text("1"),
             usable: true,
@@ -70,7 +71,7 @@ impl Firmware {
             assignment: self.held,
             full: true,
             more: false,
-            instances: List::default(),
+            pods: List::default(),
             removed: List::default(),
         }
     }

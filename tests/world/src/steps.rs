@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use firmware_compat::{id::AgentId, v1::owned::Engine};
+use firmware_compat::{id::AgentId, v1::owned::RuntimeClass};
 use lichen_agent_core::{Event, saved};
 use lichen_hub_core::{
     event::Request,
@@ -79,7 +79,7 @@ impl World {
         if self.boards.iter().any(|board| board.label == name) {
             return Ok(());
         }
-        let mut engines = vec![Engine::Container, Engine::Wasm];
+        let mut engines = vec![RuntimeClass::Container, RuntimeClass::Wasm];
         if step.says("no-wasm") {
             engines.truncate(1);
         }
@@ -178,7 +178,7 @@ impl World {
         match step.word(1)? {
             "pod" => {
                 let copies: Vec<String> =
-                    self.audit.instances().map(|(_, copy)| copy.name.clone()).collect();
+                    self.audit.pods().map(|(_, copy)| copy.name.clone()).collect();
                 let pick = self.up_to(copies.len().saturating_sub(1) as u64);
                 let Some(name) = usize::try_from(pick).ok().and_then(|i| copies.get(i)) else {
                     return Ok(());

@@ -2,7 +2,7 @@
 
 use alloc::{sync::Arc, vec::Vec};
 
-use firmware_compat::{id::Hash, time::Instant, v1::owned::Instance};
+use firmware_compat::{id::Hash, time::Instant, v1::owned::Pod};
 
 use super::Agent;
 use crate::{
@@ -13,12 +13,12 @@ use crate::{
 
 impl Agent {
     pub(super) fn fetch(&mut self, now: Instant) {
-        let needed: Vec<Arc<Instance>> = {
+        let needed: Vec<Arc<Pod>> = {
             let context = self.context();
             let needs = self.slots.values().filter_map(|slot| slot.needs_artefacts(&context));
             needs.cloned().collect()
         };
-        self.fetches.need(needed.iter().flat_map(|instance| blobs(instance)), &mut self.out);
+        self.fetches.need(needed.iter().flat_map(|pod| blobs(pod)), &mut self.out);
         self.fetches.advance(now, &mut self.out);
     }
 
@@ -37,9 +37,9 @@ impl Agent {
         let mut keep = self.assign.artefacts(with_previous);
         for slot in self.slots.values() {
             match slot.in_use() {
-                Ok(Some(instance)) => keep.extend(blobs(instance).map(|blob| blob.digest)),
+                Ok(Some(pod)) => keep.extend(blobs(pod).map(|blob| blob.digest)),
                 Ok(None) => {}
-                // What an unknown instance uses is unknown: nothing may go.
+                // What an unknown Pod uses is unknown: nothing may go.
                 Err(()) => return,
             }
         }

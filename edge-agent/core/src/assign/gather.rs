@@ -170,8 +170,8 @@ impl Assign {
         match decode(&body) {
             Ok(assignment) => {
                 let saved = SavedAssignment { id, signature: incoming.head.signature, body };
-                let instances = assignment.instances.into_vec();
-                self.next = Some(Candidate { saved: Arc::new(saved), instances });
+                let pods = assignment.pods.into_vec();
+                self.next = Some(Candidate { saved: Arc::new(saved), pods });
             }
             Err(refusal) => self.refuse(id, &refusal, now, out),
         }

@@ -8,7 +8,7 @@ mod watch;
 use std::collections::{BTreeMap, BTreeSet};
 
 use firmware_compat::{
-    id::{Hash, InstanceId},
+    id::{Hash, PodId},
     time::Instant,
     v1::owned::*,
 };
@@ -25,10 +25,10 @@ pub struct Chaos {
     pending: Vec<Effect>,
     watch: Watch,
     generation: u64,
-    wanted: Vec<Instance>,
+    wanted: Vec<Pod>,
     /// What the hub believes.
-    view: BTreeMap<InstanceId, InstanceStatus>,
-    half_full: Option<BTreeSet<InstanceId>>,
+    view: BTreeMap<PodId, PodStatus>,
+    half_full: Option<BTreeSet<PodId>>,
     acknowledged: Option<AssignmentId>,
     in_sync: bool,
     pub is_honest: bool,
@@ -132,12 +132,12 @@ impl Chaos {
     fn take_status(&mut self, status: Status) {
         self.acknowledged = status.assignment;
         if status.full {
-            self.half_full.get_or_insert_default().extend(status.instances.iter().map(|s| s.id));
+            self.half_full.get_or_insert_default().extend(status.pods.iter().map(|s| s.id));
         }
-        for instance in status.instances {
-            let is_explained = instance.phase == Phase::Running || !instance.reason.is_empty();
-            assert!(is_explained, "{instance:?} has no reason");
-            self.view.insert(instance.id, instance);
+        for pod in status.pods {
+            let is_explained = pod.phase == Phase::Running || !pod.reason.is_empty();
+            assert!(is_explained, "{pod:?} has no reason");
+            self.view.insert(pod.id, pod);
         }
         for gone in status.removed {
             if self.is_honest && self.in_sync {
@@ -195,10 +195,9 @@ impl Chaos {
     fn finish(&mut self, effect: Effect, works: bool) -> Option<Event> {
         let world = &mut self.world;
         let why = || failure("", "it did not work");
-        if let Effect::Prepare { instance, attempt } = &effect {
-            let run =
-                Run { identity: instance.identity, attempt: *attempt, state: FoundState::Lost };
-            world.runs.insert(instance.id, run);
+        if let Effect::Prepare { pod, attempt } = &effect {
+            let run = Run { identity: pod.identity, attempt: *attempt, state: FoundState::Lost };
+            world.runs.insert(pod.id, run);
         }
         Some(match (effect, works) {
             (Effect::SaveAssignment(saved), true) => {
@@ -217,45 +216,40 @@ impl Chaos {
                 let reason = if blob.digest.0[0] % 2 == 0 { "DiskFull" } else { "" };
                 Event::FetchFailed { digest: blob.digest, failure: failure(reason, "no") }
             }
-            (Effect::Prepare { instance, .. }, true) => Event::Prepared { instance: instance.id },
-            (Effect::Prepare { instance, .. }, false) => {
-                let missing: Vec<Hash> =
-                    artefacts(&instance).map(|blob| blob.digest).take(1).collect();
+            (Effect::Prepare { pod, .. }, true) => Event::Prepared { pod: pod.id },
+            (Effect::Prepare { pod, .. }, false) => {
+                let missing: Vec<Hash> = artefacts(&pod).map(|blob| blob.digest).take(1).collect();
                 missing.iter().for_each(|digest| _ = world.store.remove(digest));
-                Event::PrepareFailed { instance: instance.id, failure: why(), missing }
+                Event::PrepareFailed { pod: pod.id, failure: why(), missing }
             }
-            (Effect::Start { instance, attempt }, true) => {
+            (Effect::Start { pod, attempt }, true) => {
                 world.next_pid += 1;
                 let (pid, started_ms) = (world.next_pid, world.unix_ms());
                 let state = FoundState::Running { pid, started_ms };
-                world.runs.insert(instance.id, Run { identity: instance.identity, attempt, state });
-                Event::Started { instance: instance.id, pid, started_ms }
+                world.runs.insert(pod.id, Run { identity: pod.identity, attempt, state });
+                Event::Started { pod: pod.id, pid, started_ms }
             }
-            (Effect::Start { instance, .. }, false) => {
-                Event::StartFailed { instance: instance.id, failure: why() }
+            (Effect::Start { pod, .. }, false) => {
+                Event::StartFailed { pod: pod.id, failure: why() }
             }
             // A process that ended by itself meanwhile has said so already.
-            (Effect::Stop { instance, .. }, _) => {
-                if !world.is_running(&instance) {
+            (Effect::Stop { pod, .. }, _) => {
+                if !world.is_running(&pod) {
                     return None;
                 }
-                world.end(instance, exit(143, "Error"))
+                world.end(pod, exit(143, "Error"))
             }
-            (Effect::UpdateFiles { instance }, true) => {
-                Event::FilesUpdated { instance: instance.id }
+            (Effect::UpdateFiles { pod }, true) => Event::FilesUpdated { pod: pod.id },
+            (Effect::UpdateFiles { pod }, false) => {
+                Event::FilesUpdateFailed { pod: pod.id, failure: why() }
             }
-            (Effect::UpdateFiles { instance }, false) => {
-                Event::FilesUpdateFailed { instance: instance.id, failure: why() }
-            }
-            (Effect::Clean { instance, keep_volumes }, true) => {
+            (Effect::Clean { pod, keep_volumes }, true) => {
                 if !keep_volumes {
-                    world.runs.remove(&instance);
+                    world.runs.remove(&pod);
                 }
-                Event::Cleaned { instance }
+                Event::Cleaned { pod }
             }
-            (Effect::Clean { instance, .. }, false) => {
-                Event::CleanFailed { instance, failure: why() }
-            }
+            (Effect::Clean { pod, .. }, false) => Event::CleanFailed { pod, failure: why() },
             (Effect::ReadLogs(request), _) => Event::CommandEnded { command: request.command },
             (other, _) => panic!("{other:?} is not work"),
         })
@@ -281,20 +275,20 @@ impl Chaos {
     }
 
     pub fn assert_converged(&self) {
-        let running = |instance: &Instance| {
-            matches!(&self.world.runs.get(&instance.id), Some(run)
-                if run.identity == instance.identity && matches!(run.state, FoundState::Running { .. }))
+        let running = |pod: &Pod| {
+            matches!(&self.world.runs.get(&pod.id), Some(run)
+                if run.identity == pod.identity && matches!(run.state, FoundState::Running { .. }))
         };
-        for instance in &self.wanted {
-            let view = self.view.get(&instance.id).expect("reported");
+        for pod in &self.wanted {
+            let view = self.view.get(&pod.id).expect("reported");
             let is_over = matches!(view.phase, Phase::Succeeded | Phase::Failed);
-            let may_be_over = instance.restart != RestartPolicy::Always;
-            assert!(running(instance) || is_over && may_be_over, "{view:?}");
-            assert_eq!(view.phase == Phase::Running, running(instance), "{view:?}");
-            assert_eq!(view.identity, instance.identity);
+            let may_be_over = pod.restart != RestartPolicy::Always;
+            assert!(running(pod) || is_over && may_be_over, "{view:?}");
+            assert_eq!(view.phase == Phase::Running, running(pod), "{view:?}");
+            assert_eq!(view.identity, pod.identity);
         }
-        let names = |ids: Vec<InstanceId>| ids.iter().map(id_label).collect::<Vec<_>>();
-        let wanted = names(self.wanted.iter().map(|instance| instance.id).collect());
+        let names = |ids: Vec<PodId>| ids.iter().map(id_label).collect::<Vec<_>>();
+        let wanted = names(self.wanted.iter().map(|pod| pod.id).collect());
         assert_eq!(names(self.world.runs.keys().copied().collect()), wanted, "runs left over");
         assert_eq!(names(self.view.keys().copied().collect()), wanted, "the hub sees");
         let newest = self.world.hub.get(&self.generation).map(|(head, _)| head.assignment);

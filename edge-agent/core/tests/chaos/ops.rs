@@ -68,10 +68,10 @@ impl Chaos {
                     .filter(|id| self.wanted.iter().all(|wanted| wanted.id != *id))
                     .collect();
                 // Some take the place of those that are not assigned.
-                for (instance, _) in
+                for (pod, _) in
                     self.wanted.iter_mut().zip(versions).filter(|(_, version)| version % 3 == 0)
                 {
-                    instance.after = gone.clone().try_into().expect("few");
+                    pod.after = gone.clone().try_into().expect("few");
                 }
                 let (head, chunks) = self.world.assign(self.generation, self.wanted.clone());
                 if says {
@@ -110,7 +110,7 @@ impl Chaos {
                 self.kill_agent(dice | 1);
             }
             Op::Crun(usable) => {
-                let runtimes = vec![runtime(Engine::Container, "crun", usable)];
+                let runtimes = vec![runtime(RuntimeClass::Container, "crun", usable)];
                 self.feed(Event::Runtimes { runtimes, wasm: None });
             }
             Op::TakenOver => self.feed(Event::TakenOver),
@@ -118,7 +118,7 @@ impl Chaos {
             Op::Report(spread_ms) => self.feed(Event::Heard(Down::Report(Report { spread_ms }))),
             Op::Logs(id) => {
                 let action = Action::Logs {
-                    instance: id_of("a"),
+                    pod: id_of("a"),
                     container: Text::default(),
                     follow: true,
                     tail: None,
@@ -132,7 +132,7 @@ impl Chaos {
                     assignment: None,
                     full: false,
                     more: false,
-                    instances: List::default(),
+                    pods: List::default(),
                     removed: List::default(),
                 };
                 self.feed(Event::SendFailed(lichen_agent_core::Up::Status(lost)));
@@ -147,8 +147,7 @@ impl Chaos {
         if let Some(id) = running.get(usize::from(pick) % running.len().max(1)) {
             let event = self.world.end(*id, exit(code.into(), ""));
             let before = self.pending.len();
-            self.pending
-                .retain(|work| !matches!(work, Effect::Stop { instance, .. } if instance == id));
+            self.pending.retain(|work| !matches!(work, Effect::Stop { pod, .. } if pod == id));
             self.watch.ended(id, self.pending.len() < before);
             self.feed(event);
         }
@@ -156,12 +155,12 @@ impl Chaos {
 }
 
 /// One of three versions, with or without files, of one of three policies; or not at all.
-fn wanted((name, choice): (&&str, u8)) -> Option<Instance> {
+fn wanted((name, choice): (&&str, u8)) -> Option<Pod> {
     let version = choice % 4;
     let restart = ["always", "always", "onfailure", "never"][usize::from(choice / 4 % 4)];
     let files = choice / 16 % 3;
     // The policy is part of the identity, as the hub makes it.
     let words =
         format!("{name}={version}-{restart} image={version} restart={restart} files={files}");
-    (version > 0).then(|| instance(&words))
+    (version > 0).then(|| pod(&words))
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use firmware_compat::{
     frame::decode_body,
-    id::{Hash, InstanceId},
+    id::{Hash, PodId},
     v1::owned::*,
 };
 use lichen_agent_core::{Effect, Up};
@@ -14,8 +14,8 @@ use crate::world::{World, names::*};
 /// Work under way, as the effects and answers tell it.
 #[derive(Debug, Default)]
 pub struct Watch {
-    busy: BTreeSet<InstanceId>,
-    starting: BTreeSet<InstanceId>,
+    busy: BTreeSet<PodId>,
+    starting: BTreeSet<PodId>,
     fetching: BTreeSet<Hash>,
     reading: BTreeSet<u64>,
     is_saving: bool,
@@ -44,32 +44,31 @@ impl Watch {
                     assert!(keep.contains(&blob.digest), "gives up {}", label(&blob.digest));
                 }
             }
-            Effect::Prepare { instance, .. } => {
-                self.work(instance.id, is_honest);
-                assert!(!world.is_running(&instance.id) || !is_honest, "prepares what runs");
-                for blob in artefacts(instance).filter(|_| is_honest) {
+            Effect::Prepare { pod, .. } => {
+                self.work(pod.id, is_honest);
+                assert!(!world.is_running(&pod.id) || !is_honest, "prepares what runs");
+                for blob in artefacts(pod).filter(|_| is_honest) {
                     assert!(world.store.contains(&blob.digest), "lacks {}", label(&blob.digest));
                 }
             }
-            Effect::Start { instance, .. } => {
-                self.work(instance.id, is_honest);
-                assert!(!world.is_running(&instance.id) || !is_honest, "starts what runs");
-                let is_saved =
-                    self.saved(world).iter().any(|saved| saved.identity == instance.identity);
+            Effect::Start { pod, .. } => {
+                self.work(pod.id, is_honest);
+                assert!(!world.is_running(&pod.id) || !is_honest, "starts what runs");
+                let is_saved = self.saved(world).iter().any(|saved| saved.identity == pod.identity);
                 assert!(is_saved || !is_honest, "starts what is not in force");
                 let saved = self.saved(world);
-                let now = saved.iter().find(|saved| saved.id == instance.id);
+                let now = saved.iter().find(|saved| saved.id == pod.id);
                 for id in now.iter().flat_map(|now| now.after.iter()).filter(|_| is_honest) {
                     let runs = world.is_running(id) || self.starting.contains(id);
                     assert!(!runs, "starts beside {}, whose place it takes", id_label(id));
                 }
-                self.starting.insert(instance.id);
+                self.starting.insert(pod.id);
             }
-            Effect::Stop { instance, .. } => self.work(*instance, is_honest),
-            Effect::UpdateFiles { instance } => self.work(instance.id, is_honest),
-            Effect::Clean { instance, .. } => {
-                self.work(*instance, is_honest);
-                assert!(!world.is_running(instance) || !is_honest, "cleans what runs");
+            Effect::Stop { pod, .. } => self.work(*pod, is_honest),
+            Effect::UpdateFiles { pod } => self.work(pod.id, is_honest),
+            Effect::Clean { pod, .. } => {
+                self.work(*pod, is_honest);
+                assert!(!world.is_running(pod) || !is_honest, "cleans what runs");
             }
             Effect::ReadLogs(request) => {
                 self.reading.insert(request.command);
@@ -91,15 +90,15 @@ impl Watch {
         match effect {
             Effect::SaveAssignment(_) => self.is_saving = false,
             Effect::Fetch(blob) => _ = self.fetching.remove(&blob.digest),
-            Effect::Start { instance, .. } => {
-                self.busy.remove(&instance.id);
-                self.starting.remove(&instance.id);
+            Effect::Start { pod, .. } => {
+                self.busy.remove(&pod.id);
+                self.starting.remove(&pod.id);
             }
-            Effect::Prepare { instance, .. } | Effect::UpdateFiles { instance } => {
-                _ = self.busy.remove(&instance.id)
+            Effect::Prepare { pod, .. } | Effect::UpdateFiles { pod } => {
+                _ = self.busy.remove(&pod.id)
             }
-            Effect::Stop { instance, .. } | Effect::Clean { instance, .. } => {
-                self.busy.remove(instance);
+            Effect::Stop { pod, .. } | Effect::Clean { pod, .. } => {
+                self.busy.remove(pod);
             }
             Effect::ReadLogs(request) => _ = self.reading.remove(&request.command),
             _ => {}
@@ -107,21 +106,21 @@ impl Watch {
     }
 
     /// A process ended by itself, which also answers a stop. Work on its files goes on.
-    pub fn ended(&mut self, id: &InstanceId, was_stopping: bool) {
+    pub fn ended(&mut self, id: &PodId, was_stopping: bool) {
         if was_stopping {
             self.busy.remove(id);
         }
     }
 
-    /// One at a time for each instance.
-    fn work(&mut self, id: InstanceId, is_honest: bool) {
+    /// One at a time for each Pod.
+    fn work(&mut self, id: PodId, is_honest: bool) {
         let is_free = self.busy.insert(id);
         assert!(is_free || !is_honest, "two things at a time with {}", id_label(&id));
     }
 
-    /// The instances of the newest saved assignment.
-    fn saved(&self, world: &World) -> Vec<Instance> {
+    /// The Pods of the newest saved assignment.
+    fn saved(&self, world: &World) -> Vec<Pod> {
         let Some(saved) = world.disk.first() else { return Vec::new() };
-        decode_body::<Assignment>(&saved.body).expect("sound").instances.into_vec()
+        decode_body::<Assignment>(&saved.body).expect("sound").pods.into_vec()
     }
 }

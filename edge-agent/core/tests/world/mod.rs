@@ -11,13 +11,13 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use firmware_compat::{
     frame::Stamp,
-    id::{AgentId, BootId, Generation, Hash, InstanceId, Lineage},
+    id::{AgentId, BootId, Generation, Hash, Lineage, PodId},
     time::Instant,
     v1::owned::*,
 };
 use lichen_agent_core::{
     Agent, Config, Down, Effect, Event, Loaded, SavedAssignment, Up,
-    event::{Failure, Found, FoundInstance, FoundState},
+    event::{Failure, Found, FoundPod, FoundState},
 };
 use names::*;
 
@@ -33,7 +33,7 @@ pub struct World {
     pub damage: Vec<String>,
     pub time_floor_ms: u64,
     pub store: BTreeSet<Hash>,
-    pub runs: BTreeMap<InstanceId, Run>,
+    pub runs: BTreeMap<PodId, Run>,
     pub runtimes: Vec<Runtime>,
     /// The hub's assignments: head and body, by generation.
     pub hub: BTreeMap<u64, (Head, Vec<u8>)>,
@@ -69,8 +69,8 @@ impl World {
             store: BTreeSet::new(),
             runs: BTreeMap::new(),
             runtimes: vec![
-                runtime(Engine::Container, "crun", true),
-                runtime(Engine::Wasm, "wasmtime", true),
+                runtime(RuntimeClass::Container, "crun", true),
+                runtime(RuntimeClass::Wasm, "wasmtime", true),
             ],
             hub: BTreeMap::new(),
             lineage: Lineage([1; 16]),
@@ -98,21 +98,18 @@ impl World {
     pub fn new_agent(&self, seed: u64) -> (Agent, Found) {
         let hello = hello(self.runtimes.clone());
         let config = Config { hello, time_floor_ms: self.time_floor_ms };
-        let instances = self.runs.iter().map(|(id, run)| FoundInstance {
-            instance: *id,
+        let pods = self.runs.iter().map(|(id, run)| FoundPod {
+            pod: *id,
             identity: Some(run.identity),
             restarts: run.attempt,
             state: run.state.clone(),
         });
-        let found = Found {
-            instances: instances.collect(),
-            artefacts: self.store.iter().copied().collect(),
-        };
+        let found = Found { pods: pods.collect(), artefacts: self.store.iter().copied().collect() };
         let loaded = Loaded { saved: self.disk.clone(), damage: self.damage.clone() };
         (Agent::new(config, loaded, seed), found)
     }
 
-    pub fn is_running(&self, id: &InstanceId) -> bool {
+    pub fn is_running(&self, id: &PodId) -> bool {
         matches!(self.runs.get(id), Some(Run { state: FoundState::Running { .. }, .. }))
     }
 
@@ -199,23 +196,23 @@ impl World {
                 self.store.retain(|digest| keep.contains(digest));
                 None
             }
-            Effect::Prepare { instance, .. } => self.prepare(&instance),
-            Effect::Start { instance, attempt } => self.start(&instance, attempt),
-            Effect::Stop { instance, .. } => {
+            Effect::Prepare { pod, .. } => self.prepare(&pod),
+            Effect::Start { pod, attempt } => self.start(&pod, attempt),
+            Effect::Stop { pod, .. } => {
                 if self.slow.contains("stop") {
                     None
                 } else {
-                    Some(self.end(instance, exit(143, "Error")))
+                    Some(self.end(pod, exit(143, "Error")))
                 }
             }
-            Effect::UpdateFiles { instance } => Some(match self.fails("files") {
+            Effect::UpdateFiles { pod } => Some(match self.fails("files") {
                 true => Event::FilesUpdateFailed {
-                    instance: instance.id,
+                    pod: pod.id,
                     failure: failure("", "disk is read-only"),
                 },
-                false => Event::FilesUpdated { instance: instance.id },
+                false => Event::FilesUpdated { pod: pod.id },
             }),
-            Effect::Clean { instance, keep_volumes } => self.clean(instance, keep_volumes),
+            Effect::Clean { pod, keep_volumes } => self.clean(pod, keep_volumes),
             Effect::ReadLogs(request) => {
                 (!request.follow).then_some(Event::CommandEnded { command: request.command })
             }
@@ -272,38 +269,38 @@ impl World {
         Some(Event::Fetched { digest })
     }
 
-    fn prepare(&mut self, instance: &Instance) -> Option<Event> {
-        let id = instance.id;
-        for blob in artefacts(instance) {
+    fn prepare(&mut self, pod: &Pod) -> Option<Event> {
+        let id = pod.id;
+        for blob in artefacts(pod) {
             assert!(self.store.contains(&blob.digest), "prepared without {}", label(&blob.digest));
         }
-        let run = Run { identity: instance.identity, attempt: 0, state: FoundState::Lost };
-        self.runs.entry(id).or_insert(run).identity = instance.identity;
+        let run = Run { identity: pod.identity, attempt: 0, state: FoundState::Lost };
+        self.runs.entry(id).or_insert(run).identity = pod.identity;
         if self.slow.contains("prepare") {
             return None;
         }
         if self.fails("layers") {
             self.failing.remove("layers");
-            let missing: Vec<Hash> = artefacts(instance).map(|blob| blob.digest).collect();
+            let missing: Vec<Hash> = artefacts(pod).map(|blob| blob.digest).collect();
             missing.iter().for_each(|digest| _ = self.store.remove(digest));
             return Some(Event::PrepareFailed {
-                instance: id,
+                pod: id,
                 failure: failure("ArtefactDamaged", "layer is empty"),
                 missing,
             });
         }
         Some(match self.fails("prepare") {
             true => Event::PrepareFailed {
-                instance: id,
+                pod: id,
                 failure: failure("", "no space left on device"),
                 missing: vec![],
             },
-            false => Event::Prepared { instance: id },
+            false => Event::Prepared { pod: id },
         })
     }
 
-    fn start(&mut self, instance: &Instance, attempt: u32) -> Option<Event> {
-        let id = instance.id;
+    fn start(&mut self, pod: &Pod, attempt: u32) -> Option<Event> {
+        let id = pod.id;
         let run = self.runs.get_mut(&id).expect("started without being prepared");
         assert!(!matches!(run.state, FoundState::Running { .. }), "started twice");
         run.attempt = attempt;
@@ -311,26 +308,23 @@ impl World {
             return None;
         }
         if self.fails("start") {
-            return Some(Event::StartFailed {
-                instance: id,
-                failure: failure("", "no such program"),
-            });
+            return Some(Event::StartFailed { pod: id, failure: failure("", "no such program") });
         }
         self.next_pid += 1;
         let (pid, started_ms) = (self.next_pid, EPOCH_MS + self.now.0);
         self.runs.get_mut(&id).unwrap().state = FoundState::Running { pid, started_ms };
-        Some(Event::Started { instance: id, pid, started_ms })
+        Some(Event::Started { pod: id, pid, started_ms })
     }
 
     /// A process ends.
-    pub fn end(&mut self, id: InstanceId, exit: Exit) -> Event {
+    pub fn end(&mut self, id: PodId, exit: Exit) -> Event {
         if let Some(run) = self.runs.get_mut(&id) {
             run.state = FoundState::Exited(exit.clone());
         }
-        Event::Exited { instance: id, exit }
+        Event::Exited { pod: id, exit }
     }
 
-    fn clean(&mut self, id: InstanceId, keep_volumes: bool) -> Option<Event> {
+    fn clean(&mut self, id: PodId, keep_volumes: bool) -> Option<Event> {
         let is_running =
             matches!(self.runs.get(&id), Some(Run { state: FoundState::Running { .. }, .. }));
         assert!(!is_running, "cleaned while running");
@@ -339,19 +333,19 @@ impl World {
         }
         if self.fails("clean") {
             return Some(Event::CleanFailed {
-                instance: id,
+                pod: id,
                 failure: failure("", "device or resource busy"),
             });
         }
         if !keep_volumes {
             self.runs.remove(&id);
         }
-        Some(Event::Cleaned { instance: id })
+        Some(Event::Cleaned { pod: id })
     }
 
     /// The hub writes an assignment. Returns its head and its chunks.
-    pub fn assign(&mut self, generation: u64, instances: Vec<Instance>) -> (Head, Vec<Body>) {
-        let assignment = Assignment { instances: instances.try_into().unwrap() };
+    pub fn assign(&mut self, generation: u64, pods: Vec<Pod>) -> (Head, Vec<Body>) {
+        let assignment = Assignment { pods: pods.try_into().unwrap() };
         self.write(generation, encode(&assignment))
     }
 
@@ -389,7 +383,7 @@ pub fn exit(code: i32, reason: &str) -> Exit {
     Exit { code, reason: Text::cut(reason), message: Text::default(), at_ms: EPOCH_MS }
 }
 
-pub fn runtime(engine: Engine, name: &str, usable: bool) -> Runtime {
+pub fn runtime(engine: RuntimeClass, name: &str, usable: bool) -> Runtime {
     let reason = if usable { "" } else { "trial run failed" };
     Runtime {
         engine,

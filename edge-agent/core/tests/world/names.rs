@@ -1,9 +1,9 @@
-//! Names for hashes and ids, and instances from a few words: `web=1 image=a files=x restart=never after=old`.
+//! Names for hashes and ids, and Pods from a few words: `web=1 image=a files=x restart=never after=old`.
 
 use std::{cell::RefCell, collections::BTreeMap};
 
 use firmware_compat::{
-    id::{Hash, InstanceId},
+    id::{Hash, PodId},
     v1::owned::*,
 };
 use sha2::{Digest, Sha256};
@@ -23,12 +23,12 @@ pub fn hash_of(name: &str) -> Hash {
     hash
 }
 
-/// The instance that has a name. Ids are in the order of names.
-pub fn id_of(name: &str) -> InstanceId {
+/// The Pod that has a name. Ids are in the order of names.
+pub fn id_of(name: &str) -> PodId {
     let mut id = [0; 16];
     let length = name.len().min(16);
     id[..length].copy_from_slice(&name.as_bytes()[..length]);
-    InstanceId(id)
+    PodId(id)
 }
 
 pub fn label(hash: &Hash) -> String {
@@ -37,12 +37,12 @@ pub fn label(hash: &Hash) -> String {
         .unwrap_or_else(|| hash.to_string()[..8].to_string())
 }
 
-pub fn id_label(id: &InstanceId) -> String {
+pub fn id_label(id: &PodId) -> String {
     String::from_utf8_lossy(&id.0).trim_end_matches('\0').to_string()
 }
 
-pub fn artefacts(instance: &Instance) -> impl Iterator<Item = Blob> + '_ {
-    instance.containers.iter().flat_map(|container| match &container.artefacts {
+pub fn artefacts(pod: &Pod) -> impl Iterator<Item = Blob> + '_ {
+    pod.containers.iter().flat_map(|container| match &container.artefacts {
         Artefacts::Image { config, layers } => {
             std::iter::once(*config).chain(layers.iter().map(|layer| layer.blob)).collect()
         }
@@ -55,15 +55,15 @@ fn blob(name: &str) -> Blob {
 }
 
 /// `NAME=VERSION [image=X|wasm=X] [files=TEXT] [restart=always|onfailure|never] [after=NAME]...`
-pub fn instance(words: &str) -> Instance {
+pub fn pod(words: &str) -> Pod {
     let mut words = words.split_whitespace();
     let (name, version) = words.next().and_then(|word| word.split_once('=')).expect("NAME=VERSION");
-    let mut instance = Instance {
+    let mut pod = Pod {
         id: id_of(name),
         identity: hash_of(&format!("{name}={version}")),
         namespace: Text::cut("default"),
         name: Text::cut(name),
-        engine: Engine::Container,
+        engine: RuntimeClass::Container,
         containers: List::default(),
         volumes: List::default(),
         restart: RestartPolicy::Always,
@@ -76,19 +76,19 @@ pub fn instance(words: &str) -> Instance {
         match word.split_once('=').expect("KEY=VALUE") {
             ("image", name) => artefacts = image(name),
             ("wasm", name) => {
-                instance.engine = Engine::Wasm;
+                pod.engine = RuntimeClass::Wasm;
                 artefacts = Artefacts::Wasm { module: hash_of("module"), compiled: blob(name) };
             }
-            ("files", text) => instance.volumes = vec![config_map(text)].try_into().expect("one"),
-            ("after", name) => instance.after.push(id_of(name)).expect("few"),
-            ("restart", "always") => instance.restart = RestartPolicy::Always,
-            ("restart", "onfailure") => instance.restart = RestartPolicy::OnFailure,
-            ("restart", "never") => instance.restart = RestartPolicy::Never,
+            ("files", text) => pod.volumes = vec![config_map(text)].try_into().expect("one"),
+            ("after", name) => pod.after.push(id_of(name)).expect("few"),
+            ("restart", "always") => pod.restart = RestartPolicy::Always,
+            ("restart", "onfailure") => pod.restart = RestartPolicy::OnFailure,
+            ("restart", "never") => pod.restart = RestartPolicy::Never,
             (key, value) => panic!("unknown word {key}={value}"),
         }
     }
-    instance.containers.push(container(artefacts)).expect("one");
-    instance
+    pod.containers.push(container(artefacts)).expect("one");
+    pod
 }
 
 fn image(name: &str) -> Artefacts {

@@ -19,25 +19,25 @@ pub fn effect(effect: &Effect) -> String {
             names.sort();
             format!("retain {}", names.join(" "))
         }
-        Effect::Prepare { instance, attempt } => {
-            format!("prepare {} attempt {attempt}", label(&instance.identity))
+        Effect::Prepare { pod, attempt } => {
+            format!("prepare {} attempt {attempt}", label(&pod.identity))
         }
-        Effect::Start { instance, attempt } => {
-            format!("start {} attempt {attempt}", label(&instance.identity))
+        Effect::Start { pod, attempt } => {
+            format!("start {} attempt {attempt}", label(&pod.identity))
         }
-        Effect::Stop { instance, grace_ms } => {
-            format!("stop {} within {grace_ms} ms", id_label(instance))
+        Effect::Stop { pod, grace_ms } => {
+            format!("stop {} within {grace_ms} ms", id_label(pod))
         }
-        Effect::UpdateFiles { instance } => format!("update files of {}", id_label(&instance.id)),
-        Effect::Clean { instance, keep_volumes: true } => {
-            format!("clean {} but for its volumes", id_label(instance))
+        Effect::UpdateFiles { pod } => format!("update files of {}", id_label(&pod.id)),
+        Effect::Clean { pod, keep_volumes: true } => {
+            format!("clean {} but for its volumes", id_label(pod))
         }
-        Effect::Clean { instance, keep_volumes: false } => format!("clean {}", id_label(instance)),
+        Effect::Clean { pod, keep_volumes: false } => format!("clean {}", id_label(pod)),
         Effect::ReadLogs(r) => {
             let follow = if r.follow { " following" } else { "" };
             format!(
                 "read log of {}/{} for command {}{follow}",
-                id_label(&r.instance),
+                id_label(&r.pod),
                 r.container,
                 r.command
             )
@@ -52,7 +52,7 @@ fn message(up: &Up) -> String {
         Up::Hello(hello) => format!("hello holding {}", generation(hello.assignment)),
         Up::Status(status) => self::status(status),
         Up::Event(event) => {
-            let about = event.instance.as_ref().map_or("device".into(), id_label);
+            let about = event.pod.as_ref().map_or("device".into(), id_label);
             format!("event {:?} {about} {}: {}", event.severity, event.reason, event.message)
         }
         Up::Reply(reply) => match &reply.outcome {
@@ -69,7 +69,7 @@ fn message(up: &Up) -> String {
 fn status(status: &Status) -> String {
     let mut words = vec![format!("status of {}", generation(status.assignment))];
     words.extend(status.full.then(|| "full".to_string()));
-    for s in &status.instances {
+    for s in &status.pods {
         let mut word = format!("{} {:?}", id_label(&s.id), s.phase);
         if !s.reason.is_empty() {
             word += &format!(" {} ({})", s.reason, s.message);

@@ -12,7 +12,7 @@ use core::time::Duration;
 use firmware_compat::{
     capacity::full as capacity,
     frame,
-    id::{Generation, Hash, InstanceId},
+    id::{Generation, Hash, PodId},
     v1::owned::{self as wire, Assignment, AssignmentId, Body, Bytes, Head, Severity, Want},
 };
 use sha2::{Digest, Sha256};
@@ -21,8 +21,8 @@ use super::{Engine, Timer};
 use crate::{
     device::{Conflict, Device, LAST_GENERATION},
     effect::Effect,
-    instance::{Configs, Waiting},
     object::{Key, Kind},
+    pod::{Configs, Waiting},
 };
 
 /// Chunks that answer one request. A broker's queue per session is short; the device asks for more when these are used up.
@@ -63,9 +63,9 @@ impl Engine {
         device.pending = false;
         let generation = device.desired.generation;
         for id in included {
-            if let Some(instance) = self.instances.get_mut(&id).filter(|i| !i.assigned) {
-                instance.assigned = true;
-                self.dirty.instances.insert(id);
+            if let Some(pod) = self.pods.get_mut(&id).filter(|i| !i.assigned) {
+                pod.assigned = true;
+                self.dirty.pods.insert(id);
             }
         }
         self.figures.assignments += 1;
@@ -89,26 +89,26 @@ impl Engine {
         clippy::type_complexity,
         reason = "two lists that are used up at once by the only caller"
     )]
-    fn compose(&self, name: &str) -> Option<(Assignment, Vec<(InstanceId, Option<Waiting>)>)> {
+    fn compose(&self, name: &str) -> Option<(Assignment, Vec<(PodId, Option<Waiting>)>)> {
         let device = self.devices.get(name)?;
         let configs = Configs { maps: &self.configs };
         let room = capacity::BODY_BYTES.min(device.facts.max_body_bytes as usize);
-        let (mut used, mut instances, mut waiting) = (0, Vec::new(), Vec::new());
+        let (mut used, mut pods, mut waiting) = (0, Vec::new(), Vec::new());
         let mut wanted: Vec<_> = device
-            .instances
+            .pods
             .iter()
-            .filter_map(|id| self.instances.get(id))
-            .filter(|instance| instance.deleting.is_none() && instance.supply.is_some())
+            .filter_map(|id| self.pods.get(id))
+            .filter(|pod| pod.deleting.is_none() && pod.supply.is_some())
             .collect();
         // Where the room is short, the newest go without: what runs is not pushed out by what comes.
-        wanted.sort_by_key(|instance| (instance.created_ms, instance.id));
-        for instance in wanted {
-            let id = &instance.id;
-            match instance.wire(&configs) {
+        wanted.sort_by_key(|pod| (pod.created_ms, pod.id));
+        for pod in wanted {
+            let id = &pod.id;
+            match pod.wire(&configs) {
                 Ok(mut wire) => {
-                    let known = instance.owner.kind != Kind::DaemonSet
+                    let known = pod.owner.kind != Kind::DaemonSet
                         || follow(&mut wire, &device.strangers)
-                        || instance.report.is_some();
+                        || pod.report.is_some();
                     if !known {
                         let count = device.strangers.len();
                         waiting.push((*id, Some(too_many_before(name, count))));
@@ -120,24 +120,24 @@ impl Engine {
                         continue;
                     }
                     used += size;
-                    instances.push(wire);
+                    pods.push(wire);
                     waiting.push((*id, None));
                 }
                 Err(reason) => waiting.push((*id, Some(reason))),
             }
         }
-        instances.sort_by_key(|instance| instance.id);
-        let instances = instances.try_into().ok()?;
-        Some((Assignment { instances }, waiting))
+        pods.sort_by_key(|pod| pod.id);
+        let pods = pods.try_into().ok()?;
+        Some((Assignment { pods }, waiting))
     }
 
-    pub(super) fn set_waiting(&mut self, id: InstanceId, waiting: Option<Waiting>) {
-        let Some(instance) = self.instances.get_mut(&id) else { return };
-        if instance.waiting == waiting {
+    pub(super) fn set_waiting(&mut self, id: PodId, waiting: Option<Waiting>) {
+        let Some(pod) = self.pods.get_mut(&id) else { return };
+        if pod.waiting == waiting {
             return;
         }
-        instance.waiting.clone_from(&waiting);
-        let key = instance.key();
+        pod.waiting.clone_from(&waiting);
+        let key = pod.key();
         self.touch_pod(id);
         if let Some(waiting) = waiting {
             // An image that is being made ready is on its way; everything else is for someone to look at.
@@ -149,21 +149,21 @@ impl Engine {
         }
     }
 
-    /// Marks the generation that is the first without the instances that are to go, and forgets those that the device
+    /// Marks the generation that is the first without the Pods that are to go, and forgets those that the device
     /// has never heard of or no longer has.
     fn release(&mut self, name: &str, generation: Generation) {
         let Some(device) = self.devices.get(name) else { return };
-        for id in &device.instances {
-            let Some(instance) = self.instances.get_mut(id) else { continue };
-            if let Some(deleting) = instance.deleting.as_mut().filter(|d| d.released.is_none()) {
+        for id in &device.pods {
+            let Some(pod) = self.pods.get_mut(id) else { continue };
+            if let Some(deleting) = pod.deleting.as_mut().filter(|d| d.released.is_none()) {
                 deleting.released = Some(generation);
-                self.dirty.instances.insert(*id);
+                self.dirty.pods.insert(*id);
             }
         }
         self.forget_released(name);
     }
 
-    /// Forgets instances that are not in the assignment that the device holds, and of which it reports nothing. Only if
+    /// Forgets Pods that are not in the assignment that the device holds, and of which it reports nothing. Only if
     /// all that it reports was heard: else it may still run one of them, and the next full report tells.
     pub(super) fn forget_released(&mut self, name: &str) {
         let Some(device) = self.devices.get(name).filter(|device| device.heard_whole) else {
@@ -171,18 +171,18 @@ impl Engine {
         };
         let held = device.acknowledged.map_or(Generation(0), |held| held.generation);
         let gone: Vec<_> = device
-            .instances
+            .pods
             .iter()
-            .filter_map(|id| self.instances.get(id))
-            .filter(|instance| instance.report.is_none())
-            .filter(|instance| {
-                let released = instance.deleting.and_then(|deleting| deleting.released);
+            .filter_map(|id| self.pods.get(id))
+            .filter(|pod| pod.report.is_none())
+            .filter(|pod| {
+                let released = pod.deleting.and_then(|deleting| deleting.released);
                 released.is_some_and(|released| released <= held)
             })
-            .map(|instance| instance.id)
+            .map(|pod| pod.id)
             .collect();
         for id in gone {
-            self.remove_instance(id);
+            self.remove_pod(id);
         }
     }
 
@@ -351,7 +351,7 @@ impl Engine {
 
 /// Copies that the hub does not know may be of the same DaemonSet: it starts after their end. False if they are too many
 /// to name.
-fn follow(wire: &mut wire::Instance, strangers: &BTreeSet<InstanceId>) -> bool {
+fn follow(wire: &mut wire::Pod, strangers: &BTreeSet<PodId>) -> bool {
     strangers.iter().all(|id| wire.after.contains(id) || wire.after.push(*id).is_ok())
 }
 

@@ -1,4 +1,4 @@
-//! Hearing devices: who they are, whether they can be heard, what their instances do.
+//! Hearing devices: who they are, whether they can be heard, what their Pods do.
 
 use alloc::{
     borrow::ToOwned,
@@ -11,10 +11,10 @@ use core::time::Duration;
 use firmware_compat::{
     capacity::full as capacity,
     frame::{self, DecodeError, Frame, Kind as FrameKind, Stamp},
-    id::InstanceId,
+    id::PodId,
     time::UnixMs,
     topic,
-    v1::owned::{AssignmentId, Event, Gone, Hello, InstanceStatus, Report, Severity, Status, Time},
+    v1::owned::{AssignmentId, Event, Gone, Hello, PodStatus, Report, Severity, Status, Time},
 };
 
 use super::{Engine, MAX_DEVICES, Timer, happenings::Happening, happenings::uuid, listen};
@@ -118,10 +118,10 @@ impl Engine {
         let Some(device) = self.devices.get(name) else { return };
         let next = match device.presence {
             Presence::Offline { since: Some(since), .. } => device
-                .instances
+                .pods
                 .iter()
-                .filter_map(|id| self.instances.get(id))
-                .filter_map(|instance| self.patience(&instance.revision))
+                .filter_map(|id| self.pods.get(id))
+                .filter_map(|pod| self.patience(&pod.revision))
                 .chain([self.lost_after()])
                 .map(|time| since + time)
                 .filter(|at| *at > self.now)
@@ -308,13 +308,13 @@ impl Engine {
             pending: false,
             reminder: None,
             watched_until: None,
-            instances: alloc::collections::BTreeSet::new(),
+            pods: alloc::collections::BTreeSet::new(),
             allocated: Amount::default(),
             resource_version: 0,
         };
         self.devices.insert(name.to_owned(), device);
         self.dirty.devices.insert(name.to_owned());
-        self.dirty.nodes.insert(name.to_owned(), Action::Added);
+        self.dirty.changed_nodes.insert(name.to_owned(), Action::Added);
         let key = Key::new(Kind::Node, "", name);
         self.note(&key, Severity::Normal, "Registered", format!("{name} joined the fleet"));
         true
@@ -330,16 +330,16 @@ impl Engine {
     }
 
     fn on_status(&mut self, name: &str, status: Status) {
-        for report in status.instances.iter() {
-            self.on_instance_status(name, report);
+        for report in status.pods.iter() {
+            self.on_pod_status(name, report);
         }
         self.acknowledge(name, status.assignment);
-        // What it says of an instance may be in a part that follows.
+        // What it says of a Pod may be in a part that follows.
         if !status.more {
             self.forget_released(name);
         }
         for id in status.removed.iter() {
-            self.on_instance_removed(name, *id, status.assignment);
+            self.on_pod_removed(name, *id, status.assignment);
         }
         if status.full {
             self.on_full_report(name, &status);
@@ -354,11 +354,11 @@ impl Engine {
         let Some(device) = self.devices.get(name) else { return };
         let report = self.full_reports.entry(name.to_owned()).or_default();
         report.begin();
-        let ids = status.instances.iter().map(|reported| reported.id);
+        let ids = status.pods.iter().map(|reported| reported.id);
         // What is not placed there is of no interest, and would let a device grow the list.
-        report.mentioned.extend(ids.clone().filter(|id| device.instances.contains(id)));
-        let strangers = ids.filter(|id| !self.instances.contains_key(id));
-        let room = capacity::INSTANCES.saturating_sub(report.strangers.len());
+        report.mentioned.extend(ids.clone().filter(|id| device.pods.contains(id)));
+        let strangers = ids.filter(|id| !self.pods.contains_key(id));
+        let room = capacity::PODS.saturating_sub(report.strangers.len());
         report.strangers.extend(strangers.take(room));
         if status.more {
             return;
@@ -394,9 +394,9 @@ impl Engine {
     fn take_full_report(&mut self, name: &str, report: FullReport, holds: Option<AssignmentId>) {
         let Some(device) = self.devices.get(name) else { return };
         let absent: Vec<_> =
-            device.instances.iter().filter(|id| !report.mentioned.contains(id)).copied().collect();
+            device.pods.iter().filter(|id| !report.mentioned.contains(id)).copied().collect();
         for id in absent {
-            self.on_instance_removed(name, id, holds);
+            self.on_pod_removed(name, id, holds);
         }
         self.stop_asking(name);
         let Some(device) = self.devices.get_mut(name) else { return };
@@ -408,41 +408,41 @@ impl Engine {
         }
     }
 
-    fn on_instance_status(&mut self, name: &str, report: &InstanceStatus) {
-        let Some(instance) = self.instances.get_mut(&report.id) else { return };
-        if instance.device.as_deref() != Some(name) || instance.report.as_ref() == Some(report) {
+    fn on_pod_status(&mut self, name: &str, report: &PodStatus) {
+        let Some(pod) = self.pods.get_mut(&report.id) else { return };
+        if pod.device.as_deref() != Some(name) || pod.report.as_ref() == Some(report) {
             return;
         }
-        let old = instance.report.replace(report.clone());
+        let old = pod.report.replace(report.clone());
         let old_phase = old.as_ref().map(|old| old.phase);
-        let owner = instance.owner.clone();
+        let owner = pod.owner.clone();
         // Only what a restarted hub needs to know at once is worth a write: the rest is reported again.
         if old_phase != Some(report.phase) {
-            self.dirty.instances.insert(report.id);
+            self.dirty.pods.insert(report.id);
             self.dirty.workloads.insert(owner);
         }
         self.touch_pod(report.id);
     }
 
-    /// A device says that nothing of an instance is left on it.
-    fn on_instance_removed(&mut self, name: &str, id: InstanceId, holds: Option<AssignmentId>) {
+    /// A device says that nothing of a Pod is left on it.
+    fn on_pod_removed(&mut self, name: &str, id: PodId, holds: Option<AssignmentId>) {
         if self.devices.get_mut(name).is_some_and(|device| device.strangers.remove(&id)) {
             self.dirty.assignments.insert(name.to_owned());
         }
-        let Some(instance) = self.instances.get_mut(&id) else { return };
-        if instance.device.as_deref() != Some(name) {
+        let Some(pod) = self.pods.get_mut(&id) else { return };
+        if pod.device.as_deref() != Some(name) {
             return;
         }
-        let released = instance.deleting.and_then(|deleting| deleting.released);
+        let released = pod.deleting.and_then(|deleting| deleting.released);
         match released {
             Some(released) if holds.is_some_and(|holds| holds.generation >= released) => {
-                self.remove_instance(id);
+                self.remove_pod(id);
             }
             // Still to be told, or still wanted: it was never started, or it is about to be.
             Some(_) | None => {
-                if instance.report.take().is_some() {
-                    self.dirty.instances.insert(id);
-                    self.dirty.workloads.insert(instance.owner.clone());
+                if pod.report.take().is_some() {
+                    self.dirty.pods.insert(id);
+                    self.dirty.workloads.insert(pod.owner.clone());
                     self.touch_pod(id);
                 }
             }
@@ -452,10 +452,10 @@ impl Engine {
     fn on_device_event(&mut self, name: &str, event: Event) {
         self.end_report(name);
         let about = event
-            .instance
-            .and_then(|id| self.instances.get(&id))
-            .filter(|instance| instance.device.as_deref() == Some(name))
-            .map_or_else(|| Key::new(Kind::Node, "", name), |instance| instance.key());
+            .pod
+            .and_then(|id| self.pods.get(&id))
+            .filter(|pod| pod.device.as_deref() == Some(name))
+            .map_or_else(|| Key::new(Kind::Node, "", name), |pod| pod.key());
         self.record_happening(Happening {
             about: &about,
             severity: event.severity,
@@ -489,11 +489,8 @@ impl Engine {
     }
 
     fn touch_pods_on(&mut self, name: &str) {
-        let ids: Vec<_> = self
-            .devices
-            .get(name)
-            .map(|d| d.instances.iter().copied().collect())
-            .unwrap_or_default();
+        let ids: Vec<_> =
+            self.devices.get(name).map(|d| d.pods.iter().copied().collect()).unwrap_or_default();
         for id in ids {
             self.touch_pod(id);
         }
@@ -533,10 +530,10 @@ pub(super) type FullReports = alloc::collections::BTreeMap<String, FullReport>;
 /// The parts of a full report so far.
 #[derive(Debug, Default)]
 pub(super) struct FullReport {
-    /// Instances of the device that they mention.
-    mentioned: alloc::collections::BTreeSet<InstanceId>,
-    /// Instances that they mention and the hub does not know.
-    strangers: alloc::collections::BTreeSet<InstanceId>,
+    /// Pods of the device that they mention.
+    mentioned: alloc::collections::BTreeSet<PodId>,
+    /// Pods that they mention and the hub does not know.
+    strangers: alloc::collections::BTreeSet<PodId>,
     /// Whether one of its parts was heard.
     begun: bool,
     /// Whether frames were lost on the way.

@@ -6,8 +6,8 @@ use super::{Engine, views::waiting};
 use crate::{
     device::{Device, Presence},
     effect::{Failure, Line},
-    instance::{Instance, Revision},
     object::{Key, Kind, Object, time::rfc3339},
+    pod::{Pod, Revision},
     schedule,
 };
 
@@ -22,8 +22,8 @@ impl Engine {
             Kind::Pod => self
                 .by_name
                 .get(key)
-                .and_then(|id| self.instances.get(id))
-                .map(|instance| self.explain_instance(instance, 0, &mut lines)),
+                .and_then(|id| self.pods.get(id))
+                .map(|pod| self.explain_pod(pod, 0, &mut lines)),
             Kind::Node => self.explain_node(&key.name, &mut lines),
             Kind::Namespace | Kind::ConfigMap | Kind::Event => {
                 return Err(Failure::NotAllowed(format!(
@@ -60,7 +60,7 @@ impl Engine {
             self.explain_devices(revision, 2, lines, false);
         }
         for copy in copies.iter().take(SHOWN) {
-            self.explain_instance(copy, 1, lines);
+            self.explain_pod(copy, 1, lines);
         }
         lines.rest(1, copies.len());
         if key.kind == Kind::DaemonSet && copies.is_empty() {
@@ -70,11 +70,11 @@ impl Engine {
         Some(())
     }
 
-    fn explain_instance(&self, instance: &Instance, depth: u8, lines: &mut Lines) {
-        let device = instance.device.as_ref().and_then(|name| self.devices.get(name));
+    fn explain_pod(&self, pod: &Pod, depth: u8, lines: &mut Lines) {
+        let device = pod.device.as_ref().and_then(|name| self.devices.get(name));
         let place = device.map_or_else(|| "no device".into(), |device| device.name.clone());
-        let name = &instance.name;
-        if let Some(deleting) = instance.deleting {
+        let name = &pod.name;
+        if let Some(deleting) = pod.deleting {
             let since = rfc3339(deleting.since_ms);
             let how = match device {
                 Some(device) if !device.online() => {
@@ -85,7 +85,7 @@ impl Engine {
             lines.say(depth, false, format!("{name} is to go since {since} from {place}, {how}"));
             return;
         }
-        match waiting(instance, device) {
+        match waiting(pod, device) {
             None if device.is_some_and(Device::online) => {
                 lines.say(depth, true, format!("{name} runs on {place}"));
             }
@@ -104,7 +104,7 @@ impl Engine {
                 );
             }
         }
-        if let Some(exit) = instance.report.as_ref().and_then(|report| report.last_exit.as_ref()) {
+        if let Some(exit) = pod.report.as_ref().and_then(|report| report.last_exit.as_ref()) {
             let text = format!(
                 "last ended with code {} ({}) at {}{}{}",
                 exit.code,
@@ -115,8 +115,8 @@ impl Engine {
             );
             lines.say(depth + 1, false, text);
         }
-        if instance.device.is_none() && instance.revision.root().is_some() {
-            self.explain_devices(&instance.revision, depth + 1, lines, false);
+        if pod.device.is_none() && pod.revision.root().is_some() {
+            self.explain_devices(&pod.revision, depth + 1, lines, false);
         }
     }
 
@@ -199,11 +199,11 @@ impl Engine {
                 format!("{} {}: {limits}{reason}{}", runtime.name, runtime.version, runtime.reason),
             );
         }
-        let ids = device.instances.iter().take(SHOWN);
-        for instance in ids.filter_map(|id| self.instances.get(id)) {
-            self.explain_instance(instance, 1, lines);
+        let ids = device.pods.iter().take(SHOWN);
+        for pod in ids.filter_map(|id| self.pods.get(id)) {
+            self.explain_pod(pod, 1, lines);
         }
-        lines.rest(1, device.instances.len());
+        lines.rest(1, device.pods.len());
     }
 
     fn explain_events(&self, key: &Key, lines: &mut Lines) {

@@ -167,7 +167,7 @@ impl Engine {
 }
 
 /// Sixteen bytes as a UUID is written.
-pub(super) fn uuid(id: firmware_compat::id::InstanceId) -> String {
+pub(super) fn uuid(id: firmware_compat::id::PodId) -> String {
     let hex = id.to_string();
     let part = |from: usize, to: usize| hex.get(from..to).unwrap_or_default();
     [part(0, 8), part(8, 12), part(12, 16), part(16, 20), part(20, 32)].join("-")

@@ -1,4 +1,4 @@
-//! From records to an engine, and from devices and instances to records. A record that can't be read stops the load:
+//! From records to an engine, and from devices and Pods to records. A record that can't be read stops the load:
 //! a hub that forgot a part of its state would tell devices to stop what they run.
 
 use alloc::{
@@ -9,7 +9,7 @@ use alloc::{
 };
 
 use firmware_compat::{
-    id::{Generation, InstanceId, Lineage},
+    id::{Generation, Lineage, PodId},
     topic,
 };
 
@@ -17,12 +17,12 @@ use super::{Config, Dirty, Engine, Figures, Stored, Timer, happenings, logs, ref
 use crate::{
     device::{Conflict, Desired, Device, LAST_GENERATION, Presence},
     event::Now,
-    instance::{Deleting, Instance, Revision},
     object::{
         ConfigMap, Key, Kind, Namespace, Object, ObjectMeta, TypeMeta, cluster::NamespaceStatus,
         pod::PodTemplate,
     },
-    record::{self, DeviceRecord, InstanceRecord, KeyOf, LoadError, ObjectRecord, SupplyRecord},
+    pod::{Deleting, Pod, Revision},
+    record::{self, DeviceRecord, KeyOf, LoadError, ObjectRecord, PodRecord, SupplyRecord},
     resolve::{self, Amount},
     rng::Rng,
 };
@@ -66,7 +66,7 @@ impl Engine {
             configs: BTreeMap::new(),
             devices: BTreeMap::new(),
             retired: BTreeMap::new(),
-            instances: BTreeMap::new(),
+            pods: BTreeMap::new(),
             by_owner: BTreeMap::new(),
             by_name: BTreeMap::new(),
             images: BTreeMap::new(),
@@ -112,9 +112,9 @@ impl Engine {
                 self.reserved_resource_version = meta.reserved_resource_version;
             }
             KeyOf::Object(id) => self.load_object(key, id, record::decode(key, value)?)?,
-            KeyOf::Instance(id) => {
-                let instance = load_instance(key, id, record::decode(key, value)?)?;
-                self.instances.insert(id, instance);
+            KeyOf::Pod(id) => {
+                let pod = load_pod(key, id, record::decode(key, value)?)?;
+                self.pods.insert(id, pod);
             }
             KeyOf::Device(name) => {
                 let stored: DeviceRecord = record::decode(key, value)?;
@@ -184,13 +184,13 @@ impl Engine {
             pending: false,
             reminder: None,
             watched_until: None,
-            instances: BTreeSet::new(),
+            pods: BTreeSet::new(),
             allocated: Amount::default(),
             resource_version: self.resource_version,
         }
     }
 
-    /// Connects what the records only name: instances with their workloads, devices and revisions.
+    /// Connects what the records only name: Pods with their workloads, devices and revisions.
     fn connect_records(&mut self) {
         let mut revisions: BTreeMap<(Key, String), Arc<Revision>> = BTreeMap::new();
         for (key, stored) in &self.objects {
@@ -198,18 +198,18 @@ impl Engine {
                 revisions.insert((key.clone(), revision.hash.clone()), revision.clone());
             }
         }
-        for instance in self.instances.values_mut() {
-            let shared = (instance.owner.clone(), instance.revision.hash.clone());
-            let revision = revisions.entry(shared).or_insert_with(|| instance.revision.clone());
-            instance.revision = revision.clone();
-            instance.resource_version = self.resource_version;
-            self.by_owner.entry(instance.owner.clone()).or_default().insert(instance.id);
-            self.by_name.insert(instance.key(), instance.id);
-            let device = instance.device.as_ref().and_then(|name| self.devices.get_mut(name));
+        for pod in self.pods.values_mut() {
+            let shared = (pod.owner.clone(), pod.revision.hash.clone());
+            let revision = revisions.entry(shared).or_insert_with(|| pod.revision.clone());
+            pod.revision = revision.clone();
+            pod.resource_version = self.resource_version;
+            self.by_owner.entry(pod.owner.clone()).or_default().insert(pod.id);
+            self.by_name.insert(pod.key(), pod.id);
+            let device = pod.device.as_ref().and_then(|name| self.devices.get_mut(name));
             if let Some(device) = device {
-                device.instances.insert(instance.id);
-                if instance.deleting.is_none() {
-                    device.allocated.add(instance.revision.resolved.requests);
+                device.pods.insert(pod.id);
+                if pod.deleting.is_none() {
+                    device.allocated.add(pod.revision.resolved.requests);
                 }
             }
         }
@@ -278,8 +278,8 @@ fn load_revision(
     Ok(Arc::new(Revision::new(template, resolved, roots)))
 }
 
-fn load_instance(key: &str, id: InstanceId, stored: InstanceRecord) -> Result<Instance, LoadError> {
-    Ok(Instance {
+fn load_pod(key: &str, id: PodId, stored: PodRecord) -> Result<Pod, LoadError> {
+    Ok(Pod {
         id,
         identity: stored.identity,
         owner: Key::new(stored.owner_kind, &stored.namespace, &stored.owner),
@@ -300,24 +300,24 @@ fn load_instance(key: &str, id: InstanceId, stored: InstanceRecord) -> Result<In
     })
 }
 
-pub(super) fn instance_record(instance: &Instance) -> InstanceRecord {
-    InstanceRecord {
-        identity: instance.identity,
-        owner_kind: instance.owner.kind,
-        namespace: instance.owner.namespace.clone(),
-        owner: instance.owner.name.clone(),
-        owner_uid: instance.owner_uid.clone(),
-        name: instance.name.clone(),
-        template: instance.revision.template.clone(),
-        roots: instance.revision.roots.clone(),
-        created_ms: instance.created_ms,
-        device: instance.device.clone(),
-        supply: instance.supply.as_ref().map(|(t, a)| SupplyRecord::new(t, a)),
-        deleting_ms: instance.deleting.map(|deleting| deleting.since_ms),
-        released: instance.deleting.and_then(|deleting| deleting.released),
-        report: instance.report.clone(),
-        assigned: instance.assigned,
-        after: instance.after.clone(),
+pub(super) fn pod_record(pod: &Pod) -> PodRecord {
+    PodRecord {
+        identity: pod.identity,
+        owner_kind: pod.owner.kind,
+        namespace: pod.owner.namespace.clone(),
+        owner: pod.owner.name.clone(),
+        owner_uid: pod.owner_uid.clone(),
+        name: pod.name.clone(),
+        template: pod.revision.template.clone(),
+        roots: pod.revision.roots.clone(),
+        created_ms: pod.created_ms,
+        device: pod.device.clone(),
+        supply: pod.supply.as_ref().map(|(t, a)| SupplyRecord::new(t, a)),
+        deleting_ms: pod.deleting.map(|deleting| deleting.since_ms),
+        released: pod.deleting.and_then(|deleting| deleting.released),
+        report: pod.report.clone(),
+        assigned: pod.assigned,
+        after: pod.after.clone(),
     }
 }
 

@@ -44,13 +44,13 @@ impl Engine {
         wanted: &Wanted,
     ) -> Result<Response, Failure> {
         let key = Key::new(Kind::Pod, namespace, name);
-        let instance = self
+        let pod = self
             .by_name
             .get(&key)
-            .and_then(|id| self.instances.get(id))
+            .and_then(|id| self.pods.get(id))
             .ok_or_else(|| Failure::NotFound(key.clone()))?;
-        let Some(device) = instance.device.as_ref().and_then(|name| self.devices.get(name)) else {
-            let why = instance.waiting.as_ref().map_or("", |waiting| waiting.message.as_str());
+        let Some(device) = pod.device.as_ref().and_then(|name| self.devices.get(name)) else {
+            let why = pod.waiting.as_ref().map_or("", |waiting| waiting.message.as_str());
             return Err(Failure::Unavailable(format!("{key} is on no device yet: {why}")));
         };
         if !device.online() {
@@ -64,9 +64,9 @@ impl Engine {
         }
         // Random, so that a device does not take the command of a restarted hub for one that it has answered.
         let command = self.rng.bits();
-        let (device, instance) = (device.name.clone(), instance.id);
+        let (device, pod) = (device.name.clone(), pod.id);
         let action = Action::Logs {
-            instance,
+            pod,
             container: Text::default(),
             follow: wanted.follow,
             tail: wanted.tail,

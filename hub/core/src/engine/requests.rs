@@ -21,18 +21,18 @@ use super::{
 use crate::{
     effect::{Action, Effect, Failure, Image, Response},
     event::{Listing, Request, RequestId},
-    instance::{Instance, Revision},
     object::{
         FieldError, Key, Kind, Node, Object,
         meta::{self, check_labels, check_subdomain},
         time::rfc3339,
         workload::LabelSelector,
     },
+    pod::{Pod, Revision},
     record,
     resolve::{self, TaintEffect},
 };
 
-/// Longest name of a workload: room for a hash and a suffix in its instances' names.
+/// Longest name of a workload: room for a hash and a suffix in its Pods' names.
 const MAX_NAME: usize = 200;
 /// Bytes of data in one ConfigMap: Kubernetes' bound.
 const MAX_CONFIG_BYTES: usize = 1024 * 1024;
@@ -285,9 +285,9 @@ impl Engine {
             )));
         }
         let ids: Vec<_> =
-            self.devices.get(&key.name).into_iter().flat_map(|d| d.instances.clone()).collect();
+            self.devices.get(&key.name).into_iter().flat_map(|d| d.pods.clone()).collect();
         for id in ids {
-            self.remove_instance(id);
+            self.remove_pod(id);
         }
         if let Some(device) = self.devices.remove(&key.name) {
             let generation = device.desired.generation;
@@ -297,7 +297,7 @@ impl Engine {
         self.full_reports.remove(&key.name);
         self.forget_refusals(&key.name);
         self.dirty.devices.insert(key.name.clone());
-        self.dirty.nodes.remove(&key.name);
+        self.dirty.changed_nodes.remove(&key.name);
         let version = self.next_resource_version();
         self.effects.push(Effect::ClearHead { device: key.name.clone() });
         self.effects.push(changed(Action::Deleted, object.clone(), version));
@@ -381,7 +381,7 @@ impl Engine {
         let current = |key: &Key| self.objects.get(key).and_then(|stored| stored.revision.as_ref());
         let workloads = self.objects.keys().filter(|key| current(key).is_some_and(|r| uses(r)));
         // An update that goes on, or stopped, leaves copies of older revisions: they may be started again.
-        let older = self.instances.values().filter(|copy| {
+        let older = self.pods.values().filter(|copy| {
             copy.deleting.is_none()
                 && current(&copy.owner).is_none_or(|revision| revision.hash != copy.revision.hash)
                 && uses(&copy.revision)
@@ -407,11 +407,8 @@ impl Engine {
         Vec::from([
             ("lichen_devices", count(self.devices.len())),
             ("lichen_devices_ready", count(self.devices.values().filter(|d| d.online()).count())),
-            ("lichen_instances", count(self.instances.len())),
-            (
-                "lichen_instances_running",
-                count(self.instances.values().filter(|i| i.runs()).count()),
-            ),
+            ("lichen_pods", count(self.pods.len())),
+            ("lichen_pods_running", count(self.pods.values().filter(|i| i.runs()).count())),
             ("lichen_frames_total", figures.frames),
             ("lichen_frames_refused_total", figures.refused_frames),
             ("lichen_turns_total", figures.turns),
@@ -489,15 +486,15 @@ impl Engine {
     }
 
     fn dirty_users_of_config(&mut self, key: &Key) {
-        let users = self.instances.values().filter(|instance| uses_config(instance, key));
-        let devices: Vec<_> = users.filter_map(|instance| instance.device.clone()).collect();
+        let users = self.pods.values().filter(|pod| uses_config(pod, key));
+        let devices: Vec<_> = users.filter_map(|pod| pod.device.clone()).collect();
         self.dirty.assignments.extend(devices);
     }
 
-    /// A deleted ConfigMap's data stays for the instances that have it: they must not lose their files.
+    /// A deleted ConfigMap's data stays for the Pods that have it: they must not lose their files.
     fn retire_config(&mut self, key: &Key) {
         let slot = (key.namespace.clone(), key.name.clone());
-        if self.instances.values().any(|instance| uses_config(instance, key)) {
+        if self.pods.values().any(|pod| uses_config(pod, key)) {
             if let Some(data) = self.configs.get(&slot) {
                 let value = record::encode(data.as_ref());
                 self.records.insert(record::config_key(&slot.0, &slot.1), Some(value));
@@ -507,11 +504,11 @@ impl Engine {
         }
     }
 
-    /// Drops the data of deleted ConfigMaps that a gone instance was the last to use.
-    pub(super) fn drop_unused_configs(&mut self, gone: &Instance) {
+    /// Drops the data of deleted ConfigMaps that a gone Pod was the last to use.
+    pub(super) fn drop_unused_configs(&mut self, gone: &Pod) {
         for volume in gone.revision.resolved.config_maps() {
             let key = Key::new(Kind::ConfigMap, gone.namespace(), &volume.name);
-            let used = || self.instances.values().any(|instance| uses_config(instance, &key));
+            let used = || self.pods.values().any(|pod| uses_config(pod, &key));
             if !self.objects.contains_key(&key) && !used() {
                 self.configs.remove(&(key.namespace.clone(), key.name.clone()));
                 self.records.insert(record::config_key(&key.namespace, &key.name), None);
@@ -520,9 +517,9 @@ impl Engine {
     }
 }
 
-fn uses_config(instance: &Instance, key: &Key) -> bool {
-    instance.namespace() == key.namespace
-        && instance.revision.resolved.config_maps().any(|volume| volume.name == key.name)
+fn uses_config(pod: &Pod, key: &Key) -> bool {
+    pod.namespace() == key.namespace
+        && pod.revision.resolved.config_maps().any(|volume| volume.name == key.name)
 }
 
 fn invalid(key: &Key, cause: FieldError) -> Failure {

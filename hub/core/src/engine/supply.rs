@@ -1,5 +1,5 @@
 //! What devices need of images: asked of the shell once per image and kind of device, remembered here, and kept with
-//! each instance, so that a restarted hub makes the same assignments before anything is asked again.
+//! each Pod, so that a restarted hub makes the same assignments before anything is asked again.
 
 use alloc::{
     borrow::ToOwned,
@@ -17,8 +17,8 @@ use crate::{
     device::Device,
     effect::Effect,
     event::{Need, Shortage, Target},
-    instance::{Revision, Waiting},
     object::Key,
+    pod::{Revision, Waiting},
     schedule::Refusal,
 };
 
@@ -87,7 +87,7 @@ impl Supply {
     }
 }
 
-/// Why an instance whose image's name means nothing waits.
+/// Why a Pod whose image's name means nothing waits.
 pub(super) fn unknown_image(image: &str) -> Waiting {
     Waiting::new(
         "ImageNotFound",
@@ -195,28 +195,28 @@ impl Engine {
         }
     }
 
-    /// After an upgrade of its agent a device needs other compiled code: instances keep what they have until the new
-    /// form is ready. An instance that runs is not restarted by it.
+    /// After an upgrade of its agent a device needs other compiled code: Pods keep what they have until the new
+    /// form is ready. A Pod that runs is not restarted by it.
     pub(super) fn resupply(&mut self, name: &str) {
         let Some(device) = self.devices.get(name) else { return };
         let mut asks = Vec::new();
         let mut ready = Vec::new();
-        for id in &device.instances {
-            let Some(instance) = self.instances.get(id) else { continue };
-            let Some((held, _)) = &instance.supply else { continue };
-            let Ok(target) = device.target(instance.revision.resolved.engine) else { continue };
+        for id in &device.pods {
+            let Some(pod) = self.pods.get(id) else { continue };
+            let Some((held, _)) = &pod.supply else { continue };
+            let Ok(target) = device.target(pod.revision.resolved.engine) else { continue };
             if *held == target {
                 continue;
             }
-            match self.supply.artefacts(&instance.revision, &target) {
+            match self.supply.artefacts(&pod.revision, &target) {
                 Some(artefacts) => ready.push((*id, target, artefacts)),
-                None => asks.extend(instance.revision.root().map(|root| Need { root, target })),
+                None => asks.extend(pod.revision.root().map(|root| Need { root, target })),
             }
         }
         for (id, target, artefacts) in ready {
-            if let Some(instance) = self.instances.get_mut(&id) {
-                instance.supply = Some((target, artefacts));
-                self.dirty.instances.insert(id);
+            if let Some(pod) = self.pods.get_mut(&id) {
+                pod.supply = Some((target, artefacts));
+                self.dirty.pods.insert(id);
                 self.dirty.assignments.insert(name.to_owned());
             }
         }
@@ -279,17 +279,18 @@ impl Engine {
 
 /// Every form that some device needs.
 fn kinds<'a>(devices: impl Iterator<Item = &'a Device>) -> BTreeSet<Target> {
-    use firmware_compat::v1::owned::Engine as Runs;
-    let of_one =
-        |device: &Device| [Runs::Container, Runs::Wasm].map(|engine| device.target(engine).ok());
+    use firmware_compat::v1::owned::RuntimeClass;
+    let of_one = |device: &Device| {
+        [RuntimeClass::Container, RuntimeClass::Wasm].map(|engine| device.target(engine).ok())
+    };
     devices.flat_map(of_one).flatten().collect()
 }
 
 fn serves(device: &Device, target: &Target) -> bool {
-    use firmware_compat::v1::owned::Engine as Runs;
+    use firmware_compat::v1::owned::RuntimeClass;
     let engine = match target {
-        Target::Container { .. } => Runs::Container,
-        Target::Wasm(_) => Runs::Wasm,
+        Target::Container { .. } => RuntimeClass::Container,
+        Target::Wasm(_) => RuntimeClass::Wasm,
     };
     device.target(engine).as_ref() == Ok(target)
 }

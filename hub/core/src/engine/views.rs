@@ -1,4 +1,4 @@
-//! Devices and instances as objects of the API: `v1` Node and Pod. Built when asked for; nothing of them is stored.
+//! Devices and Pods as objects of the API: `v1` Node and Pod. Built when asked for; nothing of them is stored.
 
 use alloc::{
     borrow::ToOwned,
@@ -9,16 +9,15 @@ use alloc::{
 };
 
 use firmware_compat::{
-    id::InstanceId,
-    v1::owned::{Artefacts, Engine as Runs, InstanceStatus, Phase},
+    id::PodId,
+    v1::owned::{self as wire, Artefacts, Phase, RuntimeClass},
 };
 
 use super::{Engine, happenings::uuid};
 use crate::{
     device::{Device, Presence},
-    instance::{Instance, Waiting},
     object::{
-        Kind, Node, Object, ObjectMeta, Pod, TypeMeta,
+        self, Kind, Node, Object, ObjectMeta, TypeMeta,
         cluster::{Condition, NodeAssignment, NodeInfo, NodeRuntime, NodeSpec, NodeStatus},
         meta::OwnerReference,
         pod::{self, Amounts, ContainerState, ContainerStatus, PodStatus, Terminated},
@@ -26,39 +25,40 @@ use crate::{
         time::rfc3339,
         workload::TEMPLATE_HASH_LABEL,
     },
+    pod::{Pod, Waiting},
 };
 
 impl Engine {
-    pub(super) fn view_pod(&self, id: InstanceId) -> Option<Arc<Object>> {
-        let instance = self.instances.get(&id)?;
-        let device = instance.device.as_ref().and_then(|name| self.devices.get(name));
-        let template = &instance.revision.template;
+    pub(super) fn view_pod(&self, id: PodId) -> Option<Arc<Object>> {
+        let pod = self.pods.get(&id)?;
+        let device = pod.device.as_ref().and_then(|name| self.devices.get(name));
+        let template = &pod.revision.template;
         let mut labels = template.metadata.labels.clone();
-        labels.insert(TEMPLATE_HASH_LABEL.to_owned(), instance.revision.hash.clone());
+        labels.insert(TEMPLATE_HASH_LABEL.to_owned(), pod.revision.hash.clone());
         let mut spec = template.spec.clone();
-        spec.node_name.clone_from(&instance.device);
-        Some(Arc::new(Object::Pod(Pod {
+        spec.node_name.clone_from(&pod.device);
+        Some(Arc::new(Object::Pod(object::Pod {
             types: TypeMeta::from(Kind::Pod),
             metadata: ObjectMeta {
-                name: instance.name.clone(),
-                namespace: instance.namespace().to_owned(),
-                uid: uuid(instance.id),
-                resource_version: instance.resource_version.to_string(),
-                creation_timestamp: Some(rfc3339(instance.created_ms)),
-                deletion_timestamp: instance.deleting.map(|deleting| rfc3339(deleting.since_ms)),
+                name: pod.name.clone(),
+                namespace: pod.namespace().to_owned(),
+                uid: uuid(pod.id),
+                resource_version: pod.resource_version.to_string(),
+                creation_timestamp: Some(rfc3339(pod.created_ms)),
+                deletion_timestamp: pod.deleting.map(|deleting| rfc3339(deleting.since_ms)),
                 labels,
                 annotations: template.metadata.annotations.clone(),
                 owner_references: Vec::from([OwnerReference {
-                    api_version: instance.owner.kind.api_version().to_owned(),
-                    kind: instance.owner.kind.as_str().to_owned(),
-                    name: instance.owner.name.clone(),
-                    uid: instance.owner_uid.clone(),
+                    api_version: pod.owner.kind.api_version().to_owned(),
+                    kind: pod.owner.kind.as_str().to_owned(),
+                    name: pod.owner.name.clone(),
+                    uid: pod.owner_uid.clone(),
                     controller: true,
                 }]),
                 ..ObjectMeta::default()
             },
             spec,
-            status: pod_status(instance, device),
+            status: pod_status(pod, device),
         })))
     }
 
@@ -90,9 +90,9 @@ fn node_status(device: &Device, mismatch: Option<String>) -> NodeStatus {
         ("cpu".to_owned(), Quantity::milli(facts.cpu_milli)),
         ("memory".to_owned(), Quantity::bytes(facts.memory_bytes)),
         ("ephemeral-storage".to_owned(), Quantity::bytes(facts.disk_bytes)),
-        ("pods".to_owned(), Quantity(firmware_compat::capacity::full::INSTANCES.to_string())),
+        ("pods".to_owned(), Quantity(firmware_compat::capacity::full::PODS.to_string())),
     ]);
-    let container = facts.runtimes.iter().find(|r| r.engine == Runs::Container && r.usable);
+    let container = facts.runtimes.iter().find(|r| r.engine == RuntimeClass::Container && r.usable);
     NodeStatus {
         conditions: conditions(device, mismatch),
         capacity: amounts.clone(),
@@ -118,9 +118,9 @@ fn node_status(device: &Device, mismatch: Option<String>) -> NodeStatus {
             .iter()
             .map(|runtime| NodeRuntime {
                 class: match runtime.engine {
-                    Runs::Container => "crun",
-                    Runs::Wasm => "wasm",
-                    Runs::Firmware => "firmware",
+                    RuntimeClass::Container => "crun",
+                    RuntimeClass::Wasm => "wasm",
+                    RuntimeClass::Firmware => "firmware",
                 }
                 .to_owned(),
                 name: runtime.name.to_string(),
@@ -182,15 +182,15 @@ fn conditions(device: &Device, mismatch: Option<String>) -> Vec<Condition> {
     conditions
 }
 
-/// Why an instance does not run, from whoever knows best: the hub before its device has heard of it, the device after.
-pub(super) fn waiting(instance: &Instance, device: Option<&Device>) -> Option<Waiting> {
-    if let Some(waiting) = &instance.waiting {
+/// Why a Pod does not run, from whoever knows best: the hub before its device has heard of it, the device after.
+pub(super) fn waiting(pod: &Pod, device: Option<&Device>) -> Option<Waiting> {
+    if let Some(waiting) = &pod.waiting {
         return Some(waiting.clone());
     }
     let Some(device) = device else {
         return Some(Waiting::new("Pending", "it is on no device yet"));
     };
-    if let Some(report) = &instance.report {
+    if let Some(report) = &pod.report {
         if report.phase == Phase::Running {
             return None;
         }
@@ -230,11 +230,11 @@ fn phase_word(phase: Phase) -> &'static str {
     }
 }
 
-fn pod_status(instance: &Instance, device: Option<&Device>) -> PodStatus {
+fn pod_status(pod: &Pod, device: Option<&Device>) -> PodStatus {
     let heard = device.is_some_and(Device::online);
-    let running = instance.runs();
-    let waiting = waiting(instance, device);
-    let phase = match instance.report.as_ref().map(|report| report.phase) {
+    let running = pod.runs();
+    let waiting = waiting(pod, device);
+    let phase = match pod.report.as_ref().map(|report| report.phase) {
         Some(Phase::Running | Phase::Backoff | Phase::Stopping) => "Running",
         Some(Phase::Succeeded) => "Succeeded",
         Some(Phase::Failed) => "Failed",
@@ -247,25 +247,25 @@ fn pod_status(instance: &Instance, device: Option<&Device>) -> PodStatus {
         let name = device.map_or("its device", |device| device.name.as_str());
         message = format!("{name} is not connected; this is what it last said");
     }
-    let report = instance.report.as_ref();
+    let report = pod.report.as_ref();
     PodStatus {
         phase: phase.to_owned(),
         reason,
         message,
-        conditions: pod_conditions(instance, running && heard, waiting.as_ref()),
+        conditions: pod_conditions(pod, running && heard, waiting.as_ref()),
         host_ip: alloc::string::String::new(),
         start_time: report.filter(|r| r.started_ms > 0).map(|r| rfc3339(r.started_ms)),
-        container_statuses: instance
+        container_statuses: pod
             .revision
             .resolved
             .containers
             .iter()
-            .map(|container| container_status(instance, &container.name, &container.image, heard))
+            .map(|container| container_status(pod, &container.name, &container.image, heard))
             .collect(),
     }
 }
 
-fn pod_conditions(instance: &Instance, ready: bool, waiting: Option<&Waiting>) -> Vec<Condition> {
+fn pod_conditions(pod: &Pod, ready: bool, waiting: Option<&Waiting>) -> Vec<Condition> {
     let condition = |kind: &str, good: bool| {
         let why = waiting.filter(|_| !good);
         Condition {
@@ -277,17 +277,17 @@ fn pod_conditions(instance: &Instance, ready: bool, waiting: Option<&Waiting>) -
         }
     };
     Vec::from([
-        condition("PodScheduled", instance.device.is_some()),
+        condition("PodScheduled", pod.device.is_some()),
         condition("ContainersReady", ready),
         condition("Ready", ready),
     ])
 }
 
-fn container_status(instance: &Instance, name: &str, image: &str, heard: bool) -> ContainerStatus {
-    let report = instance.report.as_ref();
-    let running = instance.runs();
-    let root = instance.revision.roots.get(image).copied().flatten();
-    let image_id = match (&instance.supply, root) {
+fn container_status(pod: &Pod, name: &str, image: &str, heard: bool) -> ContainerStatus {
+    let report = pod.report.as_ref();
+    let running = pod.runs();
+    let root = pod.revision.roots.get(image).copied().flatten();
+    let image_id = match (&pod.supply, root) {
         (_, Some(root)) => format!("sha256:{root}"),
         (Some((_, Artefacts::Wasm { module, .. })), None) => format!("sha256:{module}"),
         _ => alloc::string::String::new(),
@@ -303,7 +303,7 @@ fn container_status(instance: &Instance, name: &str, image: &str, heard: bool) -
             ContainerState { terminated: last.clone(), ..ContainerState::default() }
         }
         _ => ContainerState {
-            waiting: Some(waiting_state(instance, report)),
+            waiting: Some(waiting_state(pod, report)),
             ..ContainerState::default()
         },
     };
@@ -322,8 +322,8 @@ fn container_status(instance: &Instance, name: &str, image: &str, heard: bool) -
     }
 }
 
-fn waiting_state(instance: &Instance, report: Option<&InstanceStatus>) -> pod::Waiting {
-    match (report, &instance.waiting) {
+fn waiting_state(pod: &Pod, report: Option<&wire::PodStatus>) -> pod::Waiting {
+    match (report, &pod.waiting) {
         (_, Some(waiting)) => {
             pod::Waiting { reason: waiting.reason.clone(), message: waiting.message.clone() }
         }

@@ -18,17 +18,17 @@ use alloc::{
 };
 use core::{cmp::Reverse, time::Duration};
 
-use firmware_compat::{capacity::full::PREDECESSORS, id::InstanceId, v1::owned::Severity};
+use firmware_compat::{capacity::full::PREDECESSORS, id::PodId, v1::owned::Severity};
 
 use super::{Engine, assign::too_many_before, changed, supply::unknown_image};
 use crate::{
     device::{Device, Presence},
     effect::Action,
-    instance::{self, Deleting, Instance, Revision, Waiting},
     object::{
         Key, Kind, Object,
         workload::{DaemonSetStatus, DeploymentStatus},
     },
+    pod::{self, Deleting, Pod, Revision, Waiting},
     resolve::TaintEffect,
     schedule,
 };
@@ -79,13 +79,13 @@ impl Engine {
         }
         let alive = self.alive(key).len();
         for _ in alive..replicas {
-            self.create_instance(key, revision, None);
+            self.create_pod(key, revision, None);
         }
         self.place_unplaced(key, revision);
     }
 
     fn reconcile_daemon_set(&mut self, key: &Key, revision: &Arc<Revision>) {
-        let mut keep: BTreeMap<String, InstanceId> = BTreeMap::new();
+        let mut keep: BTreeMap<String, PodId> = BTreeMap::new();
         let mut go = Vec::new();
         let mut copies = self.alive(key);
         copies
@@ -117,13 +117,13 @@ impl Engine {
             .map(|device| device.name.clone())
             .collect();
         for device in missing {
-            self.create_instance(key, revision, Some(device));
+            self.create_pod(key, revision, Some(device));
         }
         self.admit_bound(key);
     }
 
     /// Copies that are not on their way out.
-    fn alive(&self, key: &Key) -> Vec<&Instance> {
+    fn alive(&self, key: &Key) -> Vec<&Pod> {
         let mut copies = self.copies(key);
         copies.retain(|copy| copy.deleting.is_none());
         copies
@@ -170,7 +170,7 @@ impl Engine {
     }
 
     /// Whether a copy's device has been silent for longer than it bears.
-    fn is_lost(&self, copy: &Instance) -> bool {
+    fn is_lost(&self, copy: &Pod) -> bool {
         let device = copy.device.as_ref().and_then(|name| self.devices.get(name));
         let Some(Presence::Offline { since: Some(since), .. }) = device.map(|d| d.presence) else {
             return false;
@@ -202,7 +202,7 @@ impl Engine {
 
     /// Workloads with copies that only lack room: room may just have become free.
     pub(super) fn starved(&self) -> BTreeSet<Key> {
-        self.instances
+        self.pods
             .values()
             .filter(|copy| copy.deleting.is_none())
             .filter(|copy| copy.supply.is_none() || self.is_lost(copy))
@@ -236,10 +236,10 @@ impl Engine {
     }
 
     /// Copies over the declared number: first those that run least surely.
-    fn surplus(&self, key: &Key, replicas: usize, revision: &Revision) -> Vec<InstanceId> {
+    fn surplus(&self, key: &Key, replicas: usize, revision: &Revision) -> Vec<PodId> {
         let mut alive = self.alive(key);
         let over = alive.len().saturating_sub(replicas);
-        let heard = |copy: &Instance| {
+        let heard = |copy: &Pod| {
             copy.device.as_ref().and_then(|n| self.devices.get(n)).is_some_and(|d| d.online())
         };
         alive.sort_by_key(|copy| {
@@ -256,21 +256,21 @@ impl Engine {
     }
 
     /// Running copies of older revisions that may be replaced now.
-    fn next_to_update(&self, key: &Key, revision: &Revision) -> Vec<InstanceId> {
+    fn next_to_update(&self, key: &Key, revision: &Revision) -> Vec<PodId> {
         let alive = self.alive(key);
-        let heard = |copy: &Instance| {
+        let heard = |copy: &Pod| {
             copy.device.as_ref().and_then(|n| self.devices.get(n)).is_some_and(|d| d.online())
         };
-        let (updated, old): (Vec<&Instance>, Vec<&Instance>) =
+        let (updated, old): (Vec<&Pod>, Vec<&Pod>) =
             alive.into_iter().partition(|copy| copy.revision.hash == revision.hash);
-        let placed = |copy: &Instance| copy.device.as_ref().and_then(|n| self.devices.get(n));
-        let away = |copy: &Instance| placed(copy).is_some_and(|device| self.is_away(device));
+        let placed = |copy: &Pod| copy.device.as_ref().and_then(|n| self.devices.get(n));
+        let away = |copy: &Pod| placed(copy).is_some_and(|device| self.is_away(device));
         let supplied = |device: &Device| {
             let target = device.target(revision.resolved.engine);
             target.map(|target| self.check_supply(revision, &target))
         };
         // A copy of a DaemonSet that its device could never be given says nothing about the new revision.
-        let barred = |copy: &Instance| {
+        let barred = |copy: &Pod| {
             copy.supply.is_none()
                 && placed(copy).is_some_and(|device| !matches!(supplied(device), Ok(Ok(()))))
         };
@@ -322,7 +322,7 @@ impl Engine {
         Duration::from_secs(u64::from(self.config.lost_after_s))
     }
 
-    fn create_instance(&mut self, owner: &Key, revision: &Arc<Revision>, device: Option<String>) {
+    fn create_pod(&mut self, owner: &Key, revision: &Arc<Revision>, device: Option<String>) {
         let owner_uid =
             self.objects.get(owner).map(|s| s.object.meta().uid.clone()).unwrap_or_default();
         let id = self.rng.id();
@@ -332,12 +332,12 @@ impl Engine {
             None => format!("{}-{}-{suffix}", owner.name, revision.hash),
         };
         if let Some(device) = device.as_ref().and_then(|name| self.devices.get_mut(name)) {
-            device.instances.insert(id);
+            device.pods.insert(id);
             device.allocated.add(revision.resolved.requests);
         }
-        let instance = Instance {
+        let pod = Pod {
             id,
-            identity: instance::identity(id, &owner.namespace, &name, revision),
+            identity: pod::identity(id, &owner.namespace, &name, revision),
             owner: owner.clone(),
             owner_uid,
             name,
@@ -353,10 +353,10 @@ impl Engine {
             resource_version: 0,
         };
         self.by_owner.entry(owner.clone()).or_default().insert(id);
-        self.by_name.insert(instance.key(), id);
-        self.instances.insert(id, instance);
-        self.dirty.instances.insert(id);
-        self.dirty.pods.insert(id, Action::Added);
+        self.by_name.insert(pod.key(), id);
+        self.pods.insert(id, pod);
+        self.dirty.pods.insert(id);
+        self.dirty.changed_pods.insert(id, Action::Added);
     }
 
     /// Finds devices for copies of a Deployment that have none.
@@ -389,20 +389,20 @@ impl Engine {
         }
     }
 
-    fn bind(&mut self, id: InstanceId, name: &str) {
-        let Some(instance) = self.instances.get_mut(&id) else { return };
+    fn bind(&mut self, id: PodId, name: &str) {
+        let Some(pod) = self.pods.get_mut(&id) else { return };
         let Some(device) = self.devices.get_mut(name) else { return };
-        instance.device = Some(name.to_owned());
-        instance.waiting = None;
-        device.instances.insert(id);
-        device.allocated.add(instance.revision.resolved.requests);
-        let (key, revision) = (instance.key(), instance.revision.clone());
+        pod.device = Some(name.to_owned());
+        pod.waiting = None;
+        device.pods.insert(id);
+        device.allocated.add(pod.revision.resolved.requests);
+        let (key, revision) = (pod.key(), pod.revision.clone());
         let supply = self.devices.get(name).and_then(|device| self.supply_for(&revision, device));
-        if let Some(instance) = self.instances.get_mut(&id) {
-            instance.supply = supply;
+        if let Some(pod) = self.pods.get_mut(&id) {
+            pod.supply = supply;
         }
         self.figures.placements += 1;
-        self.dirty.instances.insert(id);
+        self.dirty.pods.insert(id);
         self.dirty.assignments.insert(name.to_owned());
         self.touch_pod(id);
         self.note(&key, Severity::Normal, "Scheduled", format!("placed on {name}"));
@@ -430,13 +430,13 @@ impl Engine {
             let Some(device) = self.devices.get_mut(&name) else { continue };
             // What it asks for itself is already counted.
             device.allocated.subtract(revision.resolved.requests);
-            device.instances.remove(&id);
+            device.pods.remove(&id);
             let fits = self.devices.get(&name).map(|device| {
                 schedule::fits(device, &revision, &|target| self.check_supply(&revision, target))
             });
             if let Some(device) = self.devices.get_mut(&name) {
                 device.allocated.add(revision.resolved.requests);
-                device.instances.insert(id);
+                device.pods.insert(id);
             }
             match fits {
                 Some(Ok(())) => self.admit(id, &name, &revision, before),
@@ -456,75 +456,75 @@ impl Engine {
     }
 
     /// Copies of a DaemonSet that their device is letting go of: the one that follows them must not run beside them.
-    fn predecessors(&self, key: &Key, device: &str) -> Vec<InstanceId> {
+    fn predecessors(&self, key: &Key, device: &str) -> Vec<PodId> {
         let leaving =
-            |copy: &&&Instance| copy.deleting.is_some() && copy.device.as_deref() == Some(device);
+            |copy: &&&Pod| copy.deleting.is_some() && copy.device.as_deref() == Some(device);
         self.copies(key).iter().filter(leaving).map(|copy| copy.id).collect()
     }
 
-    fn admit(&mut self, id: InstanceId, name: &str, revision: &Revision, after: Vec<InstanceId>) {
+    fn admit(&mut self, id: PodId, name: &str, revision: &Revision, after: Vec<PodId>) {
         let supply = self.devices.get(name).and_then(|device| self.supply_for(revision, device));
-        if let Some(instance) = self.instances.get_mut(&id) {
-            instance.supply = supply;
-            instance.waiting = None;
-            instance.after = after;
+        if let Some(pod) = self.pods.get_mut(&id) {
+            pod.supply = supply;
+            pod.waiting = None;
+            pod.after = after;
         }
         self.figures.placements += 1;
-        self.dirty.instances.insert(id);
+        self.dirty.pods.insert(id);
         self.dirty.assignments.insert(name.to_owned());
         self.touch_pod(id);
     }
 
-    /// Asks an instance to go. One that no device can have is gone at once.
-    pub(super) fn begin_delete(&mut self, id: InstanceId) {
-        let Some(instance) = self.instances.get_mut(&id).filter(|i| i.deleting.is_none()) else {
+    /// Asks a Pod to go. One that no device can have is gone at once.
+    pub(super) fn begin_delete(&mut self, id: PodId) {
+        let Some(pod) = self.pods.get_mut(&id).filter(|i| i.deleting.is_none()) else {
             return;
         };
-        let device = instance.device.clone().filter(|name| self.devices.contains_key(name));
-        let Some(name) = device.filter(|_| instance.assigned) else {
-            return self.remove_instance(id);
+        let device = pod.device.clone().filter(|name| self.devices.contains_key(name));
+        let Some(name) = device.filter(|_| pod.assigned) else {
+            return self.remove_pod(id);
         };
-        instance.deleting = Some(Deleting { since_ms: self.unix_ms, released: None });
-        let requests = instance.revision.resolved.requests;
-        self.dirty.workloads.insert(instance.owner.clone());
+        pod.deleting = Some(Deleting { since_ms: self.unix_ms, released: None });
+        let requests = pod.revision.resolved.requests;
+        self.dirty.workloads.insert(pod.owner.clone());
         if let Some(device) = self.devices.get_mut(&name) {
             device.allocated.subtract(requests);
         }
         self.dirty.room = true;
-        self.dirty.instances.insert(id);
+        self.dirty.pods.insert(id);
         self.dirty.assignments.insert(name);
         self.touch_pod(id);
     }
 
-    /// Forgets an instance.
-    pub(super) fn remove_instance(&mut self, id: InstanceId) {
+    /// Forgets a Pod.
+    pub(super) fn remove_pod(&mut self, id: PodId) {
         let version = self.next_resource_version();
-        if let Some(instance) = self.instances.get_mut(&id) {
-            instance.resource_version = version;
+        if let Some(pod) = self.pods.get_mut(&id) {
+            pod.resource_version = version;
         }
         let object = self.view_pod(id);
-        let Some(instance) = self.instances.remove(&id) else { return };
-        let known = self.dirty.pods.remove(&id) != Some(Action::Added);
+        let Some(pod) = self.pods.remove(&id) else { return };
+        let known = self.dirty.changed_pods.remove(&id) != Some(Action::Added);
         self.effects.extend(
             object.filter(|_| known).map(|object| changed(Action::Deleted, object, version)),
         );
-        self.by_name.remove(&instance.key());
-        if let Some(ids) = self.by_owner.get_mut(&instance.owner) {
+        self.by_name.remove(&pod.key());
+        if let Some(ids) = self.by_owner.get_mut(&pod.owner) {
             ids.remove(&id);
             if ids.is_empty() {
-                self.by_owner.remove(&instance.owner);
+                self.by_owner.remove(&pod.owner);
             }
         }
-        if let Some(device) = instance.device.as_ref().and_then(|name| self.devices.get_mut(name)) {
-            device.instances.remove(&id);
-            if instance.deleting.is_none() {
-                device.allocated.subtract(instance.revision.resolved.requests);
+        if let Some(device) = pod.device.as_ref().and_then(|name| self.devices.get_mut(name)) {
+            device.pods.remove(&id);
+            if pod.deleting.is_none() {
+                device.allocated.subtract(pod.revision.resolved.requests);
             }
             self.dirty.room = true;
         }
-        self.dirty.instances.insert(id);
-        self.dirty.workloads.insert(instance.owner.clone());
-        self.drop_unused_configs(&instance);
+        self.dirty.pods.insert(id);
+        self.dirty.workloads.insert(pod.owner.clone());
+        self.drop_unused_configs(&pod);
     }
 
     /// Writes a workload's figures into its status.
@@ -532,10 +532,10 @@ impl Engine {
         let Some(stored) = self.objects.get(key) else { return };
         let Some(revision) = stored.revision.clone() else { return };
         let alive = self.alive(key);
-        let count = |test: &dyn Fn(&Instance) -> bool| {
+        let count = |test: &dyn Fn(&Pod) -> bool| {
             u32::try_from(alive.iter().filter(|copy| test(copy)).count()).unwrap_or(u32::MAX)
         };
-        let heard = |copy: &Instance| {
+        let heard = |copy: &Pod| {
             copy.device.as_ref().and_then(|n| self.devices.get(n)).is_some_and(|d| d.online())
         };
         let total = count(&|_| true);

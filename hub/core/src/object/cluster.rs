@@ -97,7 +97,7 @@ pub struct NodeStatus {
     pub conditions: Vec<Condition>,
     /// All that it has.
     pub capacity: Amounts,
-    /// What instances may use.
+    /// What Pods may use.
     pub allocatable: Amounts,
     /// Its system.
     pub node_info: NodeInfo,

@@ -39,12 +39,12 @@ pub struct ObjectMeta {
     /// For people and tools.
     #[serde(skip_serializing_if = "Map::is_empty", deserialize_with = "nullable")]
     pub annotations: Map,
-    /// The workload that an instance belongs to.
+    /// The workload that a Pod belongs to.
     #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "nullable")]
     pub owner_references: Vec<OwnerReference>,
 }
 
-/// The workload that an instance belongs to.
+/// The workload that a Pod belongs to.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct OwnerReference {
@@ -56,7 +56,7 @@ pub struct OwnerReference {
     pub name: String,
     /// Its uid.
     pub uid: String,
-    /// Always true: one workload rules an instance.
+    /// Always true: one workload rules a Pod.
     pub controller: bool,
 }
 

@@ -1,4 +1,4 @@
-//! Instances (`v1` Pod) and the template that workloads make them from.
+//! Pods (`v1` Pod) and the template that workloads make them from.
 
 use alloc::{collections::BTreeMap, string::String, vec::Vec};
 
@@ -162,7 +162,7 @@ pub struct VolumeMount {
 pub struct Volume {
     /// Unique in the copy.
     pub name: String,
-    /// A directory that lives as long as the instance.
+    /// A directory that lives as long as the Pod.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub empty_dir: Option<EmptyDir>,
     /// A path of the device.
@@ -173,7 +173,7 @@ pub struct Volume {
     pub config_map: Option<ConfigMapVolume>,
 }
 
-/// A directory that lives as long as the instance.
+/// A directory that lives as long as the Pod.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct EmptyDir {
@@ -247,7 +247,7 @@ pub struct Toleration {
     pub toleration_seconds: Option<u32>,
 }
 
-/// An instance.
+/// A Pod.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Pod {
     /// `v1`, `Pod`.
@@ -262,7 +262,7 @@ pub struct Pod {
     pub status: PodStatus,
 }
 
-/// What an instance does.
+/// What a Pod does.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct PodStatus {

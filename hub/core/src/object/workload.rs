@@ -119,5 +119,5 @@ impl Deployment {
     }
 }
 
-/// The label that carries the hash of the template on an instance.
+/// The label that carries the hash of the template on a Pod.
 pub const TEMPLATE_HASH_LABEL: &str = "pod-template-hash";

@@ -10,11 +10,11 @@ use std::{
 
 use firmware_compat::{
     frame::{self, Kind as FrameKind, Message, Stamp},
-    id::{AgentId, BootId, Generation, Hash, InstanceId},
+    id::{AgentId, BootId, Generation, Hash, PodId},
     time::Instant,
     v1::owned::{
-        Artefacts, Assignment, AssignmentId, Blob, Body, Engine as Runs, Head, Hello,
-        InstanceStatus, Label, List, Phase, Runtime, Status, Text, Want, WasmSupport,
+        Artefacts, Assignment, AssignmentId, Blob, Body, Head, Hello, Label, List, Phase,
+        PodStatus, Runtime, RuntimeClass, Status, Text, Want, WasmSupport,
     },
 };
 use lichen_hub_core::{
@@ -36,17 +36,17 @@ pub struct Device {
     labels: Vec<(String, String)>,
     memory: u64,
     body_room: u32,
-    engines: Vec<Runs>,
+    engines: Vec<RuntimeClass>,
     held: Option<AssignmentId>,
     wanted: Option<Head>,
     body: Vec<u8>,
-    running: BTreeMap<InstanceId, (String, Hash)>,
+    running: BTreeMap<PodId, (String, Hash)>,
     /// What it held and ran before that.
-    before: (Option<AssignmentId>, BTreeMap<InstanceId, (String, Hash)>),
+    before: (Option<AssignmentId>, BTreeMap<PodId, (String, Hash)>),
     /// What it was assigned and does not run yet, and what each of these takes the place of.
-    coming: BTreeMap<InstanceId, (String, Hash, Vec<InstanceId>)>,
+    coming: BTreeMap<PodId, (String, Hash, Vec<PodId>)>,
     /// What it was told to stop, and still runs.
-    leaving: BTreeMap<InstanceId, (String, Hash)>,
+    leaving: BTreeMap<PodId, (String, Hash)>,
     /// The reports that it sends are lost.
     pub lossy: bool,
     /// Its report overtakes the hello before it.
@@ -55,7 +55,7 @@ pub struct Device {
     pub silent: bool,
     /// What it stops goes on until [`World::stopped`].
     pub slow_to_stop: bool,
-    /// Instances whose name contains this never run.
+    /// Pods whose name contains this never run.
     crashes: Option<String>,
     pub starts: u32,
 }
@@ -66,8 +66,8 @@ impl Device {
         self.online
     }
 
-    /// How many instances it runs.
-    pub fn instances(&self) -> usize {
+    /// How many Pods it runs.
+    pub fn pods(&self) -> usize {
         self.running.len()
     }
 }
@@ -247,17 +247,17 @@ impl World {
         self.say(format!("  {name} takes generation {generation}"));
         let Some(device) = self.devices.get_mut(name) else { return };
         let mut lines = Vec::new();
-        let wanted: BTreeMap<InstanceId, (String, Hash)> =
-            assignment.instances.iter().map(|i| (i.id, (i.name.to_string(), i.identity))).collect();
+        let wanted: BTreeMap<PodId, (String, Hash)> =
+            assignment.pods.iter().map(|i| (i.id, (i.name.to_string(), i.identity))).collect();
         let gone: Vec<_> = device
             .running
             .iter()
             .filter(|(id, run)| wanted.get(id) != Some(run))
             .map(|(id, run)| (*id, run.0.clone()))
             .collect();
-        for (id, instance) in &gone {
+        for (id, pod) in &gone {
             let run = device.running.remove(id);
-            lines.push(format!("  {name} stops {instance}"));
+            lines.push(format!("  {name} stops {pod}"));
             device.leaving.extend(run.filter(|_| device.slow_to_stop).map(|run| (*id, run)));
         }
         let never_began = device.coming.keys().filter(|id| !wanted.contains_key(id)).copied();
@@ -265,7 +265,7 @@ impl World {
         removed.extend(gone.iter().map(|(id, _)| *id));
         removed.retain(|id| !device.leaving.contains_key(id));
         device.coming = assignment
-            .instances
+            .pods
             .iter()
             .filter(|i| !device.running.contains_key(&i.id))
             .map(|i| (i.id, (i.name.to_string(), i.identity, i.after.to_vec())))
@@ -281,24 +281,24 @@ impl World {
     fn start_what_may(&mut self, name: &str) {
         let Some(device) = self.devices.get_mut(name) else { return };
         let mut lines = Vec::new();
-        for (id, (instance, identity, after)) in std::mem::take(&mut device.coming) {
+        for (id, (pod, identity, after)) in std::mem::take(&mut device.coming) {
             // Wanted again, one that is being stopped starts when it has ended.
             if after.iter().chain([&id]).any(|id| device.leaving.contains_key(id)) {
-                lines.push(format!("  {name} holds {instance} back"));
-                device.coming.insert(id, (instance, identity, after));
+                lines.push(format!("  {name} holds {pod} back"));
+                device.coming.insert(id, (pod, identity, after));
                 continue;
             }
             // A DaemonSet's copies are named after it, with a suffix.
-            let owner = instance.rsplit_once('-').map_or("", |(owner, _)| owner);
+            let owner = pod.rsplit_once('-').map_or("", |(owner, _)| owner);
             let beside =
                 device.running.values().chain(device.leaving.values()).any(|(other, _)| {
                     owner.starts_with("daemon-")
                         && other.rsplit_once('-').is_some_and(|o| o.0 == owner)
                 });
-            assert!(!beside, "{name} starts {instance} beside another copy\n{}", self.story);
-            lines.push(format!("  {name} starts {instance}"));
+            assert!(!beside, "{name} starts {pod} beside another copy\n{}", self.story);
+            lines.push(format!("  {name} starts {pod}"));
             device.starts += 1;
-            device.running.insert(id, (instance, identity));
+            device.running.insert(id, (pod, identity));
         }
         for line in lines {
             self.say(line);
@@ -321,7 +321,7 @@ impl World {
         }
     }
 
-    /// Reports everything in parts of one instance, of which one is lost on the way.
+    /// Reports everything in parts of one Pod, of which one is lost on the way.
     pub fn report_in_parts(&mut self, name: &str, lost: usize) {
         let statuses = self.statuses(name);
         let count = statuses.len();
@@ -331,7 +331,7 @@ impl World {
                 assignment: held,
                 full: true,
                 more: index + 1 < count,
-                instances: vec![status].try_into().expect("one"),
+                pods: vec![status].try_into().expect("one"),
                 removed: List::default(),
             };
             if index == lost {
@@ -363,7 +363,7 @@ impl World {
             assignment: device.held,
             full: false,
             more: false,
-            instances: List::default(),
+            pods: List::default(),
             removed: List::default(),
         };
         self.device_sends(name, &word);
@@ -378,12 +378,11 @@ impl World {
         self.settle();
     }
 
-    fn statuses(&self, name: &str) -> Vec<InstanceStatus> {
+    fn statuses(&self, name: &str) -> Vec<PodStatus> {
         let device = &self.devices[name];
-        let crashes =
-            |instance: &str| device.crashes.as_ref().is_some_and(|c| instance.contains(c));
-        let running = device.running.iter().map(|(id, (instance, identity))| {
-            (id, identity, if crashes(instance) { Phase::Backoff } else { Phase::Running }, "")
+        let crashes = |pod: &str| device.crashes.as_ref().is_some_and(|c| pod.contains(c));
+        let running = device.running.iter().map(|(id, (pod, identity))| {
+            (id, identity, if crashes(pod) { Phase::Backoff } else { Phase::Running }, "")
         });
         let leaving = device.leaving.iter().map(|(id, run)| (id, &run.1, Phase::Stopping, ""));
         let coming = device
@@ -393,7 +392,7 @@ impl World {
         running
             .chain(leaving)
             .chain(coming)
-            .map(|(id, identity, phase, reason)| InstanceStatus {
+            .map(|(id, identity, phase, reason)| PodStatus {
                 id: *id,
                 identity: *identity,
                 phase,
@@ -407,15 +406,15 @@ impl World {
             .collect()
     }
 
-    fn report(&mut self, name: &str, full: bool, removed: Vec<InstanceId>) {
-        let instances = self.statuses(name);
+    fn report(&mut self, name: &str, full: bool, removed: Vec<PodId>) {
+        let pods = self.statuses(name);
         let Some(device) = self.devices.get(name) else { return };
         let status = Status {
             assignment: device.held,
             full,
             more: false,
-            instances: instances.try_into().expect("few instances"),
-            removed: removed.try_into().expect("few instances"),
+            pods: pods.try_into().expect("few pods"),
+            removed: removed.try_into().expect("few pods"),
         };
         self.device_sends(name, &status);
     }
@@ -439,7 +438,7 @@ impl World {
             arch: "amd64".into(),
             memory: 1 << 30,
             body_room: 4 << 20,
-            engines: vec![Runs::Container, Runs::Wasm],
+            engines: vec![RuntimeClass::Container, RuntimeClass::Wasm],
             ..Device::default()
         });
         for setting in settings {
@@ -454,7 +453,7 @@ impl World {
                 Some(("agent", id)) => device.agent = id.parse().expect("a number"),
                 Some((key, value)) => device.labels.push((key.into(), value.into())),
                 None if *setting == "slow-to-stop" => device.slow_to_stop = true,
-                None if *setting == "no-wasm" => device.engines = vec![Runs::Container],
+                None if *setting == "no-wasm" => device.engines = vec![RuntimeClass::Container],
                 None if *setting == "fresh" => {
                     device.held = None;
                     device.running.clear();
@@ -621,7 +620,7 @@ fn hello(device: &Device) -> Hello {
         .iter()
         .map(|engine| Runtime {
             engine: *engine,
-            name: Text::cut(if *engine == Runs::Wasm { "wasmtime" } else { "crun" }),
+            name: Text::cut(if *engine == RuntimeClass::Wasm { "wasmtime" } else { "crun" }),
             version: Text::cut("1"),
             usable: true,
             limits_enforced: true,
@@ -648,7 +647,7 @@ fn hello(device: &Device) -> Hello {
         memory_bytes: device.memory,
         disk_bytes: 1 << 30,
         runtimes: runtimes.try_into().expect("few"),
-        wasm: device.engines.contains(&Runs::Wasm).then(|| WasmSupport {
+        wasm: device.engines.contains(&RuntimeClass::Wasm).then(|| WasmSupport {
             class: text(if device.arch == "amd64" { "x86_64" } else { "aarch64" }),
             compatibility: text("c1"),
         }),

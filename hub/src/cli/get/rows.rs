@@ -153,7 +153,7 @@ fn node_state(node: &Node) -> Cell {
     Cell::toned(&state, tone)
 }
 
-/// One word for what an instance does.
+/// One word for what a Pod does.
 #[must_use]
 pub fn pod_state(pod: &Pod) -> &str {
     let status = &pod.status;

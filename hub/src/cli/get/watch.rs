@@ -20,7 +20,7 @@ use crate::cli::{
     yaml::to_yaml,
 };
 
-/// Room for the usual states of an instance.
+/// Room for the usual states of a Pod.
 const STATUS_WIDTH: usize = 16;
 
 pub(super) fn run(

@@ -44,7 +44,7 @@ pub struct Row {
     pub state: State,
     /// One word for that, or why it waits.
     pub text: String,
-    /// Its instance.
+    /// Its Pod.
     pub pod: Option<Key>,
 }
 
@@ -92,7 +92,7 @@ fn row(context: &Context, key: Key, node: &Value, pods: &[Value]) -> Result<Row,
     let class = workload["spec"]["template"]["spec"]["runtimeClassName"].as_str().unwrap_or("crun");
     let runtime = if class == "crun" { "container" } else { class }.to_owned();
     let name = kinds::label(&key);
-    // While a template is replaced, the old instance may still be there: the newest one counts.
+    // While a template is replaced, the old Pod may still be there: the newest one counts.
     let own = pods
         .iter()
         .filter(|pod| owned_by(pod, &key) && pod["metadata"]["deletionTimestamp"].is_null());
@@ -152,7 +152,7 @@ fn unusable(node: &Value, class: &str) -> Option<String> {
     })
 }
 
-/// Why a workload has no instance yet.
+/// Why a workload has no Pod yet.
 fn reason(context: &Context, key: &Key) -> String {
     let lines = explain::lines(context, key).unwrap_or_default();
     let why = lines.iter().skip(1).find(|line| !line.good);

@@ -1,4 +1,4 @@
-//! `GET …/pods/<name>/log`: an instance's log, streamed from its device as it arrives.
+//! `GET …/Pods/<name>/log`: a Pod's log, streamed from its device as it arrives.
 
 use std::{collections::VecDeque, convert::Infallible, time::Duration};
 

@@ -6,23 +6,23 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use firmware_compat::{
     capacity::full as capacity,
     frame::{Stamp, decode_body},
-    id::{AgentId, BootId, Generation, Hash, InstanceId},
+    id::{AgentId, BootId, Generation, Hash, PodId},
     time::Instant,
     v1::owned::{
-        Artefacts, Assignment, AssignmentId, Engine, Exit, Hello, Instance, List, Phase, Runtime,
+        Artefacts, Assignment, AssignmentId, Exit, Hello, List, Phase, Pod, Runtime, RuntimeClass,
         Status, Text,
     },
 };
 use lichen_agent_core::{
     Agent, Config, Effect, Event, Loaded, SavedAssignment, Up,
-    event::{DISK_FULL, Failure, Found, FoundInstance, FoundState},
+    event::{DISK_FULL, Failure, Found, FoundPod, FoundState},
 };
 use sha2::{Digest, Sha256};
 
 /// Largest body that the device takes.
 const MAX_BODY_BYTES: u32 = 64 * 1024;
-/// Effects of one event: for each instance a few, each with its event and status, and what the agent says of itself.
-const MOST_EFFECTS: usize = 16 * capacity::INSTANCES;
+/// Effects of one event: for each Pod a few, each with its event and status, and what the agent says of itself.
+const MOST_EFFECTS: usize = 16 * capacity::PODS;
 
 pub struct Device {
     agent: Agent,
@@ -31,7 +31,7 @@ pub struct Device {
     disk: Vec<SavedAssignment>,
     time_floor_ms: u64,
     store: BTreeSet<Hash>,
-    runs: BTreeMap<InstanceId, Run>,
+    runs: BTreeMap<PodId, Run>,
     runtimes: Vec<Runtime>,
     /// Asked and not answered.
     questions: VecDeque<Effect>,
@@ -73,15 +73,15 @@ impl Device {
 
     fn begin(&mut self) {
         self.feed(Event::Clock { unix_ms: self.now });
-        let instances = self.runs.iter().map(|(id, run)| FoundInstance {
-            instance: *id,
+        let pods = self.runs.iter().map(|(id, run)| FoundPod {
+            pod: *id,
             identity: Some(run.identity),
             restarts: run.attempt,
             state: run.state.clone(),
         });
-        let instances = instances.collect();
+        let pods = pods.collect();
         let artefacts = self.store.iter().copied().collect();
-        self.feed(Event::Found(Found { instances, artefacts }));
+        self.feed(Event::Found(Found { pods, artefacts }));
     }
 
     pub fn feed(&mut self, event: Event) {
@@ -151,35 +151,34 @@ impl Device {
                 let twice = |q: &Effect| matches!(q, Effect::Fetch(b) if b.digest == blob.digest);
                 assert!(!others().any(twice), "it fetches twice");
             }
-            Effect::Prepare { instance, .. } => {
-                self.check_free(instance.id);
-                assert!(!self.is_running(&instance.id), "prepares what runs");
-                for digest in artefacts(instance) {
+            Effect::Prepare { pod, .. } => {
+                self.check_free(pod.id);
+                assert!(!self.is_running(&pod.id), "prepares what runs");
+                for digest in artefacts(pod) {
                     assert!(self.store.contains(&digest), "prepares without an artefact");
                 }
             }
-            Effect::Start { instance, .. } => {
-                self.check_free(instance.id);
-                let run = self.runs.get(&instance.id).expect("it was prepared");
+            Effect::Start { pod, .. } => {
+                self.check_free(pod.id);
+                let run = self.runs.get(&pod.id).expect("it was prepared");
                 assert!(
-                    run.prepared && run.identity == instance.identity,
+                    run.prepared && run.identity == pod.identity,
                     "starts what was not prepared"
                 );
-                assert!(!self.is_running(&instance.id), "starts what runs");
+                assert!(!self.is_running(&pod.id), "starts what runs");
                 let saved = self.disk.first().expect("it starts only what is saved");
                 let assignment: Assignment = decode_body(&saved.body).expect("it was checked");
                 // What may change in place may be older: it is brought up to date while it runs.
-                let assigned =
-                    |i: &Instance| i.id == instance.id && i.identity == instance.identity;
-                assert!(assignment.instances.iter().any(assigned), "starts what is not assigned");
+                let assigned = |i: &Pod| i.id == pod.id && i.identity == pod.identity;
+                assert!(assignment.pods.iter().any(assigned), "starts what is not assigned");
             }
-            Effect::Stop { instance, .. } => {
-                assert!(self.is_running(instance), "stops what does not run")
+            Effect::Stop { pod, .. } => {
+                assert!(self.is_running(pod), "stops what does not run")
             }
-            Effect::UpdateFiles { instance } => self.check_free(instance.id),
-            Effect::Clean { instance, .. } => {
-                self.check_free(*instance);
-                assert!(!self.is_running(instance), "cleans away what runs");
+            Effect::UpdateFiles { pod } => self.check_free(pod.id),
+            Effect::Clean { pod, .. } => {
+                self.check_free(*pod);
+                assert!(!self.is_running(pod), "cleans away what runs");
             }
             _ => {}
         }
@@ -199,16 +198,16 @@ impl Device {
         }
     }
 
-    /// One instance, one question.
-    fn check_free(&self, id: InstanceId) {
+    /// One Pod, one question.
+    fn check_free(&self, id: PodId) {
         let busy = self.questions.iter().any(|question| match question {
-            Effect::Prepare { instance, .. }
-            | Effect::Start { instance, .. }
-            | Effect::UpdateFiles { instance } => instance.id == id,
-            Effect::Stop { instance, .. } | Effect::Clean { instance, .. } => *instance == id,
+            Effect::Prepare { pod, .. }
+            | Effect::Start { pod, .. }
+            | Effect::UpdateFiles { pod } => pod.id == id,
+            Effect::Stop { pod, .. } | Effect::Clean { pod, .. } => *pod == id,
             _ => false,
         });
-        assert!(!busy, "two questions about one instance");
+        assert!(!busy, "two questions about one pod");
     }
 
     fn check_held(&mut self, before: Option<AssignmentId>) {
@@ -244,49 +243,47 @@ impl Device {
                 Event::Fetched { digest: blob.digest }
             }
             Effect::Fetch(blob) => Event::FetchFailed { digest: blob.digest, failure: failure() },
-            Effect::Prepare { instance, attempt } if well => {
-                let (identity, state) = (instance.identity, FoundState::Lost);
-                self.runs.insert(instance.id, Run { identity, attempt, prepared: true, state });
-                Event::Prepared { instance: instance.id }
+            Effect::Prepare { pod, attempt } if well => {
+                let (identity, state) = (pod.identity, FoundState::Lost);
+                self.runs.insert(pod.id, Run { identity, attempt, prepared: true, state });
+                Event::Prepared { pod: pod.id }
             }
-            Effect::Prepare { instance, .. } => {
-                let missing: Vec<Hash> = artefacts(&instance).into_iter().take(1).collect();
+            Effect::Prepare { pod, .. } => {
+                let missing: Vec<Hash> = artefacts(&pod).into_iter().take(1).collect();
                 for digest in &missing {
                     self.store.remove(digest);
                 }
-                let (identity, state) = (instance.identity, FoundState::Lost);
-                self.runs.entry(instance.id).or_insert(Run {
+                let (identity, state) = (pod.identity, FoundState::Lost);
+                self.runs.entry(pod.id).or_insert(Run {
                     identity,
                     attempt: 0,
                     prepared: false,
                     state,
                 });
-                Event::PrepareFailed { instance: instance.id, failure: failure(), missing }
+                Event::PrepareFailed { pod: pod.id, failure: failure(), missing }
             }
-            Effect::Start { instance, attempt } => {
-                let run = self.runs.get_mut(&instance.id).expect("checked when it was asked");
+            Effect::Start { pod, attempt } => {
+                let run = self.runs.get_mut(&pod.id).expect("checked when it was asked");
                 (run.prepared, run.attempt) = (false, attempt);
                 if well {
                     run.state = FoundState::Running { pid: 7, started_ms: self.now };
-                    Event::Started { instance: instance.id, pid: 7, started_ms: self.now }
+                    Event::Started { pod: pod.id, pid: 7, started_ms: self.now }
                 } else {
-                    Event::StartFailed { instance: instance.id, failure: failure() }
+                    Event::StartFailed { pod: pod.id, failure: failure() }
                 }
             }
-            Effect::Stop { instance, .. } => return self.exit(instance, 143),
-            Effect::UpdateFiles { instance } if well => {
-                Event::FilesUpdated { instance: instance.id }
+            Effect::Stop { pod, .. } => return self.exit(pod, 143),
+            Effect::UpdateFiles { pod } if well => Event::FilesUpdated { pod: pod.id },
+            Effect::UpdateFiles { pod } => {
+                Event::FilesUpdateFailed { pod: pod.id, failure: failure() }
             }
-            Effect::UpdateFiles { instance } => {
-                Event::FilesUpdateFailed { instance: instance.id, failure: failure() }
-            }
-            Effect::Clean { instance, keep_volumes } if well => {
+            Effect::Clean { pod, keep_volumes } if well => {
                 if !keep_volumes {
-                    self.runs.remove(&instance);
+                    self.runs.remove(&pod);
                 }
-                Event::Cleaned { instance }
+                Event::Cleaned { pod }
             }
-            Effect::Clean { instance, .. } => Event::CleanFailed { instance, failure: failure() },
+            Effect::Clean { pod, .. } => Event::CleanFailed { pod, failure: failure() },
             Effect::ReadLogs(request) => Event::CommandEnded { command: request.command },
             other => unreachable!("{other:?} is no question"),
         };
@@ -341,7 +338,7 @@ impl Device {
     }
 
     pub fn end(&mut self, which: usize, code: i32) {
-        let running: Vec<InstanceId> =
+        let running: Vec<PodId> =
             self.runs.keys().filter(|id| self.is_running(id)).copied().collect();
         if let Some(id) = running.get(which % running.len().max(1)) {
             self.exit(*id, code);
@@ -349,8 +346,8 @@ impl Device {
     }
 
     /// A program ends; if it was to be stopped, that is the answer.
-    fn exit(&mut self, id: InstanceId, code: i32) {
-        self.questions.retain(|q| !matches!(q, Effect::Stop { instance, .. } if *instance == id));
+    fn exit(&mut self, id: PodId, code: i32) {
+        self.questions.retain(|q| !matches!(q, Effect::Stop { pod, .. } if *pod == id));
         let exit = Exit {
             code,
             reason: Text::cut(if code == 0 { "Completed" } else { "Error" }),
@@ -359,7 +356,7 @@ impl Device {
         };
         let Some(run) = self.runs.get_mut(&id) else { return };
         run.state = FoundState::Exited(exit.clone());
-        self.feed(Event::Exited { instance: id, exit });
+        self.feed(Event::Exited { pod: id, exit });
     }
 
     /// Kill -9, or a power cut, or a power cut that damages what was saved last.
@@ -421,20 +418,19 @@ impl Device {
         }
     }
 
-    fn is_running(&self, id: &InstanceId) -> bool {
+    fn is_running(&self, id: &PodId) -> bool {
         matches!(self.runs.get(id), Some(Run { state: FoundState::Running { .. }, .. }))
     }
 }
 
 fn check_status(status: &Status) {
-    for instance in &status.instances {
-        let needs_reason =
-            matches!(instance.phase, Phase::Waiting | Phase::Backoff | Phase::Failed);
-        assert!(!needs_reason || !instance.reason.is_empty(), "no reason: {instance:?}");
+    for pod in &status.pods {
+        let needs_reason = matches!(pod.phase, Phase::Waiting | Phase::Backoff | Phase::Failed);
+        assert!(!needs_reason || !pod.reason.is_empty(), "no reason: {pod:?}");
     }
 }
 
-fn artefacts(instance: &Instance) -> Vec<Hash> {
+fn artefacts(pod: &Pod) -> Vec<Hash> {
     let of_one = |artefacts: &Artefacts| match artefacts {
         Artefacts::Image { config, layers } => {
             std::iter::once(config.digest).chain(layers.iter().map(|l| l.blob.digest)).collect()
@@ -443,12 +439,12 @@ fn artefacts(instance: &Instance) -> Vec<Hash> {
             vec![blob.digest]
         }
     };
-    instance.containers.iter().flat_map(|container| of_one(&container.artefacts)).collect()
+    pod.containers.iter().flat_map(|container| of_one(&container.artefacts)).collect()
 }
 
 /// Bit 0: containers work; bit 1: Wasm works.
 fn runtimes(which: u8) -> Vec<Runtime> {
-    [(Engine::Container, "crun", 1), (Engine::Wasm, "wasmtime", 2)]
+    [(RuntimeClass::Container, "crun", 1), (RuntimeClass::Wasm, "wasmtime", 2)]
         .map(|(engine, name, bit)| Runtime {
             engine,
             name: Text::cut(name),

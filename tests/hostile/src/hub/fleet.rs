@@ -9,12 +9,12 @@ use std::{
 use firmware_compat::{
     capacity::full as capacity,
     frame::{self, Kind as FrameKind, Message, Stamp},
-    id::{AgentId, BootId, Generation, Hash, InstanceId},
+    id::{AgentId, BootId, Generation, Hash, PodId},
     time::Instant,
     topic,
     v1::owned::{
-        Artefacts, Assignment, AssignmentId, Blob, Body, Engine as Runs, Head, Hello,
-        InstanceStatus, Layer, List, Packing, Phase, Runtime, Status, Text, Want, WasmSupport,
+        Artefacts, Assignment, AssignmentId, Blob, Body, Head, Hello, Layer, List, Packing, Phase,
+        PodStatus, Runtime, RuntimeClass, Status, Text, Want, WasmSupport,
     },
 };
 use lichen_hub_core::{
@@ -27,7 +27,7 @@ use lichen_hub_core::{
 
 /// Three devices, and two that can't be.
 pub const NAMES: [&str; 5] = ["board-1", "board-2", "board-3", "Board", "all"];
-/// Effects of one turn: objects, events and frames for each of a few devices and instances.
+/// Effects of one turn: objects, events and frames for each of a few devices and Pods.
 const MOST_EFFECTS: usize = 4096;
 const START_MS: u64 = 1_767_225_600_000;
 
@@ -53,7 +53,7 @@ struct Device {
     newest: Option<AssignmentId>,
     body: BTreeMap<u32, Vec<u8>>,
     held: Option<AssignmentId>,
-    instances: Vec<(InstanceId, Hash)>,
+    pods: Vec<(PodId, Hash)>,
 }
 
 impl Fleet {
@@ -100,7 +100,7 @@ impl Fleet {
                 self.supply(0);
             }
             self.report(device, 3, 0);
-            assert!(!self.devices[device].instances.is_empty(), "something runs");
+            assert!(!self.devices[device].pods.is_empty(), "something runs");
         }
     }
 
@@ -228,7 +228,7 @@ impl Fleet {
         self.say(device, &hello(device, way, held));
     }
 
-    /// The device takes what it was told and says how each instance does.
+    /// The device takes what it was told and says how each Pod does.
     pub fn report(&mut self, device: usize, phase: u8, way: u8) {
         if way & 1 == 0
             && let Some(newest) = self.devices[device].newest
@@ -242,7 +242,7 @@ impl Fleet {
             && let Some(assignment) = reporter.assembled(newest.hash)
         {
             reporter.held = Some(newest);
-            reporter.instances = assignment.instances.iter().map(|i| (i.id, i.identity)).collect();
+            reporter.pods = assignment.pods.iter().map(|i| (i.id, i.identity)).collect();
         }
         let phases = [
             Phase::Waiting,
@@ -256,14 +256,14 @@ impl Fleet {
         ];
         let phase = phases[usize::from(phase) % phases.len()];
         let statuses: Vec<_> =
-            reporter.instances.iter().map(|(id, identity)| status(*id, *identity, phase)).collect();
+            reporter.pods.iter().map(|(id, identity)| status(*id, *identity, phase)).collect();
         let report = Status {
             assignment: reporter.held,
             full: way & 2 == 0,
             more: way & 4 != 0,
-            instances: statuses
+            pods: statuses
                 .into_iter()
-                .take(capacity::STATUS_INSTANCES)
+                .take(capacity::STATUS_PODS)
                 .collect::<Vec<_>>()
                 .try_into()
                 .expect("taken"),
@@ -387,7 +387,7 @@ impl Fleet {
         let _ = self.request(request);
     }
 
-    /// Every instance that does not run says why, in all that shows it; and what is stored loads again.
+    /// Every Pod that does not run says why, in all that shows it; and what is stored loads again.
     pub fn check_in_the_end(&mut self) {
         for object in self.list(Kind::Pod) {
             let Object::Pod(pod) = object else { panic!("not a Pod") };
@@ -413,9 +413,9 @@ impl Fleet {
         self.devices[device].newest
     }
 
-    /// Every instance that any device was told of.
-    pub fn instances(&self) -> Vec<InstanceId> {
-        self.devices.iter().flat_map(|device| device.instances.iter().map(|(id, _)| *id)).collect()
+    /// Every Pod that any device was told of.
+    pub fn pods(&self) -> Vec<PodId> {
+        self.devices.iter().flat_map(|device| device.pods.iter().map(|(id, _)| *id)).collect()
     }
 }
 
@@ -434,8 +434,8 @@ fn start(records: &Records, starts: u8, now: Now) -> Result<Engine, LoadError> {
     Engine::load(records.clone(), config, now)
 }
 
-fn status(id: InstanceId, identity: Hash, phase: Phase) -> InstanceStatus {
-    InstanceStatus {
+fn status(id: PodId, identity: Hash, phase: Phase) -> PodStatus {
+    PodStatus {
         id,
         identity,
         phase,
@@ -449,7 +449,7 @@ fn status(id: InstanceId, identity: Hash, phase: Phase) -> InstanceStatus {
 }
 
 fn hello(device: usize, way: u8, held: Option<AssignmentId>) -> Hello {
-    let engines = [(Runs::Container, "crun"), (Runs::Wasm, "wasmtime")];
+    let engines = [(RuntimeClass::Container, "crun"), (RuntimeClass::Wasm, "wasmtime")];
     let runtimes = engines.map(|(engine, name)| Runtime {
         engine,
         name: Text::cut(name),

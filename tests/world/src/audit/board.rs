@@ -2,8 +2,8 @@
 
 use firmware_compat::{
     frame::decode_body,
-    id::{Hash, InstanceId},
-    v1::owned::{Assignment, AssignmentId, Instance, Phase},
+    id::{Hash, PodId},
+    v1::owned::{Assignment, AssignmentId, Phase, Pod},
 };
 use lichen_agent_core::{SavedAssignment, Up};
 use lichen_hub_core::object::Kind;
@@ -70,16 +70,16 @@ impl World {
     }
 
     /// An agent starts a process.
-    pub(crate) fn judge_start(&mut self, board: usize, instance: &Instance) {
+    pub(crate) fn judge_start(&mut self, board: usize, pod: &Pod) {
         let (label, name) = (self.boards[board].label.clone(), self.boards[board].name.clone());
-        let id = instance.id;
-        if !self.audit.assigned.contains(&(name.clone(), id, instance.identity)) {
-            let what = format!("{label} starts {}, which the hub never assigned", instance.name);
+        let id = pod.id;
+        if !self.audit.assigned.contains(&(name.clone(), id, pod.identity)) {
+            let what = format!("{label} starts {}, which the hub never assigned", pod.name);
             return self.fail("runs-only-what-was-assigned", &what);
         }
         self.audit.wire.allow(&name, 8);
-        let slot = |id: &InstanceId| {
-            let record = self.audit.instances.get(id)?;
+        let slot = |id: &PodId| {
+            let record = self.audit.pods.get(id)?;
             (record.owner_kind == Kind::DaemonSet).then(|| record.owner_uid.clone())
         };
         let Some(own) = slot(&id) else { return };
@@ -93,13 +93,13 @@ impl World {
             })
             .map(|(_, run)| run.name.clone());
         if let Some(other) = other {
-            let what = format!("{label} starts {} while {other} still runs", instance.name);
+            let what = format!("{label} starts {} while {other} still runs", pod.name);
             self.fail("one-copy-per-slot", &what);
         }
     }
 
     /// An agent has a process stopped.
-    pub(crate) fn judge_stop(&mut self, board: usize, id: InstanceId) {
+    pub(crate) fn judge_stop(&mut self, board: usize, id: PodId) {
         let it = &self.boards[board];
         let Some(run) = it.runs.get(&id) else { return };
         if !matches!(run.state, RunState::Running { .. }) || it.draining {
@@ -115,12 +115,12 @@ impl World {
     }
 
     /// What the assignment in force on a board says.
-    pub(crate) fn wanted(&self, board: usize) -> Option<Vec<Instance>> {
+    pub(crate) fn wanted(&self, board: usize) -> Option<Vec<Pod>> {
         let it = &self.boards[board];
         let held: AssignmentId = it.agent.as_ref()?.assignment()?;
         let saved = it.saved().saved.into_iter().find(|saved| saved.id == held)?;
         let assignment: Assignment = decode_body(&saved.body).ok()?;
-        Some(assignment.instances.into_vec())
+        Some(assignment.pods.into_vec())
     }
 
     /// Two minutes after power on.
@@ -142,14 +142,14 @@ impl World {
         if agent.assignment().map_or(0, |held| held.generation.0) != generation {
             return;
         }
-        let missing = self.wanted(board).unwrap_or_default().into_iter().find(|instance| {
+        let missing = self.wanted(board).unwrap_or_default().into_iter().find(|pod| {
             let whole = |digest: Hash| {
                 it.artefacts.get(&digest).is_some_and(|a| a.have == a.size && !a.rotten)
             };
-            let startable = Program::of(instance) != Program::Broken
-                && digests(instance).all(whole)
+            let startable = Program::of(pod) != Program::Broken
+                && digests(pod).all(whole)
                 && it.runtime_works();
-            let state = it.runs.get(&instance.id).map(|run| &run.state);
+            let state = it.runs.get(&pod.id).map(|run| &run.state);
             let was_started = matches!(state, Some(RunState::Running { .. } | RunState::Exited(_)));
             startable && !was_started
         });
@@ -166,7 +166,7 @@ impl World {
             Up::Hello(hello) => hello.assignment,
             Up::Status(status) => {
                 let dumb = status
-                    .instances
+                    .pods
                     .iter()
                     .find(|i| i.phase != Phase::Running && i.reason.is_empty())
                     .map(|i| i.phase);

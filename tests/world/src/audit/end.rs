@@ -1,6 +1,6 @@
 //! The end of a history: the faults stop, everything must become as declared within a stated time, and then be quiet.
 
-use firmware_compat::v1::owned::Engine;
+use firmware_compat::v1::owned::RuntimeClass;
 use lichen_agent_core::Event;
 use lichen_hub_core::{
     event::{Request, Target},
@@ -163,7 +163,7 @@ impl World {
                 return Some(lacking);
             }
         }
-        if let Some(going) = self.audit.instances.values().find(|i| i.deleting_ms.is_some()) {
+        if let Some(going) = self.audit.pods.values().find(|i| i.deleting_ms.is_some()) {
             let device = going.device.as_deref().unwrap_or("none");
             return Some(format!("{} on {device} is still on its way out", going.name));
         }
@@ -188,7 +188,7 @@ impl World {
             return None;
         }
         let Some(held) = it.agent.as_ref().and_then(lichen_agent_core::Agent::assignment) else {
-            let placed = self.audit.instances.values().any(|i| i.device.as_ref() == Some(&it.name));
+            let placed = self.audit.pods.values().any(|i| i.device.as_ref() == Some(&it.name));
             return placed.then(|| format!("{label} holds no assignment"));
         };
         let newest = self.audit.heads.get(&it.name);
@@ -196,16 +196,16 @@ impl World {
             return Some(format!("{label} holds {}, the newest is {newest:?}", held.generation));
         }
         let wanted = self.wanted(board)?;
-        for instance in &wanted {
-            if Program::of(instance).stays_up() && !it.is_running(&instance.id) {
-                return Some(format!("{} does not run on {label}", instance.name));
+        for pod in &wanted {
+            if Program::of(pod).stays_up() && !it.is_running(&pod.id) {
+                return Some(format!("{} does not run on {label}", pod.name));
             }
         }
         it.runs
             .iter()
             .find(|(id, run)| {
                 matches!(run.state, RunState::Running { .. })
-                    && !(self.audit.instances.contains_key(*id)
+                    && !(self.audit.pods.contains_key(*id)
                         && wanted.iter().any(|w| w.id == **id && w.identity == run.identity))
             })
             .map(|(_, run)| format!("{} (deleted) still runs on {label}", run.name))
@@ -223,7 +223,7 @@ impl World {
         }
         let copies: Vec<_> = self
             .audit
-            .instances
+            .pods
             .iter()
             .filter(|(_, copy)| {
                 copy.owner == thing.name()
@@ -277,7 +277,7 @@ impl World {
             Some(Spec::Node(settings)) => settings.clone(),
             _ => crate::manifests::NodeSettings::default(),
         };
-        let engine = if workload.wasm { Engine::Wasm } else { Engine::Container };
+        let engine = if workload.wasm { RuntimeClass::Wasm } else { RuntimeClass::Container };
         let tainted = !workload.tolerates && !settings.taints.is_empty();
         let closed = settings.cordoned && workload.replicas.is_some();
         let built = workload.wasm

@@ -1,10 +1,10 @@
 //! Checks of what a hub commits and publishes: why it lets go of a copy, whether generations rise.
 
-use firmware_compat::{frame, id::InstanceId, v1::owned::Head};
+use firmware_compat::{frame, id::PodId, v1::owned::Head};
 use lichen_hub_core::{
     effect::Record,
     object::Kind,
-    record::{self, InstanceRecord, KeyOf, ObjectRecord},
+    record::{self, KeyOf, ObjectRecord, PodRecord},
 };
 
 use crate::{
@@ -19,11 +19,11 @@ const LOST_AFTER_MS: u64 = 300_000;
 impl World {
     /// Looks at a commit of the hub before it counts.
     pub(crate) fn judge_commit(&mut self, records: &[Record]) {
-        let mut changes: Vec<(InstanceId, Option<InstanceRecord>)> = Vec::new();
+        let mut changes: Vec<(PodId, Option<PodRecord>)> = Vec::new();
         let mut retired = Vec::new();
         for record in records {
             match record::parse_key(&record.key) {
-                Some(KeyOf::Instance(id)) => {
+                Some(KeyOf::Pod(id)) => {
                     let new = record.value.as_deref();
                     changes.push((id, new.and_then(|v| record::decode(&record.key, v).ok())));
                 }
@@ -48,12 +48,12 @@ impl World {
         }
         // Copies that are new count when it is asked whether there are too many.
         for (id, new) in &changes {
-            if let Some(new) = new.as_ref().filter(|_| !self.audit.instances.contains_key(id)) {
-                self.audit.instances.insert(*id, new.clone());
+            if let Some(new) = new.as_ref().filter(|_| !self.audit.pods.contains_key(id)) {
+                self.audit.pods.insert(*id, new.clone());
             }
         }
         for (id, new) in changes {
-            let old = self.audit.instances.get(&id).cloned();
+            let old = self.audit.pods.get(&id).cloned();
             let lets_go = new.as_ref().is_none_or(|new| new.deleting_ms.is_some());
             if let Some(old) = old.filter(|old| lets_go && old.deleting_ms.is_none())
                 && !retired.iter().any(|name| old.device.as_ref() == Some(name))
@@ -65,10 +65,10 @@ impl World {
                     if let Some(device) = new.device.clone() {
                         self.audit.assigned.insert((device, id, new.identity));
                     }
-                    self.audit.instances.insert(id, new);
+                    self.audit.pods.insert(id, new);
                 }
                 None => {
-                    self.audit.instances.remove(&id);
+                    self.audit.pods.remove(&id);
                 }
             }
         }
@@ -77,9 +77,9 @@ impl World {
     /// What a second hub assigned is assigned, too.
     pub(crate) fn note_assigned(&mut self, records: &[Record]) {
         for record in records {
-            let Some(KeyOf::Instance(id)) = record::parse_key(&record.key) else { continue };
+            let Some(KeyOf::Pod(id)) = record::parse_key(&record.key) else { continue };
             let Some(value) = &record.value else { continue };
-            let Ok(new) = record::decode::<InstanceRecord>(&record.key, value) else { continue };
+            let Ok(new) = record::decode::<PodRecord>(&record.key, value) else { continue };
             if let Some(device) = new.device {
                 self.audit.assigned.insert((device, id, new.identity));
             }
@@ -93,13 +93,13 @@ impl World {
             .iter()
             .map(|(key, value)| Record { key: key.clone(), value: Some(value.clone()) })
             .collect();
-        self.audit.instances.clear();
+        self.audit.pods.clear();
         self.audit.uids.clear();
         self.audit.roots.clear();
         self.judge_commit(&records);
     }
 
-    fn judge_letting_go(&mut self, copy: &InstanceRecord) {
+    fn judge_letting_go(&mut self, copy: &PodRecord) {
         // One that no device has is nobody's loss.
         let (Some(device), Some(_)) = (&copy.device, &copy.supply) else { return };
         let thing = match copy.owner_kind {
@@ -133,7 +133,7 @@ impl World {
     }
 
     /// Whether a copy is of another template than the workload's, or of another image behind the same name.
-    fn differs(&self, copy: &InstanceRecord, workload: &Workload) -> bool {
+    fn differs(&self, copy: &PodRecord, workload: &Workload) -> bool {
         let images = self.declared.possible(&Thing::Image(workload.image.clone()));
         let moved = images.iter().any(|push| {
             let now = match push {
@@ -145,17 +145,17 @@ impl World {
         moved || workload.pod_template(&copy.owner).is_none_or(|template| template != copy.template)
     }
 
-    fn is_surplus(&self, copy: &InstanceRecord, workload: &Workload) -> bool {
+    fn is_surplus(&self, copy: &PodRecord, workload: &Workload) -> bool {
         let Some(replicas) = workload.replicas else { return false };
-        let of_it = |other: &&InstanceRecord| {
+        let of_it = |other: &&PodRecord| {
             other.owner == copy.owner
                 && other.owner_kind == copy.owner_kind
                 && other.deleting_ms.is_none()
         };
-        self.audit.instances.values().filter(of_it).count() > replicas as usize
+        self.audit.pods.values().filter(of_it).count() > replicas as usize
     }
 
-    fn drives_out(&self, copy: &InstanceRecord, workload: &Workload, node: Option<&Spec>) -> bool {
+    fn drives_out(&self, copy: &PodRecord, workload: &Workload, node: Option<&Spec>) -> bool {
         let settings = match node {
             Some(Spec::Node(settings)) => settings.clone(),
             _ => NodeSettings::default(),

@@ -145,7 +145,7 @@ impl World {
     fn look_at_records(&mut self) {
         const PER_DEVICE: usize = 40;
         let mut going: std::collections::BTreeMap<&str, usize> = std::collections::BTreeMap::new();
-        for record in self.audit.instances.values().filter(|r| r.deleting_ms.is_some()) {
+        for record in self.audit.pods.values().filter(|r| r.deleting_ms.is_some()) {
             *going.entry(record.device.as_deref().unwrap_or("none")).or_default() += 1;
         }
         let over = going.into_iter().find(|(_, count)| *count > PER_DEVICE);

@@ -1,8 +1,8 @@
 //! Carrying out what an agent asks for: each piece of work takes its time, and then has happened, or has not.
 
 use firmware_compat::{
-    id::{Hash, InstanceId},
-    v1::owned::{Artefacts, Blob, Instance},
+    id::{Hash, PodId},
+    v1::owned::{Artefacts, Blob, Pod},
 };
 use lichen_agent_core::{
     Effect, Event, SavedAssignment,
@@ -29,15 +29,15 @@ impl World {
                 return self.feed(board, Event::CommandEnded { command });
             }
             Effect::Quit => return self.agent_quits(board),
-            Effect::Stop { instance, grace_ms } => {
-                let (instance, grace_ms) = (*instance, *grace_ms);
-                return self.signal(board, instance, grace_ms);
+            Effect::Stop { pod, grace_ms } => {
+                let (pod, grace_ms) = (*pod, *grace_ms);
+                return self.signal(board, pod, grace_ms);
             }
             Effect::SaveAssignment(_) | Effect::SaveTimeFloor { .. } => 5 + self.up_to(100),
             Effect::Fetch(blob) => self.transfer_time(board, blob),
             Effect::Prepare { .. } | Effect::Clean { .. } => 5 + self.up_to(500),
-            Effect::Start { instance, .. } => {
-                let slow = Program::of(instance) == Program::Slow;
+            Effect::Start { pod, .. } => {
+                let slow = Program::of(pod) == Program::Slow;
                 5 + if slow { 5000 + self.up_to(55_000) } else { self.up_to(200) }
             }
             Effect::UpdateFiles { .. } | Effect::ReadLogs(_) | Effect::Retain(_) => {
@@ -144,23 +144,23 @@ impl World {
                 self.boards[board].artefacts.retain(|digest, _| keep.contains(digest));
                 return None;
             }
-            Effect::Prepare { instance, attempt } => self.prepare(board, &instance, attempt),
-            Effect::Start { instance, attempt } => {
+            Effect::Prepare { pod, attempt } => self.prepare(board, &pod, attempt),
+            Effect::Start { pod, attempt } => {
                 if self.is(Canary::ShellStartsTwice) {
-                    self.start(board, &instance, attempt);
+                    self.start(board, &pod, attempt);
                 }
-                self.start(board, &instance, attempt)
+                self.start(board, &pod, attempt)
             }
-            Effect::UpdateFiles { instance } => {
-                let id = instance.id;
+            Effect::UpdateFiles { pod } => {
+                let id = pod.id;
                 if self.boards[board].disk.full {
                     let failure = failure("", "no space left on device");
-                    Event::FilesUpdateFailed { instance: id, failure }
+                    Event::FilesUpdateFailed { pod: id, failure }
                 } else {
-                    Event::FilesUpdated { instance: id }
+                    Event::FilesUpdated { pod: id }
                 }
             }
-            Effect::Clean { instance, keep_volumes } => self.clean(board, instance, keep_volumes),
+            Effect::Clean { pod, keep_volumes } => self.clean(board, pod, keep_volumes),
             Effect::ReadLogs(request) => Event::CommandEnded { command: request.command },
             Effect::Connect
             | Effect::Disconnect
@@ -232,30 +232,30 @@ impl World {
         }
     }
 
-    fn prepare(&mut self, board: usize, instance: &Instance, attempt: u32) -> Event {
-        let id = instance.id;
+    fn prepare(&mut self, board: usize, pod: &Pod, attempt: u32) -> Event {
+        let id = pod.id;
         let it = &mut self.boards[board];
-        let missing: Vec<Hash> = digests(instance)
+        let missing: Vec<Hash> = digests(pod)
             .filter(|digest| it.artefacts.get(digest).is_none_or(|a| a.rotten || a.have < a.size))
             .collect();
         for digest in &missing {
             it.artefacts.remove(digest);
         }
-        it.note_prepared(instance, attempt);
+        it.note_prepared(pod, attempt);
         if !missing.is_empty() {
             let failure = failure("ArtefactDamaged", "an artefact is not whole");
-            return Event::PrepareFailed { instance: id, failure, missing };
+            return Event::PrepareFailed { pod: id, failure, missing };
         }
         if it.disk.full {
             let failure = failure(DISK_FULL, "no space left on device");
-            return Event::PrepareFailed { instance: id, failure, missing };
+            return Event::PrepareFailed { pod: id, failure, missing };
         }
-        Event::Prepared { instance: id }
+        Event::Prepared { pod: id }
     }
 
-    fn clean(&mut self, board: usize, instance: InstanceId, keep_volumes: bool) -> Event {
+    fn clean(&mut self, board: usize, pod: PodId, keep_volumes: bool) -> Event {
         let running = matches!(
-            self.boards[board].runs.get(&instance).map(|run| &run.state),
+            self.boards[board].runs.get(&pod).map(|run| &run.state),
             Some(RunState::Running { .. })
         );
         if running {
@@ -263,18 +263,18 @@ impl World {
         }
         if self.chance(5) && self.weather.loss > 0 {
             let failure = failure("", "device or resource busy");
-            return Event::CleanFailed { instance, failure };
+            return Event::CleanFailed { pod, failure };
         }
         if !keep_volumes {
-            self.boards[board].runs.remove(&instance);
+            self.boards[board].runs.remove(&pod);
         }
-        Event::Cleaned { instance }
+        Event::Cleaned { pod }
     }
 }
 
-/// Digests of everything that an instance needs.
-pub fn digests(instance: &Instance) -> impl Iterator<Item = Hash> + '_ {
-    instance.containers.iter().flat_map(|container| match &container.artefacts {
+/// Digests of everything that a Pod needs.
+pub fn digests(pod: &Pod) -> impl Iterator<Item = Hash> + '_ {
+    pod.containers.iter().flat_map(|container| match &container.artefacts {
         Artefacts::Image { config, layers } => {
             let mut all = vec![config.digest];
             all.extend(layers.iter().map(|layer| layer.blob.digest));

@@ -2,8 +2,8 @@
 //! death does not touch them, a power cut ends them all.
 
 use firmware_compat::{
-    id::{Hash, InstanceId},
-    v1::owned::{Exit, Instance},
+    id::{Hash, PodId},
+    v1::owned::{Exit, Pod},
 };
 use lichen_agent_core::{Event, event::FoundState};
 
@@ -30,8 +30,8 @@ pub enum Program {
 }
 
 impl Program {
-    pub fn of(instance: &Instance) -> Self {
-        let image = instance.containers.first().map_or("", |c| &c.reference);
+    pub fn of(pod: &Pod) -> Self {
+        let image = pod.containers.first().map_or("", |c| &c.reference);
         Self::named(image)
     }
 
@@ -103,50 +103,50 @@ impl RunState {
 }
 
 impl Board {
-    pub fn is_running(&self, id: &InstanceId) -> bool {
+    pub fn is_running(&self, id: &PodId) -> bool {
         matches!(self.runs.get(id), Some(Run { state: RunState::Running { .. }, .. }))
     }
 
-    /// The run directory of an instance says what is about to be started.
-    pub(super) fn note_prepared(&mut self, instance: &Instance, attempt: u32) {
+    /// The run directory of a Pod says what is about to be started.
+    pub(super) fn note_prepared(&mut self, pod: &Pod, attempt: u32) {
         // What an earlier attempt left is there until this one is started.
-        let old = self.runs.remove(&instance.id).filter(|old| old.identity == instance.identity);
+        let old = self.runs.remove(&pod.id).filter(|old| old.identity == pod.identity);
         let (state, attempt) =
             old.map_or((RunState::Prepared, attempt), |old| (old.state, old.attempt));
         let run = Run {
-            identity: instance.identity,
+            identity: pod.identity,
             attempt,
-            name: instance.name.to_string(),
-            program: Program::of(instance),
+            name: pod.name.to_string(),
+            program: Program::of(pod),
             state,
         };
-        self.runs.insert(instance.id, run);
+        self.runs.insert(pod.id, run);
     }
 }
 
 impl World {
-    pub(super) fn start(&mut self, board: usize, instance: &Instance, attempt: u32) -> Event {
-        let id = instance.id;
+    pub(super) fn start(&mut self, board: usize, pod: &Pod, attempt: u32) -> Event {
+        let id = pod.id;
         if self.boards[board].is_running(&id) {
-            self.fail("one-copy-per-slot", &format!("{} is started twice", instance.name));
+            self.fail("one-copy-per-slot", &format!("{} is started twice", pod.name));
         }
-        let program = Program::of(instance);
+        let program = Program::of(pod);
         if program == Program::Broken || self.boards[board].runtime_lies {
             self.audit.wire.allow(&self.boards[board].name, 6);
             let failure = failure("", "the runtime says: no such program");
-            return Event::StartFailed { instance: id, failure };
+            return Event::StartFailed { pod: id, failure };
         }
         let it = &mut self.boards[board];
         it.next_pid += 1;
         let (pid, started_ms) = (it.next_pid, it.unix_ms(self.now));
-        it.note_prepared(instance, attempt);
+        it.note_prepared(pod, attempt);
         if let Some(run) = it.runs.get_mut(&id) {
             run.attempt = attempt;
             run.state = RunState::Running { pid, started_ms, stopping: false };
         }
         let label = self.boards[board].label.clone();
-        self.tell(&format!("{label} starts {}", instance.name));
-        self.judge_start(board, instance);
+        self.tell(&format!("{label} starts {}", pod.name));
+        self.judge_start(board, pod);
         let hour = 3_600_000;
         let (after, end) = match program {
             Program::Crashy => (1000 + self.up_to(59_000), End::Code(1)),
@@ -157,16 +157,16 @@ impl World {
         if after > 0 {
             self.ends_after(board, id, pid, after, end);
         }
-        Event::Started { instance: id, pid, started_ms }
+        Event::Started { pod: id, pid, started_ms }
     }
 
-    fn ends_after(&mut self, board: usize, instance: InstanceId, pid: u32, after: u64, end: End) {
+    fn ends_after(&mut self, board: usize, pod: PodId, pid: u32, after: u64, end: End) {
         let life = self.boards[board].life;
-        self.at(after, Due::Board { board, life, wake: Wake::Ends { instance, pid, end } });
+        self.at(after, Due::Board { board, life, wake: Wake::Ends { pod, pid, end } });
     }
 
-    /// An agent has an instance stopped: signal, grace, kill.
-    pub(super) fn signal(&mut self, board: usize, id: InstanceId, grace_ms: u32) {
+    /// An agent has a Pod stopped: signal, grace, kill.
+    pub(super) fn signal(&mut self, board: usize, id: PodId, grace_ms: u32) {
         self.judge_stop(board, id);
         let ignored = self.is(Canary::StopsAreIgnored);
         let Some(run) = self.boards[board].runs.get_mut(&id) else { return };
@@ -184,7 +184,7 @@ impl World {
     }
 
     /// A process ends. The agent hears of it if there is one.
-    pub(super) fn process_ends(&mut self, board: usize, id: InstanceId, pid: u32, end: End) {
+    pub(super) fn process_ends(&mut self, board: usize, id: PodId, pid: u32, end: End) {
         let at_ms = self.boards[board].unix_ms(self.now);
         let label = self.boards[board].label.clone();
         let Some(run) = self.boards[board].runs.get_mut(&id) else { return };
@@ -201,7 +201,7 @@ impl World {
         let line = format!("{} on {label} ends: {end:?}", run.name);
         self.tell(&line);
         self.audit.wire.allow(&self.boards[board].name, 6);
-        self.feed(board, Event::Exited { instance: id, exit });
+        self.feed(board, Event::Exited { pod: id, exit });
     }
 
     /// Kills a process, or its shim, of whatever runs on a board; the choice is by chance.
@@ -219,7 +219,7 @@ impl World {
         }
     }
 
-    fn pick_running(&mut self, board: usize) -> Option<(InstanceId, u32)> {
+    fn pick_running(&mut self, board: usize) -> Option<(PodId, u32)> {
         let running: Vec<_> = self.boards[board]
             .runs
             .iter()

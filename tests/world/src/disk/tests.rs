@@ -16,7 +16,7 @@ use super::Disk;
 
 const SEEDS: u64 = 10_000;
 
-/// One that an agent can follow: it assigns nothing, which is a list of no instances.
+/// One that an agent can follow: it assigns nothing, which is a list of no Pods.
 fn assignment(generation: u64) -> SavedAssignment {
     let body = vec![0];
     assert_eq!(decode_body(&body), Ok(Assignment::default()));

@@ -33,15 +33,15 @@ const NAME: Column = text("Name", "Unique in its kind and namespace.");
 const AGE: Column = text("Age", "Time since it was created.");
 const CONTAINERS: Column = wide("Containers", "Names of the template's containers.");
 const IMAGES: Column = wide("Images", "Images of the containers.");
-const SELECTOR: Column = wide("Selector", "Labels of the instances.");
+const SELECTOR: Column = wide("Selector", "Labels of the pods.");
 
 const NAMESPACE: [Column; 3] = [NAME, text("Status", "Active or Terminating."), AGE];
 const CONFIG_MAP: [Column; 3] = [NAME, number("Data", "How many keys it holds."), AGE];
 const DEPLOYMENT: [Column; 8] = [
     NAME,
-    text("Ready", "Instances that run, of those declared."),
-    number("Up-to-date", "Instances of the newest template."),
-    number("Available", "Instances that run."),
+    text("Ready", "Pods that run, of those declared."),
+    number("Up-to-date", "Pods of the newest template."),
+    number("Available", "Pods that run."),
     AGE,
     CONTAINERS,
     IMAGES,
@@ -62,7 +62,7 @@ const DAEMON_SET: [Column; 11] = [
 ];
 const NODE: [Column; 9] = [
     NAME,
-    text("Status", "Whether the device is in touch, and takes new instances."),
+    text("Status", "Whether the device is in touch, and takes new pods."),
     text("Arch", "Its architecture."),
     text("Runtimes", "The engines that it can use."),
     AGE,

@@ -1,4 +1,4 @@
-//! An instance's state in the hub's words: phase, reason, message. Whatever does not run has a reason.
+//! A Pod's state in the hub's words: phase, reason, message. Whatever does not run has a reason.
 
 use alloc::{
     format,
@@ -8,7 +8,7 @@ use core::time::Duration;
 
 use firmware_compat::{
     id::Hash,
-    v1::owned::{Engine, Instance, InstanceStatus, Phase, Text},
+    v1::owned::{Phase, Pod, PodStatus, RuntimeClass, Text},
 };
 
 use super::{Context, Match, Slot, State, again_in};
@@ -22,13 +22,13 @@ struct Standing {
 
 impl Slot {
     /// What the hub is told.
-    pub fn status(&self, context: &Context<'_>) -> InstanceStatus {
+    pub fn status(&self, context: &Context<'_>) -> PodStatus {
         let (pid, started_ms) = match self.state {
             State::Running { pid, started_ms, .. } => (pid, started_ms),
             _ => (0, 0),
         };
         let Standing { phase, reason, message } = self.standing(context);
-        InstanceStatus {
+        PodStatus {
             id: self.id,
             identity: self.shown_identity(),
             phase,
@@ -109,7 +109,7 @@ impl Slot {
     fn waiting_for(&self, context: &Context<'_>) -> Option<Standing> {
         let wanted = self.wanted.as_ref()?;
         if !context.booted {
-            let message = "the agent looks for instances of earlier runs first";
+            let message = "the agent looks for examples of earlier runs first";
             return Some(stand(Phase::Waiting, "AgentStarting", message));
         }
         if context.draining {
@@ -165,7 +165,7 @@ impl Slot {
     }
 }
 
-fn fetching(wanted: &Instance, context: &Context<'_>) -> Option<Standing> {
+fn fetching(wanted: &Pod, context: &Context<'_>) -> Option<Standing> {
     let lacking = context.fetches.lacking(wanted)?;
     let artefacts = match lacking.missing {
         1 => "1 artefact is".to_string(),
@@ -186,13 +186,15 @@ fn fetching(wanted: &Instance, context: &Context<'_>) -> Option<Standing> {
     })
 }
 
-fn no_runtime(engine: Engine, context: &Context<'_>) -> String {
+fn no_runtime(engine: RuntimeClass, context: &Context<'_>) -> String {
     let of_engine = context.runtimes.iter().find(|runtime| runtime.engine == engine);
     match (of_engine, engine) {
         (Some(runtime), _) => format!("{} can't be used: {}", runtime.name, runtime.reason),
-        (None, Engine::Container) => "this device has no crun, runc or youki; install one".into(),
-        (None, Engine::Wasm) => "this agent runs no Wasm".into(),
-        (None, Engine::Firmware) => "firmware runs on microcontrollers only".into(),
+        (None, RuntimeClass::Container) => {
+            "this device has no crun, runc or youki; install one".into()
+        }
+        (None, RuntimeClass::Wasm) => "this agent runs no Wasm".into(),
+        (None, RuntimeClass::Firmware) => "firmware runs on microcontrollers only".into(),
     }
 }
 

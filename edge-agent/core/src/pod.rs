@@ -1,4 +1,4 @@
-//! The life of one instance on the device: which state it is in and which step comes next. One table, [`Slot::step`],
+//! The life of one Pod on the device: which state it is in and which step comes next. One table, [`Slot::step`],
 //! holds every move that the agent makes by itself; `answers` holds what the shell's answers do, `files` what changes in
 //! place, `questions` what the rest of the agent asks; `standing` puts a state in the hub's words.
 
@@ -11,20 +11,20 @@ use alloc::{collections::BTreeSet, format, string::String, sync::Arc};
 use core::time::Duration;
 
 use firmware_compat::{
-    id::{Hash, InstanceId},
+    id::{Hash, PodId},
     time::{Instant, UnixMs},
-    v1::owned::{Engine, Exit, Instance, RestartPolicy, Runtime},
+    v1::owned::{Exit, Pod, RestartPolicy, Runtime, RuntimeClass},
 };
 
 use crate::{backoff::STOP_OVERDUE, effect::Effect, event::Failure, fetch::Fetches, out::Out};
 use files::Files;
 
-/// One instance: what is wanted, what the device holds of it, and where it stands.
+/// One Pod: what is wanted, what the device holds of it, and where it stands.
 #[derive(Debug)]
 pub struct Slot {
-    pub id: InstanceId,
-    /// What the assignment in force says; `None` if the instance is to go.
-    pub wanted: Option<Arc<Instance>>,
+    pub id: PodId,
+    /// What the assignment in force says; `None` if the Pod is to go.
+    pub wanted: Option<Arc<Pod>>,
     /// What the run directory holds; `None` if there is none.
     holds: Option<Holds>,
     state: State,
@@ -48,10 +48,10 @@ struct Holds {
     /// `None` if it does not say.
     identity: Option<Hash>,
     /// What was prepared. `None` if an earlier agent did it.
-    spec: Option<Arc<Instance>>,
+    spec: Option<Arc<Pod>>,
 }
 
-/// Where an instance stands.
+/// Where a Pod stands.
 #[derive(Debug)]
 enum State {
     /// Nothing runs, nothing is under way.
@@ -98,26 +98,26 @@ enum Match {
 pub struct Context<'a> {
     /// No assignment is in force, so nobody knows what is wanted: everything stays as it is.
     pub hold: bool,
-    /// The agent is to end: instances are stopped and not started.
+    /// The agent is to end: Pods are stopped and not started.
     pub draining: bool,
     /// What earlier runs left is known.
     pub booted: bool,
     pub runtimes: &'a [Runtime],
     pub fetches: &'a Fetches,
-    /// Instances that are to go and of which a process runs, or may.
-    pub leaving: &'a BTreeSet<InstanceId>,
+    /// Pods that are to go and of which a process runs, or may.
+    pub leaving: &'a BTreeSet<PodId>,
     pub link_up: bool,
 }
 
 impl Context<'_> {
-    fn is_usable(&self, engine: Engine) -> bool {
+    fn is_usable(&self, engine: RuntimeClass) -> bool {
         self.runtimes.iter().any(|runtime| runtime.engine == engine && runtime.usable)
     }
 }
 
 impl Slot {
     /// A slot of which nothing is on the device yet.
-    pub fn new(id: InstanceId) -> Self {
+    pub fn new(id: PodId) -> Self {
         Self {
             id,
             wanted: None,
@@ -220,11 +220,10 @@ impl Slot {
     }
 
     fn prepare(&mut self, out: &mut Out) -> Option<State> {
-        let instance = Arc::clone(self.wanted.as_ref()?);
-        self.holds =
-            Some(Holds { identity: Some(instance.identity), spec: Some(Arc::clone(&instance)) });
-        self.files = Files::written(Arc::clone(&instance));
-        out.push(Effect::Prepare { instance, attempt: self.next_attempt() });
+        let pod = Arc::clone(self.wanted.as_ref()?);
+        self.holds = Some(Holds { identity: Some(pod.identity), spec: Some(Arc::clone(&pod)) });
+        self.files = Files::written(Arc::clone(&pod));
+        out.push(Effect::Prepare { pod, attempt: self.next_attempt() });
         Some(State::Preparing)
     }
 
@@ -238,7 +237,7 @@ impl Slot {
     fn stop(&mut self, now: Instant, why: &str, out: &mut Out) -> State {
         let spec = self.holds.as_ref().and_then(|holds| holds.spec.as_ref());
         let grace_ms = spec.or(self.wanted.as_ref()).map_or(DEFAULT_GRACE_MS, |s| s.grace_ms);
-        out.push(Effect::Stop { instance: self.id, grace_ms });
+        out.push(Effect::Stop { pod: self.id, grace_ms });
         out.normal(now, Some(self.id), "Killing", &format!("stopping: {why}"));
         let overdue_at = now + Duration::from_millis(grace_ms.into()) + STOP_OVERDUE;
         State::Stopping { overdue_at: Some(overdue_at) }
@@ -251,7 +250,7 @@ impl Slot {
     }
 
     fn clean(&mut self, keep_volumes: bool, out: &mut Out) -> State {
-        out.push(Effect::Clean { instance: self.id, keep_volumes });
+        out.push(Effect::Clean { pod: self.id, keep_volumes });
         State::Cleaning { keep_volumes }
     }
 
@@ -294,5 +293,5 @@ fn again_in(delay: Duration) -> String {
     }
 }
 
-/// Kubernetes' default, for an instance whose spec nobody knows any more.
+/// Kubernetes' default, for a Pod whose spec nobody knows any more.
 const DEFAULT_GRACE_MS: u32 = 30_000;

@@ -1,15 +1,15 @@
-//! What the rest of the agent asks about an instance.
+//! What the rest of the agent asks about a Pod.
 
 use alloc::{collections::BTreeSet, sync::Arc};
 
-use firmware_compat::{id::InstanceId, time::Instant, v1::owned::Instance};
+use firmware_compat::{id::PodId, time::Instant, v1::owned::Pod};
 
 use super::{Context, Holds, Match, Slot, State};
 use crate::effect::WakeReason;
 
 impl Slot {
     /// Whether its artefacts are needed, now or for its next start.
-    pub fn needs_artefacts(&self, context: &Context<'_>) -> Option<&Arc<Instance>> {
+    pub fn needs_artefacts(&self, context: &Context<'_>) -> Option<&Arc<Pod>> {
         let is_over = matches!(self.state, State::Done) && self.relation() == Match::Same;
         self.wanted
             .as_ref()
@@ -17,7 +17,7 @@ impl Slot {
     }
 
     /// What the device holds of it, for as long as it does: its artefacts are in use. `Err` if nobody knows.
-    pub fn in_use(&self) -> Result<Option<&Arc<Instance>>, ()> {
+    pub fn in_use(&self) -> Result<Option<&Arc<Pod>>, ()> {
         match &self.holds {
             None => Ok(None),
             Some(Holds { spec: Some(spec), .. }) => Ok(Some(spec)),
@@ -72,7 +72,7 @@ impl Slot {
     }
 
     /// Whether one whose place it takes still runs.
-    pub fn is_preceded(&self, leaving: &BTreeSet<InstanceId>) -> bool {
+    pub fn is_preceded(&self, leaving: &BTreeSet<PodId>) -> bool {
         self.wanted
             .as_ref()
             .is_some_and(|wanted| wanted.after.iter().any(|id| leaving.contains(id)))

@@ -1,9 +1,9 @@
-//! The directory of one instance: what it is, its volumes, and one run directory per start.
+//! The directory of one Pod: what it is, its volumes, and one run directory per start.
 //!
 //! ```text
-//! run/<instance>/instance      which spec it runs, for an agent that starts later
-//! run/<instance>/volumes/      emptyDir and configMap volumes: they live as long as the instance
-//! run/<instance>/<attempt>/    the run directory of one start: shim, log, exit record, bundle
+//! run/<Pod>/Pod      which spec it runs, for an agent that starts later
+//! run/<Pod>/volumes/      emptyDir and configMap volumes: they live as long as the Pod
+//! run/<Pod>/<attempt>/    the run directory of one start: shim, log, exit record, bundle
 //! ```
 //!
 //! The newest run and the one before it are kept, the latter for its log.
@@ -13,18 +13,18 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use firmware_compat::id::{Hash, InstanceId};
+use firmware_compat::id::{Hash, PodId};
 use lichen_shim::run_dir;
 use serde::{Deserialize, Serialize};
 
 use crate::state::{StateError, make_dir, read_bounded};
 
-const RECORD: &str = "instance";
+const RECORD: &str = "pod";
 /// Raised when [`Record`] changes shape.
 const RECORD_VERSION: u8 = 1;
 const MAX_RECORD: u64 = 4096;
 
-/// What an agent that starts later must know about an instance.
+/// What an agent that starts later must know about a Pod.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
     /// Of the spec that it runs.
@@ -33,36 +33,36 @@ pub struct Record {
     pub label: String,
     /// What asks it to stop.
     pub stop_signal: i32,
-    /// Whether it is the process of a Wasm instance, whose exit codes have meanings of their own.
+    /// Whether it is the process of a Wasm Pod, whose exit codes have meanings of their own.
     pub wasm: bool,
 }
 
-/// The directory of one instance.
+/// The directory of one Pod.
 #[derive(Clone, Debug)]
-pub struct InstanceDir {
+pub struct PodDir {
     path: PathBuf,
 }
 
-impl InstanceDir {
+impl PodDir {
     /// Names the directory below `run`; nothing is made yet.
     #[must_use]
-    pub fn new(run: &Path, instance: InstanceId) -> Self {
-        Self { path: run.join(instance.to_string()) }
+    pub fn new(run: &Path, pod: PodId) -> Self {
+        Self { path: run.join(pod.to_string()) }
     }
 
-    /// Every instance that has a directory.
+    /// Every Pod that has a directory.
     ///
     /// # Errors
     /// Those of the system.
-    pub fn all(run: &Path) -> Result<Vec<(InstanceId, Self)>, StateError> {
+    pub fn all(run: &Path) -> Result<Vec<(PodId, Self)>, StateError> {
         let mut found = Vec::new();
         for name in names(run)? {
-            match InstanceId::parse(&name) {
-                Some(instance) => found.push((instance, Self::new(run, instance))),
-                None => tracing::debug!(name, "not an instance's directory"),
+            match PodId::parse(&name) {
+                Some(pod) => found.push((pod, Self::new(run, pod))),
+                None => tracing::debug!(name, "not a Pod's directory"),
             }
         }
-        found.sort_by_key(|(instance, _)| *instance);
+        found.sort_by_key(|(pod, _)| *pod);
         Ok(found)
     }
 
@@ -116,7 +116,7 @@ impl InstanceDir {
             return Ok(());
         }
         let bytes = postcard::to_extend(record, vec![RECORD_VERSION]).expect("a record encodes");
-        let (path, new) = (self.path.join(RECORD), self.path.join("instance.new"));
+        let (path, new) = (self.path.join(RECORD), self.path.join("pod.new"));
         fs::write(&new, bytes).map_err(|source| StateError::io("write", &new, source))?;
         fs::rename(&new, &path).map_err(|source| StateError::io("replace", &path, source))
     }
@@ -159,7 +159,7 @@ mod tests {
     #[test]
     fn a_record_reads_back_and_a_damaged_one_is_none() {
         let run = tempfile::tempdir().expect("a directory");
-        let dir = InstanceDir::new(run.path(), InstanceId([1; 16]));
+        let dir = PodDir::new(run.path(), PodId([1; 16]));
         dir.make().expect("makeable");
         assert_eq!(dir.record().expect("readable"), None);
         let record =
@@ -173,7 +173,7 @@ mod tests {
     #[test]
     fn runs_are_listed_newest_first_and_only_with_a_shim() {
         let run = tempfile::tempdir().expect("a directory");
-        let dir = InstanceDir::new(run.path(), InstanceId([1; 16]));
+        let dir = PodDir::new(run.path(), PodId([1; 16]));
         for attempt in [2, 10, 9] {
             fs::create_dir_all(dir.attempt(attempt)).expect("makeable");
         }
@@ -181,8 +181,8 @@ mod tests {
         fs::write(dir.attempt(9).join(run_dir::SPEC), "").expect("writable");
         assert_eq!(dir.attempts().expect("readable"), [10, 9, 2]);
         assert_eq!(dir.runs().expect("readable"), [9]);
-        let all = InstanceDir::all(run.path()).expect("readable");
+        let all = PodDir::all(run.path()).expect("readable");
         assert_eq!(all.len(), 1);
-        assert_eq!(all[0].0, InstanceId([1; 16]));
+        assert_eq!(all[0].0, PodId([1; 16]));
     }
 }

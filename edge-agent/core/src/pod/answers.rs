@@ -1,4 +1,4 @@
-//! What the shell's answers do to an instance. An answer that the state does not wait for is late or wrong: it changes
+//! What the shell's answers do to a Pod. An answer that the state does not wait for is late or wrong: it changes
 //! nothing.
 
 use alloc::{format, string::ToString, sync::Arc};
@@ -13,7 +13,7 @@ use super::{Holds, Match, Slot, State};
 use crate::{
     backoff::{RESTART_RESET, STEP, restart_delay},
     effect::Effect,
-    event::{Failure, FoundInstance, FoundState},
+    event::{Failure, FoundPod, FoundState},
     journal::or_usual,
     out::Out,
 };
@@ -21,7 +21,7 @@ use crate::{
 impl Slot {
     /// Takes in what an earlier agent left. An end that happened while nobody watched is long ago, so its first
     /// restart does not wait.
-    pub fn found(&mut self, found: FoundInstance, now: Instant) {
+    pub fn found(&mut self, found: FoundPod, now: Instant) {
         self.holds = Some(Holds { identity: found.identity, spec: None });
         self.started = true;
         self.restarts = found.restarts;
@@ -46,15 +46,14 @@ impl Slot {
         self.state = State::Absent;
         self.clear_failure();
         let spec = self.holds.as_ref().and_then(|holds| holds.spec.as_ref());
-        let Some(instance) = spec.filter(|_| self.relation() == Match::Same && !is_held_back)
-        else {
+        let Some(pod) = spec.filter(|_| self.relation() == Match::Same && !is_held_back) else {
             return;
         };
-        let instance = Arc::clone(instance);
+        let pod = Arc::clone(pod);
         self.restarts = self.next_attempt();
         self.started = true;
         self.state = State::Starting { ended: None };
-        out.push(Effect::Start { instance, attempt: self.restarts });
+        out.push(Effect::Start { pod, attempt: self.restarts });
     }
 
     pub fn prepare_failed(&mut self, failure: Failure, now: Instant, out: &mut Out) {

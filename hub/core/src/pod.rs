@@ -3,9 +3,9 @@
 use alloc::{borrow::ToOwned, collections::BTreeMap, string::String, sync::Arc, vec::Vec};
 
 use firmware_compat::{
-    id::{Generation, Hash, InstanceId},
+    id::{Generation, Hash, PodId},
     time::UnixMs,
-    v1::owned::{self as wire, Artefacts, InstanceStatus, Phase, Text},
+    v1::owned::{self as wire, Artefacts, Phase, PodStatus, Text},
 };
 use sha2::{Digest, Sha256};
 
@@ -18,7 +18,7 @@ use crate::{
 /// A template with the digests of its images: what all copies of one revision share.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Revision {
-    /// Ten hex digits over template and digests; the label `pod-template-hash`.
+    /// Ten hex digits over template and digests; the label `Pod-template-hash`.
     pub hash: String,
     /// As the operator wrote it.
     pub template: PodTemplate,
@@ -53,10 +53,10 @@ impl Revision {
 
 /// One copy.
 #[derive(Clone, Debug)]
-pub struct Instance {
+pub struct Pod {
     /// Its uid.
-    pub id: InstanceId,
-    /// Hash of all that, when changed, calls for a restart. Fixed when the instance is made: a newer hub must not
+    pub id: PodId,
+    /// Hash of all that, when changed, calls for a restart. Fixed when the Pod is made: a newer hub must not
     /// restart what runs.
     pub identity: Hash,
     /// The workload.
@@ -76,19 +76,19 @@ pub struct Instance {
     /// When it was asked to go.
     pub deleting: Option<Deleting>,
     /// What its device last said.
-    pub report: Option<InstanceStatus>,
+    pub report: Option<PodStatus>,
     /// Whether an assignment ever held it: without one its device can't know it.
     pub assigned: bool,
     /// Copies whose place on its device it takes: it starts there once none of them runs. Fixed when it becomes part
     /// of an assignment, so that their end changes no assignment; not part of the identity.
-    pub after: Vec<InstanceId>,
+    pub after: Vec<PodId>,
     /// Why it is not part of its device's assignment.
     pub waiting: Option<Waiting>,
     /// Of its last change, for the API.
     pub resource_version: u64,
 }
 
-/// An instance that was asked to go and stays listed until its device has let go of it.
+/// A Pod that was asked to go and stays listed until its device has let go of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Deleting {
     /// Since when.
@@ -97,7 +97,7 @@ pub struct Deleting {
     pub released: Option<Generation>,
 }
 
-/// Why an instance is not placed, or not part of its device's assignment.
+/// Why a Pod is not placed, or not part of its device's assignment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Waiting {
     /// CamelCase.
@@ -113,7 +113,7 @@ impl Waiting {
     }
 }
 
-impl Instance {
+impl Pod {
     /// Whether its device says that it runs.
     #[must_use]
     pub fn runs(&self) -> bool {
@@ -134,7 +134,7 @@ impl Instance {
 
     /// Its form in an assignment. `None` while it has no artefacts, a ConfigMap is missing, or something is over a
     /// bound of the wire.
-    pub fn wire(&self, configs: &Configs<'_>) -> Result<wire::Instance, Waiting> {
+    pub fn wire(&self, configs: &Configs<'_>) -> Result<wire::Pod, Waiting> {
         let Some((_, artefacts)) = &self.supply else {
             return Err(Waiting::new("ImagePending", "the image is not ready"));
         };
@@ -163,7 +163,7 @@ impl Instance {
             let source = configs.source(self.namespace(), &volume.source)?;
             volumes.push(wire::Volume { name: volume.name.clone(), source });
         }
-        Ok(wire::Instance {
+        Ok(wire::Pod {
             id: self.id,
             identity: self.identity,
             namespace: Text::try_from(self.namespace()).map_err(|_| over("the namespace"))?,
@@ -179,10 +179,10 @@ impl Instance {
     }
 }
 
-/// Identity of a new instance. The revision covers the template and the images' digests; the data of ConfigMaps and
+/// Identity of a new Pod. The revision covers the template and the images' digests; the data of ConfigMaps and
 /// the compiled form of a module are not part of it, because they may change in place.
 #[must_use]
-pub fn identity(id: InstanceId, namespace: &str, name: &str, revision: &Revision) -> Hash {
+pub fn identity(id: PodId, namespace: &str, name: &str, revision: &Revision) -> Hash {
     let mut hasher = Sha256::new();
     hasher.update(id.0);
     for part in [namespace, name, revision.hash.as_str()] {

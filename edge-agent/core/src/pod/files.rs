@@ -1,11 +1,11 @@
-//! The files of an instance's configMap volumes: the one thing of a running instance that changes in place.
+//! The files of a Pod's configMap volumes: the one thing of a running Pod that changes in place.
 
 use alloc::sync::Arc;
 
 use firmware_compat::{
-    id::InstanceId,
+    id::PodId,
     time::Instant,
-    v1::owned::{File, Instance, VolumeSource},
+    v1::owned::{File, Pod, VolumeSource},
 };
 
 use crate::{backoff::STEP, effect::Effect, event::Failure, journal::or_usual, out::Out};
@@ -14,9 +14,9 @@ use crate::{backoff::STEP, effect::Effect, event::Failure, journal::or_usual, ou
 #[derive(Debug, Default)]
 pub(super) struct Files {
     /// `None` if an earlier agent wrote them.
-    on_disk: Option<Arc<Instance>>,
+    on_disk: Option<Arc<Pod>>,
     /// The shell is at it.
-    updating: Option<Arc<Instance>>,
+    updating: Option<Arc<Pod>>,
     /// Attempts in a row that failed, and why the last one did.
     failures: u32,
     failure: Option<Failure>,
@@ -25,7 +25,7 @@ pub(super) struct Files {
 
 impl Files {
     /// All files of this spec were just written.
-    pub(super) fn written(spec: Arc<Instance>) -> Self {
+    pub(super) fn written(spec: Arc<Pod>) -> Self {
         Self { on_disk: Some(spec), ..Self::default() }
     }
 
@@ -37,8 +37,8 @@ impl Files {
         self.failure.as_ref()
     }
 
-    /// Brings the files of a running instance up to date.
-    pub(super) fn refresh(&mut self, wanted: &Arc<Instance>, now: Instant, out: &mut Out) {
+    /// Brings the files of a running Pod up to date.
+    pub(super) fn refresh(&mut self, wanted: &Arc<Pod>, now: Instant, out: &mut Out) {
         let is_known = self.on_disk.as_ref().is_some_and(|spec| Arc::ptr_eq(spec, wanted));
         if is_known || self.retry_at > now {
             return;
@@ -51,12 +51,12 @@ impl Files {
             *self = Self::written(Arc::clone(wanted));
         } else {
             self.updating = Some(Arc::clone(wanted));
-            out.push(Effect::UpdateFiles { instance: Arc::clone(wanted) });
+            out.push(Effect::UpdateFiles { pod: Arc::clone(wanted) });
         }
     }
 
     /// The shell's answer.
-    pub(super) fn updated(&mut self, about: InstanceId, now: Instant, out: &mut Out) {
+    pub(super) fn updated(&mut self, about: PodId, now: Instant, out: &mut Out) {
         let Some(spec) = self.updating.take() else { return };
         *self = Self::written(spec);
         out.normal(now, Some(about), "FilesUpdated", "files of configMap volumes are up to date");
@@ -66,7 +66,7 @@ impl Files {
     pub(super) fn update_failed(
         &mut self,
         failure: Failure,
-        about: InstanceId,
+        about: PodId,
         now: Instant,
         out: &mut Out,
     ) {
@@ -82,14 +82,14 @@ impl Files {
         self.failure = Some(Failure { reason, message: failure.message });
     }
 
-    /// When another attempt is due, while the instance runs.
+    /// When another attempt is due, while the Pod runs.
     pub(super) fn timer(&self) -> Option<Instant> {
         (self.failure.is_some() && self.updating.is_none()).then_some(self.retry_at)
     }
 }
 
 /// The configMap volumes of a spec, name and files.
-fn config_files(spec: &Instance) -> impl Iterator<Item = (&str, &[File])> {
+fn config_files(spec: &Pod) -> impl Iterator<Item = (&str, &[File])> {
     spec.volumes.iter().filter_map(|volume| match &volume.source {
         VolumeSource::ConfigMap { files } => Some((volume.name.as_str(), &files[..])),
         VolumeSource::EmptyDir { .. } | VolumeSource::HostPath { .. } => None,
