@@ -143,7 +143,7 @@ pub fn wasm(number: u8, compiled: Blob) -> Pod {
     pod(number, RuntimeClass::Wasm, artefacts)
 }
 
-pub fn pod(number: u8, engine: Engine, artefacts: Artefacts) -> Pod {
+pub fn pod(number: u8, engine: RuntimeClass, artefacts: Artefacts) -> Pod {
     let container = Container {
         name: "main".try_into().unwrap(),
         reference: "test".try_into().unwrap(),
