@@ -35,10 +35,10 @@ use firmware_compat::{
 };
 
 use crate::{
+    api::{Key, Object},
     device::Device,
     effect::{Action, Change, Effect, Record},
     event::{Event, Now},
-    object::{Key, Object},
     pod::{Pod, Revision},
     record,
     rng::Rng,

@@ -9,7 +9,7 @@ use firmware_compat::{
     v1::owned::{Artefacts, WasmSupport},
 };
 
-use crate::object::{Kind, Object};
+use crate::api::{Kind, Object};
 
 /// Names a request until its reply. Chosen by the shell; never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
