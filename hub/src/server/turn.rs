@@ -11,7 +11,7 @@ use lichen_hub_core::{
     engine::Engine,
     event::{Event, Request, RequestId},
 };
-use lichen_link::{Link, LinkEvent};
+use lichen_link::{Link, LinkEvent, Newcomer};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{clock::Clock, feed::Feed, handle::Input, metrics::Counters, supply::Supplier};
@@ -169,7 +169,10 @@ impl Turn {
             // A device's hello says more, and comes with it.
             LinkEvent::Connected { .. } => {}
             LinkEvent::Disconnected { device } => self.handle(Event::Disconnected { device }),
-            LinkEvent::TakenOver { device } => self.handle(Event::TakenOver { device }),
+            // An agent that came back before its old connection was noticed as broken is no second device.
+            LinkEvent::TakenOver { newcomer: Newcomer::SameAgent, .. } => {}
+            LinkEvent::TakenOver { device, .. } => self.handle(Event::TakenOver { device }),
+            LinkEvent::Lost { device } => self.handle(Event::FramesLost { device }),
             LinkEvent::Frame { device, kind, bytes } => {
                 self.handle(Event::Frame { device, kind, bytes });
             }
@@ -214,7 +217,8 @@ impl Turn {
             }
             Effect::ClearHead { device } => self.with_link(|link| link.clear_head(&device)),
             Effect::Send { device, kind, frame } => {
-                self.with_link(|link| link.send(&device, kind, frame));
+                // A frame that is dropped is asked for again by its device, or said again by the engine.
+                self.with_link(|link| _ = link.send(&device, kind, frame));
             }
             Effect::SendAll { kind, frame } => self.with_link(|link| link.send_all(kind, frame)),
         }
