@@ -1,61 +1,79 @@
 //! The running hub: API, artefacts and registry around the one task that owns the engine.
 //!
 //! ```text
-//! HTTP ── api ── handle ─► turn ─► store      one turn = one commit, before anything leaves
-//!              ◄─ feed ◄──  │ ▲
-//!                           ▼ └── supply      images resolved, Wasm compiled
-//!                          link ◄─► devices
+//! HTTP ─ accept ─ connection ─ api ── handle ──► turn ─► store   one turn = one commit, before anything leaves
+//!                               │                │ │ ▲
+//!                               ▼                │ │ └── supply    images resolved, Wasm compiled
+//!                          watch_cache ◄─ publish ◄┘ ▼
+//!                                                   link ◄─► devices
 //! ```
 //!
 //! - [`start`] takes a [`HubConfig`] and gives a [`Running`] hub.
-//! - [`turn`] owns the engine; [`handle`] asks it; [`feed`] keeps what it changed for those who watch.
+//! - [`state_lock`] keeps a second hub out; [`turn`] owns the engine; [`handle`] asks it to change something.
+//! - [`publish`] lets out what a turn has saved, into the [`watch_cache`] first: every read is served from there.
+//! - [`accept`] and [`connection`] bound who may come and how long everything may take.
 //! - [`api`] speaks Kubernetes' REST; [`artefacts`] and [`registry`] serve bytes on the same listener.
 //! - [`supply`] finds or makes what devices need of images.
 
+mod accept;
 mod api;
 mod artefacts;
 mod clock;
 mod config;
+mod connection;
 mod error;
-mod feed;
 mod handle;
 mod limits;
 mod listen;
 mod metrics;
+mod publish;
 mod registry;
 mod running;
+mod state_lock;
 mod supply;
 mod turn;
+mod watch_cache;
 
 use std::{
     collections::HashMap,
     fs::File,
     io::{self, Read},
+    path::Path,
     sync::Arc,
+    thread::JoinHandle,
+    time::Duration,
 };
 
 use lichen_hub_core::engine::{self, Engine};
+use lichen_images::store as images;
 use lichen_link::{Endpoint, EndpointConfig, External, ExternalConfig, Link, LinkError};
 use tokio::sync::{mpsc, oneshot, watch};
 
 #[doc(hidden)]
 pub use api::strangers;
-pub use config::{Broker, DEFAULT_API, HubConfig};
+pub use config::{ApiTimes, Broker, DEFAULT_API, HubConfig};
 pub use error::HubError;
 pub use listen::{ListenError, check_loopback};
 pub use running::Running;
+pub use state_lock::StateLockError;
 
 use crate::store::{RedbStore, Store, StoreError};
-use api::Api;
+use accept::Serving;
+use api::{Api, Authority};
 use clock::Clock;
-use feed::Feed;
 use handle::EngineHandle;
 use limits::Limits;
+use publish::Batch;
+use state_lock::StateLock;
 use supply::Supplier;
 use turn::{Attached, Turn};
+use watch_cache::WatchCache;
 
 /// Reports of the link that may wait for the engine.
 const LINK_QUEUE: usize = 1024;
+/// How long the artefact store of a hub that has just ended may stay in use, and how often to look.
+const ARTEFACTS_TIME: Duration = Duration::from_secs(10);
+const ARTEFACTS_PAUSE: Duration = Duration::from_millis(20);
 
 /// Starts a hub: store, engine, API, and then the way to the devices. When this returns, all of them work; with an
 /// external broker, the connection may still be on its way (`/readyz` tells).
@@ -68,8 +86,9 @@ pub async fn start(config: HubConfig) -> Result<Running, HubError> {
         Broker::Embedded(address) => listen::check_loopback("broker", *address)?,
         Broker::External(url) => listen::check_loopback_url(url)?,
     }
+    let lock = StateLock::take(&config.state)?;
     let store = RedbStore::open(&config.state)?;
-    start_on(config, Box::new(store)).await
+    start_locked(config, lock, Box::new(store)).await
 }
 
 /// Starts a hub on a store of the caller's.
@@ -77,33 +96,52 @@ pub async fn start(config: HubConfig) -> Result<Running, HubError> {
 /// # Errors
 /// As [`start`].
 pub async fn start_on(config: HubConfig, store: Box<dyn Store>) -> Result<Running, HubError> {
+    let lock = StateLock::take(&config.state)?;
+    start_locked(config, lock, store).await
+}
+
+async fn start_locked(
+    config: HubConfig,
+    mut lock: StateLock,
+    store: Box<dyn Store>,
+) -> Result<Running, HubError> {
     let limits = Limits::raise();
     let clock = Clock::start();
     let settings = engine::Config { seed: random_seed()?, lost_after_s: config.lost_after_s };
     let engine = Engine::load(store.load()?, settings, clock.now())?;
     let lineage = engine.lineage();
-    let images = lichen_images::Store::open(&config.state.join("artefacts"))?;
+    let images = open_artefacts(&config.state).await?;
+    // Before anything runs: an address that is taken is the commonest mistake.
+    let (listener, address) = listen::listen("api", config.api).await?;
+    lock.answers_at(address);
     let (handle, inputs) = EngineHandle::new();
-    let feed = Arc::new(Feed::new());
+    let cache = Arc::new(WatchCache::new());
     let (stop, stopping) = watch::channel(false);
-    let api = Api::new(handle.clone(), feed.clone(), images.clone(), lineage, stopping.clone());
+    let connections = limits.api;
+    let api = Api::new(api::Parts {
+        engine: handle.clone(),
+        cache: cache.clone(),
+        images: images.clone(),
+        lineage,
+        stopping: stopping.clone(),
+        authority: Authority::of(address),
+        streams: connections / 2,
+    });
+    let failed = |what| move |source| HubError::System { what, source };
     let supplier = Supplier::new(
         &config.state,
         config.compiler.clone(),
         images,
         handle.inputs().clone(),
         api.counters.clone(),
-    );
-    let failed = |what| move |source| HubError::System { what, source };
-    let supplier = supplier.map_err(failed("prepare the directory of compiled modules"))?;
-    // Before anything runs: an address that is taken is the commonest mistake.
-    let (listener, address) = listen::listen("api", config.api, limits.api).await?;
-    let (attach, attached) = oneshot::channel();
-    let turn = Turn {
+    )
+    .map_err(failed("prepare the directory of compiled modules"))?;
+    let mut turn = Turn {
         engine,
         store,
         clock,
-        feed,
+        publish: None,
+        batch: Batch::default(),
         supplier,
         counters: api.counters.clone(),
         inputs,
@@ -111,11 +149,25 @@ pub async fn start_on(config: HubConfig, store: Box<dyn Store>) -> Result<Runnin
         logs: HashMap::new(),
         link: None,
         link_events: None,
+        link_first: false,
+        _lock: lock,
     };
-    let turn = spawn_turn(turn, attached).map_err(failed("start the engine's thread"))?;
-    let router = api::router(api.clone());
-    let http = tokio::spawn(serve(listener, router, stopping));
-    tracing::info!(%address, "the API answers");
+    // Whoever asks finds everything there.
+    turn.begin(&cache)?;
+    let (publish, publisher) =
+        publish::start(cache).map_err(failed("start the thread that publishes changes"))?;
+    turn.publish = Some(publish);
+    let (attach, attached) = oneshot::channel();
+    let turn =
+        spawn_turn(turn, publisher, attached).map_err(failed("start the engine's thread"))?;
+    let serving = Serving {
+        router: api::router(api.clone()),
+        times: config.times,
+        counters: api.counters.clone(),
+        stopping,
+    };
+    let http = tokio::spawn(accept::serve(listener, connections, serving));
+    tracing::info!(%address, connections, "the API answers");
 
     let mut running =
         Running { api: address, broker: String::new(), engine: handle, stop, http, turn };
@@ -134,37 +186,43 @@ pub async fn start_on(config: HubConfig, store: Box<dyn Store>) -> Result<Runnin
     }
 }
 
-/// The engine's own thread. Its end is reported, whatever it is.
+/// Opens the artefact store. The state directory is this hub's, so whoever still has the store is on its way out: an
+/// upload or a compilation of the hub before it.
+async fn open_artefacts(state: &Path) -> Result<lichen_images::Store, images::StoreError> {
+    let opened = async {
+        loop {
+            match lichen_images::Store::open(&state.join("artefacts")) {
+                Err(images::StoreError::InUse(_)) => tokio::time::sleep(ARTEFACTS_PAUSE).await,
+                opened => return opened,
+            }
+        }
+    };
+    match tokio::time::timeout(ARTEFACTS_TIME, opened).await {
+        Ok(opened) => opened,
+        Err(_late) => lichen_images::Store::open(&state.join("artefacts")),
+    }
+}
+
+/// The engine's own thread. Its end is reported, whatever it is. It has a runtime of its own, so that it can come to an
+/// orderly end after the one of its caller has gone.
 fn spawn_turn(
-    mut turn: Turn,
+    turn: Turn,
+    publisher: JoinHandle<()>,
     attached: oneshot::Receiver<Attached>,
 ) -> io::Result<oneshot::Receiver<Result<(), StoreError>>> {
-    let runtime = tokio::runtime::Handle::current();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     let (ended, end) = oneshot::channel();
     std::thread::Builder::new().name("engine".to_owned()).spawn(move || {
-        let result = runtime.block_on(async move {
-            turn.begin()?;
-            turn.run(attached).await
-        });
+        let result = runtime.block_on(turn.run(attached));
         if let Err(error) = &result {
             tracing::error!(%error, "the store failed");
         }
+        // A panic there has been printed; what is saved is saved.
+        let _ = publisher.join();
         // Nobody may be waiting for it any more.
         let _ = ended.send(result);
     })?;
     Ok(end)
-}
-
-async fn serve(
-    listener: listen::Bounded,
-    router: axum::Router,
-    mut stopping: watch::Receiver<bool>,
-) -> io::Result<()> {
-    let stop = async move {
-        // The sender going away means the same.
-        let _ = stopping.wait_for(|stopping| *stopping).await;
-    };
-    axum::serve(listener, router).with_graceful_shutdown(stop).await
 }
 
 async fn connect(

@@ -33,11 +33,19 @@ pub trait Store: Send {
     /// Nothing of the batch is kept. What memory holds is then not what the store holds, so the process must end.
     fn commit(&self, records: &[Record]) -> Result<(), StoreError>;
 
-    /// Gives unused space back, if there is enough of it to be worth the time.
-    ///
-    /// # Errors
-    /// The space could not be given back; the records are unharmed.
-    fn compact(&self) -> Result<(), StoreError>;
+    /// How much it holds.
+    fn sizes(&self) -> Sizes;
+}
+
+/// How much a store holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sizes {
+    /// Bytes of its file.
+    pub file_bytes: u64,
+    /// Bytes of all keys and values.
+    pub live_bytes: u64,
+    /// How often it has given space back since it was opened.
+    pub compactions: u64,
 }
 
 /// Why the store can't be used.

@@ -1,15 +1,19 @@
 //! The hub's HTTP interface: Kubernetes' paths, Lichen's own, the artefacts, the registry, health and figures.
 //!
-//! Everything here turns HTTP into requests to the engine and answers back; nothing is decided here.
+//! Everything here turns HTTP into reads of the watch cache and requests to the engine, and answers back; nothing is
+//! decided here.
 
 mod body;
 mod change;
+mod compression;
+mod continuation;
 mod discovery;
 mod fields;
 mod guard;
 mod health;
 mod labels;
 mod lichen;
+mod list;
 mod logs;
 mod objects;
 mod openapi;
@@ -37,19 +41,20 @@ use firmware_compat::id::Lineage;
 use lichen_hub_core::effect;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch::Receiver};
 
-use super::{artefacts, feed::Feed, handle::EngineHandle, metrics::Counters, registry};
+use super::{
+    artefacts, handle::EngineHandle, metrics::Counters, registry, watch_cache::WatchCache,
+};
 pub(crate) use body::read as read_body;
+pub(crate) use guard::Authority;
 pub(crate) use query::Query;
 pub(crate) use status::Refusal;
-
-/// Watches and logs that are open at once. Each costs a few KiB and a connection.
-const MAX_STREAMS: usize = 2048;
 
 /// What every request may need.
 #[derive(Clone, Debug)]
 pub(crate) struct Api {
     pub(crate) engine: EngineHandle,
-    pub(crate) feed: Arc<Feed>,
+    /// Answers every read of objects.
+    pub(crate) cache: Arc<WatchCache>,
     pub(crate) images: lichen_images::Store,
     pub(crate) uploads: registry::Uploads,
     pub(crate) counters: Arc<Counters>,
@@ -58,34 +63,45 @@ pub(crate) struct Api {
     pub(crate) broker: Arc<OnceLock<String>>,
     /// Becomes true when the hub stops: streams end.
     pub(crate) stopping: Receiver<bool>,
+    authority: Authority,
+    /// Watches and logs that may be open at once; the other connections are for short requests.
+    max_streams: usize,
     streams: Arc<Semaphore>,
 }
 
+/// What the API is made of.
+pub(crate) struct Parts {
+    pub(crate) engine: EngineHandle,
+    pub(crate) cache: Arc<WatchCache>,
+    pub(crate) images: lichen_images::Store,
+    pub(crate) lineage: Lineage,
+    pub(crate) stopping: Receiver<bool>,
+    pub(crate) authority: Authority,
+    pub(crate) streams: usize,
+}
+
 impl Api {
-    pub(crate) fn new(
-        engine: EngineHandle,
-        feed: Arc<Feed>,
-        images: lichen_images::Store,
-        lineage: Lineage,
-        stopping: Receiver<bool>,
-    ) -> Self {
+    pub(crate) fn new(parts: Parts) -> Self {
+        let Parts { engine, cache, images, lineage, stopping, authority, streams } = parts;
         Self {
             engine,
-            feed,
+            cache,
             images,
             uploads: registry::Uploads::default(),
             counters: Arc::default(),
             lineage,
             broker: Arc::default(),
             stopping,
-            streams: Arc::new(Semaphore::new(MAX_STREAMS)),
+            authority,
+            max_streams: streams,
+            streams: Arc::new(Semaphore::new(streams)),
         }
     }
 
     /// Permission to keep a stream open.
     fn stream_permit(&self) -> Result<OwnedSemaphorePermit, Refusal> {
         self.streams.clone().try_acquire_owned().map_err(|_| {
-            Refusal::too_many(format!("{MAX_STREAMS} watches and logs are open; close some"))
+            Refusal::too_many(format!("{} watches and logs are open; close some", self.max_streams))
         })
     }
 }
@@ -110,13 +126,14 @@ pub(crate) fn router(api: Api) -> Router {
         .route("/v2", any(registry::answer))
         .route("/v2/", any(registry::answer))
         .route("/v2/{*path}", any(registry::answer))
-        .layer(middleware::from_fn(guard::keep_pages_out))
+        .layer(middleware::from_fn_with_state(api.clone(), guard::keep_pages_out))
         // Whoever asks by whatever name may know whether the hub lives.
         .route("/healthz", get(health::alive))
         .route("/livez", get(health::alive))
         .route("/readyz", get(health::ready))
         .fallback(no_such_path)
         .method_not_allowed_fallback(wrong_method)
+        .layer(compression::layer())
         .with_state(api)
 }
 

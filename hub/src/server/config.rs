@@ -1,6 +1,6 @@
 //! What a hub needs to know before it starts.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use lichen_hub_core::engine;
 
@@ -20,6 +20,29 @@ pub struct HubConfig {
     pub compiler: Option<PathBuf>,
     /// How long a device may be silent before copies that could run elsewhere are replaced.
     pub lost_after_s: u32,
+    /// How long the API's clients may take.
+    pub times: ApiTimes,
+}
+
+/// How long a client of the API may keep its connection waiting, before it is let go.
+#[derive(Clone, Copy, Debug)]
+pub struct ApiTimes {
+    /// For a request's head, from its first byte; and for a connection's first request.
+    pub head: Duration,
+    /// Between two requests. Go's clients give up an idle connection after 90 s themselves.
+    pub idle: Duration,
+    /// While there is something to send, of which the client takes nothing.
+    pub write: Duration,
+}
+
+impl Default for ApiTimes {
+    fn default() -> Self {
+        Self {
+            head: Duration::from_secs(10),
+            idle: Duration::from_secs(100),
+            write: Duration::from_secs(30),
+        }
+    }
 }
 
 impl HubConfig {
@@ -27,7 +50,7 @@ impl HubConfig {
     #[must_use]
     pub fn new(state: PathBuf, api: SocketAddr, broker: Broker) -> Self {
         let lost_after_s = engine::Config::default().lost_after_s;
-        Self { state, api, broker, compiler: None, lost_after_s }
+        Self { state, api, broker, compiler: None, lost_after_s, times: ApiTimes::default() }
     }
 }
 

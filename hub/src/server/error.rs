@@ -5,12 +5,15 @@ use std::io;
 use lichen_hub_core::record::LoadError;
 use lichen_link::LinkError;
 
-use super::listen::ListenError;
+use super::{listen::ListenError, state_lock::StateLockError};
 use crate::store::StoreError;
 
 /// Why a hub does not start, or had to end.
 #[derive(Debug, thiserror::Error)]
 pub enum HubError {
+    /// The state directory is another hub's.
+    #[error(transparent)]
+    Lock(#[from] StateLockError),
     /// The store can't be used.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -1,24 +1,12 @@
-//! Where the hub listens. Until devices and operators have identities, that is this machine alone; TLS and
-//! certificates will enter here, between the accepted connection and the server.
+//! Where the hub listens. Until devices and operators have identities, that is this machine alone. What comes
+//! in is accepted in [`super::accept`].
 
 use std::{
     io,
     net::{IpAddr, SocketAddr},
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
 };
 
-use axum::serve::Listener;
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
-};
-
-/// Pause after a failed accept, which is mostly a lack of file descriptors that others must give back.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+use tokio::net::TcpListener;
 
 /// Why an address can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -84,98 +72,16 @@ pub fn check_loopback_url(url: &str) -> Result<(), ListenError> {
     Err(ListenError::NotLoopbackUrl(url.to_owned()))
 }
 
-/// A bounded number of connections.
-#[derive(Debug)]
-pub(crate) struct Bounded {
-    listener: TcpListener,
-    permits: Arc<Semaphore>,
-}
-
-/// A connection that counts.
-#[derive(Debug)]
-pub(crate) struct Counted {
-    stream: TcpStream,
-    _permit: OwnedSemaphorePermit,
-}
-
-/// Listens on an address of this machine, for so many connections at once. More wait in the system's queue.
+/// Listens on an address of this machine.
 pub(crate) async fn listen(
     what: &'static str,
     address: SocketAddr,
-    connections: usize,
-) -> Result<(Bounded, SocketAddr), ListenError> {
+) -> Result<(TcpListener, SocketAddr), ListenError> {
     check_loopback(what, address)?;
     let failed = |source| ListenError::Bind { what, address, source };
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let bound = listener.local_addr().map_err(failed)?;
-    Ok((Bounded { listener, permits: Arc::new(Semaphore::new(connections)) }, bound))
-}
-
-impl Listener for Bounded {
-    type Io = Counted;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Counted, SocketAddr) {
-        let permit = self.permits.clone().acquire_owned().await;
-        let permit = permit.expect("the semaphore is never closed");
-        loop {
-            match self.listener.accept().await {
-                Ok((stream, peer)) => {
-                    // Answers are written whole; waiting for more only delays them. Refusal changes nothing else.
-                    let _ = stream.set_nodelay(true);
-                    return (Counted { stream, _permit: permit }, peer);
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "could not accept a connection");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                }
-            }
-        }
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
-    }
-}
-
-impl AsyncRead for Counted {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
-    }
-}
-
-impl AsyncWrite for Counted {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, bytes)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
-    }
+    Ok((listener, bound))
 }
 
 #[cfg(test)]

@@ -11,6 +11,9 @@ use std::{
 
 use lichen_link::LinkCounts;
 
+use super::watch_cache::WatchCache;
+use crate::store;
+
 /// What the shell counts since its start.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
@@ -21,6 +24,10 @@ pub(crate) struct Counters {
     records: AtomicU64,
     compiles: AtomicU64,
     compiles_failed: AtomicU64,
+    connections: AtomicU64,
+    connections_timed_out: AtomicU64,
+    watchers_behind: AtomicU64,
+    store: Mutex<store::Sizes>,
 }
 
 impl Counters {
@@ -42,13 +49,34 @@ impl Counters {
         self.commit_us.fetch_add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Relaxed);
     }
 
+    pub(crate) fn connection_opened(&self) {
+        self.connections.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn connection_closed(&self) {
+        self.connections.fetch_sub(1, Relaxed);
+    }
+
+    /// A connection was closed because its client took too long.
+    pub(crate) fn timed_out(&self) {
+        self.connections_timed_out.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn watcher_fell_behind(&self) {
+        self.watchers_behind.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn set_store(&self, sizes: store::Sizes) {
+        *self.store.lock().unwrap_or_else(PoisonError::into_inner) = sizes;
+    }
+
     pub(crate) fn compiled(&self, well: bool) {
         let counter = if well { &self.compiles } else { &self.compiles_failed };
         counter.fetch_add(1, Relaxed);
     }
 
     /// Everything in the text format of Prometheus. By its convention, what only rises ends in `_total`.
-    pub(crate) fn print(&self, engine: &[(&'static str, u64)]) -> String {
+    pub(crate) fn print(&self, engine: &[(&'static str, u64)], cache: &WatchCache) -> String {
         let link = *self.link.lock().unwrap_or_else(PoisonError::into_inner);
         let mut text = String::new();
         for (name, value) in engine {
@@ -70,6 +98,20 @@ impl Counters {
         one(&mut text, "lichen_store_commit_seconds_total", seconds);
         one(&mut text, "lichen_wasm_compiles_total", self.compiles.load(Relaxed));
         one(&mut text, "lichen_wasm_compiles_failed_total", self.compiles_failed.load(Relaxed));
+        let store = *self.store.lock().unwrap_or_else(PoisonError::into_inner);
+        one(&mut text, "lichen_store_file_bytes", store.file_bytes);
+        one(&mut text, "lichen_store_live_bytes", store.live_bytes);
+        one(&mut text, "lichen_store_compactions_total", store.compactions);
+        let sizes = cache.sizes();
+        one(&mut text, "lichen_cache_objects", sizes.objects);
+        one(&mut text, "lichen_cache_object_bytes", sizes.object_bytes);
+        one(&mut text, "lichen_cache_changes", sizes.changes);
+        one(&mut text, "lichen_cache_change_bytes", sizes.change_bytes);
+        one(&mut text, "lichen_watchers", cache.watchers());
+        one(&mut text, "lichen_watchers_behind_total", self.watchers_behind.load(Relaxed));
+        one(&mut text, "lichen_api_connections", self.connections.load(Relaxed));
+        let timed_out = self.connections_timed_out.load(Relaxed);
+        one(&mut text, "lichen_api_connections_timed_out_total", timed_out);
         text
     }
 }
@@ -89,7 +131,7 @@ mod tests {
         let counters = Counters::default();
         counters.committed(3, Duration::from_millis(1500));
         counters.set_link_up(true);
-        let text = counters.print(&[("lichen_devices", 7)]);
+        let text = counters.print(&[("lichen_devices", 7)], &WatchCache::new());
         for line in [
             "# TYPE lichen_devices gauge",
             "lichen_devices 7",

@@ -1,5 +1,5 @@
 //! The one task that owns the engine. It takes what is queued, up to a bound, into one turn; commits what the turn
-//! wants saved; and only then lets anything leave.
+//! wants saved; and only then lets anything leave: frames to the link, changes and answers to [`super::publish`].
 //!
 //! It runs on a thread of its own, so that the commit (an fsync) delays nobody but those who wait for it.
 
@@ -14,7 +14,10 @@ use lichen_hub_core::{
 use lichen_link::{Link, LinkEvent, Newcomer};
 use tokio::sync::{mpsc, oneshot};
 
-use super::{clock::Clock, feed::Feed, handle::Input, metrics::Counters, supply::Supplier};
+use super::{
+    clock::Clock, handle::Input, metrics::Counters, publish::Batch, state_lock::StateLock,
+    supply::Supplier, watch_cache::WatchCache,
+};
 use crate::store::{Store, StoreError};
 
 /// Events that one turn takes. Enough that one commit serves a burst, few enough that a burst delays no answer much.
@@ -30,7 +33,9 @@ pub(crate) struct Turn {
     pub(crate) engine: Engine,
     pub(crate) store: Box<dyn Store>,
     pub(crate) clock: Clock,
-    pub(crate) feed: Arc<Feed>,
+    /// Where changes and answers go, once there is somebody to ask and to watch.
+    pub(crate) publish: Option<mpsc::Sender<Batch>>,
+    pub(crate) batch: Batch,
     pub(crate) supplier: Supplier,
     pub(crate) counters: Arc<Counters>,
     pub(crate) inputs: mpsc::Receiver<Input>,
@@ -38,6 +43,10 @@ pub(crate) struct Turn {
     pub(crate) logs: HashMap<RequestId, mpsc::Sender<LogPart>>,
     pub(crate) link: Option<Link>,
     pub(crate) link_events: Option<mpsc::Receiver<LinkEvent>>,
+    /// Which queue is next, when both have something.
+    pub(crate) link_first: bool,
+    /// Let go last.
+    pub(crate) _lock: StateLock,
 }
 
 /// What woke the task.
@@ -49,17 +58,19 @@ enum Wake {
 }
 
 impl Turn {
-    /// The first turn: saves what loading changed, and shows the feed what there is.
-    pub(crate) fn begin(&mut self) -> Result<(), StoreError> {
-        self.finish()?;
+    /// The first turn, before anybody can ask: saves what loading changed, and fills the cache.
+    pub(crate) fn begin(&mut self, cache: &WatchCache) -> Result<(), StoreError> {
+        self.carry_out_all()?;
         for kind in Kind::EVERY {
-            let (reply, mut answer) = oneshot::channel();
-            self.waiting.insert(OWN_REQUEST, reply);
             let request = Request::List { kind, namespace: None };
+            let (reply, _) = oneshot::channel();
+            self.waiting.insert(OWN_REQUEST, reply);
             self.engine.handle(Event::Request { id: OWN_REQUEST, request }, self.clock.now());
-            self.finish()?;
-            if let Ok(Ok(Response::List(listing))) = answer.try_recv() {
-                self.feed.seed(listing);
+            self.carry_out_all()?;
+            for (_, answer) in std::mem::take(&mut self.batch).answers {
+                if let Ok(Response::List(listing)) = answer {
+                    cache.seed(kind, listing);
+                }
             }
         }
         Ok(())
@@ -81,7 +92,8 @@ impl Turn {
                     None => break,
                 }
             }
-            self.finish()?;
+            self.carry_out_all()?;
+            self.let_out().await;
             if stopping {
                 return self.end().await;
             }
@@ -92,10 +104,11 @@ impl Turn {
         self.inputs.close();
         self.waiting.clear();
         self.logs.clear();
+        self.publish = None;
         if let Some(link) = self.link.take() {
             link.shutdown().await;
         }
-        self.store.compact()
+        Ok(())
     }
 
     async fn wait(&mut self, attach: &mut Option<oneshot::Receiver<Attached>>) -> Wake {
@@ -111,11 +124,21 @@ impl Turn {
         }
     }
 
-    /// Something that waits already, from each queue in turn.
+    /// Something that waits already, from each queue in turn: neither keeps the other out.
     fn queued(&mut self) -> Option<Wake> {
-        if let Ok(input) = self.inputs.try_recv() {
-            return Some(Wake::Input(Some(input)));
+        self.link_first = !self.link_first;
+        if self.link_first {
+            self.queued_event().or_else(|| self.queued_input())
+        } else {
+            self.queued_input().or_else(|| self.queued_event())
         }
+    }
+
+    fn queued_input(&mut self) -> Option<Wake> {
+        self.inputs.try_recv().ok().map(|input| Wake::Input(Some(input)))
+    }
+
+    fn queued_event(&mut self) -> Option<Wake> {
         let event = self.link_events.as_mut()?.try_recv().ok()?;
         Some(Wake::Link(Some(event)))
     }
@@ -189,7 +212,7 @@ impl Turn {
 
     /// Ends the turn: what must be durable first, what leaves after. Carrying out may have made a new event (a reader
     /// too slow for its log), which makes another turn.
-    fn finish(&mut self) -> Result<(), StoreError> {
+    fn carry_out_all(&mut self) -> Result<(), StoreError> {
         loop {
             let effects = self.engine.drain();
             if effects.is_empty() {
@@ -201,6 +224,17 @@ impl Turn {
         }
     }
 
+    /// What may leave goes on its way.
+    async fn let_out(&mut self) {
+        let batch = std::mem::take(&mut self.batch);
+        if let Some(publish) = &self.publish
+            && !batch.is_empty()
+        {
+            // Its thread outlives this one.
+            let _ = publish.send(batch).await;
+        }
+    }
+
     fn carry_out(&mut self, effect: Effect) -> Result<(), StoreError> {
         match effect {
             Effect::Save(records) => {
@@ -209,7 +243,7 @@ impl Turn {
                 self.counters.committed(records.len(), started.elapsed());
             }
             Effect::Reply { id, result } => self.reply(id, result),
-            Effect::Changed(change) => self.feed.push(change),
+            Effect::Changed(change) => self.batch.changes.push(change),
             Effect::Supply(need) => self.supplier.supply(need),
             Effect::LogPart { id, part } => self.pass_on(id, part),
             Effect::SetHead { device, frame } => {
@@ -233,18 +267,17 @@ impl Turn {
     }
 
     fn reply(&mut self, id: RequestId, result: Result<Response, ApiError>) {
-        if let (Ok(Response::Figures(_)), Some(link)) = (&result, &self.link) {
-            self.counters.set_link(link.counts());
-        }
-        if let Ok(Response::List(listing)) = &result {
-            self.feed.reached(listing.resource_version);
+        if let Ok(Response::Figures(_)) = &result {
+            self.counters.set_store(self.store.sizes());
+            if let Some(link) = &self.link {
+                self.counters.set_link(link.counts());
+            }
         }
         if result.is_err() {
             self.logs.remove(&id);
         }
-        if let Some(reply) = self.waiting.remove(&id) {
-            // Whoever asked may have left; what was asked is done all the same.
-            let _left = reply.send(result);
+        if let Some(asker) = self.waiting.remove(&id) {
+            self.batch.answers.push((asker, result));
         }
     }
 

@@ -7,7 +7,7 @@ use std::{
 
 use lichen_hub_core::effect::Record;
 
-use super::{Store, StoreError};
+use super::{Sizes, Store, StoreError};
 
 /// A store that survives nothing but its clones.
 #[derive(Clone, Debug, Default)]
@@ -35,7 +35,8 @@ impl Store for MemoryStore {
         Ok(())
     }
 
-    fn compact(&self) -> Result<(), StoreError> {
-        Ok(())
+    fn sizes(&self) -> Sizes {
+        let bytes = |(key, value): (&String, &Vec<u8>)| (key.len() + value.len()) as u64;
+        Sizes { live_bytes: self.records().iter().map(bytes).sum(), ..Sizes::default() }
     }
 }

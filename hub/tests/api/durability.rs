@@ -12,7 +12,7 @@ use std::{
 
 use lichen_hub::{
     server,
-    store::{MemoryStore, RedbStore, Store, StoreError},
+    store::{MemoryStore, RedbStore, Sizes, Store, StoreError},
 };
 use lichen_hub_core::effect::Record;
 use serde_json::json;
@@ -54,8 +54,8 @@ impl Store for Gated {
         self.records.commit(records)
     }
 
-    fn compact(&self) -> Result<(), StoreError> {
-        Ok(())
+    fn sizes(&self) -> Sizes {
+        self.records.sizes()
     }
 }
 

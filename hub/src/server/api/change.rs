@@ -28,7 +28,7 @@ pub(super) async fn change(
 ) -> Result<Arc<Object>, Refusal> {
     let mut attempt = 1;
     loop {
-        let current = read(api, key).await?;
+        let current = read(api, key)?;
         let before = to_json(&current)?;
         let after = alter(&before)?;
         if after == before {

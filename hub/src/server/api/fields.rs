@@ -72,6 +72,12 @@ impl FieldSelector {
         parts.map(|part| Requirement::parse(kind, part)).collect::<Result<_, _>>().map(Self)
     }
 
+    /// The only name that it selects, if it selects one.
+    pub(crate) fn name(&self) -> Option<&str> {
+        let name = self.0.iter().find(|required| required.field == Field::Name && required.equal);
+        name.map(|required| required.value.as_str())
+    }
+
     /// Whether it selects an object.
     pub(crate) fn selects(&self, object: &Object) -> bool {
         self.0.iter().all(|requirement| requirement.holds(object))

@@ -32,5 +32,5 @@ pub(crate) async fn metrics(State(api): State<Api>) -> Response {
         Ok(other) => return unexpected(&other).into_response(),
         Err(error) => return Refusal::from(error).into_response(),
     };
-    respond::text(StatusCode::OK, api.counters.print(&figures))
+    respond::text(StatusCode::OK, api.counters.print(&figures, &api.cache))
 }

@@ -14,7 +14,7 @@ use lichen_hub_core::{
 };
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
-use super::{Api, objects, query::Query, respond, status::Refusal};
+use super::{Api, compression::Flowing, objects, query::Query, respond, status::Refusal};
 use crate::server::handle::LogReader;
 
 /// How long the answer's status waits for the device's first word, which may be that there is no such log.
@@ -26,7 +26,7 @@ const UNSUPPORTED: [&str; 4] = ["limitBytes", "sinceSeconds", "sinceTime", "stre
 pub(crate) async fn read(api: &Api, query: &Query, key: &Key) -> Result<Response, Refusal> {
     query.refuse(&UNSUPPORTED)?;
     if let Some(container) = query.text("container") {
-        check_container(api, key, container).await?;
+        check_container(api, key, container)?;
     }
     let tail = query.number("tailLines")?;
     let tail = tail.map(|lines| u32::try_from(lines).unwrap_or(u32::MAX));
@@ -54,12 +54,14 @@ pub(crate) async fn read(api: &Api, query: &Query, key: &Key) -> Result<Response
         let bytes = log.next().await?;
         Some((Ok::<_, Infallible>(bytes), log))
     });
-    Ok(respond::text(StatusCode::OK, Body::from_stream(bytes)))
+    let mut response = respond::text(StatusCode::OK, Body::from_stream(bytes));
+    response.extensions_mut().insert(Flowing);
+    Ok(response)
 }
 
 /// Tools name the container; there is one, and a wrong name should not show its log.
-async fn check_container(api: &Api, key: &Key, container: &str) -> Result<(), Refusal> {
-    let object = objects::read(api, key).await?;
+fn check_container(api: &Api, key: &Key, container: &str) -> Result<(), Refusal> {
+    let object = objects::read(api, key)?;
     let Object::Pod(pod) = object.as_ref() else { return Ok(()) };
     let mut names = pod.spec.containers.iter().map(|container| container.name.as_str());
     if names.clone().any(|name| name == container) {

@@ -1,4 +1,4 @@
-//! The objects of the API: which method on which path asks what of the engine.
+//! The objects of the API: which method on which path reads what from the watch cache, or asks what of the engine.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use lichen_hub_core::{
-    api::{Key, Kind, Object},
+    api::{ApiError, Key, Kind, Object},
     effect,
     event::Request,
 };
@@ -18,7 +18,7 @@ use serde_json::Value;
 use super::{
     Api, body,
     change::{change, is_pinned},
-    logs,
+    list, logs,
     patch::Patching,
     path::{self, Target},
     query::Query,
@@ -85,11 +85,9 @@ async fn serve_collection(
         Method::GET => {
             let selection = Selection::new(kind, namespace, &call.query)?;
             if call.query.flag("watch") {
-                return watch::start(api, selection, call.form, &call.query).await;
+                return watch::start(api, selection, call.form, &call.query);
             }
-            let listing = selection.list(api).await?;
-            let version = listing.resource_version;
-            Ok(respond::list(call.form, kind, &listing.objects, version, unix_ms()))
+            list::answer(api, &selection, call.form, &call.query)
         }
         Method::POST if namespace.is_some() || !kind.namespaced() => {
             let path = Key::new(kind, namespace.as_deref().unwrap_or_default(), "");
@@ -115,7 +113,7 @@ async fn serve_object(
 ) -> Result<Response, Refusal> {
     match method {
         Method::GET => {
-            let object = read(api, key).await?;
+            let object = read(api, key)?;
             Ok(respond::object(StatusCode::OK, call.form, &object, unix_ms()))
         }
         Method::PUT => {
@@ -139,10 +137,8 @@ async fn serve_object(
 }
 
 /// Reads one object.
-pub(super) async fn read(api: &Api, key: &Key) -> Result<Arc<Object>, Refusal> {
-    let Key { kind, namespace, name } = key.clone();
-    object_of(api.engine.ask(Request::Get { kind, namespace, name }).await?)
-        .map(|(object, _)| object)
+pub(super) fn read(api: &Api, key: &Key) -> Result<Arc<Object>, Refusal> {
+    api.cache.get(key).ok_or_else(|| ApiError::NotFound(key.clone()).into())
 }
 
 async fn write(api: &Api, form: Form, request: Request) -> Result<Response, Refusal> {

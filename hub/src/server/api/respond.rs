@@ -1,7 +1,5 @@
 //! Good answers: JSON, or the table that kubectl prints.
 
-use std::sync::Arc;
-
 use axum::{
     body::Body,
     http::{HeaderMap, HeaderValue, StatusCode, header},
@@ -35,22 +33,6 @@ impl Form {
     }
 }
 
-/// A list of objects.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct List<'a> {
-    kind: String,
-    api_version: &'static str,
-    metadata: ListMeta,
-    items: Vec<&'a Object>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ListMeta {
-    resource_version: String,
-}
-
 /// One object.
 pub(crate) fn object(code: StatusCode, form: Form, object: &Object, now_ms: u64) -> Response {
     match form {
@@ -59,33 +41,6 @@ pub(crate) fn object(code: StatusCode, form: Form, object: &Object, now_ms: u64)
             let version = object.meta().resource_version.clone();
             json(code, &table::table(object.kind(), &[object], include, version, true, now_ms))
         }
-    }
-}
-
-/// A list.
-pub(crate) fn list(
-    form: Form,
-    kind: Kind,
-    objects: &[Arc<Object>],
-    resource_version: u64,
-    now_ms: u64,
-) -> Response {
-    let items: Vec<&Object> = objects.iter().map(AsRef::as_ref).collect();
-    let resource_version = resource_version.to_string();
-    match form {
-        Form::Objects => {
-            let list = List {
-                kind: format!("{kind}List"),
-                api_version: kind.api_version(),
-                metadata: ListMeta { resource_version },
-                items,
-            };
-            json(StatusCode::OK, &list)
-        }
-        Form::Table(include) => json(
-            StatusCode::OK,
-            &table::table(kind, &items, include, resource_version, true, now_ms),
-        ),
     }
 }
 

@@ -27,7 +27,7 @@ pub(super) async fn serve(
 ) -> Result<Response, Refusal> {
     let media_type = body::media_type(headers);
     let object = match *method {
-        Method::GET => read(api, key).await?,
+        Method::GET => read(api, key)?,
         Method::PUT => {
             let new = body::parse(&media_type, &body::read(body, body::MAX_BODY_BYTES).await?)?;
             change(api, key, is_pinned(&new), |before| rescaled(before, &new)).await?

@@ -1,14 +1,9 @@
 //! What a list or a watch is over: a kind, perhaps a namespace, perhaps selectors.
 
-use lichen_hub_core::{
-    api::{Kind, Object},
-    effect::Response,
-    event::{Listing, Request},
-};
+use lichen_hub_core::api::{Key, Kind, Object};
 
-use super::{
-    Api, fields::FieldSelector, labels::LabelSelector, query::Query, status::Refusal, unexpected,
-};
+use super::{fields::FieldSelector, labels::LabelSelector, query::Query, status::Refusal};
+use crate::server::watch_cache::{Ask, Selects};
 
 /// Some objects of one kind.
 #[derive(Clone, Debug)]
@@ -46,15 +41,25 @@ impl Selection {
             && self.fields.selects(object)
     }
 
-    /// The objects in it, now.
-    pub(super) async fn list(&self, api: &Api) -> Result<Listing, Refusal> {
-        let request = Request::List { kind: self.kind, namespace: self.namespace.clone() };
-        match api.engine.ask(request).await? {
-            Response::List(mut listing) => {
-                listing.objects.retain(|object| self.selects(object));
-                Ok(listing)
-            }
-            other => Err(unexpected(&other)),
+    /// The question for a page of it.
+    pub(super) fn ask<'a>(
+        &'a self,
+        limit: Option<usize>,
+        go_on: Option<(u64, &'a Key)>,
+    ) -> Ask<'a> {
+        Ask {
+            kind: self.kind,
+            namespace: self.namespace.as_deref(),
+            name: self.fields.name(),
+            selects: self,
+            limit,
+            go_on,
         }
+    }
+}
+
+impl Selects for Selection {
+    fn selects(&self, object: &Object) -> bool {
+        Self::selects(self, object)
     }
 }

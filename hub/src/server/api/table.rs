@@ -1,6 +1,5 @@
 //! Objects as rows, for `kubectl get`: Kubernetes' `Table`. Which columns a kind has is [`columns`]' business.
 
-mod age;
 mod columns;
 mod pod;
 
@@ -48,7 +47,7 @@ struct TableMeta {
 }
 
 #[derive(Debug, Serialize)]
-struct ColumnDefinition {
+pub(crate) struct ColumnDefinition {
     name: &'static str,
     r#type: &'static str,
     format: &'static str,
@@ -57,7 +56,7 @@ struct ColumnDefinition {
 }
 
 #[derive(Debug, Serialize)]
-struct Row<'a> {
+pub(crate) struct Row<'a> {
     cells: Vec<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     object: Option<RowObject<'a>>,
@@ -94,17 +93,22 @@ pub(crate) fn table<'a>(
     with_columns: bool,
     now_ms: u64,
 ) -> Table<'a> {
-    let definitions = columns::of(kind).iter().map(ColumnDefinition::new);
     Table {
         kind: "Table",
         api_version: "meta.k8s.io/v1",
         metadata: TableMeta { resource_version },
-        column_definitions: if with_columns { definitions.collect() } else { Vec::new() },
+        column_definitions: if with_columns { definitions(kind) } else { Vec::new() },
         rows: objects.iter().map(|object| row(object, include, now_ms)).collect(),
     }
 }
 
-fn row(object: &Object, include: Include, now_ms: u64) -> Row<'_> {
+/// The columns of a kind.
+pub(crate) fn definitions(kind: Kind) -> Vec<ColumnDefinition> {
+    columns::of(kind).iter().map(ColumnDefinition::new).collect()
+}
+
+/// An object as a row.
+pub(crate) fn row(object: &Object, include: Include, now_ms: u64) -> Row<'_> {
     let shown = match include {
         Include::Nothing => None,
         Include::Object => Some(RowObject::Whole(object)),

@@ -1,16 +1,16 @@
 //! Watches: one JSON object per line, for as long as the client stays and keeps up.
+//!
+//! A watcher reads the ring of its kind at the pace of its client. Selectors look at the objects of a change, and every
+//! serialised form of it is made once for all watchers: see [`crate::server::watch_cache`].
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration, vec};
 
 use axum::{
     body::{Body, Bytes},
-    http::{HeaderValue, StatusCode, header},
+    http::{HeaderValue, header},
     response::Response,
 };
-use lichen_hub_core::{
-    api::Object,
-    effect::{Action, Change},
-};
+use lichen_hub_core::{api::Object, effect::Action};
 use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::{
@@ -18,27 +18,37 @@ use tokio::{
     time::Instant,
 };
 
-use super::{Api, query::Query, respond::Form, selection::Selection, status::Refusal, table};
+use super::{
+    Api,
+    compression::Flowing,
+    query::Query,
+    respond::Form,
+    selection::Selection,
+    status::Refusal,
+    table::{self, Include},
+};
 use crate::server::{
     clock::unix_ms,
-    feed::{Feed, News},
+    metrics::Counters,
+    watch_cache::{Change, Encoding, WatchCache},
 };
 
 /// A watch that names no end gets this one; clients watch again.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30 * 60);
 /// The longest that a client may ask for.
 const MAX_TIMEOUT_S: u64 = 24 * 3600;
-/// How long to wait for a version that is not there yet, before the client is told to list again.
-const FUTURE_PATIENCE: Duration = Duration::from_secs(2);
 /// A client that asked for bookmarks gets one this often, so that it can go on from a newer version.
 const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
 /// The annotation of the bookmark after which a watch sends only changes.
 const INITIAL_EVENTS_END: &str = "k8s.io/initial-events-end";
-/// Changes read from the feed at once.
+/// Changes read from the ring at once.
 const BATCH: usize = 64;
+/// Bytes of what there is at the start that are serialised at once.
+const CHUNK_BYTES: usize = 32 << 10;
 
-/// Starts a watch.
-pub(crate) async fn start(
+/// Starts a watch. A version that is too old, or that this hub has never reached, is refused here and now: the client
+/// knows another past, and has to list again.
+pub(crate) fn start(
     api: &Api,
     selection: Selection,
     form: Form,
@@ -49,13 +59,31 @@ pub(crate) async fn start(
         query.number("timeoutSeconds")?.map(|s| Duration::from_secs(s.min(MAX_TIMEOUT_S)));
     // Newer clients list by a watch that starts with everything and says when that has been sent.
     let listing = query.flag("sendInitialEvents");
-    let version = query.number("resourceVersion")?.filter(|version| *version > 0 && !listing);
+    let version = query.number("resourceVersion")?.filter(|version| *version > 0);
+    if let Some(version) = version
+        && (version > api.cache.version() || !listing && !is_there(api, &selection, version))
+    {
+        return Err(Refusal::expired(version));
+    }
+    let woken = api.cache.woken(selection.kind);
+    let (cursor, initial) = match version.filter(|_| !listing) {
+        Some(version) => (version, Vec::new()),
+        // Without a version, a watch starts with everything there is.
+        None => {
+            let page = api.cache.page(&selection.ask(None, None));
+            let page = page.map_err(|_| Refusal::expired(0))?;
+            (page.version, page.objects)
+        }
+    };
     let now = Instant::now();
-    let mut watcher = Watcher {
-        feed: api.feed.clone(),
-        newest: api.feed.newest(),
+    let watcher = Watcher {
+        cache: api.cache.clone(),
+        counters: api.counters.clone(),
+        woken,
         stopping: api.stopping.clone(),
-        cursor: version.unwrap_or_default(),
+        cursor,
+        initial: initial.into_iter(),
+        mark_initial: listing,
         selection,
         form,
         with_columns: true,
@@ -65,30 +93,32 @@ pub(crate) async fn start(
         ended: false,
         _permit: permit,
     };
-    match version {
-        Some(version) => watcher.check(version).await?,
-        None => watcher.show_all(api).await?,
-    }
-    if listing {
-        watcher.add_bookmark(&json!({INITIAL_EVENTS_END: "true"}));
-    }
     let lines = futures_util::stream::unfold(watcher, |mut watcher| async {
         let line = watcher.next_line().await?;
         Some((Ok::<_, std::convert::Infallible>(line), watcher))
     });
     let mut response = Response::new(Body::from_stream(lines));
-    *response.status_mut() = StatusCode::OK;
+    response.extensions_mut().insert(Flowing);
     let kind = HeaderValue::from_static("application/json");
     response.headers_mut().insert(header::CONTENT_TYPE, kind);
     Ok(response)
 }
 
+fn is_there(api: &Api, selection: &Selection, version: u64) -> bool {
+    api.cache.since(selection.kind, version, 0).is_ok()
+}
+
 struct Watcher {
-    feed: Arc<Feed>,
-    newest: watch::Receiver<u64>,
+    cache: Arc<WatchCache>,
+    counters: Arc<Counters>,
+    woken: watch::Receiver<()>,
     stopping: watch::Receiver<bool>,
     /// Changes up to this version have been sent or are not wanted.
     cursor: u64,
+    /// What there was at the start and has not been sent.
+    initial: vec::IntoIter<Arc<Object>>,
+    /// Whether to say when that has been sent.
+    mark_initial: bool,
     selection: Selection,
     form: Form,
     with_columns: bool,
@@ -106,52 +136,57 @@ struct Line<'a, T: Serialize> {
 }
 
 impl Watcher {
-    /// Refuses a version that is too old, or that this hub has never reached: the client knows another past.
-    async fn check(&mut self, version: u64) -> Result<(), Refusal> {
-        let reached = self.newest.wait_for(|newest| *newest >= version);
-        let reached = tokio::time::timeout(FUTURE_PATIENCE, reached).await;
-        if !matches!(reached, Ok(Ok(_))) || self.feed.since(version, 0).is_err() {
-            return Err(Refusal::expired(version));
-        }
-        Ok(())
-    }
-
-    /// Without a version, a watch starts with everything there is.
-    async fn show_all(&mut self, api: &Api) -> Result<(), Refusal> {
-        let listing = self.selection.list(api).await?;
-        self.cursor = listing.resource_version;
-        for object in &listing.objects {
-            let line = self.object_line("ADDED", object);
-            self.lines.push_back(line);
-        }
-        Ok(())
-    }
-
     async fn next_line(&mut self) -> Option<Bytes> {
         loop {
+            if let Some(lines) = self.initial_lines() {
+                return Some(lines);
+            }
             if let Some(line) = self.lines.pop_front() {
                 return Some(line);
             }
             if self.ended {
                 return None;
             }
-            self.newest.mark_unchanged();
-            match self.feed.since(self.cursor, BATCH) {
-                Err(_) => self.end_with(&Refusal::expired(self.cursor)),
-                Ok(news) if !news.is_empty() => news.iter().for_each(|news| self.show(news)),
+            self.woken.mark_unchanged();
+            match self.cache.since(self.selection.kind, self.cursor, BATCH) {
+                Err(_) => self.fall_behind(),
+                Ok(changes) if !changes.is_empty() => {
+                    changes.iter().for_each(|change| self.show(change));
+                }
                 Ok(_) => self.wait().await,
             }
         }
     }
 
-    fn show(&mut self, news: &News) {
-        self.cursor = news.change.resource_version;
-        let before = news.before.as_deref().is_some_and(|object| self.selection.selects(object));
-        let after = self.selection.selects(&news.change.object);
-        let Some(word) = word(news.change.action, before, after) else { return };
-        let line = match word {
-            "DELETED" => self.object_line(word, &as_deleted(&news.change)),
-            _ => self.object_line(word, &news.change.object),
+    /// Some of what there was at the start.
+    fn initial_lines(&mut self) -> Option<Bytes> {
+        let mut lines = Vec::new();
+        while lines.len() < CHUNK_BYTES {
+            let Some(object) = self.initial.next() else {
+                if std::mem::take(&mut self.mark_initial) {
+                    self.add_bookmark(&json!({INITIAL_EVENTS_END: "true"}));
+                }
+                break;
+            };
+            lines.extend_from_slice(&self.made("ADDED", &object));
+        }
+        (!lines.is_empty()).then(|| lines.into())
+    }
+
+    fn show(&mut self, change: &Change) {
+        self.cursor = change.version;
+        let before = change.before.as_deref().is_some_and(|object| self.selection.selects(object));
+        let after = self.selection.selects(&change.object);
+        let Some(word) = word(change.action, before, after) else { return };
+        let make = |watcher: &mut Self| match word {
+            "DELETED" => watcher.made(word, &as_deleted(change)),
+            _ => watcher.made(word, &change.object),
+        };
+        let line = if self.with_columns && self.form != Form::Objects {
+            // Each client gets the columns once: this line is for it alone.
+            make(self)
+        } else {
+            change.encoded(encoding(word, self.form), || make(self))
         };
         self.lines.push_back(line);
     }
@@ -159,7 +194,7 @@ impl Watcher {
     async fn wait(&mut self) {
         let wake = self.bookmark.unwrap_or(self.ends).min(self.ends);
         let late = tokio::select! {
-            changed = self.newest.changed() => return self.ended = changed.is_err(),
+            changed = self.woken.changed() => return self.ended = changed.is_err(),
             _ = self.stopping.wait_for(|stopping| *stopping) => return self.ended = true,
             () = tokio::time::sleep_until(wake) => Instant::now() >= self.ends,
         };
@@ -171,12 +206,13 @@ impl Watcher {
     fn set_bookmark(&mut self) {
         let Some(bookmark) = &mut self.bookmark else { return };
         *bookmark = Instant::now() + BOOKMARK_EVERY;
-        let newest = *self.newest.borrow();
-        // A change is in the feed before its version is the newest: none up to there is skipped.
-        if !matches!(self.feed.since(self.cursor, 1), Ok(news) if news.is_empty()) {
+        // A change is in the cache before its version is reached: none up to there is skipped.
+        let reached = self.cache.version();
+        let next = self.cache.since(self.selection.kind, self.cursor, 1);
+        if !matches!(next, Ok(changes) if changes.is_empty()) {
             return;
         }
-        self.cursor = self.cursor.max(newest);
+        self.cursor = self.cursor.max(reached);
         self.add_bookmark(&json!({}));
     }
 
@@ -189,13 +225,16 @@ impl Watcher {
         self.lines.push_back(line("BOOKMARK", &object));
     }
 
-    fn end_with(&mut self, refusal: &Refusal) {
+    /// The client has read too slowly: it alone has to list again.
+    fn fall_behind(&mut self) {
+        self.counters.watcher_fell_behind();
+        let refusal = Refusal::expired(self.cursor);
         let status = serde_json::from_slice::<Value>(&refusal.to_json());
         self.lines.push_back(line("ERROR", &status.unwrap_or_default()));
         self.ended = true;
     }
 
-    fn object_line(&mut self, word: &str, object: &Object) -> Bytes {
+    fn made(&mut self, word: &str, object: &Object) -> Bytes {
         match self.form {
             Form::Objects => line(word, object),
             Form::Table(include) => {
@@ -207,6 +246,17 @@ impl Watcher {
             }
         }
     }
+}
+
+/// Which serialised form of a change a watcher needs.
+fn encoding(word: &'static str, form: Form) -> Encoding {
+    let form = match form {
+        Form::Objects => return Encoding { word, form: 0, second: 0 },
+        Form::Table(Include::Metadata) => 1,
+        Form::Table(Include::Object) => 2,
+        Form::Table(Include::Nothing) => 3,
+    };
+    Encoding { word, form, second: unix_ms() / 1000 }
 }
 
 /// What a change means to a client that sees only what its selector selects.
@@ -224,7 +274,7 @@ fn word(action: Action, before: bool, after: bool) -> Option<&'static str> {
 /// A deleted object carries the version of its deletion, so that a client can go on from there.
 fn as_deleted(change: &Change) -> Object {
     let mut object = Object::clone(&change.object);
-    object.meta_mut().resource_version = change.resource_version.to_string();
+    object.meta_mut().resource_version = change.version.to_string();
     object
 }
 

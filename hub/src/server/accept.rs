@@ -1,0 +1,79 @@
+//! The accept loop: a bounded number of connections, some of them kept free for who has just come, and an orderly end.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::Router;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    task::JoinSet,
+};
+
+use super::{config::ApiTimes, connection, metrics::Counters};
+
+/// One in so many connections is kept free for short requests: who gets one of these is let go after one answer.
+const RESERVE: usize = 8;
+/// Pause after a failed accept, which is mostly a lack of file descriptors that others must give back.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How long requests may take to finish when the hub stops.
+const STOP_TIME: Duration = Duration::from_secs(5);
+
+/// What every connection is served with.
+#[derive(Clone)]
+pub(crate) struct Serving {
+    pub(crate) router: Router,
+    pub(crate) times: ApiTimes,
+    pub(crate) counters: Arc<Counters>,
+    /// Becomes true when the hub stops.
+    pub(crate) stopping: watch::Receiver<bool>,
+}
+
+/// Serves until the hub stops, and then until every request has its answer, or for as long as it may take.
+pub(crate) async fn serve(listener: TcpListener, most: usize, serving: Serving) {
+    let permits = Arc::new(Semaphore::new(most));
+    let mut connections = JoinSet::new();
+    let mut stopping = serving.stopping.clone();
+    loop {
+        tokio::select! {
+            // The sender going away means the same.
+            _ = stopping.wait_for(|stopping| *stopping) => break,
+            (stream, permit) = accept(&listener, &permits) => {
+                let keep_alive = permits.available_permits() >= most / RESERVE;
+                let serving = serving.clone();
+                connections.spawn(async move {
+                    serving.counters.connection_opened();
+                    connection::serve(stream, keep_alive, &serving).await;
+                    serving.counters.connection_closed();
+                    drop(permit);
+                });
+            }
+            Some(_) = connections.join_next() => {}
+        }
+    }
+    drop(listener);
+    let all = async { while connections.join_next().await.is_some() {} };
+    if tokio::time::timeout(STOP_TIME, all).await.is_err() {
+        tracing::warn!("some requests did not finish and are broken off");
+        connections.shutdown().await;
+    }
+}
+
+async fn accept(
+    listener: &TcpListener,
+    permits: &Arc<Semaphore>,
+) -> (TcpStream, OwnedSemaphorePermit) {
+    let permit = permits.clone().acquire_owned().await.expect("the semaphore is never closed");
+    loop {
+        match listener.accept().await {
+            Ok((stream, _peer)) => {
+                // Answers are written whole; waiting for more only delays them. Refusal changes nothing else.
+                let _ = stream.set_nodelay(true);
+                return (stream, permit);
+            }
+            Err(error) => {
+                tracing::warn!(%error, "could not accept a connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
