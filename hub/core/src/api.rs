@@ -179,6 +179,12 @@ impl Kind {
         self.names().namespaced
     }
 
+    /// The fields that the kind's type reads.
+    #[cfg(test)]
+    pub(crate) fn probe(self) -> field::tests::Found {
+        of_kind!(self, T => field::tests::of_type::<T>())
+    }
+
     /// The kind with this name in manifests.
     #[must_use]
     pub fn parse(word: &str) -> Option<Self> {

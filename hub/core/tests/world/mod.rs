@@ -206,7 +206,8 @@ impl World {
             self.engine.handle(Event::Request { id: RequestId(0), request }, self.clock());
             for effect in self.engine.drain() {
                 if let Effect::Reply { result: Ok(Response::List(listing)), .. } = effect {
-                    objects.extend(listing.objects.into_iter().map(|object| (object.key(), object)));
+                    objects
+                        .extend(listing.objects.into_iter().map(|object| (object.key(), object)));
                 }
             }
         }

@@ -142,7 +142,7 @@ impl Resource for Node {
     const FIELDS: &'static Message = &Message {
         name: "Node",
         fields: &[
-            object("metadata", 1, &OBJECT_META),
+            object("metadata", 1, &OBJECT_META).required(),
             object("spec", 2, &NODE_SPEC),
             written("status", 3),
         ],
@@ -251,7 +251,7 @@ const NODE_SPEC: Message = Message {
         unsupported("externalID", 2),
         unsupported("providerID", 3),
         flag("unschedulable", 4),
-        objects("taints", 5, &TAINT).merged_by(&["key"]),
+        objects("taints", 5, &TAINT).merged_by("key"),
         unsupported("configSource", 6),
         unsupported("podCIDRs", 7),
     ],

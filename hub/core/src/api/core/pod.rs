@@ -102,6 +102,7 @@ impl Resource for Pod {
         verbs: &[Verb::Delete, Verb::Get, Verb::List, Verb::Watch],
         subresources: &[LOG],
         home: Home::Pods,
+        lingers: true,
         made_by: "pods can't be written by hand: declare a Deployment or a DaemonSet, which makes them",
         apply_order: 90,
         ..Names::CORE
@@ -109,7 +110,7 @@ impl Resource for Pod {
     const FIELDS: &'static Message = &Message {
         name: "Pod",
         fields: &[
-            object("metadata", 1, &OBJECT_META),
+            object("metadata", 1, &OBJECT_META).required(),
             object("spec", 2, &POD_SPEC).required(),
             written("status", 3),
         ],
@@ -208,8 +209,8 @@ const TEMPLATE_META: Message = Message {
 pub const POD_SPEC: Message = Message {
     name: "PodSpec",
     fields: &[
-        objects("volumes", 1, &volume::VOLUME).merged_by(&["name"]),
-        objects("containers", 2, &container::CONTAINER).merged_by(&["name"]),
+        objects("volumes", 1, &volume::VOLUME).merged_by("name"),
+        objects("containers", 2, &container::CONTAINER).merged_by("name"),
         text("restartPolicy", 3),
         count("terminationGracePeriodSeconds", 4).optional(),
         unsupported("activeDeadlineSeconds", 5),
