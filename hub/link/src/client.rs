@@ -56,6 +56,8 @@ pub struct ClientConfig {
     pub subscriptions: Vec<String>,
     /// Pauses between connections.
     pub retry: RetryPolicy,
+    /// Bytes that messages may hold while they wait to be sent.
+    pub outbox_bytes: usize,
 }
 
 /// The message that the broker publishes when the connection breaks.
@@ -143,7 +145,8 @@ impl Client {
     /// Starts to connect.
     #[must_use]
     pub fn start<H: Handler>(config: ClientConfig, handler: H) -> Self {
-        let shared = Arc::new(Shared::default());
+        let outbox = Mutex::new(Outbox::new(config.outbox_bytes));
+        let shared = Arc::new(Shared { outbox, changed: Notify::new() });
         let (stop, stopped) = watch::channel(false);
         let task = tokio::spawn(run(config, handler, shared.clone(), stopped));
         Self { shared, stop, task }
@@ -156,7 +159,7 @@ impl Client {
         self.shared.changed.notify_one();
     }
 
-    /// Sends a message, QoS 1. False if it was dropped: not connected, or too many wait already.
+    /// Sends a message, QoS 1. False if it was dropped: not connected, or those that wait hold too much already.
     pub fn send(&self, topic: String, frame: Vec<u8>) -> bool {
         let accepted = self.shared.outbox().send(topic, frame);
         self.shared.changed.notify_one();
@@ -184,7 +187,7 @@ impl Client {
 }
 
 /// What the handle and the task share.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shared {
     outbox: Mutex<Outbox>,
     changed: Notify,

@@ -64,6 +64,7 @@ impl Agent {
                 longest: Duration::from_millis(50),
                 unwelcome: Duration::from_secs(3600),
             },
+            outbox_bytes: 64 * 1024,
         };
         let client = Client::start(config, Ears { told: tell, name, connections: 0 });
         Self { client, told }

@@ -536,3 +536,6 @@ impl Session {
         self.state = State::Ended { will: None };
     }
 }
+
+#[cfg(test)]
+mod tests;
