@@ -181,16 +181,18 @@ impl Outbox {
     /// The client could not take the message that was handed out last.
     pub(super) fn put_back(&mut self) {
         match self.unnumbered.pop_back() {
-            Some(message) if message.retain => {
-                if self.changed.insert(message.topic.clone()) {
-                    self.waiting.push_front(Waiting::Kept(message.topic));
-                }
-            }
+            Some(Outgoing { topic, retain: true, .. }) => self.change_next(topic),
             Some(message) => {
                 self.held += message.held();
                 self.waiting.push_front(Waiting::Moment(message));
             }
             None => {}
+        }
+    }
+
+    fn change_next(&mut self, topic: String) {
+        if self.changed.insert(topic.clone()) {
+            self.waiting.push_front(Waiting::Kept(topic));
         }
     }
 
