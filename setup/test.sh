@@ -19,6 +19,7 @@ need ip iproute2
 need faketime faketime
 need qemu-aarch64-static qemu-user-static
 
+/usr/bin/python3 -c 'import paho.mqtt.client' 2>/dev/null || packages="$packages python3-paho-mqtt"
 [ -e /bin/busybox ] || packages="$packages busybox-static"
 [ -z "$packages" ] && exit 0
 # shellcheck disable=SC2086  # a list of words

@@ -36,6 +36,8 @@ const ASK_AFTER_FAILURES: u32 = 4;
 /// Pauses between questions to a hub that does not answer while no broker is known.
 const ASK_PAUSE_FIRST: Duration = Duration::from_millis(200);
 const ASK_PAUSE_LONGEST: Duration = Duration::from_secs(60);
+/// What may wait to be sent: a full report of a device with many Pods, several times.
+const OUTBOX_BYTES: usize = 512 * 1024;
 /// Frames that may wait in the outbox before bulk (logs) has to hold back.
 const BULK_WAITING: usize = 8;
 
@@ -150,6 +152,7 @@ impl Link {
             keep_alive: self.config.keep_alive,
             subscriptions: vec![own, ALL_DOWN_FILTER.to_owned()],
             retry: RETRY,
+            outbox_bytes: OUTBOX_BYTES,
         };
         tracing::debug!(broker = %address, "connecting");
         let handler = Ear {

@@ -104,6 +104,7 @@ fn client(address: SocketAddr, name: &str) -> ClientConfig {
             longest: Duration::from_secs(10),
             unwelcome: Duration::from_secs(60),
         },
+        outbox_bytes: 64 * 1024,
     }
 }
 

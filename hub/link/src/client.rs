@@ -20,9 +20,10 @@ use std::{
 
 use rumqttc::ConnectReturnCode;
 use tokio::{
+    net::TcpStream,
     sync::{Notify, watch},
     task::JoinHandle,
-    time::sleep,
+    time::{sleep, timeout},
 };
 
 use outbox::Outbox;
@@ -33,9 +34,13 @@ pub use retry::RetryPolicy;
 const GOOD_AFTER_PAUSES: u32 = 2;
 /// A connection that the broker closes within this time, without a reason, may be one that was replaced.
 const EARLY: Duration = Duration::from_secs(5);
-/// Such closes in a row before they are taken for a conflict. In between the broker must have been there at every
-/// attempt: one that is restarted refuses some, and is no second client.
+/// Such closes in a row before they are taken for a conflict. After each the broker must be there as before: one that is
+/// restarted is no second client.
 const EARLY_CLOSES: u32 = 3;
+/// How long after such a close the broker is looked for: one that stops may close its connections before its listener.
+const LOOK_AFTER: Duration = Duration::from_millis(100);
+/// How long that may take.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A user property of the CONNACK: this server tells every client that it replaces (0x8E). Our endpoint says so; a
 /// connection that it closes without a word was never taken over.
@@ -56,6 +61,8 @@ pub struct ClientConfig {
     pub subscriptions: Vec<String>,
     /// Pauses between connections.
     pub retry: RetryPolicy,
+    /// Bytes that messages may hold while they wait to be sent.
+    pub outbox_bytes: usize,
 }
 
 /// The message that the broker publishes when the connection breaks.
@@ -143,7 +150,8 @@ impl Client {
     /// Starts to connect.
     #[must_use]
     pub fn start<H: Handler>(config: ClientConfig, handler: H) -> Self {
-        let shared = Arc::new(Shared::default());
+        let outbox = Mutex::new(Outbox::new(config.outbox_bytes));
+        let shared = Arc::new(Shared { outbox, changed: Notify::new() });
         let (stop, stopped) = watch::channel(false);
         let task = tokio::spawn(run(config, handler, shared.clone(), stopped));
         Self { shared, stop, task }
@@ -156,7 +164,7 @@ impl Client {
         self.shared.changed.notify_one();
     }
 
-    /// Sends a message, QoS 1. False if it was dropped: not connected, or too many wait already.
+    /// Sends a message, QoS 1. False if it was dropped: not connected, or those that wait hold too much already.
     pub fn send(&self, topic: String, frame: Vec<u8>) -> bool {
         let accepted = self.shared.outbox().send(topic, frame);
         self.shared.changed.notify_one();
@@ -184,7 +192,7 @@ impl Client {
 }
 
 /// What the handle and the task share.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shared {
     outbox: Mutex<Outbox>,
     changed: Notify,
@@ -195,6 +203,13 @@ impl Shared {
         // No code panics while it holds the lock.
         self.outbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether the broker that has just closed the connection still listens.
+async fn still_listens(config: &ClientConfig) -> bool {
+    sleep(LOOK_AFTER).await;
+    let connecting = TcpStream::connect((config.host.as_str(), config.port));
+    timeout(LOOK_TIMEOUT, connecting).await.is_ok_and(|connected| connected.is_ok())
 }
 
 async fn run<H: Handler>(
@@ -214,7 +229,8 @@ async fn run<H: Handler>(
         let lasted = started.elapsed();
         let good = was_up && lasted >= config.retry.longest * GOOD_AFTER_PAUSES;
         failures = if good { 1 } else { failures + 1 };
-        let early = was_up && why == Down::ClosedSilently && lasted < EARLY;
+        let early =
+            was_up && why == Down::ClosedSilently && lasted < EARLY && still_listens(&config).await;
         early_closes = if early { early_closes + 1 } else { 0 };
         if early_closes >= EARLY_CLOSES {
             why = Down::Contested { client_id: config.client_id.clone() };

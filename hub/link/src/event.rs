@@ -91,6 +91,8 @@ pub struct LinkCounts {
     pub turned_away: u64,
     /// Sessions that a newer connection took over. Endpoint only.
     pub takeovers: u64,
+    /// Messages that wait for the broker's acknowledgement or for their turn. External only.
+    pub waiting: u64,
     /// Devices that have a session now. Endpoint only.
     pub devices: u64,
     /// Devices that may have one at once. Endpoint only.
@@ -119,6 +121,7 @@ impl Counters {
             refused: self.refused.load(Relaxed),
             turned_away: self.turned_away.load(Relaxed),
             takeovers: self.takeovers.load(Relaxed),
+            waiting: 0,
             devices: 0,
             devices_limit: 0,
         }

@@ -28,6 +28,9 @@ const RETRY: RetryPolicy = RetryPolicy {
     unwelcome: Duration::from_secs(60),
 };
 
+/// What may wait for the broker: small bodies for a fleet of thousands. Devices ask for what did not fit.
+const OUTBOX_BYTES: usize = 16 * 1024 * 1024;
+
 /// What the client of an external broker needs to know.
 #[derive(Clone, Debug)]
 pub struct ExternalConfig {
@@ -63,6 +66,7 @@ impl External {
             keep_alive: KEEP_ALIVE,
             subscriptions: vec![HUB_FILTER.to_owned()],
             retry: RETRY,
+            outbox_bytes: OUTBOX_BYTES,
         };
         let client = Client::start(
             client,
@@ -98,7 +102,11 @@ impl External {
     #[must_use]
     pub fn counts(&self) -> LinkCounts {
         let counts = self.counters.snapshot();
-        LinkCounts { sent_dropped: counts.sent_dropped + self.client.lost(), ..counts }
+        LinkCounts {
+            sent_dropped: counts.sent_dropped + self.client.lost(),
+            waiting: self.client.waiting() as u64,
+            ..counts
+        }
     }
 
     /// Sends what waits if that takes a second at most, and disconnects. Heads stay on the broker.

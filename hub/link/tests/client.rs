@@ -64,6 +64,7 @@ impl Agent {
                 longest: Duration::from_millis(50),
                 unwelcome: Duration::from_secs(3600),
             },
+            outbox_bytes: 64 * 1024,
         };
         let client = Client::start(config, Ears { told: tell, name, connections: 0 });
         Self { client, told }
@@ -132,6 +133,41 @@ async fn a_replaced_client_says_so_and_does_not_come_back_at_once() {
     assert_eq!(older.next().await, Told::Down(Down::TakenOver { client_id: "pi".into() }));
     assert!(newer.client.send("lichen/1/pi/up/hello".into(), b"newer".to_vec()));
     events.wait_for(&frame("pi", Kind::Hello, b"newer")).await;
+}
+
+/// A hub on a runtime of its own, so that it can be killed: its connections are closed without a word.
+fn hub_at(address: SocketAddr) -> tokio::runtime::Runtime {
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let (sender, mut events) = mpsc::channel(64);
+    let config = EndpointConfig { listen: address, devices: 10 };
+    let (started, start) = std::sync::mpsc::channel();
+    runtime.spawn(async move {
+        let (_endpoint, _) = Endpoint::start(config, sender).await.unwrap();
+        started.send(()).unwrap();
+        while events.recv().await.is_some() {}
+    });
+    start.recv().unwrap();
+    runtime
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_hub_that_is_restarted_or_killed_again_and_again_is_no_second_client() {
+    let (first, _events, address) = broker().await;
+    let mut agent = Agent::start(address, "pi");
+    assert_eq!(agent.next().await, Told::Up);
+    first.shutdown().await;
+    for _ in 0..10 {
+        let hub = hub_at(address);
+        loop {
+            match agent.next().await {
+                Told::Up => break,
+                Told::Down(Down::Lost(_) | Down::Closed { .. }) => {}
+                other => panic!("{other:?} while the hub was restarted"),
+            }
+        }
+        std::thread::spawn(move || drop(hub)).join().unwrap();
+    }
 }
 
 #[tokio::test]

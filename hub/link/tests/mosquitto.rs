@@ -131,6 +131,29 @@ async fn of_two_hubs_with_one_identity_one_reports_the_conflict_and_waits() {
 
 #[tokio::test]
 #[ignore = "needs mosquitto: run by make test"]
+async fn a_broker_that_is_restarted_again_and_again_is_no_second_hub() {
+    let (mut broker, mut rig) = start().await;
+    for _ in 0..5 {
+        broker.kill();
+        match rig.events.next().await {
+            LinkEvent::Down { reason } => assert!(!reason.contains("another program"), "{reason}"),
+            other => panic!("{other:?}"),
+        }
+        broker.start_again();
+        loop {
+            match rig.events.next().await {
+                LinkEvent::Up => break,
+                LinkEvent::Down { reason } => {
+                    assert!(!reason.contains("another program"), "{reason}");
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs mosquitto: run by make test"]
 async fn a_broker_that_is_not_there_is_reported_once_and_found_when_it_comes() {
     let mut broker = Mosquitto::start();
     broker.kill();

@@ -90,6 +90,7 @@ impl Counters {
         one(&mut text, "lichen_link_refused_total", link.refused);
         one(&mut text, "lichen_link_turned_away_total", link.turned_away);
         one(&mut text, "lichen_link_takeovers_total", link.takeovers);
+        one(&mut text, "lichen_link_waiting_frames", link.waiting);
         one(&mut text, "lichen_link_devices", link.devices);
         one(&mut text, "lichen_link_devices_limit", link.devices_limit);
         one(&mut text, "lichen_store_commits_total", self.commits.load(Relaxed));

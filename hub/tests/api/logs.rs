@@ -68,6 +68,7 @@ impl Device {
             keep_alive: Duration::from_secs(60),
             subscriptions: vec![format!("lichen/1/{DEVICE}/down/#"), "lichen/1/all/down/#".into()],
             retry: RetryPolicy { first: second, longest: second, unwelcome: second },
+            outbox_bytes: 64 * 1024,
         };
         let client = Client::start(client, Ears { up, commands: to_test });
         timeout(DEADLINE, is_up.recv()).await.expect("connected in time");

@@ -5,6 +5,7 @@
 //! What the bytes mean differs from target to target and stands at the head of each file.
 
 mod agent;
+mod endpoint;
 mod frames;
 mod hub;
 mod images;
@@ -17,6 +18,7 @@ mod script;
 mod state;
 
 pub use agent::agent;
+pub use endpoint::endpoint;
 pub use frames::frames;
 pub use hub::hub;
 pub use images::images;
@@ -32,6 +34,7 @@ pub type Target = (&'static str, fn(&[u8]));
 /// Every target, by name.
 pub const TARGETS: &[Target] = &[
     ("agent", agent),
+    ("endpoint", endpoint),
     ("frames", frames),
     ("hub", hub),
     ("images", images),

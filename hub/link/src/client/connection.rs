@@ -15,7 +15,7 @@ use tokio::{
 
 use super::{
     ClientConfig, Down, Handler, Shared, TELLS_TAKEOVERS, Will,
-    outbox::{Limits, SEND_WINDOW},
+    outbox::{Answer, Limits, SEND_WINDOW},
 };
 
 /// Largest packet in either direction: a frame, its topic and its properties.
@@ -110,11 +110,12 @@ async fn listen<H: Handler>(
             },
             Ok(Event::Outgoing(Outgoing::Publish(packet))) => shared.outbox().numbered(packet),
             Ok(Event::Incoming(Packet::PubAck(puback))) => {
-                let accepted = matches!(
-                    puback.reason,
-                    PubAckReason::Success | PubAckReason::NoMatchingSubscribers
-                );
-                shared.outbox().acknowledged(puback.pkid, accepted);
+                let answer = match puback.reason {
+                    PubAckReason::Success | PubAckReason::NoMatchingSubscribers => Answer::Taken,
+                    PubAckReason::QuotaExceeded => Answer::TooBusy,
+                    _ => Answer::Refused,
+                };
+                shared.outbox().acknowledged(puback.pkid, answer);
                 shared.changed.notify_one();
             }
             Ok(_) => {}

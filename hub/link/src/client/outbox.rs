@@ -1,13 +1,17 @@
 //! What is still to be sent, and what was sent and awaits its acknowledgement. Knows nothing of sockets.
+//!
+//! Messages leave in the order in which they were given, paced by the broker's acknowledgements, so that a head goes before
+//! the bodies that follow it and no device waits for those of all others. Those of the moment may hold so many bytes
+//! together; what does not fit is refused to the caller at once. Kept ones are in memory anyway, and only their topics wait.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
-/// Messages that may wait besides the kept ones.
-const WAITING: usize = 1024;
 /// Messages sent and not acknowledged. Below Mosquitto's default of 20, and enough to fill a link.
 pub(super) const SEND_WINDOW: u16 = 16;
 /// Room for an MQTT packet's header, topic length, packet id and properties.
 const PACKET_OVERHEAD: usize = 16;
+/// What a waiting message holds besides its topic and its frame: so that empty ones are bounded too.
+const WAITING_OVERHEAD: usize = 64;
 
 /// A message to be sent now.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +21,13 @@ pub(super) struct Outgoing {
     pub(super) retain: bool,
 }
 
+impl Outgoing {
+    /// Bytes that it holds while it waits.
+    fn held(&self) -> usize {
+        self.topic.len() + self.frame.len() + WAITING_OVERHEAD
+    }
+}
+
 /// What the broker has said that it takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Limits {
@@ -24,14 +35,39 @@ pub(super) struct Limits {
     pub(super) window: u16,
 }
 
+/// What the broker says of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// It is the broker's now.
+    Taken,
+    /// A hub's endpoint had no room for it; it will ask for what it misses.
+    TooBusy,
+    /// It may not be sent.
+    Refused,
+}
+
+/// What waits for its turn.
+#[derive(Debug)]
+enum Waiting {
+    /// The kept message of this topic, as it is by then.
+    Kept(String),
+    /// A message of the moment.
+    Moment(Outgoing),
+}
+
 /// See the module.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Outbox {
+    /// Bytes that messages of the moment may hold while they wait.
+    budget: usize,
+    held: usize,
     /// What each topic shall hold. An empty frame is a removal that the broker has not acknowledged.
     kept: BTreeMap<String, Vec<u8>>,
-    /// Topics of `kept` that the broker may not hold as they are here.
-    due: BTreeSet<String>,
-    waiting: VecDeque<Outgoing>,
+    /// Topics of `kept` that the broker may not hold as they are here, and that wait in their turn: they have changed.
+    changed: BTreeSet<String>,
+    /// The same, after everything else: the connection is new, and the broker may have lost them.
+    renewed: BTreeSet<String>,
+    waiting: VecDeque<Waiting>,
     /// Handed out, in order, and not yet numbered by the client.
     unnumbered: VecDeque<Outgoing>,
     /// Numbered and not yet acknowledged.
@@ -42,15 +78,39 @@ pub(super) struct Outbox {
 }
 
 impl Outbox {
+    pub(super) fn new(budget: usize) -> Self {
+        Self {
+            budget,
+            held: 0,
+            kept: BTreeMap::new(),
+            changed: BTreeSet::new(),
+            renewed: BTreeSet::new(),
+            waiting: VecDeque::new(),
+            unnumbered: VecDeque::new(),
+            unacknowledged: HashMap::new(),
+            limits: None,
+            lost: 0,
+        }
+    }
+
     pub(super) fn keep(&mut self, topic: String, frame: Vec<u8>) {
-        self.due.insert(topic.clone());
+        // Without a connection, the next one makes everything kept due.
+        if self.limits.is_some() {
+            self.renewed.remove(&topic);
+            if self.changed.insert(topic.clone()) {
+                self.waiting.push_back(Waiting::Kept(topic.clone()));
+            }
+        }
         self.kept.insert(topic, frame);
     }
 
     pub(super) fn send(&mut self, topic: String, frame: Vec<u8>) -> bool {
-        let accepted = self.limits.is_some() && self.waiting.len() < WAITING;
+        let message = Outgoing { topic, frame, retain: false };
+        let held = self.held + message.held();
+        let accepted = self.limits.is_some() && held <= self.budget;
         if accepted {
-            self.waiting.push_back(Outgoing { topic, frame, retain: false });
+            self.held = held;
+            self.waiting.push_back(Waiting::Moment(message));
         }
         accepted
     }
@@ -58,7 +118,7 @@ impl Outbox {
     /// A connection is there: everything kept is due again, for the broker may have lost it.
     pub(super) fn connected(&mut self, limits: Limits) {
         self.limits = Some(Limits { window: limits.window.clamp(1, SEND_WINDOW), ..limits });
-        self.due = self.kept.keys().cloned().collect();
+        self.renewed = self.kept.keys().cloned().collect();
     }
 
     /// The connection is gone, and with it what was meant for the moment. True if it had been there.
@@ -68,17 +128,21 @@ impl Outbox {
             .unnumbered
             .drain(..)
             .chain(self.unacknowledged.drain().map(|(_, message)| message));
-        let lost = sent.chain(self.waiting.drain(..)).filter(|message| !message.retain).count();
-        self.lost += lost as u64;
+        let sent = sent.filter(|message| !message.retain).count();
+        let waiting =
+            self.waiting.drain(..).filter(|waiting| matches!(waiting, Waiting::Moment(_)));
+        self.lost += (sent + waiting.count()) as u64;
+        self.held = 0;
+        self.changed.clear();
+        self.renewed.clear();
         was_connected
     }
 
-    /// The next message, if the window has room. Messages of the moment go before kept ones, of which there may be
-    /// thousands after a connect.
+    /// The next message, if the window has room.
     pub(super) fn next(&mut self) -> Option<Outgoing> {
         let limits = self.limits?;
         while self.in_flight() < usize::from(limits.window) {
-            let message = self.waiting.pop_front().or_else(|| self.next_due())?;
+            let message = self.next_waiting()?;
             if message.topic.len() + message.frame.len() + PACKET_OVERHEAD > limits.packet_bytes {
                 tracing::warn!(
                     topic = message.topic,
@@ -94,8 +158,22 @@ impl Outbox {
         None
     }
 
-    fn next_due(&mut self) -> Option<Outgoing> {
-        let topic = self.due.pop_first()?;
+    fn next_waiting(&mut self) -> Option<Outgoing> {
+        while let Some(waiting) = self.waiting.pop_front() {
+            match waiting {
+                Waiting::Moment(message) => {
+                    self.held -= message.held();
+                    return Some(message);
+                }
+                Waiting::Kept(topic) => {
+                    self.changed.remove(&topic);
+                    if let Some(frame) = self.kept.get(&topic) {
+                        return Some(Outgoing { topic, frame: frame.clone(), retain: true });
+                    }
+                }
+            }
+        }
+        let topic = self.renewed.pop_first()?;
         let frame = self.kept.get(&topic)?.clone();
         Some(Outgoing { topic, frame, retain: true })
     }
@@ -103,11 +181,18 @@ impl Outbox {
     /// The client could not take the message that was handed out last.
     pub(super) fn put_back(&mut self) {
         match self.unnumbered.pop_back() {
-            Some(message) if message.retain => {
-                self.due.insert(message.topic);
+            Some(Outgoing { topic, retain: true, .. }) => self.change_next(topic),
+            Some(message) => {
+                self.held += message.held();
+                self.waiting.push_front(Waiting::Moment(message));
             }
-            Some(message) => self.waiting.push_front(message),
             None => {}
+        }
+    }
+
+    fn change_next(&mut self, topic: String) {
+        if self.changed.insert(topic.clone()) {
+            self.waiting.push_front(Waiting::Kept(topic));
         }
     }
 
@@ -119,19 +204,24 @@ impl Outbox {
     }
 
     /// The broker has answered. True if that was awaited.
-    pub(super) fn acknowledged(&mut self, packet: u16, accepted: bool) -> bool {
+    pub(super) fn acknowledged(&mut self, packet: u16, answer: Answer) -> bool {
         let Some(message) = self.unacknowledged.remove(&packet) else { return false };
-        if !accepted {
-            self.lost += 1;
-            tracing::warn!(
-                topic = message.topic,
-                "the broker refused a message; check its access rules"
-            );
+        let topic = &message.topic;
+        match answer {
+            Answer::Taken => {}
+            Answer::TooBusy => {
+                self.lost += 1;
+                tracing::info!(topic, "the broker was too busy to take a message");
+            }
+            Answer::Refused => {
+                self.lost += 1;
+                tracing::warn!(topic, "the broker refused a message; check its access rules");
+            }
         }
         let removal = message.retain && message.frame.is_empty();
         if removal && self.kept.get(&message.topic).is_some_and(Vec::is_empty) {
             self.kept.remove(&message.topic);
-            self.due.remove(&message.topic);
+            self.renewed.remove(&message.topic);
         }
         true
     }
@@ -143,12 +233,12 @@ impl Outbox {
 
     /// Messages that wait or are in flight, kept ones included.
     pub(super) fn unsettled(&self) -> usize {
-        self.waiting.len() + self.due.len() + self.in_flight()
+        self.waiting.len() + self.renewed.len() + self.in_flight()
     }
 
     /// Whether nothing waits or is in flight.
     pub(super) fn is_idle(&self) -> bool {
-        self.waiting.is_empty() && self.due.is_empty() && self.in_flight() == 0
+        self.unsettled() == 0
     }
 
     pub(super) fn lost(&self) -> u64 {
@@ -163,13 +253,19 @@ mod tests {
 
     const LIMITS: Limits = Limits { packet_bytes: 1000, window: 2 };
 
+    const BUDGET: usize = 10_000;
+
+    fn outbox() -> Outbox {
+        Outbox::new(BUDGET)
+    }
+
     fn topics(outbox: &mut Outbox) -> Vec<String> {
         std::iter::from_fn(|| outbox.next()).map(|message| message.topic).collect()
     }
 
     #[test]
     fn nothing_leaves_before_a_connection_and_only_kept_messages_wait_for_one() {
-        let mut outbox = Outbox::default();
+        let mut outbox = outbox();
         outbox.keep("head".into(), b"1".to_vec());
         assert!(!outbox.send("command".into(), b"x".to_vec()));
         assert_eq!(outbox.next(), None);
@@ -179,7 +275,7 @@ mod tests {
 
     #[test]
     fn only_the_newest_of_a_kept_message_is_sent() {
-        let mut outbox = Outbox::default();
+        let mut outbox = outbox();
         outbox.keep("head".into(), b"1".to_vec());
         outbox.keep("head".into(), b"2".to_vec());
         outbox.connected(LIMITS);
@@ -189,14 +285,14 @@ mod tests {
 
     #[test]
     fn every_kept_message_is_sent_again_after_a_connect_and_the_others_are_lost() {
-        let mut outbox = Outbox::default();
+        let mut outbox = outbox();
         outbox.connected(LIMITS);
         outbox.keep("head".into(), b"1".to_vec());
         assert!(outbox.send("command".into(), b"x".to_vec()));
-        assert_eq!(topics(&mut outbox), ["command", "head"]);
+        assert_eq!(topics(&mut outbox), ["head", "command"]);
         outbox.numbered(1);
         outbox.numbered(2);
-        assert!(outbox.acknowledged(2, true));
+        assert!(outbox.acknowledged(1, Answer::Taken));
         outbox.disconnected();
         assert_eq!(outbox.lost(), 1);
         outbox.connected(LIMITS);
@@ -205,21 +301,21 @@ mod tests {
 
     #[test]
     fn the_window_opens_with_acknowledgements() {
-        let mut outbox = Outbox::default();
+        let mut outbox = outbox();
         outbox.connected(LIMITS);
         for topic in ["a", "b", "c"] {
             assert!(outbox.send(topic.into(), b"x".to_vec()));
         }
         assert_eq!(topics(&mut outbox), ["a", "b"]);
         outbox.numbered(7);
-        assert!(outbox.acknowledged(7, true));
-        assert!(!outbox.acknowledged(7, true));
+        assert!(outbox.acknowledged(7, Answer::Taken));
+        assert!(!outbox.acknowledged(7, Answer::Taken));
         assert_eq!(topics(&mut outbox), ["c"]);
     }
 
     #[test]
     fn a_removal_is_repeated_until_it_is_acknowledged() {
-        let mut outbox = Outbox::default();
+        let mut outbox = outbox();
         outbox.keep("head".into(), Vec::new());
         for _ in 0..2 {
             outbox.connected(LIMITS);
@@ -232,7 +328,7 @@ mod tests {
         outbox.connected(LIMITS);
         assert_eq!(topics(&mut outbox), ["head"]);
         outbox.numbered(1);
-        assert!(outbox.acknowledged(1, true));
+        assert!(outbox.acknowledged(1, Answer::Taken));
         outbox.disconnected();
         outbox.connected(LIMITS);
         assert_eq!(topics(&mut outbox), Vec::<String>::new());
@@ -241,19 +337,19 @@ mod tests {
 
     #[test]
     fn a_head_set_again_after_its_removal_was_sent_stays() {
-        let mut outbox = Outbox::default();
+        let mut outbox = outbox();
         outbox.connected(LIMITS);
         outbox.keep("head".into(), Vec::new());
         assert_eq!(topics(&mut outbox), ["head"]);
         outbox.numbered(1);
         outbox.keep("head".into(), b"3".to_vec());
-        assert!(outbox.acknowledged(1, true));
+        assert!(outbox.acknowledged(1, Answer::Taken));
         assert_eq!(outbox.next().unwrap().frame, b"3");
     }
 
     #[test]
     fn a_message_larger_than_the_broker_takes_is_dropped_alone() {
-        let mut outbox = Outbox::default();
+        let mut outbox = outbox();
         outbox.connected(LIMITS);
         assert!(outbox.send("large".into(), vec![0; 1000]));
         assert!(outbox.send("small".into(), b"x".to_vec()));
@@ -263,7 +359,7 @@ mod tests {
 
     #[test]
     fn a_message_put_back_is_the_next_again() {
-        let mut outbox = Outbox::default();
+        let mut outbox = outbox();
         outbox.connected(LIMITS);
         assert!(outbox.send("a".into(), b"x".to_vec()));
         assert!(outbox.send("b".into(), b"x".to_vec()));
@@ -273,10 +369,41 @@ mod tests {
     }
 
     #[test]
-    fn waiting_messages_are_bounded() {
-        let mut outbox = Outbox::default();
+    fn what_holds_more_than_the_budget_is_refused_and_room_comes_back() {
+        let mut outbox = outbox();
         outbox.connected(LIMITS);
-        let accepted = (0..2 * WAITING).filter(|_| outbox.send("a".into(), Vec::new())).count();
-        assert_eq!(accepted, WAITING);
+        let accepted = (0..BUDGET).filter(|_| outbox.send("a".into(), Vec::new())).count();
+        assert_eq!(accepted, BUDGET / (1 + WAITING_OVERHEAD));
+        assert_eq!(outbox.held, accepted * (1 + WAITING_OVERHEAD));
+        assert_eq!(outbox.next().unwrap().topic, "a");
+        assert!(outbox.send("b".into(), Vec::new()));
+        outbox.disconnected();
+        assert_eq!((outbox.held, outbox.lost()), (0, accepted as u64 + 1));
+    }
+
+    #[test]
+    fn a_head_goes_before_its_body_whatever_came_for_others() {
+        let mut outbox = outbox();
+        outbox.connected(Limits { window: 16, ..LIMITS });
+        for device in ["b", "a"] {
+            outbox.keep(format!("{device}/head"), b"1".to_vec());
+            assert!(outbox.send(format!("{device}/body"), b"x".to_vec()));
+        }
+        outbox.keep("b/head".into(), b"2".to_vec());
+        assert_eq!(outbox.next().unwrap().frame, b"2");
+        assert_eq!(topics(&mut outbox), ["b/body", "a/head", "a/body"]);
+    }
+
+    #[test]
+    fn heads_that_the_broker_may_have_lost_come_after_what_is_new() {
+        let mut outbox = outbox();
+        for topic in ["a", "b", "c"] {
+            outbox.keep(topic.into(), b"1".to_vec());
+        }
+        outbox.connected(Limits { window: 16, ..LIMITS });
+        outbox.keep("b".into(), b"2".to_vec());
+        assert!(outbox.send("now".into(), b"x".to_vec()));
+        assert_eq!(topics(&mut outbox), ["b", "now", "a", "c"]);
+        assert_eq!(outbox.unsettled(), 4);
     }
 }

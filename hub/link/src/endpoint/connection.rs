@@ -179,8 +179,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     fn answer_with_head(&mut self, device: &str) {
         let Some(frame) = self.shared.registry.head(device) else { return };
-        let head = Down { answer: true, ..Down::to_one(Kind::Head, frame) };
-        self.pass_on(&head);
+        self.pass_on(&Down::to_one(Kind::Head, frame).as_answer());
     }
 
     fn deliver(&mut self, peer: &Peer) {

@@ -71,11 +71,11 @@ pub struct Down {
     /// To this device alone, or to every device.
     pub(crate) scope: Scope,
     /// What the frame is.
-    pub kind: Kind,
+    pub(crate) kind: Kind,
     /// The whole frame.
-    pub frame: Bytes,
+    pub(crate) frame: Bytes,
     /// Whether it is the answer to a subscription.
-    pub answer: bool,
+    pub(crate) answer: bool,
 }
 
 impl Down {
@@ -83,6 +83,12 @@ impl Down {
     #[must_use]
     pub fn to_one(kind: Kind, frame: Bytes) -> Self {
         Self { scope: Scope::Own, kind, frame, answer: false }
+    }
+
+    /// The same as the answer to a subscription: retained.
+    #[must_use]
+    pub fn as_answer(self) -> Self {
+        Self { answer: true, ..self }
     }
 
     /// A message to every device.
@@ -536,3 +542,6 @@ impl Session {
         self.state = State::Ended { will: None };
     }
 }
+
+#[cfg(test)]
+mod tests;
