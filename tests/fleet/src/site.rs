@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use lichen_agent::hub::Connect;
+use lichen_agent::{hub::Connect, probe};
 use lichen_tests::{
     api::{Api, Refused, collection},
     hub::Hub,
@@ -303,7 +303,9 @@ fn push_image(hub: &Hub) -> Result<(), String> {
     let made = fs::create_dir_all(&root).and_then(|()| fs::write(root.join("hollow"), "hollow\n"));
     made.map_err(|error| format!("could not make the image: {error}"))?;
     let root = root.display().to_string();
-    let said = hub.cli().run(&["image", "pack", &root, "-t", IMAGE, "--entrypoint", "/hollow"]);
+    let platform = ["--platform", probe::architecture(), "--entrypoint", "/hollow"];
+    let said =
+        hub.cli().run(&[["image", "pack", &root, "-t", IMAGE].as_slice(), &platform].concat());
     if said.success { Ok(()) } else { Err(format!("could not push the image: {}", said.stderr)) }
 }
 

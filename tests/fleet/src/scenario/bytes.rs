@@ -19,11 +19,6 @@ pub(super) fn run(site: &mut Site) -> Outcome {
     settle(site);
     let cleared = traffic(broker)?;
     Ok(vec![
-        Figure::new(
-            "bytes per device so far: connecting, and the scenarios before",
-            each(connected),
-            "",
-        ),
         Figure::new("bytes per device for a Pod that comes", each(spread.since(connected)), ""),
         Figure::new("bytes per device for a Pod that goes", each(cleared.since(spread)), ""),
     ])
