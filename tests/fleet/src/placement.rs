@@ -65,7 +65,7 @@ pub fn run(plan: &Plan) -> Outcome {
 
 fn check(device: &Device, workload: usize) -> Result<(), String> {
     let tier = format!("tier-{}", workload % TIERS);
-    let tolerates = workload % 2 == 0;
+    let tolerates = workload.is_multiple_of(2);
     match device.has_label("tier", &tier) && (tolerates || device.operator.taints.is_empty()) {
         true => Ok(()),
         false => Err(format!("{} must not take a replica of workload {workload}", device.name)),
