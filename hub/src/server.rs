@@ -19,6 +19,7 @@ mod config;
 mod error;
 mod feed;
 mod handle;
+mod limits;
 mod listen;
 mod metrics;
 mod registry;
@@ -34,7 +35,7 @@ use std::{
 };
 
 use lichen_hub_core::engine::{self, Engine};
-use lichen_link::{Embedded, EmbeddedConfig, External, ExternalConfig, Link, LinkError};
+use lichen_link::{Endpoint, EndpointConfig, External, ExternalConfig, Link, LinkError};
 use tokio::sync::{mpsc, oneshot, watch};
 
 #[doc(hidden)]
@@ -49,6 +50,7 @@ use api::Api;
 use clock::Clock;
 use feed::Feed;
 use handle::EngineHandle;
+use limits::Limits;
 use supply::Supplier;
 use turn::{Attached, Turn};
 
@@ -75,6 +77,7 @@ pub async fn start(config: HubConfig) -> Result<Running, HubError> {
 /// # Errors
 /// As [`start`].
 pub async fn start_on(config: HubConfig, store: Box<dyn Store>) -> Result<Running, HubError> {
+    let limits = Limits::raise();
     let clock = Clock::start();
     let settings = engine::Config { seed: random_seed()?, lost_after_s: config.lost_after_s };
     let engine = Engine::load(store.load()?, settings, clock.now())?;
@@ -94,7 +97,7 @@ pub async fn start_on(config: HubConfig, store: Box<dyn Store>) -> Result<Runnin
     let failed = |what| move |source| HubError::System { what, source };
     let supplier = supplier.map_err(failed("prepare the directory of compiled modules"))?;
     // Before anything runs: an address that is taken is the commonest mistake.
-    let (listener, address) = listen::listen("api", config.api).await?;
+    let (listener, address) = listen::listen("api", config.api, limits.api).await?;
     let (attach, attached) = oneshot::channel();
     let turn = Turn {
         engine,
@@ -116,7 +119,7 @@ pub async fn start_on(config: HubConfig, store: Box<dyn Store>) -> Result<Runnin
 
     let mut running =
         Running { api: address, broker: String::new(), engine: handle, stop, http, turn };
-    match connect(&config.broker, &lineage.to_string()).await {
+    match connect(&config.broker, &lineage.to_string(), limits).await {
         Ok((link, url)) => {
             running.broker.clone_from(&url);
             // Set once, here.
@@ -164,12 +167,16 @@ async fn serve(
     axum::serve(listener, router).with_graceful_shutdown(stop).await
 }
 
-async fn connect(broker: &Broker, lineage: &str) -> Result<(Attached, String), LinkError> {
+async fn connect(
+    broker: &Broker,
+    lineage: &str,
+    limits: Limits,
+) -> Result<(Attached, String), LinkError> {
     let (events, reports) = mpsc::channel(LINK_QUEUE);
     match broker {
         Broker::Embedded(listen) => {
-            let config = EmbeddedConfig { listen: *listen };
-            let (link, address) = Embedded::start(config, events).await?;
+            let config = EndpointConfig { listen: *listen, devices: limits.devices };
+            let (link, address) = Endpoint::start(config, events).await?;
             Ok(((Link::Embedded(link), reports), format!("mqtt://{address}")))
         }
         Broker::External(url) => {

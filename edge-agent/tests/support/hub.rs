@@ -11,7 +11,7 @@ use firmware_compat::{
         Reply, Status, Want,
     },
 };
-use lichen_link::{Embedded, EmbeddedConfig, LinkEvent};
+use lichen_link::{Endpoint, EndpointConfig, LinkEvent};
 use sha2::{Digest, Sha256};
 use tokio::{sync::mpsc, time::timeout};
 
@@ -36,7 +36,7 @@ pub enum Heard {
 
 pub struct Hub {
     pub http: Server,
-    pub broker: Embedded,
+    pub broker: Endpoint,
     pub broker_address: SocketAddr,
     events: mpsc::Receiver<LinkEvent>,
     device: String,
@@ -228,9 +228,10 @@ impl std::fmt::Debug for Hub {
     }
 }
 
-async fn broker(listen: SocketAddr) -> (Embedded, mpsc::Receiver<LinkEvent>, SocketAddr) {
+async fn broker(listen: SocketAddr) -> (Endpoint, mpsc::Receiver<LinkEvent>, SocketAddr) {
     let (sender, events) = mpsc::channel(1024);
-    let (broker, address) = Embedded::start(EmbeddedConfig { listen }, sender).await.unwrap();
+    let config = EndpointConfig { listen, devices: 100 };
+    let (broker, address) = Endpoint::start(config, sender).await.unwrap();
     (broker, events, address)
 }
 

@@ -35,10 +35,10 @@ use firmware_compat::{
 };
 
 use crate::{
+    api::{Key, Object},
     device::Device,
     effect::{Action, Change, Effect, Record},
     event::{Event, Now},
-    object::{Key, Object},
     pod::{Pod, Revision},
     record,
     rng::Rng,
@@ -167,6 +167,7 @@ impl Engine {
             Event::LinkDown { reason } => self.on_link_down(&reason),
             Event::Disconnected { device } => self.on_disconnected(&device),
             Event::TakenOver { device } => self.on_taken_over(&device),
+            Event::FramesLost { device } => self.miss_something(&device),
             Event::Supplied { need, result } => self.on_supplied(need, result),
             Event::Timeout => {}
         }

@@ -9,7 +9,7 @@ use firmware_compat::{
     v1::owned::{Artefacts, WasmSupport},
 };
 
-use crate::object::{Kind, Object};
+use crate::api::{Kind, Object};
 
 /// Names a request until its reply. Chosen by the shell; never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -50,6 +50,11 @@ pub enum Event {
     /// A second connection with a device's name replaced the first.
     TakenOver {
         /// The name.
+        device: String,
+    },
+    /// The link dropped a frame of a device, for the engine had no room for it.
+    FramesLost {
+        /// Its name.
         device: String,
     },
     /// Answer to [`crate::effect::Effect::Supply`].

@@ -8,11 +8,11 @@
 
 extern crate alloc;
 
+pub mod api;
 pub mod device;
 pub mod effect;
 pub mod engine;
 pub mod event;
-pub mod object;
 pub mod pod;
 pub mod record;
 pub mod resolve;

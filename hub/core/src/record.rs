@@ -26,9 +26,9 @@ use firmware_compat::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
+    api::{Key, Kind, core::pod::PodTemplate},
     device::Operator,
     event::Target,
-    object::{Key, Kind, pod::PodTemplate},
     resolve::Roots,
 };
 

@@ -16,10 +16,11 @@ use firmware_compat::{
     },
 };
 
-use crate::object::{
+use crate::api::{
     FieldError,
-    meta::{self, check_label_name, check_subdomain},
-    pod::{self, PodSpec, PodTemplate},
+    core::pod::{self, PodSpec, PodTemplate},
+    quantity::Amounts,
+    validate::{check_label_name, check_labels, check_subdomain},
 };
 
 /// A template whose every field has been understood.
@@ -153,7 +154,7 @@ const MAX_GRACE_S: u32 = 24 * 3600;
 /// Every field that can't be taken.
 pub fn resolve(at: &str, template: &PodTemplate) -> Result<Resolved, Vec<FieldError>> {
     let mut check = Check { errors: Vec::new() };
-    check.keep(meta::check_labels(&format!("{at}.metadata.labels"), &template.metadata.labels));
+    check.keep(check_labels(&format!("{at}.metadata.labels"), &template.metadata.labels));
     let resolved = check.pod(&format!("{at}.spec"), &template.spec);
     if check.errors.is_empty() { Ok(resolved) } else { Err(check.errors) }
 }
@@ -208,7 +209,7 @@ impl Check {
         if let Some(name) = &spec.node_name {
             self.keep(check_subdomain(&format!("{at}.nodeName"), name, 63));
         }
-        self.keep(meta::check_labels(&format!("{at}.nodeSelector"), &spec.node_selector));
+        self.keep(check_labels(&format!("{at}.nodeSelector"), &spec.node_selector));
         let grace_s = spec.termination_grace_period_seconds.unwrap_or(DEFAULT_GRACE_S);
         if grace_s > MAX_GRACE_S {
             self.error(
@@ -398,7 +399,7 @@ impl Check {
         }
     }
 
-    fn amounts(&mut self, at: &str, amounts: &pod::Amounts) -> Amount {
+    fn amounts(&mut self, at: &str, amounts: &Amounts) -> Amount {
         let mut result = Amount::default();
         for (name, quantity) in amounts {
             let field = format!("{at}.{name}");

@@ -7,9 +7,9 @@ use std::{fs, path::PathBuf};
 
 use firmware_compat::frame::Kind as FrameKind;
 use lichen_hub_core::{
+    api::{Kind, Object},
     effect::Response,
     event::Request,
-    object::{Kind, Object},
 };
 use serde_json::json;
 use world::World;

@@ -1,4 +1,4 @@
-//! A small load check: an embedded broker, many devices, a head to each, and what that cost.
+//! A small load check: an endpoint, many devices, a head to each, and what that cost.
 //!
 //! `cargo run -p lichen-link --example load -- [DEVICES]` (500 unless told). Devices run in this process too, so the
 //! memory printed after they have connected is both sides together.
@@ -10,7 +10,7 @@ use std::{
 };
 
 use lichen_link::{
-    Embedded, EmbeddedConfig, LinkEvent,
+    Endpoint, EndpointConfig, LinkEvent,
     client::{Client, ClientConfig, Down, Handler, RetryPolicy},
 };
 use tokio::{sync::mpsc, time::timeout};
@@ -32,14 +32,14 @@ impl Handler for Ears {
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() -> Result<(), Box<dyn Error>> {
     let devices: usize = std::env::args().nth(1).map_or(Ok(500), |count| count.parse())?;
-    println!("before the broker:      {}", memory());
+    println!("before the endpoint:    {}", memory());
 
     let started = Instant::now();
     let (sender, mut events) = mpsc::channel(1024);
-    let config = EmbeddedConfig { listen: "127.0.0.1:0".parse()? };
-    let (broker, address) = Embedded::start(config, sender).await?;
-    println!("broker started in       {:?}", started.elapsed());
-    println!("idle broker:            {}", memory());
+    let config = EndpointConfig { listen: "127.0.0.1:0".parse()?, devices };
+    let (broker, address) = Endpoint::start(config, sender).await?;
+    println!("endpoint started in     {:?}", started.elapsed());
+    println!("idle endpoint:          {}", memory());
 
     let counting = tokio::spawn(async move {
         let mut connected = 0;
@@ -71,7 +71,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     }
     all(&mut heads, devices).await?;
     println!("new heads pushed in     {:?}", started.elapsed());
-    println!("broker and clients:     {}", memory());
+    println!("endpoint and clients:   {}", memory());
     println!("{:?}", broker.counts());
     drop(clients);
     broker.shutdown().await;

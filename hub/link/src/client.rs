@@ -33,8 +33,13 @@ pub use retry::RetryPolicy;
 const GOOD_AFTER_PAUSES: u32 = 2;
 /// A connection that the broker closes within this time, without a reason, may be one that was replaced.
 const EARLY: Duration = Duration::from_secs(5);
-/// Such closes in a row before they are taken for a conflict. A broker that is restarted by hand makes fewer.
+/// Such closes in a row before they are taken for a conflict. In between the broker must have been there at every
+/// attempt: one that is restarted refuses some, and is no second client.
 const EARLY_CLOSES: u32 = 3;
+
+/// A user property of the CONNACK: this server tells every client that it replaces (0x8E). Our endpoint says so; a
+/// connection that it closes without a word was never taken over.
+pub const TELLS_TAKEOVERS: (&str, &str) = ("lichen-takeover", "told");
 
 /// Where and how to connect.
 #[derive(Clone, Debug)]
@@ -209,12 +214,10 @@ async fn run<H: Handler>(
         let lasted = started.elapsed();
         let good = was_up && lasted >= config.retry.longest * GOOD_AFTER_PAUSES;
         failures = if good { 1 } else { failures + 1 };
-        if was_up {
-            let early = why == Down::ClosedSilently && lasted < EARLY;
-            early_closes = if early { early_closes + 1 } else { 0 };
-            if early_closes >= EARLY_CLOSES {
-                why = Down::Contested { client_id: config.client_id.clone() };
-            }
+        let early = was_up && why == Down::ClosedSilently && lasted < EARLY;
+        early_closes = if early { early_closes + 1 } else { 0 };
+        if early_closes >= EARLY_CLOSES {
+            why = Down::Contested { client_id: config.client_id.clone() };
         }
         handler.down(&why).await;
 

@@ -23,12 +23,6 @@ pub enum LinkError {
         #[source]
         source: io::Error,
     },
-    /// The broker inside could not be set up behind its listener.
-    #[error("could not start the embedded broker: {detail}")]
-    Broker {
-        /// What the broker said.
-        detail: String,
-    },
     /// The external broker's URL is not one.
     #[error(
         "could not use {url:?} as the external broker: {problem}; write mqtt://HOST or mqtt://HOST:PORT"

@@ -15,8 +15,9 @@ use firmware_compat::{
 use tokio::sync::mpsc;
 
 /// How long a frame waits for room in the engine's queue before it is dropped. While it waits, its sender is not
-/// acknowledged and sends no more, so a slow hub slows its devices instead of losing what they say.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// acknowledged and sends no more, so a slow hub slows its devices instead of losing what they say. Shorter than the time
+/// after which our client gives a broker up that acknowledges nothing.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What a link reports to the hub's engine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,20 +29,27 @@ pub enum LinkEvent {
         /// Why, for people.
         reason: String,
     },
-    /// Embedded only: a device's session has opened.
+    /// Endpoint only: a device's session has opened, and it had none.
     Connected {
         /// Its name.
         device: String,
     },
-    /// Embedded only: a device's session has ended, and no newer one has replaced it.
+    /// Endpoint only: a device's session has ended, and no newer one has replaced it.
     Disconnected {
         /// Its name.
         device: String,
     },
-    /// Embedded only: a second connection with the same name has replaced the first, which was still open. A device
-    /// that came back before its old connection was noticed as broken causes one; two devices with one name cause many.
+    /// Endpoint only: a device's session has opened in place of one that was still open.
     TakenOver {
         /// The name.
+        device: String,
+        /// Who came.
+        newcomer: Newcomer,
+    },
+    /// A frame of a device was dropped, for the engine had no room for it in time. What the device said last is not
+    /// known.
+    Lost {
+        /// Who sent it.
         device: String,
     },
     /// A device has sent a frame, or its will has been published.
@@ -55,19 +63,38 @@ pub enum LinkEvent {
     },
 }
 
+/// Who has taken a session over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Newcomer {
+    /// The agent itself: it came back before its old connection was noticed as broken.
+    SameAgent,
+    /// Another agent with the same name.
+    OtherAgent,
+    /// One of the two connections did not say who is behind it: it is no agent of ours.
+    Unknown,
+}
+
 /// Numbers since the link's start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LinkCounts {
     /// Frames handed to the engine.
     pub received: u64,
-    /// Frames handed to the broker for a device, or to a session.
+    /// Frames given to the external broker's client, or sent on a device's connection.
     pub sent: u64,
     /// Frames of devices that were dropped: the engine's queue stayed full, or the frame was not one of ours.
     pub received_dropped: u64,
     /// Frames to devices that were dropped: nobody there, or the way too full.
     pub sent_dropped: u64,
-    /// Connections, subscriptions and messages refused by the access rules. Embedded only.
+    /// Connections, subscriptions and messages refused by the access rules. Endpoint only.
     pub refused: u64,
+    /// Connections closed because there were too many. Endpoint only.
+    pub turned_away: u64,
+    /// Sessions that a newer connection took over. Endpoint only.
+    pub takeovers: u64,
+    /// Devices that have a session now. Endpoint only.
+    pub devices: u64,
+    /// Devices that may have one at once. Endpoint only.
+    pub devices_limit: u64,
 }
 
 /// The live counters behind [`LinkCounts`].
@@ -78,6 +105,8 @@ pub(crate) struct Counters {
     pub(crate) received_dropped: AtomicU64,
     pub(crate) sent_dropped: AtomicU64,
     pub(crate) refused: AtomicU64,
+    pub(crate) turned_away: AtomicU64,
+    pub(crate) takeovers: AtomicU64,
 }
 
 impl Counters {
@@ -88,13 +117,22 @@ impl Counters {
             received_dropped: self.received_dropped.load(Relaxed),
             sent_dropped: self.sent_dropped.load(Relaxed),
             refused: self.refused.load(Relaxed),
+            turned_away: self.turned_away.load(Relaxed),
+            takeovers: self.takeovers.load(Relaxed),
+            devices: 0,
+            devices_limit: 0,
         }
     }
 }
 
 /// Adds one to a counter.
 pub(crate) fn count(counter: &AtomicU64) {
-    counter.fetch_add(1, Relaxed);
+    add(counter, 1);
+}
+
+/// Adds several to a counter.
+pub(crate) fn add(counter: &AtomicU64, several: u64) {
+    counter.fetch_add(several, Relaxed);
 }
 
 /// The sending side of the engine's queue.
@@ -115,27 +153,46 @@ impl Reporter {
         let _engine_gone = self.events.send(event).await;
     }
 
+    /// Waits for room for one event that must not be overtaken. `None` when the engine is gone.
+    #[cfg(feature = "endpoint")]
+    pub(crate) async fn room(&self) -> Option<mpsc::Permit<'_, LinkEvent>> {
+        self.events.reserve().await.ok()
+    }
+
     /// Hands over what arrived on `topic`.
     pub(crate) async fn message(&self, topic: &str, bytes: &[u8]) {
         let topic = Topic::parse(topic).filter(|topic| topic.direction == Direction::Up);
         match topic {
             Some(topic) if bytes.len() <= MAX_FRAME_BYTES => {
-                let frame = LinkEvent::Frame {
-                    device: topic.device.to_owned(),
-                    kind: topic.kind,
-                    bytes: bytes.to_vec(),
-                };
-                self.frame(frame).await;
+                self.frame(topic.device, topic.kind, bytes).await;
             }
             _ => count(&self.counters.received_dropped),
         }
     }
 
-    async fn frame(&self, frame: LinkEvent) {
-        match self.events.send_timeout(frame, PATIENCE).await {
-            Ok(()) => count(&self.counters.received),
-            Err(_full_or_gone) => count(&self.counters.received_dropped),
+    /// Hands over a frame. False if it was dropped; the engine is told that then, however long it takes, and the device
+    /// waits: one that goes on talking would lose more.
+    pub(crate) async fn frame(&self, device: &str, kind: Kind, bytes: &[u8]) -> bool {
+        let device = device.to_owned();
+        let frame = LinkEvent::Frame { device, kind, bytes: bytes.to_vec() };
+        let Err(error) = self.events.send_timeout(frame, PATIENCE).await else {
+            count(&self.counters.received);
+            return true;
+        };
+        count(&self.counters.received_dropped);
+        if let LinkEvent::Frame { device, .. } = error.into_inner() {
+            tracing::warn!(device, "dropped a frame: the hub was too busy to take it");
+            self.presence(LinkEvent::Lost { device }).await;
         }
+        false
+    }
+
+    /// Hands over a device's will, which tells who is there.
+    #[cfg(feature = "endpoint")]
+    pub(crate) async fn will(&self, device: &str, bytes: &[u8]) {
+        let (device, bytes) = (device.to_owned(), bytes.to_vec());
+        self.presence(LinkEvent::Frame { device, kind: Kind::Gone, bytes }).await;
+        count(&self.counters.received);
     }
 }
 
@@ -172,14 +229,19 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_frame_is_dropped_and_counted_when_the_engine_does_not_make_room() {
+    async fn a_frame_is_dropped_counted_and_told_of_when_the_engine_does_not_make_room() {
         let (reporter, mut events, counters) = reporter(1);
-        reporter.message("lichen/1/pi/up/hello", b"1").await;
-        reporter.message("lichen/1/pi/up/hello", b"2").await;
+        assert!(reporter.frame("pi", Kind::Hello, b"1").await);
+        let slow = reporter.clone();
+        let late = tokio::spawn(async move { slow.frame("pi", Kind::Hello, b"2").await });
+        tokio::time::sleep(PATIENCE * 3).await;
         assert_eq!(counters.snapshot().received_dropped, 1);
+        assert!(!late.is_finished());
         assert!(
             matches!(events.recv().await, Some(LinkEvent::Frame { bytes, .. }) if bytes == b"1")
         );
+        assert_eq!(events.recv().await, Some(LinkEvent::Lost { device: "pi".into() }));
+        assert!(!late.await.unwrap());
         assert!(events.try_recv().is_err());
     }
 

@@ -83,9 +83,10 @@ impl External {
     }
 
     /// See [`crate::Link::send`].
-    pub fn send(&self, device: &str, kind: Kind, frame: Vec<u8>) {
+    pub fn send(&self, device: &str, kind: Kind, frame: Vec<u8>) -> bool {
         let accepted = self.client.send(Topic::down(device, kind).to_string(), frame);
         count(if accepted { &self.counters.sent } else { &self.counters.sent_dropped });
+        accepted
     }
 
     /// See [`crate::Link::send_all`].

@@ -1,10 +1,10 @@
-//! The hub's way to its devices: the embedded MQTT broker, or a client of an external one.
+//! The hub's way to its devices: the MQTT endpoint of its own, or a client of an external broker.
 //!
 //! A [`Link`] is a pipe. It carries frames both ways, keeps the newest assignment head of every device where a device
 //! finds it when it connects, and reports who is there as [`LinkEvent`]s. It decides nothing and promises nothing: a
 //! frame may be lost, doubled or overtaken, and the hub's engine repeats what matters until a device has confirmed it.
 //!
-//! - [`embedded`]: the broker inside the hub's own process. Devices connect to the hub.
+//! - [`endpoint`]: an MQTT 5 server inside the hub's own process. Devices connect to the hub.
 //! - [`external`]: any MQTT 5 broker, which hub and devices both connect to.
 //! - [`client`]: one lasting MQTT connection with an outbox; the external link is built on it, and so can an agent be.
 //!
@@ -13,26 +13,26 @@
 #![forbid(unsafe_code)]
 
 pub mod client;
-#[cfg(feature = "broker")]
-pub mod embedded;
+#[cfg(feature = "endpoint")]
+pub mod endpoint;
 mod error;
 mod event;
 pub mod external;
 
 use firmware_compat::frame::Kind;
 
-#[cfg(feature = "broker")]
-pub use embedded::{Embedded, EmbeddedConfig};
+#[cfg(feature = "endpoint")]
+pub use endpoint::{Endpoint, EndpointConfig};
 pub use error::LinkError;
-pub use event::{LinkCounts, LinkEvent};
+pub use event::{LinkCounts, LinkEvent, Newcomer};
 pub use external::{External, ExternalConfig};
 
 /// How the hub reaches its devices. Both kinds take the same calls and report the same events.
 #[derive(Debug)]
 pub enum Link {
-    /// Devices connect to a broker inside the hub.
-    #[cfg(feature = "broker")]
-    Embedded(Embedded),
+    /// Devices connect to the hub.
+    #[cfg(feature = "endpoint")]
+    Embedded(Endpoint),
     /// Hub and devices connect to a broker of the operator's.
     External(External),
 }
@@ -42,7 +42,7 @@ impl Link {
     /// connects. Replaces the one before.
     pub fn set_head(&self, device: &str, frame: Vec<u8>) {
         match self {
-            #[cfg(feature = "broker")]
+            #[cfg(feature = "endpoint")]
             Self::Embedded(link) => link.set_head(device, frame),
             Self::External(link) => link.set_head(device, frame),
         }
@@ -51,16 +51,17 @@ impl Link {
     /// Forgets the head of `device`.
     pub fn clear_head(&self, device: &str) {
         match self {
-            #[cfg(feature = "broker")]
+            #[cfg(feature = "endpoint")]
             Self::Embedded(link) => link.clear_head(device),
             Self::External(link) => link.clear_head(device),
         }
     }
 
-    /// Sends a frame to `device` if it is there now. Dropped and counted otherwise.
-    pub fn send(&self, device: &str, kind: Kind, frame: Vec<u8>) {
+    /// Sends a frame to `device` if it is there now. False if it was dropped, and counted: the device is not there, or
+    /// too much waits for it already. A device asks for what it misses.
+    pub fn send(&self, device: &str, kind: Kind, frame: Vec<u8>) -> bool {
         match self {
-            #[cfg(feature = "broker")]
+            #[cfg(feature = "endpoint")]
             Self::Embedded(link) => link.send(device, kind, frame),
             Self::External(link) => link.send(device, kind, frame),
         }
@@ -69,7 +70,7 @@ impl Link {
     /// Sends a frame to every device that is there now.
     pub fn send_all(&self, kind: Kind, frame: Vec<u8>) {
         match self {
-            #[cfg(feature = "broker")]
+            #[cfg(feature = "endpoint")]
             Self::Embedded(link) => link.send_all(kind, frame),
             Self::External(link) => link.send_all(kind, frame),
         }
@@ -79,7 +80,7 @@ impl Link {
     #[must_use]
     pub fn counts(&self) -> LinkCounts {
         match self {
-            #[cfg(feature = "broker")]
+            #[cfg(feature = "endpoint")]
             Self::Embedded(link) => link.counts(),
             Self::External(link) => link.counts(),
         }
@@ -88,7 +89,7 @@ impl Link {
     /// Closes every connection and waits until the listener or the client has ended.
     pub async fn shutdown(self) {
         match self {
-            #[cfg(feature = "broker")]
+            #[cfg(feature = "endpoint")]
             Self::Embedded(link) => link.shutdown().await,
             Self::External(link) => link.shutdown().await,
         }

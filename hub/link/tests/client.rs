@@ -1,4 +1,4 @@
-//! The client on its own, as a device would use it, against the embedded broker.
+//! The client on its own, as a device would use it, against the endpoint.
 
 #![allow(clippy::unwrap_used, reason = "a failing test should panic")]
 
@@ -9,7 +9,7 @@ use std::{net::SocketAddr, time::Duration};
 use conformance::{Events, device::DEADLINE, frame};
 use firmware_compat::frame::Kind;
 use lichen_link::{
-    Embedded, EmbeddedConfig, LinkEvent,
+    Endpoint, EndpointConfig, LinkEvent,
     client::{Client, ClientConfig, Down, Handler, RetryPolicy, Will},
 };
 use tokio::{sync::mpsc, time::timeout};
@@ -77,13 +77,14 @@ impl Agent {
     }
 }
 
-async fn broker_at(listen: SocketAddr) -> (Embedded, Events, SocketAddr) {
+async fn broker_at(listen: SocketAddr) -> (Endpoint, Events, SocketAddr) {
     let (sender, events) = mpsc::channel(1024);
-    let (broker, address) = Embedded::start(EmbeddedConfig { listen }, sender).await.unwrap();
+    let config = EndpointConfig { listen, devices: 100 };
+    let (broker, address) = Endpoint::start(config, sender).await.unwrap();
     (broker, Events(events), address)
 }
 
-async fn broker() -> (Embedded, Events, SocketAddr) {
+async fn broker() -> (Endpoint, Events, SocketAddr) {
     broker_at("127.0.0.1:0".parse().unwrap()).await
 }
 
@@ -95,7 +96,8 @@ async fn a_client_connects_again_with_a_new_will_and_hears_the_newest_head() {
     assert!(agent.client.send("lichen/1/pi/up/hello".into(), b"hello".to_vec()));
     events.wait_for(&frame("pi", Kind::Hello, b"hello")).await;
     link.shutdown().await;
-    assert!(matches!(agent.next().await, Told::Down(Down::Lost(_) | Down::ClosedSilently)));
+    let stops = Down::Closed { code: "ServerShuttingDown".into() };
+    assert_eq!(agent.next().await, Told::Down(stops));
 
     let (link, mut events, _) = broker_at(address).await;
     link.set_head("pi", b"head".to_vec());

@@ -17,8 +17,6 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
 };
 
-/// Connections at once. More wait in the system's queue.
-const MAX_CONNECTIONS: usize = 4096;
 /// Pause after a failed accept, which is mostly a lack of file descriptors that others must give back.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -100,16 +98,17 @@ pub(crate) struct Counted {
     _permit: OwnedSemaphorePermit,
 }
 
-/// Listens on an address of this machine.
+/// Listens on an address of this machine, for so many connections at once. More wait in the system's queue.
 pub(crate) async fn listen(
     what: &'static str,
     address: SocketAddr,
+    connections: usize,
 ) -> Result<(Bounded, SocketAddr), ListenError> {
     check_loopback(what, address)?;
     let failed = |source| ListenError::Bind { what, address, source };
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let bound = listener.local_addr().map_err(failed)?;
-    Ok((Bounded { listener, permits: Arc::new(Semaphore::new(MAX_CONNECTIONS)) }, bound))
+    Ok((Bounded { listener, permits: Arc::new(Semaphore::new(connections)) }, bound))
 }
 
 impl Listener for Bounded {

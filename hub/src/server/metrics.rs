@@ -60,6 +60,10 @@ impl Counters {
         one(&mut text, "lichen_link_received_dropped_frames_total", link.received_dropped);
         one(&mut text, "lichen_link_sent_dropped_frames_total", link.sent_dropped);
         one(&mut text, "lichen_link_refused_total", link.refused);
+        one(&mut text, "lichen_link_turned_away_total", link.turned_away);
+        one(&mut text, "lichen_link_takeovers_total", link.takeovers);
+        one(&mut text, "lichen_link_devices", link.devices);
+        one(&mut text, "lichen_link_devices_limit", link.devices_limit);
         one(&mut text, "lichen_store_commits_total", self.commits.load(Relaxed));
         one(&mut text, "lichen_store_records_total", self.records.load(Relaxed));
         let seconds = Duration::from_micros(self.commit_us.load(Relaxed)).as_secs_f64();

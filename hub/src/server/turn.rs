@@ -6,12 +6,12 @@
 use std::{collections::HashMap, sync::Arc, time::Instant};
 
 use lichen_hub_core::{
-    effect::{Effect, Failure, LogPart, Response},
+    api::{ApiError, Kind},
+    effect::{Effect, LogPart, Response},
     engine::Engine,
     event::{Event, Request, RequestId},
-    object::Kind,
 };
-use lichen_link::{Link, LinkEvent};
+use lichen_link::{Link, LinkEvent, Newcomer};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{clock::Clock, feed::Feed, handle::Input, metrics::Counters, supply::Supplier};
@@ -34,7 +34,7 @@ pub(crate) struct Turn {
     pub(crate) supplier: Supplier,
     pub(crate) counters: Arc<Counters>,
     pub(crate) inputs: mpsc::Receiver<Input>,
-    pub(crate) waiting: HashMap<RequestId, oneshot::Sender<Result<Response, Failure>>>,
+    pub(crate) waiting: HashMap<RequestId, oneshot::Sender<Result<Response, ApiError>>>,
     pub(crate) logs: HashMap<RequestId, mpsc::Sender<LogPart>>,
     pub(crate) link: Option<Link>,
     pub(crate) link_events: Option<mpsc::Receiver<LinkEvent>>,
@@ -169,7 +169,10 @@ impl Turn {
             // A device's hello says more, and comes with it.
             LinkEvent::Connected { .. } => {}
             LinkEvent::Disconnected { device } => self.handle(Event::Disconnected { device }),
-            LinkEvent::TakenOver { device } => self.handle(Event::TakenOver { device }),
+            // An agent that came back before its old connection was noticed as broken is no second device.
+            LinkEvent::TakenOver { newcomer: Newcomer::SameAgent, .. } => {}
+            LinkEvent::TakenOver { device, .. } => self.handle(Event::TakenOver { device }),
+            LinkEvent::Lost { device } => self.handle(Event::FramesLost { device }),
             LinkEvent::Frame { device, kind, bytes } => {
                 self.handle(Event::Frame { device, kind, bytes });
             }
@@ -214,7 +217,8 @@ impl Turn {
             }
             Effect::ClearHead { device } => self.with_link(|link| link.clear_head(&device)),
             Effect::Send { device, kind, frame } => {
-                self.with_link(|link| link.send(&device, kind, frame));
+                // A frame that is dropped is asked for again by its device, or said again by the engine.
+                self.with_link(|link| _ = link.send(&device, kind, frame));
             }
             Effect::SendAll { kind, frame } => self.with_link(|link| link.send_all(kind, frame)),
         }
@@ -228,7 +232,7 @@ impl Turn {
         }
     }
 
-    fn reply(&mut self, id: RequestId, result: Result<Response, Failure>) {
+    fn reply(&mut self, id: RequestId, result: Result<Response, ApiError>) {
         if let (Ok(Response::Figures(_)), Some(link)) = (&result, &self.link) {
             self.counters.set_link(link.counts());
         }

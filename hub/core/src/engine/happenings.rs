@@ -11,12 +11,11 @@ use firmware_compat::{time::UnixMs, v1::owned::Severity};
 
 use super::{Engine, changed};
 use crate::{
-    effect::Action,
-    object::{
-        Event, Key, Kind, Object, ObjectMeta, TypeMeta,
-        cluster::{EventSource, ObjectReference},
-        time::rfc3339,
+    api::{
+        Event, Key, Kind, Object, ObjectMeta, TypeMeta, core::event::EventSource,
+        meta::ObjectReference, time::rfc3339,
     },
+    effect::Action,
 };
 
 /// Events kept. The oldest go first; a busy fleet keeps the last minutes, a quiet one weeks.

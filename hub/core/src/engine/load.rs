@@ -15,12 +15,12 @@ use firmware_compat::{
 
 use super::{Config, Dirty, Engine, Figures, Stored, Timer, happenings, logs, refusals, supply};
 use crate::{
+    api::{
+        ConfigMap, Key, Kind, Namespace, Object, ObjectMeta, TypeMeta,
+        core::{namespace::NamespaceStatus, pod::PodTemplate},
+    },
     device::{Conflict, Desired, Device, LAST_GENERATION, Presence},
     event::Now,
-    object::{
-        ConfigMap, Key, Kind, Namespace, Object, ObjectMeta, TypeMeta, cluster::NamespaceStatus,
-        pod::PodTemplate,
-    },
     pod::{Deleting, Pod, Revision},
     record::{self, DeviceRecord, KeyOf, LoadError, ObjectRecord, PodRecord, SupplyRecord},
     resolve::{self, Amount},

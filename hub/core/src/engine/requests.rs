@@ -19,14 +19,14 @@ use super::{
     logs::Wanted,
 };
 use crate::{
-    effect::{Action, Effect, Failure, Image, Response},
-    event::{Listing, Request, RequestId},
-    object::{
-        FieldError, Key, Kind, Node, Object,
-        meta::{self, check_labels, check_subdomain},
+    api::{
+        ApiError, FieldError, Key, Kind, Node, Object,
+        meta::{LabelSelector, Map},
         time::rfc3339,
-        workload::LabelSelector,
+        validate::{check_label, check_labels, check_subdomain},
     },
+    effect::{Action, Effect, Image, Response},
+    event::{Listing, Request, RequestId},
     pod::{Pod, Revision},
     record,
     resolve::{self, TaintEffect},
@@ -73,10 +73,10 @@ impl Engine {
         self.effects.push(Effect::Reply { id, result });
     }
 
-    fn get(&mut self, key: &Key) -> Result<Response, Failure> {
+    fn get(&mut self, key: &Key) -> Result<Response, ApiError> {
         self.read(key)
             .map(|object| Response::Object { object, created: false })
-            .ok_or_else(|| Failure::NotFound(key.clone()))
+            .ok_or_else(|| ApiError::NotFound(key.clone()))
     }
 
     fn read(&self, key: &Key) -> Option<Arc<Object>> {
@@ -111,11 +111,11 @@ impl Engine {
         Response::List(Listing { objects, resource_version: self.resource_version })
     }
 
-    fn create(&mut self, mut object: Object) -> Result<Response, Failure> {
+    fn create(&mut self, mut object: Object) -> Result<Response, ApiError> {
         let revision = self.check(&mut object)?;
         let key = object.key();
         if self.objects.contains_key(&key) {
-            return Err(Failure::AlreadyExists(key));
+            return Err(ApiError::AlreadyExists(key));
         }
         let object = self.create_stored(object, revision);
         Ok(Response::Object { object, created: true })
@@ -143,7 +143,7 @@ impl Engine {
         self.put(object, revision, Action::Added)
     }
 
-    fn replace(&mut self, mut object: Object, create: bool) -> Result<Response, Failure> {
+    fn replace(&mut self, mut object: Object, create: bool) -> Result<Response, ApiError> {
         if let Object::Node(node) = object {
             return self.replace_node(&node);
         }
@@ -151,7 +151,7 @@ impl Engine {
         let key = object.key();
         let Some(stored) = self.objects.get(&key) else {
             if !create {
-                return Err(Failure::NotFound(key));
+                return Err(ApiError::NotFound(key));
             }
             let object = self.create_stored(object, revision);
             return Ok(Response::Object { object, created: true });
@@ -226,25 +226,25 @@ impl Engine {
         self.records.insert(record::object_key(key), Some(value));
     }
 
-    fn delete(&mut self, key: &Key) -> Result<Response, Failure> {
+    fn delete(&mut self, key: &Key) -> Result<Response, ApiError> {
         match key.kind {
             Kind::Pod => {
-                let id = *self.by_name.get(key).ok_or_else(|| Failure::NotFound(key.clone()))?;
+                let id = *self.by_name.get(key).ok_or_else(|| ApiError::NotFound(key.clone()))?;
                 self.begin_delete(id);
-                let object = self.view_pod(id).ok_or_else(|| Failure::NotFound(key.clone()))?;
+                let object = self.view_pod(id).ok_or_else(|| ApiError::NotFound(key.clone()))?;
                 Ok(Response::Deleted(object))
             }
             Kind::Node => self.delete_node(key),
             Kind::Event => {
-                Err(Failure::NotAllowed("events can't be deleted; they expire".to_owned()))
+                Err(ApiError::NotAllowed("events can't be deleted; they expire".to_owned()))
             }
             Kind::Namespace => self.delete_namespace(key),
             Kind::ConfigMap | Kind::Deployment | Kind::DaemonSet => self.delete_object(key),
         }
     }
 
-    fn delete_object(&mut self, key: &Key) -> Result<Response, Failure> {
-        let stored = self.objects.remove(key).ok_or_else(|| Failure::NotFound(key.clone()))?;
+    fn delete_object(&mut self, key: &Key) -> Result<Response, ApiError> {
+        let stored = self.objects.remove(key).ok_or_else(|| ApiError::NotFound(key.clone()))?;
         let version = self.next_resource_version();
         let mut object = stored.object.as_ref().clone();
         object.meta_mut().resource_version = version.to_string();
@@ -260,12 +260,12 @@ impl Engine {
         Ok(Response::Deleted(object))
     }
 
-    fn delete_namespace(&mut self, key: &Key) -> Result<Response, Failure> {
+    fn delete_namespace(&mut self, key: &Key) -> Result<Response, ApiError> {
         if key.name == "default" {
-            return Err(Failure::Forbidden("the namespace default can't be deleted".to_owned()));
+            return Err(ApiError::Forbidden("the namespace default can't be deleted".to_owned()));
         }
         if !self.objects.contains_key(key) {
-            return Err(Failure::NotFound(key.clone()));
+            return Err(ApiError::NotFound(key.clone()));
         }
         let inside: Vec<Key> =
             self.objects.keys().filter(|inside| inside.namespace == key.name).cloned().collect();
@@ -275,11 +275,11 @@ impl Engine {
         self.delete_object(key)
     }
 
-    fn delete_node(&mut self, key: &Key) -> Result<Response, Failure> {
-        let object = self.view_node(&key.name).ok_or_else(|| Failure::NotFound(key.clone()))?;
+    fn delete_node(&mut self, key: &Key) -> Result<Response, ApiError> {
+        let object = self.view_node(&key.name).ok_or_else(|| ApiError::NotFound(key.clone()))?;
         let online = self.devices.get(&key.name).is_some_and(|device| device.online());
         if online {
-            return Err(Failure::Forbidden(format!(
+            return Err(ApiError::Forbidden(format!(
                 "{} is connected and would join again at once; stop its agent first",
                 key.name
             )));
@@ -306,13 +306,13 @@ impl Engine {
     }
 
     /// Of a Node, the operator writes labels, annotations, taints and `unschedulable`.
-    fn replace_node(&mut self, node: &Node) -> Result<Response, Failure> {
+    fn replace_node(&mut self, node: &Node) -> Result<Response, ApiError> {
         let key = Key::new(Kind::Node, "", &node.metadata.name);
         let mut causes = Vec::new();
         causes.extend(check_labels("metadata.labels", &node.metadata.labels).err());
         for (i, taint) in node.spec.taints.iter().enumerate() {
             let field = format!("spec.taints[{i}]");
-            causes.extend(meta::check_label(&field, &taint.key, &taint.value).err());
+            causes.extend(check_label(&field, &taint.key, &taint.value).err());
             if TaintEffect::parse(&taint.effect).is_none() {
                 causes.push(FieldError::new(
                     format!("{field}.effect"),
@@ -324,10 +324,10 @@ impl Engine {
             }
         }
         if !causes.is_empty() {
-            return Err(Failure::Invalid { key, causes });
+            return Err(ApiError::Invalid { key, causes });
         }
         let device =
-            self.devices.get_mut(&key.name).ok_or_else(|| Failure::NotFound(key.clone()))?;
+            self.devices.get_mut(&key.name).ok_or_else(|| ApiError::NotFound(key.clone()))?;
         check_version(&key, &node.metadata.resource_version, device.resource_version)?;
         let mut brought = device.clone();
         brought.operator.labels.clear();
@@ -349,7 +349,7 @@ impl Engine {
         self.get(&key)
     }
 
-    fn name_image(&mut self, reference: &str, root: Hash) -> Result<Response, Failure> {
+    fn name_image(&mut self, reference: &str, root: Hash) -> Result<Response, ApiError> {
         let reference = resolve::tagged(reference);
         self.refresh_supply(root);
         if self.images.insert(reference.clone(), root) != Some(root) {
@@ -359,16 +359,16 @@ impl Engine {
         Ok(Response::Done)
     }
 
-    fn forget_image(&mut self, reference: &str) -> Result<Response, Failure> {
+    fn forget_image(&mut self, reference: &str) -> Result<Response, ApiError> {
         let reference = resolve::tagged(reference);
         let users = self.users_of_image(&reference);
         if let Some(user) = users.first() {
-            return Err(Failure::Forbidden(format!(
+            return Err(ApiError::Forbidden(format!(
                 "image {reference} is used by {user}; delete that first, or update it and wait until no copy runs the image"
             )));
         }
         if self.images.remove(&reference).is_none() {
-            return Err(Failure::Forbidden(format!("the hub has no image {reference}")));
+            return Err(ApiError::Forbidden(format!("the hub has no image {reference}")));
         }
         self.records.insert(record::image_key(&reference), None);
         Ok(Response::Done)
@@ -418,12 +418,12 @@ impl Engine {
     }
 
     /// Checks an object that an operator wrote; for a workload, understands its template.
-    fn check(&self, object: &mut Object) -> Result<Option<Arc<Revision>>, Failure> {
+    fn check(&self, object: &mut Object) -> Result<Option<Arc<Revision>>, ApiError> {
         let kind = object.kind();
         match kind {
             Kind::Namespace | Kind::ConfigMap | Kind::Deployment | Kind::DaemonSet => {}
             Kind::Node | Kind::Pod | Kind::Event => {
-                return Err(Failure::NotAllowed(format!(
+                return Err(ApiError::NotAllowed(format!(
                     "{} can't be created by hand; they come from {}",
                     kind.plural(),
                     if kind == Kind::Pod { "Deployments and DaemonSets" } else { "the devices" }
@@ -444,13 +444,13 @@ impl Engine {
         causes.extend(check_labels("metadata.labels", &meta.labels).err());
         let namespace = Key::new(Kind::Namespace, "", &meta.namespace);
         if kind.namespaced() && !self.objects.contains_key(&namespace) {
-            return Err(Failure::NotFound(namespace));
+            return Err(ApiError::NotFound(namespace));
         }
         let revision = self.check_content(object, &mut causes);
         if let Object::Namespace(namespace) = object {
             namespace.status.phase = "Active".to_owned();
         }
-        if causes.is_empty() { Ok(revision) } else { Err(Failure::Invalid { key, causes }) }
+        if causes.is_empty() { Ok(revision) } else { Err(ApiError::Invalid { key, causes }) }
     }
 
     fn check_content(
@@ -522,15 +522,15 @@ fn uses_config(pod: &Pod, key: &Key) -> bool {
         && pod.revision.resolved.config_maps().any(|volume| volume.name == key.name)
 }
 
-fn invalid(key: &Key, cause: FieldError) -> Failure {
-    Failure::Invalid { key: key.clone(), causes: Vec::from([cause]) }
+fn invalid(key: &Key, cause: FieldError) -> ApiError {
+    ApiError::Invalid { key: key.clone(), causes: Vec::from([cause]) }
 }
 
-fn check_version(key: &Key, given: &str, current: u64) -> Result<(), Failure> {
+fn check_version(key: &Key, given: &str, current: u64) -> Result<(), ApiError> {
     if given.is_empty() || given.parse() == Ok(current) {
         return Ok(());
     }
-    Err(Failure::Conflict { key: key.clone(), current })
+    Err(ApiError::Conflict { key: key.clone(), current })
 }
 
 fn selector(object: &Object) -> Option<&LabelSelector> {
@@ -565,7 +565,7 @@ fn keep_what_the_hub_wrote(object: &mut Object, old: &Object) {
     }
 }
 
-fn check_selector(selector: &LabelSelector, labels: &meta::Map, causes: &mut Vec<FieldError>) {
+fn check_selector(selector: &LabelSelector, labels: &Map, causes: &mut Vec<FieldError>) {
     if selector.match_labels.is_empty() {
         causes.push(FieldError::new(
             "spec.selector.matchLabels",
@@ -582,7 +582,7 @@ fn check_selector(selector: &LabelSelector, labels: &meta::Map, causes: &mut Vec
     }
 }
 
-fn check_config(map: &crate::object::ConfigMap, causes: &mut Vec<FieldError>) {
+fn check_config(map: &crate::api::ConfigMap, causes: &mut Vec<FieldError>) {
     let keys = map.data.keys().map(|key| ("data", key));
     for (field, key) in keys.chain(map.binary_data.keys().map(|key| ("binaryData", key))) {
         let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');

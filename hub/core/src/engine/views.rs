@@ -15,16 +15,16 @@ use firmware_compat::{
 
 use super::{Engine, happenings::uuid};
 use crate::{
-    device::{Device, Presence},
-    object::{
+    api::{
         self, Kind, Node, Object, ObjectMeta, TypeMeta,
-        cluster::{Condition, NodeAssignment, NodeInfo, NodeRuntime, NodeSpec, NodeStatus},
-        meta::OwnerReference,
-        pod::{self, Amounts, ContainerState, ContainerStatus, PodStatus, Terminated},
-        quantity::Quantity,
+        apps::TEMPLATE_HASH_LABEL,
+        core::node::{NodeAssignment, NodeInfo, NodeRuntime, NodeSpec, NodeStatus},
+        core::pod::{self, ContainerState, ContainerStatus, PodStatus, Terminated},
+        meta::{Condition, OwnerReference},
+        quantity::{Amounts, Quantity},
         time::rfc3339,
-        workload::TEMPLATE_HASH_LABEL,
     },
+    device::{Device, Presence},
     pod::{Pod, Waiting},
 };
 
@@ -37,7 +37,7 @@ impl Engine {
         labels.insert(TEMPLATE_HASH_LABEL.to_owned(), pod.revision.hash.clone());
         let mut spec = template.spec.clone();
         spec.node_name.clone_from(&pod.device);
-        Some(Arc::new(Object::Pod(object::Pod {
+        Some(Arc::new(Object::Pod(api::Pod {
             types: TypeMeta::from(Kind::Pod),
             metadata: ObjectMeta {
                 name: pod.name.clone(),

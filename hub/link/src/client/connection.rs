@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use super::{
-    ClientConfig, Down, Handler, Shared, Will,
+    ClientConfig, Down, Handler, Shared, TELLS_TAKEOVERS, Will,
     outbox::{Limits, SEND_WINDOW},
 };
 
@@ -82,10 +82,12 @@ async fn listen<H: Handler>(
     shared: &Shared,
 ) -> Down {
     let mut limits = Limits { packet_bytes: MAX_PACKET_BYTES as usize, window: u16::MAX };
+    let mut tells_takeovers = false;
     loop {
         match events.poll().await {
             Ok(Event::Incoming(Packet::ConnAck(connack))) => {
                 limits = limits_of(&connack);
+                tells_takeovers = tells(&connack);
                 let filters = config
                     .subscriptions
                     .iter()
@@ -116,7 +118,7 @@ async fn listen<H: Handler>(
                 shared.changed.notify_one();
             }
             Ok(_) => {}
-            Err(error) => return why(config, error),
+            Err(error) => return why(config, error, tells_takeovers),
         }
     }
 }
@@ -177,7 +179,17 @@ fn first_refused(config: &ClientConfig, suback: &SubAck) -> Option<String> {
     Some(config.subscriptions.get(refused).cloned().unwrap_or_default())
 }
 
-fn why(config: &ClientConfig, error: ConnectionError) -> Down {
+/// Whether this server tells every client that it replaces.
+fn tells(connack: &ConnAck) -> bool {
+    let told =
+        |(name, value): &(String, String)| (name.as_str(), value.as_str()) == TELLS_TAKEOVERS;
+    connack
+        .properties
+        .as_ref()
+        .is_some_and(|properties| properties.user_properties.iter().any(told))
+}
+
+fn why(config: &ClientConfig, error: ConnectionError, tells_takeovers: bool) -> Down {
     match error {
         ConnectionError::MqttState(StateError::ServerDisconnect { reason_code, .. }) => {
             match reason_code {
@@ -186,6 +198,9 @@ fn why(config: &ClientConfig, error: ConnectionError) -> Down {
                 }
                 code => Down::Closed { code: format!("{code:?}") },
             }
+        }
+        ConnectionError::MqttState(StateError::ConnectionAborted) if tells_takeovers => {
+            Down::Lost(format!("the hub at {}:{} is gone", config.host, config.port))
         }
         ConnectionError::MqttState(StateError::ConnectionAborted) => Down::ClosedSilently,
         ConnectionError::ConnectionRefused(code) => refused(code),

@@ -4,7 +4,7 @@ mod age;
 mod columns;
 mod pod;
 
-use lichen_hub_core::object::{Kind, Object, ObjectMeta};
+use lichen_hub_core::api::{Kind, Object, ObjectMeta};
 use serde::Serialize;
 use serde_json::Value;
 

@@ -51,7 +51,7 @@ fn numbers(text: &str, separator: char) -> Option<[u64; 3]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lichen_hub_core::object::time::rfc3339;
+    use lichen_hub_core::api::time::rfc3339;
     use proptest::prelude::*;
 
     #[test]

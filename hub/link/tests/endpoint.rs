@@ -1,4 +1,4 @@
-//! The embedded broker with real MQTT clients on loopback.
+//! The endpoint with real MQTT clients on loopback.
 
 #![allow(clippy::unwrap_used, reason = "a failing test should panic")]
 
@@ -11,8 +11,12 @@ use conformance::{
     device::{self, DEADLINE, Device, Heard},
     frame,
 };
-use firmware_compat::frame::Kind;
-use lichen_link::{Embedded, EmbeddedConfig, Link, LinkError, LinkEvent};
+use firmware_compat::{
+    frame::{Kind, Stamp},
+    id::AgentId,
+    v1::owned::Gone,
+};
+use lichen_link::{Endpoint, EndpointConfig, Link, LinkError, LinkEvent, Newcomer};
 use rumqttc::{
     ConnectReturnCode, DisconnectReasonCode, LastWill, PubAckReason, QoS, SubscribeReasonCode,
 };
@@ -27,8 +31,9 @@ const ANY_PORT: &str = "127.0.0.1:0";
 
 async fn start_at(listen: SocketAddr) -> Result<Rig, LinkError> {
     let (sender, events) = mpsc::channel(1024);
-    let (embedded, broker) = Embedded::start(EmbeddedConfig { listen }, sender).await?;
-    let mut rig = Rig { link: Link::Embedded(embedded), events: Events(events), broker };
+    let config = EndpointConfig { listen, devices: 1000 };
+    let (endpoint, broker) = Endpoint::start(config, sender).await?;
+    let mut rig = Rig { link: Link::Embedded(endpoint), events: Events(events), broker };
     assert_eq!(rig.events.next().await, LinkEvent::Up);
     Ok(rig)
 }
@@ -90,15 +95,9 @@ async fn a_takeover_is_told_to_the_older_and_reports_neither_a_will_nor_a_discon
     let mut newer = Device::connect(rig.broker, "pi").await;
     assert_eq!(older.end().await, Heard::Disconnected(DisconnectReasonCode::SessionTakenOver));
     newer.publish("lichen/1/pi/up/hello", b"newer").await;
-    let mut seen = rig.events.wait_for(&frame("pi", Kind::Hello, b"newer")).await;
-    if !seen.contains(&LinkEvent::TakenOver { device: "pi".into() }) {
-        seen.push(rig.events.next().await);
-    }
-    seen.sort_by_key(|event| format!("{event:?}"));
-    assert_eq!(
-        seen,
-        [connected("pi"), connected("pi"), LinkEvent::TakenOver { device: "pi".into() }]
-    );
+    let seen = rig.events.wait_for(&frame("pi", Kind::Hello, b"newer")).await;
+    let taken_over = LinkEvent::TakenOver { device: "pi".into(), newcomer: Newcomer::Unknown };
+    assert_eq!(seen, [connected("pi"), taken_over]);
     newer.vanish().await;
     rig.events.wait_for(&disconnected("pi")).await;
 }
@@ -107,24 +106,35 @@ async fn a_takeover_is_told_to_the_older_and_reports_neither_a_will_nor_a_discon
 async fn foreign_and_wide_subscriptions_are_refused() {
     let rig = start().await;
     let mut device = Device::connect(rig.broker, "pi").await;
-    for filter in [
-        "#",
-        "+/#",
-        "lichen/#",
-        "lichen/1/+/down/#",
-        "lichen/1/+/up/#",
-        "lichen/1/pi/#",
-        "lichen/1/pi/up/#",
-        "lichen/1/pi-2/down/#",
-        "lichen/1/p/down/#",
-        "$SYS/#",
-        "$SYS/brokers",
-        "$exclusive/lichen/1/pi/down/#",
+    let foreign = SubscribeReasonCode::NotAuthorized;
+    let wide = SubscribeReasonCode::WildcardSubscriptionsNotSupported;
+    for (filter, code) in [
+        ("#", wide),
+        ("+/#", wide),
+        ("lichen/#", wide),
+        ("lichen/1/+/down/#", wide),
+        ("lichen/1/pi/#", wide),
+        ("lichen/1/pi/up/#", foreign),
+        ("lichen/1/pi-2/down/#", foreign),
+        ("lichen/1/p/down/#", foreign),
+        ("$SYS/#", foreign),
+        ("$SYS/brokers", foreign),
+        ("$exclusive/lichen/1/pi/down/#", foreign),
     ] {
-        assert_eq!(device.subscribe(filter).await, SubscribeReasonCode::NotAuthorized, "{filter}");
+        assert_eq!(device.subscribe(filter).await, code, "{filter}");
     }
-    let shared = device.subscribe("$share/group/lichen/1/pi-2/down/#").await;
-    assert!(!matches!(shared, SubscribeReasonCode::Success(_)), "{shared:?}");
+    let mut other = Device::start(device::options(rig.broker, "pi-2"));
+    assert_eq!(other.next().await, Heard::Connected);
+    // A client that heeds the CONNACK does not even ask.
+    let shared = other.client.subscribe("$share/g/lichen/1/pi-2/down/#", QoS::AtLeastOnce).await;
+    if shared.is_ok() {
+        let heard = other.next().await;
+        let refused = SubscribeReasonCode::SharedSubscriptionsNotSupported;
+        assert!(
+            heard == Heard::Subscribed(vec![refused]) || matches!(heard, Heard::Lost(_)),
+            "{heard:?}"
+        );
+    }
 }
 
 #[tokio::test]
@@ -152,13 +162,13 @@ async fn foreign_messages_are_refused_and_their_sender_stays() {
 }
 
 #[tokio::test]
-async fn retained_messages_of_devices_are_not_kept() {
+async fn a_device_retains_nothing() {
     let rig = start().await;
     let mut device = Device::connect(rig.broker, "pi").await;
     let retained = rumqttc::PublishOptions::at_least_once().retained();
     device.client.publish("lichen/1/pi/up/hello", b"kept?".to_vec(), retained).await.unwrap();
-    assert_eq!(device.next().await, Heard::Published(PubAckReason::Success));
-    assert_eq!(rig.link.counts().received, 1);
+    assert_eq!(device.next().await, Heard::Published(PubAckReason::NotAuthorized));
+    assert_eq!((rig.link.counts().received, rig.link.counts().refused), (0, 1));
 }
 
 #[tokio::test]
@@ -173,11 +183,23 @@ async fn names_usernames_and_wills_of_others_are_refused() {
     foreign_user.set_username("pi-2");
     let bad_name = device::options(rig.broker, "Not A Name");
     let reserved = device::options(rig.broker, "all");
-    for options in [foreign_will, downward_will, foreign_user, bad_name, reserved] {
-        assert_eq!(
-            Device::start(options).end().await,
-            Heard::Refused(ConnectReturnCode::NotAuthorized)
-        );
+    let mut retained_will = device::options(rig.broker, "pi");
+    let gone = "lichen/1/pi/up/gone";
+    retained_will.set_last_will(LastWill::new(gone, b"w".to_vec(), QoS::AtLeastOnce, true, None));
+    let mut exact_will = device::options(rig.broker, "pi");
+    exact_will.set_last_will(LastWill::new(gone, b"w".to_vec(), QoS::ExactlyOnce, false, None));
+    let (foreign, bad) =
+        (ConnectReturnCode::NotAuthorized, ConnectReturnCode::ClientIdentifierNotValid);
+    for (options, code) in [
+        (foreign_will, foreign),
+        (downward_will, foreign),
+        (foreign_user, foreign),
+        (retained_will, foreign),
+        (exact_will, ConnectReturnCode::QoSNotSupported),
+        (bad_name, bad),
+        (reserved, bad),
+    ] {
+        assert_eq!(Device::start(options).end().await, Heard::Refused(code));
     }
     let mut own_user = device::options(rig.broker, "pi");
     own_user.set_username("pi");
@@ -213,16 +235,17 @@ async fn a_packet_over_the_limit_is_told_so_and_others_stay() {
     let mut good = Device::connect(rig.broker, "good").await;
     let mut bad = TcpStream::connect(rig.broker).await.unwrap();
     bad.write_all(b"\x10\x10\x00\x04MQTT\x05\x02\x00\x3c\x00\x00\x03bad").await.unwrap();
-    let mut connack = [0; 4];
+    let mut connack = [0; 2];
     bad.read_exact(&mut connack).await.unwrap();
-    assert_eq!((connack[0], connack[3]), (0x20, 0), "{connack:?}");
+    let mut rest = vec![0; usize::from(connack[1])];
+    bad.read_exact(&mut rest).await.unwrap();
+    assert_eq!((connack[0], rest[1]), (0x20, 0), "{connack:?} {rest:?}");
     // A QoS 0 PUBLISH of a megabyte, its header and the first part of it.
     let _may_be_cut_off =
         bad.write_all(&[&[0x30, 0x80, 0x80, 0x40][..], &[0; 100_000]].concat()).await;
     let mut rest = Vec::new();
     let _may_be_reset = timeout(DEADLINE, bad.read_to_end(&mut rest)).await.unwrap();
-    // The broker knows no better reason than "unspecified".
-    assert!(rest.ends_with(&[0xE0, 2, 0x80, 0]), "{rest:02x?}");
+    assert_eq!((rest[0], rest[2]), (0xE0, 0x95), "{rest:02x?}");
     rig.events.wait_for(&disconnected("bad")).await;
     assert_eq!(good.publish("lichen/1/good/up/hello", b"x").await, PubAckReason::Success);
 }
@@ -231,8 +254,8 @@ async fn a_packet_over_the_limit_is_told_so_and_others_stay() {
 async fn a_slow_engine_slows_a_device_and_loses_nothing() {
     const FRAMES: u8 = 100;
     let (sender, events) = mpsc::channel(1);
-    let config = EmbeddedConfig { listen: ANY_PORT.parse().unwrap() };
-    let (link, broker) = Embedded::start(config, sender).await.unwrap();
+    let config = EndpointConfig { listen: ANY_PORT.parse().unwrap(), devices: 10 };
+    let (link, broker) = Endpoint::start(config, sender).await.unwrap();
     let mut events = Events(events);
     assert_eq!(events.next().await, LinkEvent::Up);
     let device = tokio::spawn(async move {
@@ -249,47 +272,129 @@ async fn a_slow_engine_slows_a_device_and_loses_nothing() {
     assert_eq!(link.counts().received_dropped, 0);
 }
 
-/// MQTT 3.1.1, as small clients speak it.
+/// MQTT 3.1.1 is answered in its own words: "unacceptable protocol version".
 #[tokio::test]
-async fn a_version_3_client_is_served() {
-    let mut rig = start().await;
-    rig.link.set_head("old", b"head".to_vec());
+async fn a_version_3_client_is_told_that_its_version_is_not_spoken() {
+    let rig = start().await;
     let mut old = TcpStream::connect(rig.broker).await.unwrap();
     old.write_all(b"\x10\x0f\x00\x04MQTT\x04\x02\x00\x3c\x00\x03old").await.unwrap();
-    let mut connack = [0; 4];
-    old.read_exact(&mut connack).await.unwrap();
-    assert_eq!(connack, [0x20, 2, 0, 0]);
-    let filter = b"lichen/1/old/down/#";
-    old.write_all(
-        &[&[0x82, 2 + 2 + filter.len() as u8 + 1, 0, 1, 0, filter.len() as u8][..], filter, &[1]]
-            .concat(),
-    )
-    .await
-    .unwrap();
-    let mut suback = [0; 5];
-    old.read_exact(&mut suback).await.unwrap();
-    assert_eq!(suback, [0x90, 3, 0, 1, 1]);
-    let mut head = [0; 2 + 2 + 22 + 2 + 4];
-    old.read_exact(&mut head).await.unwrap();
-    assert!(head.ends_with(b"head"), "{head:?}");
-    let topic = b"lichen/1/old/up/hello";
-    old.write_all(
-        &[&[0x30, 2 + topic.len() as u8 + 2, 0, topic.len() as u8][..], topic, b"hi"].concat(),
-    )
-    .await
-    .unwrap();
-    rig.events.wait_for(&frame("old", Kind::Hello, b"hi")).await;
-    drop(old);
-    rig.events.wait_for(&disconnected("old")).await;
+    let mut answer = Vec::new();
+    timeout(DEADLINE, old.read_to_end(&mut answer)).await.unwrap().unwrap();
+    assert_eq!(answer, [0x20, 2, 0, 1]);
+    assert_eq!(rig.link.counts().refused, 1);
 }
 
 #[tokio::test]
-async fn the_broker_comes_back_on_the_same_port() {
+async fn a_full_house_says_so_and_lets_in_who_replaces_its_own_connection() {
+    let (sender, events) = mpsc::channel(64);
+    let config = EndpointConfig { listen: ANY_PORT.parse().unwrap(), devices: 2 };
+    let (link, broker) = Endpoint::start(config, sender).await.unwrap();
+    let mut events = Events(events);
+    let one = Device::connect(broker, "one").await;
+    let mut two = Device::connect(broker, "two").await;
+    let busy = Heard::Refused(ConnectReturnCode::ServerBusy);
+    assert_eq!(Device::start(device::options(broker, "three")).end().await, busy);
+    let counts = link.counts();
+    assert_eq!((counts.devices, counts.devices_limit, counts.turned_away), (2, 2, 1));
+    let newer = Device::connect(broker, "two").await;
+    let taken_over = Heard::Disconnected(DisconnectReasonCode::SessionTakenOver);
+    assert_eq!(two.end().await, taken_over);
+    one.vanish().await;
+    events.wait_for(&disconnected("one")).await;
+    let three = Device::connect(broker, "three").await;
+    assert_eq!(link.counts().takeovers, 1);
+    drop((newer, three));
+}
+
+/// A device that stops reading is given what its window and its mailbox hold, and no more is kept for it.
+#[tokio::test]
+async fn a_slow_reader_costs_a_bounded_amount_and_nobody_else() {
+    const FRAMES: usize = 4000;
+    let mut rig = start().await;
+    let mut slow = TcpStream::connect(rig.broker).await.unwrap();
+    slow.write_all(b"\x10\x11\x00\x04MQTT\x05\x02\x00\x3c\x00\x00\x04slow").await.unwrap();
+    let filter = b"lichen/1/slow/down/#";
+    let subscribe = [0x82, 2 + 1 + 2 + filter.len() as u8 + 1, 0, 1, 0, 0, filter.len() as u8];
+    slow.write_all(&[&subscribe[..], filter, &[1]].concat()).await.unwrap();
+    let mut good = Device::connect(rig.broker, "good").await;
+    rig.events.wait_for(&connected("slow")).await;
+    let accepted =
+        (0..FRAMES).filter(|_| rig.link.send("slow", Kind::Body, vec![7; 16_384])).count();
+    assert!(accepted < 200, "{accepted} frames of 16 KiB are kept for a device that does not read");
+    assert!(rig.link.send("good", Kind::Command, b"now".to_vec()));
+    good.message(b"now").await;
+    drop(slow);
+    rig.events.wait_for(&disconnected("slow")).await;
+    let counts = rig.link.counts();
+    assert_eq!(counts.sent + counts.sent_dropped, FRAMES as u64 + 1, "{counts:?}");
+}
+
+#[tokio::test]
+async fn a_storm_of_takeovers_leaves_one_session_and_the_events_in_order() {
+    const ROUNDS: usize = 200;
+    let mut rig = start().await;
+    let mut last = Device::connect(rig.broker, "pi").await;
+    for _ in 0..ROUNDS {
+        let mut newer = Device::start(device::options(rig.broker, "pi"));
+        assert_eq!(newer.next().await, Heard::Connected);
+        drop(std::mem::replace(&mut last, newer));
+    }
+    assert_eq!(last.publish("lichen/1/pi/up/hello", b"last").await, PubAckReason::Success);
+    let mut open = false;
+    for event in rig.events.wait_for(&frame("pi", Kind::Hello, b"last")).await {
+        match event {
+            LinkEvent::Connected { .. } => assert!(!std::mem::replace(&mut open, true)),
+            LinkEvent::TakenOver { .. } => assert!(open),
+            LinkEvent::Disconnected { .. } => assert!(std::mem::replace(&mut open, false)),
+            LinkEvent::Frame { kind: Kind::Gone, .. } => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(open);
+    assert_eq!(rig.link.counts().devices, 1);
+}
+
+#[tokio::test]
+async fn two_agents_with_one_name_are_told_apart_from_one_that_came_back() {
+    let mut rig = start().await;
+    let mut held = Vec::new();
+    for (agent, newcomer) in [
+        (1, None),
+        (1, Some(Newcomer::SameAgent)),
+        (2, Some(Newcomer::OtherAgent)),
+        (2, Some(Newcomer::SameAgent)),
+    ] {
+        let gone = Gone { agent: AgentId([agent; 16]) };
+        let will = firmware_compat::frame::encode(&gone, Stamp::default()).unwrap();
+        let mut options = device::options(rig.broker, "pi");
+        options.set_last_will(LastWill::new(
+            "lichen/1/pi/up/gone",
+            will,
+            QoS::AtLeastOnce,
+            false,
+            None,
+        ));
+        let mut device = Device::start(options);
+        assert_eq!(device.next().await, Heard::Connected);
+        held.push(device);
+        let event = rig.events.next().await;
+        match newcomer {
+            None => assert_eq!(event, connected("pi")),
+            Some(newcomer) => {
+                assert_eq!(event, LinkEvent::TakenOver { device: "pi".into(), newcomer });
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_endpoint_that_stops_says_so_and_comes_back_on_the_same_port() {
     let rig = start().await;
     let broker = rig.broker;
     let mut device = Device::connect(broker, "pi").await;
     rig.link.shutdown().await;
-    assert!(matches!(device.end().await, Heard::Lost(_)));
+    let stops = DisconnectReasonCode::ServerShuttingDown;
+    assert_eq!(device.end().await, Heard::Disconnected(stops));
     let mut rig = start_at(broker).await.unwrap();
     rig.link.set_head("pi", b"head".to_vec());
     let mut device = Device::connect(rig.broker, "pi").await;

@@ -1,22 +1,29 @@
 //! The objects of the API, with Kubernetes' names, shapes and meaning, as far as Lichen supports them. The types are
 //! the JSON: what is not here is refused by whoever decodes (see the hub's `manifest` module), never dropped in silence.
+//!
+//! One file a kind, by group: [`core`](self::core), [`apps`]. What they share: [`meta`], [`quantity`], [`time`],
+//! [`validate`].
 
-pub mod cluster;
+pub mod apps;
+pub mod core;
+mod error;
 pub mod meta;
-pub mod pod;
 pub mod quantity;
 pub mod time;
-pub mod workload;
+pub mod validate;
 
-use alloc::{borrow::ToOwned, format, string::String};
-use core::fmt;
+use ::core::fmt;
+use alloc::{borrow::ToOwned, string::String};
 
 use serde::{Deserialize, Serialize};
 
-pub use cluster::{ConfigMap, Event, Namespace, Node};
-pub use meta::ObjectMeta;
-pub use pod::Pod;
-pub use workload::{DaemonSet, Deployment};
+pub use self::{
+    apps::{DaemonSet, Deployment},
+    core::{ConfigMap, Event, Namespace, Node, Pod},
+    error::ApiError,
+    meta::{ObjectMeta, TypeMeta},
+    validate::FieldError,
+};
 
 /// The kinds that the API serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -209,44 +216,5 @@ impl Object {
             Kind::Pod => Self::Pod(serde_json::from_slice(json)?),
             Kind::Event => Self::Event(serde_json::from_slice(json)?),
         })
-    }
-}
-
-/// `apiVersion` and `kind` of an object, as two fields of its JSON.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct TypeMeta {
-    /// Group and version.
-    pub api_version: String,
-    /// Kind.
-    pub kind: String,
-}
-
-impl From<Kind> for TypeMeta {
-    fn from(kind: Kind) -> Self {
-        Self { api_version: kind.api_version().to_owned(), kind: kind.as_str().to_owned() }
-    }
-}
-
-/// Where and why an object's field can't be taken.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{field}: {cause}")]
-pub struct FieldError {
-    /// JSON path in the object, as Kubernetes writes it: `spec.template.spec.containers[0].image`.
-    pub field: String,
-    /// What is wrong, and what would be right.
-    pub cause: String,
-}
-
-impl FieldError {
-    /// An error at a path.
-    pub fn new(field: impl Into<String>, cause: impl Into<String>) -> Self {
-        Self { field: field.into(), cause: cause.into() }
-    }
-
-    /// The same error, seen from the object around it.
-    #[must_use]
-    pub fn under(self, parent: &str) -> Self {
-        Self { field: format!("{parent}.{}", self.field), cause: self.cause }
     }
 }

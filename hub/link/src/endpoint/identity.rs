@@ -7,8 +7,8 @@ use super::access;
 
 /// What is known about the far end of a connection before it says anything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Credential {
-    /// Nothing: it reached the loopback listener, so it runs on this machine.
+pub enum Credential {
+    /// Nothing: it reached a loopback listener, so it runs on this machine.
     Loopback,
 }
 
@@ -20,24 +20,21 @@ pub(crate) struct Claim<'c> {
     pub(crate) will_topic: Option<&'c str>,
 }
 
-/// Why a session is not opened. The text goes to the log; the device only learns "not authorized".
+/// Why a session is not opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Refusal {
-    #[error("it did not come through the listener for devices")]
-    NotThroughTheFront,
-    #[error("its client id is not a device name: 1 to 63 of a-z, 0-9 and -")]
+    #[error("the client id is not a device name: 1 to 63 of a-z, 0-9 and -")]
     Name,
-    #[error("its username differs from its client id")]
+    #[error("the username differs from the client id")]
     Username,
-    #[error("its will is not on its own gone topic")]
+    #[error("the will is not on the device's own gone topic")]
     Will,
 }
 
-/// Decides whether a session may open under the name that it claims.
-pub(crate) fn admit(credential: Option<Credential>, claim: Claim<'_>) -> Result<(), Refusal> {
+/// Decides under which name a session may open: that of its client id, or none.
+pub(crate) fn admit(credential: Credential, claim: Claim<'_>) -> Result<&str, Refusal> {
     match credential {
-        None => return Err(Refusal::NotThroughTheFront),
-        Some(Credential::Loopback) => {}
+        Credential::Loopback => {}
     }
     let Claim { client_id, username, will_topic } = claim;
     if !is_device_name(client_id) {
@@ -49,24 +46,24 @@ pub(crate) fn admit(credential: Option<Credential>, claim: Claim<'_>) -> Result<
     if will_topic.is_some_and(|topic| !access::may_leave_will(client_id, topic)) {
         return Err(Refusal::Will);
     }
-    Ok(())
+    Ok(client_id)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn check(claim: Claim<'_>, expected: Result<(), Refusal>) {
-        assert_eq!(admit(Some(Credential::Loopback), claim), expected, "{claim:?}");
+    fn check(claim: Claim<'_>, expected: Result<&str, Refusal>) {
+        assert_eq!(admit(Credential::Loopback, claim), expected, "{claim:?}");
     }
 
     #[test]
     fn a_device_name_with_a_matching_username_and_its_own_will_is_admitted() {
         let bare = Claim { client_id: "pi", username: None, will_topic: None };
-        check(bare, Ok(()));
+        check(bare, Ok("pi"));
         check(
             Claim { username: Some("pi"), will_topic: Some("lichen/1/pi/up/gone"), ..bare },
-            Ok(()),
+            Ok("pi"),
         );
     }
 
@@ -79,11 +76,5 @@ mod tests {
         check(Claim { username: Some("pi-2"), ..bare }, Err(Refusal::Username));
         check(Claim { will_topic: Some("lichen/1/pi-2/up/gone"), ..bare }, Err(Refusal::Will));
         check(Claim { will_topic: Some("lichen/1/pi/down/head"), ..bare }, Err(Refusal::Will));
-    }
-
-    #[test]
-    fn a_connection_that_bypassed_the_front_is_refused() {
-        let bare = Claim { client_id: "pi", username: None, will_topic: None };
-        assert_eq!(admit(None, bare), Err(Refusal::NotThroughTheFront));
     }
 }
