@@ -1,6 +1,9 @@
 # The few verbs of this project. Each line calls one plain command, which can be run by hand as well.
 
-.PHONY: quickstart build test soak bench lint fuzz
+# Where cargo puts what it builds.
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+
+.PHONY: quickstart build test soak simulate bench fleet lint fuzz
 
 # Sets up the machine if needed, builds, and runs the main job: hub, agent, one Wasm and one container workload.
 quickstart:
@@ -25,6 +28,13 @@ soak: build
 # Histories of the simulated world: `make simulate SEED=7` tells one, `SEEDS=`, `DEVICES=`, `HOURS=` size a run of many.
 simulate:
 	SEED=$(SEED) SEEDS=$(SEEDS) FIRST=$(FIRST) DEVICES=$(DEVICES) HOURS=$(HOURS) cargo run --quiet -p lichen-world --bin simulate
+
+# A hub and DEVICES hollow devices: `make fleet DEVICES=10000`, `RUN=apply,storm` for some scenarios, `BROKER=mosquitto`
+# for a broker beside the hub, FLEET_FLAGS=--help for the rest. tests/fleet/README.md says what is real.
+DEVICES ?= 1000
+fleet:
+	cargo build --profile fleet -p lichen-hub -p lichen-fleet --bins
+	$(TARGET)/fleet/lichen-fleet --devices $(DEVICES) $(if $(RUN),--run $(RUN)) $(if $(BROKER),--$(BROKER)) $(FLEET_FLAGS)
 
 lint:
 	cargo fmt --all --check

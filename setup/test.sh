@@ -1,7 +1,11 @@
 #!/bin/sh
-# Installs the real counterparts that the tests run against, if any of them is missing.
+# Fetches the crates that the tests need, and installs the real counterparts that they run against, if any is missing.
 set -eu
 . "$(dirname "$0")/common.sh"
+
+# The crates of every platform that Lichen is built for: the rules in tests/tests/tidy.rs look at their licences offline.
+# shellcheck disable=SC2046  # a list of words
+cargo fetch --quiet --locked $(sed 's/^/--target /' "$(dirname "$0")/platforms")
 
 packages=""
 need() { # PROGRAM PACKAGE

@@ -22,8 +22,10 @@ use crate::{
 };
 
 mod ear;
+mod name;
 
 use ear::Ear;
+pub use name::poll_name;
 
 /// Pauses between connections: full jitter from 0.2 s up to a minute.
 const RETRY: RetryPolicy = RetryPolicy {

@@ -100,7 +100,8 @@ fn wasm_runtime() -> Runtime {
 }
 
 /// Kubernetes' (and Go's) name of the architecture.
-fn architecture() -> &'static str {
+#[must_use]
+pub fn architecture() -> &'static str {
     match std::env::consts::ARCH {
         "x86_64" => "amd64",
         "aarch64" => "arm64",

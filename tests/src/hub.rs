@@ -50,6 +50,12 @@ impl Hub {
         Self::start_with(Broker::Embedded(ports::free()), "info")
     }
 
+    /// As [`Self::start_quietly`], with an operator's broker.
+    #[must_use]
+    pub fn start_quietly_beside(mosquitto: &Mosquitto) -> Self {
+        Self::start_with(Broker::External(mosquitto.url()), "info")
+    }
+
     fn start_with(broker: Broker, log_level: &'static str) -> Self {
         let dir = TempDir::with_prefix("lt-hub-").unwrap();
         let mut hub = Self { dir, api: ports::free(), broker, process: None, log_level };

@@ -12,7 +12,7 @@ use firmware_compat::{
 use lichen_agent_core::{Effect, Event, event::Failure};
 
 use super::{shell::Shell, work};
-use crate::logs;
+use crate::{link, logs};
 
 impl Shell {
     /// Carries out everything that the core wants done.
@@ -99,7 +99,7 @@ impl Shell {
         self.waiting_to_connect = false;
         self.link.disconnect();
         self.retry_stalled();
-        let poll = work::poll_name(self.link.config(), self.messages.clone());
+        let poll = link::poll_name(self.link.config(), self.messages.clone());
         if let Some(before) = self.name_poll.replace(poll) {
             before.abort();
         }

@@ -22,16 +22,12 @@ use lichen_agent_core::{
 };
 use lichen_oci::runtime::{self, Search};
 use lichen_shim::Spec;
-use tokio::{
-    sync::Semaphore,
-    task::{AbortHandle, spawn_blocking},
-};
+use tokio::{sync::Semaphore, task::spawn_blocking};
 
 use crate::{
     address::Address,
     content::Content,
     hub::{self, Connect, HubError},
-    link::{LinkConfig, jitter},
     message::{Message, Sender},
     pod_dir::PodDir,
     runtime::{Containers, Launcher, chain},
@@ -43,8 +39,6 @@ use crate::{
 const PROBE_PATIENCE: Duration = Duration::from_secs(5);
 /// How often a device without a working runtime looks whether one was installed.
 const PROBE_AGAIN: Duration = Duration::from_secs(60);
-/// How often the hub is asked whether a name that another device took is free again.
-const NAME_POLL: Duration = Duration::from_secs(60);
 
 /// Runs `work` on a thread and tells the loop what it says.
 fn answer<F>(messages: Sender, work: F)
@@ -231,25 +225,4 @@ pub(super) fn clean(launcher: Arc<Launcher>, pod: PodId, keep_volumes: bool, mes
             Err(failure) => Event::CleanFailed { pod, failure },
         })
     });
-}
-
-/// Asks the hub now and then who has this device's name, until nobody else has it.
-pub(super) fn poll_name(config: Arc<LinkConfig>, messages: Sender) -> AbortHandle {
-    let poll = async move {
-        loop {
-            tokio::time::sleep(NAME_POLL / 2 + jitter(NAME_POLL / 2)).await;
-            let (hub, name) = (config.hub.clone(), config.name.clone());
-            let holder = spawn_blocking(move || hub::session(&hub, &name)).await;
-            match holder {
-                Ok(Ok(holder)) if holder.is_none_or(|agent| agent == config.agent) => break,
-                Ok(Ok(_)) => {}
-                Ok(Err(error)) => {
-                    tracing::debug!(error = chain(&error), "could not ask who has the name")
-                }
-                Err(_shutting_down) => return,
-            }
-        }
-        let _loop_gone = messages.send(Message::Happened(Event::NameFree)).await;
-    };
-    tokio::spawn(poll).abort_handle()
 }

@@ -1,6 +1,6 @@
-//! Medians, percentiles, and the table that they end up in.
+//! Medians, percentiles, the machine, and the table that they end up in.
 
-use std::fmt::Write;
+use std::{fmt::Write, fs};
 
 /// One row of the table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,6 +76,29 @@ pub fn milliseconds(numbers: &[f64]) -> String {
 #[must_use]
 pub fn mebibytes(bytes: f64) -> String {
     format!("{:.2} MiB", bytes / 1_048_576.0)
+}
+
+/// What the figures were measured on.
+#[must_use]
+pub fn machine() -> String {
+    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+    let field = |text: &str, name: &str| {
+        let line = text.lines().find(|line| line.starts_with(name)).unwrap_or_default();
+        line.split_once(':').map_or_else(String::new, |(_, value)| value.trim().to_owned())
+    };
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let cpu = field(&read("/proc/cpuinfo"), "model name");
+    let kib: f64 = field(&read("/proc/meminfo"), "MemTotal")
+        .split(' ')
+        .next()
+        .and_then(|number| number.parse().ok())
+        .unwrap_or_default();
+    let kernel = read("/proc/sys/kernel/osrelease");
+    format!(
+        "Measured on {cores} cores of {cpu}, {:.0} GiB, Linux {}.",
+        kib / 1_048_576.0,
+        kernel.trim()
+    )
 }
 
 #[cfg(test)]

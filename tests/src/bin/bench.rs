@@ -9,7 +9,7 @@ use lichen_tests::{
     agent,
     bench::{
         Plan,
-        figures::{Row, table},
+        figures::{Row, machine, table},
         idle, latency, start, traffic,
     },
     process,
@@ -120,28 +120,6 @@ fn end_everything_on_panic() {
         process::kill_all();
         agent::kill_all_devices();
     }));
-}
-
-/// What the figures were measured on.
-fn machine() -> String {
-    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
-    let field = |text: &str, name: &str| {
-        let line = text.lines().find(|line| line.starts_with(name)).unwrap_or_default();
-        line.split_once(':').map_or_else(String::new, |(_, value)| value.trim().to_owned())
-    };
-    let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    let cpu = field(&read("/proc/cpuinfo"), "model name");
-    let kib: f64 = field(&read("/proc/meminfo"), "MemTotal")
-        .split(' ')
-        .next()
-        .and_then(|number| number.parse().ok())
-        .unwrap_or_default();
-    let kernel = read("/proc/sys/kernel/osrelease");
-    format!(
-        "Measured on {cores} cores of {cpu}, {:.0} GiB, Linux {}.",
-        kib / 1_048_576.0,
-        kernel.trim()
-    )
 }
 
 fn save(text: &str) -> Result<(), String> {

@@ -1,0 +1,180 @@
+//! All hollow devices, on one tokio runtime.
+
+use std::{
+    path::Path,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
+
+use firmware_compat::{
+    id::AgentId,
+    v1::owned::{Hello, Label, Runtime as Engine, RuntimeClass, Text},
+};
+use lichen_agent::{
+    address::Address,
+    hub::Connect,
+    message::{CAPACITY, Message, Sender},
+    options::{KEEP_ALIVE, Options},
+    probe,
+};
+use tokio::{runtime::Runtime, sync::mpsc, task::AbortHandle};
+
+use crate::{
+    device::{Device, Identity},
+    machine::{Counts, Machine},
+};
+
+/// Devices of one site: what the label `lichen.dev/site` says.
+const SITE: usize = 100;
+/// Threads for calls to the hub's HTTP side, which block. As many as that side would serve at once anyway.
+const CALLS: usize = 8;
+/// How long the tasks may take to end.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// A running fleet. Dropping it breaks every connection off.
+#[derive(Debug)]
+pub struct Fleet {
+    runtime: Option<Runtime>,
+    devices: Vec<Handle>,
+    counts: Arc<Counts>,
+}
+
+#[derive(Debug)]
+struct Handle {
+    machine: Arc<Machine>,
+    messages: Sender,
+    task: AbortHandle,
+}
+
+impl Fleet {
+    /// Switches all devices on at once.
+    ///
+    /// # Errors
+    /// The hub's address is none, or the threads can't be started.
+    pub fn start(devices: usize, hub: &str, known: &Connect) -> Result<Self, String> {
+        let hub = Address::parse_hub(hub).map_err(|error| error.to_string())?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .max_blocking_threads(CALLS)
+            .thread_name("fleet")
+            .enable_all()
+            .build()
+            .map_err(|error| format!("could not start the fleet's threads: {error}"))?;
+        let counts = Arc::new(Counts::default());
+        let pattern = hello(&hub);
+        let devices = (0..devices).map(|number| {
+            let name = name(number);
+            let hello = individual(&pattern, number);
+            let identity = Identity { name, hello, hub: hub.clone(), known: known.clone() };
+            let (messages, received) = mpsc::channel(CAPACITY);
+            let machine = Arc::new(Machine::default());
+            // Booted on the runtime: a device may start tasks from then on.
+            let device = Device::boot(
+                identity,
+                number as u64,
+                machine.clone(),
+                counts.clone(),
+                messages.clone(),
+            );
+            let task = runtime.spawn(device.run(received)).abort_handle();
+            Handle { machine, messages, task }
+        });
+        let devices = devices.collect();
+        Ok(Self { runtime: Some(runtime), devices, counts })
+    }
+
+    /// How many devices there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.devices.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.devices.is_empty()
+    }
+
+    /// What they have done.
+    #[must_use]
+    pub fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// Connections that came up, ever.
+    #[must_use]
+    pub fn connects(&self) -> usize {
+        self.counts.connects.load(Relaxed)
+    }
+
+    /// Containers that were started, ever.
+    #[must_use]
+    pub fn starts(&self) -> usize {
+        self.counts.starts.load(Relaxed)
+    }
+
+    /// Containers that run.
+    #[must_use]
+    pub fn running(&self) -> usize {
+        self.counts.running.load(Relaxed)
+    }
+
+    /// Ends a container on a device as a crash would. Whether one ran there.
+    #[must_use]
+    pub fn crash(&self, device: usize) -> bool {
+        let Some(handle) = self.devices.get(device) else { return false };
+        let event = handle.machine.crash_one(&self.counts);
+        event.is_some_and(|event| handle.messages.blocking_send(Message::Happened(event)).is_ok())
+    }
+}
+
+impl Drop for Fleet {
+    fn drop(&mut self) {
+        self.devices.iter().for_each(|device| device.task.abort());
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_timeout(FAREWELL);
+        }
+    }
+}
+
+/// A device's name.
+#[must_use]
+pub fn name(number: usize) -> String {
+    format!("device-{number}")
+}
+
+/// What an agent on this machine would say of itself, with a container runtime that is not there.
+fn hello(hub: &Address) -> Hello {
+    let options = Options {
+        state: Path::new("/").to_owned(),
+        name: String::new(),
+        hub: hub.clone(),
+        labels: Vec::new(),
+        runtime: None,
+        keep_alive: KEEP_ALIVE,
+        adopt_hub: false,
+        drain_on_exit: false,
+        shim: Path::new("/").to_owned(),
+        wasm_program: Path::new("/").to_owned(),
+    };
+    let mut hello = probe::hello(&options, AgentId([0; 16]));
+    let engine = Engine {
+        engine: RuntimeClass::Container,
+        name: Text::cut("hollow"),
+        version: Text::cut("1"),
+        usable: true,
+        limits_enforced: true,
+        reason: Text::default(),
+    };
+    hello.runtimes.push(engine).expect("a device names more than two runtimes");
+    hello
+}
+
+fn individual(pattern: &Hello, number: usize) -> Hello {
+    let mut hello = pattern.clone();
+    hello.agent.0[..8].copy_from_slice(&(number as u64 + 1).to_le_bytes());
+    let site = format!("site-{}", number / SITE);
+    let label = Label { key: Text::cut("lichen.dev/site"), value: Text::cut(&site) };
+    hello.labels.push(label).expect("a device takes more than one label");
+    hello
+}

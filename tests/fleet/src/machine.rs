@@ -1,0 +1,102 @@
+//! What a hollow device has instead of a machine: a disk, a store and a runtime in memory, which answer at once.
+
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::SystemTime,
+};
+
+use firmware_compat::{
+    id::PodId,
+    v1::owned::{Exit, Text},
+};
+use lichen_agent_core::{Effect, Event};
+
+/// What all devices of a fleet have done, counted.
+#[derive(Debug, Default)]
+pub struct Counts {
+    /// Connections that stand.
+    pub connected: AtomicUsize,
+    /// Connections that came up, ever.
+    pub connects: AtomicUsize,
+    /// Containers that were started, ever.
+    pub starts: AtomicUsize,
+    /// Containers that run.
+    pub running: AtomicUsize,
+    /// Assignments that were saved, ever.
+    pub saves: AtomicUsize,
+    /// Devices that stay away because another one seemed to have their name.
+    pub away: AtomicUsize,
+}
+
+/// One device's machine. Its owner is the device's task; a scenario may look at it and end what runs.
+#[derive(Debug, Default)]
+pub struct Machine {
+    running: Mutex<BTreeSet<PodId>>,
+}
+
+impl Machine {
+    fn running(&self) -> MutexGuard<'_, BTreeSet<PodId>> {
+        // No code panics while it holds the lock.
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends one of the processes that run, as a crash would: what the agent is told of it.
+    pub fn crash_one(&self, counts: &Counts) -> Option<Event> {
+        let pod = self.running().pop_first()?;
+        counts.running.fetch_sub(1, Relaxed);
+        Some(Event::Exited { pod, exit: exit(1) })
+    }
+
+    /// Does what the core asks of a machine, and says what came of it.
+    pub fn perform(&self, effect: &Effect, counts: &Counts) -> Option<Event> {
+        Some(match effect {
+            Effect::SaveAssignment(assignment) => {
+                counts.saves.fetch_add(1, Relaxed);
+                Event::Saved { generation: assignment.id.generation }
+            }
+            Effect::Fetch(blob) => Event::Fetched { digest: blob.digest },
+            Effect::Prepare { pod, .. } => Event::Prepared { pod: pod.id },
+            Effect::Start { pod, .. } => {
+                self.running().insert(pod.id);
+                counts.running.fetch_add(1, Relaxed);
+                let pid = counts.starts.fetch_add(1, Relaxed).wrapping_add(1);
+                let pid = u32::try_from(pid).unwrap_or(u32::MAX);
+                Event::Started { pod: pod.id, pid, started_ms: unix_ms() }
+            }
+            Effect::Stop { pod, .. } => {
+                if self.running().remove(pod) {
+                    counts.running.fetch_sub(1, Relaxed);
+                }
+                Event::Exited { pod: *pod, exit: exit(143) }
+            }
+            Effect::UpdateFiles { pod } => Event::FilesUpdated { pod: pod.id },
+            Effect::Clean { pod, .. } => Event::Cleaned { pod: *pod },
+            Effect::ReadLogs(request) => Event::CommandEnded { command: request.command },
+            // The fetch that is cancelled and the command that is cancelled have answered already.
+            Effect::SaveTimeFloor { .. }
+            | Effect::CancelFetch { .. }
+            | Effect::Retain(_)
+            | Effect::CancelCommand { .. }
+            // The device's, not the machine's.
+            | Effect::Connect
+            | Effect::Disconnect
+            | Effect::Send(_)
+            | Effect::Quit => return None,
+        })
+    }
+}
+
+fn exit(code: i32) -> Exit {
+    Exit { code, reason: Text::cut("Error"), message: Text::default(), at_ms: unix_ms() }
+}
+
+/// What the wall clock reads.
+#[must_use]
+pub fn unix_ms() -> u64 {
+    let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    wall.map_or(0, |wall| u64::try_from(wall.as_millis()).unwrap_or(u64::MAX))
+}

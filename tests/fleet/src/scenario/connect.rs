@@ -1,0 +1,26 @@
+//! All devices are switched on at once: connections, hellos, full reports, until the hub counts all as Ready.
+
+use super::{Outcome, settle};
+use crate::{
+    report::{Figure, with_cpu},
+    site::Site,
+    sockets::traffic,
+};
+
+pub(super) fn run(site: &mut Site) -> Outcome {
+    let before = site.cpu();
+    let took = site.connect()?;
+    let cpu = site.cpu().saturating_sub(before);
+    settle(site);
+    let passed = traffic(site.broker()?)?.bytes() / site.plan.devices as u64;
+    let refused = site.metric("lichen_link_refused_total").unwrap_or(0);
+    let away = site.fleet().counts().away.load(std::sync::atomic::Ordering::Relaxed);
+    if away > 0 {
+        return Err(format!("{away} devices believe that another one has their name"));
+    }
+    Ok(vec![
+        Figure::new("connect: switched on to all Ready", with_cpu(took, cpu), "≤ 10 s"),
+        Figure::new("bytes per device to connect and be known", format!("{passed} bytes"), ""),
+        Figure::new("connections refused meanwhile", refused.to_string(), "0"),
+    ])
+}

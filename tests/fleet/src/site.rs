@@ -1,0 +1,345 @@
+//! A hub in a process of its own, the fleet that belongs to it, and what every scenario does with them.
+
+use std::{
+    fs,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use lichen_agent::{hub::Connect, probe};
+use lichen_tests::{
+    api::{Api, Refused, collection},
+    hub::Hub,
+    mosquitto::Mosquitto,
+    samples,
+};
+use serde_json::Value;
+
+use crate::{
+    fleet::{self, Fleet},
+    limits,
+    plan::Plan,
+    usage,
+};
+
+/// The image that every Pod runs: a file of a few bytes.
+pub const IMAGE: &str = "hollow:1";
+/// The DaemonSet that puts one Pod on each device.
+pub const EVERYWHERE: &str = "everywhere";
+/// How often a wait says how far it is.
+const TELL_EVERY: Duration = Duration::from_secs(5);
+/// Between two looks at a small fleet, and at a large one, whose every look costs the hub more.
+const PAUSES: [Duration; 2] = [Duration::from_millis(5), Duration::from_millis(20)];
+/// From so many devices on a fleet is large.
+const LARGE: usize = 2_000;
+/// Between two questions of a [`Prober`].
+const PROBE_EVERY: Duration = Duration::from_millis(20);
+
+/// A hub and its fleet.
+#[derive(Debug)]
+pub struct Site {
+    /// How large everything is.
+    pub plan: Plan,
+    /// The hub.
+    pub hub: Hub,
+    /// Its API.
+    pub api: Api,
+    /// The fleet, once it is switched on.
+    pub fleet: Option<Fleet>,
+    /// Memory of the hub before any device had connected.
+    pub empty_pss: u64,
+    known: Connect,
+    _mosquitto: Option<Mosquitto>,
+}
+
+impl Site {
+    /// Starts a hub that has the image, without devices.
+    ///
+    /// # Errors
+    /// What the system does not allow, or what does not start.
+    pub fn open(plan: Plan) -> Result<Self, String> {
+        limits::raise(plan.devices)?;
+        let mosquitto = plan.mosquitto.then(Mosquitto::start_quietly);
+        let hub = match &mosquitto {
+            Some(mosquitto) => Hub::start_quietly_beside(mosquitto),
+            None => Hub::start_quietly(),
+        };
+        push_image(&hub)?;
+        let api = hub.api();
+        let answer = api.text("/lichen/v1/connect").map_err(|refused| refused.text)?;
+        let known = Connect::parse(&answer).map_err(|error| error.to_string())?;
+        let empty_pss = usage::pss(hub.pid());
+        Ok(Self { plan, api, hub, fleet: None, empty_pss, known, _mosquitto: mosquitto })
+    }
+
+    /// Switches the fleet on, unless it is, and waits until every device is Ready. Returns how long that took.
+    ///
+    /// # Errors
+    /// Some did not get there in time.
+    pub fn connect(&mut self) -> Result<Duration, String> {
+        if self.fleet.is_some() {
+            return Ok(Duration::ZERO);
+        }
+        let start = Instant::now();
+        self.fleet = Some(Fleet::start(self.plan.devices, &self.hub.url(), &self.known)?);
+        self.until_all_ready()?;
+        Ok(start.elapsed())
+    }
+
+    /// The fleet.
+    ///
+    /// # Panics
+    /// Before [`Self::connect`].
+    #[must_use]
+    pub fn fleet(&self) -> &Fleet {
+        self.fleet.as_ref().expect("the fleet is switched on before a scenario begins")
+    }
+
+    /// Says what goes on, where figures are told as they come.
+    pub fn tell(&self, text: &str) {
+        if self.plan.tells {
+            eprintln!("  {text}");
+        }
+    }
+
+    /// Where the hub's API listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.hub.address()
+    }
+
+    /// Where the devices connect.
+    ///
+    /// # Errors
+    /// The hub named no numeric address.
+    pub fn broker(&self) -> Result<SocketAddr, String> {
+        let broker = &self.known.broker;
+        let text = format!("{}:{}", broker.host(), broker.port());
+        text.parse().map_err(|error| format!("the broker's address {text}: {error}"))
+    }
+
+    /// CPU time of the hub so far.
+    #[must_use]
+    pub fn cpu(&self) -> Duration {
+        usage::cpu(self.hub.pid())
+    }
+
+    /// One of the hub's metrics.
+    #[must_use]
+    pub fn metric(&self, name: &str) -> Option<u64> {
+        let text = self.api.text("/metrics").ok()?;
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))?;
+        line.parse().ok()
+    }
+
+    /// Looks until `look` finds something.
+    ///
+    /// # Errors
+    /// What was last seen at the plan's deadline.
+    pub fn until<T>(
+        &self,
+        what: &str,
+        mut look: impl FnMut() -> Result<T, String>,
+    ) -> Result<T, String> {
+        let pause = PAUSES[usize::from(self.plan.devices >= LARGE)];
+        let start = Instant::now();
+        let mut told = start;
+        loop {
+            let seen = match look() {
+                Ok(found) => return Ok(found),
+                Err(seen) => seen,
+            };
+            if start.elapsed() > self.plan.deadline {
+                let seconds = self.plan.deadline.as_secs();
+                return Err(format!("not within {seconds} s: {what}; last seen: {seen}"));
+            }
+            if told.elapsed() >= TELL_EVERY {
+                told = Instant::now();
+                self.tell(&format!("{what}: {seen} after {:.0} s", start.elapsed().as_secs_f64()));
+            }
+            thread::sleep(pause);
+        }
+    }
+
+    /// Waits until a metric has a value.
+    ///
+    /// # Errors
+    /// See [`Self::until`].
+    pub fn until_metric(&self, name: &str, wanted: u64) -> Result<(), String> {
+        self.until(&format!("{name} is {wanted}"), || match self.metric(name) {
+            Some(value) if value == wanted => Ok(()),
+            Some(value) => Err(value.to_string()),
+            None => Err("no answer".to_owned()),
+        })
+    }
+
+    /// Waits until the hub counts every device as Ready.
+    ///
+    /// # Errors
+    /// See [`Self::until`].
+    pub fn until_all_ready(&self) -> Result<(), String> {
+        self.until_metric("lichen_devices_ready", self.plan.devices as u64)
+    }
+
+    /// Waits until figures of a workload's status are as wanted.
+    ///
+    /// # Errors
+    /// See [`Self::until`].
+    pub fn until_status(
+        &self,
+        kind: &str,
+        name: &str,
+        wanted: &[(&str, usize)],
+    ) -> Result<(), String> {
+        let path = format!("{}/{name}", collection(kind));
+        self.until(&format!("{kind}/{name} has {wanted:?}"), || {
+            let object = self.api.get(&path).map_err(|refused| format!("{refused:?}"))?;
+            let status = &object["status"];
+            let figure = |field: &str| status[field].as_u64().unwrap_or(0);
+            match wanted.iter().all(|(field, count)| figure(field) == *count as u64) {
+                true => Ok(()),
+                false => Err(wanted
+                    .iter()
+                    .map(|(field, _)| format!("{field} {}", figure(field)))
+                    .collect::<Vec<_>>()
+                    .join(", ")),
+            }
+        })
+    }
+
+    /// Creates a workload. Returns how long the answer took.
+    ///
+    /// # Errors
+    /// The hub refuses it.
+    pub fn create(&self, kind: &str, object: &Value) -> Result<Duration, String> {
+        let start = Instant::now();
+        self.api.post(&collection(kind), object).map_err(|refused| refusal(kind, &refused))?;
+        Ok(start.elapsed())
+    }
+
+    /// Deletes a workload and waits until no Pod is left, at the hub and on the devices. Returns how long that took.
+    ///
+    /// # Errors
+    /// The hub refuses, or something stays.
+    pub fn delete(&self, kind: &str, name: &str) -> Result<Duration, String> {
+        let start = Instant::now();
+        let path = format!("{}/{name}", collection(kind));
+        self.api.delete(&path).map_err(|refused| refusal(kind, &refused))?;
+        self.until_metric("lichen_pods", 0)?;
+        let took = start.elapsed();
+        match self.fleet().running() {
+            0 => Ok(took),
+            left => Err(format!("the hub has no Pod any more, and {left} containers run")),
+        }
+    }
+
+    /// Puts a Pod on every device and waits until all are ready.
+    ///
+    /// # Errors
+    /// Some did not get there in time.
+    pub fn spread(&self) -> Result<(), String> {
+        self.create("daemonsets", &samples::daemon_set(EVERYWHERE, IMAGE))?;
+        self.until_spread()
+    }
+
+    /// Waits until a Pod is ready on every device.
+    ///
+    /// # Errors
+    /// See [`Self::until`].
+    pub fn until_spread(&self) -> Result<(), String> {
+        self.until_status("daemonsets", EVERYWHERE, &[("numberReady", self.plan.devices)])
+    }
+
+    /// Takes the Pod of every device away again. Returns how long that took.
+    ///
+    /// # Errors
+    /// See [`Self::delete`].
+    pub fn clear(&self) -> Result<Duration, String> {
+        self.delete("daemonsets", EVERYWHERE)
+    }
+
+    /// Deletes every workload, after a scenario that has failed.
+    ///
+    /// # Errors
+    /// See [`Self::delete`].
+    pub fn reset(&self) -> Result<(), String> {
+        for kind in ["deployments", "daemonsets"] {
+            for object in self.api.list(&collection(kind)) {
+                let name = object.pointer("/metadata/name").and_then(Value::as_str);
+                let path = format!("{}/{}", collection(kind), name.unwrap_or_default());
+                self.api.delete(&path).map_err(|refused| refusal(kind, &refused))?;
+            }
+        }
+        self.until_all_ready()?;
+        self.until_metric("lichen_pods", 0)
+    }
+
+    /// Sum of the restarts of all Pods, as the API shows them, and how many Pods it shows.
+    ///
+    /// # Errors
+    /// The hub does not answer.
+    pub fn restarts(&self) -> Result<(usize, u64), String> {
+        let list = self.api.get("/api/v1/pods").map_err(|refused| format!("{refused:?}"))?;
+        let pods = list["items"].as_array().ok_or("the list of Pods has no items")?;
+        let of = |pod: &Value| {
+            let all = pod.pointer("/status/containerStatuses").and_then(Value::as_array);
+            all.into_iter().flatten().map(|c| c["restartCount"].as_u64().unwrap_or(0)).sum::<u64>()
+        };
+        Ok((pods.len(), pods.iter().map(of).sum()))
+    }
+}
+
+fn refusal(kind: &str, refused: &Refused) -> String {
+    format!("the hub refuses the change of {kind} ({}): {}", refused.status, refused.text)
+}
+
+fn push_image(hub: &Hub) -> Result<(), String> {
+    let root = hub.scratch().join("hollow");
+    let made = fs::create_dir_all(&root).and_then(|()| fs::write(root.join("hollow"), "hollow\n"));
+    made.map_err(|error| format!("could not make the image: {error}"))?;
+    let root = root.display().to_string();
+    let platform = ["--platform", probe::architecture(), "--entrypoint", "/hollow"];
+    let said =
+        hub.cli().run(&[["image", "pack", &root, "-t", IMAGE].as_slice(), &platform].concat());
+    if said.success { Ok(()) } else { Err(format!("could not push the image: {}", said.stderr)) }
+}
+
+/// Reads one Node again and again, and keeps how long the slowest answer took.
+#[derive(Debug)]
+pub struct Prober {
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<Duration>,
+}
+
+impl Prober {
+    /// Starts to ask.
+    #[must_use]
+    pub fn start(site: &Site) -> Self {
+        let (api, stop) = (site.hub.api(), Arc::new(AtomicBool::new(false)));
+        let stopped = stop.clone();
+        let path = format!("/api/v1/nodes/{}", fleet::name(0));
+        let thread = thread::spawn(move || {
+            let mut slowest = Duration::ZERO;
+            while !stopped.load(Relaxed) {
+                let start = Instant::now();
+                let _answer = api.text(&path);
+                slowest = slowest.max(start.elapsed());
+                thread::sleep(PROBE_EVERY);
+            }
+            slowest
+        });
+        Self { stop, thread }
+    }
+
+    /// Stops, and says how long the slowest answer took.
+    #[must_use]
+    pub fn stop(self) -> Duration {
+        self.stop.store(true, Relaxed);
+        self.thread.join().unwrap_or_default()
+    }
+}
