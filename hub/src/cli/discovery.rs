@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use lichen_hub_core::object::{Key, Kind};
+use lichen_hub_core::api::{Key, Kind};
 use serde_json::Value;
 
 use super::{

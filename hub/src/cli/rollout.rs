@@ -8,7 +8,7 @@ mod undo;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use lichen_hub_core::object::time::rfc3339;
+use lichen_hub_core::api::time::rfc3339;
 use serde_json::{Value, json};
 
 use super::{
