@@ -174,7 +174,8 @@ mod tests {
 
     #[test]
     fn an_unknown_kind_is_answered_with_the_known_ones() {
-        let all = "namespaces, configmaps, deployments, daemonsets, nodes, pods, events";
+        let all =
+            "namespaces, configmaps, serviceaccounts, deployments, daemonsets, nodes, pods, events";
         check("secrets", &format!("there is no kind \"secrets\"; Lichen has {all}"));
         check(
             "deploymets x",

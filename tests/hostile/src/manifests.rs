@@ -95,8 +95,8 @@ fn patched(object: &Object, patch: &str) {
     for kind in [merge, "application/strategic-merge-patch+json"] {
         match strangers::patched(kind, object.kind(), &current, &patch) {
             Ok(changed) => {
-                let again =
-                    strangers::patched(kind, object.kind(), &changed, &patch).expect("it was applied before");
+                let again = strangers::patched(kind, object.kind(), &changed, &patch)
+                    .expect("it was applied before");
                 if kind == merge {
                     assert_eq!(
                         again, changed,
