@@ -6,7 +6,7 @@
 use std::{collections::HashMap, sync::Arc, time::Instant};
 
 use lichen_hub_core::{
-    api::{ApiError, Kind},
+    api::{ApiError, KINDS},
     effect::{Effect, LogPart, Response},
     engine::Engine,
     event::{Event, Request, RequestId},
@@ -52,7 +52,7 @@ impl Turn {
     /// The first turn: saves what loading changed, and shows the feed what there is.
     pub(crate) fn begin(&mut self) -> Result<(), StoreError> {
         self.finish()?;
-        for kind in Kind::EVERY {
+        for kind in KINDS.iter().copied() {
             let (reply, mut answer) = oneshot::channel();
             self.waiting.insert(OWN_REQUEST, reply);
             let request = Request::List { kind, namespace: None };

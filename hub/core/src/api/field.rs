@@ -28,9 +28,11 @@ pub struct Field {
     pub optional: bool,
     /// Whether an object without it is refused.
     pub required: bool,
-    /// The fields that tell the items of a list apart: such a list is merged item by item. The first is the one that
-    /// kubectl goes by. A list without any is replaced whole.
-    pub merge: &'static [&'static str],
+    /// The field that tells the items of a list apart, as kubectl sees it: such a list is merged item by item. A list
+    /// without one is replaced whole.
+    pub merge: Option<&'static str>,
+    /// A second field that tells its items apart, and what its absence means.
+    pub merge_also: Option<(&'static str, &'static str)>,
 }
 
 /// What a field holds.
@@ -105,17 +107,32 @@ impl Field {
         Self { required: true, ..self }
     }
 
-    /// The same field, whose items are told apart by these fields.
+    /// The same field, whose items are told apart by this field.
     #[must_use]
-    pub const fn merged_by(self, merge: &'static [&'static str]) -> Self {
-        Self { merge, ..self }
+    pub const fn merged_by(self, key: &'static str) -> Self {
+        Self { merge: Some(key), ..self }
+    }
+
+    /// The same field, whose items are told apart by this field too; absent, it means `default`.
+    #[must_use]
+    pub const fn and_by(self, key: &'static str, default: &'static str) -> Self {
+        Self { merge_also: Some((key, default)), ..self }
     }
 }
 
 /// A field of any shape.
 #[must_use]
 pub const fn field(name: &'static str, number: u32, shape: Shape) -> Field {
-    Field { name, number, shape, list: false, optional: false, required: false, merge: &[] }
+    Field {
+        name,
+        number,
+        shape,
+        list: false,
+        optional: false,
+        required: false,
+        merge: None,
+        merge_also: None,
+    }
 }
 
 /// A list of any shape.
@@ -191,4 +208,4 @@ pub const fn unless_empty(name: &'static str, number: u32, advice: &'static str)
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -138,7 +138,7 @@ pub const OBJECT_META: Message = Message {
         written("deletionGracePeriodSeconds", 10),
         text_map("labels", 11),
         text_map("annotations", 12),
-        objects("ownerReferences", 13, &OWNER_REFERENCE).merged_by(&["uid"]),
+        objects("ownerReferences", 13, &OWNER_REFERENCE).merged_by("uid"),
         unsupported("finalizers", 14),
         written("managedFields", 17),
     ],

@@ -77,6 +77,8 @@ pub struct Names {
     pub home: Home,
     /// Whether Pods end when one of its objects is deleted.
     pub runs_pods: bool,
+    /// Whether an object that was deleted may stay for a while.
+    pub lingers: bool,
     /// Who makes its objects, where operators don't.
     pub made_by: &'static str,
     /// Its place when a manifest of many kinds is applied: smaller first; deleted in reverse.
@@ -101,6 +103,7 @@ impl Names {
         subresources: &[],
         home: Home::Objects,
         runs_pods: false,
+        lingers: false,
         made_by: "",
         apply_order: 50,
         longest_name: 253,

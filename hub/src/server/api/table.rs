@@ -1,9 +1,6 @@
-//! Objects as rows, for `kubectl get`: Kubernetes' `Table`. Which columns a kind has is [`columns`]' business.
+//! Objects as rows, for `get`: Kubernetes' `Table`. Which columns a kind has, the kind says.
 
-mod columns;
-mod pod;
-
-use lichen_hub_core::api::{Kind, Object, ObjectMeta};
+use lichen_hub_core::api::{Kind, Object, ObjectMeta, resource::ColumnNames};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -74,16 +71,6 @@ enum RowObject<'a> {
     },
 }
 
-/// One column of a kind.
-struct Column {
-    name: &'static str,
-    /// 0 is shown always, 1 with `-o wide`.
-    priority: u8,
-    /// Whether the cells are numbers.
-    number: bool,
-    description: &'static str,
-}
-
 /// Builds the table. A watch sends the columns with its first row only (`with_columns`).
 pub(crate) fn table<'a>(
     kind: Kind,
@@ -93,7 +80,7 @@ pub(crate) fn table<'a>(
     with_columns: bool,
     now_ms: u64,
 ) -> Table<'a> {
-    let definitions = columns::of(kind).iter().map(ColumnDefinition::new);
+    let definitions = kind.columns().into_iter().map(ColumnDefinition::new);
     Table {
         kind: "Table",
         api_version: "meta.k8s.io/v1",
@@ -113,18 +100,18 @@ fn row(object: &Object, include: Include, now_ms: u64) -> Row<'_> {
             metadata: object.meta(),
         }),
     };
-    Row { cells: columns::cells(object, now_ms), object: shown }
+    Row { cells: object.cells(now_ms), object: shown }
 }
 
 impl ColumnDefinition {
-    fn new(column: &Column) -> Self {
+    fn new(column: ColumnNames) -> Self {
         Self {
             name: column.name,
             r#type: if column.number { "integer" } else { "string" },
             // kubectl's `--no-headers` and sorting look for the name by its format.
             format: if column.name == "Name" { "name" } else { "" },
             description: column.description,
-            priority: column.priority,
+            priority: column.wide.into(),
         }
     }
 }
@@ -158,7 +145,8 @@ mod tests {
                 "spec":{"nodeName":"pi","containers":[{"name":"a","image":"web:1"}]},
                 "status":{"phase":"Running","containerStatuses":[
                     {"name":"a","ready":true,"restartCount":3,"state":{"running":{}}}]}}"#,
-            "Name=web-1 | Ready=1/1 | Status=Running | Restarts=3 | Age=6m40s | Node=pi | Runtime=crun | Images=web:1",
+            "Name=web-1 | Ready=1/1 | Status=Running | Restarts=3 | Age=6m40s | Node=pi | Images=web:1 | \
+             Runtime Class=<none> | Message=",
         );
     }
 
@@ -192,14 +180,15 @@ mod tests {
             Kind::Node,
             r#"{"apiVersion":"v1","kind":"Node","metadata":{"name":"pi","labels":{"lichen.dev/site":"barn"}},
                 "spec":{"unschedulable":true},
-                "status":{"conditions":[{"type":"Ready","status":"False"}],
+                "status":{"conditions":[{"type":"Ready","status":"Unknown"}],
                     "nodeInfo":{"architecture":"arm64","kubeletVersion":"0.1.0","operatingSystem":"linux",
                         "kernelVersion":"6.1"},
                     "runtimes":[{"class":"crun","name":"crun","version":"1.8","usable":true},
                         {"class":"wasm","name":"wasmtime","version":"48","usable":true},
                         {"class":"firmware","usable":false}]}}"#,
-            "Name=pi | Status=NotReady,SchedulingDisabled | Arch=arm64 | Runtimes=crun,wasm | Age=<unknown> | \
-             Version=0.1.0 | Site=barn | OS=linux | Kernel=6.1",
+            "Name=pi | Status=NotReady,SchedulingDisabled | Site=barn | Arch=arm64 | Runtimes=crun,wasmtime | \
+             Age=<unknown> | Version=0.1.0 | CPU=<none> | Memory=<none> | OS=linux | Kernel=6.1 | Assignment=0 | \
+             Taints=<none>",
         );
     }
 
@@ -208,13 +197,13 @@ mod tests {
         check(
             Kind::Namespace,
             r#"{"apiVersion":"v1","kind":"Namespace","metadata":{"name":"a"},"status":{"phase":"Active"}}"#,
-            "Name=a | Status=Active | Age=<unknown>",
+            "Name=a | Status=Active | Age=<unknown> | Labels=<none>",
         );
         check(
             Kind::ConfigMap,
             r#"{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"a"},"data":{"x":"1"},
                 "binaryData":{"y":"AA=="}}"#,
-            "Name=a | Data=2 | Age=<unknown>",
+            "Name=a | Data=2 | Age=<unknown> | Labels=<none>",
         );
         check(
             Kind::Event,
@@ -223,7 +212,7 @@ mod tests {
                 "type":"Normal","lastTimestamp":"2020-09-13T12:26:30Z","count":2,
                 "source":{"component":"agent","host":"pi"}}"#,
             "Last Seen=10s | Type=Normal | Reason=Started | Object=pod/web-1 | Message=it runs | \
-             Source=agent, pi | Count=2 | Name=a",
+             Count=2 | Source=agent, pi | Name=a",
         );
     }
 }

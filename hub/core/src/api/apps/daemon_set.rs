@@ -67,7 +67,7 @@ impl Resource for DaemonSet {
     const FIELDS: &'static Message = &Message {
         name: "DaemonSet",
         fields: &[
-            object("metadata", 1, &OBJECT_META),
+            object("metadata", 1, &OBJECT_META).required(),
             object("spec", 2, &DAEMON_SET_SPEC).required(),
             written("status", 3),
         ],

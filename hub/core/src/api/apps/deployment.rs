@@ -81,7 +81,7 @@ impl Resource for Deployment {
     const FIELDS: &'static Message = &Message {
         name: "Deployment",
         fields: &[
-            object("metadata", 1, &OBJECT_META),
+            object("metadata", 1, &OBJECT_META).required(),
             object("spec", 2, &DEPLOYMENT_SPEC).required(),
             written("status", 3),
         ],

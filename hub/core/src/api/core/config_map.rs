@@ -46,7 +46,7 @@ impl Resource for ConfigMap {
     const FIELDS: &'static Message = &Message {
         name: "ConfigMap",
         fields: &[
-            object("metadata", 1, &OBJECT_META),
+            object("metadata", 1, &OBJECT_META).required(),
             text_map("data", 2),
             BINARY_DATA,
             instead("immutable", 4, "whoever may change a ConfigMap may change it here"),

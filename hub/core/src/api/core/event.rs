@@ -70,7 +70,7 @@ impl Resource for Event {
     const FIELDS: &'static Message = &Message {
         name: "Event",
         fields: &[
-            object("metadata", 1, &OBJECT_META),
+            object("metadata", 1, &OBJECT_META).required(),
             object("involvedObject", 2, &OBJECT_REFERENCE),
             text("reason", 3),
             text("message", 4),

@@ -37,6 +37,7 @@ impl Resource for Namespace {
         short: &["ns"],
         namespaced: false,
         runs_pods: true,
+        lingers: true,
         apply_order: 0,
         longest_name: 63,
         most: 1000,
@@ -45,7 +46,7 @@ impl Resource for Namespace {
     const FIELDS: &'static Message = &Message {
         name: "Namespace",
         fields: &[
-            object("metadata", 1, &OBJECT_META),
+            object("metadata", 1, &OBJECT_META).required(),
             unless_empty("spec", 2, "the hub writes what is in it"),
             written("status", 3),
         ],

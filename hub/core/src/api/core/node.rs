@@ -142,7 +142,7 @@ impl Resource for Node {
     const FIELDS: &'static Message = &Message {
         name: "Node",
         fields: &[
-            object("metadata", 1, &OBJECT_META),
+            object("metadata", 1, &OBJECT_META).required(),
             object("spec", 2, &NODE_SPEC),
             written("status", 3),
         ],
@@ -166,8 +166,8 @@ impl Resource for Node {
         Column::text("Version", "Its agent's version.", |o, _| {
             o.status.node_info.kubelet_version.as_str().into()
         }),
-        Column::wide("CPU", "Its processors.", |o, _| o.amount("cpu").into()),
-        Column::wide("Memory", "Its memory.", |o, _| o.amount("memory").into()),
+        Column::wide("CPU", "Its processors.", |o, _| cell::or_none(o.amount("cpu"))),
+        Column::wide("Memory", "Its memory.", |o, _| cell::or_none(o.amount("memory"))),
         Column::wide("OS", "Its operating system.", |o, _| {
             o.status.node_info.operating_system.as_str().into()
         }),
@@ -251,7 +251,7 @@ const NODE_SPEC: Message = Message {
         unsupported("externalID", 2),
         unsupported("providerID", 3),
         flag("unschedulable", 4),
-        objects("taints", 5, &TAINT).merged_by(&["key"]),
+        objects("taints", 5, &TAINT).merged_by("key"),
         unsupported("configSource", 6),
         unsupported("podCIDRs", 7),
     ],
