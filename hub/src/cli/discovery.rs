@@ -196,11 +196,13 @@ impl Discovery {
     /// There is none; the error lists those that there are, and the one that was most likely meant.
     pub fn find(&self, word: &str) -> Result<Arc<ApiResource>, CliError> {
         self.named(word).ok_or_else(|| {
-            let names: Vec<&str> = self.names().collect();
+            let plurals: Vec<&str> = self.names().collect();
+            let singulars = self.resources.iter().map(|resource| resource.singular.as_str());
+            let names: Vec<&str> = plurals.iter().copied().chain(singulars).collect();
             let lower = word.to_ascii_lowercase();
             let hint = nearest(&lower, &names);
             let hint = hint.map(|name| format!("did you mean {name}? ")).unwrap_or_default();
-            let known = names.join(", ");
+            let known = plurals.join(", ");
             CliError::Usage(format!("there is no kind {word:?}; {hint}the hub has {known}"))
         })
     }
@@ -305,6 +307,7 @@ pub(super) mod tests {
             said("deploymets"),
             format!("there is no kind \"deploymets\"; did you mean deployments? the hub has {all}")
         );
+        assert!(said("nod").contains("did you mean node?"), "{}", said("nod"));
     }
 
     #[test]

@@ -51,7 +51,8 @@ pub fn body(object: &Value, ui: &Ui) -> Vec<String> {
     let Some(fields) = object.as_object() else { return lines };
     let is_secret = object["kind"].as_str().is_some_and(|kind| SECRET.contains(&kind));
     for (name, value) in ordered(fields) {
-        if ["apiVersion", "kind", "metadata"].contains(&name) || is_empty(value) {
+        let says_nothing = is_empty(value) || value.as_object().is_some_and(Map::is_empty);
+        if ["apiVersion", "kind", "metadata"].contains(&name) || says_nothing {
             continue;
         }
         match is_secret && value.is_object() {
