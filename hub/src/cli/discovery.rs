@@ -63,7 +63,7 @@ impl ApiResource {
             group_version: kind.api_version().to_owned(),
             kind: kind.as_str().to_owned(),
             plural: kind.plural().to_owned(),
-            singular: kind.as_str().to_ascii_lowercase(),
+            singular: kind.names().singular.to_owned(),
             namespaced: kind.namespaced(),
             ..Self::default()
         }

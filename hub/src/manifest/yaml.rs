@@ -334,7 +334,10 @@ mod tests {
         );
         for (letter, escape) in OLD_BREAKS {
             let said = refused(&format!("a: b\nc: 'd{letter}    e'\n"));
-            assert!(said.starts_with(&format!("2:6 U+{:04X} stands here", u32::from(letter))), "{said}");
+            assert!(
+                said.starts_with(&format!("2:6 U+{:04X} stands here", u32::from(letter))),
+                "{said}"
+            );
             check(&format!("a: \"b{escape}c\"\n"), json!([{"a": format!("b{letter}c")}]));
             check(&format!("{{\"a\": \"b{letter}c\"}}"), json!([{"a": format!("b{letter}c")}]));
         }

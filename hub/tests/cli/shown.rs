@@ -30,7 +30,10 @@ data: {moss: green, poem.txt: \"one\\ntwo\\n\"}
 #[track_caller]
 fn check(hub: &Hub, line: &str, expected: &str) {
     let Said { out, err, .. } = hub.lichen(line);
-    assert!(matches(expected.trim_start_matches('\n'), &format!("{out}{err}")), "{line} printed\n{out}{err}");
+    assert!(
+        matches(expected.trim_start_matches('\n'), &format!("{out}{err}")),
+        "{line} printed\n{out}{err}"
+    );
 }
 
 fn hub() -> Hub {
@@ -68,9 +71,21 @@ default     pod/web-...   0/1     ...      0          ...s  <none>
 NAMESPACE   NAME                DATA   AGE
 default     configmap/colours   2      ...s",
     );
-    check(&hub, "get po --field-selector status.phase=Running", "no pods that are selected in namespace default (-A looks in all)");
-    check(&hub, "get po --field-selector spec.shoe=42", "error: Pod can't be selected by the field \"spec.shoe\"; ...");
-    check(&hub, "get nodes", "no nodes; start an agent on a device with: lichen-agent --state DIR --hub URL");
+    check(
+        &hub,
+        "get po --field-selector status.phase=Running",
+        "no pods that are selected in namespace default (-A looks in all)",
+    );
+    check(
+        &hub,
+        "get po --field-selector spec.shoe=42",
+        "error: Pod can't be selected by the field \"spec.shoe\"; ...",
+    );
+    check(
+        &hub,
+        "get nodes",
+        "no nodes; start an agent on a device with: lichen-agent --state DIR --hub URL",
+    );
     check(&hub, "get events", "LAST SEEN   TYPE   REASON   OBJECT   MESSAGE\n...");
 }
 

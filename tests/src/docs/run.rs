@@ -19,8 +19,15 @@ use crate::{
 
 /// Commands that only look, and are asked again until they show what the page says.
 const LOOKS: [&str; 9] = [
-    "lichen get", "lichen describe", "lichen explain", "lichen logs", "lichen image list", "kubectl get",
-    "kubectl describe", "kubectl logs", "curl",
+    "lichen get",
+    "lichen describe",
+    "lichen explain",
+    "lichen logs",
+    "lichen image list",
+    "kubectl get",
+    "kubectl describe",
+    "kubectl logs",
+    "curl",
 ];
 /// How long a command may take to show what the page says. It only bounds how long a wrong page is waited for.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -79,10 +86,15 @@ impl Desk {
         let mut child = self.command(step, &log).spawn().unwrap();
         let success = child.wait().unwrap().success();
         let said = fs::read_to_string(&log).unwrap();
-        let fails = step.expected.lines().any(|line| line.starts_with("error:") || line.starts_with("Error"));
+        let fails = step
+            .expected
+            .lines()
+            .any(|line| line.starts_with("error:") || line.starts_with("Error"));
         match (success != fails, matches(&step.expected, &said)) {
             (true, true) => Ok(()),
-            (false, true) => Err(format!("it {} unexpectedly", if fails { "ended well" } else { "failed" })),
+            (false, true) => {
+                Err(format!("it {} unexpectedly", if fails { "ended well" } else { "failed" }))
+            }
             _ => Err(format!("the page says\n{}\nit said\n{said}", step.expected)),
         }
     }
