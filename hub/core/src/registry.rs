@@ -6,7 +6,7 @@
 
 pub mod options;
 
-use alloc::{borrow::ToOwned, string::ToString, vec::Vec};
+use alloc::{borrow::ToOwned, string::ToString};
 
 use crate::{
     api::{
@@ -211,7 +211,7 @@ pub fn check(object: &Object) -> Result<(), ApiError> {
         let longest = Kind::Namespace.names().longest_name;
         errors.keep(check_subdomain("metadata.namespace", namespace, longest));
         if !errors.0.is_empty() {
-            return Err(ApiError::Invalid { key: object.key(), causes: Vec::from(errors.0) });
+            return Err(ApiError::Invalid { key: object.key(), causes: errors.0 });
         }
     }
     Ok(())
