@@ -126,8 +126,8 @@ Spec:
           env:
             GREETING: hi
 ...
-Events:
-  LAST SEEN   TYPE   REASON   MESSAGE
+Status:
+  replicas: 2
 ...",
     );
     check(
