@@ -5,6 +5,7 @@
 //! - [`hub`], [`agent`] and [`mosquitto`] are process guards with directories of their own; [`process`] is what they
 //!   share.
 //! - [`api`] talks to a hub as any client would, [`cli`] as a user does.
+//! - [`docs`] runs the pages of `docs/`.
 //! - [`wait`] is the one place that waits.
 //! - [`footprint`] tells what a device has left on the machine.
 //! - [`samples`] makes the manifests, modules and images that the tests apply.
@@ -19,6 +20,7 @@ pub mod agent;
 pub mod api;
 pub mod bench;
 pub mod cli;
+pub mod docs;
 pub mod footprint;
 pub mod hub;
 pub mod mosquitto;

@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use lichen_hub_core::api::{FieldError, Key, Kind};
+use lichen_hub_core::api::{FieldError, Key};
 
 use super::{args::FileArgs, error::CliError, kinds::DEFAULT_NAMESPACE};
 use crate::manifest::{
@@ -93,13 +93,9 @@ fn repeated(manifests: &[Manifest]) -> Vec<Problem> {
     problems
 }
 
-/// Namespaces and ConfigMaps first; otherwise as they stand.
+/// What others need comes first, as each kind says; otherwise as they stand.
 pub fn sort(manifests: &mut [Manifest]) {
-    manifests.sort_by_key(|manifest| match manifest.object.kind() {
-        Kind::Namespace => 0,
-        Kind::ConfigMap => 1,
-        _ => 2,
-    });
+    manifests.sort_by_key(|manifest| manifest.object.kind().names().apply_order);
 }
 
 fn sources(args: &FileArgs) -> Result<Vec<Arc<Source>>, CliError> {

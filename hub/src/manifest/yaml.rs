@@ -30,6 +30,7 @@ pub(super) struct SyntaxError {
 
 /// Reads every document of a text; empty documents are left out.
 pub(super) fn parse(text: &str) -> Result<Vec<Node>, SyntaxError> {
+    refuse_old_breaks(text)?;
     let mut builder = Builder::default();
     let mut events = Parser::new_from_str(text);
     while let Some(event) = next(&mut events) {
@@ -37,6 +38,33 @@ pub(super) fn parse(text: &str) -> Result<Vec<Node>, SyntaxError> {
         builder.take(event, span)?;
     }
     Ok(builder.documents)
+}
+
+/// Characters that YAML 1.1 takes for line breaks, as kubectl does when it writes and folds texts, and that YAML 1.2 and
+/// JSON take for any others. With their escapes.
+const OLD_BREAKS: [(char, &str); 3] = [('\u{85}', "\\N"), ('\u{2028}', "\\L"), ('\u{2029}', "\\P")];
+
+/// Refuses a YAML text in which one of [`OLD_BREAKS`] stands as itself: what was meant can't be known, since its writer may
+/// have broken a line there. In JSON it can only be a character.
+fn refuse_old_breaks(text: &str) -> Result<(), SyntaxError> {
+    if text.trim_start().starts_with(['{', '[', '"']) {
+        return Ok(());
+    }
+    for (line, content) in text.lines().enumerate() {
+        for (column, letter) in content.chars().enumerate() {
+            let Some((_, escape)) = OLD_BREAKS.iter().find(|(known, _)| *known == letter) else {
+                continue;
+            };
+            let at = Position { line: line + 1, column: column + 1, length: 1 };
+            let cause = format!(
+                "U+{:04X} stands here, which YAML 1.1 (and kubectl) takes for a line break and YAML 1.2 for a \
+                 character; write the text in double quotes with {escape} in its place, or as JSON",
+                u32::from(letter)
+            );
+            return Err(SyntaxError { at, cause });
+        }
+    }
+    Ok(())
 }
 
 fn next<'i>(events: &mut Parser<'i, StrInput<'i>>) -> Option<Result<(Event<'i>, Span), ScanError>> {
@@ -304,6 +332,15 @@ mod tests {
             refused("a: 1\nb: 2\na: 3\n"),
             "3:1 a is there twice; it was given on line 1 before"
         );
+        for (letter, escape) in OLD_BREAKS {
+            let said = refused(&format!("a: b\nc: 'd{letter}    e'\n"));
+            assert!(
+                said.starts_with(&format!("2:6 U+{:04X} stands here", u32::from(letter))),
+                "{said}"
+            );
+            check(&format!("a: \"b{escape}c\"\n"), json!([{"a": format!("b{letter}c")}]));
+            check(&format!("{{\"a\": \"b{letter}c\"}}"), json!([{"a": format!("b{letter}c")}]));
+        }
         assert_eq!(refused("? [a]\n: b\n"), "1:3 a list or map can't be a name here");
         assert_eq!(refused("a: !thing b\n"), "1:4 tag !thing means nothing here; leave it out");
         assert_eq!(refused("a:\n  <<: 3\n"), "2:3 << takes a map or a list of maps");

@@ -2,9 +2,11 @@
 //! disk. Nothing here needs root or a network.
 
 mod durability;
+mod kinds;
 mod kubectl;
 mod logs;
 mod objects;
+mod page;
 mod registry;
 mod support;
 mod watch;

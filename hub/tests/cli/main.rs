@@ -1,8 +1,12 @@
 //! The command line as an operator meets it: commands in, text out, against a hub in this process. Nothing here needs
 //! root, a device or a network.
 
+#[path = "../../../tests/src/docs/compare.rs"]
+mod compare;
+
 mod commands;
 mod examples;
 mod images;
 mod problems;
+mod shown;
 mod support;

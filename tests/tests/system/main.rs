@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, reason = "a failing test should panic")]
 
 mod container;
+mod docs;
 mod fleet;
 mod offline;
 mod quickstart;
