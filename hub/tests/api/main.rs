@@ -3,6 +3,8 @@
 
 mod durability;
 mod kubectl;
+mod limits;
+mod lists;
 mod logs;
 mod objects;
 mod registry;
