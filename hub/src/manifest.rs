@@ -6,13 +6,12 @@
 
 pub mod check;
 pub mod decode;
-mod harmless;
-pub mod node;
+
 pub mod read;
 pub mod report;
 mod scalar;
 mod strict;
-mod yaml;
+pub mod yaml;
 
 pub use decode::decode;
 pub use read::Manifest;

@@ -104,6 +104,8 @@ struct Stored {
     resource_version: u64,
     /// For workloads: the template as understood, with the digests of its images.
     revision: Option<Arc<Revision>>,
+    /// Of its JSON.
+    bytes: usize,
 }
 
 /// Why the engine wants to be woken.

@@ -15,6 +15,7 @@ pub mod engine;
 pub mod event;
 pub mod pod;
 pub mod record;
+pub mod registry;
 pub mod resolve;
 pub mod rng;
 pub mod schedule;

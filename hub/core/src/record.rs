@@ -271,7 +271,7 @@ pub fn parse_key(key: &str) -> Option<KeyOf<'_>> {
         "object" => {
             let mut parts = rest.splitn(3, '/');
             let (kind, namespace, name) = (parts.next()?, parts.next()?, parts.next()?);
-            let kind = Kind::EVERY.into_iter().find(|k| k.as_str() == kind)?;
+            let kind = Kind::parse(kind)?;
             KeyOf::Object(Key::new(kind, namespace, name))
         }
         "pod" => KeyOf::Pod(PodId::parse(rest)?),

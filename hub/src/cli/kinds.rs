@@ -1,6 +1,6 @@
 //! The words that name kinds and objects on the command line: kubectl's, with its short names.
 
-use lichen_hub_core::api::{Key, Kind};
+use lichen_hub_core::api::{KINDS, Key, Kind};
 
 use super::error::CliError;
 use crate::manifest::nearest;
@@ -84,11 +84,11 @@ pub fn kind_of(word: &str) -> Result<Kind, CliError> {
     let lower = word.to_ascii_lowercase();
     // `deployments.apps`, as kubectl writes it.
     let name = lower.split('.').next().unwrap_or_default();
-    let found = Kind::EVERY.into_iter().find(|kind| {
+    let found = KINDS.iter().copied().find(|kind| {
         name == kind.plural() || name == singular(*kind) || short(*kind).contains(&name)
     });
     found.ok_or_else(|| {
-        let names: Vec<&str> = Kind::EVERY.map(Kind::plural).to_vec();
+        let names: Vec<&str> = KINDS.iter().map(|kind| kind.plural()).collect();
         let hint =
             nearest(name, &names).map(|name| format!("did you mean {name}? ")).unwrap_or_default();
         CliError::Usage(format!("there is no kind {word:?}; {hint}Lichen has {}", known()))
@@ -96,7 +96,7 @@ pub fn kind_of(word: &str) -> Result<Kind, CliError> {
 }
 
 fn known() -> String {
-    Kind::EVERY.map(Kind::plural).join(", ")
+    KINDS.iter().map(|kind| kind.plural()).collect::<Vec<_>>().join(", ")
 }
 
 /// A kind's name for one object.

@@ -1,18 +1,14 @@
 //! JSON to an object. Every field that Lichen doesn't support is reported by its path, all of them at once.
 
-use lichen_hub_core::api::{FieldError, Kind, Object};
-use serde::de::DeserializeOwned;
+use lichen_hub_core::api::{FieldError, KINDS, Kind, Object, resource::Verb};
 use serde_json::{Map, Value};
 
-use super::{
-    harmless,
-    strict::{self, Finding},
-};
+use super::strict;
 
-/// Reads an object. Nulls and fields that only a server writes are left out first, as Kubernetes does.
+/// Reads an object. Nulls and fields that only the hub writes are left out, as Kubernetes does.
 ///
 /// # Errors
-/// Every field that is not supported, and the first value of a wrong type.
+/// Every field that is not supported, is missing or has a wrong type.
 pub fn decode(value: &Value) -> Result<Object, Vec<FieldError>> {
     let Value::Object(fields) = value else {
         return Err(vec![FieldError::new(
@@ -21,22 +17,17 @@ pub fn decode(value: &Value) -> Result<Object, Vec<FieldError>> {
         )]);
     };
     let kind = kind_of(fields)?;
-    let cleaned = harmless::without(kind, fields);
-    let mut errors = unknown_at_the_top(kind, &cleaned);
-    let cleaned = Value::Object(cleaned);
-    let object = match kind {
-        Kind::Namespace => read(&cleaned, Object::Namespace, &mut errors),
-        Kind::ConfigMap => read(&cleaned, Object::ConfigMap, &mut errors),
-        Kind::Deployment => read(&cleaned, Object::Deployment, &mut errors),
-        Kind::DaemonSet => read(&cleaned, Object::DaemonSet, &mut errors),
-        Kind::Node => read(&cleaned, Object::Node, &mut errors),
-        Kind::Pod => read(&cleaned, Object::Pod, &mut errors),
-        Kind::Event => read(&cleaned, Object::Event, &mut errors),
-    };
-    match object {
-        Some(object) if errors.is_empty() => Ok(object),
-        _ => Err(errors),
+    let names = kind.names();
+    if !names.allows(Verb::Create) && !names.allows(Verb::Update) {
+        return Err(vec![FieldError::new("kind", names.made_by)]);
     }
+    let (read, errors) = strict::read(fields, kind.fields());
+    if !errors.is_empty() {
+        return Err(errors);
+    }
+    // What the table takes, the type takes.
+    Object::from_value(kind, Value::Object(read))
+        .map_err(|error| vec![FieldError::new("", error.to_string())])
 }
 
 /// The kind that a manifest names.
@@ -56,9 +47,10 @@ pub fn kind_of(fields: &Map<String, Value>) -> Result<Kind, Vec<FieldError>> {
     if !errors.is_empty() {
         return Err(errors);
     }
-    let Some(kind) = Kind::EVERY.into_iter().find(|kind| kind.as_str() == word) else {
-        let known = Kind::EVERY.map(Kind::as_str).join(", ");
-        let hint = strict::nearest(&word, &Kind::EVERY.map(Kind::as_str));
+    let Some(kind) = Kind::parse(&word) else {
+        let kinds: Vec<&str> = KINDS.iter().map(|kind| kind.as_str()).collect();
+        let known = kinds.join(", ");
+        let hint = strict::nearest(&word, &kinds);
         let hint = hint.map(|name| format!("did you mean {name}? ")).unwrap_or_default();
         let cause = format!("Lichen has no kind {word}; {hint}it has {known}");
         return Err(vec![FieldError::new("kind", cause)]);
@@ -68,59 +60,6 @@ pub fn kind_of(fields: &Map<String, Value>) -> Result<Kind, Vec<FieldError>> {
         return Err(vec![FieldError::new("apiVersion", cause)]);
     }
     Ok(kind)
-}
-
-fn read<T: DeserializeOwned>(
-    value: &Value,
-    wrap: fn(T) -> Object,
-    errors: &mut Vec<FieldError>,
-) -> Option<Object> {
-    let (result, findings) = strict::read::<T>(value);
-    errors.extend(findings.into_iter().map(unsupported));
-    match result {
-        Ok(object) => Some(wrap(object)),
-        Err(error) => {
-            errors.push(error);
-            None
-        }
-    }
-}
-
-fn unsupported(finding: Finding) -> FieldError {
-    let hint = strict::nearest(&finding.name, finding.known);
-    FieldError::new(finding.path, format!("Lichen does not support this field{}", hint_text(hint)))
-}
-
-fn hint_text(hint: Option<&str>) -> String {
-    hint.map(|name| format!("; did you mean {name}?")).unwrap_or_default()
-}
-
-/// serde takes `apiVersion` and `kind` from the same map as the other fields and can't tell what is left over there.
-fn unknown_at_the_top(kind: Kind, fields: &Map<String, Value>) -> Vec<FieldError> {
-    let known: &'static [&'static str] = match kind {
-        Kind::Namespace => &["apiVersion", "kind", "metadata"],
-        Kind::ConfigMap => &["apiVersion", "kind", "metadata", "data", "binaryData"],
-        Kind::Deployment | Kind::DaemonSet | Kind::Node | Kind::Pod => {
-            &["apiVersion", "kind", "metadata", "spec"]
-        }
-        Kind::Event => &[
-            "apiVersion",
-            "kind",
-            "metadata",
-            "involvedObject",
-            "reason",
-            "message",
-            "type",
-            "source",
-            "firstTimestamp",
-            "lastTimestamp",
-            "count",
-        ],
-    };
-    let unknown = fields.keys().filter(|name| !known.contains(&name.as_str()));
-    unknown
-        .map(|name| unsupported(Finding { path: name.clone(), name: name.clone(), known }))
-        .collect()
 }
 
 #[cfg(test)]

@@ -7,9 +7,9 @@ use serde_json::Value;
 
 use super::{
     decode::decode,
-    node::{Content, Node, Position},
     report::{Problem, Problems, Source},
     yaml,
+    yaml::tree::{Content, Entry, Node, Position},
 };
 
 /// Largest manifest file. The hub takes objects of at most 3 MiB.
@@ -123,7 +123,7 @@ fn unplaced(value: Value) -> Node {
         Value::Object(fields) => Content::Map(
             fields
                 .into_iter()
-                .map(|(key, value)| super::node::Entry { key, at, value: unplaced(value) })
+                .map(|(key, value)| Entry { key, at, value: unplaced(value) })
                 .collect(),
         ),
         scalar => Content::Scalar(scalar),

@@ -4,7 +4,8 @@ use std::{fmt, sync::Arc};
 
 use lichen_hub_core::api::FieldError;
 
-use super::node::{Aim, Node, Position};
+use super::strict::UNSUPPORTED;
+use super::yaml::tree::{Aim, Node, Position};
 
 /// Longest line of an excerpt, in characters. A longer one is shown around the place that is meant.
 const MAX_EXCERPT: usize = 96;
@@ -54,12 +55,17 @@ impl Problem {
     pub fn of(source: &Arc<Source>, document: &Node, error: &FieldError) -> Self {
         let unsupported = error.cause.starts_with(UNSUPPORTED);
         let aim = if unsupported { Aim::Name } else { Aim::Value };
+        let at = document.locate(&error.field, aim);
+        let line = source.lines().nth(at.line.saturating_sub(1)).unwrap_or_default();
+        let written: String =
+            line.chars().skip(at.column.saturating_sub(1)).take(at.length).collect();
+        let written = Some(written.as_str()).filter(|text| document.is_plain(&error.field, text));
         Self {
             source: source.clone(),
-            at: document.locate(&error.field, aim),
+            at,
             field: error.field.clone(),
-            cause: error.cause.clone(),
-            fix: fix(error),
+            cause: cause(error, written),
+            fix: fix(error, written),
         }
     }
 }
@@ -86,27 +92,38 @@ impl fmt::Display for Problem {
     }
 }
 
-/// How the decoder begins what it says about a field that the types don't have.
-const UNSUPPORTED: &str = "Lichen does not support this field";
-
-fn fix(error: &FieldError) -> Option<String> {
+fn fix(error: &FieldError, written: Option<&str>) -> Option<String> {
     let cause = error.cause.as_str();
     if let Some(rest) = cause.strip_prefix(UNSUPPORTED) {
         let meant = rest.strip_prefix("; did you mean ").and_then(|rest| rest.strip_suffix('?'));
-        return Some(match meant {
-            Some(name) => format!("write {name}, or remove the field"),
-            None => "remove the field".to_owned(),
-        });
+        return match (meant, rest.strip_prefix(": ")) {
+            (Some(name), _) => Some(format!("write {name}, or remove the field")),
+            // The cause says what to do instead.
+            (None, Some(_)) => None,
+            (None, None) => Some("remove the field".to_owned()),
+        };
     }
-    if let Some(found) = cause.strip_prefix("must be a string, not ") {
-        let written = found.split('`').nth(1)?;
-        return Some(format!("put it in quotes: \"{written}\""));
+    if cause.starts_with("must be a string, not ") {
+        let found = cause.split('`').nth(1)?;
+        return Some(format!("put it in quotes: \"{}\"", written.unwrap_or(found)));
     }
     if cause == "is missing" {
         let name = error.field.rsplit('.').next()?;
         return Some(format!("add {name}"));
     }
     None
+}
+
+/// The cause, with a scalar as it stands in the file: `0755` is 493 in YAML, but that is not what was written.
+fn cause(error: &FieldError, written: Option<&str>) -> String {
+    let Some(written) = written else { return error.cause.clone() };
+    let mut parts = error.cause.splitn(3, '`');
+    match (parts.next(), parts.next(), parts.next()) {
+        (Some(before), Some(_), Some(after)) if before.starts_with("must be ") => {
+            format!("{before}`{written}`{after}")
+        }
+        _ => error.cause.clone(),
+    }
 }
 
 /// A line as it is shown, and where the marks go. Tabs become spaces; a long line is cut around the place.

@@ -1,40 +1,196 @@
-//! A serde reader of JSON values that notices every field that the types don't have, with its path, and that says
-//! where a value of a wrong type stands. serde itself tells neither.
+//! Holds JSON against a kind's table of fields: what the table does not have, what Lichen does not support, what has the
+//! wrong type, what is missing. All of it is told at once, each with its path, and nothing is ever dropped in silence:
+//! what is left out is marked so in the table.
 
-use std::{cell::RefCell, fmt};
+use std::fmt;
 
-use lichen_hub_core::api::FieldError;
-use serde::{
-    Deserializer,
-    de::{
-        self, DeserializeOwned, DeserializeSeed, Error as _, Expected, IntoDeserializer, MapAccess,
-        SeqAccess, Unexpected, Visitor,
-    },
-    forward_to_deserialize_any,
+use lichen_hub_core::api::{
+    FieldError,
+    field::{Field, Message, Shape},
 };
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// Most fields that are named in one answer. An operator mends a few and sees the next ones; a hostile body can't make
 /// the answer large.
 const MAX_FINDINGS: usize = 64;
 
-/// A field that the types don't have.
-pub(super) struct Finding {
-    /// Where it stands.
-    pub(super) path: String,
-    /// Its name.
-    pub(super) name: String,
-    /// The fields that could stand there.
-    pub(super) known: &'static [&'static str],
+/// How everything begins that is said about a field that the table does not have or does not support.
+pub(super) const UNSUPPORTED: &str = "Lichen does not support this field";
+
+/// The fields that the table has, without nulls (null means absent) and without what only the hub writes; and everything
+/// that is wrong with the rest. `apiVersion` and `kind` are not looked at.
+pub(super) fn read(
+    fields: &Map<String, Value>,
+    table: &'static Message,
+) -> (Map<String, Value>, Vec<FieldError>) {
+    let mut reader = Reader { errors: Vec::new() };
+    let mut fields = fields.clone();
+    fields.remove("apiVersion");
+    fields.remove("kind");
+    let read = reader.object(&fields, table, "");
+    (read, reader.errors)
 }
 
-/// Reads a value; tells what it could not be, and every unknown field that was met.
-pub(super) fn read<T: DeserializeOwned>(value: &Value) -> (Result<T, FieldError>, Vec<Finding>) {
-    let findings = RefCell::new(Vec::new());
-    let here = Place { value, path: String::new(), findings: &findings };
-    let result = T::deserialize(here)
-        .map_err(|error| FieldError::new(error.path.unwrap_or_default(), error.cause));
-    (result, findings.into_inner())
+struct Reader {
+    errors: Vec<FieldError>,
+}
+
+impl Reader {
+    fn error(&mut self, path: &str, cause: impl Into<String>) {
+        if self.errors.len() < MAX_FINDINGS {
+            self.errors.push(FieldError::new(path, cause));
+        }
+    }
+
+    /// The table nests to a fixed depth, so this does too.
+    fn object(
+        &mut self,
+        fields: &Map<String, Value>,
+        table: &'static Message,
+        path: &str,
+    ) -> Map<String, Value> {
+        let mut meant = Vec::new();
+        let mut known = Vec::new();
+        for (name, value) in fields.iter().filter(|(_, value)| !value.is_null()) {
+            match table.field(name) {
+                None => meant.extend(self.unknown(name, table, path)),
+                Some(field) if field.supported() => known.push((field, value)),
+                Some(field) => self.unsupported(field, value, path),
+            }
+        }
+        let mut read = Map::new();
+        for (field, value) in known {
+            let path = below(path, field.name);
+            if let Some(value) = self.field(field, value, &path) {
+                read.insert(field.name.to_owned(), value);
+            }
+        }
+        table.each(&mut |field| {
+            let given = fields.get(field.name).is_some_and(|value| !value.is_null());
+            if field.required && !given && !meant.contains(&field.name) {
+                self.error(&below(path, field.name), "is missing");
+            }
+        });
+        read
+    }
+
+    /// Tells of a field that is not in the table; gives the one that was most likely meant.
+    fn unknown(&mut self, name: &str, table: &'static Message, path: &str) -> Option<&'static str> {
+        let mut known = Vec::new();
+        table.each(&mut |field| known.extend(Some(field.name).filter(|_| field.supported())));
+        let meant = nearest(name, &known);
+        let hint = meant.map(|name| format!("; did you mean {name}?")).unwrap_or_default();
+        self.error(&below(path, name), format!("{UNSUPPORTED}{hint}"));
+        meant
+    }
+
+    fn unsupported(&mut self, field: &'static Field, value: &Value, path: &str) {
+        let advice = match field.shape {
+            Shape::UnsupportedUnlessEmpty(_) if is_empty(value) => return,
+            Shape::Unsupported(advice) | Shape::UnsupportedUnlessEmpty(advice) => advice,
+            _ => return,
+        };
+        let advice = if advice.is_empty() { String::new() } else { format!(": {advice}") };
+        self.error(&below(path, field.name), format!("{UNSUPPORTED}{advice}"));
+    }
+
+    fn field(&mut self, field: &'static Field, value: &Value, path: &str) -> Option<Value> {
+        if !field.list {
+            return self.value(&field.shape, value, path);
+        }
+        let Value::Array(items) = value else { return self.wrong(path, "a list", value) };
+        let items: Vec<Option<Value>> = items
+            .iter()
+            .enumerate()
+            .map(|(index, item)| self.value(&field.shape, item, &format!("{path}[{index}]")))
+            .collect();
+        items.into_iter().collect::<Option<_>>().map(Value::Array)
+    }
+
+    fn value(&mut self, shape: &'static Shape, value: &Value, path: &str) -> Option<Value> {
+        match (shape, value) {
+            (Shape::Text | Shape::Data, Value::String(_))
+            | (Shape::Flag, Value::Bool(_))
+            | (Shape::Quantity | Shape::CountOrPercent, Value::String(_) | Value::Number(_)) => {
+                Some(value.clone())
+            }
+            (Shape::Count, Value::Number(number)) => match number.as_u64() {
+                Some(number) if number <= u64::from(u32::MAX) => Some(value.clone()),
+                Some(_) => {
+                    self.error(path, format!("must be at most {}, not {}", u32::MAX, Found(value)));
+                    None
+                }
+                None => self.wrong(path, "a whole number of 0 or more", value),
+            },
+            (Shape::Object(table) | Shape::Inline(table), Value::Object(fields)) => {
+                Some(Value::Object(self.object(fields, table, path)))
+            }
+            (Shape::Map(shape), Value::Object(fields)) => {
+                let given = fields.iter().filter(|(_, value)| !value.is_null());
+                let read: Vec<_> = given
+                    .map(|(name, value)| {
+                        (name.clone(), self.value(shape, value, &below(path, name)))
+                    })
+                    .collect();
+                let read = read.into_iter().filter_map(|(name, value)| Some((name, value?)));
+                Some(Value::Object(read.collect()))
+            }
+            (shape, value) => self.wrong(path, expected(shape), value),
+        }
+    }
+
+    fn wrong(&mut self, path: &str, expected: &str, value: &Value) -> Option<Value> {
+        self.error(path, format!("must be {expected}, not {}", Found(value)));
+        None
+    }
+}
+
+fn is_empty(value: &Value) -> bool {
+    value.as_object().is_some_and(Map::is_empty)
+}
+
+/// The path of a field: `metadata.labels[lichen.dev/site]`.
+fn below(path: &str, name: &str) -> String {
+    let plain =
+        name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-');
+    match (path, plain) {
+        ("", true) => name.to_owned(),
+        (path, true) => format!("{path}.{name}"),
+        (path, false) => format!("{path}[{name}]"),
+    }
+}
+
+fn expected(shape: &Shape) -> &'static str {
+    match shape {
+        Shape::Text | Shape::Data => "a string",
+        Shape::Count => "a whole number of 0 or more",
+        Shape::Flag => "true or false",
+        Shape::Object(_) | Shape::Inline(_) => "an object with fields",
+        Shape::Map(_) => "a map of names and values",
+        Shape::Quantity => "a quantity such as \"500m\", \"64Mi\" or 2",
+        Shape::CountOrPercent => "a number or a percentage such as \"10%\"",
+        Shape::Written | Shape::Unsupported(_) | Shape::UnsupportedUnlessEmpty(_) => "left out",
+    }
+}
+
+/// What was found, in a few words.
+struct Found<'a>(&'a Value);
+
+impl fmt::Display for Found<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Value::Null => f.write_str("null"),
+            Value::Bool(value) => write!(f, "boolean `{value}`"),
+            Value::Number(number) if number.is_f64() => write!(f, "floating point `{number}`"),
+            Value::Number(number) => write!(f, "integer `{number}`"),
+            // The first letters say enough, and a hostile body can't make the answer large.
+            Value::String(text) => {
+                write!(f, "string {:?}", text.chars().take(64).collect::<String>())
+            }
+            Value::Array(_) => f.write_str("a list"),
+            Value::Object(_) => f.write_str("a map"),
+        }
+    }
 }
 
 /// The known name that a misspelt one most likely means.
@@ -62,203 +218,6 @@ fn distance(left: &str, right: &str) -> usize {
         }
     }
     row[right.len()]
-}
-
-/// A value and where it stands.
-struct Place<'a> {
-    value: &'a Value,
-    path: String,
-    findings: &'a RefCell<Vec<Finding>>,
-}
-
-impl<'a> Place<'a> {
-    fn field(&self, name: &str, value: &'a Value) -> Self {
-        let plain =
-            name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-');
-        let path = match (self.path.as_str(), plain) {
-            ("", true) => name.to_owned(),
-            (path, true) => format!("{path}.{name}"),
-            (path, false) => format!("{path}[{name}]"),
-        };
-        Self { value, path, findings: self.findings }
-    }
-
-    fn item(&self, index: usize, value: &'a Value) -> Self {
-        Self { value, path: format!("{}[{index}]", self.path), findings: self.findings }
-    }
-
-    fn note_unknown(&self, known: &'static [&'static str]) {
-        let Value::Object(fields) = self.value else { return };
-        let mut findings = self.findings.borrow_mut();
-        for (name, value) in fields.iter().filter(|(name, _)| !known.contains(&name.as_str())) {
-            if findings.len() < MAX_FINDINGS {
-                let path = self.field(name, value).path;
-                findings.push(Finding { path, name: name.clone(), known });
-            }
-        }
-    }
-}
-
-impl<'de> Deserializer<'de> for Place<'_> {
-    type Error = Wrong;
-
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
-        let path = self.path.clone();
-        let result = match self.value {
-            Value::Null => visitor.visit_unit(),
-            Value::Bool(value) => visitor.visit_bool(*value),
-            Value::Number(number) => match (number.as_u64(), number.as_i64(), number.as_f64()) {
-                (Some(number), _, _) => visitor.visit_u64(number),
-                (_, Some(number), _) => visitor.visit_i64(number),
-                (_, _, Some(number)) => visitor.visit_f64(number),
-                _ => Err(Wrong::custom("is no number that can be represented")),
-            },
-            Value::String(text) => visitor.visit_str(text),
-            Value::Array(items) => {
-                visitor.visit_seq(Items { place: &self, items: items.iter().enumerate() })
-            }
-            Value::Object(fields) => {
-                visitor.visit_map(Fields { place: &self, fields: fields.iter(), value: None })
-            }
-        };
-        result.map_err(|error| error.at(path))
-    }
-
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
-        match self.value {
-            Value::Null => visitor.visit_none(),
-            _ => visitor.visit_some(self),
-        }
-    }
-
-    fn deserialize_struct<V: Visitor<'de>>(
-        self,
-        _name: &'static str,
-        known: &'static [&'static str],
-        visitor: V,
-    ) -> Result<V::Value, Wrong> {
-        if let Value::Array(_) = self.value {
-            // serde would take a list for a structure, field by field.
-            let wrong: Wrong = de::Error::invalid_type(Unexpected::Seq, &visitor);
-            return Err(wrong.at(self.path));
-        }
-        self.note_unknown(known);
-        self.deserialize_any(visitor)
-    }
-
-    fn deserialize_newtype_struct<V: Visitor<'de>>(
-        self,
-        _name: &'static str,
-        visitor: V,
-    ) -> Result<V::Value, Wrong> {
-        visitor.visit_newtype_struct(self)
-    }
-
-    forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit
-        unit_struct seq tuple tuple_struct map enum identifier ignored_any
-    }
-}
-
-struct Items<'p, 'a> {
-    place: &'p Place<'a>,
-    items: std::iter::Enumerate<std::slice::Iter<'a, Value>>,
-}
-
-impl<'de> SeqAccess<'de> for Items<'_, '_> {
-    type Error = Wrong;
-
-    fn next_element_seed<S: DeserializeSeed<'de>>(
-        &mut self,
-        seed: S,
-    ) -> Result<Option<S::Value>, Wrong> {
-        let Some((index, value)) = self.items.next() else { return Ok(None) };
-        seed.deserialize(self.place.item(index, value)).map(Some)
-    }
-}
-
-struct Fields<'p, 'a> {
-    place: &'p Place<'a>,
-    fields: serde_json::map::Iter<'a>,
-    value: Option<Place<'a>>,
-}
-
-impl<'de> MapAccess<'de> for Fields<'_, '_> {
-    type Error = Wrong;
-
-    fn next_key_seed<S: DeserializeSeed<'de>>(
-        &mut self,
-        seed: S,
-    ) -> Result<Option<S::Value>, Wrong> {
-        let Some((name, value)) = self.fields.next() else { return Ok(None) };
-        self.value = Some(self.place.field(name, value));
-        seed.deserialize(name.as_str().into_deserializer()).map(Some)
-    }
-
-    fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, Wrong> {
-        let value =
-            self.value.take().ok_or_else(|| Wrong::custom("a value was read before its key"))?;
-        seed.deserialize(value)
-    }
-}
-
-/// What is wrong, and where as soon as somebody knows.
-#[derive(Debug)]
-struct Wrong {
-    path: Option<String>,
-    cause: String,
-}
-
-impl Wrong {
-    /// The innermost place counts. A missing field has only its name, so the place is put in front.
-    fn at(mut self, path: String) -> Self {
-        self.path = Some(match self.path.take() {
-            Some(inner) if !inner.starts_with('?') => inner,
-            Some(missing) if path.is_empty() => missing[1..].to_owned(),
-            Some(missing) => format!("{path}.{}", &missing[1..]),
-            None => path,
-        });
-        self
-    }
-}
-
-impl fmt::Display for Wrong {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.cause)
-    }
-}
-
-impl std::error::Error for Wrong {}
-
-impl de::Error for Wrong {
-    fn custom<T: fmt::Display>(cause: T) -> Self {
-        Self { path: None, cause: cause.to_string() }
-    }
-
-    fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        Self::custom(format_args!("must be {}, not {found}", in_words(&expected.to_string())))
-    }
-
-    fn invalid_value(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        Self::invalid_type(found, expected)
-    }
-
-    fn missing_field(field: &'static str) -> Self {
-        // Told from a known path by a character that no field has.
-        Self { path: Some(format!("?{field}")), cause: "is missing".to_owned() }
-    }
-}
-
-/// What the types say that they expect, for people who don't know Rust.
-fn in_words(expected: &str) -> &str {
-    match expected {
-        "u8" | "u16" | "u32" | "u64" => "a whole number of 0 or more",
-        "i32" | "i64" => "a whole number",
-        "a sequence" => "a list",
-        "a map" => "a map of names and values",
-        other if other.starts_with("struct ") => "an object with fields",
-        other => other,
-    }
 }
 
 #[cfg(test)]

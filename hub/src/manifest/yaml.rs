@@ -1,16 +1,16 @@
 //! YAML (and JSON, which is YAML) to trees with positions. Untrusted: documents, depth and what aliases repeat are
 //! bounded, and a name that stands twice is refused, since nobody could say which value was meant.
 
+pub mod tree;
+
 use std::collections::{HashMap, HashSet};
 
 use saphyr_parser::{Event, Marker, Parser, ScanError, Span, StrInput, Tag};
 #[cfg(test)]
 use serde_json::Value;
 
-use super::{
-    node::{Content, Entry, Node, Position},
-    scalar,
-};
+use self::tree::{Content, Entry, Node, Position};
+use super::scalar;
 
 /// Deepest nesting. Kubernetes objects stay under 20.
 const MAX_DEPTH: usize = 64;

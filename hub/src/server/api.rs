@@ -7,6 +7,7 @@ mod body;
 mod change;
 mod compression;
 mod continuation;
+mod deletion;
 mod discovery;
 mod fields;
 mod guard;
@@ -111,16 +112,12 @@ pub(crate) fn router(api: Api) -> Router {
     Router::new()
         .route("/metrics", get(health::metrics))
         .route("/version", get(discovery::version))
-        .route("/api", get(discovery::core_versions))
-        .route("/api/v1", get(discovery::core_resources))
-        .route("/api/v1/{*path}", any(objects::answer))
-        .route("/apis", get(discovery::groups))
-        .route("/apis/apps", get(discovery::apps_group))
-        .route("/apis/apps/v1", get(discovery::apps_resources))
-        .route("/apis/apps/v1/{*path}", any(objects::answer))
-        .route("/openapi/v3", get(openapi::index))
-        .route("/openapi/v3/api/v1", get(openapi::core))
-        .route("/openapi/v3/apis/apps/v1", get(openapi::apps))
+        .route("/version/", get(discovery::version))
+        .route("/api", any(objects::answer))
+        .route("/api/{*path}", any(objects::answer))
+        .route("/apis", any(objects::answer))
+        .route("/apis/{*path}", any(objects::answer))
+        .route("/openapi/{*path}", any(objects::answer))
         .route("/lichen/v1/{*path}", any(lichen::answer))
         .route("/artefacts/{digest}", get(artefacts::get))
         .route("/v2", any(registry::answer))

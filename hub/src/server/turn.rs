@@ -6,7 +6,7 @@
 use std::{collections::HashMap, sync::Arc, time::Instant};
 
 use lichen_hub_core::{
-    api::{ApiError, Kind},
+    api::{ApiError, KINDS},
     effect::{Effect, LogPart, Response},
     engine::Engine,
     event::{Event, Request, RequestId},
@@ -61,7 +61,7 @@ impl Turn {
     /// The first turn, before anybody can ask: saves what loading changed, and fills the cache.
     pub(crate) fn begin(&mut self, cache: &WatchCache) -> Result<(), StoreError> {
         self.carry_out_all()?;
-        for kind in Kind::EVERY {
+        for kind in KINDS.iter().copied() {
             let request = Request::List { kind, namespace: None };
             let (reply, _) = oneshot::channel();
             self.waiting.insert(OWN_REQUEST, reply);

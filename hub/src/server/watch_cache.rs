@@ -21,7 +21,7 @@ use std::{
 };
 
 use lichen_hub_core::{
-    api::{Key, Kind, Object},
+    api::{KINDS, Key, Kind, Object},
     effect::{self, Action},
     event::Listing,
 };
@@ -82,7 +82,7 @@ impl WatchCache {
     pub(crate) fn new() -> Self {
         let shelf = || Shelf { content: RwLock::default(), woken: watch::Sender::new(()) };
         Self {
-            kinds: Kind::EVERY.into_iter().map(|kind| (kind, shelf())).collect(),
+            kinds: KINDS.iter().map(|kind| (*kind, shelf())).collect(),
             version: AtomicU64::new(0),
         }
     }
@@ -251,7 +251,7 @@ pub(crate) mod tests {
     #[test]
     fn a_watcher_gets_what_came_after_its_version() {
         let cache = WatchCache::new();
-        for kind in Kind::EVERY {
+        for kind in KINDS.iter().copied() {
             cache.seed(kind, Listing { objects: vec![], resource_version: 10 });
         }
         cache.take_in(vec![told(Action::Added, "x", 11), told(Action::Modified, "x", 14)]);

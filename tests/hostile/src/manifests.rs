@@ -93,10 +93,10 @@ fn patched(object: &Object, patch: &str) {
     let key: Key = object.key();
     let merge = "application/merge-patch+json";
     for kind in [merge, "application/strategic-merge-patch+json"] {
-        match strangers::patched(kind, &current, &patch) {
+        match strangers::patched(kind, object.kind(), &current, &patch) {
             Ok(changed) => {
-                let again =
-                    strangers::patched(kind, &changed, &patch).expect("it was applied before");
+                let again = strangers::patched(kind, object.kind(), &changed, &patch)
+                    .expect("it was applied before");
                 if kind == merge {
                     assert_eq!(
                         again, changed,

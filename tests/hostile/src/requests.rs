@@ -8,7 +8,7 @@
 //! | 3 | an object in JSON, shown as a row |
 
 use lichen_hub::server::strangers;
-use lichen_hub_core::api::{Key, Kind, Object, meta::Map};
+use lichen_hub_core::api::{KINDS, Key, Kind, Object, meta::Map};
 use lichen_images::{
     Digest,
     conditional::{Answer, Conditions, evaluate},
@@ -101,7 +101,7 @@ fn selectors(labels: &str, fields: &str) {
         }
         Err(cause) => assert!(!cause.is_empty()),
     }
-    for kind in Kind::EVERY {
+    for kind in KINDS.iter().copied() {
         let json = format!(
             r#"{{"metadata":{{"name":"x"}},"apiVersion":"{}","kind":"{kind}"}}"#,
             kind.api_version()
@@ -212,7 +212,7 @@ fn body(bytes: &[u8]) {
         "text/html",
     ];
     let media_type = types[usize::from(script.number()) % types.len()];
-    let kind = Kind::EVERY[usize::from(script.number()) % Kind::EVERY.len()];
+    let kind = KINDS[usize::from(script.number()) % KINDS.len()];
     match strangers::body(media_type, script.piece()) {
         Ok(value) => submit(value, kind.as_str()),
         Err(cause) => assert!(!cause.is_empty()),
@@ -221,7 +221,7 @@ fn body(bytes: &[u8]) {
 
 /// What is submitted under a path is what the path names, or it is refused with a reason.
 fn submit(value: Value, kind: &str) {
-    let Some(kind) = Kind::EVERY.into_iter().find(|known| known.as_str() == kind) else { return };
+    let Some(kind) = Kind::parse(kind) else { return };
     let key = Key::new(kind, "default", "x");
     match strangers::submitted(value, &key) {
         Ok(object) => assert_eq!(object.key(), key),
@@ -232,7 +232,7 @@ fn submit(value: Value, kind: &str) {
 /// Any object that the store may hold can be shown.
 fn row(bytes: &[u8]) {
     let mut script = Script::new(bytes);
-    let kind = Kind::EVERY[usize::from(script.number()) % Kind::EVERY.len()];
+    let kind = KINDS[usize::from(script.number()) % KINDS.len()];
     let now_ms = 1 << (script.number() % 64);
     let Ok(object) = Object::from_json(kind, script.piece()) else { return };
     for include in [None, Some("Object"), Some("None")] {

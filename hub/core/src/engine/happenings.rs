@@ -12,8 +12,8 @@ use firmware_compat::{time::UnixMs, v1::owned::Severity};
 use super::{Engine, changed};
 use crate::{
     api::{
-        Event, Key, Kind, Object, ObjectMeta, TypeMeta, core::event::EventSource,
-        meta::ObjectReference, time::rfc3339,
+        Event, Key, Kind, Object, ObjectMeta, core::event::EventSource, meta::ObjectReference,
+        time::rfc3339,
     },
     effect::Action,
 };
@@ -138,7 +138,6 @@ impl Engine {
             Severity::Warning => "Warning",
         };
         Event {
-            types: TypeMeta::from(Kind::Event),
             metadata: ObjectMeta {
                 name: format!("{}.{:x}", about.name, self.happenings.made),
                 namespace,

@@ -9,26 +9,9 @@ pub(crate) struct FieldSelector(Vec<Requirement>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Requirement {
-    field: Field,
+    field: &'static str,
     value: String,
     equal: bool,
-}
-
-/// A field that can be selected by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Field {
-    Name,
-    Namespace,
-    NodeName,
-    Phase,
-    RestartPolicy,
-    InvolvedKind,
-    InvolvedNamespace,
-    InvolvedName,
-    InvolvedUid,
-    Reason,
-    Severity,
-    Unschedulable,
 }
 
 /// Why a text is no field selector for a kind.
@@ -40,7 +23,7 @@ pub(crate) enum SelectorError {
     )]
     Syntax(String),
     /// A field that this kind can't be selected by.
-    #[error("{kind} can't be selected by the field {field:?}; it can by {}", known(*kind))]
+    #[error("{kind} can't be selected by the field {field:?}; it can by {}", kind.selectable().join(", "))]
     Field {
         /// The kind.
         kind: Kind,
@@ -48,22 +31,6 @@ pub(crate) enum SelectorError {
         field: String,
     },
 }
-
-/// Every field, and the kind that has it; `None` for all kinds.
-const FIELDS: [(&str, Field, Option<Kind>); 12] = [
-    ("metadata.name", Field::Name, None),
-    ("metadata.namespace", Field::Namespace, None),
-    ("spec.nodeName", Field::NodeName, Some(Kind::Pod)),
-    ("spec.restartPolicy", Field::RestartPolicy, Some(Kind::Pod)),
-    ("status.phase", Field::Phase, Some(Kind::Pod)),
-    ("spec.unschedulable", Field::Unschedulable, Some(Kind::Node)),
-    ("involvedObject.kind", Field::InvolvedKind, Some(Kind::Event)),
-    ("involvedObject.namespace", Field::InvolvedNamespace, Some(Kind::Event)),
-    ("involvedObject.name", Field::InvolvedName, Some(Kind::Event)),
-    ("involvedObject.uid", Field::InvolvedUid, Some(Kind::Event)),
-    ("reason", Field::Reason, Some(Kind::Event)),
-    ("type", Field::Severity, Some(Kind::Event)),
-];
 
 impl FieldSelector {
     /// Reads a selector for a kind; an empty text selects everything.
@@ -74,7 +41,8 @@ impl FieldSelector {
 
     /// The only name that it selects, if it selects one.
     pub(crate) fn name(&self) -> Option<&str> {
-        let name = self.0.iter().find(|required| required.field == Field::Name && required.equal);
+        let name =
+            self.0.iter().find(|required| required.field == "metadata.name" && required.equal);
         name.map(|required| required.value.as_str())
     }
 
@@ -94,56 +62,14 @@ impl Requirement {
         } else {
             return Err(SelectorError::Syntax(part.chars().take(100).collect()));
         };
-        match fields_of(kind).find(|(name, _)| *name == field) {
-            Some((_, field)) => Ok(Self { field, value: value.to_owned(), equal }),
+        match kind.selectable().into_iter().find(|known| *known == field) {
+            Some(field) => Ok(Self { field, value: value.to_owned(), equal }),
             None => Err(SelectorError::Field { kind, field: field.chars().take(100).collect() }),
         }
     }
 
     fn holds(&self, object: &Object) -> bool {
-        let value = value(self.field, object);
-        // An event that does not know the uid of its object is about every object of that name. kubectl asks for the
-        // events of a node twice, once with the name as uid: that is none.
-        if self.field == Field::InvolvedUid && value.is_empty() && self.equal {
-            return !matches!(object, Object::Event(event) if event.involved_object.name == self.value);
-        }
-        (value == self.value) == self.equal
-    }
-}
-
-fn fields_of(kind: Kind) -> impl Iterator<Item = (&'static str, Field)> {
-    let of_kind = move |of: Option<Kind>| of.is_none_or(|of| of == kind);
-    FIELDS.into_iter().filter(move |(_, _, of)| of_kind(*of)).map(|(name, field, _)| (name, field))
-}
-
-fn known(kind: Kind) -> String {
-    fields_of(kind).map(|(name, _)| name).collect::<Vec<_>>().join(", ")
-}
-
-/// The field's value; empty where the object has none, as in Kubernetes.
-fn value(field: Field, object: &Object) -> &str {
-    match (field, object) {
-        (Field::Name, object) => &object.meta().name,
-        (Field::Namespace, object) => &object.meta().namespace,
-        (Field::NodeName, Object::Pod(pod)) => pod.spec.node_name.as_deref().unwrap_or_default(),
-        (Field::RestartPolicy, Object::Pod(pod)) => {
-            pod.spec.restart_policy.as_deref().unwrap_or("Always")
-        }
-        (Field::Phase, Object::Pod(pod)) => &pod.status.phase,
-        (Field::Unschedulable, Object::Node(node)) => {
-            if node.spec.unschedulable {
-                "true"
-            } else {
-                "false"
-            }
-        }
-        (Field::InvolvedKind, Object::Event(event)) => &event.involved_object.kind,
-        (Field::InvolvedNamespace, Object::Event(event)) => &event.involved_object.namespace,
-        (Field::InvolvedName, Object::Event(event)) => &event.involved_object.name,
-        (Field::InvolvedUid, Object::Event(event)) => &event.involved_object.uid,
-        (Field::Reason, Object::Event(event)) => &event.reason,
-        (Field::Severity, Object::Event(event)) => &event.severity,
-        _ => "",
+        object.is_selected(self.field, &self.value).unwrap_or_default() == self.equal
     }
 }
 

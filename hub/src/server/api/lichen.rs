@@ -16,7 +16,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use lichen_hub_core::{
-    api::{Key, Kind},
+    api::{KINDS, Key},
     effect,
     event::Request,
 };
@@ -94,10 +94,13 @@ async fn explain(
     namespace: &str,
     name: &str,
 ) -> Result<Response, Refusal> {
-    let kind = Kind::EVERY.into_iter().find(|kind| kind.plural() == plural);
+    let kind = KINDS.iter().copied().find(|kind| kind.plural() == plural);
     let kind = kind.ok_or_else(|| {
-        let known = Kind::EVERY.map(Kind::plural).join(", ");
-        Refusal::bad_request(format!("there is nothing called {plural}; Lichen has {known}"))
+        let known: Vec<&str> = KINDS.iter().map(|kind| kind.plural()).collect();
+        Refusal::bad_request(format!(
+            "there is nothing called {plural}; Lichen has {}",
+            known.join(", ")
+        ))
     })?;
     let Key { kind, namespace, name } =
         Key::new(kind, if namespace == "-" { "" } else { namespace }, name);

@@ -9,7 +9,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use lichen_hub_core::{
-    api::{ApiError, Key, Kind, Object},
+    api::{ApiError, Key, Kind, Object, resource::Verb},
     effect,
     event::Request,
 };
@@ -17,8 +17,8 @@ use serde_json::Value;
 
 use super::{
     Api, body,
-    change::{change, is_pinned},
-    list, logs,
+    change::change,
+    deletion, discovery, list, logs, openapi,
     patch::Patching,
     path::{self, Target},
     query::Query,
@@ -39,14 +39,21 @@ struct Call {
     body: Body,
 }
 
-/// Answers every path under `/api/v1/` and `/apis/apps/v1/`.
+/// Answers every path under `/api`, `/apis` and `/openapi`.
 pub(crate) async fn answer(State(api): State<Api>, request: HttpRequest<Body>) -> Response {
     serve(&api, request).await.unwrap_or_else(IntoResponse::into_response)
 }
 
 async fn serve(api: &Api, request: HttpRequest<Body>) -> Result<Response, Refusal> {
     let (parts, body) = request.into_parts();
-    let target = path::parse(parts.uri.path()).ok_or_else(Refusal::no_such_path)?;
+    let path = parts.uri.path();
+    if parts.method == Method::GET {
+        let described = discovery::answer(path, &parts.headers).or_else(|| openapi::answer(path));
+        if let Some(answer) = described {
+            return Ok(answer);
+        }
+    }
+    let target = path::parse(path).ok_or_else(Refusal::no_such_path)?;
     let query = Query::parse(parts.uri.query());
     if parts.method != Method::GET {
         query.refuse(&["dryRun"])?;
@@ -60,18 +67,34 @@ async fn serve(api: &Api, request: HttpRequest<Body>) -> Result<Response, Refusa
         }
         Target::Object { kind, namespace, name, subresource } => {
             let key = Key::new(kind, &namespace, &name);
-            match (subresource.as_deref(), kind) {
-                (None, _) => serve_object(api, call, method, &key).await,
-                (Some("log"), Kind::Pod) if method == Method::GET => {
-                    logs::read(api, &call.query, &key).await
-                }
-                (Some("scale"), Kind::Deployment) => {
-                    scale::serve(api, &method, &key, &call.headers, call.body).await
-                }
-                _ => Err(Refusal::no_such_path()),
+            match subresource {
+                None => serve_object(api, call, method, &key).await,
+                Some(name) => serve_subresource(api, call, &method, &key, &name).await,
             }
         }
     }
+}
+
+/// What a kind has beneath its objects, its names say.
+async fn serve_subresource(
+    api: &Api,
+    call: Call,
+    method: &Method,
+    key: &Key,
+    name: &str,
+) -> Result<Response, Refusal> {
+    let known = key.kind.names().subresources.iter().find(|known| known.name == name);
+    match known.map(|known| known.name) {
+        Some("log") if *method == Method::GET => logs::read(api, &call.query, key).await,
+        Some("scale") => scale::serve(api, method, key, &call.headers, call.body).await,
+        _ => Err(Refusal::no_such_path()),
+    }
+}
+
+/// Refuses what operators can't do with a kind, before the body is looked at.
+fn allow(kind: Kind, verb: Verb) -> Result<(), Refusal> {
+    let names = kind.names();
+    if names.allows(verb) { Ok(()) } else { Err(Refusal::method(names.made_by)) }
 }
 
 async fn serve_collection(
@@ -90,13 +113,14 @@ async fn serve_collection(
             list::answer(api, &selection, call.form, &call.query)
         }
         Method::POST if namespace.is_some() || !kind.namespaced() => {
+            allow(kind, Verb::Create)?;
             let path = Key::new(kind, namespace.as_deref().unwrap_or_default(), "");
             let object = decode(read_body(&call.headers, call.body).await?, &path)?;
             write(api, call.form, Request::Create(object)).await
         }
         Method::POST => Err(Refusal::method(format!(
             "a {kind} is created in a namespace: POST to {}/namespaces/<namespace>/{}",
-            super::discovery::root(kind),
+            discovery::root(kind),
             kind.plural()
         ))),
         _ => Err(Refusal::method(
@@ -117,16 +141,19 @@ async fn serve_object(
             Ok(respond::object(StatusCode::OK, call.form, &object, unix_ms()))
         }
         Method::PUT => {
+            allow(key.kind, Verb::Update)?;
             let object = decode(read_body(&call.headers, call.body).await?, key)?;
             // Lichen's own: create what is not there, so that `lichen apply` needs one request.
             let create = call.query.flag("create");
             write(api, call.form, Request::Replace { object, create }).await
         }
         Method::PATCH => {
+            allow(key.kind, Verb::Patch)?;
             let patching = Patching::of(&body::media_type(&call.headers))?;
             let patch = body::parse_json(&body::read(call.body, body::MAX_BODY_BYTES).await?)?;
-            let alter = |before: &Value| patching.apply(before, &patch);
-            let object = change(api, key, is_pinned(&patch), alter).await?;
+            let table = key.kind.fields();
+            let alter = move |before: &Value| patching.apply(before, &patch, table);
+            let object = change(api, key, alter).await?;
             Ok(respond::object(StatusCode::OK, call.form, &object, unix_ms()))
         }
         Method::DELETE => delete(api, call, key).await,
@@ -156,37 +183,17 @@ pub(super) fn object_of(response: effect::Response) -> Result<(Arc<Object>, bool
 }
 
 async fn delete(api: &Api, call: Call, key: &Key) -> Result<Response, Refusal> {
+    allow(key.kind, Verb::Delete)?;
     let bytes = body::read(call.body, body::MAX_BODY_BYTES).await?;
-    if !bytes.is_empty() {
-        check_delete_options(&body::parse(&body::media_type(&call.headers), &bytes)?)?;
-    }
+    let body = match bytes.is_empty() {
+        true => Value::Null,
+        false => body::parse(&body::media_type(&call.headers), &bytes)?,
+    };
+    deletion::options(&body, &call.query)?.check(key.kind)?;
     let Key { kind, namespace, name } = key.clone();
     match api.engine.ask(Request::Delete { kind, namespace, name }).await? {
         effect::Response::Deleted(object) => Ok(respond::deleted(call.form, &object, unix_ms())),
         other => Err(unexpected(&other)),
-    }
-}
-
-/// What a deletion may ask for. The rest would be missed, and is refused.
-fn check_delete_options(options: &Value) -> Result<(), Refusal> {
-    let refused = |what: &str| {
-        Err(Refusal::bad_request(format!(
-            "Lichen does not support {what} of a deletion; leave it out"
-        )))
-    };
-    let given = |name: &str| options.get(name).is_some_and(|value| !value.is_null());
-    if given("preconditions") {
-        return refused("preconditions");
-    }
-    if given("dryRun") {
-        return refused("dryRun");
-    }
-    if given("gracePeriodSeconds") {
-        return refused("gracePeriodSeconds (the template's terminationGracePeriodSeconds counts)");
-    }
-    match options.get("propagationPolicy").and_then(Value::as_str) {
-        Some("Orphan") => refused("propagationPolicy Orphan"),
-        _ => Ok(()),
     }
 }
 

@@ -6,6 +6,7 @@
 mod merge;
 mod strategic;
 
+use lichen_hub_core::api::{ApiError, field::Message};
 use serde_json::Value;
 
 use super::status::Refusal;
@@ -33,12 +34,17 @@ impl Patching {
         }
     }
 
-    /// The object with the patch applied.
-    pub(crate) fn apply(self, current: &Value, patch: &Value) -> Result<Value, Refusal> {
+    /// The object, which has these fields, with the patch applied.
+    pub(crate) fn apply(
+        self,
+        current: &Value,
+        patch: &Value,
+        table: &'static Message,
+    ) -> Result<Value, ApiError> {
         match self {
             Self::Merge => Ok(merge::merge(current, patch)),
-            Self::Strategic => strategic::merge(current, patch).map_err(|error| {
-                Refusal::bad_request(format!("could not apply the patch: {error}"))
+            Self::Strategic => strategic::merge(current, patch, table).map_err(|error| {
+                ApiError::BadRequest(format!("could not apply the patch: {error}"))
             }),
         }
     }

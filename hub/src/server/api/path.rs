@@ -4,10 +4,10 @@
 //! /api/v1/<plural>                              cluster kinds; or a namespaced kind in every namespace
 //! /api/v1/<plural>/<name>                       one object of a cluster kind
 //! /api/v1/namespaces/<namespace>/<plural>[/<name>[/<subresource>]]
-//! /apis/apps/v1/...                             the same for the other group
+//! /apis/<group>/<version>/...                   the same for the other groups
 //! ```
 
-use lichen_hub_core::api::Kind;
+use lichen_hub_core::api::{KINDS, Kind};
 use percent_encoding::percent_decode_str;
 
 /// What a path names.
@@ -33,37 +33,46 @@ pub(crate) enum Target {
     },
 }
 
-/// Reads a path; `None` if it names nothing that could exist.
+/// Reads a path; `None` if it names nothing that could exist. A slash at its end says nothing.
 pub(crate) fn parse(path: &str) -> Option<Target> {
-    let (version, rest) = match path.strip_prefix("/api/v1/") {
-        Some(rest) => ("v1", rest),
-        None => ("apps/v1", path.strip_prefix("/apis/apps/v1/")?),
-    };
+    let (version, rest) = versioned(path.strip_suffix('/').unwrap_or(path))?;
     let segments: Vec<String> = rest.split('/').map(decoded).collect::<Option<_>>()?;
     let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
     if segments.iter().any(|segment| segment.is_empty()) {
         return None;
     }
+    let kind = |plural: &str| {
+        let mut kinds = KINDS.iter().copied();
+        kinds.find(|kind| kind.api_version() == version && kind.plural() == plural)
+    };
+    let of_namespace = |plural: &str| kind(plural).filter(|kind| kind.namespaced());
+    let of_cluster = |plural: &str| kind(plural).filter(|kind| !kind.namespaced());
     match segments.as_slice() {
-        // `namespaces/<name>` is a Namespace, whatever kinds live in it.
-        ["namespaces", name] if version == "v1" => object(Kind::Namespace, "", name, None),
-        ["namespaces", namespace, plural] => {
-            if let Some(kind) = kind(version, plural).filter(|kind| kind.namespaced()) {
-                return Some(Target::Collection { kind, namespace: Some((*namespace).to_owned()) });
+        ["namespaces", namespace, plural] => match of_namespace(plural) {
+            Some(kind) => {
+                Some(Target::Collection { kind, namespace: Some((*namespace).to_owned()) })
             }
-            (version == "v1").then(|| object(Kind::Namespace, "", namespace, Some(plural)))?
-        }
+            // A Namespace, and what it has beneath it.
+            None => object(of_cluster("namespaces")?, "", namespace, Some(plural)),
+        },
         ["namespaces", namespace, plural, name, rest @ ..] => {
-            let kind = kind(version, plural).filter(|kind| kind.namespaced())?;
-            object(kind, namespace, name, subresource(rest)?)
+            object(of_namespace(plural)?, namespace, name, subresource(rest)?)
         }
-        [plural] => Some(Target::Collection { kind: kind(version, plural)?, namespace: None }),
-        [plural, name, rest @ ..] => {
-            let kind = kind(version, plural).filter(|kind| !kind.namespaced())?;
-            object(kind, "", name, subresource(rest)?)
-        }
+        [plural] => Some(Target::Collection { kind: kind(plural)?, namespace: None }),
+        [plural, name, rest @ ..] => object(of_cluster(plural)?, "", name, subresource(rest)?),
         [] => None,
     }
+}
+
+/// Group and version as `apiVersion` has them, and what comes after.
+fn versioned(path: &str) -> Option<(String, &str)> {
+    if let Some(rest) = path.strip_prefix("/api/") {
+        let (version, rest) = rest.split_once('/')?;
+        return Some((version.to_owned(), rest));
+    }
+    let (group, rest) = path.strip_prefix("/apis/")?.split_once('/')?;
+    let (version, rest) = rest.split_once('/')?;
+    Some((format!("{group}/{version}"), rest))
 }
 
 fn object(kind: Kind, namespace: &str, name: &str, subresource: Option<&str>) -> Option<Target> {
@@ -82,10 +91,6 @@ fn subresource<'a>(rest: &[&'a str]) -> Option<Option<&'a str>> {
         [one] => Some(Some(one)),
         _ => None,
     }
-}
-
-fn kind(version: &str, plural: &str) -> Option<Kind> {
-    Kind::EVERY.into_iter().find(|kind| kind.api_version() == version && kind.plural() == plural)
 }
 
 /// A segment without its percent signs; `None` if that is not text, or hides a slash.
@@ -128,6 +133,7 @@ mod tests {
         check("/apis/apps/v1/deployments", "every Deployment in *");
         check("/apis/apps/v1/namespaces/a/daemonsets/b", "DaemonSet a/b");
         check("/api/v1/namespaces/a/pods/b%2Ec", "Pod a/b.c");
+        check("/api/v1/pods/", "every Pod in *");
     }
 
     #[test]

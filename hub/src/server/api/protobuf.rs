@@ -1,15 +1,15 @@
 //! Kubernetes' protobuf bodies, which Go clients send by default, as the JSON that they stand for. Answers stay JSON,
 //! which those clients take.
 //!
-//! A body is the four bytes `k8s\0` and a `runtime.Unknown`: the object's type, and its message. [`schema`] says what the
-//! numbers in a message mean. As in Go's encoding, what is empty and not optional counts as absent.
+//! A body is the four bytes `k8s\0` and a `runtime.Unknown`: the object's type, and its message. A kind's table of fields
+//! says what the numbers in its message mean. As in Go's encoding, what is empty and not optional counts as absent.
 
 mod schema;
 mod wire;
 
+use lichen_hub_core::api::field::{Field, Message, Shape};
 use serde_json::{Map, Value};
 
-use schema::{Field, Message, Shape};
 use wire::{Fields, Wire};
 
 /// What every body starts with.
@@ -76,7 +76,7 @@ fn add(
     wire: Wire<'_>,
 ) -> Result<(), ProtobufError> {
     let value = match (&field.shape, wire) {
-        (Shape::Ignored, _) => return Ok(()),
+        (Shape::Written, _) => return Ok(()),
         (Shape::Inline(message), Wire::Bytes(bytes)) => {
             object.extend(read(bytes, message)?);
             return Ok(());
@@ -124,16 +124,24 @@ fn plain(shape: &Shape, wire: Wire<'_>) -> Result<Value, ProtobufError> {
     Ok(match (shape, wire) {
         (Shape::Text, Wire::Bytes(bytes)) => text(bytes)?.into(),
         (Shape::Data, Wire::Bytes(bytes)) => base64(bytes).into(),
-        (Shape::Number, Wire::Number(number)) => number.cast_signed().into(),
+        (Shape::Count, Wire::Number(number)) => number.cast_signed().into(),
         (Shape::Flag, Wire::Number(number)) => (number != 0).into(),
         (Shape::Object(message), Wire::Bytes(bytes)) => Value::Object(read(bytes, message)?),
         (Shape::Quantity, Wire::Bytes(bytes)) => {
             let quantity = read(bytes, &schema::QUANTITY)?;
             quantity.get("string").cloned().unwrap_or_else(|| "0".into())
         }
+        (Shape::CountOrPercent, Wire::Bytes(bytes)) => {
+            let mut either = read(bytes, &schema::COUNT_OR_PERCENT)?;
+            let text = either.contains_key("type");
+            let value = either.remove(if text { "strVal" } else { "intVal" });
+            value.unwrap_or_else(|| if text { "".into() } else { 0.into() })
+        }
         // Kept in a form that says enough: whoever decodes the JSON refuses the field by its name.
-        (Shape::Unsupported, Wire::Number(number)) => number.into(),
-        (Shape::Unsupported, Wire::Bytes(bytes)) => {
+        (Shape::Unsupported(_) | Shape::UnsupportedUnlessEmpty(_), Wire::Number(number)) => {
+            number.into()
+        }
+        (Shape::Unsupported(_) | Shape::UnsupportedUnlessEmpty(_), Wire::Bytes(bytes)) => {
             String::from_utf8_lossy(bytes).trim_matches('\0').into()
         }
         _ => return Err(ProtobufError::Damaged),

@@ -5,10 +5,10 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::Response,
 };
-use lichen_hub_core::api::{Kind, Object};
+use lichen_hub_core::api::Object;
 use serde::Serialize;
 
-use super::{query::Query, status::group, table};
+use super::{query::Query, table};
 
 /// In which form the client wants objects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,11 +48,11 @@ pub(crate) fn object(code: StatusCode, form: Form, object: &Object, now_ms: u64)
 /// that it is gone: client libraries expect either by the kind.
 pub(crate) fn deleted(form: Form, gone: &Object, now_ms: u64) -> Response {
     let (kind, meta) = (gone.kind(), gone.meta());
-    if matches!(kind, Kind::Pod | Kind::Namespace) {
+    if kind.names().lingers {
         return object(StatusCode::OK, form, gone, now_ms);
     }
     let details = serde_json::json!({
-        "name": meta.name, "group": group(kind), "kind": kind.plural(), "uid": meta.uid,
+        "name": meta.name, "group": kind.names().group(), "kind": kind.plural(), "uid": meta.uid,
     });
     let status = serde_json::json!({
         "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details,

@@ -1,11 +1,15 @@
-//! `…/deployments/<name>/scale`: the number of copies by itself, as `kubectl scale` asks for it.
+//! `…/deployments/<name>/scale`: the number of Pods by itself, as `kubectl scale` asks for it.
 
 use axum::{
     body::Body,
     http::{HeaderMap, Method, StatusCode},
     response::Response,
 };
-use lichen_hub_core::api::Key;
+use lichen_hub_core::api::{
+    ApiError, Key,
+    field::{Message, count, object, text},
+    meta::OBJECT_META,
+};
 use serde_json::{Value, json};
 
 use super::{
@@ -17,7 +21,18 @@ use super::{
     status::Refusal,
 };
 
-/// Reads or changes the number of copies.
+/// The fields of a Scale.
+const SCALE: Message = Message {
+    name: "Scale",
+    fields: &[
+        object("metadata", 1, &OBJECT_META),
+        object("spec", 2, &SCALE_SPEC),
+        text("status", 3),
+    ],
+};
+const SCALE_SPEC: Message = Message { name: "ScaleSpec", fields: &[count("replicas", 1)] };
+
+/// Reads or changes the number of Pods.
 pub(super) async fn serve(
     api: &Api,
     method: &Method,
@@ -30,13 +45,15 @@ pub(super) async fn serve(
         Method::GET => read(api, key)?,
         Method::PUT => {
             let new = body::parse(&media_type, &body::read(body, body::MAX_BODY_BYTES).await?)?;
-            change(api, key, is_pinned(&new), |before| rescaled(before, &new)).await?
+            change(api, key, move |before| rescaled(before, &new)).await?
         }
         Method::PATCH => {
             let patching = Patching::of(&media_type)?;
             let patch = body::parse_json(&body::read(body, body::MAX_BODY_BYTES).await?)?;
-            let alter = |before: &Value| rescaled(before, &patching.apply(&scale(before), &patch)?);
-            change(api, key, is_pinned(&patch), alter).await?
+            let alter = move |before: &Value| {
+                rescaled(before, &patching.apply(&scale(before), &patch, &SCALE)?)
+            };
+            change(api, key, alter).await?
         }
         _ => {
             return Err(Refusal::method(
@@ -49,10 +66,10 @@ pub(super) async fn serve(
 
 /// The Deployment with the replicas of a scale. Left out, they would be 0 for Kubernetes; here a mistake should not stop
 /// everything.
-fn rescaled(deployment: &Value, scale: &Value) -> Result<Value, Refusal> {
+fn rescaled(deployment: &Value, scale: &Value) -> Result<Value, ApiError> {
     let replicas = &scale["spec"]["replicas"];
     if !replicas.is_u64() {
-        return Err(Refusal::bad_request(format!(
+        return Err(ApiError::BadRequest(format!(
             "spec.replicas of a Scale must be a whole number of 0 or more, not {replicas}"
         )));
     }

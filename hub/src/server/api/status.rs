@@ -151,11 +151,6 @@ impl Refusal {
         &self.message
     }
 
-    /// Whether it is the conflict of a `resourceVersion`.
-    pub(crate) fn is_conflict(&self) -> bool {
-        self.reason == "Conflict"
-    }
-
     /// The `Status` object.
     pub(crate) fn to_json(&self) -> Vec<u8> {
         let status = Status {
@@ -174,7 +169,12 @@ impl Refusal {
 
 impl Details {
     fn of(kind: Kind, name: &str) -> Self {
-        Self { name: name.to_owned(), group: group(kind), kind: kind.plural(), ..Self::default() }
+        Self {
+            name: name.to_owned(),
+            group: kind.names().group(),
+            kind: kind.plural(),
+            ..Self::default()
+        }
     }
 }
 
@@ -188,14 +188,9 @@ impl Cause {
     }
 }
 
-/// The kind's API group; empty for the core group.
-pub(crate) fn group(kind: Kind) -> &'static str {
-    kind.api_version().split_once('/').map_or("", |(group, _)| group)
-}
-
 /// `deployments.apps "web"`, as kubectl's users know it.
 fn resource(key: &Key) -> String {
-    match group(key.kind) {
+    match key.kind.names().group() {
         "" => format!("{} \"{}\"", key.kind.plural(), key.name),
         group => format!("{}.{group} \"{}\"", key.kind.plural(), key.name),
     }
@@ -217,6 +212,7 @@ impl From<ApiError> for Refusal {
                 Self::new(StatusCode::CONFLICT, "Conflict", message).about(&key)
             }
             ApiError::Invalid { key, causes } => Self::invalid(key.kind, &key.name, &causes),
+            ApiError::BadRequest(_) => Self::bad_request(message),
             ApiError::Forbidden(_) => Self::new(StatusCode::FORBIDDEN, "Forbidden", message),
             ApiError::NotAllowed(_) => Self::method(message),
             ApiError::Unavailable(_) => Self::unavailable(message),

@@ -92,15 +92,21 @@ pub fn protobuf(bytes: &[u8]) -> Result<Value, String> {
 /// # Errors
 /// What the client is told.
 pub fn submitted(value: Value, key: &Key) -> Result<Object, String> {
-    submitted::decode(value, key).map_err(told)
+    submitted::decode(value, key).map_err(|error| error.to_string())
 }
 
-/// A value with a patch of this media type applied.
+/// An object of a kind, as a value, with a patch of this media type applied.
 ///
 /// # Errors
 /// What the client is told.
-pub fn patched(media_type: &str, current: &Value, patch: &Value) -> Result<Value, String> {
-    Patching::of(media_type).and_then(|patching| patching.apply(current, patch)).map_err(told)
+pub fn patched(
+    media_type: &str,
+    kind: Kind,
+    current: &Value,
+    patch: &Value,
+) -> Result<Value, String> {
+    let patching = Patching::of(media_type).map_err(told)?;
+    patching.apply(current, patch, kind.fields()).map_err(|error| error.to_string())
 }
 
 /// An object as a row of `kubectl get`, as JSON.

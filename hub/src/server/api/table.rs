@@ -1,10 +1,6 @@
-//! Objects as rows, for `kubectl get`: Kubernetes' `Table`. Which columns a kind has is [`columns`]' business.
+//! Objects as rows, for `get`: Kubernetes' `Table`. Which columns a kind has, the kind says.
 
-mod age;
-mod columns;
-mod pod;
-
-use lichen_hub_core::api::{Kind, Object, ObjectMeta};
+use lichen_hub_core::api::{Kind, Object, ObjectMeta, resource::ColumnNames};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -75,16 +71,6 @@ enum RowObject<'a> {
     },
 }
 
-/// One column of a kind.
-struct Column {
-    name: &'static str,
-    /// 0 is shown always, 1 with `-o wide`.
-    priority: u8,
-    /// Whether the cells are numbers.
-    number: bool,
-    description: &'static str,
-}
-
 /// Builds the table. A watch sends the columns with its first row only (`with_columns`).
 pub(crate) fn table<'a>(
     kind: Kind,
@@ -105,7 +91,7 @@ pub(crate) fn table<'a>(
 
 /// The columns of a kind.
 pub(crate) fn definitions(kind: Kind) -> Vec<ColumnDefinition> {
-    columns::of(kind).iter().map(ColumnDefinition::new).collect()
+    kind.columns().into_iter().map(ColumnDefinition::new).collect()
 }
 
 /// An object as a row.
@@ -119,18 +105,18 @@ pub(crate) fn row(object: &Object, include: Include, now_ms: u64) -> Row<'_> {
             metadata: object.meta(),
         }),
     };
-    Row { cells: columns::cells(object, now_ms), object: shown }
+    Row { cells: object.cells(now_ms), object: shown }
 }
 
 impl ColumnDefinition {
-    fn new(column: &Column) -> Self {
+    fn new(column: ColumnNames) -> Self {
         Self {
             name: column.name,
             r#type: if column.number { "integer" } else { "string" },
             // kubectl's `--no-headers` and sorting look for the name by its format.
             format: if column.name == "Name" { "name" } else { "" },
             description: column.description,
-            priority: column.priority,
+            priority: column.wide.into(),
         }
     }
 }

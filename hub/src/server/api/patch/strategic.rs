@@ -1,22 +1,13 @@
 //! Kubernetes' strategic merge patch, for the kinds that Lichen has: as JSON merge patch, but lists whose items have a
-//! key are merged item by item, and directives (`$patch`, `$retainKeys`, `$setElementOrder/…`) steer it.
+//! key ([`Field::merge`]) are merged item by item, and directives (`$patch`, `$retainKeys`, `$setElementOrder/…`) steer
+//! it. What a list's items are told apart by is said by the table of the kind; [`pairing`] merges the items of one key.
+
+mod pairing;
 
 use std::cmp::Ordering;
 
+use lichen_hub_core::api::field::{Field, Message, Shape};
 use serde_json::{Map, Value};
-
-/// Lists that are merged, with the key of their items. In Lichen's kinds a name means the same wherever it stands. All
-/// other lists are replaced.
-const MERGED: [(&str, &str); 8] = [
-    ("conditions", "type"),
-    ("containers", "name"),
-    ("env", "name"),
-    ("ownerReferences", "uid"),
-    ("ports", "containerPort"),
-    ("taints", "key"),
-    ("volumeMounts", "mountPath"),
-    ("volumes", "name"),
-];
 
 /// Most items of a list that is merged item by item, before and after. The largest list that Lichen takes is the 256
 /// variables of a container; without a bound a body of 3 MiB would keep a processor busy for minutes.
@@ -55,22 +46,41 @@ pub(super) enum PatchError {
         /// The key of its items.
         key: &'static str,
     },
+    /// Several items have one key, and the patch does not say which of them it means.
+    #[error(
+        "{list} has several items with {key} {value}, and the patch does not say which of them it changes; send the \
+         whole object (PUT, or `kubectl replace`)"
+    )]
+    Ambiguous {
+        /// The list.
+        list: String,
+        /// The key of its items.
+        key: &'static str,
+        /// What they have there.
+        value: Value,
+    },
     /// Lists of plain values are replaced whole.
     #[error("{0}: no list of plain values is merged here; send the whole list")]
     Primitive(String),
 }
 
-/// The target with the patch applied.
-pub(super) fn merge(target: &Value, patch: &Value) -> Result<Value, PatchError> {
+/// The target, an object with these fields, with the patch applied.
+pub(super) fn merge(
+    target: &Value,
+    patch: &Value,
+    table: &'static Message,
+) -> Result<Value, PatchError> {
     let patch = patch.as_object().ok_or(PatchError::NoObject)?;
     let nothing = Map::new();
     let target = target.as_object().unwrap_or(&nothing);
-    merge_map(target, patch).map(Value::Object)
+    merge_map(target, patch, Some(table)).map(Value::Object)
 }
 
+/// Merges two maps. Without a table nothing is known of their lists: they are replaced.
 fn merge_map(
     target: &Map<String, Value>,
     patch: &Map<String, Value>,
+    table: Option<&'static Message>,
 ) -> Result<Map<String, Value>, PatchError> {
     let mut merged = match directive(patch)? {
         Directive::Merge => target.clone(),
@@ -81,6 +91,7 @@ fn merge_map(
         let retained = retained.as_array().ok_or_else(|| PatchError::NoList(RETAIN.to_owned()))?;
         merged.retain(|name, _| retained.iter().any(|kept| kept == name.as_str()));
     }
+    let field_of = |name: &str| table.and_then(|table| table.field(name));
     for (name, value) in patch {
         if name == PATCH || name == RETAIN || name.starts_with(ORDER) {
             continue;
@@ -89,7 +100,7 @@ fn merge_map(
             return Err(PatchError::Primitive(list.to_owned()));
         }
         let order = patch.get(&format!("{ORDER}{name}"));
-        match merge_value(name, merged.get(name), value, order)? {
+        match merge_value(field_of(name), merged.get(name), value, order)? {
             Some(value) => merged.insert(name.clone(), value),
             None => merged.remove(name),
         };
@@ -99,7 +110,7 @@ fn merge_map(
         let Some(name) = name.strip_prefix(ORDER) else { continue };
         if !patch.contains_key(name)
             && let Some(Value::Array(items)) = merged.get(name)
-            && let Some(key) = key_of(name)
+            && let Some(key) = field_of(name).and_then(|field| field.merge)
             && items.len() <= MAX_ITEMS
         {
             let sorted = sort(items.clone(), items, key, order_list(name, order)?);
@@ -111,7 +122,7 @@ fn merge_map(
 
 /// The new value of a field; `None` removes it.
 fn merge_value(
-    name: &str,
+    field: Option<&'static Field>,
     before: Option<&Value>,
     patch: &Value,
     order: Option<&Value>,
@@ -122,12 +133,12 @@ fn merge_value(
             // A field that is to go is left as an empty map by Kubernetes too.
             let nothing = Map::new();
             let before = before.and_then(Value::as_object).unwrap_or(&nothing);
-            Some(Value::Object(merge_map(before, patch)?))
+            Some(Value::Object(merge_map(before, patch, table_of(field))?))
         }
         Value::Array(patch) => {
             let before = before.and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-            let merged = match key_of(name) {
-                Some(key) => merge_list(name, key, before, patch, order)?,
+            let merged = match field.and_then(|field| Some((field, field.merge?))) {
+                Some((field, key)) => merge_list(field, key, before, patch, order)?,
                 None => patch.clone(),
             };
             Some(Value::Array(merged))
@@ -136,8 +147,16 @@ fn merge_value(
     })
 }
 
+/// What is known of the object, or the items, in a field.
+fn table_of(field: Option<&'static Field>) -> Option<&'static Message> {
+    match field?.shape {
+        Shape::Object(table) | Shape::Inline(table) => Some(table),
+        _ => None,
+    }
+}
+
 fn merge_list(
-    name: &str,
+    field: &'static Field,
     key: &'static str,
     before: &[Value],
     patch: &[Value],
@@ -145,8 +164,9 @@ fn merge_list(
 ) -> Result<Vec<Value>, PatchError> {
     let count = before.len() + patch.len();
     if count > MAX_ITEMS {
-        return Err(PatchError::TooMany { list: name.to_owned(), count });
+        return Err(PatchError::TooMany { list: field.name.to_owned(), count });
     }
+    let order = order.map(|order| order_list(field.name, order)).transpose()?;
     let items: Vec<&Map<String, Value>> =
         patch.iter().map(Value::as_object).collect::<Option<_>>().ok_or(PatchError::NoObject)?;
     let mut replace = false;
@@ -154,31 +174,30 @@ fn merge_list(
         replace |= matches!(directive(item)?, Directive::Replace);
     }
     let mut merged = if replace { Vec::new() } else { before.to_vec() };
-    for item in items {
-        let directive = directive(item)?;
-        if let Directive::Replace = directive {
+    let mut done = Vec::new();
+    for item in &items {
+        if let Directive::Replace = directive(item)? {
             // Alone it is the directive for the list; with other fields it is an item too.
             if item.len() > 1 {
-                merged.push(Value::Object(merge_map(&Map::new(), item)?));
+                merged.push(Value::Object(merge_map(&Map::new(), item, table_of(Some(field)))?));
             }
             continue;
         }
         let wanted = item.get(key).filter(|wanted| !wanted.is_null());
-        let wanted = wanted.ok_or_else(|| PatchError::NoKey { list: name.to_owned(), key })?;
-        let found = merged.iter().position(|other| other.get(key) == Some(wanted));
-        match (directive, found) {
-            (Directive::Delete, Some(_)) => merged.retain(|other| other.get(key) != Some(wanted)),
-            (Directive::Delete, None) => {}
-            (_, Some(index)) => {
-                let nothing = Map::new();
-                let before = merged[index].as_object().unwrap_or(&nothing);
-                merged[index] = Value::Object(merge_map(before, item)?);
-            }
-            (_, None) => merged.push(Value::Object(merge_map(&Map::new(), item)?)),
+        let wanted =
+            wanted.ok_or_else(|| PatchError::NoKey { list: field.name.to_owned(), key })?;
+        if done.contains(&wanted) {
+            continue;
         }
+        done.push(wanted);
+        let same = |item: &&&Map<String, Value>| item.get(key) == Some(wanted);
+        let same: Vec<&Map<String, Value>> = items.iter().filter(same).copied().collect();
+        let ordered = order
+            .map_or(0, |order| order.iter().filter(|item| item.get(key) == Some(wanted)).count());
+        pairing::merge(field, key, wanted, &mut merged, &same, ordered)?;
     }
     Ok(match order {
-        Some(order) => sort(merged, before, key, order_list(name, order)?),
+        Some(order) => sort(merged, before, key, order),
         None => merged,
     })
 }
@@ -217,10 +236,6 @@ fn order_list<'a>(name: &str, order: &'a Value) -> Result<&'a [Value], PatchErro
     }
 }
 
-fn key_of(name: &str) -> Option<&'static str> {
-    MERGED.iter().find(|(list, _)| *list == name).map(|(_, key)| *key)
-}
-
 #[derive(Clone, Copy)]
 enum Directive {
     Merge,
@@ -243,11 +258,23 @@ fn directive(patch: &Map<String, Value>) -> Result<Directive, PatchError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use lichen_hub_core::api::{
+        core::pod::{POD_SPEC, container::CONTAINER},
+        meta::OBJECT_META,
+    };
     use proptest::prelude::*;
     use serde_json::json;
 
+    fn check_in(table: &'static Message, target: Value, patch: Value, expected: Value) {
+        assert_eq!(super::merge(&target, &patch, table), Ok(expected), "{target} with {patch}");
+    }
+
     fn check(target: Value, patch: Value, expected: Value) {
-        assert_eq!(merge(&target, &patch), Ok(expected), "{target} with {patch}");
+        check_in(&CONTAINER, target, patch, expected);
+    }
+
+    fn merge(target: &Value, patch: &Value) -> Result<Value, PatchError> {
+        super::merge(target, patch, &CONTAINER)
     }
 
     #[test]
@@ -264,7 +291,8 @@ mod tests {
 
     #[test]
     fn maps_are_merged_and_null_removes() {
-        check(
+        check_in(
+            &OBJECT_META,
             json!({"metadata": {"labels": {"a": "1", "b": "2"}}, "x": 1}),
             json!({"metadata": {"labels": {"a": null, "c": "3"}}, "y": {"z": null, "k": 1}}),
             json!({"metadata": {"labels": {"b": "2", "c": "3"}}, "x": 1, "y": {"k": 1}}),
@@ -273,7 +301,8 @@ mod tests {
 
     #[test]
     fn containers_are_merged_by_name_and_their_lists_by_their_own_keys() {
-        check(
+        check_in(
+            &POD_SPEC,
             json!({"containers": [
                 {"name": "a", "image": "a:1", "env": [{"name": "X", "value": "1"}, {"name": "Y", "value": "2"}],
                  "command": ["run", "x"]},
@@ -317,7 +346,8 @@ mod tests {
 
     #[test]
     fn the_source_of_a_volume_changes_with_retain_keys() {
-        check(
+        check_in(
+            &POD_SPEC,
             json!({"volumes": [{"name": "v", "emptyDir": {}}]}),
             json!({"volumes": [{"$retainKeys": ["name", "hostPath"], "name": "v", "hostPath": {"path": "/x"}}]}),
             json!({"volumes": [{"name": "v", "hostPath": {"path": "/x"}}]}),
@@ -344,7 +374,8 @@ mod tests {
 
     #[test]
     fn other_lists_are_replaced() {
-        check(
+        check_in(
+            &POD_SPEC,
             json!({"tolerations": [{"key": "a"}], "args": ["1"]}),
             json!({"tolerations": [{"key": "b"}], "args": ["2", "3"]}),
             json!({"tolerations": [{"key": "b"}], "args": ["2", "3"]}),
@@ -364,6 +395,75 @@ mod tests {
         );
         assert_eq!(refused(json!({"$retainKeys": 1})), "$retainKeys must be a list");
         assert!(refused(json!({"$deleteFromPrimitiveList/args": ["x"]})).contains("whole list"));
+    }
+
+    #[test]
+    fn lists_are_merged_by_the_keys_of_their_kind_and_field() {
+        // A list of that name where no table has it is replaced.
+        check_in(
+            &POD_SPEC,
+            json!({"env": [{"name": "X"}]}),
+            json!({"env": [{"name": "Y"}]}),
+            json!({"env": [{"name": "Y"}]}),
+        );
+        let (tcp, udp) = (
+            json!({"containerPort": 53, "protocol": "TCP"}),
+            json!({"containerPort": 53, "protocol": "UDP"}),
+        );
+        // Without a word from kubectl on the order, port and protocol tell ports apart.
+        check(json!({"ports": [tcp]}), json!({"ports": [udp]}), json!({"ports": [tcp, udp]}));
+        check(
+            json!({"ports": [udp, {"containerPort": 53}]}),
+            json!({"ports": [{"containerPort": 53, "name": "dns"}]}),
+            json!({"ports": [udp, {"containerPort": 53, "name": "dns"}]}),
+        );
+        check(
+            json!({"ports": [tcp, udp]}),
+            json!({"ports": [{"containerPort": 53, "protocol": "UDP", "$patch": "delete"}]}),
+            json!({"ports": [tcp]}),
+        );
+    }
+
+    #[test]
+    fn what_kubectl_applies_in_turns_is_what_is_there() {
+        let order = |count: usize| vec![json!({"containerPort": 53}); count];
+        let (tcp, udp) = (
+            json!({"containerPort": 53, "protocol": "TCP"}),
+            json!({"containerPort": 53, "protocol": "UDP"}),
+        );
+        let gone = json!({"containerPort": 53, "$patch": "delete"});
+        for (before, patch, count, after) in [
+            (vec![&tcp], vec![&udp], 2, vec![&tcp, &udp]),
+            (vec![&tcp], vec![&udp], 1, vec![&udp]),
+            (vec![&tcp, &udp], vec![&gone], 1, vec![&tcp]),
+            (vec![&tcp, &udp], vec![&udp, &gone], 1, vec![&udp]),
+            (vec![&tcp, &udp], vec![&gone], 0, vec![]),
+            (vec![&tcp, &udp], vec![&udp, &tcp], 2, vec![&tcp, &udp]),
+        ] {
+            check(
+                json!({"ports": before}),
+                json!({"ports": patch, "$setElementOrder/ports": order(count)}),
+                json!({"ports": after}),
+            );
+        }
+        let variable = |value: &str| json!({"name": "A", "value": value});
+        let gone = json!({"name": "A", "$patch": "delete"});
+        let order = json!([{"name": "A"}]);
+        for (patch, after) in
+            [(json!([gone]), variable("1")), (json!([variable("2"), gone]), variable("2"))]
+        {
+            check(
+                json!({"env": [variable("1"), variable("2")]}),
+                json!({"env": patch, "$setElementOrder/env": order}),
+                json!({"env": [after]}),
+            );
+        }
+        let named = json!({"containerPort": 53, "name": "dns"});
+        let error = merge(
+            &json!({"ports": [tcp, udp]}),
+            &json!({"ports": [named], "$setElementOrder/ports": [{"containerPort": 53}, {"containerPort": 53}]}),
+        );
+        assert!(matches!(error, Err(PatchError::Ambiguous { .. })), "{error:?}");
     }
 
     fn value() -> impl Strategy<Value = Value> {

@@ -103,6 +103,18 @@ impl Node {
         found
     }
 
+    /// Whether the value of a field is a number or a boolean that this text stands for.
+    #[must_use]
+    pub fn is_plain(&self, path: &str, text: &str) -> bool {
+        let mut node = self;
+        let mut rest = path;
+        while let Some((_, next, after)) = node.step(rest) {
+            (node, rest) = (next, after);
+        }
+        let plain = matches!(&node.content, Content::Scalar(Value::Number(_) | Value::Bool(_)));
+        rest.is_empty() && plain && !text.is_empty() && !text.contains(char::is_whitespace)
+    }
+
     /// The child that a path leads through first: its name's place, itself, and the rest of the path.
     fn step<'n, 'p>(&'n self, path: &'p str) -> Option<(Position, &'n Self, &'p str)> {
         let path = path.strip_prefix('.').unwrap_or(path);
