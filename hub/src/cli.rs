@@ -2,13 +2,13 @@
 //! ([`client`]) and to the terminal ([`ui`], [`table`]).
 
 mod about;
-mod age;
 mod apply;
 pub mod args;
 pub mod client;
 mod context;
 mod delete;
 mod describe;
+pub mod discovery;
 pub mod error;
 mod explain;
 mod files;
@@ -18,8 +18,11 @@ mod image;
 mod kinds;
 mod logs;
 mod quickstart;
+mod rollout;
 pub mod table;
+mod tone;
 pub mod ui;
+mod workload;
 pub(crate) mod yaml;
 
 use std::process::ExitCode;
@@ -42,7 +45,7 @@ pub fn main() -> ExitCode {
         _ => Level::Normal,
     };
     let client = Client::new(cli.server, level == Level::Verbose);
-    let mut context = Context { client, ui: Ui::standard(level) };
+    let mut context = Context::new(client, Ui::standard(level));
     match run(&mut context, cli.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.is_closed_pipe() => ExitCode::SUCCESS,
@@ -67,6 +70,7 @@ pub fn run(context: &mut Context, command: Command) -> Result<(), CliError> {
         Command::Describe(args) => describe::run(context, &args),
         Command::Explain(args) => explain::run(context, &args),
         Command::Logs(args) => logs::run(context, &args),
+        Command::Rollout(command) => rollout::run(context, &command),
         Command::Image(command) => image::run(context, command),
         Command::Resume { name } => about::resume(context, &name),
         Command::Completion { shell } => about::completion(context, shell),

@@ -23,7 +23,7 @@ use serde_json::Value;
 
 pub use self::{
     apps::{DaemonSet, Deployment},
-    core::{ConfigMap, Event, Namespace, Node, Pod},
+    core::{ConfigMap, Event, Namespace, Node, Pod, ServiceAccount},
     error::ApiError,
     meta::ObjectMeta,
     resource::Resource,
@@ -116,6 +116,8 @@ kinds! {
     Namespace,
     /// `v1` ConfigMap: configuration data.
     ConfigMap,
+    /// `v1` ServiceAccount: a name for programs.
+    ServiceAccount,
     /// `apps/v1` Deployment: a number of Pods, where they fit.
     Deployment,
     /// `apps/v1` DaemonSet: one Pod on every matching device.

@@ -18,7 +18,7 @@ use crate::{
 /// A template with the digests of its images: what all copies of one revision share.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Revision {
-    /// Ten hex digits over template and digests; the label `Pod-template-hash`.
+    /// Ten hex digits over the meaning of the template and the digests; the label `pod-template-hash`.
     pub hash: String,
     /// As the operator wrote it.
     pub template: PodTemplate,
@@ -33,8 +33,9 @@ impl Revision {
     #[must_use]
     pub fn new(template: &PodTemplate, resolved: Resolved, roots: Roots) -> Self {
         let mut hasher = Sha256::new();
-        // Maps are ordered and the types are ours: the same template always writes the same JSON.
-        hasher.update(serde_json::to_vec(template).unwrap_or_default());
+        // What means the same is the same: of two ways to write a template, both have this form. Maps are ordered and
+        // the types are ours: it always writes the same JSON.
+        hasher.update(serde_json::to_vec(&template.normal()).unwrap_or_default());
         for (name, root) in &roots {
             hasher.update(name.as_bytes());
             hasher.update(root.map_or([0; 32], |root| root.0));

@@ -6,7 +6,7 @@
 
 pub mod options;
 
-use alloc::{borrow::ToOwned, string::ToString, vec::Vec};
+use alloc::{borrow::ToOwned, string::ToString};
 
 use crate::{
     api::{
@@ -211,8 +211,104 @@ pub fn check(object: &Object) -> Result<(), ApiError> {
         let longest = Kind::Namespace.names().longest_name;
         errors.keep(check_subdomain("metadata.namespace", namespace, longest));
         if !errors.0.is_empty() {
-            return Err(ApiError::Invalid { key: object.key(), causes: Vec::from(errors.0) });
+            return Err(ApiError::Invalid { key: object.key(), causes: errors.0 });
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::String;
+
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn object(kind: Kind, json: &Value) -> Object {
+        Object::from_value(kind, json.clone()).expect("an object")
+    }
+
+    fn map(json: &Value) -> Object {
+        object(Kind::ConfigMap, json)
+    }
+
+    fn refused(result: Result<Accepted, ApiError>) -> String {
+        result.map(|accepted| accepted.object.key()).expect_err("refused").to_string()
+    }
+
+    #[test]
+    fn a_new_object_has_only_what_an_operator_may_write() {
+        let web = object(
+            Kind::Deployment,
+            &json!({
+                "metadata": {"name": "web", "uid": "1", "generation": 7, "creationTimestamp": "x"},
+                "spec": {"selector": {"matchLabels": {"a": "b"}}, "template": {
+                    "metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "a", "image": "a:1"}]},
+                }},
+                "status": {"replicas": 3},
+            }),
+        );
+        let accepted = accept_new(web).expect("accepted");
+        let json = serde_json::to_value(&accepted.object).expect("JSON");
+        assert_eq!(
+            json["metadata"],
+            json!({"name": "web", "namespace": "default", "generation": 1})
+        );
+        assert_eq!(json["status"]["replicas"], 0);
+        assert!(accepted.resolved.is_some());
+    }
+
+    #[test]
+    fn owners_are_refused_by_name_and_kinds_that_operators_do_not_make_too() {
+        let owned =
+            json!({"metadata": {"name": "a", "ownerReferences": [{"kind": "Pod", "name": "x"}]}});
+        let said = refused(accept_new(map(&owned)));
+        assert!(said.contains("metadata.ownerReferences: can't be written by hand"), "{said}");
+        let pod = object(Kind::Pod, &json!({"metadata": {"name": "a"}, "spec": {}}));
+        assert_eq!(refused(accept_new(pod)), Kind::Pod.names().made_by);
+        let node = object(Kind::Node, &json!({"metadata": {"name": "a"}}));
+        assert_eq!(refused(accept_new(node)), Kind::Node.names().made_by);
+    }
+
+    #[test]
+    fn a_change_keeps_what_the_hub_wrote_and_tells_a_new_generation_from_a_new_label() {
+        let old = map(&json!({"metadata": {"name": "a", "namespace": "default", "uid": "1",
+            "generation": 4, "creationTimestamp": "x", "resourceVersion": "9"}, "data": {"x": "1"}}));
+        let labelled =
+            map(&json!({"metadata": {"name": "a", "labels": {"b": "c"}}, "data": {"x": "1"}}));
+        let accepted = accept_change(labelled, &old).expect("accepted").object;
+        let meta = accepted.meta();
+        assert_eq!((meta.uid.as_str(), meta.generation), ("1", 4));
+        assert_eq!(meta.creation_timestamp.as_deref(), Some("x"));
+        assert!(!differs(&accepted, &old));
+        let other = map(&json!({"metadata": {"name": "a"}, "data": {"x": "2"}}));
+        assert!(differs(&accept_change(other, &old).expect("accepted").object, &old));
+    }
+
+    #[test]
+    fn every_bound_is_told_by_its_name() {
+        let map = map(&json!({"metadata": {"name": "a"}}));
+        let said = |bytes: usize, stock: Stock| {
+            check_room(&map, bytes, true, stock).err().map(|error| error.to_string())
+        };
+        assert_eq!(said(10, Stock::default()), None);
+        let most = Kind::ConfigMap.names().most;
+        let of_kind = said(10, Stock { of_kind: most, ..Stock::default() }).expect("full");
+        assert!(of_kind.contains("has 10000 configmaps and takes no more"), "{of_kind}");
+        let objects = said(10, Stock { objects: MAX_OBJECTS, ..Stock::default() }).expect("full");
+        assert!(objects.contains("has 50000 objects"), "{objects}");
+        let bytes = said(10, Stock { bytes: MAX_BYTES, ..Stock::default() }).expect("full");
+        assert!(bytes.contains("over 256 MiB"), "{bytes}");
+        let web = object(
+            Kind::Deployment,
+            &json!({"metadata": {"name": "web"}, "spec": {"replicas": 2, "selector": {}, "template": {"spec": {}}}}),
+        );
+        let pods = check_room(&web, 10, true, Stock { pods: MAX_PODS - 1, ..Stock::default() });
+        let pods = pods.expect_err("full").to_string();
+        assert!(pods.contains("would want 200001 Pods; at most 200000"), "{pods}");
+        // What is there already may change in a full hub.
+        let full = Stock { of_kind: most, objects: MAX_OBJECTS, ..Stock::default() };
+        assert_eq!(check_room(&map, 10, false, full), Ok(()));
+    }
 }

@@ -145,7 +145,7 @@ pub struct Toleration {
 }
 
 /// Seconds between the stop signal and the kill, where the template says nothing: Kubernetes' default.
-const DEFAULT_GRACE_S: u32 = 30;
+pub(crate) const DEFAULT_GRACE_S: u32 = 30;
 /// Longest grace period: longer is a mistake in units.
 const MAX_GRACE_S: u32 = 24 * 3600;
 

@@ -1,15 +1,15 @@
 //! `lichen apply`: everything is read and checked, then created or changed object by object.
 
-use lichen_hub_core::api::Key;
 use serde_json::Value;
 use ureq::http::Method;
 
 use super::{
     Context,
     args::ApplyArgs,
-    client::{Client, ClientError, path_of},
+    client::{Client, ClientError},
+    discovery::ObjectRef,
     error::CliError,
-    files, kinds,
+    files,
     ui::Tone,
 };
 use crate::manifest::{Manifest, Problems};
@@ -24,7 +24,7 @@ pub fn run(context: &mut Context, args: &ApplyArgs) -> Result<(), CliError> {
     files::sort(&mut manifests);
     if args.dry_run {
         for manifest in &manifests {
-            context.ui.line(&format!("{} checked", kinds::label(&manifest.key())))?;
+            context.ui.line(&format!("{} checked", ObjectRef::known(&manifest.key()).label()))?;
         }
         return Ok(());
     }
@@ -41,7 +41,11 @@ pub fn apply(context: &mut Context, manifests: &[Manifest]) -> Result<(), CliErr
     for manifest in manifests {
         match send(&context.client, manifest) {
             Ok(outcome) => {
-                let line = format!("{} {}", kinds::label(&manifest.key()), outcome.shown(context));
+                let line = format!(
+                    "{} {}",
+                    ObjectRef::known(&manifest.key()).label(),
+                    outcome.shown(context)
+                );
                 context.ui.line(&line)?;
             }
             Err(
@@ -82,18 +86,19 @@ impl Outcome {
 }
 
 fn send(client: &Client, manifest: &Manifest) -> Result<Outcome, CliError> {
-    let key = manifest.key();
-    let before = client.read(&key)?;
-    let body = serde_json::to_value(&manifest.object)
-        .map_err(|error| CliError::Failed(format!("could not write {key} as JSON: {error}")))?;
-    let target = format!("{}?create=true", path_of(&key));
+    let object = ObjectRef::known(&manifest.key());
+    let before = client.read(&object)?;
+    let body = serde_json::to_value(&manifest.object).map_err(|error| {
+        CliError::Failed(format!("could not write {} as JSON: {error}", object.label()))
+    })?;
+    let target = format!("{}?create=true", object.path());
     match client.call(Method::PUT, &target, Some(&body)) {
         Ok((201, _)) => Ok(Outcome::Created),
         Ok((_, after)) => Ok(match before {
             Some(before) if version(&before) == version(&after) => Outcome::Unchanged,
             _ => Outcome::Configured,
         }),
-        Err(error) => Err(explained(error, manifest, &key)),
+        Err(error) => Err(explained(error, manifest, &object)),
     }
 }
 
@@ -102,7 +107,7 @@ fn version(object: &Value) -> Option<&str> {
 }
 
 /// The hub's no, with the place in the manifest.
-fn explained(error: ClientError, manifest: &Manifest, key: &Key) -> CliError {
+fn explained(error: ClientError, manifest: &Manifest, object: &ObjectRef) -> CliError {
     let ClientError::Refused(refused) = &error else { return error.into() };
     if !refused.causes.is_empty() {
         let problems = refused.causes.iter().map(|cause| manifest.problem(cause)).collect();
@@ -112,9 +117,9 @@ fn explained(error: ClientError, manifest: &Manifest, key: &Key) -> CliError {
         return CliError::Failed(format!(
             "could not apply {}: there is no namespace {namespace}; apply a manifest of it: \
              {{apiVersion: v1, kind: Namespace, metadata: {{name: {namespace}}}}}",
-            kinds::label(key),
-            namespace = key.namespace,
+            object.label(),
+            namespace = object.namespace,
         ));
     }
-    CliError::Failed(format!("could not apply {}: {refused}", kinds::label(key)))
+    CliError::Failed(format!("could not apply {}: {refused}", object.label()))
 }

@@ -2,6 +2,7 @@
 
 mod answer;
 mod follow;
+mod listing;
 mod server;
 
 use std::{
@@ -9,15 +10,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-use lichen_hub_core::api::{Key, Kind, Object};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use ureq::{Agent, Body, SendBody, http};
 
 pub use answer::{ClientError, Refused};
 pub use follow::{Follow, News};
+pub use listing::{Column, Form, Item, Listing, Selectors};
 pub use server::{DEFAULT_SERVER, Server, ServerError};
 
+use super::discovery::ObjectRef;
+
+/// The usual form of bodies.
+const JSON: &str = "application/json";
 /// How long connecting to a machine that is up may take.
 const CONNECT_TIME: Duration = Duration::from_secs(5);
 /// How long the beginning of an answer may take. The hub itself gives up on its disk after 30 seconds.
@@ -27,13 +32,12 @@ const MAX_ANSWER: u64 = 1 << 30;
 /// What stays as it is in a segment of a path.
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// A list, as the hub answered it.
-#[derive(Clone, Debug, Default)]
-pub struct Listing {
-    /// The objects as they came.
-    pub items: Vec<Value>,
-    /// Watch from here.
-    pub version: String,
+/// What is sent and what should come back.
+struct Request<'a> {
+    method: http::Method,
+    target: &'a str,
+    accept: &'a str,
+    content_type: &'a str,
 }
 
 /// Talks to one hub. Clones share the connections.
@@ -108,21 +112,29 @@ impl Client {
         target: &str,
         body: Option<&Value>,
     ) -> Result<(u16, Value), ClientError> {
+        self.exchange(&Request { method, target, accept: JSON, content_type: JSON }, body)
+    }
+
+    fn exchange(
+        &self,
+        request: &Request<'_>,
+        body: Option<&Value>,
+    ) -> Result<(u16, Value), ClientError> {
+        let Request { method, target, accept, content_type } = request;
         let json = body.map(ToString::to_string);
-        let headers: &[_] = match json {
-            Some(_) => &[("accept", "application/json"), ("content-type", "application/json")],
-            None => &[("accept", "application/json")],
-        };
-        let needs_body = matches!(method, http::Method::POST | http::Method::PUT);
+        let mut headers = vec![("accept", *accept)];
+        if json.is_some() {
+            headers.push(("content-type", content_type));
+        }
+        let needs_body = matches!(*method, http::Method::POST | http::Method::PUT);
         let bytes = json.as_deref().or(needs_body.then_some("")).map(str::as_bytes);
         let mut reader = bytes;
         let body = reader.as_mut().map(|reader| SendBody::from_reader(reader));
         let length = bytes.map(|bytes| bytes.len().to_string());
-        let mut headers = headers.to_vec();
         if let Some(length) = &length {
             headers.push(("content-length", length));
         }
-        let response = self.send(method, target, &headers, body)?;
+        let response = self.send(method.clone(), target, &headers, body)?;
         let status = response.status().as_u16();
         let bytes = read_all(response, &self.server.url(target))?;
         if !(200..300).contains(&status) {
@@ -133,6 +145,16 @@ impl Client {
             cause: format!("it is not JSON: {error}"),
         })?;
         Ok((status, value))
+    }
+
+    /// Asks for JSON in a certain form.
+    ///
+    /// # Errors
+    /// The hub can't be reached or refuses.
+    fn get_as(&self, target: &str, accept: &str) -> Result<Value, ClientError> {
+        let method = http::Method::GET;
+        let request = Request { method, target, accept, content_type: JSON };
+        self.exchange(&request, None).map(|(_, value)| value)
     }
 
     /// Asks for JSON.
@@ -148,7 +170,15 @@ impl Client {
     /// # Errors
     /// The hub can't be reached or refuses.
     pub fn stream(&self, target: &str) -> Result<impl Read + Send + use<>, ClientError> {
-        let response = self.send(http::Method::GET, target, &[], None)?;
+        self.stream_as(target, "*/*")
+    }
+
+    fn stream_as(
+        &self,
+        target: &str,
+        accept: &str,
+    ) -> Result<impl Read + Send + use<>, ClientError> {
+        let response = self.send(http::Method::GET, target, &[("accept", accept)], None)?;
         let status = response.status().as_u16();
         if status != 200 {
             let bytes = read_all(response, &self.server.url(target))?;
@@ -161,38 +191,26 @@ impl Client {
     ///
     /// # Errors
     /// The hub can't be reached or refuses.
-    pub fn read(&self, key: &Key) -> Result<Option<Value>, ClientError> {
-        match self.get(&path_of(key)) {
+    pub fn read(&self, object: &ObjectRef) -> Result<Option<Value>, ClientError> {
+        match self.get(&object.path()) {
             Ok(value) => Ok(Some(value)),
             Err(error) if error.is_not_found() => Ok(None),
             Err(error) => Err(error),
         }
     }
 
-    /// Reads all objects of a kind, in one namespace or everywhere.
+    /// Changes parts of an object (RFC 7386: maps are merged, everything else is replaced).
     ///
     /// # Errors
     /// The hub can't be reached or refuses.
-    pub fn list(
-        &self,
-        kind: Kind,
-        namespace: Option<&str>,
-        selector: Option<&str>,
-    ) -> Result<Listing, ClientError> {
-        let mut target = collection(kind, namespace);
-        target.push_str(&query(&[("labelSelector", selector.unwrap_or_default())]));
-        let mut answer = self.get(&target)?;
-        let version = answer["metadata"]["resourceVersion"].as_str().unwrap_or_default().to_owned();
-        let Value::Array(mut items) = answer["items"].take() else {
-            let cause = "it has no items".to_owned();
-            return Err(ClientError::Answer { url: self.server.url(&target), cause });
+    pub fn merge(&self, object: &ObjectRef, patch: &Value) -> Result<Value, ClientError> {
+        let request = Request {
+            method: http::Method::PATCH,
+            target: &object.path(),
+            accept: JSON,
+            content_type: "application/merge-patch+json",
         };
-        // Items of a list may leave out what the list says of them all.
-        for item in items.iter_mut().filter_map(Value::as_object_mut) {
-            item.entry("apiVersion").or_insert_with(|| kind.api_version().into());
-            item.entry("kind").or_insert_with(|| kind.as_str().into());
-        }
-        Ok(Listing { items, version })
+        self.exchange(&request, Some(patch)).map(|(_, value)| value)
     }
 }
 
@@ -204,37 +222,6 @@ pub(super) fn read_all(response: http::Response<Body>, url: &str) -> Result<Vec<
         .limit(MAX_ANSWER)
         .read_to_vec()
         .map_err(|error| ClientError::Broken { url: url.to_owned(), cause: error.to_string() })
-}
-
-/// An object from its JSON. Fields of a newer hub are passed over.
-///
-/// # Errors
-/// It is no object of this kind.
-pub fn object_of(kind: Kind, value: &Value) -> Result<Object, ClientError> {
-    let json = value.to_string();
-    Object::from_json(kind, json.as_bytes()).map_err(|error| ClientError::Answer {
-        url: format!("a {kind}"),
-        cause: format!("it is no {kind} that this lichen understands: {error}"),
-    })
-}
-
-/// The path of a kind's objects.
-#[must_use]
-pub fn collection(kind: Kind, namespace: Option<&str>) -> String {
-    let root = match kind.api_version() {
-        "v1" => "/api/v1".to_owned(),
-        version => format!("/apis/{version}"),
-    };
-    match namespace.filter(|_| kind.namespaced()) {
-        Some(namespace) => format!("{root}/namespaces/{}/{}", segment(namespace), kind.plural()),
-        None => format!("{root}/{}", kind.plural()),
-    }
-}
-
-/// The path of one object.
-#[must_use]
-pub fn path_of(key: &Key) -> String {
-    format!("{}/{}", collection(key.kind, Some(&key.namespace)), segment(&key.name))
 }
 
 /// A segment of a path.
@@ -256,15 +243,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paths_are_kubernetes_own_and_names_cannot_leave_them() {
-        let path = |kind, namespace: &str, name: &str| path_of(&Key::new(kind, namespace, name));
-        assert_eq!(
-            path(Kind::Deployment, "a", "web"),
-            "/apis/apps/v1/namespaces/a/deployments/web"
-        );
-        assert_eq!(path(Kind::Node, "a", "pi"), "/api/v1/nodes/pi");
-        assert_eq!(path(Kind::Pod, "../x", "a?b"), "/api/v1/namespaces/..%2Fx/pods/a%3Fb");
-        assert_eq!(collection(Kind::Pod, None), "/api/v1/pods");
+    fn a_query_has_what_is_given_and_escapes_it() {
         assert_eq!(query(&[("a", ""), ("b", "c=d,e")]), "?b=c%3Dd%2Ce");
+        assert_eq!(query(&[("a", "")]), "");
     }
 }

@@ -1,10 +1,12 @@
-//! What every command is given: the hub, and where output goes.
+//! What every command is given: the hub, its kinds, and where output goes.
 
-use lichen_hub_core::api::{Key, Object};
+use std::cell::OnceCell;
+
 use serde_json::Value;
 
 use super::{
-    client::{Client, object_of},
+    client::Client,
+    discovery::{Discovery, ObjectRef},
     error::CliError,
     kinds,
     ui::Ui,
@@ -16,16 +18,46 @@ pub struct Context {
     pub client: Client,
     /// Where output goes.
     pub ui: Ui,
+    discovery: OnceCell<Discovery>,
 }
 
 impl Context {
+    /// For one command.
+    #[must_use]
+    pub fn new(client: Client, ui: Ui) -> Self {
+        Self { client, ui, discovery: OnceCell::new() }
+    }
+
+    /// The hub's kinds; it is asked once.
+    ///
+    /// # Errors
+    /// The hub can't be reached.
+    pub fn discovery(&self) -> Result<&Discovery, CliError> {
+        if let Some(known) = self.discovery.get() {
+            return Ok(known);
+        }
+        let read = Discovery::read(&self.client)?;
+        Ok(self.discovery.get_or_init(|| read))
+    }
+
+    /// Objects by `KIND NAME…` or `KIND/NAME…`.
+    ///
+    /// # Errors
+    /// An unknown kind, no name, or the hub can't be reached.
+    pub fn objects(
+        &self,
+        words: &[String],
+        namespace: &str,
+        verb: &str,
+    ) -> Result<Vec<ObjectRef>, CliError> {
+        kinds::objects(self.discovery()?, words, namespace, verb)
+    }
+
     /// Reads an object that must be there.
     ///
     /// # Errors
     /// It isn't, or the hub can't be reached.
-    pub fn must_read(&self, key: &Key) -> Result<(Value, Object), CliError> {
-        let value = self.client.read(key)?.ok_or_else(|| kinds::not_found(key))?;
-        let object = object_of(key.kind, &value)?;
-        Ok((value, object))
+    pub fn must_read(&self, object: &ObjectRef) -> Result<Value, CliError> {
+        self.client.read(object)?.ok_or_else(|| object.not_found())
     }
 }

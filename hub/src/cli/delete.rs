@@ -5,21 +5,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-use lichen_hub_core::{
-    api::{Key, Kind},
-    effect::Action,
-};
 use serde_json::Value;
 use ureq::http::Method;
 
 use super::{
     Context,
-    args::DeleteArgs,
-    client::{ClientError, News, path_of},
+    args::{Cascade, DeleteArgs},
+    client::{ClientError, Form, Item, News, Selectors, query},
+    discovery::ObjectRef,
     error::CliError,
     files,
-    kinds::{self, DEFAULT_NAMESPACE},
+    kinds::DEFAULT_NAMESPACE,
     ui::Tone,
+    workload,
 };
 
 /// After so long it is said what is waited for.
@@ -31,28 +29,29 @@ const SAY_AFTER: Duration = Duration::from_secs(3);
 /// What can't be deleted, or is not gone in time.
 pub fn run(context: &mut Context, args: &DeleteArgs) -> Result<(), CliError> {
     let namespace = args.namespace.namespace.as_deref();
-    let keys: Vec<Key> = if args.files.files.is_empty() {
-        kinds::objects(&args.words, namespace.unwrap_or(DEFAULT_NAMESPACE), "delete")?
+    let objects: Vec<ObjectRef> = if args.files.files.is_empty() {
+        context.objects(&args.words, namespace.unwrap_or(DEFAULT_NAMESPACE), "delete")?
     } else {
         let mut manifests = files::read_all(&args.files, namespace)?;
         files::sort(&mut manifests);
         // What depends goes first.
-        manifests.iter().rev().map(crate::manifest::Manifest::key).collect()
+        manifests.iter().rev().map(|manifest| ObjectRef::known(&manifest.key())).collect()
     };
     let mut pods = Pods::default();
     let mut failed = Vec::new();
-    for key in &keys {
-        let before = if args.wait { pods_of(context, key)? } else { BTreeSet::new() };
-        match context.client.call(Method::DELETE, &path_of(key), None) {
+    let waits = args.wait && args.cascade == Cascade::Background;
+    for object in &objects {
+        let before = if waits { pods_of(context, object)? } else { BTreeSet::new() };
+        match context.client.call(Method::DELETE, &target(object, args), None) {
             Ok(_) => {
-                pods.add(key, before);
+                pods.add(object, before);
                 let deleted = context.ui.tinted("deleted", Tone::Warn);
-                context.ui.line(&format!("{} {deleted}", kinds::label(key)))?;
+                context.ui.line(&format!("{} {deleted}", object.label()))?;
             }
             Err(error) if error.is_not_found() && args.ignore_not_found => {}
-            Err(error) if error.is_not_found() => failed.push(kinds::not_found(key)),
+            Err(error) if error.is_not_found() => failed.push(object.not_found()),
             Err(ClientError::Refused(refused)) => {
-                let cause = format!("could not delete {}: {refused}", kinds::label(key));
+                let cause = format!("could not delete {}: {refused}", object.label());
                 failed.push(CliError::Failed(cause));
             }
             Err(error) => return Err(error.into()),
@@ -69,6 +68,17 @@ pub fn run(context: &mut Context, args: &DeleteArgs) -> Result<(), CliError> {
     Err(last)
 }
 
+/// The path, with what is asked of the deletion as kubectl's own options.
+fn target(object: &ObjectRef, args: &DeleteArgs) -> String {
+    let policy = match args.cascade {
+        // What the hub does anyway.
+        Cascade::Background => "",
+        Cascade::Orphan => "Orphan",
+    };
+    let grace = args.grace_period.map(|seconds| seconds.to_string()).unwrap_or_default();
+    object.path() + &query(&[("propagationPolicy", policy), ("gracePeriodSeconds", &grace)])
+}
+
 /// Pods that are to go.
 #[derive(Default)]
 struct Pods {
@@ -78,13 +88,12 @@ struct Pods {
 }
 
 impl Pods {
-    fn add(&mut self, key: &Key, uids: BTreeSet<String>) {
+    fn add(&mut self, object: &ObjectRef, uids: BTreeSet<String>) {
         if uids.is_empty() {
             return;
         }
         self.uids.extend(uids);
-        let own =
-            if key.kind == Kind::Namespace { key.name.clone() } else { key.namespace.clone() };
+        let own = if is_namespace(object) { &object.name } else { &object.namespace }.clone();
         self.namespace = Some(match self.namespace.take() {
             None => Some(own).filter(|own| !own.is_empty()),
             Some(known) => known.filter(|known| *known == own),
@@ -92,37 +101,44 @@ impl Pods {
     }
 }
 
-/// Uids of the Pods that go with an object.
-fn pods_of(context: &Context, key: &Key) -> Result<BTreeSet<String>, CliError> {
-    let namespace = match key.kind {
-        Kind::Namespace => key.name.as_str(),
-        Kind::Deployment | Kind::DaemonSet | Kind::Pod => key.namespace.as_str(),
-        Kind::ConfigMap | Kind::Node | Kind::Event => return Ok(BTreeSet::new()),
-    };
-    let belongs = |pod: &Value| match key.kind {
-        Kind::Namespace => true,
-        Kind::Pod => pod["metadata"]["name"] == key.name.as_str(),
-        _ => owned_by(pod, key),
-    };
-    let pods = context.client.list(Kind::Pod, Some(namespace), None)?.items;
-    Ok(pods.iter().filter(|pod| belongs(pod)).filter_map(uid).collect())
+fn is_namespace(object: &ObjectRef) -> bool {
+    object.resource.kind == "Namespace"
 }
 
-/// Whether a Pod belongs to a workload.
-pub(super) fn owned_by(pod: &Value, key: &Key) -> bool {
-    let owners = pod["metadata"]["ownerReferences"].as_array().into_iter().flatten();
-    let is_owner =
-        |owner: &Value| owner["kind"] == key.kind.as_str() && owner["name"] == key.name.as_str();
-    pod["metadata"]["namespace"] == key.namespace.as_str() && owners.into_iter().any(is_owner)
+/// Uids of the Pods that go with an object: itself, those of a namespace, or those of a workload.
+fn pods_of(context: &Context, object: &ObjectRef) -> Result<BTreeSet<String>, CliError> {
+    let found = match object.resource.kind.as_str() {
+        "Namespace" => {
+            let pods = context.discovery()?.find("pods")?;
+            let namespace = Some(object.name.as_str());
+            let listing =
+                context.client.list(&pods, namespace, &Selectors::default(), Form::Objects)?;
+            listing.items.into_iter().map(|item| item.object).collect()
+        }
+        "Pod" => context.client.read(object)?.into_iter().collect(),
+        // Whatever has a template has Pods.
+        _ => match context.client.read(object)? {
+            Some(value) if value["spec"]["template"].is_object() => {
+                workload::pods_of(context, object)?
+            }
+            _ => Vec::new(),
+        },
+    };
+    Ok(found.iter().filter_map(uid).collect())
 }
 
 fn uid(pod: &Value) -> Option<String> {
     pod["metadata"]["uid"].as_str().map(str::to_owned)
 }
 
+fn item_uid(pod: &Item) -> Option<String> {
+    uid(&pod.object)
+}
+
 /// Follows the Pods until all are gone.
 fn wait(context: &mut Context, pods: Pods, patience: Option<Duration>) -> Result<(), CliError> {
-    let Context { client, ui } = context;
+    let resource = context.discovery()?.find("pods")?;
+    let Context { client, ui, .. } = context;
     let Pods { mut uids, namespace } = pods;
     let namespace = namespace.flatten();
     let begun = Instant::now();
@@ -131,25 +147,30 @@ fn wait(context: &mut Context, pods: Pods, patience: Option<Duration>) -> Result
     let steps = [Some(SAY_AFTER.min(patience.unwrap_or(SAY_AFTER))), patience];
     for step in steps {
         let left = step.map(|step| step.saturating_sub(begun.elapsed()));
-        let mut follow = client.follow(Kind::Pod, namespace.as_deref(), None, left);
+        let mut follow = client.follow(
+            &resource,
+            namespace.as_deref(),
+            Selectors::default(),
+            Form::Objects,
+            left,
+        );
         let mut places = BTreeSet::new();
         while let Some(news) = follow.next_news()? {
             match news {
                 News::All(pods) => {
-                    let here: BTreeSet<String> = pods.iter().filter_map(uid).collect();
+                    let here: BTreeSet<String> = pods.iter().filter_map(item_uid).collect();
                     uids.retain(|uid| here.contains(uid));
-                    let ours =
-                        pods.iter().filter(|pod| uid(pod).is_some_and(|uid| uids.contains(&uid)));
-                    places = ours
-                        .map(|pod| {
-                            pod["spec"]["nodeName"].as_str().unwrap_or("no device").to_owned()
-                        })
-                        .collect();
+                    let is_ours =
+                        |pod: &&Item| item_uid(pod).is_some_and(|uid| uids.contains(&uid));
+                    let place = |pod: &Item| {
+                        pod.object["spec"]["nodeName"].as_str().unwrap_or("no device").to_owned()
+                    };
+                    places = pods.iter().filter(is_ours).map(place).collect();
                 }
-                News::Changed(Action::Deleted, pod) => {
-                    uid(&pod).map(|uid| uids.remove(&uid));
+                News::Deleted(pod) => {
+                    item_uid(&pod).map(|uid| uids.remove(&uid));
                 }
-                News::Changed(..) => {}
+                News::Changed(_) => {}
             }
             if uids.is_empty() {
                 return Ok(());

@@ -1,20 +1,27 @@
-//! `lichen describe`: everything about an object that a person may want to know, ending with why it is as it is.
+//! `lichen describe`: everything about an object that a person may want to know. What is looked for first stands first: the
+//! hub's own row of it, and why it is as it is; then its fields as a tree, conditions and events as tables. It knows no kind.
 
-mod lines;
+mod tree;
 
-use lichen_hub_core::api::{
-    ConfigMap, DaemonSet, Deployment, Event, Kind, Namespace, Node, Object, ObjectMeta, Pod,
-};
+use serde_json::Value;
 
 use super::{
     Context,
-    age::{now_s, since},
     args::NamedArgs,
+    client::{Column, Form, Item, Listing, Selectors},
+    discovery::ObjectRef,
     error::CliError,
-    explain, get,
-    kinds::{self, DEFAULT_NAMESPACE},
+    explain,
+    get::{View, text},
+    kinds::DEFAULT_NAMESPACE,
+    tone,
+    ui::plain,
 };
-use lines::{Lines, container, container_status, template};
+
+/// Column of the values at the top.
+const VALUES: usize = 16;
+/// The newest events that are shown.
+const MAX_EVENTS: usize = 20;
 
 /// Runs the command.
 ///
@@ -22,166 +29,132 @@ use lines::{Lines, container, container_status, template};
 /// There is no such object, or the hub can't be reached.
 pub fn run(context: &mut Context, args: &NamedArgs) -> Result<(), CliError> {
     let namespace = args.namespace.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE);
-    let keys = kinds::objects(&args.words, namespace, "describe")?;
-    for (index, key) in keys.iter().enumerate() {
+    let objects = context.objects(&args.words, namespace, "describe")?;
+    for (index, object) in objects.iter().enumerate() {
+        let row = context.client.read_row(object, Form::RowsAndObjects)?;
+        let row = row.ok_or_else(|| object.not_found())?;
         if index > 0 {
             context.ui.line("\n")?;
         }
-        let (_, object) = context.must_read(key)?;
-        let mut lines = Lines::default();
-        describe(&object, &mut lines);
-        for line in lines.into_text() {
+        let mut lines = summary(context, &row);
+        lines.extend(explanation(context, object)?);
+        let shown = row.items.into_iter().next().unwrap_or_default().object;
+        lines.extend(metadata(&shown["metadata"]));
+        lines.extend(tree::body(&shown, &context.ui));
+        lines.extend(events(context, object)?);
+        for line in lines {
             context.ui.line(&line)?;
-        }
-        if matches!(key.kind, Kind::Deployment | Kind::DaemonSet | Kind::Pod | Kind::Node) {
-            context.ui.line("Explanation:")?;
-            for line in explain::lines(context, key)? {
-                let line = format!("  {}", explain::shown(context, &line));
-                context.ui.line(&line)?;
-            }
         }
     }
     Ok(())
 }
 
-fn describe(object: &Object, lines: &mut Lines) {
-    meta(object.meta(), lines);
-    match object {
-        Object::Node(node) => describe_node(node, lines),
-        Object::Pod(pod) => describe_pod(pod, lines),
-        Object::Deployment(deployment) => describe_deployment(deployment, lines),
-        Object::DaemonSet(set) => describe_daemon_set(set, lines),
-        Object::ConfigMap(map) => describe_config_map(map, lines),
-        Object::Namespace(namespace) => describe_namespace(namespace, lines),
-        Object::Event(event) => describe_event(event, lines),
-    }
-}
-
-fn meta(meta: &ObjectMeta, lines: &mut Lines) {
-    lines.field("Name", &meta.name);
-    lines.field("Namespace", &meta.namespace);
-    lines.map("Labels", &meta.labels);
-    lines.map("Annotations", &meta.annotations);
-    if let Some(created) = &meta.creation_timestamp {
-        let age = since(Some(created), now_s());
-        lines.field("Created", &format!("{created} ({age} ago)"));
-    }
-    if let Some(deleted) = &meta.deletion_timestamp {
-        lines.field("Deleted", &format!("{deleted}; it goes when its device has let go of it"));
-    }
-    if let Some(owner) = meta.owner_references.first() {
-        lines.field("Owner", &format!("{}/{}", owner.kind.to_ascii_lowercase(), owner.name));
-    }
-}
-
-fn describe_node(node: &Node, lines: &mut Lines) {
-    let status = &node.status;
-    let info = &status.node_info;
-    let taints: Vec<String> = node
-        .spec
-        .taints
-        .iter()
-        .map(|taint| format!("{}={}:{}", taint.key, taint.value, taint.effect))
-        .collect();
-    lines.list("Taints", &taints);
-    lines.field("Schedulable", if node.spec.unschedulable { "no" } else { "yes" });
-    lines.heading("Conditions");
-    for condition in &status.conditions {
-        let since = condition.last_transition_time.as_deref().unwrap_or_default();
-        let text = format!("{}: {} since {since}", condition.status, condition.message);
-        lines.inner(&condition.kind, text.trim_end_matches(" since "));
-    }
-    lines.heading("System");
-    lines.inner("Architecture", &info.architecture);
-    lines.inner("Kernel", &format!("{} {}", info.operating_system, info.kernel_version));
-    lines.inner("Agent", &info.kubelet_version);
-    lines.inner("Boot", &info.boot_id);
-    lines.inner("Wasm", &info.wasm);
-    lines.heading("Capacity");
-    for (name, amount) in &status.capacity {
-        lines.inner(name, &amount.0);
-    }
-    lines.heading("Assignment");
-    lines.inner("Wanted", &format!("generation {}", status.assignment.desired));
-    lines.inner("Held", &format!("generation {}", status.assignment.acknowledged));
-}
-
-fn describe_pod(pod: &Pod, lines: &mut Lines) {
-    let status = &pod.status;
-    lines.field("Node", pod.spec.node_name.as_deref().unwrap_or("none yet"));
-    lines.field("Status", get::pod_state(pod));
-    lines.field("Message", &status.message);
-    if let Some(started) = &status.start_time {
-        lines.field("Started", started);
-    }
-    lines.field("Runtime", pod.spec.runtime_class_name.as_deref().unwrap_or("container"));
-    for spec in &pod.spec.containers {
-        lines.heading(&format!("Container {}", spec.name));
-        if let Some(status) = status.container_statuses.iter().find(|s| s.name == spec.name) {
-            container_status(status, lines);
+/// The hub's row, its state first.
+fn summary(context: &Context, row: &Listing) -> Vec<String> {
+    let Some(item) = row.items.first() else { return Vec::new() };
+    let mut lines = field("Name", item.name());
+    lines.extend(field("Namespace", item.meta("namespace")));
+    let cells = || row.columns.iter().zip(&item.cells).map(|(column, cell)| (column, text(cell)));
+    let is_state = |column: &Column| column.name == "Status";
+    let states = cells().filter(|(column, _)| is_state(column));
+    let others = cells().filter(|(column, _)| !is_state(column));
+    for (column, text) in states.chain(others) {
+        // Age and name are told below and above, in full.
+        if column.format == "name" || column.name == "Age" || text == "<none>" {
+            continue;
         }
-        container(spec, lines);
+        let tone = tone::of(&column.name.to_uppercase(), &text);
+        let shown = context.ui.tinted(&plain(&text), tone);
+        lines.push(format!("{:VALUES$} {shown}", format!("{}:", plain(&column.name))));
     }
-    lines::volumes(&pod.spec, lines);
-    lines::placement(&pod.spec, lines);
-}
-
-fn describe_deployment(deployment: &Deployment, lines: &mut Lines) {
-    let status = &deployment.status;
-    lines.map("Selector", &deployment.spec.selector.match_labels);
-    lines.field(
-        "Replicas",
-        &format!(
-            "{} wanted, {} exist, {} of the newest template, {} run",
-            deployment.replicas(),
-            status.replicas,
-            status.updated_replicas,
-            status.ready_replicas
-        ),
-    );
-    template(&deployment.spec.template, lines);
-}
-
-fn describe_daemon_set(set: &DaemonSet, lines: &mut Lines) {
-    let status = &set.status;
-    lines.map("Selector", &set.spec.selector.match_labels);
-    lines.field(
-        "Devices",
-        &format!(
-            "{} should run it, {} have it, {} with the newest template, {} run it",
-            status.desired_number_scheduled,
-            status.current_number_scheduled,
-            status.updated_number_scheduled,
-            status.number_ready
-        ),
-    );
-    template(&set.spec.template, lines);
-}
-
-fn describe_config_map(map: &ConfigMap, lines: &mut Lines) {
-    lines.heading("Data");
-    for (name, text) in &map.data {
-        lines.inner(name, &format!("{} bytes", text.len()));
-        for line in text.lines() {
-            lines.raw(line);
+    if let Some((_, age)) = cells().find(|(column, _)| column.name == "Age") {
+        let created = item.meta("creationTimestamp");
+        if !created.is_empty() {
+            lines.extend(field("Created", &format!("{created} ({age} ago)")));
         }
     }
-    for name in map.binary_data.keys() {
-        lines.inner(name, "binary");
+    lines
+}
+
+/// What stands at the top, with its values below each other; nothing if it is empty.
+fn field(name: &str, value: &str) -> Vec<String> {
+    let mut label = format!("{name}:");
+    let mut lines = Vec::new();
+    for line in value.lines() {
+        lines.push(format!("{label:VALUES$} {}", plain(line)));
+        label.clear();
+    }
+    lines
+}
+
+/// Why it is as it is; nothing if the hub has no reasons for its kind.
+fn explanation(context: &Context, object: &ObjectRef) -> Result<Vec<String>, CliError> {
+    match explain::lines(context, object) {
+        Ok(said) => {
+            let said = said.iter().map(|line| format!("  {}", explain::shown(context, line)));
+            Ok(std::iter::once("Explanation:".to_owned()).chain(said).collect())
+        }
+        Err(error) if error.is_refusal() => Ok(Vec::new()),
+        Err(error) => Err(error),
     }
 }
 
-fn describe_namespace(namespace: &Namespace, lines: &mut Lines) {
-    lines.field("Status", &namespace.status.phase);
+fn metadata(meta: &Value) -> Vec<String> {
+    let pairs = |name: &str| {
+        let pairs = meta[name].as_object().into_iter().flatten();
+        let pairs = pairs.map(|(key, value)| format!("{key}={}", text(value).replace('\n', " ")));
+        pairs.collect::<Vec<_>>().join("\n")
+    };
+    let mut lines = field("Labels", &pairs("labels"));
+    lines.extend(field("Annotations", &pairs("annotations")));
+    if let Some(deleted) = meta["deletionTimestamp"].as_str() {
+        lines.extend(field("Deleted", &format!("{deleted}; it goes when its Pods have ended")));
+    }
+    let owners = meta["ownerReferences"].as_array().into_iter().flatten();
+    let owners = owners.map(|owner| {
+        format!("{}/{}", text(&owner["kind"]).to_ascii_lowercase(), text(&owner["name"]))
+    });
+    lines.extend(field("Owner", &owners.collect::<Vec<_>>().join("\n")));
+    lines
 }
 
-fn describe_event(event: &Event, lines: &mut Lines) {
-    let object = &event.involved_object;
-    lines.field("Object", &format!("{}/{}", object.kind.to_ascii_lowercase(), object.name));
-    lines.field("Type", &event.severity);
-    lines.field("Reason", &event.reason);
-    lines.field("Message", &event.message);
-    lines.field("Count", &event.count.to_string());
-    lines.field("First", event.first_timestamp.as_deref().unwrap_or_default());
-    lines.field("Last", event.last_timestamp.as_deref().unwrap_or_default());
+/// What happened to it, the newest last.
+fn events(context: &Context, object: &ObjectRef) -> Result<Vec<String>, CliError> {
+    let Some(resource) = context.discovery()?.kind("", "Event") else { return Ok(Vec::new()) };
+    if *resource == *object.resource {
+        return Ok(Vec::new());
+    }
+    let fields =
+        format!("involvedObject.kind={},involvedObject.name={}", object.resource.kind, object.name);
+    let namespace = Some(object.namespace.as_str()).filter(|namespace| !namespace.is_empty());
+    let selectors = Selectors { fields, ..Selectors::default() };
+    let mut listing =
+        context.client.list(&resource, namespace, &selectors, Form::RowsAndObjects)?;
+    if listing.items.is_empty() {
+        return Ok(Vec::new());
+    }
+    listing.items.sort_by_key(|item| item.object["lastTimestamp"].as_str().map(str::to_owned));
+    let older = listing.items.len().saturating_sub(MAX_EVENTS);
+    let items = listing.items.split_off(older);
+    let (columns, items) = without(&["Object", "Name"], listing.columns, items);
+    let table = View::default().table(&resource, &columns, &items);
+    let mut lines = vec!["Events:".to_owned()];
+    if older > 0 {
+        lines.push(format!("  and {older} older ones"));
+    }
+    lines.extend(table.lines(&context.ui).into_iter().map(|line| format!("  {line}")));
+    Ok(lines)
+}
+
+/// The same rows without some columns.
+fn without(names: &[&str], columns: Vec<Column>, mut items: Vec<Item>) -> (Vec<Column>, Vec<Item>) {
+    let kept: Vec<bool> =
+        columns.iter().map(|column| !names.contains(&column.name.as_str())).collect();
+    for item in &mut items {
+        let mut keep = kept.iter();
+        item.cells.retain(|_| *keep.next().unwrap_or(&true));
+    }
+    let mut keep = kept.iter();
+    let columns = columns.into_iter().filter(|_| *keep.next().unwrap_or(&true)).collect();
+    (columns, items)
 }

@@ -68,6 +68,12 @@ impl CliError {
         matches!(self, Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)
     }
 
+    /// Whether the hub was asked and said no, or has no such thing.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, Self::Client(ClientError::Refused(_)) | Self::Failed(_))
+    }
+
     /// Prints it, with its causes, on stderr.
     pub fn print(&self, ui: &mut Ui) {
         match self {

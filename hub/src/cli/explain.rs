@@ -1,16 +1,14 @@
-//! `lichen explain`: why an object is as it is, as a tree.
+//! `lichen explain`: why an object is as it is, as a tree. Which kinds have reasons is the hub's to say.
 
-use lichen_hub_core::{
-    api::{Key, Kind},
-    effect::Line,
-};
+use lichen_hub_core::effect::Line;
 
 use super::{
     Context,
     args::NamedArgs,
     client::{ClientError, segment},
+    discovery::ObjectRef,
     error::CliError,
-    kinds::{self, DEFAULT_NAMESPACE},
+    kinds::DEFAULT_NAMESPACE,
     ui::{Tone, plain},
 };
 
@@ -20,8 +18,8 @@ use super::{
 /// There is no such object, or the hub can't be reached.
 pub fn run(context: &mut Context, args: &NamedArgs) -> Result<(), CliError> {
     let namespace = args.namespace.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE);
-    for key in kinds::objects(&args.words, namespace, "explain")? {
-        for line in lines(context, &key)? {
+    for object in context.objects(&args.words, namespace, "explain")? {
+        for line in lines(context, &object)? {
             context.ui.line(&shown(context, &line))?;
         }
     }
@@ -31,23 +29,17 @@ pub fn run(context: &mut Context, args: &NamedArgs) -> Result<(), CliError> {
 /// What the hub says about an object.
 ///
 /// # Errors
-/// There is no such object, or the hub can't be reached.
-pub fn lines(context: &Context, key: &Key) -> Result<Vec<Line>, CliError> {
-    if !matches!(key.kind, Kind::Deployment | Kind::DaemonSet | Kind::Pod | Kind::Node) {
-        return Err(CliError::Usage(format!(
-            "explain takes a deployment, daemonset, pod or node, not a {}",
-            kinds::singular(key.kind)
-        )));
-    }
-    let namespace = if key.namespace.is_empty() { "-" } else { &key.namespace };
+/// There is no such object, the hub has nothing to say of its kind, or can't be reached.
+pub fn lines(context: &Context, object: &ObjectRef) -> Result<Vec<Line>, CliError> {
+    let namespace = if object.namespace.is_empty() { "-" } else { &object.namespace };
     let target = format!(
         "/lichen/v1/explain/{}/{}/{}",
-        key.kind.plural(),
+        segment(&object.resource.plural),
         segment(namespace),
-        segment(&key.name)
+        segment(&object.name)
     );
     let mut answer = context.client.get(&target).map_err(|error| match error.is_not_found() {
-        true => kinds::not_found(key),
+        true => object.not_found(),
         false => error.into(),
     })?;
     serde_json::from_value(answer["lines"].take()).map_err(|error| {

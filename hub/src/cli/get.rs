@@ -1,25 +1,28 @@
-//! `lichen get`: objects as tables, JSON, YAML or names, once or as they change.
+//! `lichen get`: objects as the hub's own tables, or as JSON, YAML or names, once or as they change. No kind is known here:
+//! what a row shows is the hub's to say.
 
-mod rows;
+mod view;
 mod watch;
 
-use lichen_hub_core::api::{Key, Kind};
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use super::{
     Context,
     args::{GetArgs, Output},
-    client::object_of,
+    client::{Form, Item, Listing, Selectors},
+    discovery::{ApiResource, ObjectRef},
     error::CliError,
     kinds::{self, DEFAULT_NAMESPACE, Wanted},
     yaml::to_yaml,
 };
-pub(super) use rows::{View, pod_state, table};
+pub(super) use view::{View, text};
 
 /// Objects of one kind.
 struct Group {
-    kind: Kind,
-    items: Vec<Value>,
+    resource: Arc<ApiResource>,
+    listing: Listing,
 }
 
 /// Runs the command.
@@ -28,19 +31,19 @@ struct Group {
 /// What isn't there, or the hub can't be reached.
 pub fn run(context: &mut Context, args: &GetArgs) -> Result<(), CliError> {
     let own = args.namespace.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE);
-    let wanted = kinds::wanted(&args.words, own)?;
+    let wanted = kinds::wanted(context.discovery()?, &args.words, own)?;
     if args.watch {
         return watch::run(context, args, &wanted, own);
     }
     let (groups, missing) = match &wanted {
         Wanted::Kinds(kinds) => (list(context, args, kinds, own)?, Vec::new()),
-        Wanted::Objects(keys) => read(context, args, keys)?,
+        Wanted::Objects(objects) => read(context, args, objects)?,
     };
     match args.output {
         None | Some(Output::Wide) => show_tables(context, args, &groups, &wanted)?,
         Some(Output::Name) => {
-            for (kind, item) in each(&groups) {
-                context.ui.line(&format!("{}/{}", kinds::singular(kind), name(item)))?;
+            for (resource, item) in each(&groups) {
+                context.ui.line(&format!("{}/{}", resource.singular, item.name()))?;
             }
         }
         Some(Output::Json) => {
@@ -55,20 +58,42 @@ pub fn run(context: &mut Context, args: &GetArgs) -> Result<(), CliError> {
     Err(last)
 }
 
+/// Events are read in the order in which they happened, which their rows don't tell.
+fn is_in_time(resource: &ApiResource) -> bool {
+    resource.kind == "Event"
+}
+
+fn form(args: &GetArgs, resource: &ApiResource) -> Form {
+    match args.output {
+        Some(Output::Json | Output::Yaml) => Form::Objects,
+        _ if is_in_time(resource) => Form::RowsAndObjects,
+        _ => Form::Rows,
+    }
+}
+
+fn selectors(args: &GetArgs) -> Selectors {
+    Selectors {
+        labels: args.selector.clone().unwrap_or_default(),
+        fields: args.field_selector.clone().unwrap_or_default(),
+    }
+}
+
 fn list(
     context: &Context,
     args: &GetArgs,
-    kinds: &[Kind],
+    kinds: &[Arc<ApiResource>],
     own: &str,
 ) -> Result<Vec<Group>, CliError> {
     let namespace = (!args.all_namespaces).then_some(own);
     let mut groups = Vec::new();
-    for kind in kinds {
-        let mut items = context.client.list(*kind, namespace, args.selector.as_deref())?.items;
-        if *kind == Kind::Event {
-            items.sort_by_key(|item| item["lastTimestamp"].as_str().unwrap_or_default().to_owned());
+    for resource in kinds {
+        let form = form(args, resource);
+        let mut listing = context.client.list(resource, namespace, &selectors(args), form)?;
+        if is_in_time(resource) {
+            let last = |item: &Item| item.object["lastTimestamp"].as_str().map(str::to_owned);
+            listing.items.sort_by_key(last);
         }
-        groups.push(Group { kind: *kind, items });
+        groups.push(Group { resource: Arc::clone(resource), listing });
     }
     Ok(groups)
 }
@@ -77,42 +102,51 @@ fn list(
 fn read(
     context: &Context,
     args: &GetArgs,
-    keys: &[Key],
+    objects: &[ObjectRef],
 ) -> Result<(Vec<Group>, Vec<CliError>), CliError> {
-    if args.selector.is_some() || args.all_namespaces {
-        let what = if args.selector.is_some() { "-l" } else { "-A" };
+    let given = [
+        ("-l", args.selector.is_some()),
+        ("--field-selector", args.field_selector.is_some()),
+        ("-A", args.all_namespaces),
+    ];
+    if let Some((what, _)) = given.iter().find(|(_, given)| *given) {
         return Err(CliError::Usage(format!(
             "{what} selects among all; leave it or the names out"
         )));
     }
     let mut groups: Vec<Group> = Vec::new();
     let mut missing = Vec::new();
-    for key in keys {
-        let Some(item) = context.client.read(key)? else {
-            missing.push(kinds::not_found(key));
+    for object in objects {
+        let found = match form(args, &object.resource) {
+            Form::Objects => context.client.read(object)?.map(|object| Listing {
+                items: vec![Item { cells: Vec::new(), object }],
+                ..Listing::default()
+            }),
+            form => context.client.read_row(object, form)?,
+        };
+        let Some(listing) = found else {
+            missing.push(object.not_found());
             continue;
         };
-        match groups.iter_mut().find(|group| group.kind == key.kind) {
-            Some(group) => group.items.push(item),
-            None => groups.push(Group { kind: key.kind, items: vec![item] }),
+        match groups.iter_mut().find(|group| group.resource == object.resource) {
+            Some(group) => group.listing.items.extend(listing.items),
+            None => groups.push(Group { resource: Arc::clone(&object.resource), listing }),
         }
     }
     Ok((groups, missing))
 }
 
-fn each(groups: &[Group]) -> impl Iterator<Item = (Kind, &Value)> {
-    groups.iter().flat_map(|group| group.items.iter().map(|item| (group.kind, item)))
-}
-
-fn name(item: &Value) -> &str {
-    item["metadata"]["name"].as_str().unwrap_or_default()
+fn each(groups: &[Group]) -> impl Iterator<Item = (&ApiResource, &Item)> {
+    groups
+        .iter()
+        .flat_map(|group| group.listing.items.iter().map(|item| (group.resource.as_ref(), item)))
 }
 
 /// One object as itself, anything else as a `List`.
 fn whole(groups: &[Group], wanted: &Wanted) -> Value {
-    let mut items: Vec<Value> = each(groups).map(|(_, item)| item.clone()).collect();
+    let mut items: Vec<Value> = each(groups).map(|(_, item)| item.object.clone()).collect();
     match wanted {
-        Wanted::Objects(keys) if keys.len() == 1 && items.len() == 1 => items.remove(0),
+        Wanted::Objects(objects) if objects.len() == 1 && items.len() == 1 => items.remove(0),
         _ => {
             json!({"apiVersion": "v1", "kind": "List", "metadata": {"resourceVersion": ""}, "items": items})
         }
@@ -130,39 +164,38 @@ fn show_tables(
         wide: args.output == Some(Output::Wide),
         namespaces: args.all_namespaces,
         kinds: several,
-        now_s: super::age::now_s(),
     };
     let mut first = true;
-    for group in groups.iter().filter(|group| !group.items.is_empty()) {
+    for Group { resource, listing } in groups.iter().filter(|group| !group.listing.items.is_empty())
+    {
         if !first {
             context.ui.line("")?;
         }
         first = false;
-        let objects = group.items.iter().map(|item| object_of(group.kind, item));
-        let table = table(group.kind, &objects.collect::<Result<Vec<_>, _>>()?, view);
+        let table = view.table(resource, &listing.columns, &listing.items);
         for line in table.lines(&context.ui) {
             context.ui.line(&line)?;
         }
     }
-    if first && matches!(wanted, Wanted::Kinds(_)) {
-        let note = nothing(args, wanted);
-        context.ui.note(&note);
+    if let (true, Wanted::Kinds(kinds)) = (first, wanted) {
+        context.ui.note(&nothing(args, kinds));
     }
     Ok(())
 }
 
-fn nothing(args: &GetArgs, wanted: &Wanted) -> String {
-    let Wanted::Kinds(kinds) = wanted else { return "nothing found".to_owned() };
-    let what: Vec<&str> = kinds.iter().map(|kind| kind.plural()).collect();
+fn nothing(args: &GetArgs, kinds: &[Arc<ApiResource>]) -> String {
+    let what: Vec<&str> = kinds.iter().map(|kind| kind.plural.as_str()).collect();
     let mut text = format!("no {}", what.join(", "));
-    if args.selector.is_some() {
-        text.push_str(" with these labels");
+    match (&args.selector, &args.field_selector) {
+        (None, None) => {}
+        (Some(_), None) => text.push_str(" with these labels"),
+        _ => text.push_str(" that are selected"),
     }
-    if !args.all_namespaces && kinds.iter().any(|kind| kind.namespaced()) {
+    if !args.all_namespaces && kinds.iter().any(|kind| kind.namespaced) {
         let namespace = args.namespace.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE);
         text.push_str(&format!(" in namespace {namespace} (-A looks in all)"));
     }
-    if kinds.as_slice() == [Kind::Node] {
+    if what == ["nodes"] {
         text.push_str("; start an agent on a device with: lichen-agent --state DIR --hub URL");
     }
     text

@@ -1,160 +1,103 @@
-//! The words that name kinds and objects on the command line: kubectl's, with its short names.
+//! The words that name kinds and objects on the command line, as kubectl takes them. Which kinds there are is
+//! [`Discovery`]'s to say.
 
-use lichen_hub_core::api::{KINDS, Key, Kind};
+use std::sync::Arc;
 
-use super::error::CliError;
-use crate::manifest::nearest;
+use super::{
+    discovery::{ApiResource, Discovery, ObjectRef},
+    error::CliError,
+};
 
 /// Where objects are if nothing else is said.
 pub const DEFAULT_NAMESPACE: &str = "default";
-
-/// Kinds that `all` stands for.
-const ALL: [Kind; 3] = [Kind::Pod, Kind::Deployment, Kind::DaemonSet];
 
 /// What was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Wanted {
     /// Every object of these kinds.
-    Kinds(Vec<Kind>),
+    Kinds(Vec<Arc<ApiResource>>),
     /// These objects.
-    Objects(Vec<Key>),
+    Objects(Vec<ObjectRef>),
 }
 
 /// Reads `KIND[,KIND] [NAME…]` or `KIND/NAME…`.
 ///
 /// # Errors
 /// An unknown kind, with the known ones.
-pub fn wanted(words: &[String], namespace: &str) -> Result<Wanted, CliError> {
+pub fn wanted(hub: &Discovery, words: &[String], namespace: &str) -> Result<Wanted, CliError> {
     if words.iter().any(|word| word.contains('/')) {
-        return slashed(words, namespace).map(Wanted::Objects);
+        return slashed(hub, words, namespace).map(Wanted::Objects);
     }
-    let Some((kinds, names)) = words.split_first() else {
-        return Err(CliError::Usage(format!("name a kind: {}", known())));
-    };
-    let kinds = list(kinds)?;
+    let (kinds, names) = words.split_first().ok_or_else(|| no_kind(hub))?;
+    let kinds = list(hub, kinds)?;
     if names.is_empty() {
         return Ok(Wanted::Kinds(kinds));
     }
-    let keys =
-        kinds.iter().flat_map(|kind| names.iter().map(|name| Key::new(*kind, namespace, name)));
-    Ok(Wanted::Objects(keys.collect()))
+    let of_kind =
+        |kind| names.iter().map(move |name: &String| ObjectRef::new(kind, namespace, name));
+    Ok(Wanted::Objects(kinds.iter().flat_map(of_kind).collect()))
 }
 
 /// Reads `KIND NAME…` or `KIND/NAME…`; a kind alone is not enough.
 ///
 /// # Errors
 /// An unknown kind, or no name.
-pub fn objects(words: &[String], namespace: &str, verb: &str) -> Result<Vec<Key>, CliError> {
-    match wanted(words, namespace)? {
-        Wanted::Objects(keys) => Ok(keys),
+pub fn objects(
+    hub: &Discovery,
+    words: &[String],
+    namespace: &str,
+    verb: &str,
+) -> Result<Vec<ObjectRef>, CliError> {
+    match wanted(hub, words, namespace)? {
+        Wanted::Objects(objects) => Ok(objects),
         Wanted::Kinds(kinds) => {
-            let kind = kinds.first().map_or("deployment", |kind| singular(*kind));
+            let kind = kinds.first().map_or("deployment", |kind| kind.singular.as_str());
             Err(CliError::Usage(format!("which {kind}? write: lichen {verb} {kind} NAME")))
         }
     }
 }
 
-fn slashed(words: &[String], namespace: &str) -> Result<Vec<Key>, CliError> {
+/// The kinds of `KIND[,KIND]`, each once, in their order.
+fn list(hub: &Discovery, word: &str) -> Result<Vec<Arc<ApiResource>>, CliError> {
+    let mut kinds = Vec::new();
+    for word in word.split(',').filter(|word| !word.is_empty()) {
+        for kind in hub.find_all(word)? {
+            if !kinds.contains(&kind) {
+                kinds.push(kind);
+            }
+        }
+    }
+    if kinds.is_empty() { Err(no_kind(hub)) } else { Ok(kinds) }
+}
+
+fn slashed(hub: &Discovery, words: &[String], namespace: &str) -> Result<Vec<ObjectRef>, CliError> {
     let object = |word: &String| match word.split_once('/') {
         Some((kind, name)) if !name.is_empty() && !name.contains('/') => {
-            Ok(Key::new(kind_of(kind)?, namespace, name))
+            Ok(ObjectRef::new(&hub.find(kind)?, namespace, name))
         }
         _ => Err(CliError::Usage(format!("{word:?} is not KIND/NAME; don't mix the two forms"))),
     };
     words.iter().map(object).collect()
 }
 
-fn list(word: &str) -> Result<Vec<Kind>, CliError> {
-    let mut kinds = Vec::new();
-    for word in word.split(',').filter(|word| !word.is_empty()) {
-        let named = if word == "all" { ALL.to_vec() } else { vec![kind_of(word)?] };
-        kinds.extend(named);
-    }
-    if kinds.is_empty() {
-        return Err(CliError::Usage(format!("name a kind: {}", known())));
-    }
-    Ok(kinds)
-}
-
-/// A kind by any of its names.
-///
-/// # Errors
-/// There is no such kind; the known ones are listed.
-pub fn kind_of(word: &str) -> Result<Kind, CliError> {
-    let lower = word.to_ascii_lowercase();
-    // `deployments.apps`, as kubectl writes it.
-    let name = lower.split('.').next().unwrap_or_default();
-    let found = KINDS.iter().copied().find(|kind| {
-        name == kind.plural() || name == singular(*kind) || short(*kind).contains(&name)
-    });
-    found.ok_or_else(|| {
-        let names: Vec<&str> = KINDS.iter().map(|kind| kind.plural()).collect();
-        let hint =
-            nearest(name, &names).map(|name| format!("did you mean {name}? ")).unwrap_or_default();
-        CliError::Usage(format!("there is no kind {word:?}; {hint}Lichen has {}", known()))
-    })
-}
-
-fn known() -> String {
-    KINDS.iter().map(|kind| kind.plural()).collect::<Vec<_>>().join(", ")
-}
-
-/// A kind's name for one object.
-#[must_use]
-pub fn singular(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Namespace => "namespace",
-        Kind::ConfigMap => "configmap",
-        Kind::Deployment => "deployment",
-        Kind::DaemonSet => "daemonset",
-        Kind::Node => "node",
-        Kind::Pod => "pod",
-        Kind::Event => "event",
-    }
-}
-
-fn short(kind: Kind) -> &'static [&'static str] {
-    match kind {
-        Kind::Namespace => &["ns"],
-        Kind::ConfigMap => &["cm"],
-        Kind::Deployment => &["deploy", "dep"],
-        Kind::DaemonSet => &["ds"],
-        Kind::Node => &["no", "device", "devices"],
-        Kind::Pod => &["po", "pod", "pods"],
-        Kind::Event => &["ev"],
-    }
-}
-
-/// `deployment/web`.
-#[must_use]
-pub fn label(key: &Key) -> String {
-    format!("{}/{}", singular(key.kind), key.name)
-}
-
-/// What is said of an object that isn't there.
-#[must_use]
-pub fn not_found(key: &Key) -> CliError {
-    let (kind, name) = (singular(key.kind), &key.name);
-    let (place, all) = match key.namespace.as_str() {
-        "" => (String::new(), ""),
-        namespace => (format!(" in namespace {namespace}"), " -A"),
-    };
-    let plural = key.kind.plural();
-    CliError::Failed(format!(
-        "{kind} {name} not found{place}; see all with: lichen get {plural}{all}"
-    ))
+fn no_kind(hub: &Discovery) -> CliError {
+    CliError::Usage(format!("name a kind: {}", hub.names().collect::<Vec<_>>().join(", ")))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::discovery::tests::sample;
 
     fn check(line: &str, expected: &str) {
         let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
-        let shown = match wanted(&words, "shop") {
-            Ok(Wanted::Kinds(kinds)) => format!("{kinds:?}"),
-            Ok(Wanted::Objects(keys)) => {
-                keys.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+        let shown = match wanted(&sample(), &words, "shop") {
+            Ok(Wanted::Kinds(kinds)) => {
+                kinds.iter().map(|kind| kind.plural.clone()).collect::<Vec<_>>().join(" ")
+            }
+            Ok(Wanted::Objects(objects)) => {
+                let one = |object: &ObjectRef| format!("{}:{}", object.namespace, object.label());
+                objects.iter().map(one).collect::<Vec<_>>().join(" ")
             }
             Err(error) => error.to_string(),
         };
@@ -163,25 +106,19 @@ mod tests {
 
     #[test]
     fn objects_are_named_as_with_kubectl() {
-        check("pods", "[Pod]");
-        check("po,deploy.apps", "[Pod, Deployment]");
-        check("all", "[Pod, Deployment, DaemonSet]");
-        check("deploy web api", "Deployment shop/web, Deployment shop/api");
-        check("ds/a no/pi", "DaemonSet shop/a, Node pi");
-        check("Deployment web", "Deployment shop/web");
-        check("cm,ns x", "ConfigMap shop/x, Namespace x");
+        check("pods", "pods");
+        check("po,deploy.apps,pod", "pods deployments");
+        check("all", "pods deployments");
+        check("deploy web api", "shop:deployment/web shop:deployment/api");
+        check("moss/a no/pi", "shop:moss/a :node/pi");
+        check("Deployment web", "shop:deployment/web");
+        check("cm,no x", "shop:configmap/x :node/x");
     }
 
     #[test]
-    fn an_unknown_kind_is_answered_with_the_known_ones() {
-        let all = "namespaces, configmaps, deployments, daemonsets, nodes, pods, events";
-        check("secrets", &format!("there is no kind \"secrets\"; Lichen has {all}"));
-        check(
-            "deploymets x",
-            &format!("there is no kind \"deploymets\"; did you mean deployments? Lichen has {all}"),
-        );
+    fn what_names_nothing_is_answered_with_the_form() {
         check("pod/", "\"pod/\" is not KIND/NAME; don't mix the two forms");
         check("pod web pod/x", "\"pod\" is not KIND/NAME; don't mix the two forms");
-        check(",", &format!("name a kind: {all}"));
+        check(",", "name a kind: pods, nodes, configmaps, deployments, mosses");
     }
 }

@@ -3,6 +3,7 @@
 
 mod agent;
 mod image;
+mod programs;
 mod server;
 mod show;
 
@@ -19,13 +20,15 @@ use lichen_hub_core::api::{Key, Kind};
 use super::{
     Context, apply,
     args::QuickstartArgs,
-    client::{Client, path_of},
+    client::Client,
+    discovery::ObjectRef,
     error::{CliError, chain},
     explain, files, hub, image as images,
     ui::{Level, Tone, Ui, plain},
 };
 use crate::manifest::{Source, read::read};
 use agent::Agent;
+use programs::Programs;
 use server::{News, Server};
 use show::{Progress, State};
 
@@ -60,21 +63,19 @@ pub fn run(context: &mut Context, args: QuickstartArgs) -> Result<(), CliError> 
     fs::create_dir_all(&state).map_err(failed)?;
     let _lock = lock(&state)?;
     context.ui.note(&format!("a hub and a device on this machine, kept in {}\n", state.display()));
-    let mut server = Server::start(context, &state)?;
+    let programs = Programs::find()?;
+    begin(&mut context.ui, Step::Hub);
+    let mut server = Server::start(context, &programs, &state)?;
     let client = Client::new(
         server.address().parse().map_err(|error| {
             CliError::Failed(format!("could not use the hub's address: {error}"))
         })?,
         context.ui.level == Level::Verbose,
     );
-    step(
-        &mut context.ui,
-        "hub",
-        &format!("{}  (log: {})", server.address(), server.log().display()),
-    );
+    tell(&mut context.ui, &format!("{}  (log: {})", server.address(), server.log().display()));
     let ui = std::mem::replace(&mut context.ui, Ui::captured().0);
-    let mut own = Context { client, ui };
-    let result = Agent::start(&state, server.address()).and_then(|mut agent| {
+    let mut own = Context::new(client, ui);
+    let result = Agent::start(&programs, &state, server.address()).and_then(|mut agent| {
         let story = Story { context: &mut own, server: &server, agent: &mut agent, state: &state };
         let result = story.tell(args.once, Duration::from_secs(args.timeout.into()));
         if matches!(result, Ok(End::Asked)) {
@@ -108,10 +109,46 @@ fn lock(state: &Path) -> Result<fs::File, CliError> {
     }
 }
 
-fn step(ui: &mut Ui, name: &str, text: &str) {
+/// What is done, in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    Hub,
+    Device,
+    Images,
+    Manifests,
+    Run,
+}
+
+impl Step {
+    const EVERY: [Self; 5] = [Self::Hub, Self::Device, Self::Images, Self::Manifests, Self::Run];
+
+    fn words(self) -> &'static str {
+        match self {
+            Self::Hub => "starting a hub",
+            Self::Device => "starting a device, which tries its container runtimes",
+            Self::Images => "pushing a WebAssembly module and a container image",
+            Self::Manifests => "applying a manifest for each",
+            Self::Run => "waiting until both run",
+        }
+    }
+}
+
+/// Says what is done next, before it takes its time.
+fn begin(ui: &mut Ui, step: Step) {
+    let number = Step::EVERY.iter().position(|every| *every == step).unwrap_or_default() + 1;
+    let lead = ui.tinted(&format!("[{number}/{}]", Step::EVERY.len()), Tone::Bold);
+    say(ui, &format!("{lead} {}", step.words()));
+}
+
+/// Says what came of it.
+fn tell(ui: &mut Ui, text: &str) {
+    say(ui, &format!("      {}", plain(text)));
+}
+
+fn say(ui: &mut Ui, text: &str) {
     if ui.level > Level::Quiet {
         // What was said is shown again with the next error, if stdout can't be written.
-        let _ = ui.line(&format!("  {name:9} {}", plain(text)));
+        let _ = ui.line(text);
     }
 }
 
@@ -157,17 +194,18 @@ impl Story<'_> {
 
     /// Waits until the device has joined.
     fn join(&mut self) -> Result<Option<End>, CliError> {
-        let key = Key::new(Kind::Node, "", DEVICE);
+        let node = ObjectRef::known(&Key::new(Kind::Node, "", DEVICE));
+        begin(&mut self.context.ui, Step::Device);
         let begun = Instant::now();
         loop {
-            let node = self.context.client.read(&key)?;
-            if let Some(node) = node.filter(show::is_ready) {
+            let found = self.context.client.read(&node)?;
+            if let Some(node) = found.filter(show::is_ready) {
                 let text = format!(
                     "{DEVICE}, {}  (log: {})",
                     show::abilities(&node),
                     self.agent.log().display()
                 );
-                step(&mut self.context.ui, "device", &text);
+                tell(&mut self.context.ui, &text);
                 return Ok(None);
             }
             if begun.elapsed() > JOIN_TIME {
@@ -193,24 +231,26 @@ impl Story<'_> {
     }
 
     fn push_images(&mut self) -> Result<(), CliError> {
+        begin(&mut self.context.ui, Step::Images);
         let module = self.state.join("hello-wasm.wat");
         fs::write(&module, MODULE)
             .map_err(|source| CliError::File { path: module.clone(), source })?;
         let wasm = lichen_images::source::open(&module, None)?;
         let container = image::build(&self.state.join("image"))?;
-        let mut quiet = Context { client: self.context.client.clone(), ui: Ui::captured().0 };
+        let mut quiet = Context::new(self.context.client.clone(), Ui::captured().0);
         for (image, name) in
             [(&wasm, "hello-wasm:quickstart"), (&container, "hello-container:quickstart")]
         {
             let reference = lichen_images::Reference::parse(name)
                 .map_err(|error| CliError::Failed(error.to_string()))?;
             images::push(&mut quiet, image, &reference)?;
-            step(&mut self.context.ui, "image", name);
+            tell(&mut self.context.ui, name);
         }
         Ok(())
     }
 
     fn apply(&mut self) -> Result<(), CliError> {
+        begin(&mut self.context.ui, Step::Manifests);
         let mut manifests = Vec::new();
         for (name, text) in MANIFESTS {
             let source = Arc::new(Source { name: name.to_owned(), text: text.to_owned() });
@@ -220,18 +260,18 @@ impl Story<'_> {
             files::settle(manifest, None);
         }
         let (ui, out, err) = Ui::captured();
-        let mut quiet = Context { client: self.context.client.clone(), ui };
+        let mut quiet = Context::new(self.context.client.clone(), ui);
         apply::apply(&mut quiet, &manifests)
             .map_err(|error| CliError::Failed(format!("{}{error}", err.text())))?;
         for line in out.text().lines() {
-            step(&mut self.context.ui, "apply", line);
+            tell(&mut self.context.ui, line);
         }
         Ok(())
     }
 
     /// Shows the table until everything that can run does. True if it was stopped before.
     fn watch(&mut self, patience: Option<Duration>) -> Result<(Progress, bool), CliError> {
-        self.context.ui.note("");
+        begin(&mut self.context.ui, Step::Run);
         let begun = Instant::now();
         let mut drawing = show::Drawing::default();
         let mut said_why = false;
@@ -259,7 +299,7 @@ impl Story<'_> {
     fn reasons(&self, progress: &Progress) -> String {
         let mut text = String::new();
         for row in progress.rows.iter().filter(|row| row.state != State::Runs) {
-            match explain::lines(self.context, &row.key) {
+            match explain::lines(self.context, &row.workload) {
                 Ok(lines) => {
                     for line in lines {
                         text.push_str(&format!("{}\n", explain::shown(self.context, &line)));
@@ -289,7 +329,7 @@ impl Story<'_> {
             let lines =
                 first_lines(&self.context.client, pod).unwrap_or_else(|error| vec![chain(&error)]);
             for line in lines {
-                let name = self.context.ui.tinted(&format!("{:16}", row.key.name), Tone::Dim);
+                let name = self.context.ui.tinted(&format!("{:16}", row.workload.name), Tone::Dim);
                 let _ = self.context.ui.line(&format!("  {name} {}", plain(&line)));
             }
         }
@@ -329,10 +369,10 @@ impl Story<'_> {
     }
 }
 
-fn first_lines(client: &Client, pod: &Key) -> Result<Vec<String>, CliError> {
+fn first_lines(client: &Client, pod: &ObjectRef) -> Result<Vec<String>, CliError> {
     /// Longest part of a log that is read for them.
     const MAX: u64 = 4096;
-    let log = client.stream(&format!("{}/log", path_of(pod)))?;
+    let log = client.stream(&format!("{}/log", pod.path()))?;
     let lines = BufReader::new(log.take(MAX)).lines();
     Ok(lines.take(LOG_LINES).map_while(Result::ok).collect())
 }

@@ -4,9 +4,8 @@
 
 use super::ui::{Tone, Ui, plain};
 
-/// Columns that may be cut on a narrow terminal; their texts are whole in `describe` and `-o yaml`.
-const TEXTS: [&str; 8] =
-    ["MESSAGE", "STATUS", "KERNEL", "IMAGE", "USED BY", "SELECTOR", "NODE-SELECTOR", "LABELS"];
+/// Columns that are never cut on a narrow terminal: what operators copy. Other texts are whole in `describe` and `-o yaml`.
+const NAMES: [&str; 5] = ["NAME", "NAMESPACE", "NODE", "OBJECT", "DIGEST"];
 /// A text is not cut below this.
 const LEAST: usize = 16;
 
@@ -34,7 +33,7 @@ impl<T: AsRef<str>> From<T> for Cell {
 /// Rows below headings.
 #[derive(Clone, Debug, Default)]
 pub struct Table {
-    headings: Vec<&'static str>,
+    headings: Vec<String>,
     rows: Vec<Vec<Cell>>,
     /// Least widths: those of what was printed above.
     widths: Vec<usize>,
@@ -43,20 +42,15 @@ pub struct Table {
 impl Table {
     /// An empty table.
     #[must_use]
-    pub fn new(headings: &[&'static str]) -> Self {
-        Self { headings: headings.to_vec(), ..Self::default() }
+    pub fn new<T: AsRef<str>>(headings: &[T]) -> Self {
+        let headings = headings.iter().map(|heading| plain(heading.as_ref())).collect();
+        Self { headings, ..Self::default() }
     }
 
     /// Adds a row.
     pub fn add(&mut self, row: Vec<Cell>) {
         debug_assert_eq!(row.len(), self.headings.len(), "a cell for each heading");
         self.rows.push(row);
-    }
-
-    /// Whether there are no rows.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.rows.is_empty()
     }
 
     /// The lines with their headings.
@@ -80,7 +74,7 @@ impl Table {
     pub fn at_least(mut self, heading: &str, width: usize) -> Self {
         self.widths.resize(self.headings.len(), 0);
         for (name, least) in self.headings.iter().zip(&mut self.widths) {
-            if *name == heading {
+            if name == heading {
                 *least = width.max(*least);
             }
         }
@@ -115,7 +109,8 @@ impl Table {
         let gap = if text + 3 * gaps <= room { 3 } else { 2 };
         let over = (text + gap * gaps).saturating_sub(room);
         let texts = self.headings.iter().zip(&mut widths);
-        let texts = texts.filter(|(heading, _)| TEXTS.contains(heading)).map(|(_, width)| width);
+        let texts = texts.filter(|(heading, _)| !NAMES.contains(&heading.as_str()));
+        let texts = texts.map(|(_, width)| width);
         if let Some(widest) = texts.max() {
             *widest = widest.saturating_sub(over).max(LEAST.min(*widest));
         }

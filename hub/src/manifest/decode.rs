@@ -100,13 +100,15 @@ mod tests {
             &value,
             &[
                 "specs: Lichen does not support this field; did you mean spec?",
-                "metadata.generateName: Lichen does not support this field",
+                "metadata.generateName: Lichen does not support this field: write the whole name",
                 "spec.replica: Lichen does not support this field; did you mean replicas?",
                 "spec.template.spec.serviceAccountName: Lichen does not support this field",
-                "spec.template.spec.containers[0].livenessProbe: Lichen does not support this field",
+                "spec.template.spec.containers[0].livenessProbe: Lichen does not support this field: a container that \
+                 ends is started again; let it end when it is not well",
                 "spec.template.spec.containers[0].volumeMount: Lichen does not support this field; \
                  did you mean volumeMounts?",
-                "spec.template.spec.containers[1].env[0].valueFrom: Lichen does not support this field",
+                "spec.template.spec.containers[1].env[0].valueFrom: Lichen does not support this field: write the \
+                 value, or mount the ConfigMap as files",
             ],
         );
     }
@@ -119,7 +121,7 @@ mod tests {
             &["spec.template.spec.containers[0].image: must be a string, not integer `3`"],
         );
         value = deployment(json!({"containers": {}}));
-        check(&value, &["spec.template.spec.containers: must be a list, not map"]);
+        check(&value, &["spec.template.spec.containers: must be a list, not a map"]);
         value = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "x"}});
         check(&value, &["spec: is missing"]);
         value = json!({"apiVersion": "apps/v1", "kind": "Deployment",
@@ -153,7 +155,7 @@ mod tests {
         check(
             &json!({"apiVersion": "v1", "kind": "Deploymet"}),
             &["kind: Lichen has no kind Deploymet; did you mean Deployment? it has Namespace, \
-               ConfigMap, Deployment, DaemonSet, Node, Pod, Event"],
+               ConfigMap, ServiceAccount, Deployment, DaemonSet, Node, Pod, Event"],
         );
         check(
             &json!({"apiVersion": "extensions/v1beta1", "kind": "Deployment"}),

@@ -151,3 +151,59 @@ async fn kubectl_watches() {
     assert!(seen.contains("configmap/a") && seen.contains("configmap/b"), "{seen}");
     hub.running.stop().await.expect("stop");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs kubectl: run by make test"]
+async fn kubectl_applies_lists_whose_items_share_a_key() {
+    let hub = Hub::start().await;
+    let with =
+        |lines: &str| WEB.replace("          env:\n            - {name: X, value: \"1\"}\n", lines);
+    let tcp = "          ports:\n            - {containerPort: 53, protocol: TCP}\n";
+    let udp = "          ports:\n            - {containerPort: 53, protocol: UDP}\n";
+    let both = format!("{tcp}            - {{containerPort: 53, protocol: UDP}}\n");
+    let (tcp_json, udp_json) = (
+        json!({"containerPort": 53, "protocol": "TCP"}),
+        json!({"containerPort": 53, "protocol": "UDP"}),
+    );
+    let one = "          env:\n            - {name: A, value: \"1\"}\n";
+    let other = "          env:\n            - {name: A, value: \"2\"}\n";
+    let twice = format!("{one}            - {{name: A, value: \"2\"}}\n");
+    let variable = |value: &str| json!({"name": "A", "value": value});
+    for (lines, field, expected) in [
+        (tcp, "ports", json!([tcp_json])),
+        (both.as_str(), "ports", json!([tcp_json, udp_json])),
+        (udp, "ports", json!([udp_json])),
+        (both.as_str(), "ports", json!([tcp_json, udp_json])),
+        (tcp, "ports", json!([tcp_json])),
+        (twice.as_str(), "env", json!([variable("1"), variable("2")])),
+        (one, "env", json!([variable("1")])),
+        (twice.as_str(), "env", json!([variable("1"), variable("2")])),
+        (other, "env", json!([variable("2")])),
+    ] {
+        kubectl(&hub, &["apply", "--validate=false", "-f", "-"], &with(lines)).await;
+        let web = hub.get(&format!("{DEPLOYMENTS}/web")).await.expect(200);
+        let container = &web["spec"]["template"]["spec"]["containers"][0];
+        assert_eq!(container[field], expected, "after {lines}");
+    }
+    hub.running.stop().await.expect("stop");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs kubectl: run by make test"]
+async fn kubectl_finds_kinds_by_any_name_and_explains_their_fields() {
+    let hub = Hub::start().await;
+    kubectl(&hub, &["create", "serviceaccount", "robot"], "").await;
+    let table = kubectl(&hub, &["get", "sa"], "").await;
+    assert!(table.contains("robot") && table.contains("SECRETS"), "{table}");
+    let kinds = kubectl(&hub, &["api-resources"], "").await;
+    assert!(kinds.contains("serviceaccounts") && kinds.contains("deployments"), "{kinds}");
+    let explained =
+        kubectl(&hub, &["explain", "deployment.spec.template.spec.containers"], "").await;
+    assert!(
+        explained.contains("workingDir") && !explained.contains("livenessProbe"),
+        "{explained}"
+    );
+    let (ok, text) = try_kubectl(&hub, &["delete", "sa", "robot", "--cascade=orphan"], "").await;
+    assert!(ok, "nothing depends on it: {text}");
+    hub.running.stop().await.expect("stop");
+}

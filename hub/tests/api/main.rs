@@ -2,11 +2,13 @@
 //! disk. Nothing here needs root or a network.
 
 mod durability;
+mod kinds;
 mod kubectl;
 mod limits;
 mod lists;
 mod logs;
 mod objects;
+mod page;
 mod registry;
 mod support;
 mod watch;

@@ -87,7 +87,8 @@ async fn every_unsupported_field_is_refused_at_once() {
     assert_eq!(
         reply.refusal(),
         "422 Invalid: Deployment \"web\" is invalid: spec.replica: Lichen does not support this field; did you \
-         mean replicas?; spec.template.spec.containers[0].livenessProbe: Lichen does not support this field"
+         mean replicas?; spec.template.spec.containers[0].livenessProbe: Lichen does not support this field: a \
+         container that ends is started again; let it end when it is not well"
     );
     let causes = reply.json()["details"]["causes"].clone();
     let fields: Vec<&str> = causes
@@ -121,7 +122,7 @@ async fn every_wrong_request_is_refused_in_kubernetes_words() {
         ("PUT", "/api/v1/namespaces/default/configmaps/c", json!({"metadata": {}})),
         ("POST", &a, map.clone()),
         ("DELETE", MAPS, json!({})),
-        ("DELETE", &a, json!({"propagationPolicy": "Orphan"})),
+        ("DELETE", &a, json!({"propagationPolicy": "None"})),
         ("POST", "/api/v1/namespaces/default/configmaps?dryRun=All", map.clone()),
         ("GET", "/api/v1/secrets", json!(null)),
         ("GET", "/nothing", json!(null)),
@@ -265,10 +266,13 @@ async fn what_the_api_has_can_be_discovered() {
         .iter()
         .filter_map(|r| r["name"].as_str())
         .collect();
-    assert_eq!(names, ["namespaces", "configmaps", "nodes", "pods", "events", "pods/log"]);
+    assert_eq!(
+        names,
+        ["namespaces", "configmaps", "serviceaccounts", "nodes", "pods", "events", "pods/log"]
+    );
     assert_eq!(
         hub.get("/apis/apps/v1").await.expect(200)["resources"][0]["shortNames"],
-        json!(["deploy"])
+        json!(["deploy", "dep"])
     );
     assert_eq!(hub.get("/version").await.expect(200)["major"], "1");
     assert_eq!(hub.get("/openapi/v2").await.code, 404);

@@ -100,13 +100,7 @@ fn objects_are_shown_in_every_form() {
     let names = hub.lichen("get ns -o name").well();
     assert!(names.contains("namespace/default\n"), "{names}");
     let events = hub.lichen("get events").well();
-    assert!(events.starts_with("LAST-SEEN   TYPE"), "{events}");
-    let described = hub.lichen("describe cm/colours").well();
-    assert!(described.contains("  poem.txt:     8 bytes\n    one\n    two\n"), "{described}");
-    let described = hub.lichen("describe deployment web").well();
-    for part in ["Labels:         tier=front", "2 wanted", "hello:1", "Explanation:"] {
-        assert!(described.contains(part), "{described}");
-    }
+    assert!(events.starts_with("LAST SEEN   TYPE"), "{events}");
 }
 
 #[test]
@@ -117,7 +111,8 @@ fn a_workload_without_an_image_and_devices_says_so() {
     let why = hub.lichen("explain deploy/web").well();
     assert!(why.starts_with("- Deployment default/web: 0 of 2 copies run\n"), "{why}");
     assert!(why.contains("push it with: lichen image push"), "{why}");
-    assert!(hub.lichen("explain cm colours").failed().contains("not a configmap"));
+    let why = hub.lichen("explain cm colours").failed();
+    assert!(why.contains("explain takes a deployment, daemonset, pod or node"), "{why}");
 }
 
 #[test]
@@ -143,7 +138,8 @@ fn deleting_waits_and_what_is_not_there_is_said() {
 fn words_that_name_nothing_are_answered_with_those_that_do() {
     let hub = Hub::start();
     for (line, code, part) in [
-        ("get secrets", 2, "there is no kind \"secrets\"; Lichen has"),
+        ("get sekrets", 2, "there is no kind \"sekrets\"; the hub has "),
+        ("get deploymets", 2, "did you mean deployments?"),
         (
             "get pod web",
             1,
@@ -155,6 +151,9 @@ fn words_that_name_nothing_are_answered_with_those_that_do() {
         ("get pods -l a=b=c", 1, "label selector"),
         ("describe pods", 2, "which pod? write: lichen describe pod NAME"),
         ("logs web", 1, "pod web not found"),
+        ("logs ns/default", 2, "a namespace has no log; name a pod"),
+        ("rollout status ns/default", 2, "a namespace has no rollout"),
+        ("rollout restart deploy/web", 1, "deployment web not found"),
         ("logs deployment/web", 1, "deployment web not found"),
         ("resume pi", 1, "pi"),
         ("apply", 2, "name a manifest with -f"),

@@ -5,9 +5,11 @@ pub mod event;
 pub mod namespace;
 pub mod node;
 pub mod pod;
+pub mod service_account;
 
 pub use config_map::ConfigMap;
 pub use event::Event;
 pub use namespace::Namespace;
 pub use node::Node;
 pub use pod::Pod;
+pub use service_account::ServiceAccount;

@@ -4,7 +4,7 @@ use alloc::{format, string::String, vec::Vec};
 
 use super::{Engine, views::waiting};
 use crate::{
-    api::{ApiError, Key, Kind, Object, time::rfc3339},
+    api::{ApiError, Key, Kind, Object, resource::Home, time::rfc3339},
     device::{Device, Presence},
     effect::Line,
     pod::{Pod, Revision},
@@ -17,15 +17,18 @@ const SHOWN: usize = 20;
 impl Engine {
     pub(super) fn explain(&self, key: &Key) -> Result<Vec<Line>, ApiError> {
         let mut lines = Lines(Vec::new());
-        let found = match key.kind {
-            Kind::Deployment | Kind::DaemonSet => self.explain_workload(key, &mut lines),
-            Kind::Pod => self
+        let names = key.kind.names();
+        let found = match names.home {
+            Home::Objects if names.runs_pods && names.namespaced => {
+                self.explain_workload(key, &mut lines)
+            }
+            Home::Pods => self
                 .by_name
                 .get(key)
                 .and_then(|id| self.pods.get(id))
                 .map(|pod| self.explain_pod(pod, 0, &mut lines)),
-            Kind::Node => self.explain_node(&key.name, &mut lines),
-            Kind::Namespace | Kind::ConfigMap | Kind::Event => {
+            Home::Devices => self.explain_node(&key.name, &mut lines),
+            Home::Objects | Home::Events => {
                 return Err(ApiError::NotAllowed(format!(
                     "explain takes a deployment, daemonset, pod or node, not a {}",
                     key.kind

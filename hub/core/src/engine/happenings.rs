@@ -12,8 +12,8 @@ use firmware_compat::{time::UnixMs, v1::owned::Severity};
 use super::{Engine, changed};
 use crate::{
     api::{
-        Event, Key, Kind, Object, ObjectMeta, core::event::EventSource, meta::ObjectReference,
-        time::rfc3339,
+        Event, Key, Object, ObjectMeta, core::event::EventSource, meta::ObjectReference,
+        resource::Home, time::rfc3339,
     },
     effect::Action,
 };
@@ -109,14 +109,12 @@ impl Engine {
 
     /// Tells an object from one of the same name before or after it. Empty for what is not there.
     fn uid_of(&self, key: &Key) -> String {
-        match key.kind {
-            Kind::Node => self.devices.get(&key.name).map(|device| device.uid.clone()),
-            Kind::Pod => self.by_name.get(key).map(|id| uuid(*id)),
-            Kind::Namespace
-            | Kind::ConfigMap
-            | Kind::Deployment
-            | Kind::DaemonSet
-            | Kind::Event => self.objects.get(key).map(|stored| stored.object.meta().uid.clone()),
+        match key.kind.names().home {
+            Home::Devices => self.devices.get(&key.name).map(|device| device.uid.clone()),
+            Home::Pods => self.by_name.get(key).map(|id| uuid(*id)),
+            Home::Objects | Home::Events => {
+                self.objects.get(key).map(|stored| stored.object.meta().uid.clone())
+            }
         }
         .unwrap_or_default()
     }

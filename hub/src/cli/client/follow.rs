@@ -6,10 +6,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use lichen_hub_core::{api::Kind, effect::Action};
 use serde_json::Value;
 
-use super::{Client, ClientError, Listing, Refused, collection, query};
+use super::{
+    Client, ClientError, Column, Form, Item, Listing, Refused, Selectors, listing::Table, query,
+};
+use crate::cli::discovery::ApiResource;
 
 /// Longest line of a watch: an object is at most 3 MiB.
 const MAX_LINE: u64 = 16 << 20;
@@ -18,17 +20,21 @@ const MAX_LINE: u64 = 16 << 20;
 #[derive(Clone, Debug)]
 pub enum News {
     /// Everything, at the beginning and whenever changes may have been missed.
-    All(Vec<Value>),
-    /// One object changed.
-    Changed(Action, Value),
+    All(Vec<Item>),
+    /// An object is new or changed.
+    Changed(Item),
+    /// An object is gone, or no longer selected; as it was last.
+    Deleted(Item),
 }
 
 /// Follows a kind's objects.
 pub struct Follow<'c> {
     client: &'c Client,
-    kind: Kind,
+    resource: ApiResource,
     namespace: Option<String>,
-    selector: Option<String>,
+    selectors: Selectors,
+    form: Form,
+    columns: Vec<Column>,
     version: Option<String>,
     lines: Option<BufReader<Box<dyn Read + Send>>>,
     ends: Option<Instant>,
@@ -39,16 +45,19 @@ impl Client {
     #[must_use]
     pub fn follow(
         &self,
-        kind: Kind,
+        resource: &ApiResource,
         namespace: Option<&str>,
-        selector: Option<&str>,
+        selectors: Selectors,
+        form: Form,
         patience: Option<Duration>,
     ) -> Follow<'_> {
         Follow {
             client: self,
-            kind,
+            resource: resource.clone(),
             namespace: namespace.map(str::to_owned),
-            selector: selector.map(str::to_owned),
+            selectors,
+            form,
+            columns: Vec::new(),
             version: None,
             lines: None,
             ends: patience.map(|patience| Instant::now() + patience),
@@ -57,6 +66,12 @@ impl Client {
 }
 
 impl Follow<'_> {
+    /// The columns of the items' cells, once there has been news.
+    #[must_use]
+    pub fn columns(&self) -> &[Column] {
+        &self.columns
+    }
+
     /// The next news; `None` when the time is over.
     ///
     /// # Errors
@@ -64,10 +79,10 @@ impl Follow<'_> {
     pub fn next_news(&mut self) -> Result<Option<News>, ClientError> {
         loop {
             if self.version.is_none() {
-                let (namespace, selector) = (self.namespace.as_deref(), self.selector.as_deref());
-                let Listing { items, version } =
-                    self.client.list(self.kind, namespace, selector)?;
-                self.version = Some(version);
+                let namespace = self.namespace.as_deref();
+                let Listing { columns, items, version } =
+                    self.client.list(&self.resource, namespace, &self.selectors, self.form)?;
+                (self.columns, self.version) = (columns, Some(version));
                 return Ok(Some(News::All(items)));
             }
             let left = self.ends.map(|ends| ends.saturating_duration_since(Instant::now()));
@@ -97,7 +112,8 @@ impl Follow<'_> {
             Some(lines) => lines,
             None => {
                 let target = self.target(left);
-                let reader: Box<dyn Read + Send> = Box::new(self.client.stream(&target)?);
+                let reader: Box<dyn Read + Send> =
+                    Box::new(self.client.stream_as(&target, self.form.accept())?);
                 self.lines.insert(BufReader::new(reader))
             }
         };
@@ -106,7 +122,7 @@ impl Follow<'_> {
             Ok(_) if line.ends_with(b"\n") => Ok(Some(line)),
             Ok(_) => Ok(None),
             Err(error) => {
-                let url = self.client.server().url(&collection(self.kind, None));
+                let url = self.client.server().url(&self.resource.collection(None));
                 Err(ClientError::Broken { url, cause: error.to_string() })
             }
         }
@@ -119,10 +135,12 @@ impl Follow<'_> {
             ("watch", "true"),
             ("allowWatchBookmarks", "true"),
             ("resourceVersion", self.version.as_deref().unwrap_or_default()),
-            ("labelSelector", self.selector.as_deref().unwrap_or_default()),
+            ("labelSelector", self.selectors.labels.as_str()),
+            ("fieldSelector", &self.selectors.fields),
+            ("includeObject", self.form.include()),
             ("timeoutSeconds", &seconds),
         ];
-        collection(self.kind, self.namespace.as_deref()) + &query(&parameters)
+        self.resource.collection(self.namespace.as_deref()) + &query(&parameters)
     }
 
     fn read_line(&mut self, line: &[u8]) -> Result<Option<News>, ClientError> {
@@ -130,10 +148,9 @@ impl Follow<'_> {
         let mut line: Value =
             serde_json::from_slice(line).map_err(|error| bad(error.to_string()))?;
         let object = line["object"].take();
-        let action = match line["type"].as_str() {
-            Some("ADDED") => Action::Added,
-            Some("MODIFIED") => Action::Modified,
-            Some("DELETED") => Action::Deleted,
+        let news: fn(Item) -> News = match line["type"].as_str() {
+            Some("ADDED" | "MODIFIED") => News::Changed,
+            Some("DELETED") => News::Deleted,
             Some("ERROR") => {
                 let code = object["code"].as_u64().and_then(|code| u16::try_from(code).ok());
                 let refused = Refused::read(code.unwrap_or(500), object.to_string().as_bytes());
@@ -150,7 +167,19 @@ impl Follow<'_> {
             }
         };
         self.remember(&object);
-        Ok(Some(News::Changed(action, object)))
+        Ok(self.item(object).map_err(bad)?.map(news))
+    }
+
+    /// The object of a line; a table of one row, if rows are wanted.
+    fn item(&mut self, object: Value) -> Result<Option<Item>, String> {
+        if self.form == Form::Objects {
+            return Ok(Some(Item { cells: Vec::new(), object }));
+        }
+        let table = Table::read(object)?;
+        if let Some(columns) = table.column_definitions.filter(|columns| !columns.is_empty()) {
+            self.columns = columns;
+        }
+        Ok(table.rows.unwrap_or_default().into_iter().next())
     }
 
     fn remember(&mut self, object: &Value) {

@@ -1,27 +1,22 @@
-//! `lichen get -w`: what there is, then each change as a line of its own.
+//! `lichen get -w`: what there is, then each change as a line of its own, as a watch of tables tells it.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
-use lichen_hub_core::{
-    api::{Key, Kind, Object},
-    effect::Action,
-};
-use serde_json::Value;
-
-use super::{View, name, table};
+use super::{View, form, selectors};
 use crate::cli::{
     Context,
-    age::now_s,
     args::{GetArgs, Output},
-    client::{News, object_of},
+    client::{Item, News},
+    discovery::{ApiResource, ObjectRef},
     error::CliError,
-    kinds::{self, Wanted},
+    kinds::Wanted,
     table::Table,
+    ui::{Ui, plain},
     yaml::to_yaml,
 };
 
 /// Room for the usual states of a Pod.
-const STATUS_WIDTH: usize = 16;
+const STATUS_WIDTH: usize = 17;
 
 pub(super) fn run(
     context: &mut Context,
@@ -29,99 +24,132 @@ pub(super) fn run(
     wanted: &Wanted,
     own: &str,
 ) -> Result<(), CliError> {
-    let kind = only_kind(wanted)?;
-    let keys = match wanted {
-        Wanted::Objects(keys) => keys.as_slice(),
+    let resource = only_kind(wanted)?;
+    let objects: &[ObjectRef] = match wanted {
+        Wanted::Objects(objects) => objects,
         Wanted::Kinds(_) => &[],
     };
-    for key in keys {
+    for object in objects {
         // Better said than waited for in silence: a name may be misspelt.
-        context.must_read(key)?;
+        context.must_read(object)?;
     }
-    let Context { client, ui } = context;
+    let mut selectors = selectors(args);
+    if let ([object], "") = (objects, selectors.fields.as_str()) {
+        selectors.fields = format!("metadata.name={}", object.name);
+    }
     let namespace = (!args.all_namespaces).then_some(own);
-    let mut follow = client.follow(kind, namespace, args.selector.as_deref(), None);
-    let mut shown: Option<Table> = None;
-    let mut seen: BTreeMap<String, String> = BTreeMap::new();
+    let form = form(args, &resource);
+    let Context { client, ui, .. } = context;
+    let mut follow = client.follow(&resource, namespace, selectors, form, None);
+    let mut printer = Printer::new(args, &resource);
+    let named = |item: &Item| objects.is_empty() || objects.iter().any(|o| o.name == item.name());
     while let Some(news) = follow.next_news()? {
         let items = match news {
             News::All(items) => items,
-            // An object that is gone is shown once more, as it was.
-            News::Changed(Action::Deleted, item) if args.output.is_none() => {
-                seen.remove(&id(&item));
+            News::Changed(item) => vec![item],
+            News::Deleted(item) => {
+                if named(&item) {
+                    printer.forget(ui, &item);
+                }
                 continue;
             }
-            News::Changed(_, item) => vec![item],
         };
-        let named = |item: &Value| keys.is_empty() || keys.iter().any(|key| key.name == name(item));
-        let items: Vec<Value> = items
-            .into_iter()
-            .filter(named)
-            // After a break everything is listed again; what has been shown isn't news.
-            .filter(|item| seen.insert(id(item), version(item)) != Some(version(item)))
-            .collect();
-        match args.output {
+        let items: Vec<Item> =
+            items.into_iter().filter(named).filter(|item| printer.is_news(item)).collect();
+        printer.print(ui, follow.columns(), &items)?;
+    }
+    Ok(())
+}
+
+fn only_kind(wanted: &Wanted) -> Result<Arc<ApiResource>, CliError> {
+    let mut kinds: Vec<&Arc<ApiResource>> = match wanted {
+        Wanted::Kinds(kinds) => kinds.iter().collect(),
+        Wanted::Objects(objects) => objects.iter().map(|object| &object.resource).collect(),
+    };
+    kinds.dedup();
+    match kinds.as_slice() {
+        [kind] => Ok(Arc::clone(kind)),
+        _ => Err(CliError::Usage("-w watches one kind at a time; name one".to_owned())),
+    }
+}
+
+/// Prints changes below each other.
+struct Printer<'a> {
+    resource: &'a ApiResource,
+    output: Option<Output>,
+    view: View,
+    /// What the first rows were, whose columns the later ones keep.
+    shown: Option<Table>,
+    /// Versions that have been shown, by namespace and name.
+    seen: BTreeMap<String, String>,
+}
+
+impl<'a> Printer<'a> {
+    fn new(args: &GetArgs, resource: &'a ApiResource) -> Self {
+        let view = View {
+            wide: args.output == Some(Output::Wide),
+            namespaces: args.all_namespaces,
+            kinds: false,
+        };
+        Self { resource, output: args.output, view, shown: None, seen: BTreeMap::new() }
+    }
+
+    /// After a break everything is listed again; what has been shown isn't news.
+    fn is_news(&mut self, item: &Item) -> bool {
+        let version = item.meta("resourceVersion").to_owned();
+        let before = self.seen.insert(id(item), version.clone());
+        version.is_empty() || before != Some(version)
+    }
+
+    /// A row would look as if the object were still there.
+    fn forget(&mut self, ui: &mut Ui, item: &Item) {
+        self.seen.remove(&id(item));
+        ui.note(&plain(&format!("{}/{} is gone", self.resource.singular, item.name())));
+    }
+
+    fn print(
+        &mut self,
+        ui: &mut Ui,
+        columns: &[crate::cli::client::Column],
+        items: &[Item],
+    ) -> Result<(), CliError> {
+        match self.output {
             None | Some(Output::Wide) => {
-                let view = View {
-                    wide: args.output.is_some(),
-                    namespaces: args.all_namespaces,
-                    kinds: false,
-                    now_s: now_s(),
-                };
-                let objects = items.iter().map(|item| object_of(kind, item));
-                let objects = objects.collect::<Result<Vec<Object>, _>>()?;
-                // Later states are longer words than most that are there at the beginning.
-                let new = table(kind, &objects, view).at_least("STATUS", STATUS_WIDTH);
-                let lines = match &shown {
-                    None if objects.is_empty() => Vec::new(),
-                    None => new.lines(ui),
-                    Some(above) => new.below(above).rows(ui),
-                };
-                if !objects.is_empty() {
-                    shown =
-                        Some(shown.as_ref().map_or_else(|| new.clone(), |above| new.below(above)));
+                if items.is_empty() {
+                    return Ok(());
                 }
+                // Later states are longer words than most that are there at the beginning.
+                let new = self.view.table(self.resource, columns, items);
+                let new = new.at_least("STATUS", STATUS_WIDTH);
+                let (table, lines) = match &self.shown {
+                    None => (new.clone(), new.lines(ui)),
+                    Some(above) => (new.below(above), new.below(above).rows(ui)),
+                };
+                self.shown = Some(table);
                 for line in lines {
                     ui.line(&line)?;
                 }
             }
             Some(Output::Name) => {
-                for item in &items {
-                    ui.line(&format!("{}/{}", kinds::singular(kind), name(item)))?;
+                for item in items {
+                    ui.line(&plain(&format!("{}/{}", self.resource.singular, item.name())))?;
                 }
             }
             Some(Output::Json) => {
-                for item in &items {
-                    ui.line(&item.to_string())?;
+                for item in items {
+                    ui.line(&item.object.to_string())?;
                 }
             }
             Some(Output::Yaml) => {
-                for item in &items {
-                    ui.write(format!("---\n{}", to_yaml(item)).as_bytes())?;
+                for item in items {
+                    ui.write(format!("---\n{}", to_yaml(&item.object)).as_bytes())?;
                 }
             }
         }
-    }
-    Ok(())
-}
-
-fn only_kind(wanted: &Wanted) -> Result<Kind, CliError> {
-    let mut kinds: Vec<Kind> = match wanted {
-        Wanted::Kinds(kinds) => kinds.clone(),
-        Wanted::Objects(keys) => keys.iter().map(|Key { kind, .. }| *kind).collect(),
-    };
-    kinds.dedup();
-    match kinds.as_slice() {
-        [kind] => Ok(*kind),
-        _ => Err(CliError::Usage("-w watches one kind at a time; name one".to_owned())),
+        Ok(())
     }
 }
 
-fn id(item: &Value) -> String {
-    let meta = &item["metadata"];
-    format!("{}/{}", meta["namespace"].as_str().unwrap_or_default(), name(item))
-}
-
-fn version(item: &Value) -> String {
-    item["metadata"]["resourceVersion"].as_str().unwrap_or_default().to_owned()
+fn id(item: &Item) -> String {
+    format!("{}/{}", item.meta("namespace"), item.name())
 }

@@ -12,11 +12,12 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::{
     DEVICE,
+    programs::Programs,
     server::{News, Server},
 };
 use crate::cli::error::CliError;
 
-/// The program.
+/// How the program is called.
 const PROGRAM: &str = "lichen-agent";
 /// How long the agent may take to stop what it runs: the longest grace period of a workload is 30 seconds if it says
 /// nothing, and the agent needs some for itself.
@@ -38,6 +39,7 @@ pub struct Agent {
 #[derive(Clone)]
 struct Launch {
     program: PathBuf,
+    shim: PathBuf,
     state: PathBuf,
     log: PathBuf,
     pid_file: PathBuf,
@@ -49,10 +51,11 @@ impl Agent {
     /// goes on, and the new one takes it over.
     ///
     /// # Errors
-    /// The program is not there or can't be started.
-    pub fn start(state: &Path, hub: &str) -> Result<Self, CliError> {
+    /// The program can't be started.
+    pub fn start(programs: &Programs, state: &Path, hub: &str) -> Result<Self, CliError> {
         let command = Launch {
-            program: find()?,
+            program: programs.agent.clone(),
+            shim: programs.shim.clone(),
             state: state.join("agent"),
             log: state.join("agent.log"),
             pid_file: state.join("agent.pid"),
@@ -155,6 +158,7 @@ impl Launch {
         let errors = log.try_clone().map_err(failed(&self.log))?;
         let mut command = Command::new(&self.program);
         command.arg("--state").arg(&self.state).args(["--name", DEVICE, "--hub", &self.hub]);
+        command.arg("--shim").arg(&self.shim);
         command.args(["--label", "lichen.dev/site=here", "--drain-on-exit"]);
         command.stdin(Stdio::null()).stdout(log).stderr(errors);
         // Ctrl-C reaches every process of a group: the agent is told when it is its turn.
@@ -165,19 +169,6 @@ impl Launch {
         fs::write(&self.pid_file, child.id().to_string()).map_err(failed(&self.pid_file))?;
         Ok(child)
     }
-}
-
-/// Beside this program, or in PATH.
-fn find() -> Result<PathBuf, CliError> {
-    let beside = std::env::current_exe().ok().and_then(|own| own.parent().map(Path::to_owned));
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let mut places =
-        beside.into_iter().chain(std::env::split_paths(&path)).map(|dir| dir.join(PROGRAM));
-    places.find(|place| place.is_file()).ok_or_else(|| {
-        CliError::Failed(format!(
-            "could not find {PROGRAM}: put it beside lichen or into PATH (in the source: cargo build --workspace)"
-        ))
-    })
 }
 
 /// Ends the agent of a quickstart that was killed. Only if the process is one, on this state.

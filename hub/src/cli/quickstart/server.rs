@@ -15,6 +15,7 @@ use tokio::{
     task::JoinHandle,
 };
 
+use super::programs::Programs;
 use crate::{
     cli::{
         Context,
@@ -48,7 +49,11 @@ impl Server {
     ///
     /// # Errors
     /// It can't be started.
-    pub fn start(context: &mut Context, state: &Path) -> Result<Self, CliError> {
+    pub fn start(
+        context: &mut Context,
+        programs: &Programs,
+        state: &Path,
+    ) -> Result<Self, CliError> {
         let log = state.join("hub.log");
         let file =
             File::create(&log).map_err(|source| CliError::File { path: log.clone(), source })?;
@@ -62,7 +67,8 @@ impl Server {
         let (sender, news) = channel();
         let (stop, stopped) = oneshot::channel();
         let broker = Broker::Embedded(free_or_any(DEFAULT_BROKER));
-        let config = HubConfig::new(state.join("hub"), free_or_any(DEFAULT_API), broker);
+        let mut config = HubConfig::new(state.join("hub"), free_or_any(DEFAULT_API), broker);
+        config.compiler = Some(programs.compiler.clone());
         let mut running = runtime.block_on(server::start(config))?;
         let address = format!("http://{}", running.api());
         let asked = sender.clone();

@@ -1,19 +1,20 @@
 //! How far the workloads of a quickstart are, and the table that shows it.
 
-use lichen_hub_core::api::{Key, Kind, Object};
+use lichen_hub_core::api::{Key, Kind};
 use serde_json::Value;
 
 use super::{DEVICE, MANIFESTS};
 use crate::{
     cli::{
         Context,
-        client::object_of,
-        delete::owned_by,
+        client::{Form, Item, Listing, Selectors},
+        discovery::{ApiResource, ObjectRef},
         error::CliError,
         explain, get,
-        kinds::{self, DEFAULT_NAMESPACE},
+        kinds::DEFAULT_NAMESPACE,
         table::{Cell, Table},
         ui::{Tone, Ui},
+        workload::owned_by,
     },
     manifest::decode::kind_of,
 };
@@ -35,7 +36,7 @@ pub enum State {
 /// One workload.
 pub struct Row {
     /// Its kind and name.
-    pub key: Key,
+    pub workload: ObjectRef,
     /// `deployment/hello-wasm`.
     pub name: String,
     /// What runs it.
@@ -45,7 +46,7 @@ pub struct Row {
     /// One word for that, or why it waits.
     pub text: String,
     /// Its Pod.
-    pub pod: Option<Key>,
+    pub pod: Option<ObjectRef>,
 }
 
 /// How far all workloads are.
@@ -60,9 +61,15 @@ impl Progress {
     /// # Errors
     /// It can't be reached.
     pub fn read(context: &Context) -> Result<Self, CliError> {
-        let node = context.client.read(&Key::new(Kind::Node, "", DEVICE))?.unwrap_or_default();
-        let pods = context.client.list(Kind::Pod, Some(DEFAULT_NAMESPACE), None)?.items;
-        let rows = workloads().into_iter().map(|key| row(context, key, &node, &pods));
+        let node = ObjectRef::known(&Key::new(Kind::Node, "", DEVICE));
+        let node = context.client.read(&node)?.unwrap_or_default();
+        let pods = context.client.list(
+            &ApiResource::known(Kind::Pod),
+            Some(DEFAULT_NAMESPACE),
+            &Selectors::default(),
+            Form::RowsAndObjects,
+        )?;
+        let rows = workloads().into_iter().map(|workload| row(context, workload, &node, &pods));
         Ok(Self { rows: rows.collect::<Result<_, _>>()? })
     }
 
@@ -74,50 +81,61 @@ impl Progress {
 }
 
 /// What the manifests declare.
-fn workloads() -> Vec<Key> {
+fn workloads() -> Vec<ObjectRef> {
     let mut keys = Vec::new();
     for (_, text) in MANIFESTS {
         let document = crate::manifest::value(text).unwrap_or_default();
         if let (Some(Ok(kind)), Some(name)) =
             (document.as_object().map(kind_of), document["metadata"]["name"].as_str())
         {
-            keys.push(Key::new(kind, DEFAULT_NAMESPACE, name));
+            keys.push(ObjectRef::known(&Key::new(kind, DEFAULT_NAMESPACE, name)));
         }
     }
     keys
 }
 
-fn row(context: &Context, key: Key, node: &Value, pods: &[Value]) -> Result<Row, CliError> {
-    let workload = context.client.read(&key)?.unwrap_or_default();
-    let class = workload["spec"]["template"]["spec"]["runtimeClassName"].as_str().unwrap_or("crun");
+fn row(
+    context: &Context,
+    workload: ObjectRef,
+    node: &Value,
+    pods: &Listing,
+) -> Result<Row, CliError> {
+    let value = context.client.read(&workload)?.unwrap_or_default();
+    let class = value["spec"]["template"]["spec"]["runtimeClassName"].as_str().unwrap_or("crun");
     let runtime = if class == "crun" { "container" } else { class }.to_owned();
-    let name = kinds::label(&key);
+    let name = workload.label();
     // While a template is replaced, the old Pod may still be there: the newest one counts.
-    let own = pods
-        .iter()
-        .filter(|pod| owned_by(pod, &key) && pod["metadata"]["deletionTimestamp"].is_null());
-    let newest = own.max_by_key(|pod| {
-        pod["metadata"]["creationTimestamp"].as_str().unwrap_or_default().to_owned()
-    });
-    if let Some(why) = unusable(node, class) {
-        return Ok(Row { key, name, runtime, state: State::CannotRun, text: why, pod: None });
+    let is_own = |pod: &&Item| {
+        owned_by(&pod.object, &workload.resource.kind, &workload.name)
+            && pod.object["metadata"]["deletionTimestamp"].is_null()
+    };
+    let own = pods.items.iter().filter(is_own);
+    let newest = own.max_by_key(|pod| pod.meta("creationTimestamp").to_owned());
+    if let Some(text) = unusable(node, class) {
+        return Ok(Row { workload, name, runtime, state: State::CannotRun, text, pod: None });
     }
-    let Some(value) = newest else {
-        let text = reason(context, &key);
-        return Ok(Row { key, name, runtime, state: State::OnItsWay, text, pod: None });
+    let Some(item) = newest else {
+        let text = reason(context, &workload);
+        return Ok(Row { workload, name, runtime, state: State::OnItsWay, text, pod: None });
     };
-    let Object::Pod(pod) = object_of(Kind::Pod, value)? else {
-        return Err(CliError::Failed("the hub listed something else among the pods".to_owned()));
-    };
-    let runs = pod.status.container_statuses.iter().any(|container| container.ready);
-    let word = get::pod_state(&pod);
-    let text = match pod.status.message.as_str() {
-        message if !runs && !message.is_empty() => format!("{word}: {message}"),
-        _ => word.to_owned(),
+    let status = &item.object["status"];
+    let containers = status["containerStatuses"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let runs = !containers.is_empty() && containers.iter().all(|one| one["ready"] == true);
+    let word = word(pods, item);
+    let text = match status["message"].as_str() {
+        Some(message) if !runs && !message.is_empty() => format!("{word}: {message}"),
+        _ => word,
     };
     let state = if runs { State::Runs } else { State::OnItsWay };
-    let pod = Some(Key::new(Kind::Pod, &pod.metadata.namespace, &pod.metadata.name));
-    Ok(Row { key, name, runtime, state, text, pod })
+    let key = Key::new(Kind::Pod, item.meta("namespace"), item.name());
+    Ok(Row { workload, name, runtime, state, text, pod: Some(ObjectRef::known(&key)) })
+}
+
+/// The one word that the hub has for a Pod's state.
+fn word(pods: &Listing, pod: &Item) -> String {
+    let cells = pods.columns.iter().zip(&pod.cells);
+    let mut states = cells.filter(|(column, _)| column.name == "Status");
+    states.next().map(|(_, cell)| get::text(cell)).unwrap_or_default()
 }
 
 /// Why the device can't run a class of workloads at all; `None` if it can.
@@ -153,8 +171,8 @@ fn unusable(node: &Value, class: &str) -> Option<String> {
 }
 
 /// Why a workload has no Pod yet.
-fn reason(context: &Context, key: &Key) -> String {
-    let lines = explain::lines(context, key).unwrap_or_default();
+fn reason(context: &Context, workload: &ObjectRef) -> String {
+    let lines = explain::lines(context, workload).unwrap_or_default();
     let why = lines.iter().skip(1).find(|line| !line.good);
     why.map_or_else(|| "waiting for a device".to_owned(), |line| line.text.clone())
 }

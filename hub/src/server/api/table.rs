@@ -150,7 +150,8 @@ mod tests {
                 "spec":{"nodeName":"pi","containers":[{"name":"a","image":"web:1"}]},
                 "status":{"phase":"Running","containerStatuses":[
                     {"name":"a","ready":true,"restartCount":3,"state":{"running":{}}}]}}"#,
-            "Name=web-1 | Ready=1/1 | Status=Running | Restarts=3 | Age=6m40s | Node=pi | Runtime=crun | Images=web:1",
+            "Name=web-1 | Ready=1/1 | Status=Running | Restarts=3 | Age=6m40s | Node=pi | Images=web:1 | \
+             Runtime Class=<none> | Message=",
         );
     }
 
@@ -184,14 +185,15 @@ mod tests {
             Kind::Node,
             r#"{"apiVersion":"v1","kind":"Node","metadata":{"name":"pi","labels":{"lichen.dev/site":"barn"}},
                 "spec":{"unschedulable":true},
-                "status":{"conditions":[{"type":"Ready","status":"False"}],
+                "status":{"conditions":[{"type":"Ready","status":"Unknown"}],
                     "nodeInfo":{"architecture":"arm64","kubeletVersion":"0.1.0","operatingSystem":"linux",
                         "kernelVersion":"6.1"},
                     "runtimes":[{"class":"crun","name":"crun","version":"1.8","usable":true},
                         {"class":"wasm","name":"wasmtime","version":"48","usable":true},
                         {"class":"firmware","usable":false}]}}"#,
-            "Name=pi | Status=NotReady,SchedulingDisabled | Arch=arm64 | Runtimes=crun,wasm | Age=<unknown> | \
-             Version=0.1.0 | Site=barn | OS=linux | Kernel=6.1",
+            "Name=pi | Status=NotReady,SchedulingDisabled | Site=barn | Arch=arm64 | Runtimes=crun,wasmtime | \
+             Age=<unknown> | Version=0.1.0 | CPU=<none> | Memory=<none> | OS=linux | Kernel=6.1 | Assignment=0 | \
+             Taints=<none>",
         );
     }
 
@@ -200,13 +202,13 @@ mod tests {
         check(
             Kind::Namespace,
             r#"{"apiVersion":"v1","kind":"Namespace","metadata":{"name":"a"},"status":{"phase":"Active"}}"#,
-            "Name=a | Status=Active | Age=<unknown>",
+            "Name=a | Status=Active | Age=<unknown> | Labels=<none>",
         );
         check(
             Kind::ConfigMap,
             r#"{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"a"},"data":{"x":"1"},
                 "binaryData":{"y":"AA=="}}"#,
-            "Name=a | Data=2 | Age=<unknown>",
+            "Name=a | Data=2 | Age=<unknown> | Labels=<none>",
         );
         check(
             Kind::Event,
@@ -215,7 +217,7 @@ mod tests {
                 "type":"Normal","lastTimestamp":"2020-09-13T12:26:30Z","count":2,
                 "source":{"component":"agent","host":"pi"}}"#,
             "Last Seen=10s | Type=Normal | Reason=Started | Object=pod/web-1 | Message=it runs | \
-             Source=agent, pi | Count=2 | Name=a",
+             Count=2 | Source=agent, pi | Name=a",
         );
     }
 }

@@ -166,8 +166,8 @@ impl Resource for Node {
         Column::text("Version", "Its agent's version.", |o, _| {
             o.status.node_info.kubelet_version.as_str().into()
         }),
-        Column::wide("CPU", "Its processors.", |o, _| o.amount("cpu").into()),
-        Column::wide("Memory", "Its memory.", |o, _| o.amount("memory").into()),
+        Column::wide("CPU", "Its processors.", |o, _| cell::or_none(o.amount("cpu"))),
+        Column::wide("Memory", "Its memory.", |o, _| cell::or_none(o.amount("memory"))),
         Column::wide("OS", "Its operating system.", |o, _| {
             o.status.node_info.operating_system.as_str().into()
         }),

@@ -2,6 +2,7 @@
 //! [`status`].
 
 pub mod container;
+mod normal;
 pub mod scheduling;
 pub mod status;
 pub mod volume;
@@ -251,3 +252,35 @@ pub const POD_SPEC: Message = Message {
         unsupported("resources", 40),
     ],
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::{Kind, Object};
+
+    fn check(status_json: &str, deleted: bool, expected: &str) {
+        let json = format!(
+            r#"{{"apiVersion":"v1","kind":"Pod","metadata":{{"name":"x"{}}},"spec":{{}},"status":{status_json}}}"#,
+            if deleted { r#","deletionTimestamp":"2020-01-01T00:00:00Z""# } else { "" }
+        );
+        let Ok(Object::Pod(pod)) = Object::from_json(Kind::Pod, json.as_bytes()) else {
+            panic!("not a pod: {json}")
+        };
+        assert_eq!(pod.state(), expected, "{json}");
+    }
+
+    #[test]
+    fn the_most_telling_word_is_shown() {
+        check(r#"{"phase":"Running"}"#, false, "Running");
+        check(r#"{"phase":"Running"}"#, true, "Terminating");
+        check(r#"{"phase":"Pending","reason":"NoDevice"}"#, false, "NoDevice");
+        check(r#"{}"#, false, "Unknown");
+        let state = |state: &str| {
+            format!(r#"{{"phase":"Running","containerStatuses":[{{"name":"a","state":{state}}}]}}"#)
+        };
+        check(&state(r#"{"running":{}}"#), false, "Running");
+        check(&state(r#"{"waiting":{"reason":"CrashLoopBackOff"}}"#), false, "CrashLoopBackOff");
+        check(&state(r#"{"terminated":{"exitCode":1,"reason":"Error"}}"#), false, "Error");
+        check(&state(r#"{"terminated":{"exitCode":3,"reason":""}}"#), false, "ExitCode:3");
+    }
+}

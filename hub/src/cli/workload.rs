@@ -1,0 +1,41 @@
+//! The Pods of a workload: those that it owns, and those that its ReplicaSets own.
+
+use serde_json::Value;
+
+use super::{
+    Context,
+    client::{Form, Item, Selectors},
+    discovery::{ApiResource, ObjectRef},
+    error::CliError,
+};
+
+/// Lists the Pods that a workload owns, itself or by way of what it owns.
+///
+/// # Errors
+/// The hub can't be reached.
+pub fn pods_of(context: &Context, object: &ObjectRef) -> Result<Vec<Value>, CliError> {
+    let namespace = Some(object.namespace.as_str());
+    let mut owners = vec![(object.resource.kind.clone(), object.name.clone())];
+    let list = |resource: &ApiResource| {
+        context.client.list(resource, namespace, &Selectors::default(), Form::Objects)
+    };
+    if let Some(sets) = context.discovery()?.kind("apps", "ReplicaSet") {
+        if object.resource.kind == "Deployment" {
+            let own = list(&sets)?.items.into_iter();
+            let own = own.filter(|set| owned_by(&set.object, &owners[0].0, &owners[0].1));
+            let own: Vec<_> =
+                own.map(|set| ("ReplicaSet".to_owned(), set.name().to_owned())).collect();
+            owners.extend(own);
+        }
+    }
+    let pods = list(context.discovery()?.find("pods")?.as_ref())?.items;
+    let is_own = |pod: &Item| owners.iter().any(|(kind, name)| owned_by(&pod.object, kind, name));
+    Ok(pods.into_iter().filter(is_own).map(|pod| pod.object).collect())
+}
+
+/// Whether an object names another one of its namespace as its owner.
+#[must_use]
+pub fn owned_by(object: &Value, kind: &str, name: &str) -> bool {
+    let mut owners = object["metadata"]["ownerReferences"].as_array().into_iter().flatten();
+    owners.any(|owner| owner["kind"] == kind && owner["name"] == name)
+}
