@@ -82,7 +82,7 @@ impl WatchCache {
     pub(crate) fn new() -> Self {
         let shelf = || Shelf { content: RwLock::default(), woken: watch::Sender::new(()) };
         Self {
-            kinds: KINDS.iter().copied().map(|kind| (kind, shelf())).collect(),
+            kinds: KINDS.iter().map(|kind| (*kind, shelf())).collect(),
             version: AtomicU64::new(0),
         }
     }

@@ -4,6 +4,8 @@
 mod durability;
 mod kinds;
 mod kubectl;
+mod limits;
+mod lists;
 mod logs;
 mod objects;
 mod page;

@@ -84,8 +84,10 @@ impl Hub {
         body: &[u8],
     ) -> Stream {
         let mut stream = TcpStream::connect(self.running.api()).await.expect("connect");
-        let mut head =
-            format!("{method} {path} HTTP/1.1\r\nhost: 127.0.0.1\r\nconnection: close\r\n");
+        let mut head = format!("{method} {path} HTTP/1.1\r\nconnection: close\r\n");
+        if !headers.iter().any(|(name, _)| *name == "host") {
+            head.push_str("host: 127.0.0.1\r\n");
+        }
         for (name, value) in headers {
             head.push_str(&format!("{name}: {value}\r\n"));
         }

@@ -95,6 +95,59 @@ async fn a_version_that_is_too_old_or_unheard_of_is_expired() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_slow_watcher_has_to_list_again_and_no_other() {
+    let hub = Hub::start().await;
+    let mut a = create(&hub, "a", json!({})).await;
+    let path = format!("{MAPS}?watch=true&resourceVersion={}", version(&hub).await);
+    let mut slow = hub.watch(&path).await;
+    let mut fast = hub.watch(&path).await;
+    let mut picky = hub.watch(&format!("{path}&labelSelector=never%3Dthere")).await;
+    // More than a socket and the ring hold together.
+    let large = "x".repeat(512 << 10);
+    for i in 0..48 {
+        a["data"] = json!({"x": format!("{large}{i}")});
+        a["metadata"]["resourceVersion"] = Value::Null;
+        hub.put("PUT", &format!("{MAPS}/a"), &a).await.expect(200);
+        assert_eq!(fast.change().await, "MODIFIED a");
+    }
+    let mut got = 0;
+    let end = loop {
+        let event = slow.next().await.expect("an event");
+        if event["type"] == "ERROR" {
+            break event;
+        }
+        got += 1;
+    };
+    assert!(got < 48, "it got all");
+    assert_eq!(
+        (&end["object"]["code"], &end["object"]["reason"]),
+        (&json!(410), &json!("Expired"))
+    );
+    assert!(slow.next().await.is_none());
+    create(&hub, "b", json!({"never": "there"})).await;
+    assert_eq!(fast.change().await, "ADDED b");
+    assert_eq!(picky.change().await, "ADDED b");
+    let metrics = hub.get("/metrics").await.text();
+    assert!(metrics.contains("\nlichen_watchers_behind_total 1\n"), "{metrics}");
+    hub.running.stop().await.expect("stop");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_got_an_answer_reads_its_own_write() {
+    let hub = Hub::start().await;
+    let mut a = create(&hub, "a", json!({})).await;
+    for i in 0..100 {
+        a["data"] = json!({"x": i.to_string()});
+        a = hub.put("PUT", &format!("{MAPS}/a"), &a).await.expect(200);
+        assert_eq!(hub.get(&format!("{MAPS}/a")).await.expect(200), a);
+        let written = a["metadata"]["resourceVersion"].as_str().expect("a version");
+        let number = |version: &str| version.parse::<u64>().expect("a number");
+        assert!(number(&version(&hub).await) >= number(written));
+    }
+    hub.running.stop().await.expect("stop");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_watch_ends_when_it_was_asked_to_with_a_bookmark() {
     let hub = Hub::start().await;
     let version = version(&hub).await;

@@ -19,7 +19,7 @@ use firmware_compat::{
     },
 };
 use lichen_hub_core::{
-    api::{Key, Kind, Object},
+    api::{KINDS, Key, Kind, Object},
     effect::{Action, Change, Effect, Response},
     engine::{Config, Engine},
     event::{Event, Need, Now, Request, RequestId, Shortage, Target},
@@ -201,7 +201,7 @@ impl World {
     /// Every object, asked for.
     fn objects(&mut self) -> BTreeMap<Key, Arc<Object>> {
         let mut objects = BTreeMap::new();
-        for kind in Kind::EVERY {
+        for kind in KINDS.iter().copied() {
             let request = Request::List { kind, namespace: None };
             self.engine.handle(Event::Request { id: RequestId(0), request }, self.clock());
             for effect in self.engine.drain() {

@@ -8,9 +8,9 @@ use std::{collections::VecDeque, sync::Arc};
 
 use super::{Change, Expired};
 
-/// Bytes of changes that are kept of every kind, as JSON: a small hub's watchers may be some thousand changes behind. In
-/// memory a change takes about twice that.
-pub(super) const MIN_BYTES: usize = 2 << 20;
+/// Bytes of changes that are kept of every kind, as JSON: a small hub's watchers may be a thousand changes behind. In
+/// memory a change takes two to three times that.
+pub(super) const MIN_BYTES: usize = 1 << 20;
 /// Bytes of changes that are kept at most, however many objects there are.
 pub(super) const MAX_BYTES: usize = 64 << 20;
 /// What a change takes besides its object.
