@@ -13,7 +13,7 @@ const STYLES: styling::Styles = styling::Styles::styled()
     .usage(styling::AnsiColor::Green.on_default().bold())
     .literal(styling::AnsiColor::Cyan.on_default());
 
-/// Where the embedded broker listens if it is not told otherwise.
+/// Where the hub listens for devices if it is not told otherwise.
 pub const DEFAULT_BROKER: &str = "127.0.0.1:6183";
 
 /// Runs workloads on devices: containers and WebAssembly, which go on when the hub is away.
@@ -118,10 +118,10 @@ pub struct HubArgs {
     /// Where API, artefacts and registry listen; port 0 takes a free one
     #[arg(long, value_name = "ADDR", default_value = DEFAULT_API)]
     pub api: SocketAddr,
-    /// Where the embedded MQTT broker listens; port 0 takes a free one
+    /// Where devices connect with MQTT; port 0 takes a free one
     #[arg(long, value_name = "ADDR", default_value = DEFAULT_BROKER)]
     pub broker: SocketAddr,
-    /// Use this MQTT broker and not the embedded one
+    /// Use this MQTT broker, and do not listen for devices
     #[arg(long, value_name = "URL", conflicts_with = "broker")]
     pub external_broker: Option<String>,
     /// Replace a silent device's Deployment copies after so long [default: 300]

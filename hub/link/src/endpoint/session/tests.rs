@@ -2,9 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a failing test should panic")]
 
+use firmware_compat::frame::MAX_FRAME_BYTES;
 use rumqttc::{
-    Connect, ConnectAuth, ConnectProperties, LastWill, PublishProperties, SubscribeFilter,
-    SubscribeProperties, UnsubAckReason,
+    Connect, ConnectAuth, ConnectProperties, Disconnect, DisconnectReasonCode as Reason, LastWill,
+    PubAck, PubAckReason, Publish, PublishProperties, QoS, Subscribe, SubscribeFilter,
+    SubscribeProperties, SubscribeReasonCode, UnsubAck, UnsubAckReason, Unsubscribe,
 };
 
 use super::*;
