@@ -48,7 +48,7 @@ pub enum Step {
         /// The whole frame.
         bytes: Bytes,
     },
-    /// The device's newest head is asked for: [`Session::deliver`] it, if there is one.
+    /// The device's newest head is asked for, and there is room for it: [`Session::deliver`] it, if there is one.
     Head,
     /// The session has ended: write what is left and close.
     End,
@@ -119,6 +119,8 @@ struct Open {
     acknowledge: u16,
     /// The engine has a frame at hand.
     handing_over: bool,
+    /// A subscription has to be answered with the newest head.
+    wants_head: bool,
 }
 
 /// See the module.
@@ -169,6 +171,7 @@ impl Session {
                 State::Ended { .. } => return Some(Step::End),
                 State::Admitted(_) => return Some(Step::Open),
                 State::Open(open) if open.handing_over => return None,
+                State::Open(open) if open.wants_head && self.has_room() => return self.ask_head(),
                 State::Open(_) | State::Waiting { .. } => {}
             }
             if self.out.len() >= limits::OUT_BYTES {

@@ -23,7 +23,7 @@ impl Session {
         match packet {
             Packet::Publish(publish) => return self.on_publish(publish, now),
             Packet::PubAck(puback) => open.window.acknowledged(puback.pkid, now),
-            Packet::Subscribe(subscribe) => return self.on_subscribe(subscribe, now),
+            Packet::Subscribe(subscribe) => self.on_subscribe(subscribe, now),
             Packet::Unsubscribe(unsubscribe) => self.on_unsubscribe(unsubscribe, now),
             Packet::PingReq => self.write(&Packet::PingResp, now),
             Packet::Disconnect(disconnect) => {
@@ -105,19 +105,17 @@ impl Session {
         }
     }
 
-    fn on_subscribe(&mut self, subscribe: Subscribe, now: Instant) -> Option<Step> {
-        let State::Open(open) = &mut self.state else { return None };
+    fn on_subscribe(&mut self, subscribe: Subscribe, now: Instant) {
+        let State::Open(open) = &mut self.state else { return };
         if subscribe.properties.is_some_and(|properties| properties.id.is_some()) {
             let why = "subscription identifiers are not supported";
-            self.end_because(Reason::SubscriptionIdentifiersNotSupported, why, now);
-            return None;
+            return self.end_because(Reason::SubscriptionIdentifiersNotSupported, why, now);
         }
-        let mut wants_head = false;
         let mut return_codes = Vec::new();
         for asked in &subscribe.filters {
             match open.subscriptions.add(&open.device, asked) {
                 Ok(added) => {
-                    wants_head |= added.wants_head;
+                    open.wants_head |= added.wants_head;
                     return_codes.push(SubscribeReasonCode::Success(added.qos));
                 }
                 Err(code) => {
@@ -130,7 +128,12 @@ impl Session {
         }
         let pkid = subscribe.pkid;
         self.write(&Packet::SubAck(SubAck { pkid, return_codes, properties: None }), now);
-        wants_head.then_some(Step::Head)
+    }
+
+    pub(super) fn ask_head(&mut self) -> Option<Step> {
+        let State::Open(open) = &mut self.state else { return None };
+        open.wants_head = false;
+        Some(Step::Head)
     }
 
     fn on_unsubscribe(&mut self, unsubscribe: Unsubscribe, now: Instant) {

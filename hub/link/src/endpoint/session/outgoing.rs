@@ -20,8 +20,12 @@ impl Session {
         }
     }
 
-    /// Sends a message of the hub's. False if it was dropped: not subscribed to, or larger than the device takes.
+    /// Sends a message of the hub's. False if it was dropped: not subscribed to, larger than the device takes, or without
+    /// room (see [`Self::has_room`]).
     pub fn deliver(&mut self, message: &Down, now: Instant) -> bool {
+        if !self.has_room() {
+            return false;
+        }
         let State::Open(open) = &mut self.state else { return false };
         let Some(granted) = open.subscriptions.asks_for(message.scope, message.kind) else {
             return false;

@@ -510,6 +510,19 @@ fn a_head_answers_a_subscription_as_its_retain_handling_says() {
 }
 
 #[test]
+fn a_head_waits_for_room_in_the_window() {
+    let mut rig = Rig::open_with(|_, properties| properties.receive_maximum = Some(1));
+    assert!(rig.deliver(Kind::Command, b"in flight"));
+    rig.heard();
+    let (_, steps) = rig.subscribe_as(SubscribeFilter::new("lichen/1/pi/down/#", QoS::AtLeastOnce));
+    assert_eq!(steps, []);
+    assert!(!rig.deliver(Kind::Head, b"too early"));
+    assert_eq!(rig.say(puback(1, PubAckReason::Success)), [Step::Head]);
+    assert!(rig.deliver(Kind::Head, b"head"));
+    assert_eq!(rig.say(Packet::PingReq), []);
+}
+
+#[test]
 fn subscriptions_are_bounded() {
     let mut rig = Rig::open();
     let mut codes = Vec::new();
