@@ -7,10 +7,16 @@ mod broker;
 mod conformance;
 
 use broker::Mosquitto;
-use conformance::{Events, Rig, device::Device, frame};
+use std::{collections::HashSet, time::Instant};
+
+use conformance::{
+    Events, Rig,
+    device::{self, Device, Heard},
+    frame,
+};
 use firmware_compat::frame::Kind;
 use lichen_link::{External, ExternalConfig, Link, LinkEvent};
-use rumqttc::PubAckReason;
+use rumqttc::{PubAckReason, QoS, SubscribeReasonCode};
 use tokio::sync::mpsc;
 
 fn link_to(broker: &Mosquitto) -> Rig {
@@ -127,6 +133,46 @@ async fn of_two_hubs_with_one_identity_one_reports_the_conflict_and_waits() {
             event = second.events.next() => if conflict(&event) { break },
         }
     }
+}
+
+/// Every device gets a new assignment at once: more than a thousand messages, and far more than the window. All arrive,
+/// each head before its body; what is more than the outbox holds is refused to the caller.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs mosquitto: run by make test"]
+async fn a_fleets_turn_arrives_whole_heads_before_bodies() {
+    const DEVICES: usize = 3000;
+    let (_broker, rig) = start().await;
+    let mut all = Device::start(device::options(rig.broker, "all-ears"));
+    assert_eq!(all.next().await, Heard::Connected);
+    let granted = SubscribeReasonCode::Success(QoS::AtLeastOnce);
+    assert_eq!(all.subscribe("lichen/1/+/down/#").await, granted);
+
+    let started = Instant::now();
+    for number in 0..DEVICES {
+        let name = format!("device-{number}");
+        rig.link.set_head(&name, vec![1; 180]);
+        assert!(rig.link.send(&name, Kind::Body, vec![2; 3 * 1024]), "{number}");
+    }
+    let mut bodies = 0;
+    let mut heads = HashSet::new();
+    while bodies < DEVICES {
+        let Heard::Message { topic, .. } = all.next().await else { panic!("a message") };
+        let (device, kind) = topic.rsplit_once("/down/").unwrap();
+        if kind == "head" {
+            assert!(heads.insert(device.to_owned()), "{device} twice");
+        } else {
+            assert!(heads.contains(device), "the body of {device} came before its head");
+            bodies += 1;
+        }
+    }
+    println!("{DEVICES} heads and bodies through the broker in {:?}", started.elapsed());
+    assert_eq!((heads.len(), rig.link.counts().sent_dropped), (DEVICES, 0));
+
+    let accepted =
+        (0..20_000).filter(|_| rig.link.send("pi", Kind::Body, vec![3; 3 * 1024])).count();
+    let dropped = rig.link.counts().sent_dropped;
+    assert_eq!(accepted as u64 + dropped, 20_000);
+    assert!(dropped > 10_000, "{dropped}");
 }
 
 #[tokio::test]

@@ -57,7 +57,7 @@ impl HubConfig {
 /// The way to the devices.
 #[derive(Clone, Debug)]
 pub enum Broker {
-    /// A broker in this process, listening here. Port 0 lets the system choose.
+    /// An MQTT endpoint in this process, listening here. Port 0 lets the system choose.
     Embedded(SocketAddr),
     /// A broker of the operator's, `mqtt://HOST:PORT`.
     External(String),

@@ -55,6 +55,8 @@ pub(crate) async fn serve(
             Ok((stream, remote)) => {
                 connections.spawn(serve_one(stream, remote, shared.clone()));
             }
+            // Its far end has left before it was accepted.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
                 tracing::warn!(%error, "could not accept a connection");
                 sleep(ACCEPT_PAUSE).await;

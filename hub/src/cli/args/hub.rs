@@ -38,10 +38,10 @@ pub struct HubArgs {
     /// Where API, artefacts and registry listen; port 0 takes a free one
     #[arg(long, value_name = "ADDR", default_value = DEFAULT_API)]
     pub api: SocketAddr,
-    /// Where the embedded MQTT broker listens; port 0 takes a free one
+    /// Where devices connect with MQTT; port 0 takes a free one
     #[arg(long, value_name = "ADDR", default_value = DEFAULT_BROKER)]
     pub broker: SocketAddr,
-    /// Use this MQTT broker and not the embedded one
+    /// Use this MQTT broker, and do not listen for devices
     #[arg(long, value_name = "URL", conflicts_with = "broker")]
     pub external_broker: Option<String>,
     /// Replace a silent device's Deployment copies after so long [default: 300]

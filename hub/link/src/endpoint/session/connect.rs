@@ -94,6 +94,7 @@ impl Session {
             subscriptions: Subscriptions::default(),
             acknowledge: 0,
             handing_over: false,
+            wants_head: false,
         }));
     }
 

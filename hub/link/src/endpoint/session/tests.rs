@@ -2,9 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a failing test should panic")]
 
+use firmware_compat::frame::MAX_FRAME_BYTES;
 use rumqttc::{
-    Connect, ConnectAuth, ConnectProperties, LastWill, PublishProperties, SubscribeFilter,
-    SubscribeProperties, UnsubAckReason,
+    Connect, ConnectAuth, ConnectProperties, Disconnect, DisconnectReasonCode as Reason, LastWill,
+    PubAck, PubAckReason, Publish, PublishProperties, QoS, Subscribe, SubscribeFilter,
+    SubscribeProperties, SubscribeReasonCode, UnsubAck, UnsubAckReason, Unsubscribe,
 };
 
 use super::*;
@@ -505,6 +507,19 @@ fn a_head_answers_a_subscription_as_its_retain_handling_says() {
         })
         .collect();
     assert_eq!(flags, [true, false]);
+}
+
+#[test]
+fn a_head_waits_for_room_in_the_window() {
+    let mut rig = Rig::open_with(|_, properties| properties.receive_maximum = Some(1));
+    assert!(rig.deliver(Kind::Command, b"in flight"));
+    rig.heard();
+    let (_, steps) = rig.subscribe_as(SubscribeFilter::new("lichen/1/pi/down/#", QoS::AtLeastOnce));
+    assert_eq!(steps, []);
+    assert!(!rig.deliver(Kind::Head, b"too early"));
+    assert_eq!(rig.say(puback(1, PubAckReason::Success)), [Step::Head]);
+    assert!(rig.deliver(Kind::Head, b"head"));
+    assert_eq!(rig.say(Packet::PingReq), []);
 }
 
 #[test]
