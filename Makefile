@@ -5,11 +5,18 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 
 .PHONY: quickstart build test soak simulate bench fleet lint fuzz
 
-# Sets up the machine if needed, builds, and runs the main job: hub, agent, one Wasm and one container workload.
+# Sets up the machine if needed, builds the four programs, and runs the main job: hub, agent, one Wasm and one container
+# workload.
+PROGRAMS := -p lichen-hub -p lichen-wasmc -p lichen-agent -p lichen-shim --bins
 quickstart:
+	@echo "1/4  what this machine needs"
 	./setup/quickstart.sh
-	cargo build --workspace --bins
-	cargo run --quiet --bin lichen -- quickstart $(QUICKSTART_FLAGS)
+	@echo "2/4  the crates that the programs are made of"
+	cargo fetch --locked --target $$(rustc -vV | sed -n 's/^host: //p')
+	@echo "3/4  building four programs; the first time takes some minutes"
+	cargo build $(PROGRAMS)
+	@echo "4/4  a hub and a device"
+	$(TARGET)/debug/lichen quickstart $(QUICKSTART_FLAGS)
 
 build:
 	cargo build --workspace --bins

@@ -4,8 +4,8 @@ use std::fs;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Descriptors beside one for each device: the fleet's own, watchers, calls; at the hub its store and its API.
-const RESERVE: u64 = 1_000;
+/// Descriptors beside one for each device. The hub keeps most of them for its API, the fleet needs few.
+const RESERVE: u64 = 5_000;
 /// The range of ports that Linux gives to connecting sockets, where it can't be read.
 const USUAL_PORTS: u64 = 28_232;
 

@@ -10,8 +10,8 @@ use firmware_compat::{
     v1::owned::{Hello, Label, List, Runtime, RuntimeClass, Text},
 };
 use lichen_hub_core::{
+    api::core::{node::Taint, pod::PodTemplate},
     device::{Desired, Device, Operator, Presence},
-    object::{cluster::Taint, pod::PodTemplate},
     pod::Revision,
     resolve::{Amount, resolve},
     schedule::place,

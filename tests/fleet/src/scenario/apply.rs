@@ -19,12 +19,14 @@ pub(super) fn run(site: &mut Site) -> Outcome {
         &format!("/api/v1/pods?labelSelector=app%3D{EVERYWHERE}"),
     )?;
     let prober = Prober::start(site);
+    let lost_before = dropped(site)?;
     let (before, start) = (site.cpu(), Instant::now());
     let answered = site.create("daemonsets", &samples::daemon_set(EVERYWHERE, IMAGE))?;
     site.until_spread()?;
     let took = start.elapsed();
     let cpu = site.cpu().saturating_sub(before);
     let slowest = prober.stop();
+    let lost = dropped(site)? - lost_before;
     settle(site);
     let story = Story::of(&watch.stop()?);
     let seen = of_each_device(site, start, &story)?;
@@ -44,9 +46,17 @@ pub(super) fn run(site: &mut Site) -> Outcome {
             seconds_or_expired(&seen, 99),
             "≤ 2 s",
         ),
+        Figure::new("frames dropped meanwhile", lost.to_string(), "0"),
         Figure::new("slowest GET meanwhile", millis(slowest), "≤ 100 ms"),
         Figure::new("DaemonSet: DELETE to no Pod", with_cpu(deleted, deletion_cpu), "≤ 2 s"),
     ])
+}
+
+/// Frames that the hub's link has dropped since it started, in either direction.
+fn dropped(site: &Site) -> Result<u64, String> {
+    let metric = |name: &str| site.metric(name).ok_or(format!("the hub has no metric {name}"));
+    Ok(metric("lichen_link_received_dropped_frames_total")?
+        + metric("lichen_link_sent_dropped_frames_total")?)
 }
 
 /// Times of all devices; none if the hub has ended the watch before its time.

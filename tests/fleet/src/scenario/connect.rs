@@ -13,7 +13,8 @@ pub(super) fn run(site: &mut Site) -> Outcome {
     let cpu = site.cpu().saturating_sub(before);
     settle(site);
     let passed = traffic(site.broker()?)?.bytes() / site.plan.devices as u64;
-    let refused = site.metric("lichen_link_refused_total").unwrap_or(0);
+    let metric = |name: &str| site.metric(name).ok_or(format!("the hub has no metric {name}"));
+    let refused = metric("lichen_link_refused_total")? + metric("lichen_link_turned_away_total")?;
     let away = site.fleet().counts().away.load(std::sync::atomic::Ordering::Relaxed);
     if away > 0 {
         return Err(format!("{away} devices believe that another one has their name"));
