@@ -5,8 +5,6 @@ mod resource;
 
 use std::sync::Arc;
 
-use serde_json::Value;
-
 use super::{
     client::{Client, ClientError, segment},
     error::CliError,
