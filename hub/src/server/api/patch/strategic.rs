@@ -460,6 +460,9 @@ mod tests {
                 json!({"env": [after]}),
             );
         }
+        let both = json!({"env": [variable("1"), variable("2")]});
+        check(json!({}), both.clone(), both.clone());
+        check(both.clone(), both.clone(), both);
         let named = json!({"containerPort": 53, "name": "dns"});
         let error = merge(
             &json!({"ports": [tcp, udp]}),

@@ -20,6 +20,9 @@ pub(super) fn merge(
     patch: &[&Map<String, Value>],
     ordered: usize,
 ) -> Result<(), PatchError> {
+    if places(merged, key, wanted).is_empty() {
+        return add_all(field, merged, patch);
+    }
     if ordered == 0 {
         return patch.iter().try_for_each(|item| merge_one(field, key, wanted, merged, item));
     }
@@ -47,6 +50,20 @@ pub(super) fn merge(
         merged.remove(place);
     }
     merged.splice(first..first, items.into_iter().rev());
+    Ok(())
+}
+
+/// Adds items of a key that is not there: they stand in the patch as they are to stand in the list.
+fn add_all(
+    field: &'static Field,
+    merged: &mut Vec<Value>,
+    patch: &[&Map<String, Value>],
+) -> Result<(), PatchError> {
+    for item in patch {
+        if let Directive::Merge = directive(item)? {
+            merged.push(changed(field, &Value::Null, item)?);
+        }
+    }
     Ok(())
 }
 
@@ -122,6 +139,11 @@ fn merge_one(
             }
         }
         return Ok(());
+    }
+    for place in &there {
+        if changed(field, &merged[*place], item)? == merged[*place] {
+            return Ok(());
+        }
     }
     let named = there.iter().copied().find(|place| same_also(field, &merged[*place], item));
     // The only one of its key is meant, unless the patch names another.
