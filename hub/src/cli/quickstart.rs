@@ -6,6 +6,7 @@ mod image;
 mod programs;
 mod server;
 mod show;
+mod steps;
 
 use std::{
     fs,
@@ -31,6 +32,7 @@ use agent::Agent;
 use programs::Programs;
 use server::{News, Server};
 use show::{Progress, State};
+use steps::{Step, begin, tell};
 
 /// The device's name.
 const DEVICE: &str = "quickstart";
@@ -106,49 +108,6 @@ fn lock(state: &Path) -> Result<fs::File, CliError> {
             "another lichen quickstart runs on {}; stop it, or name another directory with --state",
             state.display()
         ))),
-    }
-}
-
-/// What is done, in this order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Step {
-    Hub,
-    Device,
-    Images,
-    Manifests,
-    Run,
-}
-
-impl Step {
-    const EVERY: [Self; 5] = [Self::Hub, Self::Device, Self::Images, Self::Manifests, Self::Run];
-
-    fn words(self) -> &'static str {
-        match self {
-            Self::Hub => "starting a hub",
-            Self::Device => "starting a device, which tries its container runtimes",
-            Self::Images => "pushing a WebAssembly module and a container image",
-            Self::Manifests => "applying a manifest for each",
-            Self::Run => "waiting until both run",
-        }
-    }
-}
-
-/// Says what is done next, before it takes its time.
-fn begin(ui: &mut Ui, step: Step) {
-    let number = Step::EVERY.iter().position(|every| *every == step).unwrap_or_default() + 1;
-    let lead = ui.tinted(&format!("[{number}/{}]", Step::EVERY.len()), Tone::Bold);
-    say(ui, &format!("{lead} {}", step.words()));
-}
-
-/// Says what came of it.
-fn tell(ui: &mut Ui, text: &str) {
-    say(ui, &format!("      {}", plain(text)));
-}
-
-fn say(ui: &mut Ui, text: &str) {
-    if ui.level > Level::Quiet {
-        // What was said is shown again with the next error, if stdout can't be written.
-        let _ = ui.line(text);
     }
 }
 

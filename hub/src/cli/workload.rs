@@ -15,19 +15,21 @@ use super::{
 /// The hub can't be reached.
 pub fn pods_of(context: &Context, object: &ObjectRef) -> Result<Vec<Value>, CliError> {
     let namespace = Some(object.namespace.as_str());
-    let mut owners = vec![(object.resource.kind.clone(), object.name.clone())];
+    let Context { client, .. } = context;
     let list = |resource: &ApiResource| {
-        context.client.list(resource, namespace, &Selectors::default(), Form::Objects)
+        client.list(resource, namespace, &Selectors::default(), Form::Objects)
     };
-    if let Some(sets) = context.discovery()?.kind("apps", "ReplicaSet") {
-        if object.resource.kind == "Deployment" {
-            let own = list(&sets)?.items.into_iter();
-            let own = own.filter(|set| owned_by(&set.object, &owners[0].0, &owners[0].1));
-            let own: Vec<_> =
-                own.map(|set| ("ReplicaSet".to_owned(), set.name().to_owned())).collect();
-            owners.extend(own);
-        }
-    }
+    let (kind, name) = (object.resource.kind.clone(), object.name.clone());
+    // Of all kinds only a Deployment owns Pods by way of others.
+    let between = match kind.as_str() {
+        "Deployment" => context.discovery()?.kind("apps", "ReplicaSet"),
+        _ => None,
+    };
+    let sets = between.map(|sets| list(&sets)).transpose()?.unwrap_or_default();
+    let sets = sets.items.iter().filter(|set| owned_by(&set.object, &kind, &name));
+    let mut owners: Vec<(String, String)> =
+        sets.map(|set| ("ReplicaSet".to_owned(), set.name().to_owned())).collect();
+    owners.push((kind, name));
     let pods = list(context.discovery()?.find("pods")?.as_ref())?.items;
     let is_own = |pod: &Item| owners.iter().any(|(kind, name)| owned_by(&pod.object, kind, name));
     Ok(pods.into_iter().filter(is_own).map(|pod| pod.object).collect())

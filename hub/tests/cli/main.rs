@@ -8,5 +8,6 @@ mod commands;
 mod examples;
 mod images;
 mod problems;
+mod rollout;
 mod shown;
 mod support;

@@ -10,7 +10,8 @@ use crate::cli::{
 };
 
 /// Fields that come first where they are, in this order; the others follow by name.
-const FIRST: [&str; 24] = [
+const FIRST: [&str; 25] = [
+    "metadata",
     "spec",
     "data",
     "binaryData",

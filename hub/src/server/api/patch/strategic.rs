@@ -426,38 +426,43 @@ mod tests {
 
     #[test]
     fn what_kubectl_applies_in_turns_is_what_is_there() {
-        let order = |count: usize| vec![json!({"containerPort": 53}); count];
         let (tcp, udp) = (
             json!({"containerPort": 53, "protocol": "TCP"}),
             json!({"containerPort": 53, "protocol": "UDP"}),
         );
         let gone = json!({"containerPort": 53, "$patch": "delete"});
+        let gone_tcp = json!({"containerPort": 53, "protocol": "TCP", "$patch": "delete"});
+        // As kubectl 1.32 sends them: what was there, its patch, how many are to be there, what is then.
         for (before, patch, count, after) in [
-            (vec![&tcp], vec![&udp], 2, vec![&tcp, &udp]),
             (vec![&tcp], vec![&udp], 1, vec![&udp]),
-            (vec![&tcp, &udp], vec![&gone], 1, vec![&tcp]),
-            (vec![&tcp, &udp], vec![&udp, &gone], 1, vec![&udp]),
+            (vec![&tcp], vec![&udp, &tcp], 2, vec![&tcp, &udp]),
+            (vec![&udp], vec![&tcp], 2, vec![&tcp, &udp]),
+            (vec![&tcp, &udp], vec![&gone], 1, vec![&udp]),
+            (vec![&tcp, &udp], vec![&gone_tcp], 1, vec![&tcp]),
             (vec![&tcp, &udp], vec![&gone], 0, vec![]),
-            (vec![&tcp, &udp], vec![&udp, &tcp], 2, vec![&tcp, &udp]),
         ] {
-            check(
-                json!({"ports": before}),
-                json!({"ports": patch, "$setElementOrder/ports": order(count)}),
-                json!({"ports": after}),
-            );
+            let patch = json!({
+                "ports": patch, "$setElementOrder/ports": vec![json!({"containerPort": 53}); count],
+            });
+            check(json!({"ports": before}), patch.clone(), json!({"ports": after}));
+            check(json!({"ports": after}), patch, json!({"ports": after}));
         }
         let variable = |value: &str| json!({"name": "A", "value": value});
-        let gone = json!({"name": "A", "$patch": "delete"});
+        let deleted = |value: Value| json!({"name": "A", "$patch": "delete", "value": value});
         let order = json!([{"name": "A"}]);
-        for (patch, after) in
-            [(json!([gone]), variable("1")), (json!([variable("2"), gone]), variable("2"))]
-        {
+        for (patch, after) in [
+            (json!([{"name": "A", "$patch": "delete"}]), variable("2")),
+            (json!([deleted("1".into())]), variable("1")),
+        ] {
             check(
                 json!({"env": [variable("1"), variable("2")]}),
                 json!({"env": patch, "$setElementOrder/env": order}),
                 json!({"env": [after]}),
             );
         }
+        let both = json!({"env": [variable("1"), variable("2")]});
+        check(json!({}), both.clone(), both.clone());
+        check(both.clone(), both.clone(), both);
         let named = json!({"containerPort": 53, "name": "dns"});
         let error = merge(
             &json!({"ports": [tcp, udp]}),
