@@ -168,7 +168,7 @@ async fn a_watched_table_has_its_columns_once() {
     let accept = [("accept", "application/json;as=Table;v=v1;g=meta.k8s.io")];
     let mut watch = hub.open("GET", &format!("{MAPS}?watch=true"), &accept, b"").await;
     let first = watch.next().await.expect("a change");
-    assert_eq!(first["object"]["columnDefinitions"].as_array().map(Vec::len), Some(3));
+    assert_eq!(first["object"]["columnDefinitions"].as_array().map(Vec::len), Some(4));
     create(&hub, "b", json!({})).await;
     let second = watch.next().await.expect("a change");
     assert_eq!(second["object"]["columnDefinitions"], json!([]));
