@@ -19,6 +19,7 @@ need mosquitto_pub mosquitto-clients
 need skopeo skopeo
 need umoci umoci
 need kubectl kubernetes-client
+need curl curl
 need ip iproute2
 need faketime faketime
 need qemu-aarch64-static qemu-user-static

@@ -12,3 +12,4 @@ mod page;
 mod registry;
 mod support;
 mod watch;
+mod watching;
