@@ -18,7 +18,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rumqttc::ConnectReturnCode;
+use rumqttc::{ConnectReturnCode, DisconnectReasonCode};
 use tokio::{
     net::TcpStream,
     sync::{Notify, watch},
@@ -32,6 +32,9 @@ pub use retry::RetryPolicy;
 /// A connection is a good one once it has lasted this many of the longest pauses; the next pause then starts from the
 /// shortest again. Two programs that replace each other by turns never have a good one.
 const GOOD_AFTER_PAUSES: u32 = 2;
+/// A connection that stood and ended for no reason of ours (the broker stopped, or is gone) leaves at most this many
+/// failures behind: whoever restarts a hub several times is not waited for longer each time.
+const FAILURES_AFTER_UP: u32 = 2;
 /// A connection that the broker closes within this time, without a reason, may be one that was replaced.
 const EARLY: Duration = Duration::from_secs(5);
 /// Such closes in a row before they are taken for a conflict. After each the broker must be there as before: one that is
@@ -137,6 +140,24 @@ pub enum Down {
     Lost(String),
 }
 
+impl Down {
+    /// Whether the broker has gone away, whoever was connected.
+    fn is_of_the_broker(&self) -> bool {
+        match self {
+            Self::Lost(_) => true,
+            Self::Closed { code } => {
+                *code == format!("{:?}", DisconnectReasonCode::ServerShuttingDown)
+            }
+            Self::TakenOver { .. }
+            | Self::Refused { .. }
+            | Self::SubscriptionRefused { .. }
+            | Self::Contested { .. }
+            | Self::ClosedSilently
+            | Self::Silent => false,
+        }
+    }
+}
+
 /// The handle of a running client. Sending never waits. Dropping it breaks the connection off as a crash would, so that
 /// the broker publishes the will; [`Client::shutdown`] does not.
 #[derive(Debug)]
@@ -205,6 +226,16 @@ impl Shared {
     }
 }
 
+/// How many failures in a row there are after one more.
+fn failures_after(before: u32, was_up: bool, good: bool, why: &Down) -> u32 {
+    let before = match (good, was_up && why.is_of_the_broker()) {
+        (true, _) => 0,
+        (false, true) => before.min(FAILURES_AFTER_UP),
+        (false, false) => before,
+    };
+    before.saturating_add(1)
+}
+
 /// Whether the broker that has just closed the connection still listens.
 async fn still_listens(config: &ClientConfig) -> bool {
     sleep(LOOK_AFTER).await;
@@ -228,7 +259,7 @@ async fn run<H: Handler>(
 
         let lasted = started.elapsed();
         let good = was_up && lasted >= config.retry.longest * GOOD_AFTER_PAUSES;
-        failures = if good { 1 } else { failures + 1 };
+        failures = failures_after(failures, was_up, good, &why);
         let early =
             was_up && why == Down::ClosedSilently && lasted < EARLY && still_listens(&config).await;
         early_closes = if early { early_closes + 1 } else { 0 };
@@ -241,6 +272,30 @@ async fn run<H: Handler>(
         tokio::select! {
             () = sleep(pause) => {}
             _ = stop.changed() => return,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_add_up_but_a_broker_that_was_there_and_went_away_is_not_waited_for_long() {
+        let gone = Down::Lost("gone".to_owned());
+        let stops = Down::Closed { code: "ServerShuttingDown".to_owned() };
+        let replaced = Down::TakenOver { client_id: "pi".to_owned() };
+        for (before, was_up, good, why, after) in [
+            (0, false, false, &gone, 1),
+            (9, false, false, &gone, 10),
+            (9, true, false, &gone, FAILURES_AFTER_UP + 1),
+            (9, true, false, &stops, FAILURES_AFTER_UP + 1),
+            (0, true, false, &stops, 1),
+            (9, true, false, &replaced, 10),
+            (9, true, false, &Down::ClosedSilently, 10),
+            (9, true, true, &replaced, 1),
+        ] {
+            assert_eq!(failures_after(before, was_up, good, why), after, "{before} {why}");
         }
     }
 }

@@ -13,7 +13,7 @@
 //! | 7 | a word of a topic filter is subscribed to |
 //! | 8 | the session is taken over, or the hub stops |
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use firmware_compat::{
@@ -68,6 +68,8 @@ struct Stranger {
     said: BytesMut,
     packets: usize,
     in_flight: Vec<u16>,
+    /// Acknowledged and not in flight, as far as the stranger knows.
+    too_early: BTreeSet<u16>,
     /// It took nothing for too long, and what waited was dropped.
     cut_off: bool,
 }
@@ -82,6 +84,7 @@ impl Stranger {
             said: BytesMut::new(),
             packets: 0,
             in_flight: Vec::new(),
+            too_early: BTreeSet::new(),
             cut_off: false,
         }
     }
@@ -102,7 +105,7 @@ impl Stranger {
             }
             2 => {
                 let acknowledged = script.number();
-                self.in_flight.retain(|id| *id != u16::from(acknowledged));
+                self.acknowledge(u16::from(acknowledged));
                 self.say(&[0x40, 2, 0, acknowledged]);
             }
             3 => {
@@ -154,6 +157,15 @@ impl Stranger {
             self.session.received(bytes);
         }
         self.look();
+    }
+
+    /// An id may be acknowledged before its message was read, or sent.
+    fn acknowledge(&mut self, acknowledged: u16) {
+        let before = self.in_flight.len();
+        self.in_flight.retain(|id| *id != acknowledged);
+        if self.in_flight.len() == before {
+            self.too_early.insert(acknowledged);
+        }
     }
 
     fn subscribe(&mut self, filter: &[u8]) {
@@ -217,7 +229,9 @@ impl Stranger {
             match packet {
                 Packet::Publish(publish) if publish.qos == QoS::AtLeastOnce => {
                     assert!(!self.in_flight.contains(&publish.pkid), "an id is in flight once");
-                    self.in_flight.push(publish.pkid);
+                    if !self.too_early.remove(&publish.pkid) {
+                        self.in_flight.push(publish.pkid);
+                    }
                     assert!(self.in_flight.len() <= WINDOW, "more is in flight than may be");
                 }
                 Packet::ConnAck(_)
