@@ -488,7 +488,7 @@ impl Engine {
         Stamp { session: 0, sequence: self.sequence }
     }
 
-    fn touch_pods_on(&mut self, name: &str) {
+    pub(super) fn touch_pods_on(&mut self, name: &str) {
         let ids: Vec<_> =
             self.devices.get(name).map(|d| d.pods.iter().copied().collect()).unwrap_or_default();
         for id in ids {

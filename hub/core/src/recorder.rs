@@ -98,10 +98,13 @@ impl Engine {
         };
         let object = Arc::new(Object::Event(event));
         self.happenings.ring.push_back(object.clone());
-        if self.happenings.ring.len() > MOST {
-            self.happenings.ring.pop_front();
-        }
         self.effects.push(changed(action, object, version));
+        if self.happenings.ring.len() > MOST
+            && let Some(oldest) = self.happenings.ring.pop_front()
+        {
+            let version = self.next_resource_version();
+            self.effects.push(changed(Action::Deleted, oldest, version));
+        }
     }
 
     /// Tells an object from one of the same name before or after it. Empty for what is not there.

@@ -256,6 +256,9 @@ impl Engine {
         device.conflict = news.or(device.conflict);
         self.dirty.devices.insert(name.to_owned());
         self.touch_node(name);
+        if news.is_some() {
+            self.touch_pods_on(name);
+        }
         if joins {
             self.adopted(name);
         }
@@ -270,6 +273,7 @@ impl Engine {
     fn adopted(&mut self, name: &str) {
         let Some(device) = self.devices.get_mut(name) else { return };
         device.conflict = None;
+        self.touch_pods_on(name);
         self.dirty.assignments.insert(name.to_owned());
         self.dirty_all_workloads();
         let key = Key::new(Kind::Node, "", name);
@@ -335,6 +339,7 @@ impl Engine {
                 device.desired.hash = Some(Hash([0; 32]));
                 device.desired.body.clear();
                 self.dirty.devices.insert(name.to_owned());
+                self.touch_pods_on(name);
                 self.dirty.assignments.insert(name.to_owned());
                 self.dirty_all_workloads();
                 self.note(
