@@ -53,6 +53,11 @@ pub enum Event {
         /// The name.
         device: String,
     },
+    /// The link dropped a frame of a device, for the engine had no room for it.
+    FramesLost {
+        /// Its name.
+        device: String,
+    },
     /// Answer to [`crate::effect::Effect::Supply`].
     Supplied {
         /// The question, as it was asked.

@@ -1,331 +1,169 @@
-//! What devices need of images: asked of the shell once per image and kind of device, remembered here, and kept with
-//! each Pod, so that a restarted hub makes the same assignments before anything is asked again.
+//! What devices need of images: asked of the shell once per image and kind of device, and kept with each Pod, so that a
+//! restarted hub makes the same assignments before anything is asked again.
 
-use alloc::{
-    borrow::ToOwned,
-    collections::{BTreeMap, BTreeSet},
-    string::ToString,
-    sync::Arc,
-    vec::Vec,
-};
+use alloc::{borrow::ToOwned, collections::BTreeSet, sync::Arc, vec::Vec};
 use core::time::Duration;
 
-use firmware_compat::v1::owned::{Artefacts, Severity};
-
-use super::{Engine, Timer};
-use crate::{
-    api::Key,
-    device::Device,
-    effect::Effect,
-    event::{Need, Shortage, Target},
-    pod::{Revision, Waiting},
-    schedule::Refusal,
+use firmware_compat::{
+    id::Hash,
+    v1::owned::{Artefacts, RuntimeClass, Severity},
 };
 
-/// Time until a need that could not be met is asked for again.
+use crate::{
+    api::Key,
+    controller::Scope,
+    device::Device,
+    effect::Effect,
+    engine::{Engine, Timer},
+    event::{Need, Shortage, Target},
+    pod::Revision,
+    scheduler,
+    state::images::Answer,
+};
+
+/// Time until an image that could not be had is asked for again.
 const RETRY_AFTER: Duration = Duration::from_secs(30);
 
-/// Forms of images that are remembered: a thousand images for twenty kinds of devices. A device says itself of which
-/// kind it is, so one that says something else every time must not grow this for ever.
-const MOST: usize = 20_000;
-
-/// Answers so far.
-#[derive(Debug, Default)]
-pub(super) struct Supply {
-    known: BTreeMap<Need, Answer>,
-}
-
-#[derive(Debug)]
-enum Answer {
-    Asked,
-    Ready(Artefacts),
-    Short(Shortage),
-}
-
-impl Supply {
-    /// Whether an image is ready for a kind of device.
-    fn check(&self, revision: &Revision, target: &Target) -> Result<(), Refusal> {
-        let image = revision.resolved.containers.first().map_or("", |c| c.image.as_str());
-        let Some(root) = revision.root() else {
-            return Err(Refusal::Image(unknown_image(image).message));
-        };
-        match self.known.get(&Need { root, target: target.clone() }) {
-            Some(Answer::Ready(_)) => Ok(()),
-            Some(Answer::Short(shortage)) => Err(Refusal::Image(shortage.message.clone())),
-            None if self.known.len() >= MOST => Err(Refusal::Image(alloc::format!(
-                "the hub keeps {MOST} forms of images for its devices, the most that it can; remove workloads that nobody needs"
-            ))),
-            Some(Answer::Asked) | None => {
-                Err(Refusal::Preparing(alloc::format!("{image} is being prepared for it")))
-            }
-        }
-    }
-
-    /// Whether a need is new and is asked for from now on. At the bound, what was asked for kinds of devices that are
-    /// no more is forgotten first.
-    fn admit(&mut self, need: &Need, kinds: impl FnOnce() -> BTreeSet<Target>) -> bool {
-        if self.known.contains_key(need) {
-            return false;
-        }
-        if self.known.len() >= MOST {
-            let kinds = kinds();
-            self.known.retain(|known, _| kinds.contains(&known.target));
-        }
-        let has_room = self.known.len() < MOST;
-        if has_room {
-            self.known.insert(need.clone(), Answer::Asked);
-        }
-        has_room
-    }
-
-    fn artefacts(&self, revision: &Revision, target: &Target) -> Option<Artefacts> {
-        let need = Need { root: revision.root()?, target: target.clone() };
-        match self.known.get(&need) {
-            Some(Answer::Ready(artefacts)) => Some(artefacts.clone()),
-            Some(Answer::Asked | Answer::Short(_)) | None => None,
-        }
-    }
-}
-
-/// Why a Pod whose image's name means nothing waits.
-pub(super) fn unknown_image(image: &str) -> Waiting {
-    Waiting::new(
-        "ImageNotFound",
-        alloc::format!(
-            "the hub has no image \"{image}\"; push it with: lichen image push FILE {image}"
-        ),
-    )
-}
-
 impl Engine {
-    /// Asks for a revision's image in the form of every kind of device that might run it.
-    pub(super) fn ask_supply(&mut self, revision: &Revision) {
+    /// Asks for a revision's image in the form of every device looked at that might run it.
+    pub(crate) fn provision(&mut self, revision: &Revision, scope: &Scope) {
         let Some(root) = revision.root() else { return };
-        let mut targets: Vec<Target> = self
-            .devices
-            .values()
-            .filter(|device| crate::schedule::matches(device, revision).is_ok())
-            .filter_map(|device| device.target(revision.resolved.engine).ok())
-            .collect();
-        targets.sort();
-        targets.dedup();
+        let form = |device: &Device| {
+            scheduler::matches(device, revision).ok()?;
+            device.target(revision.resolved.engine).ok()
+        };
+        let targets: BTreeSet<Target> = match scope {
+            Scope::All => self.state.fleet.iter().filter_map(form).collect(),
+            Scope::Devices(names) => {
+                let devices = names.iter().filter_map(|name| self.state.fleet.get(name));
+                devices.filter_map(form).collect()
+            }
+        };
         for target in targets {
-            self.ask(Need { root, target });
+            self.ask_image(Need { root, target });
         }
     }
 
-    fn ask(&mut self, need: Need) {
-        let devices = &self.devices;
-        if self.supply.admit(&need, || kinds(devices.values())) {
+    fn ask_image(&mut self, need: Need) {
+        let fleet = &self.state.fleet;
+        if self.state.images.admit(&need, || kinds(fleet.iter())) {
             self.effects.push(Effect::Supply(need));
         }
     }
 
-    pub(super) fn check_supply(&self, revision: &Revision, target: &Target) -> Result<(), Refusal> {
-        self.supply.check(revision, target)
-    }
-
-    /// Artefacts of a revision for a device, if they are ready.
-    pub(super) fn supply_for(
-        &self,
-        revision: &Revision,
-        device: &Device,
-    ) -> Option<(Target, Artefacts)> {
-        let target = device.target(revision.resolved.engine).ok()?;
-        let artefacts = self.supply.artefacts(revision, &target)?;
-        Some((target, artefacts))
-    }
-
-    pub(super) fn on_supplied(&mut self, need: Need, result: Result<Artefacts, Shortage>) {
+    pub(crate) fn on_supplied(&mut self, need: Need, result: Result<Artefacts, Shortage>) {
         let answer = match result {
             Ok(artefacts) => Answer::Ready(artefacts),
             Err(shortage) => {
                 if shortage.retry {
-                    self.timers.insert((self.now + RETRY_AFTER, Timer::Supply(need.clone())));
+                    self.timers.insert((self.now + RETRY_AFTER, Timer::Provision(need.clone())));
                 }
                 Answer::Short(shortage)
             }
         };
-        let users: Vec<(Key, Arc<Revision>)> = self
-            .objects
-            .iter()
-            .filter_map(|(key, stored)| Some((key.clone(), stored.revision.clone()?)))
-            .filter(|(_, revision)| revision.root() == Some(need.root))
-            .collect();
+        let users: Vec<Key> = self.state.objects.of_root(need.root).cloned().collect();
         if let Answer::Short(shortage) = &answer {
-            for (key, _) in &users {
-                self.note(key, Severity::Warning, &shortage.reason, shortage.message.clone());
+            for key in &users {
+                self.record(key, Severity::Warning, &shortage.reason, shortage.message.clone());
             }
         }
-        // An answer to what was forgotten meanwhile is of no use to anyone.
-        if let Some(known) = self.supply.known.get_mut(&need) {
-            *known = answer;
+        self.state.images.answer(&need, answer);
+        for key in users {
+            self.dirty.workloads.insert(key, Scope::All);
         }
-        self.dirty.workloads.extend(users.into_iter().map(|(key, _)| key));
-        let devices: Vec<_> = self
-            .devices
-            .values()
-            .filter(|device| serves(device, &need.target))
-            .map(|device| device.name.clone())
+        let holds_other = |pod: &&crate::pod::Pod| {
+            pod.supply.as_ref().is_some_and(|(target, _)| *target != need.target)
+        };
+        let devices: BTreeSet<_> = self
+            .state
+            .pods
+            .using_root(need.root)
+            .filter(holds_other)
+            .filter_map(|pod| pod.device.clone())
             .collect();
         for device in devices {
             self.resupply(&device);
         }
     }
 
-    pub(super) fn retry_supply(&mut self, need: Need) {
-        if matches!(self.supply.known.get(&need), Some(Answer::Short(shortage)) if shortage.retry) {
-            self.supply.known.insert(need.clone(), Answer::Asked);
+    pub(crate) fn retry_provisioning(&mut self, need: Need) {
+        if self.state.images.ask_again(&need) {
             self.effects.push(Effect::Supply(need));
         }
     }
 
     /// Everything that could not be had of an image is asked for again: its bytes were just pushed.
-    pub(super) fn refresh_supply(&mut self, root: firmware_compat::id::Hash) {
-        let short: Vec<_> = self
-            .supply
-            .known
-            .iter()
-            .filter(|(need, answer)| need.root == root && matches!(answer, Answer::Short(_)))
-            .map(|(need, _)| need.clone())
-            .collect();
-        for need in short {
-            self.supply.known.remove(&need);
-            self.ask(need);
+    pub(crate) fn refresh_image(&mut self, root: Hash) {
+        for need in self.state.images.take_short(root) {
+            self.ask_image(need);
         }
     }
 
     /// After an upgrade of its agent a device needs other compiled code: Pods keep what they have until the new
     /// form is ready. A Pod that runs is not restarted by it.
-    pub(super) fn resupply(&mut self, name: &str) {
-        let Some(device) = self.devices.get(name) else { return };
+    pub(crate) fn resupply(&mut self, name: &str) {
+        let Some(device) = self.state.fleet.get(name) else { return };
         let mut asks = Vec::new();
         let mut ready = Vec::new();
-        for id in &device.pods {
-            let Some(pod) = self.pods.get(id) else { continue };
+        for pod in self.state.pods.pods_on(name) {
             let Some((held, _)) = &pod.supply else { continue };
             let Ok(target) = device.target(pod.revision.resolved.engine) else { continue };
             if *held == target {
                 continue;
             }
-            match self.supply.artefacts(&pod.revision, &target) {
-                Some(artefacts) => ready.push((*id, target, artefacts)),
+            match self.state.images.artefacts(&pod.revision, &target) {
+                Some(artefacts) => ready.push((pod.id, target, artefacts)),
                 None => asks.extend(pod.revision.root().map(|root| Need { root, target })),
             }
         }
         for (id, target, artefacts) in ready {
-            if let Some(pod) = self.pods.get_mut(&id) {
-                pod.supply = Some((target, artefacts));
-                self.dirty.pods.insert(id);
-                self.dirty.assignments.insert(name.to_owned());
-            }
+            self.change_pod(id, |pod| pod.supply = Some((target, artefacts)));
+            self.dirty.pods.insert(id);
+            self.touch_pod(id);
+            self.dirty.assignments.insert(name.to_owned());
         }
         for need in asks {
-            self.ask(need);
+            self.ask_image(need);
         }
     }
 
     /// Workloads whose image's name just got a meaning.
-    pub(super) fn adopt_image(&mut self, reference: &str, root: firmware_compat::id::Hash) {
-        let waiting: Vec<Key> = self
-            .objects
-            .iter()
-            .filter(|(_, stored)| {
-                stored.revision.as_ref().is_some_and(|revision| {
-                    revision.roots.iter().any(|(image, known)| {
-                        known.is_none() && crate::resolve::tagged(image) == reference
-                    })
+    pub(crate) fn adopt_image(&mut self, reference: &str, root: Hash) {
+        let waits = |key: &&Key| {
+            let stored = self.state.objects.get(key);
+            stored.and_then(|stored| stored.revision.as_ref()).is_some_and(|revision| {
+                revision.roots.iter().any(|(image, known)| {
+                    known.is_none() && crate::resolve::tagged(image) == reference
                 })
             })
-            .map(|(key, _)| key.clone())
-            .collect();
+        };
+        let waiting: Vec<Key> =
+            self.state.objects.naming_image(reference).filter(waits).cloned().collect();
         for key in waiting {
-            let Some(stored) = self.objects.get(&key) else { continue };
+            let Some(stored) = self.state.objects.get(&key) else { continue };
             let (object, Some(revision)) = (stored.object.clone(), stored.revision.clone()) else {
                 continue;
             };
-            let roots = self.resolve_roots(&revision.template);
+            let roots = self.state.images.roots(&revision.template);
             let revision =
                 Arc::new(Revision::new(&revision.template, revision.resolved.clone(), roots));
-            if let Some(stored) = self.objects.get_mut(&key) {
-                stored.revision = Some(revision);
-            }
+            self.state.objects.set_revision(&key, revision);
             self.save_object(&key, &object);
-            self.note(
+            self.record(
                 &key,
                 Severity::Normal,
                 "ImageFound",
                 alloc::format!("{reference} is now sha256:{root}"),
             );
-            self.dirty.workloads.insert(key);
+            self.dirty.workloads.insert(key, Scope::All);
         }
-    }
-
-    /// Digests of a template's images, as the catalogue has them now.
-    pub(super) fn resolve_roots(
-        &self,
-        template: &crate::api::core::pod::PodTemplate,
-    ) -> crate::resolve::Roots {
-        let mut roots = crate::resolve::Roots::new();
-        for container in &template.spec.containers {
-            let image = container.image.as_str();
-            let root = crate::resolve::pinned(image)
-                .or_else(|| self.images.get(&crate::resolve::tagged(image)).copied());
-            roots.insert(image.to_string(), root);
-        }
-        roots
     }
 }
 
 /// Every form that some device needs.
 fn kinds<'a>(devices: impl Iterator<Item = &'a Device>) -> BTreeSet<Target> {
-    use firmware_compat::v1::owned::RuntimeClass;
     let of_one = |device: &Device| {
-        [RuntimeClass::Container, RuntimeClass::Wasm].map(|engine| device.target(engine).ok())
+        [RuntimeClass::Container, RuntimeClass::Wasm].map(|class| device.target(class).ok())
     };
     devices.flat_map(of_one).flatten().collect()
-}
-
-fn serves(device: &Device, target: &Target) -> bool {
-    use firmware_compat::v1::owned::RuntimeClass;
-    let engine = match target {
-        Target::Container { .. } => RuntimeClass::Container,
-        Target::Wasm(_) => RuntimeClass::Wasm,
-    };
-    device.target(engine).as_ref() == Ok(target)
-}
-
-#[cfg(test)]
-mod tests {
-    use firmware_compat::id::Hash;
-
-    use super::*;
-
-    fn need(arch: usize) -> Need {
-        Need { root: Hash([1; 32]), target: Target::Container { arch: alloc::format!("a{arch}") } }
-    }
-
-    #[test]
-    fn kinds_of_devices_that_are_no_more_make_room_at_the_bound() {
-        let mut supply = Supply::default();
-        let present = || BTreeSet::from([need(0).target]);
-        for arch in 0..MOST {
-            assert!(supply.admit(&need(arch), present));
-        }
-        assert!(!supply.admit(&need(5), present), "known already");
-        assert!(supply.admit(&need(MOST), present));
-        assert_eq!(supply.known.len(), 2);
-        assert!(!supply.admit(&need(0), present), "the device that is there keeps its image");
-    }
-
-    #[test]
-    fn beyond_the_bound_nothing_is_asked() {
-        let mut supply = Supply::default();
-        let all = || (0..MOST).map(|arch| need(arch).target).collect();
-        for arch in 0..MOST {
-            assert!(supply.admit(&need(arch), all));
-        }
-        assert!(!supply.admit(&need(MOST), all));
-        assert_eq!(supply.known.len(), MOST);
-    }
 }

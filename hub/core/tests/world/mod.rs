@@ -19,7 +19,7 @@ use firmware_compat::{
     },
 };
 use lichen_hub_core::{
-    api::{Key, Kind, Object},
+    api::{KINDS, Key, Kind, Object},
     effect::{Action, Change, Effect, Response},
     engine::{Config, Engine},
     event::{Event, Need, Now, Request, RequestId, Shortage, Target},
@@ -142,6 +142,7 @@ impl World {
         let mut replies = Vec::new();
         loop {
             let effects = self.engine.drain();
+            self.engine.state().check().expect("every index is true");
             if effects.is_empty() {
                 self.check_what_was_told();
                 return replies;
@@ -201,12 +202,13 @@ impl World {
     /// Every object, asked for.
     fn objects(&mut self) -> BTreeMap<Key, Arc<Object>> {
         let mut objects = BTreeMap::new();
-        for kind in Kind::EVERY {
+        for kind in KINDS.iter().copied() {
             let request = Request::List { kind, namespace: None };
             self.engine.handle(Event::Request { id: RequestId(0), request }, self.clock());
             for effect in self.engine.drain() {
                 if let Effect::Reply { result: Ok(Response::List(listing)), .. } = effect {
-                    objects.extend(listing.objects.into_iter().map(|object| (object.key(), object)));
+                    objects
+                        .extend(listing.objects.into_iter().map(|object| (object.key(), object)));
                 }
             }
         }
