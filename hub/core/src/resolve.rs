@@ -41,7 +41,7 @@ pub struct Resolved {
     pub host_network: bool,
     /// Sum of what the programs ask for.
     pub requests: Amount,
-    /// Taints that it bears.
+    /// Taints that it tolerates.
     pub tolerations: Vec<Toleration>,
 }
 
@@ -635,9 +635,9 @@ impl Check {
 }
 
 impl Toleration {
-    /// Whether this bears a taint.
+    /// Whether this tolerates a taint.
     #[must_use]
-    pub fn bears(&self, key: &str, value: &str, effect: TaintEffect) -> bool {
+    pub fn tolerates(&self, key: &str, value: &str, effect: TaintEffect) -> bool {
         self.key.as_deref().is_none_or(|own| own == key)
             && self.value.as_deref().is_none_or(|own| own == value)
             && self.effect.is_none_or(|own| own == effect)

@@ -2,6 +2,7 @@
 
 pub mod daemon_set;
 pub mod deployment;
+pub mod rollout;
 
 use alloc::format;
 

@@ -8,19 +8,23 @@ use alloc::{
 
 use firmware_compat::id::Hash;
 
-use super::{Engine, Stored, changed, happenings::uuid, logs::Wanted};
+use super::{Engine, changed};
 use crate::{
     api::{ApiError, Key, Kind, Node, Object, resource::Home, time::rfc3339},
+    controller::Scope,
     effect::{Action, Effect, Image, Response},
     event::{Alter, Listing, Request, RequestId},
     pod::{Pod, Revision},
     record,
-    registry::{self, Accepted, DEFAULT_NAMESPACE, Stock},
+    recorder::uuid,
+    registry::{self, Accepted, DEFAULT_NAMESPACE},
     resolve,
+    session::commands::Wanted,
+    state::{Progress, Stored},
 };
 
 impl Engine {
-    pub(super) fn on_request(&mut self, id: RequestId, request: Request) {
+    pub(crate) fn on_request(&mut self, id: RequestId, request: Request) {
         let result = match request {
             Request::Create(object) => self.create(object),
             Request::Replace { object, create } => self.replace(object, create),
@@ -47,7 +51,7 @@ impl Engine {
             Request::ForgetImage { reference } => self.forget_image(&reference),
             Request::ListImages => Ok(Response::Images(self.list_images())),
             Request::Session { device } => {
-                let device = self.devices.get(&device).filter(|device| device.online());
+                let device = self.state.fleet.get(&device).filter(|device| device.online());
                 Ok(Response::Session(device.map(|device| device.agent())))
             }
             Request::Resume { device } => self.resume(&device).map(|()| Response::Done),
@@ -64,10 +68,10 @@ impl Engine {
 
     fn read(&self, key: &Key) -> Option<Arc<Object>> {
         match key.kind.names().home {
-            Home::Pods => self.by_name.get(key).and_then(|id| self.view_pod(*id)),
+            Home::Pods => self.state.pods.names().get(key).and_then(|id| self.view_pod(*id)),
             Home::Devices => self.view_node(&key.name),
-            Home::Events => self.happenings.iter().find(|event| event.key() == *key).cloned(),
-            Home::Objects => self.objects.get(key).map(|stored| stored.object.clone()),
+            Home::Events => self.recorder.iter().find(|event| event.key() == *key).cloned(),
+            Home::Objects => self.state.objects.get(key).map(|stored| stored.object.clone()),
         }
     }
 
@@ -75,28 +79,31 @@ impl Engine {
         let wanted = |key: &Key| namespace.is_none_or(|namespace| key.namespace == namespace);
         let objects: Vec<Arc<Object>> = match kind.names().home {
             Home::Pods => {
-                let ids = self.by_name.iter().filter(|(key, _)| wanted(key));
+                let ids = self.state.pods.names().iter().filter(|(key, _)| wanted(key));
                 ids.filter_map(|(_, id)| self.view_pod(*id)).collect()
             }
-            Home::Devices => self.devices.keys().filter_map(|name| self.view_node(name)).collect(),
+            Home::Devices => {
+                self.state.fleet.names().filter_map(|name| self.view_node(name)).collect()
+            }
             Home::Events => {
-                self.happenings.iter().filter(|event| wanted(&event.key())).cloned().collect()
+                self.recorder.iter().filter(|event| wanted(&event.key())).cloned().collect()
             }
             Home::Objects => self
+                .state
                 .objects
-                .iter()
-                .filter(|(key, _)| key.kind == kind && wanted(key))
+                .of_kind(kind)
+                .filter(|(key, _)| wanted(key))
                 .map(|(_, stored)| stored.object.clone())
                 .collect(),
         };
-        Response::List(Listing { objects, resource_version: self.resource_version })
+        Response::List(Listing { objects, resource_version: self.versions.last })
     }
 
     fn create(&mut self, object: Object) -> Result<Response, ApiError> {
         let accepted = registry::accept_new(object)?;
         let key = accepted.object.key();
         self.check_namespace(&key)?;
-        if self.objects.contains_key(&key) {
+        if self.state.objects.contains(&key) {
             return Err(ApiError::AlreadyExists(key));
         }
         self.check_room(&accepted.object)?;
@@ -106,7 +113,7 @@ impl Engine {
     }
 
     /// Stores a new object that has been accepted, and tells those who watch.
-    pub(super) fn create_stored(
+    pub(crate) fn create_stored(
         &mut self,
         mut object: Object,
         revision: Option<Arc<Revision>>,
@@ -150,7 +157,7 @@ impl Engine {
         }
         self.check_room(&accepted.object)?;
         let revision = self.revision(&accepted);
-        let stored = self.objects.get(&key).and_then(|stored| stored.revision.as_ref());
+        let stored = self.state.objects.get(&key).and_then(|stored| stored.revision.as_ref());
         let same_images = revision.as_ref().map(|r| &r.roots) == stored.map(|r| &r.roots);
         if accepted.object == **old && same_images {
             return Ok(Response::Object { object: old.clone(), created: false });
@@ -165,7 +172,7 @@ impl Engine {
 
     fn check_namespace(&self, key: &Key) -> Result<(), ApiError> {
         let namespace = Key::new(Kind::Namespace, "", &key.namespace);
-        if key.kind.namespaced() && !self.objects.contains_key(&namespace) {
+        if key.kind.namespaced() && !self.state.objects.contains(&namespace) {
             return Err(ApiError::NotFound(namespace));
         }
         Ok(())
@@ -173,23 +180,16 @@ impl Engine {
 
     fn check_room(&self, object: &Object) -> Result<(), ApiError> {
         let key = object.key();
-        let mut stock = Stock { objects: self.objects.len(), ..Stock::default() };
-        for (other, stored) in &self.objects {
-            stock.of_kind += usize::from(other.kind == key.kind);
-            if *other != key {
-                stock.bytes = stock.bytes.saturating_add(stored.bytes);
-                stock.pods += u64::from(stored.object.replicas());
-            }
-        }
+        let stock = self.state.objects.stock_without(&key);
         let bytes = serde_json::to_vec(object).map_or(0, |json| json.len());
-        registry::check_room(object, bytes, !self.objects.contains_key(&key), stock)
+        registry::check_room(object, bytes, !self.state.objects.contains(&key), stock)
     }
 
     /// A workload's template as understood, with the digests that its images have now.
     fn revision(&self, accepted: &Accepted) -> Option<Arc<Revision>> {
         let (template, _) = accepted.object.template()?;
         let resolved = accepted.resolved.clone()?;
-        let roots = self.resolve_roots(template);
+        let roots = self.state.images.roots(template);
         Some(Arc::new(Revision::new(template, resolved, roots)))
     }
 
@@ -205,26 +205,34 @@ impl Engine {
         let key = object.key();
         if let Object::ConfigMap(map) = &object {
             // Checked before it came here.
-            let data = Arc::new(map.files().unwrap_or_default());
-            self.configs.insert((key.namespace.clone(), key.name.clone()), data);
+            let data = map.files().unwrap_or_default();
+            self.state.objects.set_config(&key.namespace, &key.name, data);
             self.records.insert(record::config_key(&key.namespace, &key.name), None);
             self.dirty_users_of_config(&key);
         }
         let object = Arc::new(object);
         let is_workload = revision.is_some();
-        let stored =
-            Stored { object: object.clone(), resource_version: version, revision, bytes: 0 };
-        self.objects.insert(key.clone(), stored);
+        let known = self.state.objects.get(&key).filter(|_| action == Action::Modified);
+        let progress: Progress = known.map(|stored| stored.progress.clone()).unwrap_or_default();
+        let stored = Stored {
+            object: object.clone(),
+            resource_version: version,
+            revision,
+            bytes: 0,
+            progress,
+        };
+        self.state.objects.insert(&key, stored);
         self.save_object(&key, &object);
         self.effects.push(changed(action, object.clone(), version));
         if is_workload {
-            self.dirty.workloads.insert(key);
+            self.dirty.workloads.insert(key, Scope::All);
         }
         object
     }
 
-    pub(super) fn save_object(&mut self, key: &Key, object: &Object) {
+    pub(crate) fn save_object(&mut self, key: &Key, object: &Object) {
         let roots = self
+            .state
             .objects
             .get(key)
             .and_then(|stored| stored.revision.as_ref())
@@ -232,9 +240,7 @@ impl Engine {
             .unwrap_or_default();
         let json = serde_json::to_value(object).unwrap_or_default();
         let value = record::encode(&record::ObjectRecord { object: json, roots });
-        if let Some(stored) = self.objects.get_mut(key) {
-            stored.bytes = value.len();
-        }
+        self.state.objects.set_bytes(key, value.len());
         self.records.insert(record::object_key(key), Some(value));
     }
 
@@ -251,14 +257,15 @@ impl Engine {
     /// A Pod that its device may know stays until the device has let go of it; another is gone at once.
     fn delete_pod(&mut self, key: &Key) -> Result<Response, ApiError> {
         let not_found = || ApiError::NotFound(key.clone());
-        let id = *self.by_name.get(key).ok_or_else(not_found)?;
+        let id = *self.state.pods.names().get(key).ok_or_else(not_found)?;
         let before = self.view_pod(id).ok_or_else(not_found)?;
         self.begin_delete(id);
         Ok(Response::Deleted(self.view_pod(id).unwrap_or(before)))
     }
 
     fn delete_object(&mut self, key: &Key) -> Result<Response, ApiError> {
-        let stored = self.objects.remove(key).ok_or_else(|| ApiError::NotFound(key.clone()))?;
+        let stored =
+            self.state.objects.remove(key).ok_or_else(|| ApiError::NotFound(key.clone()))?;
         let version = self.next_resource_version();
         let mut object = stored.object.as_ref().clone();
         object.meta_mut().resource_version = version.to_string();
@@ -266,7 +273,8 @@ impl Engine {
         self.records.insert(record::object_key(key), None);
         self.effects.push(changed(Action::Deleted, object.clone(), version));
         if stored.revision.is_some() {
-            self.dirty.workloads.insert(key.clone());
+            self.dirty.workloads.insert(key.clone(), Scope::All);
+            self.drop_revisions_without_owner(&object.meta().uid);
         }
         if key.kind == Kind::ConfigMap {
             self.retire_config(key);
@@ -278,11 +286,12 @@ impl Engine {
         if key.name == "default" {
             return Err(ApiError::Forbidden("the namespace default can't be deleted".to_owned()));
         }
-        if !self.objects.contains_key(key) {
+        if !self.state.objects.contains(key) {
             return Err(ApiError::NotFound(key.clone()));
         }
+        let objects = self.state.objects.iter().map(|(inside, _)| inside);
         let inside: Vec<Key> =
-            self.objects.keys().filter(|inside| inside.namespace == key.name).cloned().collect();
+            objects.filter(|inside| inside.namespace == key.name).cloned().collect();
         for inside in inside {
             self.delete_object(&inside)?;
         }
@@ -291,38 +300,36 @@ impl Engine {
 
     fn delete_node(&mut self, key: &Key) -> Result<Response, ApiError> {
         let object = self.view_node(&key.name).ok_or_else(|| ApiError::NotFound(key.clone()))?;
-        let online = self.devices.get(&key.name).is_some_and(|device| device.online());
+        let online = self.state.fleet.get(&key.name).is_some_and(|device| device.online());
         if online {
             return Err(ApiError::Forbidden(format!(
                 "{} is connected and would join again at once; stop its agent first",
                 key.name
             )));
         }
-        let ids: Vec<_> =
-            self.devices.get(&key.name).into_iter().flat_map(|d| d.pods.clone()).collect();
+        let ids: Vec<_> = self.state.pods.on(&key.name).pods().iter().copied().collect();
         for id in ids {
             self.remove_pod(id);
         }
-        if let Some(device) = self.devices.remove(&key.name) {
-            let generation = device.desired.generation;
-            self.retired.insert(key.name.clone(), generation);
+        if let Some(generation) = self.state.fleet.retire(&key.name) {
             self.records.insert(record::retired_key(&key.name), Some(record::encode(&generation)));
         }
-        self.full_reports.remove(&key.name);
-        self.forget_refusals(&key.name);
+        self.state.pods.forget_device(&key.name);
+        self.sessions.full_reports.remove(&key.name);
+        self.forget_rejected(&key.name);
         self.dirty.devices.insert(key.name.clone());
         self.dirty.changed_nodes.remove(&key.name);
         let version = self.next_resource_version();
         self.effects.push(Effect::ClearHead { device: key.name.clone() });
         self.effects.push(changed(Action::Deleted, object.clone(), version));
-        self.dirty_all_workloads();
+        self.dirty_device(&key.name);
         Ok(Response::Deleted(object))
     }
 
     /// Of a Node, the operator writes labels, annotations, taints and `unschedulable`.
     fn change_node(&mut self, node: &Node) {
         let name = &node.metadata.name;
-        let Some(device) = self.devices.get_mut(name) else { return };
+        let Some(device) = self.state.fleet.get_mut(name) else { return };
         let mut brought = device.clone();
         brought.operator.labels.clear();
         let brought = brought.labels();
@@ -338,14 +345,15 @@ impl Engine {
             device.operator = operator;
             self.dirty.devices.insert(name.clone());
             self.touch_node(name);
-            self.dirty_all_workloads();
+            self.dirty_device(name);
+            self.watch_silence(name);
         }
     }
 
     fn name_image(&mut self, reference: &str, root: Hash) -> Result<Response, ApiError> {
         let reference = resolve::tagged(reference);
-        self.refresh_supply(root);
-        if self.images.insert(reference.clone(), root) != Some(root) {
+        self.refresh_image(root);
+        if self.state.images.name(&reference, root) {
             self.records.insert(record::image_key(&reference), Some(record::encode(&root)));
         }
         self.adopt_image(&reference, root);
@@ -360,31 +368,26 @@ impl Engine {
                 "image {reference} is used by {user}; delete that first, or update it and wait until no copy runs the image"
             )));
         }
-        if self.images.remove(&reference).is_none() {
+        if !self.state.images.forget(&reference) {
             return Err(ApiError::Forbidden(format!("the hub has no image {reference}")));
         }
         self.records.insert(record::image_key(&reference), None);
         Ok(Response::Done)
     }
 
+    /// Workloads that name an image, and those of which Pods of older templates do: an update that goes on, or
+    /// stopped, leaves them, and they may be started again.
     fn users_of_image(&self, reference: &str) -> Vec<Key> {
-        let uses = |revision: &Revision| {
-            revision.roots.keys().any(|image| resolve::tagged(image) == reference)
-        };
-        let current = |key: &Key| self.objects.get(key).and_then(|stored| stored.revision.as_ref());
-        let workloads = self.objects.keys().filter(|key| current(key).is_some_and(|r| uses(r)));
-        // An update that goes on, or stopped, leaves copies of older revisions: they may be started again.
-        let older = self.pods.values().filter(|copy| {
-            copy.deleting.is_none()
-                && current(&copy.owner).is_none_or(|revision| revision.hash != copy.revision.hash)
-                && uses(&copy.revision)
-        });
-        let users: BTreeSet<&Key> = workloads.chain(older.map(|copy| &copy.owner)).collect();
+        let current = self.state.objects.naming_image(reference);
+        let users: BTreeSet<&Key> =
+            current.chain(self.state.pods.owners_using(reference)).collect();
         users.into_iter().cloned().collect()
     }
 
     fn list_images(&self) -> Vec<Image> {
-        self.images
+        self.state
+            .images
+            .names()
             .iter()
             .map(|(reference, root)| Image {
                 reference: reference.clone(),
@@ -396,22 +399,24 @@ impl Engine {
 
     fn list_figures(&self) -> Vec<(&'static str, u64)> {
         let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
-        let figures = &self.figures;
+        let metrics = &self.metrics;
         Vec::from([
-            ("lichen_devices", count(self.devices.len())),
-            ("lichen_devices_ready", count(self.devices.values().filter(|d| d.online()).count())),
-            ("lichen_pods", count(self.pods.len())),
-            ("lichen_pods_running", count(self.pods.values().filter(|i| i.runs()).count())),
-            ("lichen_frames_total", figures.frames),
-            ("lichen_frames_refused_total", figures.refused_frames),
-            ("lichen_turns_total", figures.turns),
-            ("lichen_assignments_total", figures.assignments),
-            ("lichen_placements_total", figures.placements),
+            ("lichen_devices", count(self.state.fleet.len())),
+            ("lichen_devices_ready", count(self.state.fleet.iter().filter(|d| d.online()).count())),
+            ("lichen_pods", count(self.state.pods.len())),
+            ("lichen_pods_running", count(self.state.pods.running())),
+            ("lichen_frames_total", metrics.frames),
+            ("lichen_frames_refused_total", metrics.rejected_frames),
+            ("lichen_turns_total", metrics.turns),
+            ("lichen_assignments_total", metrics.assignments),
+            ("lichen_placements_total", metrics.placements),
+            ("lichen_plans_total", metrics.plans),
+            ("lichen_plans_refused_total", metrics.refused_plans),
         ])
     }
 
     fn dirty_users_of_config(&mut self, key: &Key) {
-        let users = self.pods.values().filter(|pod| uses_config(pod, key));
+        let users = self.state.pods.using_config(&key.namespace, &key.name);
         let devices: Vec<_> = users.filter_map(|pod| pod.device.clone()).collect();
         self.dirty.assignments.extend(devices);
     }
@@ -419,30 +424,25 @@ impl Engine {
     /// A deleted ConfigMap's data stays for the Pods that have it: they must not lose their files.
     fn retire_config(&mut self, key: &Key) {
         let slot = (key.namespace.clone(), key.name.clone());
-        if self.pods.values().any(|pod| uses_config(pod, key)) {
-            if let Some(data) = self.configs.get(&slot) {
+        if self.state.pods.using_config(&key.namespace, &key.name).next().is_some() {
+            if let Some(data) = self.state.objects.configs().get(&slot) {
                 let value = record::encode(data.as_ref());
                 self.records.insert(record::config_key(&slot.0, &slot.1), Some(value));
             }
         } else {
-            self.configs.remove(&slot);
+            self.state.objects.drop_config(&slot.0, &slot.1);
         }
     }
 
     /// Drops the data of deleted ConfigMaps that a gone Pod was the last to use.
-    pub(super) fn drop_unused_configs(&mut self, gone: &Pod) {
+    pub(crate) fn drop_unused_configs(&mut self, gone: &Pod) {
         for volume in gone.revision.resolved.config_maps() {
             let key = Key::new(Kind::ConfigMap, gone.namespace(), &volume.name);
-            let used = || self.pods.values().any(|pod| uses_config(pod, &key));
-            if !self.objects.contains_key(&key) && !used() {
-                self.configs.remove(&(key.namespace.clone(), key.name.clone()));
+            let mut users = self.state.pods.using_config(&key.namespace, &key.name);
+            if !self.state.objects.contains(&key) && users.next().is_none() {
+                self.state.objects.drop_config(&key.namespace, &key.name);
                 self.records.insert(record::config_key(&key.namespace, &key.name), None);
             }
         }
     }
-}
-
-fn uses_config(pod: &Pod, key: &Key) -> bool {
-    pod.namespace() == key.namespace
-        && pod.revision.resolved.config_maps().any(|volume| volume.name == key.name)
 }

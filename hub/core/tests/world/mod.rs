@@ -142,6 +142,7 @@ impl World {
         let mut replies = Vec::new();
         loop {
             let effects = self.engine.drain();
+            self.engine.state().check().expect("every index is true");
             if effects.is_empty() {
                 self.check_what_was_told();
                 return replies;

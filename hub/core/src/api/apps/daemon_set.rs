@@ -2,11 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::validate_workload;
+use super::{
+    rollout::{DAEMON_SET_STRATEGY, Strategy},
+    validate_workload,
+};
 use crate::api::{
     cell,
     core::pod::{POD_TEMPLATE, PodTemplate},
-    field::{Message, object, unless_empty, unsupported, written},
+    field::{Message, count, object, written},
     meta::{LABEL_SELECTOR, LabelSelector, OBJECT_META, ObjectMeta, is_zero, nullable},
     resource::{Column, Names, Resource, RestartRule},
     validate::Errors,
@@ -26,11 +29,21 @@ pub struct DaemonSet {
 
 /// What a DaemonSet wants.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct DaemonSetSpec {
     /// Must match the template's labels, and never changes.
     pub selector: LabelSelector,
     /// What each Pod is.
     pub template: PodTemplate,
+    /// How Pods of an older template are replaced.
+    #[serde(default, skip_serializing_if = "Strategy::is_empty", deserialize_with = "nullable")]
+    pub update_strategy: Strategy,
+    /// Seconds for which a Pod must be ready before it counts as available. Absent means 0.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub min_ready_seconds: Option<u32>,
+    /// Old templates that are kept. Absent means 10.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub revision_history_limit: Option<u32>,
 }
 
 /// How far a DaemonSet is.
@@ -48,9 +61,9 @@ pub struct DaemonSetStatus {
     pub number_misscheduled: u32,
     /// Pods that run.
     pub number_ready: u32,
-    /// Pods that run; the same figure, for tools that ask for it.
+    /// Pods that have been ready for `minReadySeconds`.
     pub number_available: u32,
-    /// Pods that should run and do not.
+    /// Pods that are not available.
     pub number_unavailable: u32,
     /// Pods of the newest template.
     pub updated_number_scheduled: u32,
@@ -84,9 +97,11 @@ impl Resource for DaemonSet {
         Column::number("Up-to-date", "Devices with the newest template.", |o, _| {
             o.status.updated_number_scheduled.into()
         }),
-        Column::number("Available", "Devices on which it runs.", |o, _| {
-            o.status.number_available.into()
-        }),
+        Column::number(
+            "Available",
+            "Devices on which it has been ready for long enough.",
+            |o, _| o.status.number_available.into(),
+        ),
         Column::text("Node Selector", "Labels that a device must have.", |o, _| {
             cell::pairs(&o.spec.template.spec.node_selector)
         }),
@@ -103,6 +118,7 @@ impl Resource for DaemonSet {
     ];
 
     fn validate(&self, old: Option<&Self>, errors: &mut Errors) {
+        self.spec.update_strategy.validate("spec.updateStrategy", "OnDelete", errors);
         let old = old.map(|old| &old.spec.selector);
         validate_workload(&self.spec.selector, old, &self.spec.template, errors);
     }
@@ -130,8 +146,8 @@ const DAEMON_SET_SPEC: Message = Message {
     fields: &[
         object("selector", 1, &LABEL_SELECTOR).optional().required(),
         object("template", 2, &POD_TEMPLATE).required(),
-        unless_empty("updateStrategy", 3, "Pods are replaced one after another"),
-        unsupported("minReadySeconds", 4),
-        unsupported("revisionHistoryLimit", 6),
+        object("updateStrategy", 3, &DAEMON_SET_STRATEGY),
+        count("minReadySeconds", 4),
+        count("revisionHistoryLimit", 6).optional(),
     ],
 };

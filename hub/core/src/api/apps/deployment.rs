@@ -1,15 +1,18 @@
 //! `apps/v1` Deployment: a number of Pods, placed where they fit.
 
-use alloc::format;
+use alloc::{format, vec::Vec};
 
 use serde::{Deserialize, Serialize};
 
-use super::validate_workload;
+use super::{
+    rollout::{DEPLOYMENT_STRATEGY, Strategy},
+    validate_workload,
+};
 use crate::api::{
     cell,
     core::pod::{POD_TEMPLATE, PodTemplate},
-    field::{Message, count, instead, object, unless_empty, unsupported, written},
-    meta::{LABEL_SELECTOR, LabelSelector, OBJECT_META, ObjectMeta, is_zero, nullable},
+    field::{Message, count, flag, object, written},
+    meta::{Condition, LABEL_SELECTOR, LabelSelector, OBJECT_META, ObjectMeta, is_zero, nullable},
     resource::{Column, Names, Resource, RestartRule, SCALE},
     validate::Errors,
 };
@@ -40,6 +43,21 @@ pub struct DeploymentSpec {
     pub selector: LabelSelector,
     /// What each Pod is.
     pub template: PodTemplate,
+    /// How Pods of an older template are replaced.
+    #[serde(default, skip_serializing_if = "Strategy::is_empty", deserialize_with = "nullable")]
+    pub strategy: Strategy,
+    /// Seconds for which a Pod must be ready before it counts as available. Absent means 0.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub min_ready_seconds: Option<u32>,
+    /// Old templates that are kept for `rollout undo`. Absent means 10.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub revision_history_limit: Option<u32>,
+    /// Whether a changed template waits.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub paused: Option<bool>,
+    /// Seconds without any progress after which an update is reported as stuck. Absent means 600.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub progress_deadline_seconds: Option<u32>,
 }
 
 /// How far a Deployment is.
@@ -55,10 +73,13 @@ pub struct DeploymentStatus {
     pub updated_replicas: u32,
     /// Pods that run.
     pub ready_replicas: u32,
-    /// Pods that run; the same figure, for tools that ask for it.
+    /// Pods that have been ready for `minReadySeconds`.
     pub available_replicas: u32,
-    /// Pods that do not run.
+    /// Pods that are not available.
     pub unavailable_replicas: u32,
+    /// `Available`, `Progressing`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<Condition>,
 }
 
 impl Deployment {
@@ -94,7 +115,9 @@ impl Resource for Deployment {
         Column::number("Up-to-date", "Pods of the newest template.", |o, _| {
             o.status.updated_replicas.into()
         }),
-        Column::number("Available", "Pods that run.", |o, _| o.status.available_replicas.into()),
+        Column::number("Available", "Pods that have been ready for long enough.", |o, _| {
+            o.status.available_replicas.into()
+        }),
         Column::text("Age", "Time since it was created.", |o, now| cell::age(&o.metadata, now)),
         Column::wide("Containers", "Names of the template's containers.", |o, _| {
             cell::containers(&o.spec.template.spec)
@@ -110,6 +133,14 @@ impl Resource for Deployment {
     fn validate(&self, old: Option<&Self>, errors: &mut Errors) {
         if self.replicas() > MAX_REPLICAS {
             errors.add("spec.replicas", format!("at most {MAX_REPLICAS} are supported"));
+        }
+        self.spec.strategy.validate("spec.strategy", "Recreate", errors);
+        let min_ready = self.spec.min_ready_seconds.unwrap_or(0);
+        if self.spec.progress_deadline_seconds.is_some_and(|deadline| deadline <= min_ready) {
+            errors.add(
+                "spec.progressDeadlineSeconds",
+                format!("must be greater than minReadySeconds, which is {min_ready}"),
+            );
         }
         let old = old.map(|old| &old.spec.selector);
         validate_workload(&self.spec.selector, old, &self.spec.template, errors);
@@ -143,10 +174,10 @@ const DEPLOYMENT_SPEC: Message = Message {
         count("replicas", 1).optional(),
         object("selector", 2, &LABEL_SELECTOR).optional().required(),
         object("template", 3, &POD_TEMPLATE).required(),
-        unless_empty("strategy", 4, "Pods are replaced one after another"),
-        unsupported("minReadySeconds", 5),
-        unsupported("revisionHistoryLimit", 6),
-        instead("paused", 7, "set spec.replicas to what should run"),
-        unsupported("progressDeadlineSeconds", 9),
+        object("strategy", 4, &DEPLOYMENT_STRATEGY),
+        count("minReadySeconds", 5),
+        count("revisionHistoryLimit", 6).optional(),
+        flag("paused", 7),
+        count("progressDeadlineSeconds", 9).optional(),
     ],
 };
