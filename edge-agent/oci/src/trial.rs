@@ -20,7 +20,7 @@ use rustix::thread::UnshareFlags;
 
 use crate::bundle::{Overlay, RunDir};
 use crate::child::{MAX_OUTPUT_BYTES, read_until_end, wait};
-use crate::config::{CgroupVersion, ContainerSpec, Host, Resources, runtime_config};
+use crate::config::{CgroupVersion, ContainerSpec, Host, Network, Resources, runtime_config};
 use crate::image::ImageConfig;
 use crate::tree::remove_tree;
 use crate::trial_program::{OUTPUT, elf};
@@ -157,6 +157,7 @@ impl Trial<'_> {
         written.map_err(io("write the trial program"))?;
         let spec = ContainerSpec {
             id: self.id.clone(),
+            cgroup: self.id.clone(),
             hostname: "trial".to_owned(),
             command: vec!["/ok".to_owned()],
             resources: Resources {
@@ -164,7 +165,8 @@ impl Trial<'_> {
                 pids_limit: Some(PIDS_LIMIT),
                 ..Resources::default()
             },
-            etc: run.write_etc(&crate::config::Network::Private, "trial").map_err(bundle)?,
+            etc: crate::etc::write(&self.directory.join("etc"), &Network::Private, "trial")
+                .map_err(bundle)?,
             ..ContainerSpec::default()
         };
         let config =

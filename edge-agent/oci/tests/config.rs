@@ -27,6 +27,7 @@ fn image() -> ImageConfig {
 fn spec() -> ContainerSpec {
     ContainerSpec {
         id: "web-0.app".to_owned(),
+        cgroup: "web-0/app".to_owned(),
         hostname: "web-0".to_owned(),
         env: vec![("NAME".to_owned(), "own".to_owned())],
         ..ContainerSpec::default()
@@ -176,6 +177,32 @@ fn namespaces_follow_the_network() {
     assert_eq!(kinds(Network::Host, V1), "pid mount ipc hostname=absent");
     let join = Network::Join(PathBuf::from("/proc/7/ns/net"));
     assert_eq!(kinds(join, V1), r#"pid mount ipc uts network hostname="web-0""#);
+}
+
+#[test]
+fn the_containers_of_a_pod_share_its_network_and_have_groups_below_its_own() {
+    let config = |container: &str| {
+        config(&ContainerSpec {
+            id: format!("p-1-{container}"),
+            cgroup: format!("p-1/{container}"),
+            network: Network::Join(PathBuf::from("/run/p-1/network")),
+            ..spec()
+        })
+    };
+    let (web, helper) = (config("web"), config("helper"));
+    assert_eq!(at(&web, "/linux/cgroupsPath"), r#""/lichen/p-1/web""#);
+    assert_eq!(at(&helper, "/linux/cgroupsPath"), r#""/lichen/p-1/helper""#);
+    let network = |config: &Value| {
+        let all = config["linux"]["namespaces"].as_array().expect("namespaces").clone();
+        all.into_iter().find(|namespace| namespace["type"] == "network").expect("a network")
+    };
+    assert_eq!(network(&web)["path"], "/run/p-1/network");
+    assert_eq!(network(&helper), network(&web));
+    for cgroup in ["", "/", "a/", "/a", "a//b", "../b", "a/..", "a b"] {
+        let spec = ContainerSpec { cgroup: cgroup.to_owned(), ..spec() };
+        let result = runtime_config(&spec, &image(), &host());
+        assert!(matches!(result, Err(ConfigError::Id(_))), "{cgroup}");
+    }
 }
 
 #[test]
