@@ -6,13 +6,13 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::process::Signal;
 
-use super::cgroup;
 use super::launch::{self, Output};
 use super::machine::{Event, Verb};
 use super::namespace;
 use super::oom::OomCounter;
 use super::output::{Outputs, pipe};
 use super::reap;
+use crate::cgroup;
 use crate::run_dir::{OCI, OCI_PID, RunDir};
 use crate::spec::{Container, Kind};
 use crate::state::{MAX_MESSAGE, Outcome};
@@ -163,10 +163,7 @@ impl Instance {
 
     fn remove_cgroup(&self) -> Result<(), String> {
         match &self.kind {
-            // A private cgroup2 is for a runtime that makes no groups.
-            Kind::Container(container) if !container.private_cgroup2 => {
-                cgroup::remove(&container.id)
-            }
+            Kind::Container(Container { cgroup: Some(group), .. }) => cgroup::remove(group),
             _ => Ok(()),
         }
     }

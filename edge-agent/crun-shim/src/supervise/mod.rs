@@ -3,7 +3,6 @@
 //! `machine` decides, `shell` loops, the rest are its hands. Nothing here is for the agent; it uses
 //! [`crate::spawn`], [`crate::adopt`] and [`crate::protocol`].
 
-mod cgroup;
 mod clean;
 mod instance;
 mod launch;
