@@ -40,10 +40,12 @@ pub enum Message {
     Probed(Containers),
     /// Trying the container runtimes takes long: the link shall not wait for it.
     ProbeIsSlow,
-    /// A Pod is ready to be started.
+    /// A container is ready to be started.
     Prepared {
-        /// Which Pod.
+        /// Of which Pod.
         pod: PodId,
+        /// Which container.
+        container: String,
         /// What its shim is to run.
         spec: Box<Spec>,
     },

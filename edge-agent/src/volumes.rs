@@ -1,7 +1,7 @@
-//! Puts the volumes of a Pod where its programs can mount them.
+//! Puts the volumes of a Pod where its containers can mount them: once per Pod, for all of them.
 //!
-//! An emptyDir is a directory in the Pod's own directory and lives as long as the Pod; a configMap is
-//! written by [`config_map`]; a hostPath is checked and used in place; an emptyDir in memory is left to the engine.
+//! An emptyDir is a directory in the Pod's own directory and lives as long as the Pod, one in memory until the device
+//! restarts ([`memory`]); a configMap is written by [`config_map`]; a hostPath is checked and used in place.
 
 use std::{
     fs, io,
@@ -15,9 +15,10 @@ use crate::state::Written;
 
 pub mod config_map;
 mod host_path;
+mod memory;
 mod sub_path;
 
-/// Kubernetes gives every program access to an emptyDir.
+/// Kubernetes gives every container access to an emptyDir.
 const EMPTY_DIR_MODE: u32 = 0o777;
 
 /// Why a volume cannot be used. Each is the operator's to mend.
@@ -72,11 +73,6 @@ pub enum Source {
     Own(PathBuf),
     /// A path of the device.
     Host(PathBuf),
-    /// Memory; 0 bytes for no bound.
-    Memory {
-        /// Bound in bytes.
-        size_limit_bytes: u64,
-    },
 }
 
 /// One mount, ready to be made.
@@ -98,7 +94,7 @@ pub fn place(pod: &Pod, dir: &Path, written: &Written) -> Result<(), VolumeError
     pod.volumes.iter().try_for_each(|volume| place_one(volume, dir, written))
 }
 
-/// Writes the configMap volumes of `Pod` again; programs that have them mounted see all new files at once.
+/// Writes the configMap volumes of `Pod` again; containers that have them mounted see all new files at once.
 ///
 /// # Errors
 /// See [`VolumeError`].
@@ -111,13 +107,23 @@ pub fn update_files(pod: &Pod, dir: &Path, written: &Written) -> Result<(), Volu
 fn place_one(volume: &Volume, dir: &Path, written: &Written) -> Result<(), VolumeError> {
     let own = own_path(dir, volume);
     match &volume.source {
-        VolumeSource::EmptyDir { memory: true, .. } => Ok(()),
+        VolumeSource::EmptyDir { memory: true, size_limit_bytes } => {
+            memory::place(volume, &own, *size_limit_bytes)
+        }
         VolumeSource::EmptyDir { memory: false, .. } => make_empty_dir(volume, &own),
         VolumeSource::HostPath { path, kind } => host_path::check(volume, path, *kind),
         VolumeSource::ConfigMap { files } => {
             config_map::write(&own, files, written).map_err(|error| error.in_volume(&volume.name))
         }
     }
+}
+
+/// Takes down what [`place`] has mounted below `dir`, so that the directory can be removed.
+///
+/// # Errors
+/// Those of the system.
+pub fn release(dir: &Path) -> io::Result<()> {
+    memory::release(dir)
 }
 
 /// Resolves the mounts of a container to what is behind them. The volumes were placed.
@@ -139,15 +145,7 @@ fn resolve_one(pod: &Pod, mount: &Mount, dir: &Path) -> Result<Placed, VolumeErr
     let own = own_path(dir, volume);
     let host = matches!(volume.source, VolumeSource::HostPath { .. });
     let (root, read_only) = match &volume.source {
-        VolumeSource::EmptyDir { memory: true, size_limit_bytes } => {
-            if !mount.sub_path.is_empty() {
-                return Err(refused(volume, &mount.sub_path, "a volume in memory has no subPath"));
-            }
-            let source = Source::Memory { size_limit_bytes: *size_limit_bytes };
-            let target = mount.path.to_string();
-            return Ok(Placed { source, target, read_only: mount.read_only });
-        }
-        VolumeSource::EmptyDir { memory: false, .. } => (own, mount.read_only),
+        VolumeSource::EmptyDir { .. } => (own, mount.read_only),
         VolumeSource::HostPath { path, .. } => (PathBuf::from(path.as_str()), mount.read_only),
         // As in Kubernetes: the device writes it, nobody else.
         VolumeSource::ConfigMap { .. } => (own, true),
@@ -208,7 +206,9 @@ mod tests {
             identity: Hash([1; 32]),
             namespace: "default".try_into().expect("short"),
             name: "web".try_into().expect("short"),
-            engine: RuntimeClass::Wasm,
+            hostname: "web".try_into().expect("short"),
+            runtime_class: RuntimeClass::Wasm,
+            init_containers: Default::default(),
             containers: Default::default(),
             volumes: volumes.try_into().expect("few"),
             restart: RestartPolicy::Always,

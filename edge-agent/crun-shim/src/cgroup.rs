@@ -4,6 +4,7 @@
 //! A runtime that was killed half way does not know its groups any more. And runc ends well even if it could not remove
 //! them: it gives up after a third of a second, which is short for the threads of a killed process on a busy board.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -26,13 +27,13 @@ const INTERVAL: Duration = Duration::from_millis(2);
 /// # Errors
 /// In words, if a group does not go.
 pub fn remove(path: &str) -> Result<(), String> {
-    remove_below(Path::new(ROOT), path)
+    remove_below(Path::new(ROOT), &own_groups(), path)
 }
 
 /// The groups directly below another, such as `lichen`, in any hierarchy, by name.
 #[must_use]
 pub fn children(path: &str) -> Vec<String> {
-    let groups = find(Path::new(ROOT), path);
+    let groups = find(Path::new(ROOT), &[], path);
     let children = groups.iter().flat_map(|group| groups_in(group));
     let mut names: Vec<String> =
         children.filter_map(|child| child.file_name()?.to_str().map(str::to_owned)).collect();
@@ -41,9 +42,9 @@ pub fn children(path: &str) -> Vec<String> {
     names
 }
 
-fn remove_below(root: &Path, path: &str) -> Result<(), String> {
+fn remove_below(root: &Path, own: &[String], path: &str) -> Result<(), String> {
     let deadline = Instant::now() + DEADLINE;
-    for group in find(root, path) {
+    for group in find(root, own, path) {
         while let Err(error) = remove_one(&group) {
             if Instant::now() >= deadline {
                 return Err(format!("could not remove the cgroup {}: {error}", group.display()));
@@ -54,16 +55,28 @@ fn remove_below(root: &Path, path: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// A group's directories. Version 2 has one hierarchy, version 1 a directory with one per controller.
-fn find(root: &Path, path: &str) -> Vec<PathBuf> {
+/// A group's directories. Version 2 has one hierarchy, version 1 a directory with one per controller. In each, a path is
+/// looked for at the root and in the groups in `own`, which a runtime's own choice of a place is relative to.
+fn find(root: &Path, own: &[String], path: &str) -> Vec<PathBuf> {
     let path = path.trim_start_matches('/');
     if path.is_empty() {
         return Vec::new();
     }
-    let mut found = vec![root.join(path)];
-    found.extend(groups_in(root).into_iter().map(|hierarchy| hierarchy.join(path)));
-    found.retain(|group| group.is_dir());
-    found
+    let mut hierarchies = groups_in(root);
+    hierarchies.push(root.to_owned());
+    let below = own.iter().map(|group| format!("{}/{path}", group.trim_matches('/')));
+    let places: BTreeSet<String> = below
+        .chain([path.to_owned()])
+        .map(|place| place.trim_start_matches('/').to_owned())
+        .collect();
+    let all = hierarchies.iter().flat_map(|root| places.iter().map(|place| root.join(place)));
+    all.filter(|group| group.is_dir()).collect()
+}
+
+/// Where this process is, in any hierarchy: `ID:CONTROLLERS:PATH` (see cgroups(7)).
+fn own_groups() -> Vec<String> {
+    let text = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    text.lines().filter_map(|line| line.splitn(3, ':').nth(2).map(str::to_owned)).collect()
 }
 
 /// Groups are directories; links are other names of hierarchies, such as `cpu` of `cpu,cpuacct`.
@@ -108,12 +121,21 @@ mod tests {
             fs::create_dir_all(root.path().join(dir)).expect("a directory");
         }
         std::os::unix::fs::symlink("a", root.path().join("same-as-a")).expect("a link");
-        let mut found = find(root.path(), "/lichen/p/x");
-        found.sort();
-        assert_eq!(found, [root.path().join("a/lichen/p/x"), root.path().join("b/lichen/p/x")]);
-        assert_eq!(find(root.path(), "/"), Vec::<PathBuf>::new());
+        let found = |own: &[&str], path| {
+            let own: Vec<String> = own.iter().map(|&group| group.to_owned()).collect();
+            let mut found = find(root.path(), &own, path);
+            found.sort();
+            found
+        };
+        let expected = [root.path().join("a/lichen/p/x"), root.path().join("b/lichen/p/x")];
+        assert_eq!(found(&["/"], "/lichen/p/x"), expected);
+        assert_eq!(
+            found(&["/d", "/"], "lichen/p/x"),
+            [&expected[..], &[root.path().join("c/d/lichen/p/x")]].concat()
+        );
+        assert_eq!(found(&["/a"], "/"), Vec::<PathBuf>::new());
         fs::create_dir_all(root.path().join("lichen/p/x")).expect("a directory");
-        assert_eq!(find(root.path(), "lichen/p/x").len(), 3, "version 2");
+        assert_eq!(found(&[], "lichen/p/x").len(), 3, "version 2");
     }
 
     #[test]
@@ -121,8 +143,8 @@ mod tests {
         let root = tempfile::tempdir().expect("a directory");
         fs::create_dir_all(root.path().join("memory/lichen/p/x")).expect("a directory");
         fs::create_dir_all(root.path().join("memory/lichen/q")).expect("a directory");
-        remove_below(root.path(), "lichen/p").expect("removable");
-        remove_below(root.path(), "lichen/p").expect("removed already");
+        remove_below(root.path(), &[], "lichen/p").expect("removable");
+        remove_below(root.path(), &[], "lichen/p").expect("removed already");
         assert!(!root.path().join("memory/lichen/p").exists());
         assert!(root.path().join("memory/lichen/q").exists());
     }

@@ -57,8 +57,8 @@ pub enum ConfigError {
     /// A volume's path on the device is relative or leaves its place.
     #[error("path {0:?} of a volume is not absolute and without \"..\"")]
     VolumePath(String),
-    /// A sub path leaves its volume or the volume has no paths.
-    #[error("subPath {0:?} must be relative, without \"..\", and its volume not of medium Memory")]
+    /// A sub path leaves its volume.
+    #[error("subPath {0:?} must be relative and without \"..\"")]
     SubPath(String),
 }
 

@@ -85,11 +85,6 @@ pub enum MountSource {
     Volume(PathBuf),
     /// A path of the device.
     HostPath(PathBuf),
-    /// Memory, up to a size in bytes.
-    Memory {
-        /// Most bytes; the kernel's default is half of the memory.
-        size_bytes: Option<u64>,
-    },
 }
 
 /// Files to show at `/etc`, by their path on the device. An absent one leaves the image's file alone. They are

@@ -227,7 +227,7 @@ fn volumes_come_outer_first_and_replace_what_is_at_their_place() {
             ..mount(MountSource::Volume("/v/config".into()), "/data/deep/conf/")
         },
         mount(MountSource::HostPath("/dev/ttyUSB0".into()), "/data//tty"),
-        mount(MountSource::Memory { size_bytes: Some(4096) }, "/dev/shm"),
+        mount(MountSource::Volume("/v/memory".into()), "/dev/shm"),
         mount(MountSource::Volume("/v/hosts".into()), "/etc/hosts"),
         mount(MountSource::Volume("/v/data".into()), "/data"),
     ];
@@ -238,7 +238,7 @@ fn volumes_come_outer_first_and_replace_what_is_at_their_place() {
 /data/deep/conf bind /v/config/conf/app rbind,rprivate,ro,nosuid,nodev
 ";
     assert_eq!(mount_lines(&config, "/data"), expected);
-    let shm = "/dev/shm tmpfs tmpfs nosuid,nodev,mode=1777,size=4096,rw\n";
+    let shm = "/dev/shm bind /v/memory rbind,rprivate,rw,nosuid,nodev\n";
     assert_eq!(mount_lines(&config, "/dev/shm"), shm);
     let etc = "\
 /etc/resolv.conf bind /run/x/resolv.conf rbind,rprivate,ro

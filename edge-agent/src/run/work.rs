@@ -24,7 +24,7 @@ use lichen_oci::runtime::{self, Search};
 use lichen_shim::Spec;
 use tokio::{
     sync::Semaphore,
-    task::{AbortHandle, spawn_blocking},
+    task::{AbortHandle, JoinSet, spawn_blocking},
 };
 
 use crate::{
@@ -33,10 +33,10 @@ use crate::{
     hub::{self, Connect, HubError},
     link::{LinkConfig, jitter},
     message::{Message, Sender},
-    pod_dir::PodDir,
-    runtime::{Containers, Launcher, chain},
+    pod_dir::{ContainerDir, PodDir},
+    runtime::{Containers, Launcher, PrepareError, chain, refuse},
     state::StateDir,
-    supervise::{Watch, Watcher},
+    supervise::{Watch, Watcher, how_to_stop, orphan},
 };
 
 /// How long the link waits for the first probe, so that the first Hello says everything.
@@ -53,6 +53,19 @@ where
 {
     tokio::spawn(async move {
         // Not answered only if the runtime is shutting down, or the work panicked: then nobody listens or it is a bug.
+        if let Ok(message) = spawn_blocking(work).await {
+            let _loop_gone = messages.send(message).await;
+        }
+    });
+}
+
+/// As [`answer`], but waits for its turn: whoever waits here holds no thread that a start could use.
+fn answer_in_turn<F>(slots: Arc<Semaphore>, messages: Sender, work: F)
+where
+    F: FnOnce() -> Message + Send + 'static,
+{
+    tokio::spawn(async move {
+        let Ok(_slot) = slots.acquire().await else { return };
         if let Ok(message) = spawn_blocking(work).await {
             let _loop_gone = messages.send(message).await;
         }
@@ -173,41 +186,70 @@ pub(super) fn retain(content: Content, keep: BTreeSet<Hash>) {
     });
 }
 
-pub(super) fn prepare(
+/// What preparing one start of a container needs.
+pub(super) struct Prepare {
+    pub(super) launcher: Arc<Launcher>,
+    pub(super) containers: Arc<Containers>,
+    pub(super) pod: Arc<Pod>,
+    pub(super) container: String,
+    pub(super) attempt: u32,
+}
+
+pub(super) fn make_sandbox(
     launcher: Arc<Launcher>,
-    containers: Arc<Containers>,
     pod: Arc<Pod>,
-    attempt: u32,
+    slots: Arc<Semaphore>,
     messages: Sender,
 ) {
-    answer(messages, move || match launcher.prepare(&pod, attempt, &containers) {
-        Ok(spec) => Message::Prepared { pod: pod.id, spec: Box::new(spec) },
-        Err(error) => Message::Happened(Event::PrepareFailed {
-            pod: pod.id,
-            failure: error.failure,
-            missing: error.missing,
-        }),
+    answer_in_turn(slots, messages, move || {
+        let id = pod.id;
+        Message::Happened(match launcher.make_sandbox(&pod) {
+            Ok(()) => Event::SandboxReady { pod: id },
+            Err(failure) => Event::SandboxFailed { pod: id, failure },
+        })
     });
 }
 
-/// Starts a Pod and watches it. Answers with `Started` or `StartFailed`, and with `Exited` at its end.
+pub(super) fn prepare(job: Prepare, slots: Arc<Semaphore>, messages: Sender) {
+    answer_in_turn(slots, messages, move || {
+        let Prepare { launcher, containers, pod, container, attempt } = job;
+        let id = pod.id;
+        let mut all = pod.init_containers.iter().chain(&pod.containers);
+        let spec = all.find(|spec| spec.name.as_str() == container);
+        let prepared = spec
+            .ok_or_else(|| refuse("the pod has no such container"))
+            .and_then(|spec| launcher.prepare(&pod, spec, attempt, &containers));
+        match prepared {
+            Ok(spec) => Message::Prepared { pod: id, container, spec: Box::new(spec) },
+            Err(PrepareError { failure, missing }) => {
+                Message::Happened(Event::PrepareFailed { pod: id, container, failure, missing })
+            }
+        }
+    });
+}
+
+/// Starts a container and watches it. Answers with `Started` or `StartFailed`, and with `Exited` at its end.
 pub(super) fn start(
     launcher: Arc<Launcher>,
-    pod: PodId,
+    (pod, container): (PodId, String),
     attempt: u32,
     spec: Box<Spec>,
     messages: Sender,
 ) -> Watcher {
     let dir = PodDir::new(&launcher.run, pod);
+    let (own, record) = (dir.container(&container), dir.record().ok().flatten());
+    let run = own.attempt(attempt);
     let watch = Watch {
         pod,
-        run: dir.attempt(attempt),
-        record: dir.record().ok().flatten(),
+        container,
+        run: run.clone(),
+        stop: how_to_stop(record.as_ref(), &own),
+        wasm: record.is_some_and(|record| record.wasm),
         shim: launcher.shim.clone(),
         messages,
     };
     watch.start(async move {
-        let started = spawn_blocking(move || launcher.start(pod, attempt, &spec)).await;
+        let started = spawn_blocking(move || launcher.start(&run, &spec)).await;
         started.unwrap_or_else(|error| {
             Err(Failure { reason: String::new(), message: error.to_string() })
         })
@@ -224,13 +266,68 @@ pub(super) fn update_files(launcher: Arc<Launcher>, pod: Arc<Pod>, messages: Sen
     });
 }
 
-pub(super) fn clean(launcher: Arc<Launcher>, pod: PodId, keep_volumes: bool, messages: Sender) {
-    answer(messages, move || {
-        Message::Happened(match launcher.clean(pod, keep_volumes) {
-            Ok(()) => Event::Cleaned { pod },
-            Err(failure) => Event::CleanFailed { pod, failure },
-        })
+/// Ends and removes what is left of a container.
+pub(super) fn clean_container(
+    launcher: Arc<Launcher>,
+    pod: PodId,
+    container: String,
+    slots: Arc<Semaphore>,
+    messages: Sender,
+) {
+    tokio::spawn(async move {
+        let dir = PodDir::new(&launcher.run, pod);
+        let name = container.clone();
+        let left = dir.containers().unwrap_or_default().into_iter().filter(|(own, _)| *own == name);
+        end_orphans(&dir, left.map(|(_, own)| own).collect()).await;
+        answer_in_turn(slots, messages, move || {
+            Message::Happened(match launcher.clean_container(pod, &container) {
+                Ok(()) => Event::ContainerCleaned { pod, container },
+                Err(failure) => Event::ContainerCleanFailed { pod, container, failure },
+            })
+        });
     });
+}
+
+/// Ends and removes what is left of a Pod.
+pub(super) fn remove(
+    launcher: Arc<Launcher>,
+    pod: PodId,
+    slots: Arc<Semaphore>,
+    messages: Sender,
+) {
+    tokio::spawn(async move {
+        let dir = PodDir::new(&launcher.run, pod);
+        let left = dir.containers().unwrap_or_default();
+        end_orphans(&dir, left.into_iter().map(|(_, own)| own).collect()).await;
+        answer_in_turn(slots, messages, move || {
+            Message::Happened(match launcher.remove(pod) {
+                Ok(()) => Event::Cleaned { pod },
+                Err(failure) => Event::CleanFailed { pod, failure },
+            })
+        });
+    });
+}
+
+/// Asks containers whose shims were killed to end, all at once, and waits for them without holding a thread.
+async fn end_orphans(pod: &PodDir, containers: Vec<ContainerDir>) {
+    let record = pod.record().ok().flatten();
+    let mut ending = JoinSet::new();
+    for container in containers {
+        let Some(attempt) = container.runs().unwrap_or_default().first().copied() else { continue };
+        let (how, run) = (how_to_stop(record.as_ref(), &container), container.attempt(attempt));
+        ending.spawn(async move { (orphan::ask_to_end(&run, how, None).await, run) });
+    }
+    while let Some(ended) = ending.join_next().await {
+        match ended {
+            Ok((Ok(Some(how)), run)) => {
+                tracing::warn!(run = %run.display(), how, "a container outlived its shim");
+            }
+            Ok((Err(error), run)) => {
+                tracing::warn!(run = %run.display(), error, "could not look for what is left");
+            }
+            Ok((Ok(None), _)) | Err(_) => {}
+        }
+    }
 }
 
 /// Asks the hub now and then who has this device's name, until nobody else has it.

@@ -1,0 +1,191 @@
+//! What the containers of a Pod share, made once before the first of them: volumes, network namespace, the files in
+//! `/etc`, the parent of their cgroups. No process holds any of it, so it outlives the agent and every shim; with the
+//! device's next boot it is made anew, but for what is on disk.
+
+use std::path::PathBuf;
+
+use firmware_compat::{
+    id::{AgentId, PodId},
+    v1::owned::{Pod, RuntimeClass},
+};
+use lichen_oci::{
+    bundle::{BundleError, remove_run_dir},
+    config::{EtcFiles, Network},
+    etc,
+    network::{NetworkError, make_network, remove_network},
+    runtime::CGROUP_PARENT,
+};
+
+use crate::{
+    pod_dir::{PodDir, Record},
+    probe,
+    state::{StateError, Written},
+    volumes::{self, VolumeError},
+};
+
+/// Why a Pod has no sandbox, or still has one.
+#[derive(Debug, thiserror::Error)]
+pub enum SandboxError {
+    /// Its directory.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// A volume.
+    #[error(transparent)]
+    Volume(#[from] VolumeError),
+    /// Its network.
+    #[error(transparent)]
+    Network(#[from] NetworkError),
+    /// The files in `/etc`, or what is to be removed.
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
+    /// A volume in memory that is in use.
+    #[error("could not unmount the volumes in {}: {source}", path.display())]
+    Release {
+        /// Where they are.
+        path: PathBuf,
+        /// The system's answer.
+        source: std::io::Error,
+    },
+    /// A process that does not end, in words.
+    #[error("{0}")]
+    Cgroup(String),
+}
+
+/// What a container of the Pod is given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Names {
+    /// The network to join.
+    pub network: Network,
+    /// The Pod's, or the device's on its own network.
+    pub hostname: String,
+    /// To be mounted at `/etc`.
+    pub etc: EtcFiles,
+}
+
+/// Makes what is missing.
+///
+/// # Errors
+/// See [`SandboxError`].
+pub fn make(pod: &Pod, dir: &PodDir, written: &Written) -> Result<(), SandboxError> {
+    dir.make()?;
+    volumes::place(pod, &dir.volumes(), written)?;
+    if pod.runtime_class == RuntimeClass::Container {
+        if !pod.host_network {
+            make_network(&dir.network())?;
+        }
+        names(pod, dir)?;
+    }
+    let record = Record {
+        identity: pod.identity,
+        boot_id: probe::boot_id().unwrap_or(NO_BOOT),
+        label: label(pod),
+        grace_ms: pod.grace_ms,
+        wasm: pod.runtime_class == RuntimeClass::Wasm,
+    };
+    Ok(dir.set_record(&record)?)
+}
+
+/// Names and network of a Pod of OCI containers. Brings the name servers up to date on the way.
+///
+/// # Errors
+/// See [`SandboxError`].
+pub fn names(pod: &Pod, dir: &PodDir) -> Result<Names, SandboxError> {
+    let (network, hostname) = match pod.host_network {
+        true => {
+            let own = rustix::system::uname().nodename().to_string_lossy().into_owned();
+            (Network::Host, own)
+        }
+        false => (Network::Join(dir.network()), pod.hostname.to_string()),
+    };
+    let etc = etc::write(&dir.etc(), &network, &hostname)?;
+    Ok(Names { network, hostname, etc })
+}
+
+/// Whether what a record describes is still there: not after a reboot.
+#[must_use]
+pub fn is_of_this_boot(record: &Record) -> bool {
+    record.boot_id != NO_BOOT && probe::boot_id() == Some(record.boot_id)
+}
+
+/// Removes the sandbox and everything else of a Pod. Its containers have ended; a process that is still in its cgroup
+/// is killed.
+///
+/// # Errors
+/// See [`SandboxError`].
+pub fn remove(dir: &PodDir, cgroup: &str) -> Result<(), SandboxError> {
+    lichen_shim::cgroup::remove(cgroup).map_err(SandboxError::Cgroup)?;
+    let volumes = dir.volumes();
+    volumes::release(&volumes)
+        .map_err(|source| SandboxError::Release { path: volumes, source })?;
+    remove_network(&dir.network())?;
+    Ok(remove_run_dir(dir.path())?)
+}
+
+/// The cgroup of a Pod, below every hierarchy's root.
+#[must_use]
+pub fn cgroup(agent: AgentId, pod: PodId) -> String {
+    format!("{}/{}", CGROUP_PARENT.trim_start_matches('/'), group_name(agent, pod))
+}
+
+/// Its last part. The agent's id keeps the agents of one machine apart.
+#[must_use]
+pub fn group_name(agent: AgentId, pod: PodId) -> String {
+    format!("{}{pod}", group_prefix(agent))
+}
+
+/// Kills and removes what is left of Pods that have no directory any more, so that no second copy runs beside the
+/// first. Returns their ids.
+#[must_use]
+pub fn remove_unknown(agent: AgentId, known: impl Fn(PodId) -> bool) -> Vec<PodId> {
+    let prefix = group_prefix(agent);
+    let groups = lichen_shim::cgroup::children(CGROUP_PARENT);
+    let pods = groups.iter().filter_map(|name| PodId::parse(name.strip_prefix(&prefix)?));
+    let unknown: Vec<PodId> = pods.filter(|pod| !known(*pod)).collect();
+    for pod in &unknown {
+        if let Err(error) = lichen_shim::cgroup::remove(&cgroup(agent, *pod)) {
+            tracing::warn!(%pod, error, "could not end what is left of an unknown Pod");
+        }
+    }
+    unknown
+}
+
+/// What the operator calls a Pod.
+#[must_use]
+pub fn label(pod: &Pod) -> String {
+    format!("{}/{}", pod.namespace, pod.name)
+}
+
+fn group_prefix(agent: AgentId) -> String {
+    let agent = agent.to_string();
+    format!("{}-", &agent[..8])
+}
+
+/// A kernel that does not say which boot it is: every agent then finds its sandboxes as after a reboot.
+const NO_BOOT: lichen_shim::BootId = lichen_shim::BootId([0; 16]);
+
+#[cfg(test)]
+mod tests {
+    use firmware_compat::id::Hash;
+
+    use super::*;
+
+    #[test]
+    fn a_pods_cgroup_has_the_agents_and_its_own_id() {
+        let group = cgroup(AgentId([0xab; 16]), PodId([1; 16]));
+        assert_eq!(group, format!("lichen/abababab-{}", PodId([1; 16])));
+    }
+
+    #[test]
+    fn a_sandbox_of_another_boot_is_gone() {
+        let record = |boot_id| Record {
+            identity: Hash([1; 32]),
+            boot_id,
+            label: String::new(),
+            grace_ms: 0,
+            wasm: false,
+        };
+        assert!(is_of_this_boot(&record(probe::boot_id().expect("Linux says"))));
+        assert!(!is_of_this_boot(&record(NO_BOOT)));
+        assert!(!is_of_this_boot(&record(lichen_shim::BootId([9; 16]))));
+    }
+}
