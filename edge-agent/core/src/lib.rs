@@ -13,6 +13,7 @@
 //! ```
 //!
 //! - [`event`] and [`effect`] are the two closed enums between this crate and the shell.
+//! - [`spec`] is a Pod with the files that it mounts, and the ids of its containers.
 //! - [`config`] is what the shell says once; the tuning constants live beside the code that they steer.
 //! - [`saved`] is the assignment on disk: its format, and the order of steps that survives a power cut.
 //! - `assign` takes heads and bodies to a saved assignment, `check` refuses what could not run.
@@ -29,6 +30,7 @@ pub mod config;
 pub mod effect;
 pub mod event;
 pub mod saved;
+pub mod spec;
 
 mod assemble;
 mod assign;
@@ -46,3 +48,4 @@ pub use config::{Config, SavedAssignment};
 pub use effect::{Effect, Up, WakeReason};
 pub use event::{Down, Event};
 pub use saved::Loaded;
+pub use spec::{ContainerId, PodSpec};
