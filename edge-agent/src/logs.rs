@@ -71,7 +71,7 @@ impl Answer {
 
 /// Sends the log. Returns what is to be said last, if anything can still be said.
 async fn send_log(dir: &PodDir, request: &LogRequest, answer: &mut Answer) -> Option<Outcome> {
-    let run = match find_run(dir, &request.container, request.previous) {
+    let run = match find_run(&dir.container(request.container), request.previous) {
         Ok(run) => run,
         Err(message) => return Some(failed(&message)),
     };
@@ -120,25 +120,13 @@ async fn send_text(text: &mut Vec<u8>, least: usize, answer: &mut Answer) -> boo
     true
 }
 
-/// The container's name comes from the hub: it is looked up, never made part of a path.
-fn find_run(dir: &PodDir, container: &str, previous: bool) -> Result<PathBuf, String> {
-    let all = dir.containers().map_err(|error| error.to_string())?;
-    let dir = match (container, &all[..]) {
-        ("", []) => None,
-        ("", [(_, only)]) => Some(only),
-        ("", several) => {
-            let names: Vec<_> = several.iter().map(|(name, _)| name.as_str()).collect();
-            return Err(format!("name one of its containers: {}", names.join(", ")));
-        }
-        (wanted, all) => all.iter().find(|(name, _)| name == wanted).map(|(_, dir)| dir),
-    };
-    let runs = dir.map(ContainerDir::runs).transpose().map_err(|error| error.to_string())?;
-    let runs = runs.unwrap_or_default();
+fn find_run(dir: &ContainerDir, previous: bool) -> Result<PathBuf, String> {
+    let runs = dir.runs().map_err(|error| error.to_string())?;
     let run = if previous { runs.get(1) } else { runs.first() };
-    match (dir, run) {
-        (Some(dir), Some(attempt)) => Ok(dir.attempt(*attempt)),
-        _ if previous => Err("there is no run before the current one".to_owned()),
-        _ => Err("it has not been started on this device yet".to_owned()),
+    match run {
+        Some(attempt) => Ok(dir.attempt(*attempt)),
+        None if previous => Err("there is no run before the current one".to_owned()),
+        None => Err("it has not been started on this device yet".to_owned()),
     }
 }
 
@@ -156,6 +144,7 @@ mod tests {
     use std::fs;
 
     use firmware_compat::id::PodId;
+    use lichen_agent_core::ContainerId;
     use tokio::sync::mpsc;
 
     use super::*;
@@ -164,7 +153,7 @@ mod tests {
         LogRequest {
             command: 7,
             pod: PodId([1; 16]),
-            container: String::new(),
+            container: ContainerId::Main(0),
             follow,
             tail: None,
             previous: false,
@@ -173,7 +162,7 @@ mod tests {
     }
 
     fn run_with_log(run: &Path, lines: usize) -> PathBuf {
-        let dir = PodDir::new(run, PodId([1; 16])).container("web").attempt(0);
+        let dir = PodDir::new(run, PodId([1; 16])).container(ContainerId::Main(0)).attempt(0);
         fs::create_dir_all(&dir).expect("makeable");
         fs::write(dir.join(run_dir::SPEC), "").expect("writable");
         let line = format!("2024-02-29T00:00:00.000000001Z stdout F {}\n", "x".repeat(99));
@@ -238,22 +227,5 @@ mod tests {
         drop(serve(run.path(), request(true), sender));
         let (_, last) = answer(&mut messages).await;
         assert_eq!(last, Some(Outcome::Done));
-    }
-
-    #[test]
-    fn a_run_is_found_by_its_containers_name_alone() {
-        let run = tempfile::tempdir().expect("a directory");
-        let dir = PodDir::new(run.path(), PodId([1; 16]));
-        let web = run_with_log(run.path(), 0);
-        assert_eq!(find_run(&dir, "", false), Ok(web.clone()));
-        assert_eq!(find_run(&dir, "web", false), Ok(web.clone()));
-        assert!(find_run(&dir, "web", true).expect_err("one run").contains("before"));
-        for stranger in ["helper", "../containers/web", ".."] {
-            assert!(find_run(&dir, stranger, false).is_err(), "{stranger}");
-        }
-        fs::create_dir_all(dir.container("helper").path()).expect("makeable");
-        let error = find_run(&dir, "", false).expect_err("two");
-        assert!(error.ends_with("helper, web"), "{error}");
-        assert_eq!(find_run(&dir, "web", false), Ok(web));
     }
 }

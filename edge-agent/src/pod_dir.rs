@@ -5,7 +5,7 @@
 //! run/<Pod>/volumes/                emptyDir and configMap volumes: they live as long as the Pod
 //! run/<Pod>/etc/                    hosts, hostname, resolv.conf
 //! run/<Pod>/network                 holds the network namespace
-//! run/<Pod>/containers/<container>/ see [`ContainerDir`]
+//! run/<Pod>/main-0/, init-0/ …      see [`ContainerDir`]
 //! ```
 
 use std::{
@@ -14,6 +14,7 @@ use std::{
 };
 
 use firmware_compat::id::{Hash, PodId};
+use lichen_agent_core::ContainerId;
 use lichen_shim::BootId;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -24,20 +25,20 @@ mod container;
 pub use container::{ContainerDir, ContainerRecord};
 
 const RECORD: &str = "pod";
-const CONTAINERS: &str = "containers";
 /// Raised when a record changes shape.
 const RECORD_VERSION: u8 = 1;
 const MAX_RECORD: u64 = 4096;
-/// Longest name of a container or volume, Kubernetes' bound.
-const MAX_NAME: usize = 63;
 
 /// What an agent that starts later must know about a Pod. Written when its sandbox is made.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
     /// Of the spec that it runs.
     pub identity: Hash,
-    /// The boot that the sandbox is of: with the next one its network, its memory and every process are gone.
-    pub boot_id: BootId,
+    /// The boot that the sandbox is of: with the next one its network, its memory and every process are gone. `None` if
+    /// it has been taken down.
+    pub boot_id: Option<BootId>,
+    /// Whether the sandbox holds a network namespace.
+    pub network: bool,
     /// What the operator calls it: `namespace/name`.
     pub label: String,
     /// Time between the stop signal and the kill, in milliseconds.
@@ -99,21 +100,21 @@ impl PodDir {
         self.path.join("network")
     }
 
-    /// The directory of one of its containers, whose name [`is_plain`].
+    /// The directory of one of its containers.
     #[must_use]
-    pub fn container(&self, name: &str) -> ContainerDir {
-        ContainerDir::new(self.path.join(CONTAINERS).join(name))
+    pub fn container(&self, container: ContainerId) -> ContainerDir {
+        ContainerDir::new(self.path.join(container.to_string()))
     }
 
-    /// Every container that has a directory, by name.
+    /// Every container that has a directory, in the order in which they are started.
     ///
     /// # Errors
     /// Those of the system.
-    pub fn containers(&self) -> Result<Vec<(String, ContainerDir)>, StateError> {
-        let mut names = names(&self.path.join(CONTAINERS))?;
-        names.retain(|name| is_plain(name));
-        names.sort();
-        Ok(names.into_iter().map(|name| (name.clone(), self.container(&name))).collect())
+    pub fn containers(&self) -> Result<Vec<(ContainerId, ContainerDir)>, StateError> {
+        let names = names(&self.path)?;
+        let mut all: Vec<_> = names.iter().filter_map(|name| ContainerId::parse(name)).collect();
+        all.sort();
+        Ok(all.into_iter().map(|container| (container, self.container(container))).collect())
     }
 
     /// Makes the directory.
@@ -139,13 +140,6 @@ impl PodDir {
     pub fn set_record(&self, record: &Record) -> Result<(), StateError> {
         store(&self.path, RECORD, record)
     }
-}
-
-/// Whether a container's or volume's name is safe as a directory's. Kubernetes' names all are.
-#[must_use]
-pub fn is_plain(name: &str) -> bool {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
-    !name.is_empty() && name.len() <= MAX_NAME && !name.starts_with('.') && name.bytes().all(plain)
 }
 
 fn load<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, StateError> {
@@ -195,7 +189,8 @@ mod tests {
         assert_eq!(dir.record().expect("readable"), None);
         let record = Record {
             identity: Hash([2; 32]),
-            boot_id: BootId([3; 16]),
+            boot_id: Some(BootId([3; 16])),
+            network: true,
             label: "a/b".into(),
             grace_ms: 5,
             wasm: true,
@@ -207,27 +202,20 @@ mod tests {
     }
 
     #[test]
-    fn pods_and_their_containers_are_listed_by_name() {
+    fn pods_and_their_containers_are_listed_in_order() {
+        use ContainerId::{Init, Main};
         let run = tempfile::tempdir().expect("a directory");
         let dir = PodDir::new(run.path(), PodId([1; 16]));
         assert!(dir.containers().expect("nothing there").is_empty());
-        for name in ["web", "helper"] {
-            fs::create_dir_all(dir.container(name).attempt(0)).expect("makeable");
+        for container in [Main(10), Main(2), Init(0)] {
+            fs::create_dir_all(dir.container(container).attempt(0)).expect("makeable");
         }
         fs::create_dir_all(dir.volumes()).expect("makeable");
         fs::create_dir_all(run.path().join("lost+found")).expect("makeable");
         let all = PodDir::all(run.path()).expect("readable");
         assert_eq!(all.iter().map(|(pod, _)| *pod).collect::<Vec<_>>(), [PodId([1; 16])]);
         let containers = dir.containers().expect("readable");
-        let names: Vec<_> = containers.iter().map(|(name, _)| name.as_str()).collect();
-        assert_eq!(names, ["helper", "web"]);
-    }
-
-    #[test]
-    fn names_that_lead_elsewhere_are_not_plain() {
-        for name in ["", ".", "..", "../x", "a/b", ".hidden", "a b", "a\0", &"x".repeat(64)] {
-            assert!(!is_plain(name), "{name}");
-        }
-        assert!(is_plain("web-1") && is_plain("a.b_c") && is_plain(&"x".repeat(63)));
+        let found: Vec<_> = containers.iter().map(|(container, _)| *container).collect();
+        assert_eq!(found, [Init(0), Main(2), Main(10)]);
     }
 }

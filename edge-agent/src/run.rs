@@ -126,7 +126,8 @@ fn begin(shell: &mut Shell, found: Vec<(FoundPod, Vec<Watch>)>, adopt_hub: bool)
         for container in &pod.containers {
             tracing::info!(
                 pod = %pod.pod,
-                container = container.name,
+                container = %container.container,
+                name = container.name,
                 state = ?container.state,
                 "found a container of an earlier agent"
             );

@@ -13,13 +13,13 @@ use firmware_compat::{
     id::{AgentId, Hash, PodId},
     v1::owned::{Container, Pod, RuntimeClass},
 };
-use lichen_agent_core::event::Failure;
+use lichen_agent_core::{ContainerId, PodSpec, event::Failure};
 use lichen_oci::bundle::remove_run_dir;
 use lichen_shim::{Client, ClientError, Found, Phase, Reply, Request, Spec, clean_up, inspect};
 
 use crate::{
     content::{Content, ContentError},
-    pod_dir::{ContainerDir, ContainerRecord, PodDir, is_plain},
+    pod_dir::{ContainerDir, ContainerRecord, PodDir},
     sandbox, volumes,
 };
 
@@ -73,13 +73,11 @@ impl Launcher {
     ///
     /// # Errors
     /// In words.
-    pub fn make_sandbox(&self, pod: &Pod) -> Result<(), Failure> {
+    pub fn make_sandbox(&self, pod: &PodSpec) -> Result<(), Failure> {
         if pod.runtime_class == RuntimeClass::Firmware {
-            return Err(failure("firmware runs on microcontrollers, not on this device".to_owned()));
-        }
-        let mut volumes = pod.volumes.iter().map(|volume| volume.name.as_str());
-        if let Some(name) = volumes.find(|name| !is_plain(name)) {
-            return Err(failure(format!("volume {name:?}: a name is letters, digits and `-`")));
+            return Err(failure(
+                "firmware runs on microcontrollers, not on this device".to_owned(),
+            ));
         }
         sandbox::make(pod, &PodDir::new(&self.run, pod.id), self.content.written())
             .map_err(|error| in_words(&error))
@@ -92,21 +90,18 @@ impl Launcher {
     pub fn prepare(
         &self,
         pod: &Pod,
-        container: &Container,
+        id: ContainerId,
         attempt: u32,
         containers: &Containers,
     ) -> Result<Spec, PrepareError> {
-        if !is_plain(&container.name) {
-            let message = "a name is letters, digits and `-`";
-            return Err(refuse(format!("container {:?}: {message}", container.name)));
-        }
+        let container = id.of(pod).ok_or_else(|| refuse("the pod has no such container"))?;
         let dir = PodDir::new(&self.run, pod.id);
-        let own = dir.container(&container.name);
+        let own = dir.container(id);
         own.make().map_err(refuse)?;
         self.make_room(&own, attempt).map_err(refuse)?;
-        self.end_members(pod.id, &container.name).map_err(refuse)?;
+        self.end_members(pod.id, id).map_err(refuse)?;
         let attempt_dir = own.attempt(attempt);
-        let job = Job { pod, container, dir: &dir, attempt_dir, launcher: self };
+        let job = Job { pod, id, container, dir: &dir, attempt_dir, launcher: self };
         let prepared = match pod.runtime_class {
             RuntimeClass::Container => container::prepare(&job, containers)?,
             RuntimeClass::Wasm => wasm::prepare(&job)?,
@@ -114,7 +109,9 @@ impl Launcher {
                 return Err(refuse("firmware runs on microcontrollers, not on this device"));
             }
         };
-        own.set_record(&ContainerRecord { stop_signal: prepared.stop_signal }).map_err(refuse)?;
+        let name = container.name.to_string();
+        let record = ContainerRecord { name, stop_signal: prepared.stop_signal };
+        own.set_record(&record).map_err(refuse)?;
         Ok(prepared.spec)
     }
 
@@ -130,7 +127,7 @@ impl Launcher {
     ///
     /// # Errors
     /// In words.
-    pub fn update_files(&self, pod: &Pod) -> Result<(), Failure> {
+    pub fn update_files(&self, pod: &PodSpec) -> Result<(), Failure> {
         let dir = PodDir::new(&self.run, pod.id);
         volumes::update_files(pod, &dir.volumes(), self.content.written())
             .map_err(|error| in_words(&error))
@@ -141,29 +138,31 @@ impl Launcher {
     ///
     /// # Errors
     /// In words, naming what is left.
-    pub fn clean_container(&self, pod: PodId, container: &str) -> Result<(), Failure> {
-        if !is_plain(container) {
-            // It was never prepared.
-            return Ok(());
-        }
+    pub fn clean_container(&self, pod: PodId, container: ContainerId) -> Result<(), Failure> {
         let dir = PodDir::new(&self.run, pod).container(container);
         self.strip_all(&dir).and_then(|()| self.end_members(pod, container)).map_err(failure)
     }
 
-    /// Removes everything of a Pod of which nothing runs, its sandbox last.
+    /// Removes the sandbox of a Pod of which no container runs, and the Pod's directory. With `keep_volumes` its volumes,
+    /// logs and records stay.
     ///
     /// # Errors
     /// In words, naming what is left.
-    pub fn remove(&self, pod: PodId) -> Result<(), Failure> {
+    pub fn remove_sandbox(&self, pod: PodId, keep_volumes: bool) -> Result<(), Failure> {
         let dir = PodDir::new(&self.run, pod);
         for (_, container) in dir.containers().map_err(|error| in_words(&error))? {
             self.strip_all(&container).map_err(failure)?;
         }
-        sandbox::remove(&dir, &sandbox::cgroup(self.agent, pod)).map_err(|error| in_words(&error))
+        let cgroup = sandbox::cgroup(self.agent, pod);
+        let removed = match keep_volumes {
+            true => sandbox::take_down(&dir, &cgroup),
+            false => sandbox::remove(&dir, &cgroup),
+        };
+        removed.map_err(|error| in_words(&error))
     }
 
     /// Kills who is in the cgroup of a container that does not run, as far as its files tell: they may be gone.
-    fn end_members(&self, pod: PodId, container: &str) -> Result<(), String> {
+    fn end_members(&self, pod: PodId, container: ContainerId) -> Result<(), String> {
         lichen_shim::cgroup::remove(&format!("{}/{container}", sandbox::cgroup(self.agent, pod)))
     }
 
@@ -218,6 +217,8 @@ impl Launcher {
 pub struct Job<'a> {
     /// Its Pod.
     pub pod: &'a Pod,
+    /// Which of the Pod's containers.
+    pub id: ContainerId,
     /// What it is to run.
     pub container: &'a Container,
     /// The Pod's directory.

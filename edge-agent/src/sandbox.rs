@@ -8,11 +8,12 @@ use firmware_compat::{
     id::{AgentId, PodId},
     v1::owned::{Pod, RuntimeClass},
 };
+use lichen_agent_core::PodSpec;
 use lichen_oci::{
     bundle::{BundleError, remove_run_dir},
     config::{EtcFiles, Network},
     etc,
-    network::{NetworkError, make_network, remove_network},
+    network::{NetworkError, is_network, make_network, remove_network},
     runtime::CGROUP_PARENT,
 };
 
@@ -66,18 +67,21 @@ pub struct Names {
 ///
 /// # Errors
 /// See [`SandboxError`].
-pub fn make(pod: &Pod, dir: &PodDir, written: &Written) -> Result<(), SandboxError> {
+pub fn make(pod: &PodSpec, dir: &PodDir, written: &Written) -> Result<(), SandboxError> {
     dir.make()?;
     volumes::place(pod, &dir.volumes(), written)?;
-    if pod.runtime_class == RuntimeClass::Container {
-        if !pod.host_network {
-            make_network(&dir.network())?;
-        }
+    let is_boxed = pod.runtime_class == RuntimeClass::Container;
+    let network = is_boxed && !pod.host_network;
+    if network {
+        make_network(&dir.network())?;
+    }
+    if is_boxed {
         names(pod, dir)?;
     }
     let record = Record {
         identity: pod.identity,
-        boot_id: probe::boot_id().unwrap_or(NO_BOOT),
+        boot_id: probe::boot_id(),
+        network,
         label: label(pod),
         grace_ms: pod.grace_ms,
         wasm: pod.runtime_class == RuntimeClass::Wasm,
@@ -101,10 +105,24 @@ pub fn names(pod: &Pod, dir: &PodDir) -> Result<Names, SandboxError> {
     Ok(Names { network, hostname, etc })
 }
 
-/// Whether what a record describes is still there: not after a reboot.
+/// Whether all of a sandbox is still there: not after a reboot, nor if somebody removed its network.
 #[must_use]
-pub fn is_of_this_boot(record: &Record) -> bool {
-    record.boot_id != NO_BOOT && probe::boot_id() == Some(record.boot_id)
+pub fn stands(dir: &PodDir, record: &Record) -> bool {
+    let is_of_this_boot = record.boot_id.is_some() && record.boot_id == probe::boot_id();
+    is_of_this_boot && (!record.network || is_network(&dir.network()))
+}
+
+/// Takes the sandbox down, but for what is on disk and the volumes: the Pod will be started again.
+///
+/// # Errors
+/// See [`SandboxError`].
+pub fn take_down(dir: &PodDir, cgroup: &str) -> Result<(), SandboxError> {
+    lichen_shim::cgroup::remove(cgroup).map_err(SandboxError::Cgroup)?;
+    remove_network(&dir.network())?;
+    match dir.record()? {
+        Some(record) => Ok(dir.set_record(&Record { boot_id: None, ..record })?),
+        None => Ok(()),
+    }
 }
 
 /// Removes the sandbox and everything else of a Pod. Its containers have ended; a process that is still in its cgroup
@@ -115,8 +133,7 @@ pub fn is_of_this_boot(record: &Record) -> bool {
 pub fn remove(dir: &PodDir, cgroup: &str) -> Result<(), SandboxError> {
     lichen_shim::cgroup::remove(cgroup).map_err(SandboxError::Cgroup)?;
     let volumes = dir.volumes();
-    volumes::release(&volumes)
-        .map_err(|source| SandboxError::Release { path: volumes, source })?;
+    volumes::release(&volumes).map_err(|source| SandboxError::Release { path: volumes, source })?;
     remove_network(&dir.network())?;
     Ok(remove_run_dir(dir.path())?)
 }
@@ -160,9 +177,6 @@ fn group_prefix(agent: AgentId) -> String {
     format!("{}-", &agent[..8])
 }
 
-/// A kernel that does not say which boot it is: every agent then finds its sandboxes as after a reboot.
-const NO_BOOT: lichen_shim::BootId = lichen_shim::BootId([0; 16]);
-
 #[cfg(test)]
 mod tests {
     use firmware_compat::id::Hash;
@@ -176,16 +190,16 @@ mod tests {
     }
 
     #[test]
-    fn a_sandbox_of_another_boot_is_gone() {
-        let record = |boot_id| Record {
-            identity: Hash([1; 32]),
-            boot_id,
-            label: String::new(),
-            grace_ms: 0,
-            wasm: false,
+    fn a_sandbox_of_another_boot_or_without_its_network_does_not_stand() {
+        let run = tempfile::tempdir().expect("a directory");
+        let dir = PodDir::new(run.path(), PodId([1; 16]));
+        let stands = |boot_id, network| {
+            let (identity, label) = (Hash([1; 32]), String::new());
+            stands(&dir, &Record { identity, boot_id, network, label, grace_ms: 0, wasm: false })
         };
-        assert!(is_of_this_boot(&record(probe::boot_id().expect("Linux says"))));
-        assert!(!is_of_this_boot(&record(NO_BOOT)));
-        assert!(!is_of_this_boot(&record(lichen_shim::BootId([9; 16]))));
+        let this = probe::boot_id();
+        assert!(this.is_some() && stands(this, false));
+        assert!(!stands(this, true) && !stands(None, false));
+        assert!(!stands(Some(lichen_shim::BootId([9; 16])), false));
     }
 }

@@ -15,7 +15,7 @@ use firmware_compat::{
     id::PodId,
     v1::owned::{Exit as WireExit, Text},
 };
-use lichen_agent_core::{Event, event::Failure};
+use lichen_agent_core::{ContainerId, Event, event::Failure};
 use lichen_shim::{Decoder, Exit, Found, Outcome, Phase, Reply, Request, RunDir, Started};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -60,7 +60,7 @@ pub struct Watch {
     /// Of which Pod.
     pub pod: PodId,
     /// Which container.
-    pub container: String,
+    pub container: ContainerId,
     /// The run directory.
     pub run: PathBuf,
     /// How it is asked to stop.
@@ -161,7 +161,7 @@ impl Watch {
             return;
         }
         let pid = u32::try_from(init.pid).unwrap_or(0);
-        let (pod, container) = (self.pod, self.container.clone());
+        let (pod, container) = (self.pod, self.container);
         self.tell(Event::Started { pod, container, pid, started_ms: init.at_ms }).await;
     }
 
@@ -169,7 +169,7 @@ impl Watch {
     /// present.
     async fn find_out(&self, stops: &mut mpsc::Receiver<u32>) -> Option<Exit> {
         let how = orphan::ask_to_end(&self.run, self.stop, Some(stops)).await.unwrap_or_else(|error| {
-            tracing::warn!(pod = %self.pod, self.container, error, "could not look for what is left");
+            tracing::warn!(pod = %self.pod, container = %self.container, error, "could not look for what is left");
             None
         });
         let (run, shim) = (self.run.clone(), self.shim.clone());
@@ -182,7 +182,7 @@ impl Watch {
         match found.await {
             Ok(Ok(exit)) => exit.map(|exit| told(exit, how)),
             Ok(Err(error)) => {
-                tracing::warn!(pod = %self.pod, self.container, error = chain(&error), "could not tell what runs");
+                tracing::warn!(pod = %self.pod, container = %self.container, error = chain(&error), "could not tell what runs");
                 None
             }
             Err(_shutting_down) => None,
@@ -190,7 +190,7 @@ impl Watch {
     }
 
     async fn ended(&self, exit: Exit, mut started: bool) {
-        let (pod, container) = (self.pod, self.container.clone());
+        let (pod, container) = (self.pod, self.container);
         if let (false, Some(at_ms)) = (started, exit.started_at_ms) {
             // It ended before the first answer arrived.
             let pid = RunDir::open(&self.run).and_then(|run| run.pid()).ok().flatten();
@@ -209,7 +209,7 @@ impl Watch {
     }
 
     async fn start_failed(&self, failure: Failure) {
-        let (pod, container) = (self.pod, self.container.clone());
+        let (pod, container) = (self.pod, self.container);
         self.tell(Event::StartFailed { pod, container, failure }).await;
     }
 }
@@ -239,7 +239,9 @@ fn wire_exit(exit: &Exit, run: &Path, wasm: bool) -> WireExit {
         Outcome::Code(_) | Outcome::Signal(_) => "Error",
     };
     let message = match (exit.message.is_empty(), exit.outcome) {
-        (true, Outcome::Code(code)) if code != 0 => logs::last_line(run, capacity::CONTAINER_MESSAGE),
+        (true, Outcome::Code(code)) if code != 0 => {
+            logs::last_line(run, capacity::CONTAINER_MESSAGE)
+        }
         _ => exit.message.clone(),
     };
     WireExit {

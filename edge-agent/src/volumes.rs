@@ -10,6 +10,7 @@ use std::{
 };
 
 use firmware_compat::v1::owned::{Mount, Pod, Volume, VolumeSource};
+use lichen_agent_core::PodSpec;
 
 use crate::state::Written;
 
@@ -90,21 +91,29 @@ pub struct Placed {
 ///
 /// # Errors
 /// See [`VolumeError`].
-pub fn place(pod: &Pod, dir: &Path, written: &Written) -> Result<(), VolumeError> {
-    pod.volumes.iter().try_for_each(|volume| place_one(volume, dir, written))
+pub fn place(pod: &PodSpec, dir: &Path, written: &Written) -> Result<(), VolumeError> {
+    pod.volumes.iter().try_for_each(|volume| place_one(pod, volume, dir, written))
 }
 
 /// Writes the configMap volumes of `Pod` again; containers that have them mounted see all new files at once.
 ///
 /// # Errors
 /// See [`VolumeError`].
-pub fn update_files(pod: &Pod, dir: &Path, written: &Written) -> Result<(), VolumeError> {
+pub fn update_files(pod: &PodSpec, dir: &Path, written: &Written) -> Result<(), VolumeError> {
     let config_maps =
         pod.volumes.iter().filter(|v| matches!(v.source, VolumeSource::ConfigMap { .. }));
-    config_maps.into_iter().try_for_each(|volume| place_one(volume, dir, written))
+    config_maps.into_iter().try_for_each(|volume| place_one(pod, volume, dir, written))
 }
 
-fn place_one(volume: &Volume, dir: &Path, written: &Written) -> Result<(), VolumeError> {
+fn place_one(
+    pod: &PodSpec,
+    volume: &Volume,
+    dir: &Path,
+    written: &Written,
+) -> Result<(), VolumeError> {
+    if !is_plain(&volume.name) {
+        return Err(refused(volume, &volume.name, "a volume's name is letters, digits and `-`"));
+    }
     let own = own_path(dir, volume);
     match &volume.source {
         VolumeSource::EmptyDir { memory: true, size_limit_bytes } => {
@@ -112,7 +121,8 @@ fn place_one(volume: &Volume, dir: &Path, written: &Written) -> Result<(), Volum
         }
         VolumeSource::EmptyDir { memory: false, .. } => make_empty_dir(volume, &own),
         VolumeSource::HostPath { path, kind } => host_path::check(volume, path, *kind),
-        VolumeSource::ConfigMap { files } => {
+        VolumeSource::ConfigMap { .. } => {
+            let files = pod.files(&volume.source);
             config_map::write(&own, files, written).map_err(|error| error.in_volume(&volume.name))
         }
     }
@@ -159,6 +169,12 @@ fn resolve_one(pod: &Pod, mount: &Mount, dir: &Path) -> Result<Placed, VolumeErr
     Ok(Placed { source, target: mount.path.to_string(), read_only })
 }
 
+/// Whether a name is safe as a directory's: the name comes from the hub. Kubernetes' names all are.
+fn is_plain(name: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    !name.is_empty() && !name.starts_with('.') && name.bytes().all(plain)
+}
+
 fn own_path(dir: &Path, volume: &Volume) -> PathBuf {
     dir.join(volume.name.as_str())
 }
@@ -200,8 +216,8 @@ mod tests {
 
     use super::*;
 
-    fn pod(volumes: Vec<Volume>) -> Pod {
-        Pod {
+    fn pod(volumes: Vec<Volume>) -> PodSpec {
+        PodSpec::new(Pod {
             id: PodId([1; 16]),
             identity: Hash([1; 32]),
             namespace: "default".try_into().expect("short"),
@@ -215,14 +231,14 @@ mod tests {
             grace_ms: 0,
             host_network: false,
             after: Default::default(),
-        }
+        })
     }
 
     fn volume(source: VolumeSource) -> Volume {
         Volume { name: "v".try_into().expect("short"), source }
     }
 
-    fn host(path: &Path, kind: HostPathKind) -> Pod {
+    fn host(path: &Path, kind: HostPathKind) -> PodSpec {
         let path = path.to_str().expect("text").try_into().expect("short");
         pod(vec![volume(VolumeSource::HostPath { path, kind })])
     }
@@ -279,6 +295,18 @@ mod tests {
         assert_eq!(fs::read_dir(outside.path()).expect("readable").count(), 0);
         assert!(resolve("in/deep").is_ok());
         assert!(dir.path().join("v/in/deep").is_dir());
+    }
+
+    #[test]
+    fn a_volume_whose_name_leads_elsewhere_is_refused() {
+        let dir = tempfile::tempdir().expect("a directory");
+        for name in ["", ".", "..", "../x", "a/b", "a b"] {
+            let source = VolumeSource::EmptyDir { memory: false, size_limit_bytes: 0 };
+            let volume = Volume { name: name.try_into().expect("short"), source };
+            let error = place(&pod(vec![volume]), dir.path(), &Written::default());
+            assert!(matches!(error, Err(VolumeError::Path { .. })), "{name}");
+        }
+        assert_eq!(fs::read_dir(dir.path()).expect("readable").count(), 0);
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! The directory of one container of a Pod: one run directory per start.
 //!
 //! ```text
-//! containers/<container>/container    how it is asked to stop
-//! containers/<container>/<attempt>/   the run directory of one start: shim, log, exit record, bundle
+//! main-0/container    its name, and how it is asked to stop
+//! main-0/<attempt>/   the run directory of one start: shim, log, exit record, bundle
 //! ```
 //!
 //! The newest run and the one before it are kept, the latter for its log and its end.
@@ -20,6 +20,8 @@ const RECORD: &str = "container";
 /// What an agent that starts later must know about a container.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ContainerRecord {
+    /// As the spec has it.
+    pub name: String,
     /// What asks it to stop.
     pub stop_signal: i32,
 }
@@ -102,13 +104,14 @@ mod tests {
     #[test]
     fn runs_are_listed_newest_first_and_only_with_a_shim() {
         let run = tempfile::tempdir().expect("a directory");
-        let dir = ContainerDir::new(run.path().join("web"));
+        let dir = ContainerDir::new(run.path().join("main-0"));
         for attempt in [2, 10, 9] {
             fs::create_dir_all(dir.attempt(attempt)).expect("makeable");
         }
         fs::write(dir.attempt(9).join(run_dir::SPEC), "").expect("writable");
-        dir.set_record(&ContainerRecord { stop_signal: 3 }).expect("writable");
-        assert_eq!(dir.record().expect("readable"), Some(ContainerRecord { stop_signal: 3 }));
+        let record = ContainerRecord { name: "web".into(), stop_signal: 3 };
+        dir.set_record(&record).expect("writable");
+        assert_eq!(dir.record().expect("readable"), Some(record));
         assert_eq!(dir.attempts().expect("readable"), [10, 9, 2]);
         assert_eq!(dir.runs().expect("readable"), [9]);
     }

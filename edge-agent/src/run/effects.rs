@@ -59,12 +59,12 @@ impl Shell {
                 }
             }
             Effect::Retain(keep) => work::retain(self.launcher.content.clone(), keep),
-            Effect::MakeSandbox { pod } => {
+            Effect::PrepareSandbox { pod } => {
                 let slots = self.slots.sandbox.clone();
                 work::make_sandbox(self.launcher.clone(), pod, slots, self.messages.clone());
             }
             Effect::Prepare { pod, container, attempt } => {
-                self.prepared.remove(&(pod.id, container.clone()));
+                self.prepared.remove(&(pod.id, container));
                 let (launcher, containers) = (self.launcher.clone(), self.containers.clone());
                 let job = work::Prepare { launcher, containers, pod, container, attempt };
                 work::prepare(job, self.slots.prepare.clone(), self.messages.clone());
@@ -75,14 +75,15 @@ impl Shell {
                 work::update_files(self.launcher.clone(), pod, self.messages.clone());
             }
             Effect::CleanContainer { pod, container } => {
-                self.prepared.remove(&(pod, container.clone()));
+                self.prepared.remove(&(pod, container));
                 let (slots, messages) = (self.slots.clean.clone(), self.messages.clone());
                 work::clean_container(self.launcher.clone(), pod, container, slots, messages);
             }
-            Effect::Remove { pod } => {
+            Effect::RemoveSandbox { pod, keep_volumes } => {
                 self.prepared.retain(|(other, _), _| *other != pod);
                 let (slots, messages) = (self.slots.clean.clone(), self.messages.clone());
-                work::remove(self.launcher.clone(), pod, slots, messages);
+                let launcher = self.launcher.clone();
+                work::remove_sandbox(launcher, pod, keep_volumes, slots, messages);
             }
             Effect::ReadLogs(request) => {
                 let command = request.command;
@@ -122,7 +123,7 @@ impl Shell {
             return self.handle(Event::StartFailed { pod, container, failure });
         };
         let (launcher, messages) = (self.launcher.clone(), self.messages.clone());
-        let watcher = work::start(launcher, key.clone(), attempt, spec, messages);
+        let watcher = work::start(launcher, key, attempt, spec, messages);
         self.watchers.insert(key, watcher);
     }
 

@@ -10,7 +10,7 @@ use firmware_compat::{
     time::Instant,
     v1::owned::Reply,
 };
-use lichen_agent_core::{Agent, Event, Up};
+use lichen_agent_core::{Agent, ContainerId, Event, Up};
 use lichen_shim::Spec;
 use tokio::{
     sync::{Semaphore, oneshot},
@@ -60,7 +60,7 @@ impl Slots {
 }
 
 /// A container of a Pod.
-pub(super) type Key = (PodId, String);
+pub(super) type Key = (PodId, ContainerId);
 
 /// The core and everything that it moves. Owned by the loop.
 pub(super) struct Shell {
@@ -145,7 +145,7 @@ impl Shell {
 
     /// Watches a container that was found running.
     pub(super) fn adopt(&mut self, watch: Watch) {
-        self.watchers.insert((watch.pod, watch.container.clone()), watch.adopt());
+        self.watchers.insert((watch.pod, watch.container), watch.adopt());
     }
 
     /// Looks for container runtimes, in the background.
@@ -180,7 +180,7 @@ impl Shell {
             Message::Probed(containers) => self.probed(containers),
             Message::ProbeIsSlow => self.connect_now(),
             Message::Prepared { pod, container, spec } => {
-                self.prepared.insert((pod, container.clone()), spec);
+                self.prepared.insert((pod, container), spec);
                 self.handle(Event::Prepared { pod, container });
             }
             Message::Reply { reply, sent } => {
@@ -193,7 +193,7 @@ impl Shell {
     fn happened(&mut self, event: Event) {
         match &event {
             Event::Exited { pod, container, .. } | Event::StartFailed { pod, container, .. } => {
-                self.watchers.remove(&(*pod, container.clone()));
+                self.watchers.remove(&(*pod, *container));
             }
             Event::Fetched { digest } | Event::FetchFailed { digest, .. } => {
                 self.fetches.remove(digest);

@@ -14,10 +14,10 @@ use std::{
 use firmware_compat::{
     id::{Hash, PodId},
     time::UnixMs,
-    v1::owned::{Blob, Pod},
+    v1::owned::Blob,
 };
 use lichen_agent_core::{
-    Event, SavedAssignment,
+    ContainerId, Event, PodSpec, SavedAssignment,
     event::{DISK_FULL, Failure},
 };
 use lichen_oci::runtime::{self, Search};
@@ -34,7 +34,7 @@ use crate::{
     link::{LinkConfig, jitter},
     message::{Message, Sender},
     pod_dir::{ContainerDir, PodDir},
-    runtime::{Containers, Launcher, PrepareError, chain, refuse},
+    runtime::{Containers, Launcher, PrepareError, chain},
     state::StateDir,
     supervise::{Watch, Watcher, how_to_stop, orphan},
 };
@@ -190,14 +190,14 @@ pub(super) fn retain(content: Content, keep: BTreeSet<Hash>) {
 pub(super) struct Prepare {
     pub(super) launcher: Arc<Launcher>,
     pub(super) containers: Arc<Containers>,
-    pub(super) pod: Arc<Pod>,
-    pub(super) container: String,
+    pub(super) pod: Arc<PodSpec>,
+    pub(super) container: ContainerId,
     pub(super) attempt: u32,
 }
 
 pub(super) fn make_sandbox(
     launcher: Arc<Launcher>,
-    pod: Arc<Pod>,
+    pod: Arc<PodSpec>,
     slots: Arc<Semaphore>,
     messages: Sender,
 ) {
@@ -214,11 +214,7 @@ pub(super) fn prepare(job: Prepare, slots: Arc<Semaphore>, messages: Sender) {
     answer_in_turn(slots, messages, move || {
         let Prepare { launcher, containers, pod, container, attempt } = job;
         let id = pod.id;
-        let mut all = pod.init_containers.iter().chain(&pod.containers);
-        let spec = all.find(|spec| spec.name.as_str() == container);
-        let prepared = spec
-            .ok_or_else(|| refuse("the pod has no such container"))
-            .and_then(|spec| launcher.prepare(&pod, spec, attempt, &containers));
+        let prepared = launcher.prepare(&pod, container, attempt, &containers);
         match prepared {
             Ok(spec) => Message::Prepared { pod: id, container, spec: Box::new(spec) },
             Err(PrepareError { failure, missing }) => {
@@ -231,13 +227,13 @@ pub(super) fn prepare(job: Prepare, slots: Arc<Semaphore>, messages: Sender) {
 /// Starts a container and watches it. Answers with `Started` or `StartFailed`, and with `Exited` at its end.
 pub(super) fn start(
     launcher: Arc<Launcher>,
-    (pod, container): (PodId, String),
+    (pod, container): (PodId, ContainerId),
     attempt: u32,
     spec: Box<Spec>,
     messages: Sender,
 ) -> Watcher {
     let dir = PodDir::new(&launcher.run, pod);
-    let (own, record) = (dir.container(&container), dir.record().ok().flatten());
+    let (own, record) = (dir.container(container), dir.record().ok().flatten());
     let run = own.attempt(attempt);
     let watch = Watch {
         pod,
@@ -256,7 +252,7 @@ pub(super) fn start(
     })
 }
 
-pub(super) fn update_files(launcher: Arc<Launcher>, pod: Arc<Pod>, messages: Sender) {
+pub(super) fn update_files(launcher: Arc<Launcher>, pod: Arc<PodSpec>, messages: Sender) {
     answer(messages, move || {
         let id = pod.id;
         Message::Happened(match launcher.update_files(&pod) {
@@ -270,15 +266,13 @@ pub(super) fn update_files(launcher: Arc<Launcher>, pod: Arc<Pod>, messages: Sen
 pub(super) fn clean_container(
     launcher: Arc<Launcher>,
     pod: PodId,
-    container: String,
+    container: ContainerId,
     slots: Arc<Semaphore>,
     messages: Sender,
 ) {
     tokio::spawn(async move {
         let dir = PodDir::new(&launcher.run, pod);
-        let name = container.clone();
-        let left = dir.containers().unwrap_or_default().into_iter().filter(|(own, _)| *own == name);
-        end_orphans(&dir, left.map(|(_, own)| own).collect()).await;
+        end_orphans(&dir, vec![dir.container(container)]).await;
         answer_in_turn(slots, messages, move || {
             Message::Happened(match launcher.clean_container(pod, &container) {
                 Ok(()) => Event::ContainerCleaned { pod, container },
@@ -289,9 +283,10 @@ pub(super) fn clean_container(
 }
 
 /// Ends and removes what is left of a Pod.
-pub(super) fn remove(
+pub(super) fn remove_sandbox(
     launcher: Arc<Launcher>,
     pod: PodId,
+    keep_volumes: bool,
     slots: Arc<Semaphore>,
     messages: Sender,
 ) {
@@ -300,9 +295,9 @@ pub(super) fn remove(
         let left = dir.containers().unwrap_or_default();
         end_orphans(&dir, left.into_iter().map(|(_, own)| own).collect()).await;
         answer_in_turn(slots, messages, move || {
-            Message::Happened(match launcher.remove(pod) {
-                Ok(()) => Event::Cleaned { pod },
-                Err(failure) => Event::CleanFailed { pod, failure },
+            Message::Happened(match launcher.remove_sandbox(pod, keep_volumes) {
+                Ok(()) => Event::SandboxRemoved { pod },
+                Err(failure) => Event::SandboxRemoveFailed { pod, failure },
             })
         });
     });

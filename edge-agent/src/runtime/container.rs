@@ -71,12 +71,12 @@ fn shim_spec(
 /// Names the container to the runtime: unique on the machine.
 fn container_id(job: &Job<'_>) -> String {
     let agent = job.launcher.agent.to_string();
-    format!("lichen-{}-{}-{}", &agent[..8], job.pod.id, job.container.name)
+    format!("lichen-{}-{}-{}", &agent[..8], job.pod.id, job.id)
 }
 
 /// The container's cgroup below the parent of all, in its Pod's.
 fn group(job: &Job<'_>) -> String {
-    format!("{}/{}", sandbox::group_name(job.launcher.agent, job.pod.id), job.container.name)
+    format!("{}/{}", sandbox::group_name(job.launcher.agent, job.pod.id), job.id)
 }
 
 /// The cgroup that the runtime makes, if it makes one: without limits it chooses the name.
@@ -129,7 +129,11 @@ fn container_spec(
         hostname: shared.hostname,
         command: text(&container.command),
         args: text(&container.args),
-        env: container.env.iter().map(|var| (var.name.to_string(), var.value.to_string())).collect(),
+        env: container
+            .env
+            .iter()
+            .map(|var| (var.name.to_string(), var.value.to_string()))
+            .collect(),
         working_dir: Some(container.working_dir.to_string()).filter(|dir| !dir.is_empty()),
         user,
         read_only_root: container.read_only_root,

@@ -38,8 +38,7 @@ pub(super) fn prepare(job: &Job<'_>) -> Result<Prepared, PrepareError> {
         env: Vec::new(),
         cwd: "/".into(),
     };
-    let spec =
-        Spec { kind: Kind::Process(program), log: LogLimits::default(), label: job.label() };
+    let spec = Spec { kind: Kind::Process(program), log: LogLimits::default(), label: job.label() };
     Ok(Prepared { spec, stop_signal: signal::TERM })
 }
 

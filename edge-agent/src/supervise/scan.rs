@@ -1,12 +1,15 @@
 //! Finds what earlier agents left: containers that run on, that ended meanwhile, or that nobody can tell about.
 
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
-use firmware_compat::{id::PodId, v1::owned::Exit as WireExit};
-use lichen_agent_core::event::{FoundContainer, FoundPod, FoundState};
+use firmware_compat::v1::owned::Exit as WireExit;
+use lichen_agent_core::{
+    ContainerId,
+    event::{FoundContainer, FoundPod, FoundState},
+};
 use lichen_shim::{Client, Exit, Found, Outcome, Phase, Reply, Request, RunDir, Started};
 
 use super::{StopHow, Watch, wire_exit};
@@ -21,9 +24,8 @@ use crate::{
 /// How long the scan waits for a container that is just being started.
 const STARTING_DEADLINE: Duration = Duration::from_secs(2);
 
-/// Finds what earlier agents left running or behind. Returns what the core is told, and the runs to adopt.
-/// Pods that never got as far as a shim are removed. Nothing is ended here: what is lost is ended gently when the core
-/// wants it cleaned. Blocks.
+/// Finds what earlier agents left running or behind. Returns what the core is told, and the runs to adopt. Nothing is
+/// ended here: what is lost is ended gently when the core wants it cleaned. Blocks.
 ///
 /// # Errors
 /// Those of the system; trouble with one container is logged and reads as lost.
@@ -34,28 +36,19 @@ pub fn scan(
     let mut all = Vec::new();
     for (pod, dir) in PodDir::all(&launcher.run)? {
         let record = dir.record()?;
+        let wasm = record.as_ref().is_some_and(|record| record.wasm);
         let (mut containers, mut watches) = (Vec::new(), Vec::new());
-        for (name, own) in dir.containers()? {
-            let Some((container, run)) = look_at(&name, &own, record.as_ref())? else { continue };
-            if let FoundState::Running { .. } = container.state {
-                watches.push(Watch {
-                    pod,
-                    container: name,
-                    stop: how_to_stop(record.as_ref(), &own),
-                    run,
-                    wasm: record.as_ref().is_some_and(|record| record.wasm),
-                    shim: launcher.shim.clone(),
-                    messages: messages.clone(),
-                });
+        for (container, own) in dir.containers()? {
+            let (found, run) = look_at(container, &own, wasm)?;
+            if let (FoundState::Running { .. }, Some(run)) = (&found.state, run) {
+                let stop = how_to_stop(record.as_ref(), &own);
+                let (shim, messages) = (launcher.shim.clone(), messages.clone());
+                watches.push(Watch { pod, container, run, stop, wasm, shim, messages });
             }
-            containers.push(container);
-        }
-        if containers.is_empty() {
-            remove_unused(launcher, pod);
-            continue;
+            containers.push(found);
         }
         let identity = record.as_ref().map(|record| record.identity);
-        let sandbox = record.as_ref().is_some_and(sandbox::is_of_this_boot);
+        let sandbox = record.is_some_and(|record| sandbox::stands(&dir, &record));
         all.push((FoundPod { pod, identity, sandbox, containers }, watches));
     }
     Ok(all)
@@ -71,29 +64,22 @@ pub fn how_to_stop(pod: Option<&Record>, container: &ContainerDir) -> StopHow {
     }
 }
 
-/// Nothing of it ran: what is prepared is prepared anew.
-fn remove_unused(launcher: &Launcher, pod: PodId) {
-    if let Err(failure) = launcher.remove(pod) {
-        tracing::warn!(%pod, failure.message, "could not remove a Pod that never ran");
-    }
-}
-
-/// What became of a container, and its newest run. `None` if it was never started.
+/// What became of a container, and its newest run if it was ever started.
 fn look_at(
-    name: &str,
+    container: ContainerId,
     dir: &ContainerDir,
-    record: Option<&Record>,
-) -> Result<Option<(FoundContainer, std::path::PathBuf)>, StateError> {
+    wasm: bool,
+) -> Result<(FoundContainer, Option<PathBuf>), StateError> {
     let runs = dir.runs()?;
-    let Some(&attempt) = runs.first() else { return Ok(None) };
-    let (run, wasm) = (dir.attempt(attempt), record.is_some_and(|record| record.wasm));
-    let container = FoundContainer {
-        name: name.to_owned(),
-        restarts: attempt,
-        state: look(&run, wasm),
+    let run = runs.first().map(|attempt| dir.attempt(*attempt));
+    let found = FoundContainer {
+        container,
+        name: dir.record()?.map(|record| record.name).unwrap_or_default(),
+        restarts: runs.first().copied().unwrap_or(0),
         last_exit: runs.get(1).and_then(|before| exit_of(&dir.attempt(*before), wasm)),
+        state: run.as_ref().map_or(FoundState::Created, |run| look(run, wasm)),
     };
-    Ok(Some((container, run)))
+    Ok((found, run))
 }
 
 fn exit_of(run: &Path, wasm: bool) -> Option<WireExit> {

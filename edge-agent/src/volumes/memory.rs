@@ -3,12 +3,7 @@
 //! It lives in the device's mount namespace, so it outlives the agent, the shims and each container, and ends with the
 //! Pod or the boot.
 
-use std::{
-    ffi::CString,
-    fs, io,
-    os::unix::fs::MetadataExt,
-    path::Path,
-};
+use std::{ffi::CString, fs, io, os::unix::fs::MetadataExt, path::Path};
 
 use firmware_compat::v1::owned::Volume;
 use rustix::{
@@ -19,7 +14,11 @@ use rustix::{
 use super::{VolumeError, io_failed};
 
 /// Mounts the tmpfs, unless it is there. 0 bytes: the kernel's bound, half of the memory.
-pub(super) fn place(volume: &Volume, path: &Path, size_limit_bytes: u64) -> Result<(), VolumeError> {
+pub(super) fn place(
+    volume: &Volume,
+    path: &Path,
+    size_limit_bytes: u64,
+) -> Result<(), VolumeError> {
     let failed = io_failed(volume, "mount memory on", path);
     fs::create_dir_all(path).map_err(&failed)?;
     if is_mount(path).map_err(&failed)? {

@@ -190,8 +190,11 @@ impl Hub {
 
     /// Waits until every container of a Pod runs; returns what the first of them does.
     pub async fn until_running(&mut self, id: PodId) -> Running {
-        let running =
-            |hub: &Self| hub.pods.get(&id).is_some_and(|pod| pod.phase == Phase::Running && pid(&pod.containers[0]) != 0);
+        let running = |hub: &Self| {
+            hub.pods
+                .get(&id)
+                .is_some_and(|pod| pod.phase == Phase::Running && pid(&pod.containers[0]) != 0)
+        };
         self.until("it should run", running).await;
         let first = &self.pods[&id].containers[0];
         Running { pid: pid(first), restarts: first.restarts }

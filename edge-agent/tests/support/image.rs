@@ -2,7 +2,9 @@
 
 use std::{fs, io::Write};
 
-use firmware_compat::v1::owned::{Artefacts, Container, Layer, Mount, Packing, Pod, Text, Volume, VolumeSource};
+use firmware_compat::v1::owned::{
+    Artefacts, Container, Layer, Mount, Packing, Pod, Text, Volume, VolumeSource,
+};
 use sha2::{Digest, Sha256};
 
 use super::{http::Server, machine::each_container};
