@@ -1,15 +1,16 @@
 //! A container that outlived its shim, for whoever wants to end it gently before [`crate::clean_up`] kills it.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Signal, pidfd_send_signal};
 
 use crate::adopt::AdoptError;
 use crate::procfs;
 use crate::run_dir::{RecordError, RunDir};
 
-/// The first process of a container whose shim is gone. Its descriptor becomes readable when the process ends.
+/// The first process of a container whose shim is gone.
 #[derive(Debug)]
 pub struct Orphan {
     process: OwnedFd,
@@ -44,10 +45,11 @@ impl Orphan {
             let _ = pidfd_send_signal(&self.process, signal);
         }
     }
-}
 
-impl AsFd for Orphan {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.process.as_fd()
+    /// Whether it has ended. Does not block.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        let mut fds = [PollFd::new(&self.process, PollFlags::IN)];
+        matches!(poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })), Ok(1..))
     }
 }

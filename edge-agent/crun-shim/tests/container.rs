@@ -232,8 +232,10 @@ fn can_be_asked_to_end_after_its_shim_was_killed(runtime: &'static str) {
     kill_9(shim_pid);
     gone(shim_pid);
     let orphan = Orphan::find(&container.run.dir).expect("readable").expect("it lives");
+    assert!(!orphan.has_ended());
     orphan.signal(15);
     gone(started.pid);
+    assert!(orphan.has_ended());
     assert!(marks.exists(), "it could tidy up");
     assert!(Orphan::find(&container.run.dir).expect("readable").is_none(), "it has ended");
     clean_up(shim(), &container.run.dir).expect("cleaned up");

@@ -274,7 +274,7 @@ pub(super) fn clean_container(
         let dir = PodDir::new(&launcher.run, pod);
         end_orphans(&dir, vec![dir.container(container)]).await;
         answer_in_turn(slots, messages, move || {
-            Message::Happened(match launcher.clean_container(pod, &container) {
+            Message::Happened(match launcher.clean_container(pod, container) {
                 Ok(()) => Event::ContainerCleaned { pod, container },
                 Err(failure) => Event::ContainerCleanFailed { pod, container, failure },
             })

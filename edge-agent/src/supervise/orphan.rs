@@ -1,12 +1,15 @@
 //! Ends containers that outlived their shims as any other is ended: signal, grace, kill. Nobody holds their output any
 //! more, so they can't run on.
 
-use std::{io, os::fd::AsRawFd, path::Path, time::Duration};
+use std::{path::Path, time::Duration};
 
 use lichen_shim::Orphan;
-use tokio::{io::unix::AsyncFd, sync::mpsc, time::Instant};
+use tokio::{sync::mpsc, time::Instant};
 
 use crate::runtime::chain;
+
+/// How often an orphan that was asked to end is looked at.
+const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 
 /// How a container is asked to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,10 +32,13 @@ pub async fn ask_to_end(
 ) -> Result<Option<String>, String> {
     let Some(orphan) = Orphan::find(run).map_err(|error| chain(&error))? else { return Ok(None) };
     orphan.signal(how.signal);
-    let end = AsyncFd::new(Pollable(orphan)).map_err(|error: io::Error| error.to_string())?;
     let began = Instant::now();
     let mut kill_at = began + how.grace;
-    loop {
+    while !orphan.has_ended() {
+        if Instant::now() >= kill_at {
+            let how = "it was asked to stop, did not within its grace, and was killed";
+            return Ok(Some(how.to_owned()));
+        }
         let sooner = async {
             match &mut stops {
                 Some(stops) => stops.recv().await,
@@ -40,11 +46,7 @@ pub async fn ask_to_end(
             }
         };
         tokio::select! {
-            // An error would repeat at once; the kill that follows needs no descriptor.
-            _ = end.readable() => break,
-            () = tokio::time::sleep_until(kill_at) => {
-                return Ok(Some("it was asked to stop, did not within its grace, and was killed".to_owned()));
-            }
+            () = tokio::time::sleep(LOOK_INTERVAL) => {}
             Some(grace_ms) = sooner => {
                 kill_at = kill_at.min(Instant::now() + Duration::from_millis(grace_ms.into()));
             }
@@ -52,14 +54,4 @@ pub async fn ask_to_end(
     }
     let took = began.elapsed().as_millis();
     Ok(Some(format!("it was asked to stop and ended after {took} ms")))
-}
-
-/// An orphan as something that the event loop can wait for.
-#[derive(Debug)]
-struct Pollable(Orphan);
-
-impl AsRawFd for Pollable {
-    fn as_raw_fd(&self) -> std::os::fd::RawFd {
-        std::os::fd::AsFd::as_fd(&self.0).as_raw_fd()
-    }
 }
