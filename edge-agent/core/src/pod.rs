@@ -133,8 +133,10 @@ impl Pod {
     /// Returns false when nothing is wanted and nothing is left: the Pod can go.
     pub fn step(&mut self, context: &Context<'_>, now: Instant, out: &mut Out) -> bool {
         self.expire(now, out);
-        // An answer is due first.
-        while !self.files.is_updating() && self.advance(context, now, out) {}
+        // While files are being written, an answer is due first.
+        while !self.files.is_updating() && self.advance(context, now, out) {
+            self.expire(now, out);
+        }
         self.holds.is_some() || self.wanted.is_some()
     }
 

@@ -173,10 +173,7 @@ impl Pod {
             Some(stand(Phase::Stopping, self.why_going(context), message))
         };
         match self.sandbox.state {
-            sandbox::State::Preparing => {
-                let message = "its volumes and its network are being made ready";
-                Some(stand(Phase::Fetching, "Preparing", message))
-            }
+            sandbox::State::Preparing => Some(stand(Phase::Fetching, "Preparing", PREPARING)),
             sandbox::State::Unremoved { .. } => {
                 let phase = if is_going { Phase::Stopping } else { Phase::Waiting };
                 Some(failed(phase, self.sandbox.failures.last(), "CleanFailed"))
@@ -207,9 +204,7 @@ impl Pod {
                 Some(failure) => stand(Phase::Running, &failure.reason, &failure.message),
                 None => stand(Phase::Running, "", ""),
             },
-            State::Preparing => {
-                stand(Phase::Fetching, "Preparing", "its root and its mounts are being made ready")
-            }
+            State::Preparing => stand(Phase::Fetching, "Preparing", PREPARING),
             State::Starting { .. } => {
                 stand(Phase::Starting, "Starting", "its process is being started")
             }
@@ -294,6 +289,9 @@ impl Pod {
         in_container(name, message).into_owned()
     }
 }
+
+/// One sentence for sandbox and container: two would be two reports.
+const PREPARING: &str = "layers and volumes are being made ready";
 
 fn backing_off(container: &Container, delay: Duration) -> Standing {
     let exit = container.last_exit.as_ref();
