@@ -3,7 +3,9 @@
 use alloc::sync::Arc;
 use core::{fmt, ops::Deref};
 
-use firmware_compat::v1::owned::{Container, File, Pod, VolumeSource};
+use firmware_compat::v1::owned::{Blob, Container, File, Pod, VolumeSource};
+
+use crate::artefacts::blobs;
 
 /// Which container of a Pod: its place in one of the spec's lists. As long as a Pod has the same identity, the same
 /// container has the same place.
@@ -77,6 +79,16 @@ impl PodSpec {
     #[must_use]
     pub fn new(pod: Pod) -> Self {
         Self { pod: Arc::new(pod) }
+    }
+
+    /// Init containers and containers, in the order in which they are started.
+    pub fn every_container(&self) -> impl Iterator<Item = &Container> {
+        self.pod.init_containers.iter().chain(self.pod.containers.iter())
+    }
+
+    /// Every artefact of its containers, in the order in which they are needed.
+    pub fn blobs(&self) -> impl Iterator<Item = Blob> + '_ {
+        self.every_container().flat_map(blobs)
     }
 
     /// The files of a volume that is a ConfigMap; none of another.

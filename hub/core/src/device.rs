@@ -15,9 +15,9 @@ use firmware_compat::{
 };
 
 use crate::{
+    api::{core::node::Taint, meta::Map},
     engine::Asking,
     event::Target,
-    object::{cluster::Taint, meta::Map},
     resolve::{Amount, TaintEffect},
 };
 

@@ -35,10 +35,10 @@ use firmware_compat::{
 };
 
 use crate::{
+    api::{Key, Object},
     device::Device,
     effect::{Action, Change, Effect, Record},
     event::{Event, Now},
-    object::{Key, Object},
     pod::{Pod, Revision},
     record,
     rng::Rng,
@@ -104,6 +104,8 @@ struct Stored {
     resource_version: u64,
     /// For workloads: the template as understood, with the digests of its images.
     revision: Option<Arc<Revision>>,
+    /// Of its JSON.
+    bytes: usize,
 }
 
 /// Why the engine wants to be woken.

@@ -8,13 +8,14 @@
 
 extern crate alloc;
 
+pub mod api;
 pub mod device;
 pub mod effect;
 pub mod engine;
 pub mod event;
-pub mod object;
 pub mod pod;
 pub mod record;
+pub mod registry;
 pub mod resolve;
 pub mod rng;
 pub mod schedule;

@@ -10,8 +10,8 @@ use firmware_compat::{
 use sha2::{Digest, Sha256};
 
 use crate::{
+    api::{Key, core::pod::PodTemplate},
     event::Target,
-    object::{Key, pod::PodTemplate},
     resolve::{Resolved, Roots},
 };
 
@@ -129,7 +129,7 @@ impl Pod {
     /// Its key in the API.
     #[must_use]
     pub fn key(&self) -> Key {
-        Key::new(crate::object::Kind::Pod, self.namespace(), &self.name)
+        Key::new(crate::api::Kind::Pod, self.namespace(), &self.name)
     }
 
     /// Its form in an assignment. `None` while it has no artefacts, a ConfigMap is missing, or something is over a
@@ -225,7 +225,7 @@ impl Configs<'_> {
     fn files(
         &self,
         namespace: &str,
-        volume: &crate::object::pod::ConfigMapVolume,
+        volume: &crate::api::core::pod::ConfigMapVolume,
     ) -> Result<wire::List<wire::File, { firmware_compat::capacity::full::FILES }>, Waiting> {
         let optional = volume.optional.unwrap_or(false);
         let missing = |what: String| Waiting::new("ConfigMapMissing", what);

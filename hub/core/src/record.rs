@@ -26,9 +26,9 @@ use firmware_compat::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
+    api::{Key, Kind, core::pod::PodTemplate},
     device::Operator,
     event::Target,
-    object::{Key, Kind, pod::PodTemplate},
     resolve::Roots,
 };
 
@@ -271,7 +271,7 @@ pub fn parse_key(key: &str) -> Option<KeyOf<'_>> {
         "object" => {
             let mut parts = rest.splitn(3, '/');
             let (kind, namespace, name) = (parts.next()?, parts.next()?, parts.next()?);
-            let kind = Kind::EVERY.into_iter().find(|k| k.as_str() == kind)?;
+            let kind = Kind::parse(kind)?;
             KeyOf::Object(Key::new(kind, namespace, name))
         }
         "pod" => KeyOf::Pod(PodId::parse(rest)?),

@@ -16,10 +16,12 @@ use firmware_compat::{
     },
 };
 
-use crate::object::{
+use crate::api::{
     FieldError,
-    meta::{self, check_label_name, check_subdomain},
-    pod::{self, PodSpec, PodTemplate},
+    core::pod::{self, PodSpec, PodTemplate},
+    quantity::Amounts,
+    resource::RestartRule,
+    validate::{check_label_name, check_labels, check_subdomain},
 };
 
 /// A template whose every field has been understood.
@@ -151,9 +153,13 @@ const MAX_GRACE_S: u32 = 24 * 3600;
 ///
 /// # Errors
 /// Every field that can't be taken.
-pub fn resolve(at: &str, template: &PodTemplate) -> Result<Resolved, Vec<FieldError>> {
-    let mut check = Check { errors: Vec::new() };
-    check.keep(meta::check_labels(&format!("{at}.metadata.labels"), &template.metadata.labels));
+pub fn resolve(
+    at: &str,
+    template: &PodTemplate,
+    rule: RestartRule,
+) -> Result<Resolved, Vec<FieldError>> {
+    let mut check = Check { errors: Vec::new(), rule };
+    check.keep(check_labels(&format!("{at}.metadata.labels"), &template.metadata.labels));
     let resolved = check.pod(&format!("{at}.spec"), &template.spec);
     if check.errors.is_empty() { Ok(resolved) } else { Err(check.errors) }
 }
@@ -161,6 +167,7 @@ pub fn resolve(at: &str, template: &PodTemplate) -> Result<Resolved, Vec<FieldEr
 /// Collects what is wrong; answers with a placeholder where a value can't be taken.
 struct Check {
     errors: Vec<FieldError>,
+    rule: RestartRule,
 }
 
 impl Check {
@@ -208,7 +215,7 @@ impl Check {
         if let Some(name) = &spec.node_name {
             self.keep(check_subdomain(&format!("{at}.nodeName"), name, 63));
         }
-        self.keep(meta::check_labels(&format!("{at}.nodeSelector"), &spec.node_selector));
+        self.keep(check_labels(&format!("{at}.nodeSelector"), &spec.node_selector));
         let grace_s = spec.termination_grace_period_seconds.unwrap_or(DEFAULT_GRACE_S);
         if grace_s > MAX_GRACE_S {
             self.error(
@@ -247,17 +254,32 @@ impl Check {
     }
 
     fn restart(&mut self, at: &str, spec: &PodSpec) -> RestartPolicy {
-        match spec.restart_policy.as_deref() {
+        let policy = match spec.restart_policy.as_deref() {
             None | Some("Always") => RestartPolicy::Always,
-            // Deployments and DaemonSets keep their Pods running: Kubernetes allows them Always alone.
+            Some("OnFailure") => RestartPolicy::OnFailure,
+            Some("Never") => RestartPolicy::Never,
             Some(other) => {
                 self.error(
                     format!("{at}.restartPolicy"),
-                    format!("\"{other}\" is not possible here: Deployments and DaemonSets always restart; use \"Always\" or nothing"),
+                    format!("\"{other}\" must be \"Always\", \"OnFailure\" or \"Never\""),
                 );
-                RestartPolicy::Always
+                return RestartPolicy::Always;
             }
+        };
+        let always = policy == RestartPolicy::Always;
+        let written = spec.restart_policy.as_deref().unwrap_or("Always");
+        match self.rule {
+            RestartRule::Always if !always => self.error(
+                format!("{at}.restartPolicy"),
+                format!("\"{written}\" is not possible here: Deployments and DaemonSets always restart; use \"Always\" or nothing"),
+            ),
+            RestartRule::Ends if always => self.error(
+                format!("{at}.restartPolicy"),
+                format!("\"{written}\" is not possible here: the Pods are to end; use \"OnFailure\" or \"Never\""),
+            ),
+            RestartRule::Always | RestartRule::Ends | RestartRule::Any => {}
         }
+        policy
     }
 
     fn container(
@@ -398,7 +420,7 @@ impl Check {
         }
     }
 
-    fn amounts(&mut self, at: &str, amounts: &pod::Amounts) -> Amount {
+    fn amounts(&mut self, at: &str, amounts: &Amounts) -> Amount {
         let mut result = Amount::default();
         for (name, quantity) in amounts {
             let field = format!("{at}.{name}");

@@ -13,9 +13,9 @@ use core::cmp::Reverse;
 use firmware_compat::capacity::full::PODS;
 
 use crate::{
+    api::core::node::Taint,
     device::{Device, Presence},
     event::Target,
-    object::cluster::Taint,
     pod::{Revision, Waiting},
     resolve::{Amount, TaintEffect},
 };

@@ -5,7 +5,7 @@ mod world;
 
 use std::collections::BTreeMap;
 
-use lichen_hub_core::object::{Kind, Object};
+use lichen_hub_core::api::{Kind, Object};
 use proptest::prelude::*;
 use serde_json::json;
 use world::World;
@@ -197,7 +197,7 @@ fn hear_again(world: &mut World, name: &str) {
     world.last_word(name);
 }
 
-fn pods(world: &mut World) -> Vec<lichen_hub_core::object::Pod> {
+fn pods(world: &mut World) -> Vec<lichen_hub_core::api::Pod> {
     let objects = world.list(Kind::Pod);
     objects
         .into_iter()

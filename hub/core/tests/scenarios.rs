@@ -7,9 +7,9 @@ use std::{fs, path::PathBuf};
 
 use firmware_compat::frame::Kind as FrameKind;
 use lichen_hub_core::{
+    api::{KINDS, Kind, Object},
     effect::Response,
     event::Request,
-    object::{Kind, Object},
 };
 use serde_json::json;
 use world::World;
@@ -165,7 +165,7 @@ fn taint(world: &mut World, name: &str, effect: &str) {
 }
 
 fn kind_of(word: &str) -> Kind {
-    Kind::EVERY.into_iter().find(|kind| kind.as_str().eq_ignore_ascii_case(word)).expect("a kind")
+    KINDS.iter().copied().find(|kind| kind.as_str().eq_ignore_ascii_case(word)).expect("a kind")
 }
 
 fn delete(world: &mut World, kind: &str, name: &str) {

@@ -66,7 +66,7 @@ fn days(year: u64, month: u64, day: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lichen_hub_core::object::time::rfc3339;
+    use lichen_hub_core::api::time::rfc3339;
     use proptest::prelude::*;
 
     #[test]

@@ -1,6 +1,6 @@
 //! `lichen apply`: everything is read and checked, then created or changed object by object.
 
-use lichen_hub_core::object::Key;
+use lichen_hub_core::api::Key;
 use serde_json::Value;
 use ureq::http::Method;
 

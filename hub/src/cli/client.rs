@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use lichen_hub_core::object::{Key, Kind, Object};
+use lichen_hub_core::api::{Key, Kind, Object};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use ureq::{Agent, Body, SendBody, http};

@@ -1,6 +1,6 @@
 //! What every command is given: the hub, and where output goes.
 
-use lichen_hub_core::object::{Key, Object};
+use lichen_hub_core::api::{Key, Object};
 use serde_json::Value;
 
 use super::{

@@ -6,8 +6,8 @@ use std::{
 };
 
 use lichen_hub_core::{
+    api::{Key, Kind},
     effect::Action,
-    object::{Key, Kind},
 };
 use serde_json::Value;
 use ureq::http::Method;

@@ -2,7 +2,7 @@
 
 mod lines;
 
-use lichen_hub_core::object::{
+use lichen_hub_core::api::{
     ConfigMap, DaemonSet, Deployment, Event, Kind, Namespace, Node, Object, ObjectMeta, Pod,
 };
 

@@ -1,8 +1,8 @@
 //! `lichen explain`: why an object is as it is, as a tree.
 
 use lichen_hub_core::{
+    api::{Key, Kind},
     effect::Line,
-    object::{Key, Kind},
 };
 
 use super::{

@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use lichen_hub_core::object::{FieldError, Key, Kind};
+use lichen_hub_core::api::{FieldError, Key, Kind};
 
 use super::{args::FileArgs, error::CliError, kinds::DEFAULT_NAMESPACE};
 use crate::manifest::{

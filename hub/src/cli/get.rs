@@ -3,7 +3,7 @@
 mod rows;
 mod watch;
 
-use lichen_hub_core::object::{Key, Kind};
+use lichen_hub_core::api::{Key, Kind};
 use serde_json::{Value, json};
 
 use super::{

@@ -1,6 +1,6 @@
 //! The words that name kinds and objects on the command line: kubectl's, with its short names.
 
-use lichen_hub_core::object::{Key, Kind};
+use lichen_hub_core::api::{Key, Kind};
 
 use super::error::CliError;
 use crate::manifest::nearest;

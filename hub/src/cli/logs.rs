@@ -6,7 +6,7 @@ use std::{
     thread,
 };
 
-use lichen_hub_core::object::{Key, Kind};
+use lichen_hub_core::api::{Key, Kind};
 
 use super::{
     Context,

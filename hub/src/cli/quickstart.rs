@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use lichen_hub_core::object::{Key, Kind};
+use lichen_hub_core::api::{Key, Kind};
 
 use super::{
     Context, apply,

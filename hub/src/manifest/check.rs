@@ -3,10 +3,13 @@
 
 use firmware_compat::time::Instant;
 use lichen_hub_core::{
-    effect::{Effect, Failure},
+    api::{
+        ApiError, FieldError, Kind, Namespace, Object, ObjectMeta, TypeMeta,
+        core::namespace::NamespaceStatus,
+    },
+    effect::Effect,
     engine::{Config, Engine},
     event::{Event, Now, Request, RequestId},
-    object::{FieldError, Kind, Namespace, Object, ObjectMeta, TypeMeta, cluster::NamespaceStatus},
 };
 
 const CREATE: RequestId = RequestId(1);
@@ -34,7 +37,7 @@ pub fn check(object: &Object) -> Result<(), Vec<FieldError>> {
     engine.handle(Event::Request { id: CREATE, request }, NOW);
     for effect in engine.drain() {
         match effect {
-            Effect::Reply { id: NAMESPACE, result: Err(Failure::Invalid { causes, .. }) } => {
+            Effect::Reply { id: NAMESPACE, result: Err(ApiError::Invalid { causes, .. }) } => {
                 let cause = causes.into_iter().next().map(|error| error.cause).unwrap_or_default();
                 return Err(vec![FieldError::new("metadata.namespace", cause)]);
             }
@@ -45,11 +48,11 @@ pub fn check(object: &Object) -> Result<(), Vec<FieldError>> {
     Ok(())
 }
 
-fn fields(failure: Failure) -> Vec<FieldError> {
+fn fields(failure: ApiError) -> Vec<FieldError> {
     match failure {
-        Failure::Invalid { causes, .. } => causes,
+        ApiError::Invalid { causes, .. } => causes,
         // The namespaces that every hub has.
-        Failure::AlreadyExists(_) => Vec::new(),
+        ApiError::AlreadyExists(_) => Vec::new(),
         other => vec![FieldError::new("kind", other.to_string())],
     }
 }

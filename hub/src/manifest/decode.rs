@@ -1,6 +1,6 @@
 //! JSON to an object. Every field that Lichen doesn't support is reported by its path, all of them at once.
 
-use lichen_hub_core::object::{FieldError, Kind, Object};
+use lichen_hub_core::api::{FieldError, Kind, Object};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 

@@ -1,7 +1,7 @@
 //! Fields that are accepted and left out: what only a server writes, and what says nothing. The list is explicit, so
 //! that no other field is ever dropped in silence.
 
-use lichen_hub_core::object::Kind;
+use lichen_hub_core::api::Kind;
 use serde_json::{Map, Value};
 
 /// Metadata that the server writes.

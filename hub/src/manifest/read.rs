@@ -2,7 +2,7 @@
 
 use std::{fs, io, path::Path, sync::Arc};
 
-use lichen_hub_core::object::{FieldError, Key, Object};
+use lichen_hub_core::api::{FieldError, Key, Object};
 use serde_json::Value;
 
 use super::{

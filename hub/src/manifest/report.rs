@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use lichen_hub_core::object::FieldError;
+use lichen_hub_core::api::FieldError;
 
 use super::node::{Aim, Node, Position};
 

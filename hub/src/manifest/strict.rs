@@ -3,7 +3,7 @@
 
 use std::{cell::RefCell, fmt};
 
-use lichen_hub_core::object::FieldError;
+use lichen_hub_core::api::FieldError;
 use serde::{
     Deserializer,
     de::{

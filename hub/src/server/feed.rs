@@ -7,9 +7,9 @@ use std::{
 };
 
 use lichen_hub_core::{
+    api::{Key, Object},
     effect::{Action, Change},
     event::Listing,
-    object::{Key, Object},
 };
 use tokio::sync::watch;
 
@@ -107,7 +107,7 @@ impl Feed {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lichen_hub_core::object::Kind;
+    use lichen_hub_core::api::Kind;
 
     fn change(action: Action, name: &str, version: u64) -> Change {
         let json = format!(

@@ -10,7 +10,8 @@ use std::{
 
 use firmware_compat::v1::owned::Artefacts;
 use lichen_hub_core::{
-    effect::{Failure, LogPart, Response},
+    api::ApiError,
+    effect::{LogPart, Response},
     event::{Need, Request, RequestId, Shortage},
 };
 use tokio::sync::{mpsc, oneshot};
@@ -31,7 +32,7 @@ pub(crate) enum Input {
     Ask {
         id: RequestId,
         request: Box<Request>,
-        reply: oneshot::Sender<Result<Response, Failure>>,
+        reply: oneshot::Sender<Result<Response, ApiError>>,
         /// For log requests: where the parts go.
         log: Option<mpsc::Sender<LogPart>>,
     },
@@ -55,7 +56,7 @@ pub(crate) struct EngineHandle {
 pub(crate) enum AskError {
     /// The engine said no.
     #[error(transparent)]
-    Refused(#[from] Failure),
+    Refused(#[from] ApiError),
     /// The queue stayed full.
     #[error("the hub has too much to do at the moment; ask again in a few seconds")]
     Busy,

@@ -6,10 +6,10 @@
 use std::{collections::HashMap, sync::Arc, time::Instant};
 
 use lichen_hub_core::{
-    effect::{Effect, Failure, LogPart, Response},
+    api::{ApiError, Kind},
+    effect::{Effect, LogPart, Response},
     engine::Engine,
     event::{Event, Request, RequestId},
-    object::Kind,
 };
 use lichen_link::{Link, LinkEvent};
 use tokio::sync::{mpsc, oneshot};
@@ -34,7 +34,7 @@ pub(crate) struct Turn {
     pub(crate) supplier: Supplier,
     pub(crate) counters: Arc<Counters>,
     pub(crate) inputs: mpsc::Receiver<Input>,
-    pub(crate) waiting: HashMap<RequestId, oneshot::Sender<Result<Response, Failure>>>,
+    pub(crate) waiting: HashMap<RequestId, oneshot::Sender<Result<Response, ApiError>>>,
     pub(crate) logs: HashMap<RequestId, mpsc::Sender<LogPart>>,
     pub(crate) link: Option<Link>,
     pub(crate) link_events: Option<mpsc::Receiver<LinkEvent>>,
@@ -228,7 +228,7 @@ impl Turn {
         }
     }
 
-    fn reply(&mut self, id: RequestId, result: Result<Response, Failure>) {
+    fn reply(&mut self, id: RequestId, result: Result<Response, ApiError>) {
         if let (Ok(Response::Figures(_)), Some(link)) = (&result, &self.link) {
             self.counters.set_link(link.counts());
         }

@@ -11,7 +11,7 @@ use lichen_hub::{
     server::strangers,
 };
 use lichen_hub_core::{
-    object::{Key, Object},
+    api::{Key, Object},
     resolve,
 };
 use serde_json::Value;

@@ -8,7 +8,7 @@
 //! | 3 | an object in JSON, shown as a row |
 
 use lichen_hub::server::strangers;
-use lichen_hub_core::object::{Key, Kind, Object, meta::Map};
+use lichen_hub_core::api::{Key, Kind, Object, meta::Map};
 use lichen_images::{
     Digest,
     conditional::{Answer, Conditions, evaluate},

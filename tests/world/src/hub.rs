@@ -8,7 +8,8 @@ use firmware_compat::{
     v1::owned::{Artefacts, Blob, Layer, List, Packing},
 };
 use lichen_hub_core::{
-    effect::{Effect, Failure, Record, Response},
+    api::ApiError,
+    effect::{Effect, Record, Response},
     engine::{Config, Engine},
     event::{Event, Need, Now, Request, RequestId, Shortage, Target},
 };
@@ -258,7 +259,7 @@ impl World {
         &mut self,
         hub: usize,
         request: Request,
-    ) -> Option<Result<Response, Failure>> {
+    ) -> Option<Result<Response, ApiError>> {
         let now = self.hubs[hub].now(self.now);
         let it = &mut self.hubs[hub];
         let engine = it.engine.as_mut()?;
@@ -378,7 +379,7 @@ impl World {
         }
     }
 
-    fn hub_replies(&mut self, hub: usize, id: RequestId, result: Result<Response, Failure>) {
+    fn hub_replies(&mut self, hub: usize, id: RequestId, result: Result<Response, ApiError>) {
         match self.hubs[hub].asked.remove(&id) {
             Some(Asked::Change(change)) => {
                 let refused = result.as_ref().err().map(ToString::to_string);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use firmware_compat::id::Hash;
-use lichen_hub_core::object::{Kind, Object, pod::PodTemplate};
+use lichen_hub_core::api::{Kind, Object, core::pod::PodTemplate};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use firmware_compat::{id::AgentId, v1::owned::RuntimeClass};
 use lichen_agent_core::{Event, saved};
 use lichen_hub_core::{
+    api::Kind,
     event::Request,
-    object::Kind,
     record::{self, DeviceRecord, KeyOf},
 };
 

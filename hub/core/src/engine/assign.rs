@@ -19,9 +19,9 @@ use sha2::{Digest, Sha256};
 
 use super::{Engine, Timer};
 use crate::{
+    api::{Key, Kind},
     device::{Conflict, Device, LAST_GENERATION},
     effect::Effect,
-    object::{Key, Kind},
     pod::{Configs, Waiting},
 };
 
@@ -310,18 +310,18 @@ impl Engine {
     }
 
     /// Lets this hub take over a device that holds a newer assignment of its lineage.
-    pub(super) fn resume(&mut self, name: &str) -> Result<(), crate::effect::Failure> {
-        use crate::effect::Failure;
+    pub(super) fn resume(&mut self, name: &str) -> Result<(), crate::api::ApiError> {
+        use crate::api::ApiError;
         let key = Key::new(Kind::Node, "", name);
-        let device = self.devices.get_mut(name).ok_or_else(|| Failure::NotFound(key.clone()))?;
+        let device = self.devices.get_mut(name).ok_or_else(|| ApiError::NotFound(key.clone()))?;
         match device.conflict {
             None => Ok(()),
             Some(conflict @ Conflict::Foreign(_)) => {
-                Err(Failure::Forbidden(conflict.message(name)))
+                Err(ApiError::Forbidden(conflict.message(name)))
             }
             // The device refuses whatever is not newer, and behind this too little can be.
             Some(Conflict::Newer(generation)) if generation > LAST_GENERATION => {
-                Err(Failure::Forbidden(format!(
+                Err(ApiError::Forbidden(format!(
                     "{name} claims to hold generation {generation}, which no hub has made; empty the state directory of its agent"
                 )))
             }

@@ -19,9 +19,9 @@ use firmware_compat::{
 
 use super::{Engine, MAX_DEVICES, Timer, happenings::Happening, happenings::uuid, listen};
 use crate::{
+    api::{Key, Kind},
     device::{Conflict, Desired, Device, Operator, Presence},
     effect::{Action, Effect},
-    object::{Key, Kind},
     resolve::Amount,
 };
 

@@ -4,9 +4,9 @@ use alloc::{format, string::String, vec::Vec};
 
 use super::{Engine, views::waiting};
 use crate::{
+    api::{ApiError, Key, Kind, Object, time::rfc3339},
     device::{Device, Presence},
-    effect::{Failure, Line},
-    object::{Key, Kind, Object, time::rfc3339},
+    effect::Line,
     pod::{Pod, Revision},
     schedule,
 };
@@ -15,7 +15,7 @@ use crate::{
 const SHOWN: usize = 20;
 
 impl Engine {
-    pub(super) fn explain(&self, key: &Key) -> Result<Vec<Line>, Failure> {
+    pub(super) fn explain(&self, key: &Key) -> Result<Vec<Line>, ApiError> {
         let mut lines = Lines(Vec::new());
         let found = match key.kind {
             Kind::Deployment | Kind::DaemonSet => self.explain_workload(key, &mut lines),
@@ -26,13 +26,13 @@ impl Engine {
                 .map(|pod| self.explain_pod(pod, 0, &mut lines)),
             Kind::Node => self.explain_node(&key.name, &mut lines),
             Kind::Namespace | Kind::ConfigMap | Kind::Event => {
-                return Err(Failure::NotAllowed(format!(
+                return Err(ApiError::NotAllowed(format!(
                     "explain takes a deployment, daemonset, pod or node, not a {}",
                     key.kind
                 )));
             }
         };
-        found.ok_or_else(|| Failure::NotFound(key.clone()))?;
+        found.ok_or_else(|| ApiError::NotFound(key.clone()))?;
         self.explain_events(key, &mut lines);
         Ok(lines.0)
     }

@@ -11,12 +11,11 @@ use firmware_compat::{time::UnixMs, v1::owned::Severity};
 
 use super::{Engine, changed};
 use crate::{
-    effect::Action,
-    object::{
-        Event, Key, Kind, Object, ObjectMeta, TypeMeta,
-        cluster::{EventSource, ObjectReference},
+    api::{
+        Event, Key, Kind, Object, ObjectMeta, core::event::EventSource, meta::ObjectReference,
         time::rfc3339,
     },
+    effect::Action,
 };
 
 /// Events kept. The oldest go first; a busy fleet keeps the last minutes, a quiet one weeks.
@@ -136,7 +135,6 @@ impl Engine {
             Severity::Warning => "Warning",
         };
         Event {
-            types: TypeMeta::from(Kind::Event),
             metadata: ObjectMeta {
                 name: format!("{}.{:x}", about.name, self.happenings.made),
                 namespace,

@@ -15,12 +15,13 @@ use firmware_compat::{
 
 use super::{Config, Dirty, Engine, Figures, Stored, Timer, happenings, logs, refusals, supply};
 use crate::{
+    api::{
+        Key, Namespace, Object, ObjectMeta,
+        core::{namespace::NamespaceStatus, pod::PodTemplate},
+        resource::RestartRule,
+    },
     device::{Conflict, Desired, Device, LAST_GENERATION, Presence},
     event::Now,
-    object::{
-        ConfigMap, Key, Kind, Namespace, Object, ObjectMeta, TypeMeta, cluster::NamespaceStatus,
-        pod::PodTemplate,
-    },
     pod::{Deleting, Pod, Revision},
     record::{self, DeviceRecord, KeyOf, LoadError, ObjectRecord, PodRecord, SupplyRecord},
     resolve::{self, Amount},
@@ -91,7 +92,6 @@ impl Engine {
     fn found(&mut self) {
         self.lineage = Lineage(self.rng.id().0);
         let namespace = Object::Namespace(Namespace {
-            types: TypeMeta::from(Kind::Namespace),
             metadata: ObjectMeta { name: "default".to_string(), ..ObjectMeta::default() },
             status: NamespaceStatus { phase: "Active".to_string() },
         });
@@ -142,16 +142,20 @@ impl Engine {
     fn load_object(&mut self, key: &str, id: Key, stored: ObjectRecord) -> Result<(), LoadError> {
         let json = serde_json::to_vec(&stored.object).map_err(|e| damaged(key, e))?;
         let object = Object::from_json(id.kind, &json).map_err(|e| damaged(key, e))?;
-        let revision = template(&object)
-            .map(|template| load_revision(key, template, stored.roots))
+        let revision = object
+            .template()
+            .map(|(template, rule)| load_revision(key, template, rule, stored.roots))
             .transpose()?;
         if let Object::ConfigMap(map) = &object {
-            let data = config_data(map).map_err(|(_, cause)| damaged(key, cause))?;
+            let data = map.files().map_err(|(_, cause)| damaged(key, cause))?;
             let slot = (map.metadata.namespace.clone(), map.metadata.name.clone());
             self.configs.insert(slot, Arc::new(data));
         }
         let resource_version = object.meta().resource_version.parse().unwrap_or(0);
-        self.objects.insert(id, Stored { object: Arc::new(object), resource_version, revision });
+        self.objects.insert(
+            id,
+            Stored { object: Arc::new(object), resource_version, revision, bytes: json.len() },
+        );
         Ok(())
     }
 
@@ -235,43 +239,13 @@ fn damaged(key: &str, cause: impl ToString) -> LoadError {
     LoadError::Damaged { key: key.to_string(), cause: cause.to_string() }
 }
 
-/// The template of a workload.
-pub(super) fn template(object: &Object) -> Option<&PodTemplate> {
-    match object {
-        Object::Deployment(deployment) => Some(&deployment.spec.template),
-        Object::DaemonSet(set) => Some(&set.spec.template),
-        Object::Namespace(_)
-        | Object::ConfigMap(_)
-        | Object::Node(_)
-        | Object::Pod(_)
-        | Object::Event(_) => None,
-    }
-}
-
-/// Data of a ConfigMap, decoded; or the key that can't be and why.
-pub(super) fn config_data(map: &ConfigMap) -> Result<record::ConfigRecord, (String, String)> {
-    use base64::Engine as _;
-    let mut data = record::ConfigRecord::new();
-    for (key, text) in &map.data {
-        data.insert(key.clone(), text.clone().into_bytes());
-    }
-    for (key, text) in &map.binary_data {
-        let bytes = base64::engine::general_purpose::STANDARD
-            .decode(text)
-            .map_err(|error| (key.clone(), alloc::format!("is not base64: {error}")))?;
-        if data.insert(key.clone(), bytes).is_some() {
-            return Err((key.clone(), "is in data and in binaryData".to_string()));
-        }
-    }
-    Ok(data)
-}
-
 fn load_revision(
     key: &str,
     template: &PodTemplate,
+    rule: RestartRule,
     roots: resolve::Roots,
 ) -> Result<Arc<Revision>, LoadError> {
-    let resolved = resolve::resolve("template", template).map_err(|errors| {
+    let resolved = resolve::resolve("template", template, rule).map_err(|errors| {
         let causes: Vec<_> = errors.iter().map(ToString::to_string).collect();
         damaged(key, causes.join("; "))
     })?;
@@ -285,7 +259,7 @@ fn load_pod(key: &str, id: PodId, stored: PodRecord) -> Result<Pod, LoadError> {
         owner: Key::new(stored.owner_kind, &stored.namespace, &stored.owner),
         owner_uid: stored.owner_uid,
         name: stored.name,
-        revision: load_revision(key, &stored.template, stored.roots)?,
+        revision: load_revision(key, &stored.template, RestartRule::Any, stored.roots)?,
         created_ms: stored.created_ms,
         device: stored.device,
         supply: stored.supply.and_then(SupplyRecord::into_parts),

@@ -6,9 +6,9 @@ use firmware_compat::v1::owned::{Action, Command, Outcome, Reply, Text};
 
 use super::Engine;
 use crate::{
-    effect::{Effect, Failure, LogPart, Response},
+    api::{ApiError, Key, Kind},
+    effect::{Effect, LogPart, Response},
     event::RequestId,
-    object::{Key, Kind},
 };
 
 /// Logs that are read at once, over all devices.
@@ -42,25 +42,25 @@ impl Engine {
         namespace: &str,
         name: &str,
         wanted: &Wanted,
-    ) -> Result<Response, Failure> {
+    ) -> Result<Response, ApiError> {
         let key = Key::new(Kind::Pod, namespace, name);
         let pod = self
             .by_name
             .get(&key)
             .and_then(|id| self.pods.get(id))
-            .ok_or_else(|| Failure::NotFound(key.clone()))?;
+            .ok_or_else(|| ApiError::NotFound(key.clone()))?;
         let Some(device) = pod.device.as_ref().and_then(|name| self.devices.get(name)) else {
             let why = pod.waiting.as_ref().map_or("", |waiting| waiting.message.as_str());
-            return Err(Failure::Unavailable(format!("{key} is on no device yet: {why}")));
+            return Err(ApiError::Unavailable(format!("{key} is on no device yet: {why}")));
         };
         if !device.online() {
-            return Err(Failure::Unavailable(format!(
+            return Err(ApiError::Unavailable(format!(
                 "{key} is on {}, which is not connected; its log is kept there and can be read when it is back",
                 device.name
             )));
         }
         if self.logs.reading.len() >= MOST {
-            return Err(Failure::Full(format!("{MOST} logs are being read already; close one")));
+            return Err(ApiError::Full(format!("{MOST} logs are being read already; close one")));
         }
         // Random, so that a device does not take the command of a restarted hub for one that it has answered.
         let command = self.rng.bits();

@@ -21,7 +21,7 @@ use firmware_compat::{
 };
 
 use super::{Engine, MAX_DEVICES};
-use crate::object::{Key, Kind};
+use crate::api::{Key, Kind};
 
 /// Names of unknown devices about which something was told. More than a site upgrades at once; and whoever makes up
 /// names fills no more than this.
@@ -143,9 +143,9 @@ mod tests {
 
     use super::*;
     use crate::{
+        api::Object,
         engine::Config,
         event::{Event, Now},
-        object::Object,
     };
 
     fn now(hours: u64) -> Now {

@@ -1,49 +1,32 @@
-//! Answering the API: create, replace, delete, read. What is accepted is saved in the same turn, before the answer
-//! leaves.
+//! Answering the API: create, replace, alter, delete, read. [`registry`] says what may be stored; here it is stored, at
+//! one version, in one record, with one change for those who watch. What is accepted is saved in the same turn, before
+//! the answer leaves.
 
 use alloc::{
-    borrow::ToOwned,
-    collections::BTreeSet,
-    format,
-    string::{String, ToString},
-    sync::Arc,
-    vec::Vec,
+    borrow::ToOwned, collections::BTreeSet, format, string::ToString, sync::Arc, vec::Vec,
 };
 
 use firmware_compat::id::Hash;
 
-use super::{
-    Engine, Stored, changed,
-    happenings::uuid,
-    load::{config_data, template},
-    logs::Wanted,
-};
+use super::{Engine, Stored, changed, happenings::uuid, logs::Wanted};
 use crate::{
-    effect::{Action, Effect, Failure, Image, Response},
-    event::{Listing, Request, RequestId},
-    object::{
-        FieldError, Key, Kind, Node, Object,
-        meta::{self, check_labels, check_subdomain},
-        time::rfc3339,
-        workload::LabelSelector,
-    },
+    api::{ApiError, Key, Kind, Node, Object, resource::Home, time::rfc3339},
+    effect::{Action, Effect, Image, Response},
+    event::{Alter, Listing, Request, RequestId},
     pod::{Pod, Revision},
     record,
-    resolve::{self, TaintEffect},
+    registry::{self, Accepted, DEFAULT_NAMESPACE, Stock},
+    resolve,
 };
-
-/// Longest name of a workload: room for a hash and a suffix in its Pods' names.
-const MAX_NAME: usize = 200;
-/// Bytes of data in one ConfigMap: Kubernetes' bound.
-const MAX_CONFIG_BYTES: usize = 1024 * 1024;
-/// Copies of one Deployment.
-const MAX_REPLICAS: u32 = 100_000;
 
 impl Engine {
     pub(super) fn on_request(&mut self, id: RequestId, request: Request) {
         let result = match request {
             Request::Create(object) => self.create(object),
             Request::Replace { object, create } => self.replace(object, create),
+            Request::Alter { kind, namespace, name, alter } => {
+                self.alter(&Key::new(kind, &namespace, &name), &alter)
+            }
             Request::Delete { kind, namespace, name } => {
                 self.delete(&Key::new(kind, &namespace, &name))
             }
@@ -73,35 +56,33 @@ impl Engine {
         self.effects.push(Effect::Reply { id, result });
     }
 
-    fn get(&mut self, key: &Key) -> Result<Response, Failure> {
+    fn get(&mut self, key: &Key) -> Result<Response, ApiError> {
         self.read(key)
             .map(|object| Response::Object { object, created: false })
-            .ok_or_else(|| Failure::NotFound(key.clone()))
+            .ok_or_else(|| ApiError::NotFound(key.clone()))
     }
 
     fn read(&self, key: &Key) -> Option<Arc<Object>> {
-        match key.kind {
-            Kind::Pod => self.by_name.get(key).and_then(|id| self.view_pod(*id)),
-            Kind::Node => self.view_node(&key.name),
-            Kind::Event => self.happenings.iter().find(|event| event.key() == *key).cloned(),
-            Kind::Namespace | Kind::ConfigMap | Kind::Deployment | Kind::DaemonSet => {
-                self.objects.get(key).map(|stored| stored.object.clone())
-            }
+        match key.kind.names().home {
+            Home::Pods => self.by_name.get(key).and_then(|id| self.view_pod(*id)),
+            Home::Devices => self.view_node(&key.name),
+            Home::Events => self.happenings.iter().find(|event| event.key() == *key).cloned(),
+            Home::Objects => self.objects.get(key).map(|stored| stored.object.clone()),
         }
     }
 
     fn list(&mut self, kind: Kind, namespace: Option<&str>) -> Response {
         let wanted = |key: &Key| namespace.is_none_or(|namespace| key.namespace == namespace);
-        let objects: Vec<Arc<Object>> = match kind {
-            Kind::Pod => {
+        let objects: Vec<Arc<Object>> = match kind.names().home {
+            Home::Pods => {
                 let ids = self.by_name.iter().filter(|(key, _)| wanted(key));
                 ids.filter_map(|(_, id)| self.view_pod(*id)).collect()
             }
-            Kind::Node => self.devices.keys().filter_map(|name| self.view_node(name)).collect(),
-            Kind::Event => {
+            Home::Devices => self.devices.keys().filter_map(|name| self.view_node(name)).collect(),
+            Home::Events => {
                 self.happenings.iter().filter(|event| wanted(&event.key())).cloned().collect()
             }
-            Kind::Namespace | Kind::ConfigMap | Kind::Deployment | Kind::DaemonSet => self
+            Home::Objects => self
                 .objects
                 .iter()
                 .filter(|(key, _)| key.kind == kind && wanted(key))
@@ -111,78 +92,105 @@ impl Engine {
         Response::List(Listing { objects, resource_version: self.resource_version })
     }
 
-    fn create(&mut self, mut object: Object) -> Result<Response, Failure> {
-        let revision = self.check(&mut object)?;
-        let key = object.key();
+    fn create(&mut self, object: Object) -> Result<Response, ApiError> {
+        let accepted = registry::accept_new(object)?;
+        let key = accepted.object.key();
+        self.check_namespace(&key)?;
         if self.objects.contains_key(&key) {
-            return Err(Failure::AlreadyExists(key));
+            return Err(ApiError::AlreadyExists(key));
         }
-        let object = self.create_stored(object, revision);
+        self.check_room(&accepted.object)?;
+        let revision = self.revision(&accepted);
+        let object = self.create_stored(accepted.object, revision);
         Ok(Response::Object { object, created: true })
     }
 
-    /// Stores a new object that has been checked, and tells those who watch.
+    /// Stores a new object that has been accepted, and tells those who watch.
     pub(super) fn create_stored(
         &mut self,
         mut object: Object,
         revision: Option<Arc<Revision>>,
     ) -> Arc<Object> {
-        let uid = uuid(self.rng.id());
-        let created = rfc3339(self.unix_ms);
         let meta = object.meta_mut();
-        meta.uid = uid;
-        meta.generation = 1;
-        meta.creation_timestamp = Some(created);
-        meta.deletion_timestamp = None;
-        meta.owner_references.clear();
-        match &mut object {
-            Object::Deployment(deployment) => deployment.status = Default::default(),
-            Object::DaemonSet(set) => set.status = Default::default(),
-            _ => {}
-        }
+        meta.uid = uuid(self.rng.id());
+        meta.creation_timestamp = Some(rfc3339(self.unix_ms));
         self.put(object, revision, Action::Added)
     }
 
-    fn replace(&mut self, mut object: Object, create: bool) -> Result<Response, Failure> {
-        if let Object::Node(node) = object {
-            return self.replace_node(&node);
+    fn replace(&mut self, object: Object, create: bool) -> Result<Response, ApiError> {
+        let mut key = object.key();
+        if key.kind.namespaced() && key.namespace.is_empty() {
+            DEFAULT_NAMESPACE.clone_into(&mut key.namespace);
         }
-        let revision = self.check(&mut object)?;
-        let key = object.key();
-        let Some(stored) = self.objects.get(&key) else {
-            if !create {
-                return Err(Failure::NotFound(key));
+        match self.read(&key) {
+            Some(old) => self.change(object, &old),
+            None if create => self.create(object),
+            None => {
+                self.check_namespace(&key)?;
+                Err(ApiError::NotFound(key))
             }
-            let object = self.create_stored(object, revision);
-            return Ok(Response::Object { object, created: true });
-        };
-        let old = stored.object.clone();
-        check_version(&key, &object.meta().resource_version, stored.resource_version)?;
-        if let (Some(old), Some(new)) = (selector(&old), selector(&object))
-            && old != new
-        {
-            return Err(invalid(
-                &key,
-                FieldError::new(
-                    "spec.selector",
-                    "can't be changed; delete the workload and apply it again",
-                ),
-            ));
         }
-        let same_images =
-            revision.as_ref().map(|r| &r.roots) == stored.revision.as_ref().map(|r| &r.roots);
-        keep_what_the_hub_wrote(&mut object, &old);
-        let mut compared = object.clone();
-        compared.meta_mut().generation = old.meta().generation;
-        compared.meta_mut().resource_version.clone_from(&old.meta().resource_version);
-        if compared == *old && same_images {
-            return Ok(Response::Object { object: old, created: false });
+    }
+
+    fn alter(&mut self, key: &Key, alter: &Alter) -> Result<Response, ApiError> {
+        let old = self.read(key).ok_or_else(|| ApiError::NotFound(key.clone()))?;
+        self.change(alter.apply(&old)?, &old)
+    }
+
+    /// Stores an object in the place of an old one.
+    fn change(&mut self, object: Object, old: &Arc<Object>) -> Result<Response, ApiError> {
+        let given = object.meta().resource_version.clone();
+        let accepted = registry::accept_change(object, old)?;
+        let current = old.meta().resource_version.parse().unwrap_or_default();
+        registry::check_version(&accepted.object, &given, current)?;
+        let key = old.key();
+        if let Object::Node(node) = &accepted.object {
+            self.change_node(node);
+            return self.get(&key);
         }
-        let spec_changed = !same_spec(&object, &old) || !same_images;
-        object.meta_mut().generation =
-            old.meta().generation.saturating_add(u64::from(spec_changed));
+        self.check_room(&accepted.object)?;
+        let revision = self.revision(&accepted);
+        let stored = self.objects.get(&key).and_then(|stored| stored.revision.as_ref());
+        let same_images = revision.as_ref().map(|r| &r.roots) == stored.map(|r| &r.roots);
+        if accepted.object == **old && same_images {
+            return Ok(Response::Object { object: old.clone(), created: false });
+        }
+        let mut object = accepted.object;
+        let changed = registry::differs(&object, old) || !same_images;
+        let meta = object.meta_mut();
+        meta.generation = meta.generation.saturating_add(u64::from(changed));
         let object = self.put(object, revision, Action::Modified);
         Ok(Response::Object { object, created: false })
+    }
+
+    fn check_namespace(&self, key: &Key) -> Result<(), ApiError> {
+        let namespace = Key::new(Kind::Namespace, "", &key.namespace);
+        if key.kind.namespaced() && !self.objects.contains_key(&namespace) {
+            return Err(ApiError::NotFound(namespace));
+        }
+        Ok(())
+    }
+
+    fn check_room(&self, object: &Object) -> Result<(), ApiError> {
+        let key = object.key();
+        let mut stock = Stock { objects: self.objects.len(), ..Stock::default() };
+        for (other, stored) in &self.objects {
+            stock.of_kind += usize::from(other.kind == key.kind);
+            if *other != key {
+                stock.bytes = stock.bytes.saturating_add(stored.bytes);
+                stock.pods += u64::from(stored.object.replicas());
+            }
+        }
+        let bytes = serde_json::to_vec(object).map_or(0, |json| json.len());
+        registry::check_room(object, bytes, !self.objects.contains_key(&key), stock)
+    }
+
+    /// A workload's template as understood, with the digests that its images have now.
+    fn revision(&self, accepted: &Accepted) -> Option<Arc<Revision>> {
+        let (template, _) = accepted.object.template()?;
+        let resolved = accepted.resolved.clone()?;
+        let roots = self.resolve_roots(template);
+        Some(Arc::new(Revision::new(template, resolved, roots)))
     }
 
     /// Stores an object at a new version and marks what depends on it.
@@ -197,14 +205,15 @@ impl Engine {
         let key = object.key();
         if let Object::ConfigMap(map) = &object {
             // Checked before it came here.
-            let data = Arc::new(config_data(map).unwrap_or_default());
+            let data = Arc::new(map.files().unwrap_or_default());
             self.configs.insert((key.namespace.clone(), key.name.clone()), data);
             self.records.insert(record::config_key(&key.namespace, &key.name), None);
             self.dirty_users_of_config(&key);
         }
         let object = Arc::new(object);
         let is_workload = revision.is_some();
-        let stored = Stored { object: object.clone(), resource_version: version, revision };
+        let stored =
+            Stored { object: object.clone(), resource_version: version, revision, bytes: 0 };
         self.objects.insert(key.clone(), stored);
         self.save_object(&key, &object);
         self.effects.push(changed(action, object.clone(), version));
@@ -223,28 +232,33 @@ impl Engine {
             .unwrap_or_default();
         let json = serde_json::to_value(object).unwrap_or_default();
         let value = record::encode(&record::ObjectRecord { object: json, roots });
+        if let Some(stored) = self.objects.get_mut(key) {
+            stored.bytes = value.len();
+        }
         self.records.insert(record::object_key(key), Some(value));
     }
 
-    fn delete(&mut self, key: &Key) -> Result<Response, Failure> {
-        match key.kind {
-            Kind::Pod => {
-                let id = *self.by_name.get(key).ok_or_else(|| Failure::NotFound(key.clone()))?;
-                self.begin_delete(id);
-                let object = self.view_pod(id).ok_or_else(|| Failure::NotFound(key.clone()))?;
-                Ok(Response::Deleted(object))
-            }
-            Kind::Node => self.delete_node(key),
-            Kind::Event => {
-                Err(Failure::NotAllowed("events can't be deleted; they expire".to_owned()))
-            }
-            Kind::Namespace => self.delete_namespace(key),
-            Kind::ConfigMap | Kind::Deployment | Kind::DaemonSet => self.delete_object(key),
+    fn delete(&mut self, key: &Key) -> Result<Response, ApiError> {
+        match key.kind.names().home {
+            Home::Pods => self.delete_pod(key),
+            Home::Devices => self.delete_node(key),
+            Home::Events => Err(ApiError::NotAllowed(key.kind.names().made_by.to_owned())),
+            Home::Objects if key.kind == Kind::Namespace => self.delete_namespace(key),
+            Home::Objects => self.delete_object(key),
         }
     }
 
-    fn delete_object(&mut self, key: &Key) -> Result<Response, Failure> {
-        let stored = self.objects.remove(key).ok_or_else(|| Failure::NotFound(key.clone()))?;
+    /// A Pod that its device may know stays until the device has let go of it; another is gone at once.
+    fn delete_pod(&mut self, key: &Key) -> Result<Response, ApiError> {
+        let not_found = || ApiError::NotFound(key.clone());
+        let id = *self.by_name.get(key).ok_or_else(not_found)?;
+        let before = self.view_pod(id).ok_or_else(not_found)?;
+        self.begin_delete(id);
+        Ok(Response::Deleted(self.view_pod(id).unwrap_or(before)))
+    }
+
+    fn delete_object(&mut self, key: &Key) -> Result<Response, ApiError> {
+        let stored = self.objects.remove(key).ok_or_else(|| ApiError::NotFound(key.clone()))?;
         let version = self.next_resource_version();
         let mut object = stored.object.as_ref().clone();
         object.meta_mut().resource_version = version.to_string();
@@ -260,12 +274,12 @@ impl Engine {
         Ok(Response::Deleted(object))
     }
 
-    fn delete_namespace(&mut self, key: &Key) -> Result<Response, Failure> {
+    fn delete_namespace(&mut self, key: &Key) -> Result<Response, ApiError> {
         if key.name == "default" {
-            return Err(Failure::Forbidden("the namespace default can't be deleted".to_owned()));
+            return Err(ApiError::Forbidden("the namespace default can't be deleted".to_owned()));
         }
         if !self.objects.contains_key(key) {
-            return Err(Failure::NotFound(key.clone()));
+            return Err(ApiError::NotFound(key.clone()));
         }
         let inside: Vec<Key> =
             self.objects.keys().filter(|inside| inside.namespace == key.name).cloned().collect();
@@ -275,11 +289,11 @@ impl Engine {
         self.delete_object(key)
     }
 
-    fn delete_node(&mut self, key: &Key) -> Result<Response, Failure> {
-        let object = self.view_node(&key.name).ok_or_else(|| Failure::NotFound(key.clone()))?;
+    fn delete_node(&mut self, key: &Key) -> Result<Response, ApiError> {
+        let object = self.view_node(&key.name).ok_or_else(|| ApiError::NotFound(key.clone()))?;
         let online = self.devices.get(&key.name).is_some_and(|device| device.online());
         if online {
-            return Err(Failure::Forbidden(format!(
+            return Err(ApiError::Forbidden(format!(
                 "{} is connected and would join again at once; stop its agent first",
                 key.name
             )));
@@ -306,29 +320,9 @@ impl Engine {
     }
 
     /// Of a Node, the operator writes labels, annotations, taints and `unschedulable`.
-    fn replace_node(&mut self, node: &Node) -> Result<Response, Failure> {
-        let key = Key::new(Kind::Node, "", &node.metadata.name);
-        let mut causes = Vec::new();
-        causes.extend(check_labels("metadata.labels", &node.metadata.labels).err());
-        for (i, taint) in node.spec.taints.iter().enumerate() {
-            let field = format!("spec.taints[{i}]");
-            causes.extend(meta::check_label(&field, &taint.key, &taint.value).err());
-            if TaintEffect::parse(&taint.effect).is_none() {
-                causes.push(FieldError::new(
-                    format!("{field}.effect"),
-                    format!(
-                        "\"{}\" must be \"NoSchedule\", \"PreferNoSchedule\" or \"NoExecute\"",
-                        taint.effect
-                    ),
-                ));
-            }
-        }
-        if !causes.is_empty() {
-            return Err(Failure::Invalid { key, causes });
-        }
-        let device =
-            self.devices.get_mut(&key.name).ok_or_else(|| Failure::NotFound(key.clone()))?;
-        check_version(&key, &node.metadata.resource_version, device.resource_version)?;
+    fn change_node(&mut self, node: &Node) {
+        let name = &node.metadata.name;
+        let Some(device) = self.devices.get_mut(name) else { return };
         let mut brought = device.clone();
         brought.operator.labels.clear();
         let brought = brought.labels();
@@ -342,14 +336,13 @@ impl Engine {
         };
         if device.operator != operator {
             device.operator = operator;
-            self.dirty.devices.insert(key.name.clone());
-            self.touch_node(&key.name);
+            self.dirty.devices.insert(name.clone());
+            self.touch_node(name);
             self.dirty_all_workloads();
         }
-        self.get(&key)
     }
 
-    fn name_image(&mut self, reference: &str, root: Hash) -> Result<Response, Failure> {
+    fn name_image(&mut self, reference: &str, root: Hash) -> Result<Response, ApiError> {
         let reference = resolve::tagged(reference);
         self.refresh_supply(root);
         if self.images.insert(reference.clone(), root) != Some(root) {
@@ -359,16 +352,16 @@ impl Engine {
         Ok(Response::Done)
     }
 
-    fn forget_image(&mut self, reference: &str) -> Result<Response, Failure> {
+    fn forget_image(&mut self, reference: &str) -> Result<Response, ApiError> {
         let reference = resolve::tagged(reference);
         let users = self.users_of_image(&reference);
         if let Some(user) = users.first() {
-            return Err(Failure::Forbidden(format!(
+            return Err(ApiError::Forbidden(format!(
                 "image {reference} is used by {user}; delete that first, or update it and wait until no copy runs the image"
             )));
         }
         if self.images.remove(&reference).is_none() {
-            return Err(Failure::Forbidden(format!("the hub has no image {reference}")));
+            return Err(ApiError::Forbidden(format!("the hub has no image {reference}")));
         }
         self.records.insert(record::image_key(&reference), None);
         Ok(Response::Done)
@@ -417,74 +410,6 @@ impl Engine {
         ])
     }
 
-    /// Checks an object that an operator wrote; for a workload, understands its template.
-    fn check(&self, object: &mut Object) -> Result<Option<Arc<Revision>>, Failure> {
-        let kind = object.kind();
-        match kind {
-            Kind::Namespace | Kind::ConfigMap | Kind::Deployment | Kind::DaemonSet => {}
-            Kind::Node | Kind::Pod | Kind::Event => {
-                return Err(Failure::NotAllowed(format!(
-                    "{} can't be created by hand; they come from {}",
-                    kind.plural(),
-                    if kind == Kind::Pod { "Deployments and DaemonSets" } else { "the devices" }
-                )));
-            }
-        }
-        let meta = object.meta_mut();
-        if !kind.namespaced() {
-            meta.namespace = String::new();
-        } else if meta.namespace.is_empty() {
-            meta.namespace = "default".to_owned();
-        }
-        let key = object.key();
-        let meta = object.meta();
-        let mut causes = Vec::new();
-        let longest = if kind == Kind::Namespace { 63 } else { MAX_NAME };
-        causes.extend(check_subdomain("metadata.name", &meta.name, longest).err());
-        causes.extend(check_labels("metadata.labels", &meta.labels).err());
-        let namespace = Key::new(Kind::Namespace, "", &meta.namespace);
-        if kind.namespaced() && !self.objects.contains_key(&namespace) {
-            return Err(Failure::NotFound(namespace));
-        }
-        let revision = self.check_content(object, &mut causes);
-        if let Object::Namespace(namespace) = object {
-            namespace.status.phase = "Active".to_owned();
-        }
-        if causes.is_empty() { Ok(revision) } else { Err(Failure::Invalid { key, causes }) }
-    }
-
-    fn check_content(
-        &self,
-        object: &Object,
-        causes: &mut Vec<FieldError>,
-    ) -> Option<Arc<Revision>> {
-        if let Object::ConfigMap(map) = object {
-            check_config(map, causes);
-        }
-        if let Object::Deployment(deployment) = object
-            && deployment.replicas() > MAX_REPLICAS
-        {
-            causes.push(FieldError::new(
-                "spec.replicas",
-                format!("at most {MAX_REPLICAS} are supported"),
-            ));
-        }
-        let template = template(object)?;
-        if let Some(selector) = selector(object) {
-            check_selector(selector, &template.metadata.labels, causes);
-        }
-        match resolve::resolve("spec.template", template) {
-            Ok(resolved) => {
-                let roots = self.resolve_roots(template);
-                Some(Arc::new(Revision::new(template, resolved, roots)))
-            }
-            Err(errors) => {
-                causes.extend(errors);
-                None
-            }
-        }
-    }
-
     fn dirty_users_of_config(&mut self, key: &Key) {
         let users = self.pods.values().filter(|pod| uses_config(pod, key));
         let devices: Vec<_> = users.filter_map(|pod| pod.device.clone()).collect();
@@ -520,89 +445,4 @@ impl Engine {
 fn uses_config(pod: &Pod, key: &Key) -> bool {
     pod.namespace() == key.namespace
         && pod.revision.resolved.config_maps().any(|volume| volume.name == key.name)
-}
-
-fn invalid(key: &Key, cause: FieldError) -> Failure {
-    Failure::Invalid { key: key.clone(), causes: Vec::from([cause]) }
-}
-
-fn check_version(key: &Key, given: &str, current: u64) -> Result<(), Failure> {
-    if given.is_empty() || given.parse() == Ok(current) {
-        return Ok(());
-    }
-    Err(Failure::Conflict { key: key.clone(), current })
-}
-
-fn selector(object: &Object) -> Option<&LabelSelector> {
-    match object {
-        Object::Deployment(deployment) => Some(&deployment.spec.selector),
-        Object::DaemonSet(set) => Some(&set.spec.selector),
-        _ => None,
-    }
-}
-
-fn same_spec(one: &Object, other: &Object) -> bool {
-    match (one, other) {
-        (Object::Deployment(one), Object::Deployment(other)) => one.spec == other.spec,
-        (Object::DaemonSet(one), Object::DaemonSet(other)) => one.spec == other.spec,
-        (Object::ConfigMap(one), Object::ConfigMap(other)) => {
-            one.data == other.data && one.binary_data == other.binary_data
-        }
-        _ => true,
-    }
-}
-
-fn keep_what_the_hub_wrote(object: &mut Object, old: &Object) {
-    let (meta, known) = (object.meta_mut(), old.meta());
-    meta.uid.clone_from(&known.uid);
-    meta.creation_timestamp.clone_from(&known.creation_timestamp);
-    meta.deletion_timestamp = None;
-    meta.owner_references.clear();
-    match (object, old) {
-        (Object::Deployment(object), Object::Deployment(old)) => object.status = old.status.clone(),
-        (Object::DaemonSet(object), Object::DaemonSet(old)) => object.status = old.status.clone(),
-        _ => {}
-    }
-}
-
-fn check_selector(selector: &LabelSelector, labels: &meta::Map, causes: &mut Vec<FieldError>) {
-    if selector.match_labels.is_empty() {
-        causes.push(FieldError::new(
-            "spec.selector.matchLabels",
-            "needs at least one label of the template",
-        ));
-    }
-    for (key, value) in &selector.match_labels {
-        if labels.get(key) != Some(value) {
-            causes.push(FieldError::new(
-                "spec.selector.matchLabels",
-                format!("{key}={value} must also be in spec.template.metadata.labels"),
-            ));
-        }
-    }
-}
-
-fn check_config(map: &crate::object::ConfigMap, causes: &mut Vec<FieldError>) {
-    let keys = map.data.keys().map(|key| ("data", key));
-    for (field, key) in keys.chain(map.binary_data.keys().map(|key| ("binaryData", key))) {
-        let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
-        let valid = !key.is_empty()
-            && key.len() <= 253
-            && key.bytes().all(allowed)
-            && !key.starts_with("..")
-            && key != ".";
-        if !valid {
-            causes.push(FieldError::new(
-                field,
-                format!("key \"{key}\" must be letters, digits, '-', '_' or '.', and not start with '..'"),
-            ));
-        }
-    }
-    match config_data(map) {
-        Ok(data) if data.values().map(Vec::len).sum::<usize>() > MAX_CONFIG_BYTES => {
-            causes.push(FieldError::new("data", "is over 1 MiB in all"));
-        }
-        Ok(_) => {}
-        Err((key, cause)) => causes.push(FieldError::new(format!("binaryData[{key}]"), cause)),
-    }
 }

@@ -14,10 +14,10 @@ use firmware_compat::v1::owned::{Artefacts, Severity};
 
 use super::{Engine, Timer};
 use crate::{
+    api::Key,
     device::Device,
     effect::Effect,
     event::{Need, Shortage, Target},
-    object::Key,
     pod::{Revision, Waiting},
     schedule::Refusal,
 };
@@ -264,7 +264,7 @@ impl Engine {
     /// Digests of a template's images, as the catalogue has them now.
     pub(super) fn resolve_roots(
         &self,
-        template: &crate::object::pod::PodTemplate,
+        template: &crate::api::core::pod::PodTemplate,
     ) -> crate::resolve::Roots {
         let mut roots = crate::resolve::Roots::new();
         for container in &template.spec.containers {

@@ -15,16 +15,16 @@ use firmware_compat::{
 
 use super::{Engine, happenings::uuid};
 use crate::{
-    device::{Device, Presence},
-    object::{
-        self, Kind, Node, Object, ObjectMeta, TypeMeta,
-        cluster::{Condition, NodeAssignment, NodeInfo, NodeRuntime, NodeSpec, NodeStatus},
-        meta::OwnerReference,
-        pod::{self, Amounts, ContainerState, ContainerStatus, PodStatus, Terminated},
-        quantity::Quantity,
+    api::{
+        self, Node, Object, ObjectMeta,
+        apps::TEMPLATE_HASH_LABEL,
+        core::node::{NodeAssignment, NodeInfo, NodeRuntime, NodeSpec, NodeStatus},
+        core::pod::{self, ContainerState, ContainerStatus, PodStatus, Terminated},
+        meta::{Condition, OwnerReference},
+        quantity::{Amounts, Quantity},
         time::rfc3339,
-        workload::TEMPLATE_HASH_LABEL,
     },
+    device::{Device, Presence},
     pod::{Pod, Waiting},
 };
 
@@ -37,8 +37,7 @@ impl Engine {
         labels.insert(TEMPLATE_HASH_LABEL.to_owned(), pod.revision.hash.clone());
         let mut spec = template.spec.clone();
         spec.node_name.clone_from(&pod.device);
-        Some(Arc::new(Object::Pod(object::Pod {
-            types: TypeMeta::from(Kind::Pod),
+        Some(Arc::new(Object::Pod(api::Pod {
             metadata: ObjectMeta {
                 name: pod.name.clone(),
                 namespace: pod.namespace().to_owned(),
@@ -54,6 +53,7 @@ impl Engine {
                     name: pod.owner.name.clone(),
                     uid: pod.owner_uid.clone(),
                     controller: true,
+                    block_owner_deletion: true,
                 }]),
                 ..ObjectMeta::default()
             },
@@ -65,7 +65,6 @@ impl Engine {
     pub(super) fn view_node(&self, name: &str) -> Option<Arc<Object>> {
         let device = self.devices.get(name)?;
         Some(Arc::new(Object::Node(Node {
-            types: TypeMeta::from(Kind::Node),
             metadata: ObjectMeta {
                 name: device.name.clone(),
                 uid: device.uid.clone(),

@@ -22,12 +22,12 @@ use firmware_compat::{capacity::full::PREDECESSORS, id::PodId, v1::owned::Severi
 
 use super::{Engine, assign::too_many_before, changed, supply::unknown_image};
 use crate::{
+    api::{
+        Key, Kind, Object,
+        apps::{daemon_set::DaemonSetStatus, deployment::DeploymentStatus},
+    },
     device::{Device, Presence},
     effect::Action,
-    object::{
-        Key, Kind, Object,
-        workload::{DaemonSetStatus, DeploymentStatus},
-    },
     pod::{self, Deleting, Pod, Revision, Waiting},
     resolve::TaintEffect,
     schedule,

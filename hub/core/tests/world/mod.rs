@@ -18,10 +18,10 @@ use firmware_compat::{
     },
 };
 use lichen_hub_core::{
+    api::{Kind, Object},
     effect::{Effect, Response},
     engine::{Config, Engine},
     event::{Event, Need, Now, Request, RequestId, Shortage, Target},
-    object::{Kind, Object},
 };
 use sha2::{Digest, Sha256};
 

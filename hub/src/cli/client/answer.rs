@@ -2,7 +2,7 @@
 
 use std::io;
 
-use lichen_hub_core::object::FieldError;
+use lichen_hub_core::api::FieldError;
 use serde_json::Value;
 
 use super::Server;

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use lichen_hub_core::{effect::Action, object::Kind};
+use lichen_hub_core::{api::Kind, effect::Action};
 use serde_json::Value;
 
 use super::{Client, ClientError, Listing, Refused, collection, query};

@@ -1,8 +1,8 @@
 //! Fields in columns, and the parts that several kinds share: containers, volumes, placement.
 
-use lichen_hub_core::object::{
+use lichen_hub_core::api::{
+    core::pod::{Container, ContainerState, ContainerStatus, PodSpec, PodTemplate, Volume},
     meta::Map,
-    pod::{Container, ContainerState, ContainerStatus, PodSpec, PodTemplate, Volume},
 };
 
 use crate::cli::ui::plain;

@@ -1,6 +1,6 @@
 //! One row of a table for each kind of object.
 
-use lichen_hub_core::object::{
+use lichen_hub_core::api::{
     ConfigMap, DaemonSet, Deployment, Event, Kind, Namespace, Node, Object, Pod, meta::Map,
 };
 
@@ -197,11 +197,11 @@ fn pod_cells(pod: &Pod, view: View) -> Cells {
     )
 }
 
-fn image(spec: &lichen_hub_core::object::pod::PodSpec) -> &str {
+fn image(spec: &lichen_hub_core::api::core::pod::PodSpec) -> &str {
     spec.containers.first().map_or("", |container| container.image.as_str())
 }
 
-fn runtime(spec: &lichen_hub_core::object::pod::PodSpec) -> &str {
+fn runtime(spec: &lichen_hub_core::api::core::pod::PodSpec) -> &str {
     spec.runtime_class_name.as_deref().unwrap_or("container")
 }
 

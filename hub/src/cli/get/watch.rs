@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use lichen_hub_core::{
+    api::{Key, Kind, Object},
     effect::Action,
-    object::{Key, Kind, Object},
 };
 use serde_json::Value;
 

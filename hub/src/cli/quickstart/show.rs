@@ -1,6 +1,6 @@
 //! How far the workloads of a quickstart are, and the table that shows it.
 
-use lichen_hub_core::object::{Key, Kind, Object};
+use lichen_hub_core::api::{Key, Kind, Object};
 use serde_json::Value;
 
 use super::{DEVICE, MANIFESTS};

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use lichen_hub_core::{
+    api::{Key, Object},
     event::Request,
-    object::{Key, Object},
 };
 use serde_json::Value;
 

@@ -1,7 +1,7 @@
 //! What the API has: groups, kinds and verbs, as kubectl and client libraries ask before anything else.
 
 use axum::{http::StatusCode, response::Response};
-use lichen_hub_core::object::Kind;
+use lichen_hub_core::api::Kind;
 use serde_json::{Value, json};
 
 use super::respond;

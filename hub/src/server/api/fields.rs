@@ -1,7 +1,7 @@
 //! Field selectors, as they stand in a query: `spec.nodeName=pi,status.phase!=Failed`. Only the fields that tools ask
 //! for; another one is refused with the list.
 
-use lichen_hub_core::object::{Kind, Object};
+use lichen_hub_core::api::{Kind, Object};
 
 /// All requirements must hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

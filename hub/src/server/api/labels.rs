@@ -1,6 +1,6 @@
 //! Label selectors, as they stand in a query: `app=web,tier!=cache,site in (a, b),!old`.
 
-use lichen_hub_core::object::meta::{Map, check_label};
+use lichen_hub_core::api::{meta::Map, validate::check_label};
 
 /// All requirements must hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -16,9 +16,9 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use lichen_hub_core::{
+    api::{Key, Kind},
     effect,
     event::Request,
-    object::{Key, Kind},
 };
 use lichen_images::{Digest, Reference};
 use serde::Serialize;

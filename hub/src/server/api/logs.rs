@@ -8,9 +8,9 @@ use axum::{
     response::Response,
 };
 use lichen_hub_core::{
+    api::{Key, Object},
     effect::LogPart,
     event::Request,
-    object::{Key, Object},
 };
 use tokio::sync::{OwnedSemaphorePermit, watch};
 

@@ -9,9 +9,9 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use lichen_hub_core::{
+    api::{Key, Kind, Object},
     effect,
     event::Request,
-    object::{Key, Kind, Object},
 };
 use serde_json::Value;
 

@@ -3,7 +3,7 @@
 //! field.
 
 use axum::{http::StatusCode, response::Response};
-use lichen_hub_core::object::Kind;
+use lichen_hub_core::api::Kind;
 use serde_json::{Map, Value, json};
 
 use super::{discovery::root, respond, status::group};

@@ -7,7 +7,7 @@
 //! /apis/apps/v1/...                             the same for the other group
 //! ```
 
-use lichen_hub_core::object::Kind;
+use lichen_hub_core::api::Kind;
 use percent_encoding::percent_decode_str;
 
 /// What a path names.

@@ -7,7 +7,7 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::Response,
 };
-use lichen_hub_core::object::{Kind, Object};
+use lichen_hub_core::api::{Kind, Object};
 use serde::Serialize;
 
 use super::{query::Query, status::group, table};

@@ -5,7 +5,7 @@ use axum::{
     http::{HeaderMap, Method, StatusCode},
     response::Response,
 };
-use lichen_hub_core::object::Key;
+use lichen_hub_core::api::Key;
 use serde_json::{Value, json};
 
 use super::{

@@ -1,9 +1,9 @@
 //! What a list or a watch is over: a kind, perhaps a namespace, perhaps selectors.
 
 use lichen_hub_core::{
+    api::{Kind, Object},
     effect::Response,
     event::{Listing, Request},
-    object::{Kind, Object},
 };
 
 use super::{

@@ -5,10 +5,7 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use lichen_hub_core::{
-    effect::Failure,
-    object::{FieldError, Key, Kind},
-};
+use lichen_hub_core::api::{ApiError, FieldError, Key, Kind};
 use serde::Serialize;
 
 use crate::server::handle::AskError;
@@ -204,26 +201,26 @@ fn resource(key: &Key) -> String {
     }
 }
 
-impl From<Failure> for Refusal {
-    fn from(failure: Failure) -> Self {
+impl From<ApiError> for Refusal {
+    fn from(failure: ApiError) -> Self {
         let message = failure.to_string();
         match failure {
-            Failure::NotFound(key) => {
+            ApiError::NotFound(key) => {
                 let message = format!("{} not found", resource(&key));
                 Self::new(StatusCode::NOT_FOUND, "NotFound", message).about(&key)
             }
-            Failure::AlreadyExists(key) => {
+            ApiError::AlreadyExists(key) => {
                 let message = format!("{} already exists", resource(&key));
                 Self::new(StatusCode::CONFLICT, "AlreadyExists", message).about(&key)
             }
-            Failure::Conflict { key, .. } => {
+            ApiError::Conflict { key, .. } => {
                 Self::new(StatusCode::CONFLICT, "Conflict", message).about(&key)
             }
-            Failure::Invalid { key, causes } => Self::invalid(key.kind, &key.name, &causes),
-            Failure::Forbidden(_) => Self::new(StatusCode::FORBIDDEN, "Forbidden", message),
-            Failure::NotAllowed(_) => Self::method(message),
-            Failure::Unavailable(_) => Self::unavailable(message),
-            Failure::Full(_) => Self::too_many(message),
+            ApiError::Invalid { key, causes } => Self::invalid(key.kind, &key.name, &causes),
+            ApiError::Forbidden(_) => Self::new(StatusCode::FORBIDDEN, "Forbidden", message),
+            ApiError::NotAllowed(_) => Self::method(message),
+            ApiError::Unavailable(_) => Self::unavailable(message),
+            ApiError::Full(_) => Self::too_many(message),
         }
     }
 }
@@ -258,7 +255,7 @@ impl IntoResponse for Refusal {
 mod tests {
     use super::*;
 
-    fn check(failure: Failure, expected: &str) {
+    fn check(failure: ApiError, expected: &str) {
         let refusal = Refusal::from(failure);
         let json: serde_json::Value = serde_json::from_slice(&refusal.to_json()).expect("json");
         let shown = format!(
@@ -272,27 +269,27 @@ mod tests {
     fn every_failure_has_kubernetes_code_and_reason() {
         let key = Key::new(Kind::Deployment, "a", "web");
         check(
-            Failure::NotFound(key.clone()),
+            ApiError::NotFound(key.clone()),
             r#"404 "NotFound" | "deployments.apps \"web\" not found" | {"group":"apps","kind":"deployments","name":"web"}"#,
         );
         check(
-            Failure::AlreadyExists(Key::new(Kind::Pod, "a", "x")),
+            ApiError::AlreadyExists(Key::new(Kind::Pod, "a", "x")),
             r#"409 "AlreadyExists" | "pods \"x\" already exists" | {"kind":"pods","name":"x"}"#,
         );
         check(
-            Failure::Conflict { key: key.clone(), current: 7 },
+            ApiError::Conflict { key: key.clone(), current: 7 },
             r#"409 "Conflict" | "Deployment a/web has changed meanwhile: read it again and repeat the change (it has resourceVersion 7)" | {"group":"apps","kind":"deployments","name":"web"}"#,
         );
         let causes = vec![FieldError::new("spec.a", "is wrong"), FieldError::new("b", "too")];
         check(
-            Failure::Invalid { key, causes },
+            ApiError::Invalid { key, causes },
             r#"422 "Invalid" | "Deployment \"web\" is invalid: spec.a: is wrong; b: too" | {"causes":[{"field":"spec.a","message":"is wrong","reason":"FieldValueInvalid"},{"field":"b","message":"too","reason":"FieldValueInvalid"}],"group":"apps","kind":"Deployment","name":"web"}"#,
         );
-        check(Failure::Forbidden("no".into()), r#"403 "Forbidden" | "no" | null"#);
-        check(Failure::NotAllowed("no".into()), r#"405 "MethodNotAllowed" | "no" | null"#);
-        check(Failure::Unavailable("no".into()), r#"503 "ServiceUnavailable" | "no" | null"#);
+        check(ApiError::Forbidden("no".into()), r#"403 "Forbidden" | "no" | null"#);
+        check(ApiError::NotAllowed("no".into()), r#"405 "MethodNotAllowed" | "no" | null"#);
+        check(ApiError::Unavailable("no".into()), r#"503 "ServiceUnavailable" | "no" | null"#);
         check(
-            Failure::Full("no".into()),
+            ApiError::Full("no".into()),
             r#"429 "TooManyRequests" | "no" | {"retryAfterSeconds":1}"#,
         );
     }

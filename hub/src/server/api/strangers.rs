@@ -1,7 +1,7 @@
 //! The readers of what strangers send to the API, as functions of text and bytes alone. For the fuzz targets, which
 //! live outside of this crate; the server itself uses what stands behind them. Not a stable interface.
 
-use lichen_hub_core::object::{Key, Kind, Object, meta::Map};
+use lichen_hub_core::api::{Key, Kind, Object, meta::Map};
 use serde_json::Value;
 
 use super::{

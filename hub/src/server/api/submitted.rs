@@ -1,6 +1,6 @@
 //! A submitted object, held against the path that it was sent to.
 
-use lichen_hub_core::object::{FieldError, Key, Object};
+use lichen_hub_core::api::{FieldError, Key, Object};
 use serde_json::Value;
 
 use super::status::Refusal;

@@ -1,10 +1,9 @@
 //! Objects as rows, for `kubectl get`: Kubernetes' `Table`. Which columns a kind has is [`columns`]' business.
 
-mod age;
 mod columns;
 mod pod;
 
-use lichen_hub_core::object::{Kind, Object, ObjectMeta};
+use lichen_hub_core::api::{Kind, Object, ObjectMeta};
 use serde::Serialize;
 use serde_json::Value;
 

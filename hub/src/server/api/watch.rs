@@ -8,8 +8,8 @@ use axum::{
     response::Response,
 };
 use lichen_hub_core::{
+    api::Object,
     effect::{Action, Change},
-    object::Object,
 };
 use serde::Serialize;
 use serde_json::{Value, json};

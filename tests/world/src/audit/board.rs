@@ -6,7 +6,7 @@ use firmware_compat::{
     v1::owned::{Assignment, AssignmentId, Phase, Pod},
 };
 use lichen_agent_core::{SavedAssignment, Up};
-use lichen_hub_core::object::Kind;
+use lichen_hub_core::api::Kind;
 
 use crate::{
     World,

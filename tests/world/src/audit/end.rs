@@ -3,8 +3,8 @@
 use firmware_compat::v1::owned::RuntimeClass;
 use lichen_agent_core::Event;
 use lichen_hub_core::{
+    api::{Kind, Object},
     event::{Request, Target},
-    object::{Kind, Object},
 };
 
 use crate::{

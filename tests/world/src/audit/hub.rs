@@ -2,8 +2,8 @@
 
 use firmware_compat::{frame, id::PodId, v1::owned::Head};
 use lichen_hub_core::{
+    api::Kind,
     effect::Record,
-    object::Kind,
     record::{self, KeyOf, ObjectRecord, PodRecord},
 };
 

@@ -1,9 +1,9 @@
 //! Checks after each step, through the API: what was accepted is there, what does not run says why, nothing grows.
 
 use lichen_hub_core::{
-    effect::{Failure, Response},
+    api::{ApiError, Key, Kind, Object},
+    effect::Response,
     event::Request,
-    object::{Key, Kind, Object},
 };
 
 use crate::{
@@ -133,7 +133,7 @@ impl World {
     pub(crate) fn list(&mut self, kind: Kind) -> Vec<std::sync::Arc<Object>> {
         match self.read_hub(0, Request::List { kind, namespace: None }) {
             Some(Ok(Response::List(listing))) => listing.objects,
-            Some(Ok(_) | Err(Failure::NotFound(_))) | None => Vec::new(),
+            Some(Ok(_) | Err(ApiError::NotFound(_))) | None => Vec::new(),
             Some(Err(error)) => {
                 self.fail("bounds-hold", &format!("a list was refused: {error}"));
                 Vec::new()

@@ -3,12 +3,12 @@
 
 use std::collections::BTreeSet;
 
-use lichen_hub_core::object::{
+use lichen_hub_core::api::{
     Kind, Object,
-    cluster::{Event, Node},
+    apps::{DaemonSet, Deployment},
+    core::pod::{Pod, PodSpec},
+    core::{event::Event, node::Node},
     meta::Map,
-    pod::{Pod, PodSpec},
-    workload::{DaemonSet, Deployment},
 };
 use serde_json::Value;
 

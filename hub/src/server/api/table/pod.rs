@@ -1,6 +1,6 @@
 //! The words that kubectl users read in a Pod's row: what it does, in one word, and how much of it runs.
 
-use lichen_hub_core::object::pod::{ContainerState, Pod};
+use lichen_hub_core::api::core::pod::{ContainerState, Pod};
 
 /// The status column: the most telling of the phase and the containers' states.
 pub(super) fn status(pod: &Pod) -> String {
@@ -44,7 +44,7 @@ pub(super) fn restarts(pod: &Pod) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lichen_hub_core::object::{Kind, Object};
+    use lichen_hub_core::api::{Kind, Object};
 
     fn check(status_json: &str, deleted: bool, expected: &str) {
         let json = format!(

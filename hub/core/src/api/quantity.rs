@@ -1,12 +1,16 @@
 //! Kubernetes quantities (`500m`, `64Mi`, `1.5`, `2e3`): kept as written, read in whole units when needed.
 
 use alloc::{
+    collections::BTreeMap,
     format,
     string::{String, ToString},
 };
 use core::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, de::Visitor};
+
+/// Quantities by resource name (`cpu`, `memory`).
+pub type Amounts = BTreeMap<String, Quantity>;
 
 /// An amount, as the operator wrote it. JSON numbers are taken too.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]

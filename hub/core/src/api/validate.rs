@@ -1,76 +1,46 @@
-//! Metadata that every object has, and the rules for names and labels (RFC 1123 and Kubernetes' own).
+//! What is wrong with a field, and the rules for names and labels (RFC 1123 and Kubernetes' own).
 
-use alloc::{collections::BTreeMap, format, string::String, vec::Vec};
+use alloc::{format, string::String, vec::Vec};
 
-use serde::{Deserialize, Deserializer, Serialize};
+use super::meta::Map;
 
-use super::FieldError;
-
-/// Labels and annotations.
-pub type Map = BTreeMap<String, String>;
-
-/// Kubernetes' ObjectMeta, as far as supported.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct ObjectMeta {
-    /// Unique in its kind and namespace.
-    pub name: String,
-    /// Empty for kinds of the cluster.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub namespace: String,
-    /// Given by the hub: 32 hex digits in UUID form.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub uid: String,
-    /// Given by the hub with every change; decimal digits.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub resource_version: String,
-    /// Given by the hub: rises when the spec changes.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub generation: u64,
-    /// Given by the hub: RFC 3339.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub creation_timestamp: Option<String>,
-    /// Set while the object waits for a device to let go of it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub deletion_timestamp: Option<String>,
-    /// For selecting.
-    #[serde(skip_serializing_if = "Map::is_empty", deserialize_with = "nullable")]
-    pub labels: Map,
-    /// For people and tools.
-    #[serde(skip_serializing_if = "Map::is_empty", deserialize_with = "nullable")]
-    pub annotations: Map,
-    /// The workload that a Pod belongs to.
-    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "nullable")]
-    pub owner_references: Vec<OwnerReference>,
+/// Where and why an object's field can't be taken.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {cause}")]
+pub struct FieldError {
+    /// JSON path in the object, as Kubernetes writes it: `spec.template.spec.containers[0].image`.
+    pub field: String,
+    /// What is wrong, and what would be right.
+    pub cause: String,
 }
 
-/// The workload that a Pod belongs to.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct OwnerReference {
-    /// Its group and version.
-    pub api_version: String,
-    /// Its kind.
-    pub kind: String,
-    /// Its name.
-    pub name: String,
-    /// Its uid.
-    pub uid: String,
-    /// Always true: one workload rules a Pod.
-    pub controller: bool,
+impl FieldError {
+    /// An error at a path.
+    pub fn new(field: impl Into<String>, cause: impl Into<String>) -> Self {
+        Self { field: field.into(), cause: cause.into() }
+    }
+
+    /// The same error, seen from the object around it.
+    #[must_use]
+    pub fn under(self, parent: &str) -> Self {
+        Self { field: format!("{parent}.{}", self.field), cause: self.cause }
+    }
 }
 
-pub(crate) fn is_zero(number: &u64) -> bool {
-    *number == 0
-}
+/// Everything that is wrong with an object.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Errors(pub Vec<FieldError>);
 
-/// `null` reads as the type's default, as Kubernetes treats absent and null alike.
-pub(crate) fn nullable<'de, D, T>(deserializer: D) -> Result<T, D::Error>
-where
-    D: Deserializer<'de>,
-    T: Default + Deserialize<'de>,
-{
-    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+impl Errors {
+    /// Adds an error at a path.
+    pub fn add(&mut self, field: impl Into<String>, cause: impl Into<String>) {
+        self.0.push(FieldError::new(field, cause));
+    }
+
+    /// Adds what a check found.
+    pub fn keep(&mut self, result: Result<(), FieldError>) {
+        self.0.extend(result.err());
+    }
 }
 
 /// Checks a DNS label (RFC 1123): 1 to 63 of `a-z`, `0-9`, `-`, alphanumeric at both ends.

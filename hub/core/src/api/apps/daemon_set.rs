@@ -1,0 +1,137 @@
+//! `apps/v1` DaemonSet: one Pod on every matching device.
+
+use serde::{Deserialize, Serialize};
+
+use super::validate_workload;
+use crate::api::{
+    cell,
+    core::pod::{POD_TEMPLATE, PodTemplate},
+    field::{Message, object, unless_empty, unsupported, written},
+    meta::{LABEL_SELECTOR, LabelSelector, OBJECT_META, ObjectMeta, is_zero, nullable},
+    resource::{Column, Names, Resource, RestartRule},
+    validate::Errors,
+};
+
+/// One Pod on every matching device.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DaemonSet {
+    /// Name, labels and so on.
+    pub metadata: ObjectMeta,
+    /// What is wanted.
+    pub spec: DaemonSetSpec,
+    /// How far it is. Written by the hub alone.
+    #[serde(default, deserialize_with = "nullable")]
+    pub status: DaemonSetStatus,
+}
+
+/// What a DaemonSet wants.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DaemonSetSpec {
+    /// Must match the template's labels, and never changes.
+    pub selector: LabelSelector,
+    /// What each Pod is.
+    pub template: PodTemplate,
+}
+
+/// How far a DaemonSet is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct DaemonSetStatus {
+    /// The spec's generation that these figures are about.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub observed_generation: u64,
+    /// Devices that should run a Pod.
+    pub desired_number_scheduled: u32,
+    /// Devices that should and have one.
+    pub current_number_scheduled: u32,
+    /// Devices that should not and have one.
+    pub number_misscheduled: u32,
+    /// Pods that run.
+    pub number_ready: u32,
+    /// Pods that run; the same figure, for tools that ask for it.
+    pub number_available: u32,
+    /// Pods that should run and do not.
+    pub number_unavailable: u32,
+    /// Pods of the newest template.
+    pub updated_number_scheduled: u32,
+}
+
+impl Resource for DaemonSet {
+    const NAMES: Names = Names {
+        kind: "DaemonSet",
+        plural: "daemonsets",
+        singular: "daemonset",
+        short: &["ds"],
+        ..Names::WORKLOAD
+    };
+    const FIELDS: &'static Message = &Message {
+        name: "DaemonSet",
+        fields: &[
+            object("metadata", 1, &OBJECT_META),
+            object("spec", 2, &DAEMON_SET_SPEC).required(),
+            written("status", 3),
+        ],
+    };
+    const COLUMNS: &'static [Column<Self>] = &[
+        Column::text("Name", "Unique in its namespace.", |o, _| cell::name(&o.metadata)),
+        Column::number("Desired", "Devices that should run it.", |o, _| {
+            o.status.desired_number_scheduled.into()
+        }),
+        Column::number("Current", "Devices that should and have it.", |o, _| {
+            o.status.current_number_scheduled.into()
+        }),
+        Column::number("Ready", "Devices on which it runs.", |o, _| o.status.number_ready.into()),
+        Column::number("Up-to-date", "Devices with the newest template.", |o, _| {
+            o.status.updated_number_scheduled.into()
+        }),
+        Column::number("Available", "Devices on which it runs.", |o, _| {
+            o.status.number_available.into()
+        }),
+        Column::text("Node Selector", "Labels that a device must have.", |o, _| {
+            cell::pairs(&o.spec.template.spec.node_selector)
+        }),
+        Column::text("Age", "Time since it was created.", |o, now| cell::age(&o.metadata, now)),
+        Column::wide("Containers", "Names of the template's containers.", |o, _| {
+            cell::containers(&o.spec.template.spec)
+        }),
+        Column::wide("Images", "Images of the containers.", |o, _| {
+            cell::images(&o.spec.template.spec)
+        }),
+        Column::wide("Selector", "Labels of its Pods.", |o, _| {
+            cell::pairs(&o.spec.selector.match_labels)
+        }),
+    ];
+
+    fn validate(&self, old: Option<&Self>, errors: &mut Errors) {
+        let old = old.map(|old| &old.spec.selector);
+        validate_workload(&self.spec.selector, old, &self.spec.template, errors);
+    }
+
+    fn prepare_for_update(&mut self, old: &Self) {
+        self.status = old.status.clone();
+    }
+
+    fn prepare_for_create(&mut self) {
+        self.status = DaemonSetStatus::default();
+    }
+
+    fn template(&self) -> Option<(&PodTemplate, RestartRule)> {
+        Some((&self.spec.template, RestartRule::Always))
+    }
+
+    fn selector(&self) -> Option<&LabelSelector> {
+        Some(&self.spec.selector)
+    }
+}
+
+/// The fields of [`DaemonSetSpec`].
+const DAEMON_SET_SPEC: Message = Message {
+    name: "DaemonSetSpec",
+    fields: &[
+        object("selector", 1, &LABEL_SELECTOR).optional().required(),
+        object("template", 2, &POD_TEMPLATE).required(),
+        unless_empty("updateStrategy", 3, "Pods are replaced one after another"),
+        unsupported("minReadySeconds", 4),
+        unsupported("revisionHistoryLimit", 6),
+    ],
+};

@@ -1,0 +1,152 @@
+//! `apps/v1` Deployment: a number of Pods, placed where they fit.
+
+use alloc::format;
+
+use serde::{Deserialize, Serialize};
+
+use super::validate_workload;
+use crate::api::{
+    cell,
+    core::pod::{POD_TEMPLATE, PodTemplate},
+    field::{Message, count, instead, object, unless_empty, unsupported, written},
+    meta::{LABEL_SELECTOR, LabelSelector, OBJECT_META, ObjectMeta, is_zero, nullable},
+    resource::{Column, Names, Resource, RestartRule, SCALE},
+    validate::Errors,
+};
+
+/// Pods of one Deployment: as many as a hub takes devices.
+const MAX_REPLICAS: u32 = 100_000;
+
+/// A number of Pods, placed where they fit.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Deployment {
+    /// Name, labels and so on.
+    pub metadata: ObjectMeta,
+    /// What is wanted.
+    pub spec: DeploymentSpec,
+    /// How far it is. Written by the hub alone.
+    #[serde(default, deserialize_with = "nullable")]
+    pub status: DeploymentStatus,
+}
+
+/// What a Deployment wants.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DeploymentSpec {
+    /// How many Pods. Absent means 1.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub replicas: Option<u32>,
+    /// Must match the template's labels, and never changes.
+    pub selector: LabelSelector,
+    /// What each Pod is.
+    pub template: PodTemplate,
+}
+
+/// How far a Deployment is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct DeploymentStatus {
+    /// The spec's generation that these figures are about.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub observed_generation: u64,
+    /// Pods that exist.
+    pub replicas: u32,
+    /// Pods of the newest template.
+    pub updated_replicas: u32,
+    /// Pods that run.
+    pub ready_replicas: u32,
+    /// Pods that run; the same figure, for tools that ask for it.
+    pub available_replicas: u32,
+    /// Pods that do not run.
+    pub unavailable_replicas: u32,
+}
+
+impl Deployment {
+    /// Copies wanted.
+    #[must_use]
+    pub fn replicas(&self) -> u32 {
+        self.spec.replicas.unwrap_or(1)
+    }
+}
+
+impl Resource for Deployment {
+    const NAMES: Names = Names {
+        kind: "Deployment",
+        plural: "deployments",
+        singular: "deployment",
+        short: &["deploy", "dep"],
+        subresources: &[SCALE],
+        ..Names::WORKLOAD
+    };
+    const FIELDS: &'static Message = &Message {
+        name: "Deployment",
+        fields: &[
+            object("metadata", 1, &OBJECT_META),
+            object("spec", 2, &DEPLOYMENT_SPEC).required(),
+            written("status", 3),
+        ],
+    };
+    const COLUMNS: &'static [Column<Self>] = &[
+        Column::text("Name", "Unique in its namespace.", |o, _| cell::name(&o.metadata)),
+        Column::text("Ready", "Pods that run, of those declared.", |o, _| {
+            format!("{}/{}", o.status.ready_replicas, o.replicas()).into()
+        }),
+        Column::number("Up-to-date", "Pods of the newest template.", |o, _| {
+            o.status.updated_replicas.into()
+        }),
+        Column::number("Available", "Pods that run.", |o, _| o.status.available_replicas.into()),
+        Column::text("Age", "Time since it was created.", |o, now| cell::age(&o.metadata, now)),
+        Column::wide("Containers", "Names of the template's containers.", |o, _| {
+            cell::containers(&o.spec.template.spec)
+        }),
+        Column::wide("Images", "Images of the containers.", |o, _| {
+            cell::images(&o.spec.template.spec)
+        }),
+        Column::wide("Selector", "Labels of its Pods.", |o, _| {
+            cell::pairs(&o.spec.selector.match_labels)
+        }),
+    ];
+
+    fn validate(&self, old: Option<&Self>, errors: &mut Errors) {
+        if self.replicas() > MAX_REPLICAS {
+            errors.add("spec.replicas", format!("at most {MAX_REPLICAS} are supported"));
+        }
+        let old = old.map(|old| &old.spec.selector);
+        validate_workload(&self.spec.selector, old, &self.spec.template, errors);
+    }
+
+    fn prepare_for_update(&mut self, old: &Self) {
+        self.status = old.status.clone();
+    }
+
+    fn prepare_for_create(&mut self) {
+        self.status = DeploymentStatus::default();
+    }
+
+    fn template(&self) -> Option<(&PodTemplate, RestartRule)> {
+        Some((&self.spec.template, RestartRule::Always))
+    }
+
+    fn replicas(&self) -> u32 {
+        Self::replicas(self)
+    }
+
+    fn selector(&self) -> Option<&LabelSelector> {
+        Some(&self.spec.selector)
+    }
+}
+
+/// The fields of [`DeploymentSpec`].
+const DEPLOYMENT_SPEC: Message = Message {
+    name: "DeploymentSpec",
+    fields: &[
+        count("replicas", 1).optional(),
+        object("selector", 2, &LABEL_SELECTOR).optional().required(),
+        object("template", 3, &POD_TEMPLATE).required(),
+        unless_empty("strategy", 4, "Pods are replaced one after another"),
+        unsupported("minReadySeconds", 5),
+        unsupported("revisionHistoryLimit", 6),
+        instead("paused", 7, "set spec.replicas to what should run"),
+        unsupported("progressDeadlineSeconds", 9),
+    ],
+};

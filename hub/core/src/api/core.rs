@@ -1,0 +1,13 @@
+//! The core group, `v1`.
+
+pub mod config_map;
+pub mod event;
+pub mod namespace;
+pub mod node;
+pub mod pod;
+
+pub use config_map::ConfigMap;
+pub use event::Event;
+pub use namespace::Namespace;
+pub use node::Node;
+pub use pod::Pod;

@@ -1,0 +1,137 @@
+//! The volumes of a Pod.
+
+use alloc::{string::String, vec::Vec};
+
+use serde::{Deserialize, Serialize};
+
+use crate::api::{
+    field::{Message, Shape, count, field, flag, instead, object, objects, text, unsupported},
+    meta::nullable,
+    quantity::Quantity,
+};
+
+/// Something to mount. Exactly one source.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Volume {
+    /// Unique in the Pod.
+    pub name: String,
+    /// A directory that lives as long as the Pod.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub empty_dir: Option<EmptyDir>,
+    /// A path of the device.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host_path: Option<HostPath>,
+    /// Files from a ConfigMap.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub config_map: Option<ConfigMapVolume>,
+}
+
+/// A directory that lives as long as the Pod.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct EmptyDir {
+    /// Empty for disk, `Memory` for memory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub medium: Option<String>,
+    /// Bound on its size.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub size_limit: Option<Quantity>,
+}
+
+/// A path of the device.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct HostPath {
+    /// Absolute path.
+    pub path: String,
+    /// What it must be: Kubernetes' words.
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+}
+
+/// Files from a ConfigMap.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ConfigMapVolume {
+    /// The ConfigMap's name, in the same namespace.
+    pub name: String,
+    /// Only these keys, at these paths. Empty means all keys by their names.
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "nullable")]
+    pub items: Vec<KeyToPath>,
+    /// Permission bits. Absent means 0644.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub default_mode: Option<u32>,
+    /// Whether the ConfigMap or a key may be missing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub optional: Option<bool>,
+}
+
+/// One key of a ConfigMap and its file.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct KeyToPath {
+    /// The key.
+    pub key: String,
+    /// Relative path.
+    pub path: String,
+    /// Permission bits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mode: Option<u32>,
+}
+
+/// The fields of [`Volume`].
+pub const VOLUME: Message = Message {
+    name: "Volume",
+    fields: &[text("name", 1), field("", 2, Shape::Inline(&VOLUME_SOURCE))],
+};
+
+const VOLUME_SOURCE: Message = Message {
+    name: "VolumeSource",
+    fields: &[
+        object("hostPath", 1, &HOST_PATH).optional(),
+        object("emptyDir", 2, &EMPTY_DIR).optional(),
+        instead("secret", 6, "a ConfigMap is stored and sent in the clear; Lichen has no Secrets"),
+        unsupported("nfs", 7),
+        unsupported("iscsi", 8),
+        instead("persistentVolumeClaim", 10, "hostPath keeps data on the device"),
+        unsupported("downwardAPI", 16),
+        object("configMap", 19, &CONFIG_MAP_VOLUME).optional(),
+        instead("projected", 26, "mount each source as a volume of its own"),
+        unsupported("csi", 28),
+        instead("ephemeral", 29, "emptyDir lives as long as the Pod"),
+        unsupported("image", 30),
+    ],
+};
+
+/// The fields of [`HostPath`].
+const HOST_PATH: Message = Message {
+    name: "HostPathVolumeSource",
+    fields: &[text("path", 1), text("type", 2).optional()],
+};
+
+/// The fields of [`EmptyDir`].
+const EMPTY_DIR: Message = Message {
+    name: "EmptyDirVolumeSource",
+    fields: &[text("medium", 1), field("sizeLimit", 2, Shape::Quantity).optional()],
+};
+
+/// The fields of [`ConfigMapVolume`].
+const CONFIG_MAP_VOLUME: Message = Message {
+    name: "ConfigMapVolumeSource",
+    fields: &[
+        field("", 1, Shape::Inline(&LOCAL_REFERENCE)),
+        objects("items", 2, &KEY_TO_PATH),
+        count("defaultMode", 3).optional(),
+        flag("optional", 4).optional(),
+    ],
+};
+
+const LOCAL_REFERENCE: Message =
+    Message { name: "LocalObjectReference", fields: &[text("name", 1)] };
+
+/// The fields of [`KeyToPath`].
+const KEY_TO_PATH: Message = Message {
+    name: "KeyToPath",
+    fields: &[text("key", 1), text("path", 2), count("mode", 3).optional()],
+};
