@@ -10,7 +10,7 @@ use lichen_agent_core::{
     ContainerId,
     event::{FoundContainer, FoundPod, FoundState},
 };
-use lichen_shim::{Client, Exit, Found, Outcome, Phase, Reply, Request, RunDir, Started};
+use lichen_shim::{Client, Exit, Found, Orphan, Outcome, Phase, Reply, Request, RunDir, Started};
 
 use super::{StopHow, Watch, wire_exit};
 use crate::{
@@ -24,8 +24,8 @@ use crate::{
 /// How long the scan waits for a container that is just being started.
 const STARTING_DEADLINE: Duration = Duration::from_secs(2);
 
-/// Finds what earlier agents left running or behind. Returns what the core is told, and the runs to adopt. Nothing is
-/// ended here: what is lost is ended gently when the core wants it cleaned. Blocks.
+/// Finds what earlier agents left running or behind. Returns what the core is told, and the runs to adopt: among
+/// them containers that outlived their shims, which their watchers ask to end. Blocks.
 ///
 /// # Errors
 /// Those of the system; trouble with one container is logged and reads as lost.
@@ -39,7 +39,7 @@ pub fn scan(
         let wasm = record.as_ref().is_some_and(|record| record.wasm);
         let (mut containers, mut watches) = (Vec::new(), Vec::new());
         for (container, own) in dir.containers()? {
-            let (found, run) = look_at(container, &own, wasm)?;
+            let (found, run) = look_at(container, &own, &launcher.shim, wasm)?;
             if let (FoundState::Running { .. }, Some(run)) = (&found.state, run) {
                 let stop = how_to_stop(record.as_ref(), &own);
                 let (shim, messages) = (launcher.shim.clone(), messages.clone());
@@ -68,6 +68,7 @@ pub fn how_to_stop(pod: Option<&Record>, container: &ContainerDir) -> StopHow {
 fn look_at(
     container: ContainerId,
     dir: &ContainerDir,
+    shim: &Path,
     wasm: bool,
 ) -> Result<(FoundContainer, Option<PathBuf>), StateError> {
     let runs = dir.runs()?;
@@ -77,7 +78,7 @@ fn look_at(
         name: dir.record()?.map(|record| record.name).unwrap_or_default(),
         restarts: runs.first().copied().unwrap_or(0),
         last_exit: runs.get(1).and_then(|before| exit_of(&dir.attempt(*before), wasm)),
-        state: run.as_ref().map_or(FoundState::Created, |run| look(run, wasm)),
+        state: run.as_ref().map_or(FoundState::Created, |run| look(run, shim, wasm)),
     };
     Ok((found, run))
 }
@@ -87,21 +88,47 @@ fn exit_of(run: &Path, wasm: bool) -> Option<WireExit> {
     exit.map(|exit| wire_exit(&exit, run, wasm))
 }
 
-fn look(run: &Path, wasm: bool) -> FoundState {
-    let exited = |exit: Exit| match exit.outcome {
-        Outcome::Lost => FoundState::Lost,
-        _ => FoundState::Exited(wire_exit(&exit, run, wasm)),
-    };
+fn look(run: &Path, shim: &Path, wasm: bool) -> FoundState {
     match lichen_shim::inspect(run) {
-        Ok(Found::Exited(exit)) => exited(exit),
+        Ok(Found::Exited(exit)) => exited(&exit, run, wasm),
         Ok(Found::Running(state)) => match state.phase {
-            Phase::Exited(exit) => exited(exit),
+            Phase::Exited(exit) => exited(&exit, run, wasm),
             Phase::Running(init) | Phase::Stopping(init) => running(init),
             Phase::Starting => running(wait_for_start(run)),
         },
-        Ok(Found::Lost) => FoundState::Lost,
+        Ok(Found::Lost) => orphaned(run, shim, wasm),
         Err(error) => {
             tracing::warn!(error = chain(&error), "could not tell what runs");
+            FoundState::Lost
+        }
+    }
+}
+
+/// A loss in this boot is an end like others, with its reason. In another one it says no more than that the device was
+/// switched off.
+fn exited(exit: &Exit, run: &Path, wasm: bool) -> FoundState {
+    match exit.outcome {
+        Outcome::Lost if Some(exit.boot_id) != crate::probe::boot_id() => FoundState::Lost,
+        _ => FoundState::Exited(wire_exit(exit, run, wasm)),
+    }
+}
+
+/// The shim is gone. A container that outlived it runs, and its watcher asks it to end; otherwise what is left is removed.
+fn orphaned(run: &Path, shim: &Path, wasm: bool) -> FoundState {
+    let dir = RunDir::open(run);
+    let spec = dir.as_ref().ok().and_then(|dir| dir.spec().ok().flatten());
+    if spec.is_none_or(|spec| Some(spec.boot_id) != crate::probe::boot_id()) {
+        // After a reboot nothing can be left, and no process need be started to make sure.
+        return FoundState::Lost;
+    }
+    let pid = dir.ok().and_then(|dir| dir.pid().ok().flatten());
+    if let (Ok(Some(_)), Some(pid)) = (Orphan::find(run), pid) {
+        return running(Started { pid: pid.pid, at_ms: pid.at_ms });
+    }
+    match lichen_shim::clean_up(shim, run) {
+        Ok(exit) => exited(&exit, run, wasm),
+        Err(error) => {
+            tracing::warn!(error = chain(&error), "could not clean up after a lost shim");
             FoundState::Lost
         }
     }

@@ -204,7 +204,9 @@ pub fn pod(number: u8, runtime_class: RuntimeClass, containers: Vec<Container>) 
 
 /// Changes every container of a Pod, init containers first.
 pub fn each_container(pod: &mut Pod, change: impl Fn(&mut Container)) {
-    for list in [&mut pod.init_containers[..], &mut pod.containers[..]] {
-        list.iter_mut().for_each(&change);
+    for list in [&mut pod.init_containers, &mut pod.containers] {
+        let mut all = list.to_vec();
+        all.iter_mut().for_each(&change);
+        *list = all.try_into().unwrap();
     }
 }
