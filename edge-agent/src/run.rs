@@ -27,6 +27,7 @@ use crate::{
 
 mod clock;
 mod effects;
+mod pods;
 mod shell;
 mod work;
 

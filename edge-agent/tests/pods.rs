@@ -63,6 +63,20 @@ impl World {
         self.hub.assign(&Assignment { pods: pods.try_into().unwrap() });
     }
 
+    /// Follows a container's log until it is at least as long as `expected`, which it must be then.
+    async fn until_log(&mut self, command: u64, container: &str, expected: &str) {
+        let container = container.try_into().unwrap();
+        let (follow, tail, previous, timestamps) = (true, None, false, false);
+        self.hub.command(
+            command,
+            Action::Logs { pod: ID, container, follow, tail, previous, timestamps },
+        );
+        let (text, _) = self.hub.reply(command, |text| text.len() >= expected.len()).await;
+        assert_eq!(text, expected);
+        self.hub.command(command + 100, Action::Cancel { command });
+    }
+
+    /// The whole log of a run that has ended.
     async fn log(&mut self, command: u64, container: &str, previous: bool) -> String {
         let container = container.try_into().unwrap();
         let (follow, tail, timestamps) = (false, None, false);
@@ -132,16 +146,12 @@ async fn share_network_hostname_and_volumes(runtime: &'static str) {
         assert_eq!(is_shared, kind == "net", "{kind}");
     }
     assert_ne!(namespace(one.pid, "net"), namespace(std::process::id(), "net"));
-    let run = world.device.newest_run(ID, "main-1");
-    wait("the client should read what the server wrote", || {
-        fs::read_to_string(run.join("log")).is_ok_and(|log| log.matches("web-1").count() == 2)
-    });
-    assert_eq!(world.log(1, "client", false).await, "web-1\nweb-1\n");
+    world.until_log(1, "client", "web-1\nweb-1\n").await;
 
     let groups = cgroups(&world.group());
     if runtime == "runc" {
         assert!(!groups.is_empty());
-        for group in &groups {
+        for group in groups.iter().filter(|group| group.contains("/lichen/")) {
             let members = |container: &str| {
                 fs::read_to_string(Path::new(group).join(container).join("cgroup.procs"))
             };
@@ -166,7 +176,7 @@ async fn init_containers_come_first_one_by_one(runtime: &'static str) {
     pod = with_scratch(pod, false);
     world.assign(vec![pod]);
     let before = world.hub.until_running(ID).await;
-    assert_eq!(world.log(1, "main", false).await, "one\ntwo\ntwo\nready\n");
+    world.until_log(1, "main", "one\ntwo\ntwo\nready\n").await;
     let states = |hub: &Hub| {
         let own = |name| hub.container(ID, name).unwrap().clone();
         let (first, second) = (own("first"), own("second"));
@@ -191,7 +201,7 @@ async fn init_containers_come_first_one_by_one(runtime: &'static str) {
     world.start();
     world.until_again("main", before.pid).await;
     // `first` begins the file anew; `second` does not fail any more: the volume is the same.
-    assert_eq!(world.log(2, "main", false).await, "one\ntwo\nready\n");
+    world.until_log(2, "main", "one\ntwo\nready\n").await;
     assert_eq!(world.hub.container(ID, "first").unwrap().restarts, 1);
     world.until_gone().await;
 }
@@ -204,7 +214,7 @@ async fn an_init_container_that_fails_for_good_fails_its_pod(runtime: &'static s
     let has_failed = |hub: &Hub| hub.pods.get(&ID).is_some_and(|pod| pod.phase == Phase::Failed);
     world.hub.until("it should fail", has_failed).await;
     assert_eq!(world.log(1, "first", false).await, "no\n");
-    assert!(world.device.processes().is_empty());
+    wait("its shim should leave", || world.device.processes().is_empty());
     world.until_gone().await;
 }
 
@@ -215,6 +225,7 @@ async fn a_container_that_ends_starts_again_alone_in_the_same_sandbox(runtime: &
     world.hub.until_running(ID).await;
     let [main, sidecar] = world.hub.all_running(ID)[..] else { panic!("two containers") };
     let network = namespace(main.pid, "net");
+    world.until_log(9, "sidecar", "ready\n").await;
     kill_9(sidecar.pid as i32);
     world.until_again("sidecar", sidecar.pid).await;
     let [same, again] = world.hub.all_running(ID)[..] else { panic!("two containers") };
@@ -288,7 +299,10 @@ async fn what_is_left_without_files_is_found_by_its_cgroup(runtime: &'static str
     world.assign(vec![pod]);
     let before = world.hub.until_running(ID).await;
     world.device.kill();
-    if cgroups(&world.group()).is_empty() {
+    if !cgroups(&world.group())
+        .iter()
+        .any(|group| group.ends_with(&format!("/lichen/{}", world.group())))
+    {
         // Without cgroups there is nothing to find it by, and the device forgets it.
         return world.device.lose_power();
     }

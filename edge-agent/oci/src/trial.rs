@@ -28,6 +28,8 @@ use crate::trial_program::{OUTPUT, elf};
 /// The limit that a trial sets and looks for: enough for every runtime's own start in the container's cgroup.
 const MEMORY_LIMIT_BYTES: u64 = 128 << 20;
 const PIDS_LIMIT: u64 = 128;
+/// A whole core's share.
+const CPU_REQUEST_MILLI: u64 = 1000;
 const CGROUP_ROOT: &str = "/sys/fs/cgroup";
 
 /// What to try.
@@ -161,6 +163,8 @@ impl Trial<'_> {
             hostname: "trial".to_owned(),
             command: vec!["/ok".to_owned()],
             resources: Resources {
+                // Or a busy device gives the trial next to no time.
+                cpu_request_milli: Some(CPU_REQUEST_MILLI),
                 memory_limit_bytes: Some(MEMORY_LIMIT_BYTES),
                 pids_limit: Some(PIDS_LIMIT),
                 ..Resources::default()

@@ -9,6 +9,7 @@ use firmware_compat::v1::owned::{Exit, Text};
 use lichen_agent_core::{Effect, Event, event::Failure};
 
 use super::{
+    pods,
     shell::{Key, Shell},
     work,
 };
@@ -61,29 +62,29 @@ impl Shell {
             Effect::Retain(keep) => work::retain(self.launcher.content.clone(), keep),
             Effect::PrepareSandbox { pod } => {
                 let slots = self.slots.sandbox.clone();
-                work::make_sandbox(self.launcher.clone(), pod, slots, self.messages.clone());
+                pods::make_sandbox(self.launcher.clone(), pod, slots, self.messages.clone());
             }
             Effect::Prepare { pod, container, attempt } => {
                 self.prepared.remove(&(pod.id, container));
                 let (launcher, containers) = (self.launcher.clone(), self.containers.clone());
-                let job = work::Prepare { launcher, containers, pod, container, attempt };
-                work::prepare(job, self.slots.prepare.clone(), self.messages.clone());
+                let job = pods::Prepare { launcher, containers, pod, container, attempt };
+                pods::prepare(job, self.slots.prepare.clone(), self.messages.clone());
             }
             Effect::Start { pod, container, attempt } => self.start((pod.id, container), attempt),
             Effect::Stop { pod, container, grace_ms } => self.stop((pod, container), grace_ms),
             Effect::UpdateFiles { pod } => {
-                work::update_files(self.launcher.clone(), pod, self.messages.clone());
+                pods::update_files(self.launcher.clone(), pod, self.messages.clone());
             }
             Effect::CleanContainer { pod, container } => {
                 self.prepared.remove(&(pod, container));
                 let (slots, messages) = (self.slots.clean.clone(), self.messages.clone());
-                work::clean_container(self.launcher.clone(), pod, container, slots, messages);
+                pods::clean_container(self.launcher.clone(), pod, container, slots, messages);
             }
             Effect::RemoveSandbox { pod, keep_volumes } => {
                 self.prepared.retain(|(other, _), _| *other != pod);
                 let (slots, messages) = (self.slots.clean.clone(), self.messages.clone());
                 let launcher = self.launcher.clone();
-                work::remove_sandbox(launcher, pod, keep_volumes, slots, messages);
+                pods::remove_sandbox(launcher, pod, keep_volumes, slots, messages);
             }
             Effect::ReadLogs(request) => {
                 let command = request.command;
@@ -123,7 +124,7 @@ impl Shell {
             return self.handle(Event::StartFailed { pod, container, failure });
         };
         let (launcher, messages) = (self.launcher.clone(), self.messages.clone());
-        let watcher = work::start(launcher, key, attempt, spec, messages);
+        let watcher = pods::start(launcher, key, attempt, spec, messages);
         self.watchers.insert(key, watcher);
     }
 

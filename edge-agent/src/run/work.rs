@@ -1,5 +1,5 @@
 //! Work that takes time: each function starts a task and returns; the task answers with exactly one message.
-//! Blocking calls run on threads that end soon after.
+//! Blocking calls run on threads that end soon after. What is done with Pods is in `pods`.
 
 use std::{
     collections::BTreeSet,
@@ -11,20 +11,15 @@ use std::{
     time::Duration,
 };
 
-use firmware_compat::{
-    id::{Hash, PodId},
-    time::UnixMs,
-    v1::owned::Blob,
-};
+use firmware_compat::{id::Hash, time::UnixMs, v1::owned::Blob};
 use lichen_agent_core::{
-    ContainerId, Event, PodSpec, SavedAssignment,
+    Event, SavedAssignment,
     event::{DISK_FULL, Failure},
 };
 use lichen_oci::runtime::{self, Search};
-use lichen_shim::Spec;
 use tokio::{
     sync::Semaphore,
-    task::{AbortHandle, JoinSet, spawn_blocking},
+    task::{AbortHandle, spawn_blocking},
 };
 
 use crate::{
@@ -33,10 +28,8 @@ use crate::{
     hub::{self, Connect, HubError},
     link::{LinkConfig, jitter},
     message::{Message, Sender},
-    pod_dir::{ContainerDir, PodDir},
-    runtime::{Containers, Launcher, PrepareError, chain},
+    runtime::chain,
     state::StateDir,
-    supervise::{Watch, Watcher, how_to_stop, orphan},
 };
 
 /// How long the link waits for the first probe, so that the first Hello says everything.
@@ -47,25 +40,12 @@ const PROBE_AGAIN: Duration = Duration::from_secs(60);
 const NAME_POLL: Duration = Duration::from_secs(60);
 
 /// Runs `work` on a thread and tells the loop what it says.
-fn answer<F>(messages: Sender, work: F)
+pub(super) fn answer<F>(messages: Sender, work: F)
 where
     F: FnOnce() -> Message + Send + 'static,
 {
     tokio::spawn(async move {
         // Not answered only if the runtime is shutting down, or the work panicked: then nobody listens or it is a bug.
-        if let Ok(message) = spawn_blocking(work).await {
-            let _loop_gone = messages.send(message).await;
-        }
-    });
-}
-
-/// As [`answer`], but waits for its turn: whoever waits here holds no thread that a start could use.
-fn answer_in_turn<F>(slots: Arc<Semaphore>, messages: Sender, work: F)
-where
-    F: FnOnce() -> Message + Send + 'static,
-{
-    tokio::spawn(async move {
-        let Ok(_slot) = slots.acquire().await else { return };
         if let Ok(message) = spawn_blocking(work).await {
             let _loop_gone = messages.send(message).await;
         }
@@ -184,145 +164,6 @@ pub(super) fn retain(content: Content, keep: BTreeSet<Hash>) {
             tracing::warn!(error = chain(&error), "could not remove everything that is not needed");
         }
     });
-}
-
-/// What preparing one start of a container needs.
-pub(super) struct Prepare {
-    pub(super) launcher: Arc<Launcher>,
-    pub(super) containers: Arc<Containers>,
-    pub(super) pod: Arc<PodSpec>,
-    pub(super) container: ContainerId,
-    pub(super) attempt: u32,
-}
-
-pub(super) fn make_sandbox(
-    launcher: Arc<Launcher>,
-    pod: Arc<PodSpec>,
-    slots: Arc<Semaphore>,
-    messages: Sender,
-) {
-    answer_in_turn(slots, messages, move || {
-        let id = pod.id;
-        Message::Happened(match launcher.make_sandbox(&pod) {
-            Ok(()) => Event::SandboxReady { pod: id },
-            Err(failure) => Event::SandboxFailed { pod: id, failure },
-        })
-    });
-}
-
-pub(super) fn prepare(job: Prepare, slots: Arc<Semaphore>, messages: Sender) {
-    answer_in_turn(slots, messages, move || {
-        let Prepare { launcher, containers, pod, container, attempt } = job;
-        let id = pod.id;
-        let prepared = launcher.prepare(&pod, container, attempt, &containers);
-        match prepared {
-            Ok(spec) => Message::Prepared { pod: id, container, spec: Box::new(spec) },
-            Err(PrepareError { failure, missing }) => {
-                Message::Happened(Event::PrepareFailed { pod: id, container, failure, missing })
-            }
-        }
-    });
-}
-
-/// Starts a container and watches it. Answers with `Started` or `StartFailed`, and with `Exited` at its end.
-pub(super) fn start(
-    launcher: Arc<Launcher>,
-    (pod, container): (PodId, ContainerId),
-    attempt: u32,
-    spec: Box<Spec>,
-    messages: Sender,
-) -> Watcher {
-    let dir = PodDir::new(&launcher.run, pod);
-    let (own, record) = (dir.container(container), dir.record().ok().flatten());
-    let run = own.attempt(attempt);
-    let watch = Watch {
-        pod,
-        container,
-        run: run.clone(),
-        stop: how_to_stop(record.as_ref(), &own),
-        wasm: record.is_some_and(|record| record.wasm),
-        shim: launcher.shim.clone(),
-        messages,
-    };
-    watch.start(async move {
-        let started = spawn_blocking(move || launcher.start(&run, &spec)).await;
-        started.unwrap_or_else(|error| {
-            Err(Failure { reason: String::new(), message: error.to_string() })
-        })
-    })
-}
-
-pub(super) fn update_files(launcher: Arc<Launcher>, pod: Arc<PodSpec>, messages: Sender) {
-    answer(messages, move || {
-        let id = pod.id;
-        Message::Happened(match launcher.update_files(&pod) {
-            Ok(()) => Event::FilesUpdated { pod: id },
-            Err(failure) => Event::FilesUpdateFailed { pod: id, failure },
-        })
-    });
-}
-
-/// Ends and removes what is left of a container.
-pub(super) fn clean_container(
-    launcher: Arc<Launcher>,
-    pod: PodId,
-    container: ContainerId,
-    slots: Arc<Semaphore>,
-    messages: Sender,
-) {
-    tokio::spawn(async move {
-        let dir = PodDir::new(&launcher.run, pod);
-        end_orphans(&dir, vec![dir.container(container)]).await;
-        answer_in_turn(slots, messages, move || {
-            Message::Happened(match launcher.clean_container(pod, container) {
-                Ok(()) => Event::ContainerCleaned { pod, container },
-                Err(failure) => Event::ContainerCleanFailed { pod, container, failure },
-            })
-        });
-    });
-}
-
-/// Ends and removes what is left of a Pod.
-pub(super) fn remove_sandbox(
-    launcher: Arc<Launcher>,
-    pod: PodId,
-    keep_volumes: bool,
-    slots: Arc<Semaphore>,
-    messages: Sender,
-) {
-    tokio::spawn(async move {
-        let dir = PodDir::new(&launcher.run, pod);
-        let left = dir.containers().unwrap_or_default();
-        end_orphans(&dir, left.into_iter().map(|(_, own)| own).collect()).await;
-        answer_in_turn(slots, messages, move || {
-            Message::Happened(match launcher.remove_sandbox(pod, keep_volumes) {
-                Ok(()) => Event::SandboxRemoved { pod },
-                Err(failure) => Event::SandboxRemoveFailed { pod, failure },
-            })
-        });
-    });
-}
-
-/// Asks containers whose shims were killed to end, all at once, and waits for them without holding a thread.
-async fn end_orphans(pod: &PodDir, containers: Vec<ContainerDir>) {
-    let record = pod.record().ok().flatten();
-    let mut ending = JoinSet::new();
-    for container in containers {
-        let Some(attempt) = container.runs().unwrap_or_default().first().copied() else { continue };
-        let (how, run) = (how_to_stop(record.as_ref(), &container), container.attempt(attempt));
-        ending.spawn(async move { (orphan::ask_to_end(&run, how, None).await, run) });
-    }
-    while let Some(ended) = ending.join_next().await {
-        match ended {
-            Ok((Ok(Some(how)), run)) => {
-                tracing::warn!(run = %run.display(), how, "a container outlived its shim");
-            }
-            Ok((Err(error), run)) => {
-                tracing::warn!(run = %run.display(), error, "could not look for what is left");
-            }
-            Ok((Ok(None), _)) | Err(_) => {}
-        }
-    }
 }
 
 /// Asks the hub now and then who has this device's name, until nobody else has it.

@@ -98,15 +98,15 @@ impl Device {
         ours
     }
 
-    /// The run directory of a container's newest start.
+    /// The run directory of the newest start of a container, such as `main-0`.
     pub fn newest_run(&self, pod: PodId, container: &str) -> PathBuf {
-        let dir = self.state.join("run").join(pod.to_string()).join("containers").join(container);
+        let dir = self.state.join("run").join(pod.to_string()).join(container);
         let attempts = fs::read_dir(&dir).unwrap().flatten();
         let attempts = attempts.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
         dir.join(attempts.max().unwrap().to_string())
     }
 
-    /// The process id of a container's shim.
+    /// The process id of the shim of a container, such as `main-0`.
     pub fn shim(&self, pod: PodId, container: &str) -> i32 {
         let run = self.newest_run(pod, container);
         lichen_shim::request(&run, &lichen_shim::Request::Status).unwrap().shim_pid
@@ -178,7 +178,8 @@ pub fn container(name: &str, artefacts: Artefacts) -> Container {
         working_dir: Default::default(),
         env: Default::default(),
         ports: Default::default(),
-        resources: Resources::default(),
+        // Or a busy machine gives it next to no time.
+        resources: Resources { cpu_request_milli: 1000, ..Resources::default() },
         mounts: Default::default(),
         read_only_root: false,
     }
