@@ -13,8 +13,9 @@ use firmware_compat::{
     id::{AgentId, BootId, Generation, Hash, PodId},
     time::Instant,
     v1::owned::{
-        Artefacts, Assignment, AssignmentId, Blob, Body, Head, Hello, Label, List, Phase,
-        PodStatus, Runtime, RuntimeClass, Status, Text, Want, WasmSupport,
+        Artefacts, Assignment, AssignmentId, Blob, Body, ContainerState, ContainerStatus, Head,
+        Hello, Label, List, Phase, PodStatus, Runtime, RuntimeClass, Status, Text, Want,
+        WasmSupport,
     },
 };
 use lichen_hub_core::{
