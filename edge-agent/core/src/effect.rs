@@ -107,8 +107,9 @@ pub enum Effect {
     RemoveSandbox {
         /// Which Pod.
         pod: PodId,
-        /// Keep its emptyDir volumes, its logs, and what says how often its containers were started: the same Pod will be
-        /// started again.
+        /// Keep its emptyDir volumes, its logs, and what says how often its containers were started and how they ended:
+        /// the same Pod will be started again. Only how init containers ended is forgotten, because they run again: an
+        /// agent that starts meanwhile finds them [`crate::event::FoundState::Lost`].
         keep_volumes: bool,
     },
 

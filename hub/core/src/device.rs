@@ -232,7 +232,8 @@ impl Device {
     /// The form of an image that it needs for an engine. `None` if it has no such engine, or can't use it.
     pub fn target(&self, engine: RuntimeClass) -> Result<Target, String> {
         let mut reason = None;
-        for runtime in self.facts.runtimes.iter().filter(|runtime| runtime.engine == engine) {
+        for runtime in self.facts.runtimes.iter().filter(|runtime| runtime.runtime_class == engine)
+        {
             if runtime.usable {
                 reason = None;
                 break;
@@ -244,7 +245,7 @@ impl Device {
         if let Some(reason) = reason {
             return Err(reason);
         }
-        let has = self.facts.runtimes.iter().any(|r| r.engine == engine && r.usable);
+        let has = self.facts.runtimes.iter().any(|r| r.runtime_class == engine && r.usable);
         match engine {
             RuntimeClass::Container if has => {
                 Ok(Target::Container { arch: self.facts.arch.to_string() })

@@ -123,7 +123,7 @@ fn untolerated(
 /// # Errors
 /// Why not.
 pub fn fits(device: &Device, revision: &Revision, supplied: Supplied<'_>) -> Result<(), Refusal> {
-    let target = device.target(revision.resolved.engine).map_err(Refusal::Runtime)?;
+    let target = device.target(revision.resolved.runtime_class).map_err(Refusal::Runtime)?;
     supplied(&target)?;
     room(device, device.allocated, device.pods.len(), revision.resolved.requests)
 }

@@ -236,6 +236,11 @@ impl Container {
         matches!(self.state, State::Done)
     }
 
+    /// Whether it ended with code 0 and was not started again.
+    pub(super) fn has_ended_well(&self) -> bool {
+        matches!(self.state, State::Ended { .. } | State::Done) && self.exit_code() == 0
+    }
+
     /// Whether it stays ended, with code 0.
     pub(super) fn has_succeeded(&self) -> bool {
         self.is_done() && self.exit_code() == 0

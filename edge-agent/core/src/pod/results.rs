@@ -32,9 +32,15 @@ impl Pod {
         self.containers = containers.map(|c| (c.container, Container::found(c, now))).collect();
         let state = if found.sandbox { sandbox::State::Ready } else { sandbox::State::Lost };
         self.sandbox = Sandbox::new(state);
-        // Containers are started once the init containers have succeeded.
-        self.initialized =
-            found.sandbox && self.containers.values().any(|c| !c.id.is_init() && c.started);
+        self.initialized = found.sandbox && self.was_initialized();
+    }
+
+    /// Whether the init containers had succeeded in the sandbox that was found: containers are started after them only.
+    fn was_initialized(&self) -> bool {
+        let main = || self.containers.values().filter(|c| !c.id.is_init());
+        let mut init = self.containers.values().filter(|c| c.id.is_init());
+        main().any(Container::may_run)
+            || main().any(|c| c.started) && init.all(Container::has_ended_well)
     }
 
     /// The shell's answer about the Pod as a whole.

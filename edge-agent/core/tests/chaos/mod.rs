@@ -272,7 +272,7 @@ impl Chaos {
             }
             (Effect::RemoveSandbox { pod, keep_volumes }, true) => {
                 match world.runs.get_mut(&pod) {
-                    Some(run) if keep_volumes => run.sandbox = false,
+                    Some(run) if keep_volumes => run.lose_sandbox(),
                     _ => _ = world.runs.remove(&pod),
                 }
                 Event::SandboxRemoved { pod }

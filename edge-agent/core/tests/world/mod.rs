@@ -67,6 +67,14 @@ pub struct Process {
 }
 
 impl Run {
+    /// What is kept is all but how init containers ended.
+    pub fn lose_sandbox(&mut self) {
+        self.sandbox = false;
+        for (_, process) in self.containers.iter_mut().filter(|(id, _)| id.is_init()) {
+            process.state = FoundState::Lost;
+        }
+    }
+
     pub fn is_running(&self) -> bool {
         self.containers.values().any(Process::is_running)
     }
@@ -407,7 +415,7 @@ impl World {
             return Some(Event::SandboxRemoveFailed { pod, failure });
         }
         match self.runs.get_mut(&pod) {
-            Some(run) if keep_volumes => run.sandbox = false,
+            Some(run) if keep_volumes => run.lose_sandbox(),
             _ => _ = self.runs.remove(&pod),
         }
         Some(Event::SandboxRemoved { pod })

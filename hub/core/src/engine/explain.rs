@@ -7,7 +7,7 @@ use crate::{
     api::{ApiError, Key, Kind, Object, time::rfc3339},
     device::{Device, Presence},
     effect::Line,
-    pod::{Pod, Revision},
+    pod::{Pod, Revision, status},
     schedule,
 };
 
@@ -104,9 +104,9 @@ impl Engine {
                 );
             }
         }
-        if let Some(exit) = pod.report.as_ref().and_then(|report| report.last_exit.as_ref()) {
+        for (name, exit) in status::last_exits(pod) {
             let text = format!(
-                "last ended with code {} ({}) at {}{}{}",
+                "{name}last ended with code {} ({}) at {}{}{}",
                 exit.code,
                 exit.reason,
                 rfc3339(exit.at_ms),
@@ -115,7 +115,7 @@ impl Engine {
             );
             lines.say(depth + 1, false, text);
         }
-        if pod.device.is_none() && pod.revision.root().is_some() {
+        if pod.device.is_none() && pod.revision.unknown_image().is_none() {
             self.explain_devices(&pod.revision, depth + 1, lines, false);
         }
     }

@@ -4,7 +4,7 @@
 use alloc::{
     borrow::ToOwned,
     collections::{BTreeMap, BTreeSet},
-    string::ToString,
+    string::{String, ToString},
     sync::Arc,
     vec::Vec,
 };
@@ -18,7 +18,7 @@ use crate::{
     device::Device,
     effect::Effect,
     event::{Need, Shortage, Target},
-    pod::{Revision, Waiting},
+    pod::{Revision, Supplied, Waiting},
     schedule::Refusal,
 };
 
@@ -45,10 +45,21 @@ enum Answer {
 impl Supply {
     /// Whether an image is ready for a kind of device.
     fn check(&self, revision: &Revision, target: &Target) -> Result<(), Refusal> {
-        let image = revision.resolved.containers.first().map_or("", |c| c.image.as_str());
-        let Some(root) = revision.root() else {
-            return Err(Refusal::Image(unknown_image(image).message));
-        };
+        for (image, root) in &revision.roots {
+            let Some(root) = root else {
+                return Err(Refusal::Image(unknown_image(image).message));
+            };
+            self.check_image(image, *root, target)?;
+        }
+        Ok(())
+    }
+
+    fn check_image(
+        &self,
+        image: &str,
+        root: firmware_compat::id::Hash,
+        target: &Target,
+    ) -> Result<(), Refusal> {
         match self.known.get(&Need { root, target: target.clone() }) {
             Some(Answer::Ready(_)) => Ok(()),
             Some(Answer::Short(shortage)) => Err(Refusal::Image(shortage.message.clone())),
@@ -78,12 +89,16 @@ impl Supply {
         has_room
     }
 
-    fn artefacts(&self, revision: &Revision, target: &Target) -> Option<Artefacts> {
-        let need = Need { root: revision.root()?, target: target.clone() };
-        match self.known.get(&need) {
-            Some(Answer::Ready(artefacts)) => Some(artefacts.clone()),
+    /// Of all images, or nothing.
+    fn artefacts(&self, revision: &Revision, target: &Target) -> Option<Supplied> {
+        let of_image = |(image, root): (&String, &Option<firmware_compat::id::Hash>)| match self
+            .known
+            .get(&Need { root: (*root)?, target: target.clone() })
+        {
+            Some(Answer::Ready(artefacts)) => Some((image.clone(), artefacts.clone())),
             Some(Answer::Asked | Answer::Short(_)) | None => None,
-        }
+        };
+        revision.roots.iter().map(of_image).collect()
     }
 }
 
@@ -98,19 +113,21 @@ pub(super) fn unknown_image(image: &str) -> Waiting {
 }
 
 impl Engine {
-    /// Asks for a revision's image in the form of every kind of device that might run it.
+    /// Asks for a revision's images in the form of every kind of device that might run it.
     pub(super) fn ask_supply(&mut self, revision: &Revision) {
-        let Some(root) = revision.root() else { return };
+        let Some(roots) = revision.digests() else { return };
         let mut targets: Vec<Target> = self
             .devices
             .values()
             .filter(|device| crate::schedule::matches(device, revision).is_ok())
-            .filter_map(|device| device.target(revision.resolved.engine).ok())
+            .filter_map(|device| device.target(revision.resolved.runtime_class).ok())
             .collect();
         targets.sort();
         targets.dedup();
         for target in targets {
-            self.ask(Need { root, target });
+            for root in &roots {
+                self.ask(Need { root: *root, target: target.clone() });
+            }
         }
     }
 
@@ -130,8 +147,8 @@ impl Engine {
         &self,
         revision: &Revision,
         device: &Device,
-    ) -> Option<(Target, Artefacts)> {
-        let target = device.target(revision.resolved.engine).ok()?;
+    ) -> Option<(Target, Supplied)> {
+        let target = device.target(revision.resolved.runtime_class).ok()?;
         let artefacts = self.supply.artefacts(revision, &target)?;
         Some((target, artefacts))
     }
@@ -150,7 +167,7 @@ impl Engine {
             .objects
             .iter()
             .filter_map(|(key, stored)| Some((key.clone(), stored.revision.clone()?)))
-            .filter(|(_, revision)| revision.root() == Some(need.root))
+            .filter(|(_, revision)| revision.runs(need.root))
             .collect();
         if let Answer::Short(shortage) = &answer {
             for (key, _) in &users {
@@ -204,13 +221,16 @@ impl Engine {
         for id in &device.pods {
             let Some(pod) = self.pods.get(id) else { continue };
             let Some((held, _)) = &pod.supply else { continue };
-            let Ok(target) = device.target(pod.revision.resolved.engine) else { continue };
+            let Ok(target) = device.target(pod.revision.resolved.runtime_class) else { continue };
             if *held == target {
                 continue;
             }
             match self.supply.artefacts(&pod.revision, &target) {
                 Some(artefacts) => ready.push((*id, target, artefacts)),
-                None => asks.extend(pod.revision.root().map(|root| Need { root, target })),
+                None => {
+                    let roots = pod.revision.digests().unwrap_or_default().into_iter();
+                    asks.extend(roots.map(|root| Need { root, target: target.clone() }));
+                }
             }
         }
         for (id, target, artefacts) in ready {
@@ -267,7 +287,7 @@ impl Engine {
         template: &crate::api::core::pod::PodTemplate,
     ) -> crate::resolve::Roots {
         let mut roots = crate::resolve::Roots::new();
-        for container in &template.spec.containers {
+        for container in template.spec.init_containers.iter().chain(&template.spec.containers) {
             let image = container.image.as_str();
             let root = crate::resolve::pinned(image)
                 .or_else(|| self.images.get(&crate::resolve::tagged(image)).copied());

@@ -266,7 +266,7 @@ impl Engine {
         let placed = |copy: &Pod| copy.device.as_ref().and_then(|n| self.devices.get(n));
         let away = |copy: &Pod| placed(copy).is_some_and(|device| self.is_away(device));
         let supplied = |device: &Device| {
-            let target = device.target(revision.resolved.engine);
+            let target = device.target(revision.resolved.runtime_class);
             target.map(|target| self.check_supply(revision, &target))
         };
         // A copy of a DaemonSet that its device could never be given says nothing about the new revision.
@@ -582,8 +582,5 @@ impl Engine {
 }
 
 fn missing_image(revision: &Revision) -> Option<Waiting> {
-    if revision.root().is_some() {
-        return None;
-    }
-    revision.resolved.containers.first().map(|container| unknown_image(&container.image))
+    revision.unknown_image().map(unknown_image)
 }

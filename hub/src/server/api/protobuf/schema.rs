@@ -242,7 +242,7 @@ static POD_SPEC: Message = message(
         no(17, "subdomain"),
         no(18, "affinity"),
         no(19, "schedulerName"),
-        no(20, "initContainers"),
+        list(20, "initContainers", Object(&CONTAINER)),
         no(21, "automountServiceAccountToken"),
         list(22, "tolerations", Object(&TOLERATION)),
         no(23, "hostAliases"),
