@@ -110,7 +110,8 @@ impl Launcher {
             }
         };
         let name = container.name.to_string();
-        let record = ContainerRecord { name, stop_signal: prepared.stop_signal };
+        let forgotten = own.record().map_err(refuse)?.and_then(|record| record.forgotten);
+        let record = ContainerRecord { name, stop_signal: prepared.stop_signal, forgotten };
         own.set_record(&record).map_err(refuse)?;
         Ok(prepared.spec)
     }
@@ -144,14 +145,17 @@ impl Launcher {
     }
 
     /// Removes the sandbox of a Pod of which no container runs, and the Pod's directory. With `keep_volumes` its volumes,
-    /// logs and records stay.
+    /// logs and records stay, but for how its init containers ended: they run again.
     ///
     /// # Errors
     /// In words, naming what is left.
     pub fn remove_sandbox(&self, pod: PodId, keep_volumes: bool) -> Result<(), Failure> {
         let dir = PodDir::new(&self.run, pod);
-        for (_, container) in dir.containers().map_err(|error| in_words(&error))? {
+        for (id, container) in dir.containers().map_err(|error| in_words(&error))? {
             self.strip_all(&container).map_err(failure)?;
+            if id.is_init() && keep_volumes {
+                container.forget_ends().map_err(|error| in_words(&error))?;
+            }
         }
         let cgroup = sandbox::cgroup(self.agent, pod);
         let removed = match keep_volumes {

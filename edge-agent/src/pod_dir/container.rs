@@ -24,6 +24,8 @@ pub struct ContainerRecord {
     pub name: String,
     /// What asks it to stop.
     pub stop_signal: i32,
+    /// The last start whose end counts no more: the sandbox that it ran in was removed, so an init container runs again.
+    pub forgotten: Option<u32>,
 }
 
 /// The directory of one container.
@@ -73,6 +75,19 @@ impl ContainerDir {
         store(&self.path, RECORD, record)
     }
 
+    /// From now on, how its runs ended counts no more.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn forget_ends(&self) -> Result<(), StateError> {
+        let (record, newest) = (self.record()?, self.attempts()?.first().copied());
+        match record {
+            Some(record) => self.set_record(&ContainerRecord { forgotten: newest, ..record }),
+            // It was never prepared.
+            None => Ok(()),
+        }
+    }
+
     /// The starts that have a run directory, newest first.
     ///
     /// # Errors
@@ -109,9 +124,13 @@ mod tests {
             fs::create_dir_all(dir.attempt(attempt)).expect("makeable");
         }
         fs::write(dir.attempt(9).join(run_dir::SPEC), "").expect("writable");
-        let record = ContainerRecord { name: "web".into(), stop_signal: 3 };
+        dir.forget_ends().expect("nothing to forget");
+        let record = ContainerRecord { name: "web".into(), stop_signal: 3, forgotten: None };
         dir.set_record(&record).expect("writable");
         assert_eq!(dir.record().expect("readable"), Some(record));
+        dir.forget_ends().expect("writable");
+        let record = dir.record().expect("readable").expect("there");
+        assert_eq!((record.stop_signal, record.forgotten), (3, Some(10)));
         assert_eq!(dir.attempts().expect("readable"), [10, 9, 2]);
         assert_eq!(dir.runs().expect("readable"), [9]);
     }

@@ -71,14 +71,20 @@ fn look_at(
     shim: &Path,
     wasm: bool,
 ) -> Result<(FoundContainer, Option<PathBuf>), StateError> {
-    let runs = dir.runs()?;
+    let (runs, record) = (dir.runs()?, dir.record()?);
     let run = runs.first().map(|attempt| dir.attempt(*attempt));
+    let forgotten = record.as_ref().and_then(|record| record.forgotten);
+    let is_forgotten = runs.first().is_some_and(|newest| forgotten >= Some(*newest));
     let found = FoundContainer {
         container,
-        name: dir.record()?.map(|record| record.name).unwrap_or_default(),
+        name: record.map(|record| record.name).unwrap_or_default(),
         restarts: runs.first().copied().unwrap_or(0),
         last_exit: runs.get(1).and_then(|before| exit_of(&dir.attempt(*before), wasm)),
-        state: run.as_ref().map_or(FoundState::Created, |run| look(run, shim, wasm)),
+        state: match &run {
+            None => FoundState::Created,
+            Some(_) if is_forgotten => FoundState::Lost,
+            Some(run) => look(run, shim, wasm),
+        },
     };
     Ok((found, run))
 }
