@@ -13,7 +13,7 @@ use lichen_oci::{
     bundle::{BundleError, remove_run_dir},
     config::{EtcFiles, Network},
     etc,
-    network::{NetworkError, is_network, make_network, remove_network},
+    network::{NetworkError, hold_again, is_network, make_network, remove_network},
     runtime::CGROUP_PARENT,
 };
 
@@ -105,11 +105,15 @@ pub fn names(pod: &Pod, dir: &PodDir) -> Result<Names, SandboxError> {
     Ok(Names { network, hostname, etc })
 }
 
-/// Whether all of a sandbox is still there: not after a reboot, nor if somebody removed its network.
+/// Whether all of a sandbox is still there: not after a reboot, nor if somebody removed its network and none of the
+/// Pod's processes has it any more.
 #[must_use]
-pub fn stands(dir: &PodDir, record: &Record) -> bool {
+pub fn stands(dir: &PodDir, record: &Record, mut processes: impl Iterator<Item = u32>) -> bool {
     let is_of_this_boot = record.boot_id.is_some() && record.boot_id == probe::boot_id();
-    is_of_this_boot && (!record.network || is_network(&dir.network()))
+    let network = dir.network();
+    let mut has_network =
+        || is_network(&network) || processes.any(|pid| hold_again(&network, pid).is_ok());
+    is_of_this_boot && (!record.network || has_network())
 }
 
 /// Takes the sandbox down, but for what is on disk and the volumes: the Pod will be started again.
@@ -195,7 +199,8 @@ mod tests {
         let dir = PodDir::new(run.path(), PodId([1; 16]));
         let stands = |boot_id, network| {
             let (identity, label) = (Hash([1; 32]), String::new());
-            stands(&dir, &Record { identity, boot_id, network, label, grace_ms: 0, wasm: false })
+            let record = Record { identity, boot_id, network, label, grace_ms: 0, wasm: false };
+            stands(&dir, &record, std::iter::empty())
         };
         let this = probe::boot_id();
         assert!(this.is_some() && stands(this, false));

@@ -247,6 +247,9 @@ async fn an_agent_adopts_every_container_and_a_killed_shim_restarts_its_own_alon
     let before = world.hub.all_running(ID);
     let network = namespace(before[0].pid, "net");
     world.device.kill();
+    // As for an agent that its service manager gives other mounts.
+    let network_file = world.device.state.join("run").join(ID.to_string()).join("network");
+    rustix::mount::unmount(&network_file, rustix::mount::UnmountFlags::DETACH).unwrap();
     world.start();
     world
         .hub
@@ -254,6 +257,7 @@ async fn an_agent_adopts_every_container_and_a_killed_shim_restarts_its_own_alon
         .await;
     world.hub.until_running(ID).await;
     assert_eq!(world.hub.all_running(ID), before);
+    assert_eq!(fs::metadata(&network_file).unwrap().ino(), network);
 
     // With an agent to see it.
     let scratch = world.device.state.join("run").join(ID.to_string()).join("volumes/scratch");

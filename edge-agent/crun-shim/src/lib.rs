@@ -1,4 +1,4 @@
-//! The per-instance supervisor: a small process per run of an instance, and the library to start it, ask it
+//! The per-container supervisor: a small process per run of a container, and the library to start it, ask it
 //! and find it again.
 //!
 //! ```text

@@ -14,7 +14,7 @@ pub const MAX_LAYERS: usize = 128;
 /// Smallest bound of one log file: the longest line with its header must fit.
 pub const MIN_LOG_BYTES: u64 = 32 * 1024;
 
-/// Most log files of one instance; a bound on the work of one rotation.
+/// Most log files of one container; a bound on the work of one rotation.
 pub const MAX_LOG_FILES: u32 = 64;
 
 /// Everything a shim needs to know about the run that it supervises.
@@ -24,11 +24,11 @@ pub struct Spec {
     pub kind: Kind,
     /// Bounds of the stored output.
     pub log: LogLimits,
-    /// What humans call the instance (`namespace/name`); shown in the process list, never interpreted.
+    /// What humans call the container (`namespace/name`); shown in the process list, never interpreted.
     pub label: String,
 }
 
-/// The two things that a shim can run. Variants are appended, never reordered.
+/// The two ways in which a shim runs a container of a Pod. Variants are appended, never reordered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Kind {
     /// A program that is a direct child of the shim.

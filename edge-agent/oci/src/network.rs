@@ -5,6 +5,7 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
@@ -66,6 +67,23 @@ pub fn make_network(path: &Path) -> Result<bool, NetworkError> {
         let _ = fs::remove_file(path);
     }
     made.map(|()| true)
+}
+
+/// Holds the namespace that a process of the Pod is in, for an agent whose service manager gave it other mounts than
+/// the agent before. Never the device's own.
+///
+/// # Errors
+/// See [`NetworkError`].
+pub fn hold_again(path: &Path, pid: u32) -> Result<(), NetworkError> {
+    let theirs = format!("/proc/{pid}/ns/net");
+    let id = |name: &str| fs::metadata(name).map(|found| (found.dev(), found.ino()));
+    let look = |name| id(name).map_err(failed("look for the namespace", path));
+    if look(&theirs)? == look("/proc/self/ns/net")? {
+        let cause = io::Error::other("its process is on the device's own network");
+        return Err(failed("hold the namespace", path)(cause));
+    }
+    File::create(path).map_err(failed("make a file", path))?;
+    mount_bind(&theirs, path).map_err(|errno| failed("hold the namespace", path)(errno.into()))
 }
 
 /// Whether a file is a namespace, and not what is left of one after a reboot.
@@ -180,11 +198,13 @@ mod tests {
     fn a_network_is_made_once_with_loopback_up_and_leaves_nothing() {
         let scratch = tempfile::tempdir().expect("scratch");
         let path = scratch.path().join("network");
-        let inode = || fs::metadata(&path).map(|found| std::os::unix::fs::MetadataExt::ino(&found));
+        let inode = || fs::metadata(&path).map(|found| found.ino());
         assert!(make_network(&path).expect("a network"));
         let first = inode().expect("a file");
         assert!(!make_network(&path).expect("the same"));
         assert_eq!(inode().expect("a file"), first);
+        let own = hold_again(&scratch.path().join("own"), std::process::id());
+        assert!(own.expect_err("the device's").to_string().contains("own network"));
         let heard = std::thread::spawn({
             let path = path.clone();
             move || {

@@ -1,4 +1,4 @@
-//! `config.json` as text: instance, image and host in, the runtime's input out.
+//! `config.json` as text: container, image and host in, the runtime's input out.
 
 use std::path::PathBuf;
 

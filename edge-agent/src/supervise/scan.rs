@@ -48,7 +48,11 @@ pub fn scan(
             containers.push(found);
         }
         let identity = record.as_ref().map(|record| record.identity);
-        let sandbox = record.is_some_and(|record| sandbox::stands(&dir, &record));
+        let pids = containers.iter().filter_map(|found| match found.state {
+            FoundState::Running { pid, .. } => Some(pid),
+            _ => None,
+        });
+        let sandbox = record.is_some_and(|record| sandbox::stands(&dir, &record, pids));
         all.push((FoundPod { pod, identity, sandbox, containers }, watches));
     }
     Ok(all)

@@ -121,7 +121,7 @@ fn session(leader: &PidRecord) -> Vec<Stat> {
     members
 }
 
-/// Kills the instance's first process and what else is in its session.
+/// Kills the container's first process and what else is in its session.
 fn kill_session(pid: &PidRecord) -> Result<(), String> {
     let mut dying = Vec::new();
     dying.extend(procfs::kill_exactly(pid.pid, pid.start_ticks));
