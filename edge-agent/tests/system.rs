@@ -217,6 +217,17 @@ async fn the_modules_of_a_pod_are_processes_of_their_own_and_a_killed_one_starts
     let [one, two] = world.hub.all_running(ID)[..] else { panic!("two containers") };
     assert_ne!(one.pid, two.pid);
 
+    let log = |container: &str, follow, previous| Action::Logs {
+        pod: ID,
+        container: container.try_into().unwrap(),
+        follow,
+        tail: Some(1),
+        previous,
+        timestamps: false,
+    };
+    world.hub.command(4, log("second", true, false));
+    world.hub.reply(4, |text| text.contains("moss")).await;
+    world.hub.command(5, Action::Cancel { command: 4 });
     let raw = rustix::process::Pid::from_raw(two.pid as i32).unwrap();
     rustix::process::kill_process(raw, rustix::process::Signal::KILL).unwrap();
     let is_new = |hub: &Hub| {
@@ -228,20 +239,12 @@ async fn the_modules_of_a_pod_are_processes_of_their_own_and_a_killed_one_starts
     let killed = world.hub.container(ID, "second").unwrap().last_exit.clone().unwrap();
     assert_eq!(killed.code, 137);
 
-    let log = |container: &str, previous| Action::Logs {
-        pod: ID,
-        container: container.try_into().unwrap(),
-        follow: false,
-        tail: Some(1),
-        previous,
-        timestamps: false,
-    };
-    world.hub.command(1, log("second", true));
+    world.hub.command(1, log("second", false, true));
     let (text, end) = world.hub.reply(1, |_| false).await;
     assert!(text.contains("moss") && end == Some(Outcome::Done), "{text} {end:?}");
-    world.hub.command(2, log("main", true));
+    world.hub.command(2, log("main", false, true));
     assert!(matches!(world.hub.reply(2, |_| false).await.1, Some(Outcome::Failed { .. })));
-    world.hub.command(3, log("", false));
+    world.hub.command(3, log("", false, false));
     assert!(matches!(world.hub.reply(3, |_| false).await.1, Some(Outcome::Failed { .. })));
 }
 
