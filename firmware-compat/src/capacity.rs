@@ -35,6 +35,8 @@ pub mod full {
     pub const PREDECESSORS: usize = 16;
     /// Containers in one Pod.
     pub const CONTAINERS: usize = 16;
+    /// Init containers in one Pod.
+    pub const INIT_CONTAINERS: usize = 16;
     /// Layers in one image: OCI runtimes and overlayfs go no further.
     pub const LAYERS: usize = 128;
     /// Words of a command line.
@@ -61,6 +63,9 @@ pub mod full {
     pub const REASON: usize = 64;
     /// A sentence for people.
     pub const MESSAGE: usize = 512;
+    /// A sentence about one container, short enough that the status of a Pod with as many containers as it may have, each
+    /// with a sentence about its state and one about its last end, fits a frame.
+    pub const CONTAINER_MESSAGE: usize = 256;
     /// Bytes of an assignment's body in one frame, and of one reply. Fits [`crate::frame::MAX_FRAME_BYTES`] with room.
     pub const CHUNK: usize = 16 * 1024;
     /// An Ed25519 signature; empty until a hub has an identity.
@@ -94,6 +99,8 @@ pub mod small {
     pub const PREDECESSORS: usize = 4;
     /// One program each.
     pub const CONTAINERS: usize = 1;
+    /// Firmware has no steps before its start.
+    pub const INIT_CONTAINERS: usize = 0;
     /// Container layers never reach a microcontroller.
     pub const LAYERS: usize = 1;
     /// Words of a command line.
@@ -118,6 +125,8 @@ pub mod small {
     pub const FILE_BYTES: usize = 256;
     /// A sentence for people.
     pub const MESSAGE: usize = 128;
+    /// A sentence about the one program.
+    pub const CONTAINER_MESSAGE: usize = 64;
     /// Bytes of a body in one frame, and of one reply.
     pub const CHUNK: usize = 512;
     /// Pods in one status frame.

@@ -70,9 +70,9 @@ macro_rules! samples {
                 }
             }
 
-            fn runtime(engine: RuntimeClass, name: &str) -> Runtime {
+            fn runtime(runtime_class: RuntimeClass, name: &str) -> Runtime {
                 Runtime {
-                    engine,
+                    runtime_class,
                     name: text(name),
                     version: text("1.8.1"),
                     usable: true,
@@ -88,15 +88,50 @@ macro_rules! samples {
                     phase,
                     reason: text("Error"),
                     message: text("exit code 3"),
-                    restarts: 7,
-                    pid: 4711,
+                    init_containers: List::default(),
+                    containers: list(vec![container_status(ContainerState::Running {
+                        pid: 4711,
+                        started_ms: 1_767_225_600_000,
+                    })]),
+                }
+            }
+
+            fn exit() -> Exit {
+                Exit {
+                    code: -3,
+                    reason: text("Error"),
+                    message: text(""),
                     started_ms: 1_767_225_600_000,
-                    last_exit: Some(Exit {
-                        code: -3,
-                        reason: text("Error"),
-                        message: text(""),
-                        at_ms: 0,
-                    }),
+                    at_ms: 0,
+                }
+            }
+
+            fn container_status(state: ContainerState) -> ContainerStatus {
+                ContainerStatus {
+                    name: text("main"),
+                    state,
+                    last_exit: Some(exit()),
+                    restarts: 7,
+                    ready: true,
+                    image: hash(0xd4),
+                }
+            }
+
+            #[test]
+            fn every_state_of_a_container_is_as_recorded() {
+                let waiting = ContainerState::Waiting {
+                    reason: text("CrashLoopBackOff"),
+                    message: text("starts again after 10 s"),
+                };
+                for (name, state) in [
+                    ("status-waiting", waiting),
+                    ("status-terminated", ContainerState::Terminated(exit())),
+                ] {
+                    let mut pod = status(Phase::Backoff);
+                    pod.containers = list(vec![container_status(state)]);
+                    let (pods, removed) = (list(vec![pod]), List::default());
+                    let (full, more) = (false, false);
+                    check(name, &Status { assignment: None, full, more, pods, removed });
                 }
             }
 
@@ -230,13 +265,15 @@ macro_rules! samples {
                 }
             }
 
-            fn pod(engine: RuntimeClass, artefacts: Artefacts, source: VolumeSource) -> Pod {
+            fn pod(runtime_class: RuntimeClass, artefacts: Artefacts, source: VolumeSource) -> Pod {
                 Pod {
                     id: PodId([0xa1; 16]),
                     identity: hash(0xb2),
                     namespace: text("default"),
                     name: text("web-1"),
-                    engine,
+                    hostname: text("web-1"),
+                    runtime_class,
+                    init_containers: List::default(),
                     containers: list(vec![container(artefacts)]),
                     volumes: list(vec![Volume { name: text("data"), source }]),
                     restart: RestartPolicy::OnFailure,
@@ -247,7 +284,7 @@ macro_rules! samples {
             }
 
             #[test]
-            fn assignments_with_every_engine_and_volume_are_as_recorded() {
+            fn assignments_with_every_runtime_class_and_volume_are_as_recorded() {
                 let blob = Blob { digest: hash(0xd4), size: 1234 };
                 let layer = Layer { blob, packing: Packing::TarGzip };
                 let image = Artefacts::Image { config: blob, layers: list(vec![layer]) };
@@ -263,9 +300,8 @@ macro_rules! samples {
                     ("assignment-wasm", RuntimeClass::Wasm, wasm, host),
                     ("assignment-firmware", RuntimeClass::Firmware, firmware, config),
                 ];
-                for (name, engine, artefacts, source) in cases {
-                    let assignment =
-                        Assignment { pods: list(vec![pod(engine, artefacts, source)]) };
+                for (name, class, artefacts, source) in cases {
+                    let assignment = Assignment { pods: list(vec![pod(class, artefacts, source)]) };
                     check_body(name, &assignment);
                 }
             }

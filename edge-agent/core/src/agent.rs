@@ -1,8 +1,8 @@
 //! The agent's state machine: events and time in, effects out. What concerns the connection is in `link`,
-//! what concerns artefacts in `store`.
+//! what concerns artefacts in `artefacts`.
 
+mod artefacts;
 mod link;
-mod store;
 
 use alloc::{
     boxed::Box,
@@ -16,27 +16,28 @@ use alloc::{
 use firmware_compat::{
     id::{Hash, Lineage, PodId},
     time::{Instant, UnixMs},
-    v1::owned::{AssignmentId, Hello, Pod},
+    v1::owned::{AssignmentId, Hello},
 };
 
 use crate::{
-    assign::Assign,
+    artefacts::Fetches,
+    assignment::Assign,
+    assignment::saved::Loaded,
     commands::Commands,
     config::Config,
     effect::{Effect, Up, WakeReason},
     event::{Event, Found},
-    fetch::Fetches,
     out::Out,
-    pod::{Context, Slot},
+    pod::{Context, Pod},
     report::Reporter,
-    saved::Loaded,
+    spec::{ContainerId, PodSpec},
 };
 
 /// The decisions of one agent.
 #[derive(Debug)]
 pub struct Agent {
     hello: Hello,
-    slots: BTreeMap<PodId, Slot>,
+    pods: BTreeMap<PodId, Pod>,
     /// Pods that are to go and of which a process runs, or may: others wait for their end.
     leaving: BTreeSet<PodId>,
     assign: Assign,
@@ -52,7 +53,7 @@ pub struct Agent {
     time_floor_ms: UnixMs,
     time_floor_saved: Option<Instant>,
     /// When it was last told that the hub speaks another protocol version.
-    misheard_told: Option<Instant>,
+    mismatch_told: Option<Instant>,
     /// What was wrong with saved assignments; told once the clock is known.
     faults: Vec<String>,
 }
@@ -92,7 +93,7 @@ impl Agent {
         faults.extend(unfollowable);
         let mut agent = Self {
             hello: config.hello,
-            slots: BTreeMap::new(),
+            pods: BTreeMap::new(),
             leaving: BTreeSet::new(),
             assign,
             fetches: Fetches::default(),
@@ -104,7 +105,7 @@ impl Agent {
             retained: None,
             time_floor_ms: config.time_floor_ms,
             time_floor_saved: None,
-            misheard_told: None,
+            mismatch_told: None,
             faults,
         };
         agent.want(pods);
@@ -126,7 +127,7 @@ impl Agent {
             Event::TakenOver => self.taken_over(now),
             Event::NameFree => self.name_free(now),
             Event::Heard(down) => self.heard(down, now),
-            Event::Misheard { version } => self.misheard(version, now),
+            Event::VersionMismatch { version } => self.version_mismatch(version, now),
             Event::SendFailed(up) => self.send_failed(up, now),
             Event::Saved { generation } => {
                 if let Some(pods) = self.assign.saved(generation) {
@@ -140,15 +141,25 @@ impl Agent {
             Event::FetchFailed { digest, failure } => self.fetch_failed(digest, failure, now),
             Event::CommandEnded { command } => self.commands.ended(command),
             Event::Shutdown { drain } => self.shutdown(drain),
-            Event::Prepared { pod }
-            | Event::PrepareFailed { pod, .. }
-            | Event::Started { pod, .. }
-            | Event::StartFailed { pod, .. }
-            | Event::Exited { pod, .. }
+            Event::SandboxReady { pod }
+            | Event::SandboxFailed { pod, .. }
             | Event::FilesUpdated { pod }
             | Event::FilesUpdateFailed { pod, .. }
-            | Event::Cleaned { pod }
-            | Event::CleanFailed { pod, .. } => self.answer(pod, event, now),
+            | Event::SandboxRemoved { pod }
+            | Event::SandboxRemoveFailed { pod, .. } => {
+                if let Some(pod) = self.pods.get_mut(&pod) {
+                    pod.answered(event, now, &mut self.out);
+                }
+            }
+            Event::Prepared { pod, container }
+            | Event::PrepareFailed { pod, container, .. }
+            | Event::Started { pod, container, .. }
+            | Event::StartFailed { pod, container, .. }
+            | Event::Exited { pod, container, .. }
+            | Event::ContainerCleaned { pod, container }
+            | Event::ContainerCleanFailed { pod, container, .. } => {
+                self.container_answered(pod, container, event, now);
+            }
         }
         self.settle(now);
     }
@@ -170,9 +181,8 @@ impl Agent {
         let events =
             self.out.journal.timer().filter(|_| link_up).map(|at| (at, WakeReason::Events));
         let fetch = self.fetches.timer().map(|at| (at, WakeReason::Fetch));
-        let slots = self.slots.values().filter_map(Slot::timer);
-        slots
-            .chain(events)
+        let pods = self.pods.values().filter_map(Pod::timer);
+        pods.chain(events)
             .chain(fetch)
             .chain(self.assign.timer(link_up))
             .chain(self.reporter.timer())
@@ -205,7 +215,7 @@ impl Agent {
             return;
         }
         self.assign.advance(self.reporter.is_link_up(), now, &mut self.out);
-        self.step_slots(now);
+        self.step_pods(now);
         self.fetch(now);
         self.tell(now);
         self.retain_when_settled();
@@ -214,10 +224,10 @@ impl Agent {
         }
     }
 
-    fn step_slots(&mut self, now: Instant) {
-        let Self { slots, reporter, leaving, out, .. } = self;
-        let is_leaving = |slot: &&Slot| slot.wanted.is_none() && slot.may_run();
-        *leaving = slots.values().filter(is_leaving).map(|slot| slot.id).collect();
+    fn step_pods(&mut self, now: Instant) {
+        let Self { pods, reporter, leaving, out, .. } = self;
+        let is_leaving = |pod: &&Pod| pod.wanted.is_none() && pod.may_run();
+        *leaving = pods.values().filter(is_leaving).map(|pod| pod.id).collect();
         let context = Context {
             hold: self.assign.in_force().is_none(),
             draining: self.stage == Stage::Draining,
@@ -227,8 +237,8 @@ impl Agent {
             leaving,
             link_up: reporter.is_link_up(),
         };
-        slots.retain(|id, slot| {
-            let stays = slot.step(&context, now, out);
+        pods.retain(|id, pod| {
+            let stays = pod.step(&context, now, out);
             if !stays {
                 reporter.removed(*id);
             }
@@ -247,7 +257,7 @@ impl Agent {
             self.out.push(Effect::Send(Up::Hello(Box::new(hello))));
         }
         let context = self.context();
-        let statuses = self.slots.values().map(|slot| slot.status(&context)).collect();
+        let statuses = self.pods.values().map(|pod| pod.status(&context)).collect();
         self.reporter.flush(self.assign.in_force(), statuses, now, &mut self.out);
         let unix_ms = self.out.unix_ms(now);
         while let Some(event) = self.out.journal.next(now, unix_ms) {
@@ -266,10 +276,10 @@ impl Agent {
         self.fetches.found(found.artefacts);
         for pod in found.pods {
             let id = pod.pod;
-            self.slots.entry(id).or_insert_with(|| Slot::new(id)).found(pod, now);
+            self.pods.entry(id).or_insert_with(|| Pod::new(id)).found(pod, now);
         }
         // What is assigned comes first; the network may take its time.
-        self.step_slots(now);
+        self.step_pods(now);
         self.out.push(Effect::Connect);
     }
 
@@ -288,42 +298,28 @@ impl Agent {
         self.out.warn(now, None, "SavedAssignmentUnreadable", &message);
     }
 
-    /// Puts a new set of Pods in place of the old one. What did not change keeps its allocation, which is how a
-    /// slot sees that nothing changed.
-    fn want(&mut self, pods: Vec<Pod>) {
-        let mut wanted: BTreeMap<PodId, Pod> = pods.into_iter().map(|pod| (pod.id, pod)).collect();
-        for slot in self.slots.values_mut() {
-            match (wanted.remove(&slot.id), &slot.wanted) {
+    /// Puts a new set of Pods in place of the old one. What did not change keeps its allocation, which is how a Pod sees
+    /// that nothing changed.
+    fn want(&mut self, pods: Vec<PodSpec>) {
+        let mut wanted: BTreeMap<PodId, PodSpec> =
+            pods.into_iter().map(|spec| (spec.id, spec)).collect();
+        for pod in self.pods.values_mut() {
+            match (wanted.remove(&pod.id), &pod.wanted) {
                 (Some(new), Some(old)) if **old == new => {}
-                (new, _) => slot.wanted = new.map(Arc::new),
+                (new, _) => pod.set_wanted(new.map(Arc::new)),
             }
         }
-        for (id, pod) in wanted {
-            self.slots.entry(id).or_insert_with(|| Slot::new(id)).wanted = Some(Arc::new(pod));
+        for (id, spec) in wanted {
+            self.pods.entry(id).or_insert_with(|| Pod::new(id)).set_wanted(Some(Arc::new(spec)));
         }
     }
 
-    fn answer(&mut self, id: PodId, event: Event, now: Instant) {
-        let Self { slots, fetches, leaving, out, .. } = self;
-        let Some(slot) = slots.get_mut(&id) else { return };
-        match event {
-            Event::Prepared { .. } => {
-                let is_held_back = self.stage == Stage::Draining || slot.is_preceded(leaving);
-                slot.prepared(is_held_back, out);
-            }
-            Event::PrepareFailed { failure, missing, .. } => {
-                fetches.lost(&missing);
-                slot.prepare_failed(failure, now, out);
-            }
-            Event::Started { pid, started_ms, .. } => slot.started(pid, started_ms, now, out),
-            Event::StartFailed { failure, .. } => slot.start_failed(&failure, now, out),
-            Event::Exited { exit, .. } => slot.exited(exit, now),
-            Event::FilesUpdated { .. } => slot.files_updated(now, out),
-            Event::FilesUpdateFailed { failure, .. } => slot.files_update_failed(failure, now, out),
-            Event::Cleaned { .. } => slot.cleaned(),
-            Event::CleanFailed { failure, .. } => slot.clean_failed(failure, now, out),
-            _ => {}
-        }
+    fn container_answered(&mut self, pod: PodId, id: ContainerId, event: Event, now: Instant) {
+        let Self { pods, fetches, leaving, out, .. } = self;
+        let Some(pod) = pods.get_mut(&pod) else { return };
+        let is_held_back = self.stage == Stage::Draining || pod.is_preceded(leaving);
+        let missing = pod.container_answered(id, event, is_held_back, now, out);
+        fetches.lost(&missing);
     }
 
     fn shutdown(&mut self, drain: bool) {
@@ -341,7 +337,7 @@ impl Agent {
 
     fn is_at_rest(&self) -> bool {
         let context = self.context();
-        self.slots.values().all(|slot| slot.is_at_rest(&context))
+        self.pods.values().all(|pod| pod.is_at_rest(&context))
     }
 
     fn context(&self) -> Context<'_> {

@@ -35,7 +35,7 @@ pub const REPORT_GAP: Duration = Duration::from_secs(1);
 /// A stop that takes this much longer than its grace is reported.
 pub const STOP_OVERDUE: Duration = Duration::from_mins(1);
 /// Shortest time between two events that say that the hub speaks another protocol version.
-pub const MISHEARD_GAP: Duration = Duration::from_hours(1);
+pub const MISMATCH_GAP: Duration = Duration::from_hours(1);
 /// How far the known time must move before it is saved, and how long after the last save: flash is a budget.
 pub const TIME_FLOOR_STEP: Duration = Duration::from_hours(24);
 /// Shortest time between two saves of the time floor, whatever the hub's clock says.

@@ -3,7 +3,8 @@
 use alloc::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     format,
-    string::{String, ToString},
+    string::String,
+    vec::Vec,
 };
 
 use firmware_compat::{
@@ -14,7 +15,8 @@ use firmware_compat::{
 use crate::{
     effect::{Effect, LogRequest, Up},
     out::Out,
-    pod::Slot,
+    pod::Pod,
+    spec::ContainerId,
 };
 
 /// Commands at a time: each follows a file and holds a task in the shell.
@@ -32,7 +34,7 @@ pub struct Commands {
 
 impl Commands {
     /// Carries a command out, unless its id is known.
-    pub fn take(&mut self, command: Command, slots: &BTreeMap<PodId, Slot>, out: &mut Out) {
+    pub fn take(&mut self, command: Command, pods: &BTreeMap<PodId, Pod>, out: &mut Out) {
         if self.seen.contains(&command.id) || self.running.contains(&command.id) {
             return;
         }
@@ -48,7 +50,7 @@ impl Commands {
                 reply(command.id, Outcome::Done, out);
             }
             Action::Logs { pod, container, follow, tail, previous, timestamps } => {
-                match self.log_container(pod, &container, slots) {
+                match self.log_container(pod, &container, pods) {
                     Ok(container) => {
                         self.running.insert(command.id);
                         out.push(Effect::ReadLogs(LogRequest {
@@ -87,29 +89,35 @@ impl Commands {
         &self,
         pod: PodId,
         container: &str,
-        slots: &BTreeMap<PodId, Slot>,
-    ) -> Result<String, (&'static str, String)> {
+        pods: &BTreeMap<PodId, Pod>,
+    ) -> Result<ContainerId, (&'static str, String)> {
         if self.running.len() >= CONCURRENT {
             let message =
                 format!("{CONCURRENT} commands are running on this device; end one first");
             return Err(("TooManyCommands", message));
         }
-        let Some(slot) = slots.get(&pod) else {
+        let Some(of_pod) = pods.get(&pod) else {
             return Err(("NotFound", format!("pod {pod} is not on this device")));
         };
-        if !slot.was_started() {
-            return Err(("NotStarted", format!("pod {pod} has not been started yet")));
-        }
-        let Some(spec) = &slot.wanted else { return Ok(container.to_string()) };
-        match (container, &spec.containers[..]) {
-            ("", [only]) => Ok(only.name.to_string()),
-            ("", several) => {
-                let names: alloc::vec::Vec<&str> =
-                    several.iter().map(|c| c.name.as_str()).collect();
+        let is_meant = |(id, name, _): &(ContainerId, &str, bool)| match container {
+            "" => !id.is_init(),
+            _ => *name == container,
+        };
+        let meant: Vec<_> = of_pod.containers().filter(is_meant).collect();
+        match meant[..] {
+            [(id, _, true)] => Ok(id),
+            [(_, name, false)] if !name.is_empty() && of_pod.containers().nth(1).is_some() => Err(
+                ("NotStarted", format!("container {name} of pod {pod} has not been started yet")),
+            ),
+            [_] => Err(("NotStarted", format!("pod {pod} has not been started yet"))),
+            [] if container.is_empty() => {
+                Err(("NotStarted", format!("pod {pod} has not been started yet")))
+            }
+            [] => Err(("NotFound", format!("pod {pod} has no container {container}"))),
+            [..] => {
+                let names: Vec<&str> = meant.iter().map(|(_, name, _)| *name).collect();
                 Err(("ContainerRequired", format!("name one of: {}", names.join(", "))))
             }
-            (name, all) if all.iter().any(|c| c.name.as_str() == name) => Ok(name.to_string()),
-            (name, _) => Err(("NotFound", format!("pod {pod} has no container {name}"))),
         }
     }
 }

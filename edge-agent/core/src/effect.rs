@@ -2,16 +2,19 @@
 //!
 //! Effects are carried out in order. Those that start work say which event answers; the answer comes exactly once.
 
-use alloc::{boxed::Box, collections::BTreeSet, string::String, sync::Arc, vec::Vec};
+use alloc::{boxed::Box, collections::BTreeSet, sync::Arc, vec::Vec};
 
 use firmware_compat::{
     frame::{EncodeError, Kind, Stamp, encode},
     id::{Hash, PodId},
     time::UnixMs,
-    v1::owned::{Blob, Event, Hello, Pod, Reply, Status, Want},
+    v1::owned::{Blob, Event, Hello, Reply, Status, Want},
 };
 
-use crate::config::SavedAssignment;
+use crate::{
+    config::SavedAssignment,
+    spec::{ContainerId, PodSpec},
+};
 
 /// What is to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,46 +49,71 @@ pub enum Effect {
     /// A fetch that is under way is always in the set. No answer.
     Retain(BTreeSet<Hash>),
 
-    /// Make a Pod ready for its next start: unpack layers, write volumes, bundle and root afresh. Sent before
-    /// every start, so it must be cheap when there is nothing to do. Its artefacts are in the store.
+    /// Make what the containers of a Pod share: directories, volumes with their files, network namespace, cgroup,
+    /// hostname. Sent once in the life of a Pod, and again after [`Effect::RemoveSandbox`] with `keep_volumes`.
+    /// → [`crate::Event::SandboxReady`] or [`crate::Event::SandboxFailed`].
+    PrepareSandbox {
+        /// What it is to run.
+        pod: Arc<PodSpec>,
+    },
+    /// Make a container ready for its next start: unpack layers, write bundle and root afresh. Sent before every start,
+    /// so it must be cheap when there is nothing to do. The sandbox stands, the container's artefacts are in the store.
     /// → [`crate::Event::Prepared`] or [`crate::Event::PrepareFailed`].
     Prepare {
-        /// What it is to run.
-        pod: Arc<Pod>,
+        /// What its Pod is to run.
+        pod: Arc<PodSpec>,
+        /// Which of its containers.
+        container: ContainerId,
         /// Of the start that will follow.
         attempt: u32,
     },
-    /// Start a Pod under its shim; it was prepared.
+    /// Start a container under its shim; it was prepared.
     /// → [`crate::Event::Started`] or [`crate::Event::StartFailed`].
     Start {
-        /// What it is to run.
-        pod: Arc<Pod>,
-        /// How often it was started before on this device. Kept in the run directory, for [`crate::event::FoundPod`].
+        /// What its Pod is to run.
+        pod: Arc<PodSpec>,
+        /// Which of its containers.
+        container: ContainerId,
+        /// How often it was started before on this device. Kept in the Pod's directory, for
+        /// [`crate::event::FoundContainer`].
         attempt: u32,
     },
-    /// Stop a Pod that runs: signal, grace, kill. → [`crate::Event::Exited`].
+    /// Stop a container that runs: signal, grace, kill. A Pod's containers are stopped by one such effect each, the last
+    /// one of the spec first, all within the one grace. → [`crate::Event::Exited`].
     Stop {
         /// Which Pod.
         pod: PodId,
+        /// Which of its containers.
+        container: ContainerId,
         /// Time between the stop signal and the kill, in milliseconds.
         grace_ms: u32,
     },
-    /// Write the files of its configMap volumes again, in place; it runs on. Files that are the same are not written.
-    /// → [`crate::Event::FilesUpdated`] or [`crate::Event::FilesUpdateFailed`].
+    /// Write the files of its configMap volumes again, in place; its containers run on. Files that are the same are not
+    /// written. → [`crate::Event::FilesUpdated`] or [`crate::Event::FilesUpdateFailed`].
     UpdateFiles {
         /// What it is to run.
-        pod: Arc<Pod>,
+        pod: Arc<PodSpec>,
     },
-    /// Remove what is left of a Pod that does not run: shim, mounts, cgroup, run directory.
-    /// → [`crate::Event::Cleaned`] or [`crate::Event::CleanFailed`].
-    Clean {
+    /// Remove what is left of the last run of a container that does not run: shim, mounts, cgroup. What says how often it
+    /// was started stays. → [`crate::Event::ContainerCleaned`] or [`crate::Event::ContainerCleanFailed`].
+    CleanContainer {
         /// Which Pod.
         pod: PodId,
-        /// Keep its emptyDir volumes: the same Pod will be started again.
+        /// Which of its containers.
+        container: ContainerId,
+    },
+    /// Remove a Pod of which no container runs, with all that is left of its containers: shims, mounts, network
+    /// namespace, cgroup, directory. → [`crate::Event::SandboxRemoved`] or [`crate::Event::SandboxRemoveFailed`].
+    RemoveSandbox {
+        /// Which Pod.
+        pod: PodId,
+        /// Keep its emptyDir volumes, its logs, and what says how often its containers were started and how they ended:
+        /// the same Pod will be started again. Only how init containers ended is forgotten, because they run again: an
+        /// agent that starts meanwhile finds them [`crate::event::FoundState::Lost`].
         keep_volumes: bool,
     },
 
-    /// Read a Pod's log and send it in [`Reply`]s by `Up::Reply`, the last of them `Done` or `Failed`.
+    /// Read a container's log and send it in [`Reply`]s by `Up::Reply`, the last of them `Done` or `Failed`.
     /// → [`crate::Event::CommandEnded`].
     ReadLogs(LogRequest),
     /// End a command early. The command still answers.
@@ -98,15 +126,15 @@ pub enum Effect {
     Quit,
 }
 
-/// What a log command asks for, checked: the Pod exists and has been started, the container is one of it.
+/// What a log command asks for, checked: the container is one of the Pod's and has been started.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogRequest {
     /// The command's id, for every reply.
     pub command: u64,
     /// Which Pod.
     pub pod: PodId,
-    /// Which container. Empty only if the agent does not know the Pod's spec.
-    pub container: String,
+    /// Which of its containers.
+    pub container: ContainerId,
     /// Keep sending new lines until cancelled.
     pub follow: bool,
     /// Only so many lines from the end.

@@ -12,7 +12,7 @@ use firmware_compat::{
     v1::owned::{Body, Command, Exit, Head, Report, Runtime, Time, WasmSupport},
 };
 
-use crate::effect::Up;
+use crate::{effect::Up, spec::ContainerId};
 
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,7 +46,7 @@ pub enum Event {
     /// A message of the hub.
     Heard(Down),
     /// A frame of the hub has another protocol version than this agent's, so it can't be read.
-    Misheard {
+    VersionMismatch {
         /// The frame's.
         version: u8,
     },
@@ -79,24 +79,42 @@ pub enum Event {
         failure: Failure,
     },
 
+    /// Answers [`crate::Effect::PrepareSandbox`].
+    SandboxReady {
+        /// Which Pod.
+        pod: PodId,
+    },
+    /// Answers [`crate::Effect::PrepareSandbox`]. What was made of it may stay: it is made again, or removed.
+    SandboxFailed {
+        /// Which Pod.
+        pod: PodId,
+        /// Why.
+        failure: Failure,
+    },
     /// Answers [`crate::Effect::Prepare`].
     Prepared {
         /// Which Pod.
         pod: PodId,
+        /// Which of its containers.
+        container: ContainerId,
     },
     /// Answers [`crate::Effect::Prepare`].
     PrepareFailed {
         /// Which Pod.
         pod: PodId,
+        /// Which of its containers.
+        container: ContainerId,
         /// Why.
         failure: Failure,
         /// Artefacts that turned out to be missing or damaged: they are fetched again.
         missing: Vec<Hash>,
     },
-    /// Answers [`crate::Effect::Start`]. Is followed by one [`Event::Exited`] when the process ends.
+    /// Answers [`crate::Effect::Start`]. Is followed by one [`Event::Exited`] when the container ends.
     Started {
         /// Which Pod.
         pod: PodId,
+        /// Which of its containers.
+        container: ContainerId,
         /// Process id on the device.
         pid: u32,
         /// When, by the device's clock.
@@ -106,13 +124,17 @@ pub enum Event {
     StartFailed {
         /// Which Pod.
         pod: PodId,
+        /// Which of its containers.
+        container: ContainerId,
         /// Why.
         failure: Failure,
     },
-    /// A process that was started or found running has ended, by itself or by [`crate::Effect::Stop`].
+    /// A container that was started or found running has ended, by itself or by [`crate::Effect::Stop`].
     Exited {
         /// Which Pod.
         pod: PodId,
+        /// Which of its containers.
+        container: ContainerId,
         /// How. Reason `Lost` if nobody knows.
         exit: Exit,
     },
@@ -128,13 +150,29 @@ pub enum Event {
         /// Why.
         failure: Failure,
     },
-    /// Answers [`crate::Effect::Clean`].
-    Cleaned {
+    /// Answers [`crate::Effect::CleanContainer`].
+    ContainerCleaned {
+        /// Which Pod.
+        pod: PodId,
+        /// Which of its containers.
+        container: ContainerId,
+    },
+    /// Answers [`crate::Effect::CleanContainer`].
+    ContainerCleanFailed {
+        /// Which Pod.
+        pod: PodId,
+        /// Which of its containers.
+        container: ContainerId,
+        /// Why.
+        failure: Failure,
+    },
+    /// Answers [`crate::Effect::RemoveSandbox`].
+    SandboxRemoved {
         /// Which Pod.
         pod: PodId,
     },
-    /// Answers [`crate::Effect::Clean`].
-    CleanFailed {
+    /// Answers [`crate::Effect::RemoveSandbox`].
+    SandboxRemoveFailed {
         /// Which Pod.
         pod: PodId,
         /// Why.
@@ -182,15 +220,33 @@ pub struct FoundPod {
     pub pod: PodId,
     /// Of the spec that it runs or ran. `None` if its directory does not say.
     pub identity: Option<Hash>,
+    /// Whether its sandbox stands: network namespace, cgroup, mounts. Not after the device was switched off, nor if only
+    /// a part of it is there.
+    pub sandbox: bool,
+    /// Every container that was ever prepared, and is not gone.
+    pub containers: Vec<FoundContainer>,
+}
+
+/// One container that earlier runs left.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FoundContainer {
+    /// Which of the Pod's containers.
+    pub container: ContainerId,
+    /// Its name, by which a hub asks for its log.
+    pub name: String,
     /// How often it had been started again: the `attempt` of its last [`crate::Effect::Start`].
     pub restarts: u32,
+    /// How the run before the last one ended, if its directory says.
+    pub last_exit: Option<Exit>,
     /// What became of it.
     pub state: FoundState,
 }
 
-/// What became of a Pod while no agent watched.
+/// What became of a container while no agent watched.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FoundState {
+    /// It was prepared and never started.
+    Created,
     /// It runs, and the shell watches it from now on: [`Event::Exited`] will come when it ends.
     Running {
         /// Process id on the device.

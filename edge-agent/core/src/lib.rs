@@ -13,10 +13,11 @@
 //! ```
 //!
 //! - [`event`] and [`effect`] are the two closed enums between this crate and the shell.
+//! - [`spec`] is a Pod with the files that it mounts, and the ids of its containers.
 //! - [`config`] is what the shell says once; the tuning constants live beside the code that they steer.
 //! - [`saved`] is the assignment on disk: its format, and the order of steps that survives a power cut.
-//! - `assign` takes heads and bodies to a saved assignment, `check` refuses what could not run.
-//! - `Pod` is the life of one Pod, `fetch` brings artefacts, `backoff` paces retries.
+//! - `assignment` takes heads and bodies to a saved assignment, and refuses what could not run.
+//! - `pod` is the life of one Pod and of its containers, `artefacts` brings what they run, `backoff` paces retries.
 //! - `report` tells the hub, `journal` keeps events for it, `commands` answers it.
 
 #![no_std]
@@ -28,21 +29,20 @@ pub mod agent;
 pub mod config;
 pub mod effect;
 pub mod event;
-pub mod saved;
+pub mod spec;
 
-mod assemble;
-mod assign;
+mod artefacts;
+mod assignment;
 mod backoff;
-mod check;
 mod commands;
-mod fetch;
 mod journal;
 mod out;
 mod pod;
 mod report;
 
 pub use agent::{Agent, Pause};
+pub use assignment::saved::{self, Loaded};
 pub use config::{Config, SavedAssignment};
 pub use effect::{Effect, Up, WakeReason};
 pub use event::{Down, Event};
-pub use saved::Loaded;
+pub use spec::{ContainerId, PodSpec};

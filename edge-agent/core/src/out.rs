@@ -1,6 +1,6 @@
 //! Where decisions put what they ask for: effects in order, events for the hub; and the dice.
 
-use alloc::collections::VecDeque;
+use alloc::{borrow::Cow, collections::VecDeque, format};
 
 use firmware_compat::{
     id::PodId,
@@ -51,5 +51,37 @@ impl Out {
 
     pub fn unix_ms(&self, now: Instant) -> UnixMs {
         self.clock.read(now)
+    }
+}
+
+/// Records what happens to one Pod, or to one of its containers.
+#[derive(Debug)]
+pub struct Recorder<'a> {
+    pub out: &'a mut Out,
+    pub now: Instant,
+    pub pod: PodId,
+    /// The container's name, if the Pod has several.
+    pub container: Option<&'a str>,
+}
+
+impl Recorder<'_> {
+    /// Records that something went as meant.
+    pub fn normal(&mut self, reason: &str, message: &str) {
+        let message = in_container(self.container, message);
+        self.out.normal(self.now, Some(self.pod), reason, &message);
+    }
+
+    /// Records that someone should look.
+    pub fn warn(&mut self, reason: &str, message: &str) {
+        let message = in_container(self.container, message);
+        self.out.warn(self.now, Some(self.pod), reason, &message);
+    }
+}
+
+/// A sentence about a container of several.
+pub fn in_container<'a>(container: Option<&str>, message: &'a str) -> Cow<'a, str> {
+    match container {
+        Some(name) => format!("container {name}: {message}").into(),
+        None => message.into(),
     }
 }

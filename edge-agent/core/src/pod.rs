@@ -1,83 +1,61 @@
-//! The life of one Pod on the device: which state it is in and which step comes next. One table, [`Slot::step`],
-//! holds every move that the agent makes by itself; `answers` holds what the shell's answers do, `files` what changes in
-//! place, `questions` what the rest of the agent asks; `standing` puts a state in the hub's words.
+//! The life of one Pod on the device: its sandbox, then its init containers one after the other, then its containers
+//! together; to its end the other way round. Each container has its own table of moves in `container`, the sandbox in
+//! `sandbox`; here is decided whose turn it is. `results` holds what the shell's answers do, `restart` the restart policy,
+//! `files` what changes in place, `questions` what the rest of the agent asks; `status` tells the hub.
 
-mod answers;
+mod container;
+mod failures;
 mod files;
 mod questions;
-mod standing;
+mod restart;
+mod results;
+mod sandbox;
+mod status;
 
-use alloc::{collections::BTreeSet, format, string::String, sync::Arc};
-use core::time::Duration;
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    format,
+    sync::Arc,
+};
 
 use firmware_compat::{
     id::{Hash, PodId},
-    time::{Instant, UnixMs},
-    v1::owned::{Exit, Pod, RestartPolicy, Runtime, RuntimeClass},
+    time::Instant,
+    v1::owned::{Runtime, RuntimeClass},
 };
 
-use crate::{backoff::STOP_OVERDUE, effect::Effect, event::Failure, fetch::Fetches, out::Out};
+use crate::{
+    artefacts::Fetches,
+    out::{Out, Recorder},
+    spec::{ContainerId, PodSpec},
+};
+pub use container::Container;
 use files::Files;
+use sandbox::Sandbox;
 
 /// One Pod: what is wanted, what the device holds of it, and where it stands.
 #[derive(Debug)]
-pub struct Slot {
+pub struct Pod {
     pub id: PodId,
     /// What the assignment in force says; `None` if the Pod is to go.
-    pub wanted: Option<Arc<Pod>>,
-    /// What the run directory holds; `None` if there is none.
+    pub wanted: Option<Arc<PodSpec>>,
+    /// What the Pod's directory holds; `None` if there is none.
     holds: Option<Holds>,
-    state: State,
-    /// Whether it was ever started on this device.
-    started: bool,
-    /// How often it was started again.
-    restarts: u32,
-    /// Ends in a row without a healthy run in between.
-    ends: u32,
-    /// Failed steps in a row.
-    failures: u32,
-    /// Of the last failed step.
-    failure: Option<Failure>,
-    last_exit: Option<Exit>,
+    sandbox: Sandbox,
+    /// Of what the device holds, or is to hold.
+    containers: BTreeMap<ContainerId, Container>,
+    /// The init containers have succeeded in this sandbox.
+    initialized: bool,
     files: Files,
 }
 
-/// What a run directory holds.
+/// What a Pod's directory holds.
 #[derive(Debug)]
 struct Holds {
     /// `None` if it does not say.
     identity: Option<Hash>,
     /// What was prepared. `None` if an earlier agent did it.
-    spec: Option<Arc<Pod>>,
-}
-
-/// Where a Pod stands.
-#[derive(Debug)]
-enum State {
-    /// Nothing runs, nothing is under way.
-    Absent,
-    /// The shell prepares its next start.
-    Preparing,
-    /// Preparing failed.
-    Unprepared { until: Instant },
-    /// The shell starts it. Its end may overtake the news of its start.
-    Starting { ended: Option<Exit> },
-    /// It runs.
-    Running { pid: u32, started_ms: UnixMs, since: Instant },
-    /// The shell stops it.
-    Stopping { overdue_at: Option<Instant> },
-    /// It ended by itself; what follows is the restart policy's.
-    Ended { at: Instant, delay: Duration },
-    /// It will be started again.
-    Backoff { until: Instant, delay: Duration },
-    /// It stays ended.
-    Done,
-    /// Nobody knows how it ended; what is left of it must be cleaned away.
-    Lost,
-    /// The shell cleans up.
-    Cleaning { keep_volumes: bool },
-    /// Cleaning up failed.
-    Unclean { until: Instant },
+    spec: Option<Arc<PodSpec>>,
 }
 
 /// How what is wanted relates to what the device holds.
@@ -93,7 +71,20 @@ enum Match {
     Gone,
 }
 
-/// What a step may look at besides its own slot.
+/// Where the next steps lead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Goal {
+    /// Nobody knows what is wanted.
+    Hold,
+    /// Everything of the spec is to run, or to have ended.
+    Run,
+    /// Nothing is to run. What is left is removed then, if it must be.
+    Stop { why: &'static str },
+    /// Nothing is to run, and nothing is to be left but, perhaps, volumes.
+    Remove { why: &'static str, keep_volumes: bool },
+}
+
+/// What a step may look at besides its own Pod.
 #[derive(Clone, Copy, Debug)]
 pub struct Context<'a> {
     /// No assignment is in force, so nobody knows what is wanted: everything stays as it is.
@@ -104,100 +95,101 @@ pub struct Context<'a> {
     pub booted: bool,
     pub runtimes: &'a [Runtime],
     pub fetches: &'a Fetches,
-    /// Pods that are to go and of which a process runs, or may.
+    /// Pods that are to go and of which a container runs, or may.
     pub leaving: &'a BTreeSet<PodId>,
     pub link_up: bool,
 }
 
 impl Context<'_> {
-    fn is_usable(&self, engine: RuntimeClass) -> bool {
-        self.runtimes.iter().any(|runtime| runtime.engine == engine && runtime.usable)
+    fn is_usable(&self, class: RuntimeClass) -> bool {
+        self.runtimes.iter().any(|runtime| runtime.runtime_class == class && runtime.usable)
     }
 }
 
-impl Slot {
-    /// A slot of which nothing is on the device yet.
+impl Pod {
+    /// One of which nothing is on the device yet.
     pub fn new(id: PodId) -> Self {
         Self {
             id,
             wanted: None,
             holds: None,
-            state: State::Absent,
-            started: false,
-            restarts: 0,
-            ends: 0,
-            failures: 0,
-            failure: None,
-            last_exit: None,
+            sandbox: Sandbox::new(sandbox::State::Absent),
+            containers: BTreeMap::new(),
+            initialized: false,
             files: Files::default(),
         }
     }
 
-    /// Takes the next steps, until an answer, the clock or the assignment must change something.
-    /// Returns false when nothing is wanted and nothing is left: the slot can go.
-    pub fn step(&mut self, context: &Context<'_>, now: Instant, out: &mut Out) -> bool {
-        while let Some(next) = self.next(context, now, out) {
-            self.state = next;
+    /// Says what the assignment in force has of it; `None` if it is to go.
+    pub fn set_wanted(&mut self, wanted: Option<Arc<PodSpec>>) {
+        self.wanted = wanted;
+        if self.holds.is_none() {
+            // Nothing has happened to them.
+            self.containers.clear();
         }
-        self.holds.is_some() || self.wanted.is_some() || !matches!(self.state, State::Absent)
     }
 
-    /// The table of moves. `None`: stay.
-    fn next(&mut self, context: &Context<'_>, now: Instant, out: &mut Out) -> Option<State> {
-        use Match::{Gone, New, Other, Same};
-        if self.files.is_updating() {
-            return None;
+    /// Takes the next steps, until an answer, the clock or the assignment must change something.
+    /// Returns false when nothing is wanted and nothing is left: the Pod can go.
+    pub fn step(&mut self, context: &Context<'_>, now: Instant, out: &mut Out) -> bool {
+        self.expire(now, out);
+        // While files are being written, an answer is due first.
+        while !self.files.is_updating() && self.advance(context, now, out) {
+            self.expire(now, out);
         }
-        match (&self.state, self.relation()) {
-            // An answer is due first.
-            (State::Preparing | State::Starting { .. } | State::Cleaning { .. }, _) => None,
-            (State::Stopping { overdue_at }, _) => {
-                if overdue_at.is_some_and(|at| at <= now) {
-                    self.overdue(now, out)
-                } else {
-                    None
-                }
-            }
-            (State::Running { .. }, _) if context.draining => {
-                Some(self.stop(now, "the agent is being drained", out))
-            }
-            // Nobody knows what is wanted.
-            _ if context.hold => None,
+        self.holds.is_some() || self.wanted.is_some()
+    }
 
-            (State::Running { .. }, Gone) => Some(self.stop(now, "it was removed", out)),
-            (State::Running { .. }, Other) => Some(self.stop(now, "it is replaced", out)),
-            (State::Running { .. }, New | Same) => {
-                self.refresh(now, out);
-                None
-            }
+    /// What waited for its time waits no longer.
+    fn expire(&mut self, now: Instant, out: &mut Out) {
+        self.sandbox.expire(now);
+        self.files.expire(now);
+        let has_several = self.has_several();
+        let pod = self.id;
+        for container in self.containers.values_mut() {
+            let name = Arc::clone(&container.name);
+            let about = has_several.then_some(&*name);
+            container.expire(now, &mut Recorder { out, now, pod, container: about });
+        }
+    }
 
-            (State::Lost, Same) => Some(self.clean(true, out)),
-            (State::Lost, New | Other | Gone) => Some(self.clean(false, out)),
-
-            (State::Unclean { until }, _) if *until > now => None,
-            (State::Unclean { .. }, relation) => Some(self.clean(relation == Same, out)),
-
-            (State::Absent, Gone) if self.holds.is_none() => None,
-            (
-                State::Absent
-                | State::Unprepared { .. }
-                | State::Ended { .. }
-                | State::Backoff { .. }
-                | State::Done,
-                Other | Gone,
-            ) => Some(self.clean(false, out)),
-
-            (State::Ended { at, delay }, New | Same) => {
-                let (at, delay) = (*at, *delay);
-                Some(self.after_end(at, delay, now, out))
+    /// One round of steps. Returns whether another may lead further.
+    fn advance(&mut self, context: &Context<'_>, now: Instant, out: &mut Out) -> bool {
+        if self.settle_ends(context, now, out) {
+            return true;
+        }
+        match self.goal(context) {
+            Goal::Hold => false,
+            Goal::Run => self.run(context, out),
+            Goal::Stop { why } => {
+                self.stop(why, now, out);
+                let is_left = self.containers.values().any(Container::is_lost);
+                is_left && !context.hold && self.remove(true, out)
             }
-            (State::Backoff { until, .. } | State::Unprepared { until }, New | Same) => {
-                (*until <= now).then_some(State::Absent)
+            Goal::Remove { why, keep_volumes } => {
+                self.stop(why, now, out);
+                self.remove(keep_volumes, out)
             }
-            (State::Done, New | Same) => None,
-            (State::Absent, New | Same) => {
-                self.may_start(context).then(|| self.prepare(out)).flatten()
+        }
+    }
+
+    fn goal(&self, context: &Context<'_>) -> Goal {
+        match self.relation() {
+            // A hub that is not heard yet may want it.
+            _ if context.hold && context.draining => {
+                Goal::Stop { why: "the agent is being drained" }
             }
+            _ if context.hold => Goal::Hold,
+            Match::Gone if self.holds.is_none() => Goal::Hold,
+            Match::Gone => Goal::Remove { why: "it was removed", keep_volumes: false },
+            Match::Other => Goal::Remove { why: "it is replaced", keep_volumes: false },
+            Match::New | Match::Same if context.draining => {
+                Goal::Stop { why: "the agent is being drained" }
+            }
+            Match::Same if self.sandbox.state == sandbox::State::Lost && !self.is_over() => {
+                Goal::Remove { why: "its sandbox is made anew", keep_volumes: true }
+            }
+            Match::New | Match::Same => Goal::Run,
         }
     }
 
@@ -210,87 +202,128 @@ impl Slot {
         }
     }
 
-    fn may_start(&self, context: &Context<'_>) -> bool {
-        let Some(wanted) = &self.wanted else { return false };
-        !context.draining
-            && context.booted
-            && context.is_usable(wanted.engine)
-            && context.fetches.lacking(wanted).is_none()
+    /// Sandbox, files, init containers, containers: each once the one before it is there.
+    fn run(&mut self, context: &Context<'_>, out: &mut Out) -> bool {
+        let Some(spec) = self.wanted.clone() else { return false };
+        self.meet_containers(&spec);
+        if self.is_over() {
+            return false;
+        }
+        if !self.sandbox.is_ready() {
+            return self.sandbox.state == sandbox::State::Absent
+                && self.may_start(&spec, context)
+                && context.fetches.lacking(spec.every_container()).is_none()
+                && self.make_sandbox(spec, out);
+        }
+        if let Some(holds) = &mut self.holds {
+            holds.spec.get_or_insert_with(|| Arc::clone(&spec));
+        }
+        if self.files.refresh(&spec, out) {
+            return false;
+        }
+        let may_start = self.files.failure().is_none() && self.may_start(&spec, context);
+        if !self.initialized {
+            return self.initialize(&spec, may_start, context, out);
+        }
+        let mut is_changed = false;
+        for (_, container) in self.containers.iter_mut().filter(|(id, _)| !id.is_init()) {
+            let may_start = may_start && is_provided(container.id, &spec, context);
+            is_changed |= container.step(&spec, may_start, out);
+        }
+        is_changed
+    }
+
+    /// One init container after the other.
+    fn initialize(
+        &mut self,
+        spec: &Arc<PodSpec>,
+        may_start: bool,
+        context: &Context<'_>,
+        out: &mut Out,
+    ) -> bool {
+        let mut init = self.containers.values_mut().filter(|c| c.id.is_init());
+        let Some(current) = init.find(|container| !container.has_succeeded()) else {
+            self.initialized = true;
+            return true;
+        };
+        let may_start = may_start && is_provided(current.id, spec, context);
+        current.step(spec, may_start, out)
+    }
+
+    /// Every container of the spec has a place here, with what is known of it from before.
+    fn meet_containers(&mut self, spec: &PodSpec) {
+        for id in ContainerId::all(spec) {
+            let name = || id.of(spec).map_or("", |container| container.name.as_str()).into();
+            self.containers.entry(id).or_insert_with(|| Container::new(id, name()));
+        }
+    }
+
+    fn make_sandbox(&mut self, spec: Arc<PodSpec>, out: &mut Out) -> bool {
+        self.holds = Some(Holds { identity: Some(spec.identity), spec: Some(Arc::clone(&spec)) });
+        self.files = Files::written(Arc::clone(&spec));
+        self.initialized = false;
+        self.sandbox.prepare(spec, out);
+        true
+    }
+
+    fn may_start(&self, spec: &PodSpec, context: &Context<'_>) -> bool {
+        context.booted
+            && context.is_usable(spec.runtime_class)
             && !self.is_preceded(context.leaving)
     }
 
-    fn prepare(&mut self, out: &mut Out) -> Option<State> {
-        let pod = Arc::clone(self.wanted.as_ref()?);
-        self.holds = Some(Holds { identity: Some(pod.identity), spec: Some(Arc::clone(&pod)) });
-        self.files = Files::written(Arc::clone(&pod));
-        out.push(Effect::Prepare { pod, attempt: self.next_attempt() });
-        Some(State::Preparing)
+    /// What the restart policy makes of containers that ended by themselves.
+    fn settle_ends(&mut self, context: &Context<'_>, now: Instant, out: &mut Out) -> bool {
+        if context.hold || !matches!(self.relation(), Match::New | Match::Same) {
+            return false;
+        }
+        let Some(spec) = self.wanted.clone() else { return false };
+        let (pod, has_several) = (self.id, self.has_several());
+        let mut is_changed = false;
+        for container in self.containers.values_mut() {
+            let name = Arc::clone(&container.name);
+            let about = has_several.then_some(&*name);
+            let recorder = &mut Recorder { out, now, pod, container: about };
+            is_changed |= container.settle_end(&spec, recorder);
+        }
+        is_changed
     }
 
-    /// Brings what can change in place up to date.
-    fn refresh(&mut self, now: Instant, out: &mut Out) {
-        let (Some(wanted), Some(holds)) = (&self.wanted, &mut self.holds) else { return };
-        holds.spec.get_or_insert_with(|| Arc::clone(wanted));
-        self.files.refresh(wanted, now, out);
-    }
-
-    fn stop(&mut self, now: Instant, why: &str, out: &mut Out) -> State {
+    /// Stops what runs, the last one of the spec first, all within one grace.
+    fn stop(&mut self, why: &str, now: Instant, out: &mut Out) {
         let spec = self.holds.as_ref().and_then(|holds| holds.spec.as_ref());
         let grace_ms = spec.or(self.wanted.as_ref()).map_or(DEFAULT_GRACE_MS, |s| s.grace_ms);
-        out.push(Effect::Stop { pod: self.id, grace_ms });
-        out.normal(now, Some(self.id), "Killing", &format!("stopping: {why}"));
-        let overdue_at = now + Duration::from_millis(grace_ms.into()) + STOP_OVERDUE;
-        State::Stopping { overdue_at: Some(overdue_at) }
-    }
-
-    fn overdue(&mut self, now: Instant, out: &mut Out) -> Option<State> {
-        let message = "it was told to stop and still runs; look for a process in state D";
-        out.warn(now, Some(self.id), "StopOverdue", message);
-        Some(State::Stopping { overdue_at: None })
-    }
-
-    fn clean(&mut self, keep_volumes: bool, out: &mut Out) -> State {
-        out.push(Effect::Clean { pod: self.id, keep_volumes });
-        State::Cleaning { keep_volumes }
-    }
-
-    /// The restart policy.
-    fn after_end(&mut self, at: Instant, delay: Duration, now: Instant, out: &mut Out) -> State {
-        let policy = self.wanted.as_ref().map_or(RestartPolicy::Never, |wanted| wanted.restart);
-        let code = self.last_exit.as_ref().map_or(-1, |exit| exit.code);
-        let again = match policy {
-            RestartPolicy::Always => true,
-            RestartPolicy::OnFailure => code != 0,
-            RestartPolicy::Never => false,
-        };
-        let how = self.how_it_ended();
-        if again {
-            let message = format!("{how}; {}", again_in(delay));
-            out.warn(now, Some(self.id), "BackOff", &message);
-            return State::Backoff { until: at + delay, delay };
+        let pod = self.id;
+        let mut is_stopped = false;
+        for container in self.containers.values_mut().rev() {
+            is_stopped |= container.stop(pod, grace_ms, now, out);
         }
-        if delay.is_zero() {
-            // An earlier agent saw it end, and said so.
-            return State::Done;
+        if is_stopped {
+            out.normal(now, Some(pod), "Killing", &format!("stopping: {why}"));
         }
-        match code {
-            0 => out.normal(now, Some(self.id), "Completed", &how),
-            _ => out.warn(now, Some(self.id), "Failed", &how),
-        }
-        State::Done
     }
 
-    /// How often it will have been started again with its next start.
-    fn next_attempt(&self) -> u32 {
-        if self.started { self.restarts.saturating_add(1) } else { self.restarts }
+    /// Removes the sandbox once nothing of the Pod runs or is under way.
+    fn remove(&mut self, keep_volumes: bool, out: &mut Out) -> bool {
+        let waits = matches!(self.sandbox.state, sandbox::State::Unremoved { .. });
+        let is_busy =
+            self.sandbox.is_pending() || self.containers.values().any(Container::is_pending);
+        if waits || is_busy || self.holds.is_none() {
+            return false;
+        }
+        self.sandbox.remove(self.id, keep_volumes, out);
+        true
+    }
+
+    /// Whether events and messages must say which container they are about.
+    fn has_several(&self) -> bool {
+        self.containers.len() > 1
     }
 }
 
-fn again_in(delay: Duration) -> String {
-    match delay.as_secs() {
-        0 => "starts again at once".into(),
-        seconds => format!("starts again after {seconds} s"),
-    }
+/// Whether the artefacts of a container are there.
+fn is_provided(id: ContainerId, spec: &PodSpec, context: &Context<'_>) -> bool {
+    context.fetches.lacking(id.of(spec).into_iter()).is_none()
 }
 
 /// Kubernetes' default, for a Pod whose spec nobody knows any more.

@@ -15,7 +15,9 @@ use firmware_compat::{
     capacity::full as capacity,
     id::PodId,
     time::Instant,
-    v1::owned::{AssignmentId, List, Phase, PodStatus, Status},
+    v1::owned::{
+        AssignmentId, ContainerState, ContainerStatus, Exit, List, Phase, PodStatus, Status,
+    },
 };
 
 use crate::{
@@ -256,10 +258,22 @@ fn part_length(pods: &[PodStatus]) -> usize {
 
 /// An upper bound of a status in postcard: its text, and its other fields at their longest.
 fn encoded_bytes_at_most(status: &PodStatus) -> usize {
-    const FIXED: usize = 16 + 32 + 1 + 3 + 3 + 5 + 5 + 10 + 1;
-    const EXIT: usize = 5 + 3 + 3 + 10;
-    let exit = status.last_exit.as_ref().map_or(0, |e| EXIT + e.reason.len() + e.message.len());
-    FIXED + status.reason.len() + status.message.len() + exit
+    const FIXED: usize = 16 + 32 + 1 + 3 + 3 + 3 + 3;
+    let containers = status.init_containers.iter().chain(status.containers.iter());
+    let of_containers: usize = containers.map(container_bytes_at_most).sum();
+    FIXED + status.reason.len() + status.message.len() + of_containers
+}
+
+fn container_bytes_at_most(status: &ContainerStatus) -> usize {
+    const FIXED: usize = 3 + 1 + 1 + 5 + 1 + 32;
+    const EXIT: usize = 5 + 3 + 3 + 10 + 10;
+    let exit = |exit: &Exit| EXIT + exit.reason.len() + exit.message.len();
+    let state = match &status.state {
+        ContainerState::Waiting { reason, message } => 3 + 3 + reason.len() + message.len(),
+        ContainerState::Running { .. } => 5 + 10,
+        ContainerState::Terminated(ended) => exit(ended),
+    };
+    FIXED + status.name.len() + state + status.last_exit.as_ref().map_or(0, exit)
 }
 
 /// The caller has split by the list's capacity.

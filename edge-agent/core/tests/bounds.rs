@@ -5,7 +5,7 @@
 mod world;
 
 use firmware_compat::v1::owned::*;
-use lichen_agent_core::{Down, Event};
+use lichen_agent_core::{ContainerId, Down, Effect, Event};
 use world::{World, failure, names::*};
 
 /// Applies one Pod, changed, and returns why it was refused.
@@ -58,7 +58,7 @@ fn host_path(path: &str) -> List<Volume, 32> {
 #[test]
 fn what_could_not_run_is_refused_by_name() {
     check(|i| i.containers = List::default(), "has no container");
-    check(|i| i.engine = RuntimeClass::Wasm, "has artefacts of another engine");
+    check(|i| i.runtime_class = RuntimeClass::Wasm, "has artefacts of another runtime class");
     check(
         |i| {
             let one = i.containers[0].clone();
@@ -75,13 +75,22 @@ fn what_could_not_run_is_refused_by_name() {
     );
     check(
         |i| {
-            let mut other = pod("web=1 wasm=x").containers[0].clone();
-            other.name = Text::cut("other");
-            i.engine = RuntimeClass::Wasm;
-            i.containers =
-                vec![pod("web=1 wasm=x").containers[0].clone(), other].try_into().unwrap();
+            let image = Blob { digest: hash_of("firmware"), size: 10 };
+            let one = container("one", Artefacts::Firmware { image });
+            i.runtime_class = RuntimeClass::Firmware;
+            i.init_containers = vec![one].try_into().unwrap();
         },
-        "has several containers, its engine runs one",
+        "has several containers, a firmware slot runs one",
+    );
+    check(
+        |i| i.init_containers = i.containers.clone().into_vec().try_into().unwrap(),
+        "has two containers with one name",
+    );
+    check(
+        |i| {
+            i.hostname = Text::cut("a\0b");
+        },
+        "has a zero byte in an argument, variable, name or path",
     );
     check(
         |i| {
@@ -177,7 +186,8 @@ fn a_report_of_a_full_device_is_split_so_that_each_part_fits_a_frame() {
     for name in &names {
         let pod = id_of(name.split_once('=').unwrap().0);
         let failure = failure("", &"long words ".repeat(100));
-        world.feed(Event::PrepareFailed { pod, failure, missing: vec![] });
+        let container = ContainerId::Main(0);
+        world.feed(Event::PrepareFailed { pod, container, failure, missing: vec![] });
     }
     world.trace.clear();
     // Each part is encoded by the world, which insists that it fits.
@@ -191,6 +201,36 @@ fn a_report_of_a_full_device_is_split_so_that_each_part_fits_a_frame() {
     );
     let reported: usize = parts.iter().map(|part| part.matches("PrepareFailed").count()).sum();
     assert_eq!(reported, 256);
+}
+
+#[test]
+fn the_status_of_a_pod_with_as_many_containers_as_may_be_fits_a_frame() {
+    let mut world = World::new();
+    world.start_agent();
+    world.feed(Event::LinkUp);
+    let long = "long words ".repeat(100);
+    let names = |list: &str| -> Vec<String> {
+        (0..16).map(|n| format!("{list}{n}-{}", "n".repeat(50))).collect()
+    };
+    let mut big = pod("web=1 restart=onfailure");
+    let containers = |names: Vec<String>| -> Vec<Container> {
+        names.iter().map(|name| container(name, big.containers[0].artefacts.clone())).collect()
+    };
+    let (init, main) = (containers(names("init")), containers(names("main")));
+    big.init_containers = init.try_into().unwrap();
+    big.containers = main.try_into().unwrap();
+    apply(&mut world, 1, vec![big.clone()]);
+    for id in ContainerId::all(&big).flat_map(|id| [id, id]) {
+        let code = i32::from(!id.is_init() || world.is_first_run(&big.id, id));
+        let mut exit = world::exit(code, &long);
+        exit.message = Text::cut(&long);
+        let ended = world.end(big.id, id, exit);
+        world.feed(ended);
+        world.advance(2000);
+    }
+    // Each status was encoded by the world, which insists that it fits.
+    let last = world.trace.iter().rfind(|line| line.contains("main15")).unwrap();
+    assert!(last.contains("init0") && last.contains("long words"), "{last}");
 }
 
 #[test]
@@ -220,9 +260,9 @@ fn a_clock_at_1970_starts_everything() {
     agent.handle(Event::Clock { unix_ms: 0 }, now);
     agent.handle(Event::Found(found), now);
     let effects: Vec<_> = agent.drain().collect();
-    assert!(effects.iter().any(|e| matches!(e, lichen_agent_core::Effect::Clean { .. })));
-    agent.handle(Event::Cleaned { pod: id_of("web") }, now);
-    assert!(agent.drain().any(|e| matches!(e, lichen_agent_core::Effect::Prepare { .. })));
+    assert!(effects.iter().any(|e| matches!(e, Effect::RemoveSandbox { keep_volumes: true, .. })));
+    agent.handle(Event::SandboxRemoved { pod: id_of("web") }, now);
+    assert!(agent.drain().any(|e| matches!(e, Effect::PrepareSandbox { .. })));
 }
 
 #[test]

@@ -9,7 +9,7 @@ mod world;
 
 use chaos::{Chaos, Op, op};
 use firmware_compat::{id::Generation, v1::owned::*};
-use lichen_agent_core::{Down, Event, Up};
+use lichen_agent_core::{ContainerId, Down, Event, Up};
 use proptest::prelude::*;
 use world::{exit, failure, names::*};
 
@@ -49,6 +49,16 @@ fn name() -> impl Strategy<Value = firmware_compat::id::PodId> {
     proptest::sample::select(vec!["a", "b", "c", "d", "e"]).prop_map(id_of)
 }
 
+/// A container that the Pod has, or not.
+fn of() -> impl Strategy<Value = (firmware_compat::id::PodId, ContainerId)> {
+    let id = prop_oneof![
+        3 => Just(ContainerId::Main(0)),
+        1 => any::<u8>().prop_map(ContainerId::Main),
+        1 => (0..3u8).prop_map(ContainerId::Init),
+    ];
+    (name(), id)
+}
+
 fn rogue() -> impl Strategy<Value = Event> {
     prop_oneof![
         Just(Event::LinkUp),
@@ -62,19 +72,36 @@ fn rogue() -> impl Strategy<Value = Event> {
             generation: Generation(n),
             message: "x".repeat(2000)
         }),
-        name().prop_map(|pod| Event::Prepared { pod }),
-        name().prop_map(|pod| Event::PrepareFailed {
+        name().prop_map(|pod| Event::SandboxReady { pod }),
+        name().prop_map(|pod| Event::SandboxFailed { pod, failure: failure("", "no") }),
+        of().prop_map(|(pod, container)| Event::Prepared { pod, container }),
+        of().prop_map(|(pod, container)| Event::PrepareFailed {
             pod,
+            container,
             failure: failure("", &"y".repeat(2000)),
             missing: vec![hash_of("layer-1")],
         }),
-        name().prop_map(|pod| Event::Started { pod, pid: 1, started_ms: 1 }),
-        name().prop_map(|pod| Event::StartFailed { pod, failure: failure("", "no") }),
-        (name(), any::<i32>()).prop_map(|(pod, code)| Event::Exited { pod, exit: exit(code, "") }),
+        of().prop_map(|(pod, container)| Event::Started { pod, container, pid: 1, started_ms: 1 }),
+        of().prop_map(|(pod, container)| Event::StartFailed {
+            pod,
+            container,
+            failure: failure("", "no")
+        }),
+        (of(), any::<i32>()).prop_map(|((pod, container), code)| Event::Exited {
+            pod,
+            container,
+            exit: exit(code, "")
+        }),
         name().prop_map(|pod| Event::FilesUpdated { pod }),
         name().prop_map(|pod| Event::FilesUpdateFailed { pod, failure: failure("", "") }),
-        name().prop_map(|pod| Event::Cleaned { pod }),
-        name().prop_map(|pod| Event::CleanFailed { pod, failure: failure("", "") }),
+        of().prop_map(|(pod, container)| Event::ContainerCleaned { pod, container }),
+        of().prop_map(|(pod, container)| Event::ContainerCleanFailed {
+            pod,
+            container,
+            failure: failure("", "")
+        }),
+        name().prop_map(|pod| Event::SandboxRemoved { pod }),
+        name().prop_map(|pod| Event::SandboxRemoveFailed { pod, failure: failure("", "") }),
         any::<[u8; 32]>()
             .prop_map(|digest| Event::Fetched { digest: firmware_compat::id::Hash(digest) }),
         (0..50u64).prop_map(|command| Event::CommandEnded { command }),
@@ -90,7 +117,7 @@ fn rogue() -> impl Strategy<Value = Event> {
             };
             Event::Heard(Down::Command(Command { id, action }))
         }),
-        any::<u8>().prop_map(|version| Event::Misheard { version }),
+        any::<u8>().prop_map(|version| Event::VersionMismatch { version }),
         any::<u32>().prop_map(|spread_ms| Event::Heard(Down::Report(Report { spread_ms }))),
         any::<u64>().prop_map(|unix_ms| Event::Heard(Down::Time(Time { unix_ms }))),
         any::<u64>().prop_map(|unix_ms| Event::Clock { unix_ms }),

@@ -94,14 +94,21 @@ fn carry_out(step: &str, world: &mut World) {
         ("exit", rest) => {
             let (name, code) = rest.split_once(' ').unwrap();
             let reason = if code == "0" { "Completed" } else { "Error" };
-            let event = world.end(id_of(name), exit(code.parse().unwrap(), reason));
+            let (pod, container) = container_of(name);
+            let event = world.end(pod, container, exit(code.parse().unwrap(), reason));
             world.feed(event);
         }
         // It ends while no agent watches.
         ("unseen-exit", rest) => {
             let (name, code) = rest.split_once(' ').unwrap();
-            let run = world.runs.get_mut(&id_of(name)).unwrap();
-            run.state = FoundState::Exited(exit(code.parse().unwrap(), "Error"));
+            let (pod, container) = container_of(name);
+            let _ = world.end(pod, container, exit(code.parse().unwrap(), "Error"));
+        }
+        // Its shim is killed while no agent watches.
+        ("lose", name) => {
+            let (pod, container) = container_of(name);
+            let run = world.runs.get_mut(&pod).unwrap();
+            run.containers.get_mut(&container).unwrap().state = FoundState::Lost;
         }
         ("after", time) => after(time, world),
         ("fail", step) => _ = world.failing.insert(step.into()),
@@ -110,7 +117,14 @@ fn carry_out(step: &str, world: &mut World) {
         ("fast", step) => _ = world.slow.remove(step),
         ("hub", "silent") => world.hub_serves = false,
         ("hub", "serves") => world.hub_serves = true,
-        ("prepared", name) => world.feed(Event::Prepared { pod: id_of(name) }),
+        ("sandbox", name) => {
+            world.runs.get_mut(&id_of(name)).unwrap().sandbox = true;
+            world.feed(Event::SandboxReady { pod: id_of(name) });
+        }
+        ("prepared", name) => {
+            let (pod, container) = container_of(name);
+            world.feed(Event::Prepared { pod, container });
+        }
         ("fetched", name) => {
             let digest = hash_of(name);
             world.store.insert(digest);
@@ -142,12 +156,13 @@ fn carry_out(step: &str, world: &mut World) {
             };
             world.feed(Event::SendFailed(Up::Status(status)));
         }
-        // `logs COMMAND INSTANCE [follow]`
+        // `logs COMMAND POD[/CONTAINER] [follow]`
         ("logs", rest) => {
             let words: Vec<&str> = rest.split_whitespace().collect();
+            let (pod, container) = words[1].split_once('/').unwrap_or((words[1], ""));
             let action = Action::Logs {
-                pod: id_of(words[1]),
-                container: Text::default(),
+                pod: id_of(pod),
+                container: Text::cut(container),
                 follow: words.get(2) == Some(&"follow"),
                 tail: None,
                 previous: false,
@@ -162,8 +177,8 @@ fn carry_out(step: &str, world: &mut World) {
             let id = id.parse().unwrap();
             world.feed(Event::Heard(Down::Command(Command { id, action })));
         }
-        ("misheard", version) => {
-            world.feed(Event::Misheard { version: version.parse().unwrap() });
+        ("version", version) => {
+            world.feed(Event::VersionMismatch { version: version.parse().unwrap() });
         }
         ("shutdown", rest) => world.feed(Event::Shutdown { drain: rest == "drain" }),
         _ => panic!("unknown step: {step}"),
@@ -228,6 +243,8 @@ scenarios! {
     config_files_change_in_place,
     a_taken_name_makes_the_agent_passive,
     a_change_made_while_the_agent_was_away_is_carried_out,
+    init_containers_run_one_by_one_before_the_others,
+    containers_of_a_pod_are_restarted_each_for_itself,
     jobs_end_and_stay_ended,
     a_step_that_fails_is_tried_again_with_a_reason,
     commands_are_answered_once,

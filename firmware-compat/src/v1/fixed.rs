@@ -8,6 +8,19 @@
 use crate::capacity::small as capacity;
 pub use crate::form::fixed::{Bytes, List, Text};
 
-#[path = "messages.rs"]
-mod messages;
-pub use messages::*;
+#[path = "assignment.rs"]
+mod assignment;
+#[path = "command.rs"]
+mod command;
+#[path = "hello.rs"]
+mod hello;
+#[path = "pod.rs"]
+mod pod;
+#[path = "status.rs"]
+mod status;
+
+pub use assignment::*;
+pub use command::*;
+pub use hello::*;
+pub use pod::*;
+pub use status::*;

@@ -3,7 +3,24 @@
 use crate::capacity::full as capacity;
 pub use crate::form::owned::{Bytes, List, Text, TooLong};
 
-#[path = "messages.rs"]
+#[path = "assignment.rs"]
 #[expect(clippy::duplicate_mod, reason = "one definition of the messages, two forms of them")]
-mod messages;
-pub use messages::*;
+mod assignment;
+#[path = "command.rs"]
+#[expect(clippy::duplicate_mod, reason = "one definition of the messages, two forms of them")]
+mod command;
+#[path = "hello.rs"]
+#[expect(clippy::duplicate_mod, reason = "one definition of the messages, two forms of them")]
+mod hello;
+#[path = "pod.rs"]
+#[expect(clippy::duplicate_mod, reason = "one definition of the messages, two forms of them")]
+mod pod;
+#[path = "status.rs"]
+#[expect(clippy::duplicate_mod, reason = "one definition of the messages, two forms of them")]
+mod status;
+
+pub use assignment::*;
+pub use command::*;
+pub use hello::*;
+pub use pod::*;
+pub use status::*;

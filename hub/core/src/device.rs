@@ -286,7 +286,7 @@ impl Device {
     pub fn form(&self, class: RuntimeClass) -> Result<Form<'_>, String> {
         let mut reason = None;
         let mut has = false;
-        for runtime in self.facts.runtimes.iter().filter(|runtime| runtime.engine == class) {
+        for runtime in self.facts.runtimes.iter().filter(|runtime| runtime.runtime_class == class) {
             if runtime.usable {
                 has = true;
                 break;

@@ -159,12 +159,14 @@ pub enum Request {
         /// Its name.
         name: String,
     },
-    /// Read a Pod's log. Parts arrive as [`crate::effect::Effect::LogPart`].
+    /// Read the log of a container. Parts arrive as [`crate::effect::Effect::LogPart`].
     Logs {
         /// The Pod's namespace.
         namespace: String,
         /// The Pod's name.
         name: String,
+        /// Which of its containers; `None` for its only one.
+        container: Option<String>,
         /// Keep sending.
         follow: bool,
         /// Only so many lines from the end.

@@ -8,7 +8,7 @@ use crate::{
     device::{Device, Presence},
     effect::Line,
     engine::Engine,
-    pod::{Pod, Revision},
+    pod::{Pod, Revision, status},
     scheduler,
     state::{Class, images::unknown_image},
     view::pod::waiting,
@@ -27,7 +27,9 @@ impl Engine {
             Home::Objects if names.runs_pods && names.namespaced => {
                 self.explain_workload(key, &mut lines)
             }
-            Home::Pods => self.state.pods.named(key).map(|pod| self.explain_pod(pod, 0, &mut lines)),
+            Home::Pods => {
+                self.state.pods.named(key).map(|pod| self.explain_pod(pod, 0, &mut lines))
+            }
             Home::Devices => self.explain_node(&key.name, &mut lines),
             Home::Objects | Home::Events => {
                 return Err(ApiError::NotAllowed(format!(
@@ -148,9 +150,9 @@ impl Engine {
                 );
             }
         }
-        if let Some(exit) = pod.report.as_ref().and_then(|report| report.last_exit.as_ref()) {
+        for (name, exit) in status::last_exits(pod) {
             let text = format!(
-                "last ended with code {} ({}) at {}{}{}",
+                "{name}last ended with code {} ({}) at {}{}{}",
                 exit.code,
                 exit.reason,
                 rfc3339(exit.at_ms),
@@ -159,7 +161,7 @@ impl Engine {
             );
             lines.say(depth + 1, false, text);
         }
-        if pod.device.is_none() && pod.revision.root().is_some() {
+        if pod.device.is_none() && pod.revision.unknown_image().is_none() {
             self.explain_devices(&pod.revision, depth + 1, lines, false);
         }
     }

@@ -1,6 +1,14 @@
 //! One running copy of a workload, as the hub knows it: what it is, where it was placed, what its device says of it.
 
-use alloc::{borrow::ToOwned, collections::BTreeMap, string::String, sync::Arc, vec::Vec};
+pub mod status;
+
+use alloc::{
+    borrow::ToOwned,
+    collections::{BTreeMap, BTreeSet},
+    string::String,
+    sync::Arc,
+    vec::Vec,
+};
 
 use firmware_compat::{
     id::{Generation, Hash, PodId},
@@ -12,10 +20,10 @@ use sha2::{Digest, Sha256};
 use crate::{
     api::{Key, core::pod::PodTemplate},
     event::Target,
-    resolve::{Resolved, Roots},
+    resolve::{self, Resolved, Roots},
 };
 
-/// A template with the digests of its images: what all copies of one revision share.
+/// A template with the digests of its images: what all Pods of one revision share.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Revision {
     /// Ten hex digits over the meaning of the template and the digests; the label `pod-template-hash`.
@@ -76,10 +84,22 @@ impl Revision {
         self.host_ports.iter().copied()
     }
 
-    /// Digest of the image of the (only) program, if it is known.
+    /// Digests of all images; `None` while one is not known.
     #[must_use]
-    pub fn root(&self) -> Option<Hash> {
-        self.resolved.containers.first().and_then(|c| self.roots.get(&c.image).copied().flatten())
+    pub fn digests(&self) -> Option<BTreeSet<Hash>> {
+        self.roots.values().copied().collect()
+    }
+
+    /// The first image, in the order of names, whose digest is not known.
+    #[must_use]
+    pub fn unknown_image(&self) -> Option<&str> {
+        self.roots.iter().find(|(_, digest)| digest.is_none()).map(|(image, _)| image.as_str())
+    }
+
+    /// Whether one of the images has this digest.
+    #[must_use]
+    pub fn runs(&self, digest: Hash) -> bool {
+        self.roots.values().any(|root| *root == Some(digest))
     }
 }
 
@@ -103,8 +123,8 @@ pub struct Pod {
     pub created_ms: UnixMs,
     /// Its device, once placed.
     pub device: Option<String>,
-    /// What its device needs of the image. Present once it may be part of an assignment.
-    pub supply: Option<(Target, Artefacts)>,
+    /// What its device needs of its images. Present once it may be part of an assignment.
+    pub supply: Option<(Target, Supplied)>,
     /// When it was asked to go.
     pub deleting: Option<Deleting>,
     /// What its device last said.
@@ -119,6 +139,9 @@ pub struct Pod {
     /// Of its last change, for the API.
     pub resource_version: u64,
 }
+
+/// What a device needs of the images of a Pod, by the images' names.
+pub type Supplied = BTreeMap<String, Artefacts>;
 
 /// A Pod that was asked to go and stays listed until its device has let go of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -182,26 +205,9 @@ impl Pod {
         let Some((_, artefacts)) = &self.supply else {
             return Err(Waiting::new("ImagePending", "the image is not ready"));
         };
-        let over = |what: &str| {
-            Waiting::new("TooLarge", alloc::format!("{what} is over a bound of the protocol"))
-        };
         let resolved = &self.revision.resolved;
-        let mut containers = Vec::new();
-        for c in &resolved.containers {
-            containers.push(wire::Container {
-                name: Text::try_from(c.name.as_str()).map_err(|_| over("a container's name"))?,
-                reference: Text::try_from(c.image.as_str()).map_err(|_| over("an image's name"))?,
-                artefacts: artefacts.clone(),
-                command: c.command.clone().try_into().map_err(|_| over("a command"))?,
-                args: c.args.clone().try_into().map_err(|_| over("the arguments"))?,
-                working_dir: c.working_dir.clone(),
-                env: c.env.clone().try_into().map_err(|_| over("the environment"))?,
-                ports: c.ports.clone().try_into().map_err(|_| over("the ports"))?,
-                resources: c.resources,
-                mounts: c.mounts.clone().try_into().map_err(|_| over("the mounts"))?,
-                read_only_root: false,
-            });
-        }
+        let init_containers = wire_containers(&resolved.init_containers, artefacts)?;
+        let containers = wire_containers(&resolved.containers, artefacts)?;
         let mut volumes = Vec::new();
         for volume in &resolved.volumes {
             let source = configs.source(self.namespace(), &volume.source)?;
@@ -212,7 +218,9 @@ impl Pod {
             identity: self.identity,
             namespace: Text::try_from(self.namespace()).map_err(|_| over("the namespace"))?,
             name: Text::try_from(self.name.as_str()).map_err(|_| over("the name"))?,
-            engine: resolved.engine,
+            hostname: Text::cut(hostname(&self.name)),
+            runtime_class: resolved.runtime_class,
+            init_containers: init_containers.try_into().map_err(|_| over("the init containers"))?,
             containers: containers.try_into().map_err(|_| over("the containers"))?,
             volumes: volumes.try_into().map_err(|_| over("the volumes"))?,
             restart: resolved.restart,
@@ -221,6 +229,45 @@ impl Pod {
             after: self.after.clone().try_into().map_err(|_| over("the copies before it"))?,
         })
     }
+}
+
+fn over(what: &str) -> Waiting {
+    Waiting::new("TooLarge", alloc::format!("{what} is over a bound of the protocol"))
+}
+
+fn wire_containers(
+    containers: &[resolve::Container],
+    supplied: &Supplied,
+) -> Result<Vec<wire::Container>, Waiting> {
+    containers.iter().map(|container| wire_container(container, supplied)).collect()
+}
+
+fn wire_container(c: &resolve::Container, supplied: &Supplied) -> Result<wire::Container, Waiting> {
+    let Some(artefacts) = supplied.get(&c.image).cloned() else {
+        return Err(Waiting::new(
+            "ImagePending",
+            alloc::format!("the image {} is not ready", c.image),
+        ));
+    };
+    Ok(wire::Container {
+        name: Text::try_from(c.name.as_str()).map_err(|_| over("a container's name"))?,
+        reference: Text::try_from(c.image.as_str()).map_err(|_| over("an image's name"))?,
+        artefacts,
+        command: c.command.clone().try_into().map_err(|_| over("a command"))?,
+        args: c.args.clone().try_into().map_err(|_| over("the arguments"))?,
+        working_dir: c.working_dir.clone(),
+        env: c.env.clone().try_into().map_err(|_| over("the environment"))?,
+        ports: c.ports.clone().try_into().map_err(|_| over("the ports"))?,
+        resources: c.resources,
+        mounts: c.mounts.clone().try_into().map_err(|_| over("the mounts"))?,
+        read_only_root: false,
+    })
+}
+
+/// A Pod's name as a DNS label, as Kubernetes makes its hostname: cut to what a label may hold.
+fn hostname(name: &str) -> &str {
+    let end = name.len().min(firmware_compat::capacity::full::NAMESPACE);
+    name.get(..end).unwrap_or_default().trim_end_matches(['-', '.'])
 }
 
 /// Identity of a new Pod. The revision covers the template and the images' digests; the data of ConfigMaps and

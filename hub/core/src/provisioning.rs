@@ -25,12 +25,12 @@ use crate::{
 const RETRY_AFTER: Duration = Duration::from_secs(30);
 
 impl Engine {
-    /// Asks for a revision's image in the form of every device looked at that might run it.
+    /// Asks for a revision's images in the form of every device looked at that might run it.
     pub(crate) fn provision(&mut self, revision: &Revision, scope: &Scope) {
-        let Some(root) = revision.root() else { return };
+        let Some(roots) = revision.digests() else { return };
         let form = |device: &Device| {
             scheduler::matches(device, revision).ok()?;
-            device.target(revision.resolved.engine).ok()
+            device.target(revision.resolved.runtime_class).ok()
         };
         let targets: BTreeSet<Target> = match scope {
             Scope::All => self.state.fleet.iter().filter_map(form).collect(),
@@ -40,7 +40,9 @@ impl Engine {
             }
         };
         for target in targets {
-            self.ask_image(Need { root, target });
+            for root in &roots {
+                self.ask_image(Need { root: *root, target: target.clone() });
+            }
         }
     }
 
@@ -107,13 +109,16 @@ impl Engine {
         let mut ready = Vec::new();
         for pod in self.state.pods.pods_on(name) {
             let Some((held, _)) = &pod.supply else { continue };
-            let Ok(target) = device.target(pod.revision.resolved.engine) else { continue };
+            let Ok(target) = device.target(pod.revision.resolved.runtime_class) else { continue };
             if *held == target {
                 continue;
             }
             match self.state.images.artefacts(&pod.revision, &target) {
                 Some(artefacts) => ready.push((pod.id, target, artefacts)),
-                None => asks.extend(pod.revision.root().map(|root| Need { root, target })),
+                None => {
+                    let roots = pod.revision.digests().unwrap_or_default().into_iter();
+                    asks.extend(roots.map(|root| Need { root, target: target.clone() }));
+                }
             }
         }
         for (id, target, artefacts) in ready {

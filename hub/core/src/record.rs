@@ -22,7 +22,7 @@ use alloc::{
 use firmware_compat::{
     id::{Generation, Hash, Lineage, PodId},
     time::UnixMs,
-    v1::owned::{Artefacts, AssignmentId, Hello, PodStatus, WasmSupport},
+    v1::owned::{AssignmentId, Hello, PodStatus, WasmSupport},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -30,6 +30,7 @@ use crate::{
     api::{Key, Kind, core::pod::PodTemplate},
     device::Operator,
     event::Target,
+    pod::Supplied,
     resolve::Roots,
     state::Saved,
 };
@@ -90,7 +91,7 @@ pub struct PodRecord {
     pub created_ms: UnixMs,
     /// Its device.
     pub device: Option<String>,
-    /// What its device needs of the image.
+    /// What its device needs of the images.
     pub supply: Option<SupplyRecord>,
     /// Since when it is to go.
     pub deleting_ms: Option<UnixMs>,
@@ -145,21 +146,21 @@ impl RevisionRecord {
     }
 }
 
-/// What a device needs of an image.
+/// What a device needs of a Pod's images.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct SupplyRecord {
     /// Architecture, for containers.
     pub arch: Option<String>,
     /// Class and compatibility, for Wasm.
     pub wasm: Option<WasmSupport>,
-    /// The artefacts.
-    pub artefacts: Artefacts,
+    /// By the images' names.
+    pub artefacts: Supplied,
 }
 
 impl SupplyRecord {
     /// The record of a target and its artefacts.
     #[must_use]
-    pub fn new(target: &Target, artefacts: &Artefacts) -> Self {
+    pub fn new(target: &Target, artefacts: &Supplied) -> Self {
         let (arch, wasm) = match target {
             Target::Container { arch } => (Some(arch.clone()), None),
             Target::Wasm(support) => (None, Some(support.clone())),
@@ -169,7 +170,7 @@ impl SupplyRecord {
 
     /// The target and its artefacts.
     #[must_use]
-    pub fn into_parts(self) -> Option<(Target, Artefacts)> {
+    pub fn into_parts(self) -> Option<(Target, Supplied)> {
         let target = match (self.arch, self.wasm) {
             (_, Some(support)) => Target::Wasm(support),
             (Some(arch), None) => Target::Container { arch },

@@ -27,9 +27,11 @@ use crate::api::{
 /// A template whose every field has been understood.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Resolved {
-    /// What runs it.
-    pub engine: RuntimeClass,
-    /// The programs; one for now.
+    /// What runs its containers.
+    pub runtime_class: RuntimeClass,
+    /// Run one after the other before the containers.
+    pub init_containers: Vec<Container>,
+    /// Run together.
     pub containers: Vec<Container>,
     /// What their mounts refer to.
     pub volumes: Vec<Volume>,
@@ -39,13 +41,14 @@ pub struct Resolved {
     pub grace_ms: u32,
     /// Whether it shares the device's network.
     pub host_network: bool,
-    /// Sum of what the programs ask for.
+    /// What it asks for: of each resource the sum over its containers, or what one of its init containers asks for if
+    /// that is more. Kubernetes' rule: init containers run alone.
     pub requests: Amount,
     /// Taints that it tolerates.
     pub tolerations: Vec<Toleration>,
 }
 
-/// One program.
+/// One container.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Container {
     /// Its name.
@@ -164,6 +167,21 @@ pub fn resolve(
     if check.errors.is_empty() { Ok(resolved) } else { Err(check.errors) }
 }
 
+fn requests(init: &[Container], main: &[Container]) -> Amount {
+    let of = |c: &Container| Amount {
+        cpu_milli: c.resources.cpu_request_milli.into(),
+        memory_bytes: c.resources.memory_request_bytes,
+    };
+    let together = main.iter().map(of).fold(Amount::default(), |sum, one| Amount {
+        cpu_milli: sum.cpu_milli.saturating_add(one.cpu_milli),
+        memory_bytes: sum.memory_bytes.saturating_add(one.memory_bytes),
+    });
+    init.iter().map(of).fold(together, |most, alone| Amount {
+        cpu_milli: most.cpu_milli.max(alone.cpu_milli),
+        memory_bytes: most.memory_bytes.max(alone.memory_bytes),
+    })
+}
+
 /// Collects what is wrong; answers with a placeholder where a value can't be taken.
 struct Check {
     errors: Vec<FieldError>,
@@ -197,21 +215,17 @@ impl Check {
 
     fn pod(&mut self, at: &str, spec: &PodSpec) -> Resolved {
         let engine = self.engine(at, spec);
-        match spec.containers.len() {
-            0 => self.error(format!("{at}.containers"), "needs one container"),
-            1 => {}
-            _ => self.error(
-                format!("{at}.containers[1]"),
-                "one container per Pod is supported; give the second a workload of its own",
-            ),
+        if spec.containers.is_empty() {
+            self.error(format!("{at}.containers"), "needs at least one container");
         }
         let volumes = self.volumes(at, spec);
-        let containers: Vec<_> = spec
-            .containers
-            .iter()
-            .enumerate()
-            .map(|(i, c)| self.container(&format!("{at}.containers[{i}]"), c, spec, engine))
-            .collect();
+        let init_at = format!("{at}.initContainers");
+        self.count(&init_at, spec.init_containers.len(), capacity::INIT_CONTAINERS);
+        let init_containers = self.containers(&init_at, &spec.init_containers, spec, engine);
+        let main_at = format!("{at}.containers");
+        self.count(&main_at, spec.containers.len(), capacity::CONTAINERS);
+        let containers = self.containers(&main_at, &spec.containers, spec, engine);
+        self.names(at, spec);
         if let Some(name) = &spec.node_name {
             self.keep(check_subdomain(&format!("{at}.nodeName"), name, 63));
         }
@@ -223,19 +237,46 @@ impl Check {
                 format!("{grace_s} is over a day; give at most {MAX_GRACE_S}"),
             );
         }
-        let requests = containers.iter().fold(Amount::default(), |sum, c| Amount {
-            cpu_milli: sum.cpu_milli + u64::from(c.resources.cpu_request_milli),
-            memory_bytes: sum.memory_bytes.saturating_add(c.resources.memory_request_bytes),
-        });
         Resolved {
-            engine,
+            runtime_class: engine,
             volumes,
             restart: self.restart(at, spec),
             grace_ms: grace_s.min(MAX_GRACE_S) * 1000,
             host_network: spec.host_network.unwrap_or(false),
-            requests,
+            requests: requests(&init_containers, &containers),
             tolerations: self.tolerations(at, spec),
+            init_containers,
             containers,
+        }
+    }
+
+    fn containers(
+        &mut self,
+        at: &str,
+        containers: &[pod::Container],
+        spec: &PodSpec,
+        engine: RuntimeClass,
+    ) -> Vec<Container> {
+        let each = containers.iter().enumerate();
+        each.map(|(i, c)| self.container(&format!("{at}[{i}]"), c, spec, engine)).collect()
+    }
+
+    /// Names are unique over both lists: logs are asked for by name.
+    fn names(&mut self, at: &str, spec: &PodSpec) {
+        let mut names = BTreeSet::new();
+        let lists = [("initContainers", &spec.init_containers), ("containers", &spec.containers)];
+        for (list, containers) in lists {
+            for (i, container) in containers.iter().enumerate() {
+                if !names.insert(container.name.as_str()) {
+                    self.error(
+                        format!("{at}.{list}[{i}].name"),
+                        format!(
+                            "\"{}\" is the name of another container of the Pod",
+                            container.name
+                        ),
+                    );
+                }
+            }
         }
     }
 

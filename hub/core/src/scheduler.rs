@@ -50,7 +50,8 @@ pub fn place<'a>(
         let load = load(device);
         let check = || -> Result<(), FilterReason> {
             filter::is_open(device, revision)?;
-            let form = device.form(revision.resolved.engine).map_err(FilterReason::Runtime)?;
+            let form =
+                device.form(revision.resolved.runtime_class).map_err(FilterReason::Runtime)?;
             let mut known = known.borrow_mut();
             known.entry(form).or_insert_with(|| supplied(&form)).clone()?;
             filter::room(device, &load, want)

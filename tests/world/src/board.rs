@@ -14,12 +14,12 @@ use firmware_compat::{
     v1::owned::{Exit, Hello, Label, List, Runtime, RuntimeClass, Text, WasmSupport},
 };
 use lichen_agent_core::{
-    Agent, Config, Effect, Event,
-    event::{Found, FoundPod, FoundState},
+    Agent, Config, ContainerId, Effect, Event,
+    event::{Found, FoundContainer, FoundPod, FoundState},
     saved,
 };
 pub use link::Link;
-pub use processes::{End, Program, Run, RunState};
+pub use processes::{End, Process, Program, Run, RunState};
 
 use crate::{Due, EPOCH_MS, World, canary::Canary, disk::Disk, firmware::Firmware};
 
@@ -115,7 +115,7 @@ pub enum Wake {
     /// The hub's answer.
     Holder { holder: Option<AgentId> },
     /// A process ends by itself.
-    Ends { pod: PodId, pid: u32, end: End },
+    Ends { pod: PodId, container: ContainerId, pid: u32, end: End },
     /// The supervisor starts the agent again.
     AgentStarts,
     /// By now everything that was assigned should have been started.
@@ -183,7 +183,7 @@ impl Board {
     pub fn runtimes(&self) -> Vec<Runtime> {
         let usable = !self.runtime_broken;
         let runtime = |engine: &RuntimeClass| Runtime {
-            engine: *engine,
+            runtime_class: *engine,
             name: Text::cut(if *engine == RuntimeClass::Wasm { "wasmtime" } else { "crun" }),
             version: Text::cut("1"),
             usable,
@@ -412,7 +412,9 @@ impl World {
 
     pub(crate) fn wake_board(&mut self, board: usize, life: u32, wake: Wake) {
         match wake {
-            Wake::Ends { pod, pid, end } => self.process_ends(board, pod, pid, end),
+            Wake::Ends { pod, container, pid, end } => {
+                self.process_ends(board, pod, container, pid, end);
+            }
             Wake::Lost { conn } => self.connection_lost(board, conn),
             Wake::TakenOver { conn, told } => self.taken_over(board, conn, told),
             _ if self.boards[board].life != life => {}
@@ -466,11 +468,18 @@ impl World {
 }
 
 fn found(id: PodId, run: &Run, forgets: bool) -> FoundPod {
-    let state = if forgets { FoundState::Lost } else { run.state.found() };
-    FoundPod { pod: id, identity: Some(run.identity), restarts: run.attempt, state }
+    let container = |(container, process): (&ContainerId, &Process)| FoundContainer {
+        container: *container,
+        name: process.name.rsplit('/').next().unwrap_or_default().to_owned(),
+        restarts: process.attempt,
+        last_exit: None,
+        state: if forgets { FoundState::Lost } else { process.state.found() },
+    };
+    let containers = run.containers.iter().map(container).collect();
+    FoundPod { pod: id, identity: Some(run.identity), sandbox: run.sandbox, containers }
 }
 
 /// How a process ended, in the wire's words.
 pub fn exit(code: i32, reason: &str, at_ms: u64) -> Exit {
-    Exit { code, reason: Text::cut(reason), message: Text::default(), at_ms }
+    Exit { code, reason: Text::cut(reason), message: Text::default(), started_ms: 0, at_ms }
 }

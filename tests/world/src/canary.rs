@@ -51,11 +51,13 @@ pub enum Canary {
     HeadsAreSwallowed,
     /// Programs do not end, whatever is sent to them.
     StopsAreIgnored,
+    /// The shell says that an init container has ended, and it still runs.
+    InitEndsAreMadeUp,
 }
 
 impl Canary {
     /// Every one, the check that must notice it, and within how many seeds.
-    pub const EVERY: [(Self, &'static str, u64); 17] = [
+    pub const EVERY: [(Self, &'static str, u64); 18] = [
         (Self::HubForgetsSaves, "accepted-is-kept", 50),
         (Self::AgentSavesWithoutSync, "acknowledged-is-kept", 200),
         (Self::AgentWaitsForTheHub, "boots-offline", 200),
@@ -73,6 +75,7 @@ impl Canary {
         (Self::ReasonsAreLost, "every-stop-has-a-reason", 50),
         (Self::HeadsAreSwallowed, "converges", 50),
         (Self::StopsAreIgnored, "deleted-is-gone", 50),
+        (Self::InitEndsAreMadeUp, "init-containers-come-first", 50),
     ];
 
     /// What goes on after a history, where what is broken takes long to show: a restored hub must have made more
@@ -202,7 +205,9 @@ fn forge(head: &Head) -> Vec<Down> {
         identity: Hash([6; 32]),
         namespace: Text::cut("default"),
         name: Text::cut("intruder"),
-        engine: RuntimeClass::Container,
+        hostname: Text::cut("intruder"),
+        runtime_class: RuntimeClass::Container,
+        init_containers: List::default(),
         containers: List::try_from(vec![container]).unwrap_or_default(),
         volumes: List::default(),
         restart: RestartPolicy::Always,

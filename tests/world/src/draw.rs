@@ -178,6 +178,12 @@ fn settings(rng: &mut Rng) -> String {
     if rng.u8(0..5) == 0 {
         line.push_str(&format!(" memory={}", rng.u64(100..600)));
     }
+    if rng.u8(0..4) == 0 {
+        line.push_str(" init");
+    }
+    if rng.u8(0..4) == 0 {
+        line.push_str(&format!(" beside={}", image(rng)));
+    }
     line
 }
 
@@ -241,6 +247,7 @@ pub fn history(seed: u64, size: Size) -> History {
         "crashy:1",
         "hungry:1",
         "broken:1",
+        "brief:1",
     ] {
         lines.push(format!("push {image}"));
     }

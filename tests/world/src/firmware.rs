@@ -37,7 +37,7 @@ impl Firmware {
 
     fn hello(&self) -> Hello {
         let runtime = Runtime {
-            engine: RuntimeClass::Firmware,
+            runtime_class: RuntimeClass::Firmware,
             name: text("slot"),
             version: text("1"),
             usable: true,

@@ -7,12 +7,21 @@ use lichen_hub_core::api::{Kind, Object, core::pod::PodTemplate};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use crate::board::Program;
+
+/// The image of init containers.
+const BRIEF: &str = "brief:1";
+
 /// A workload, as an operator declares it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Workload {
     /// Copies; `None` for a DaemonSet.
     pub replicas: Option<u32>,
     pub image: String,
+    /// An init container that ends well, in front.
+    pub init: bool,
+    /// The image of a second container.
+    pub beside: Option<String>,
     pub wasm: bool,
     /// Something in the template that is changed by an update.
     pub version: u64,
@@ -26,6 +35,18 @@ pub struct Workload {
 impl Workload {
     pub fn kind(&self) -> Kind {
         if self.replicas.is_some() { Kind::Deployment } else { Kind::DaemonSet }
+    }
+
+    /// Every image that it needs.
+    pub fn images(&self) -> impl Iterator<Item = &str> {
+        let others = self.beside.as_deref().into_iter().chain(self.init.then_some(BRIEF));
+        std::iter::once(self.image.as_str()).chain(others)
+    }
+
+    /// Whether its Pods run most of the time.
+    pub fn stays_up(&self) -> bool {
+        let main = std::iter::once(self.image.as_str()).chain(self.beside.as_deref());
+        main.map(Program::named).all(Program::stays_up)
     }
 
     fn template(&self, name: &str) -> Value {
@@ -43,7 +64,14 @@ impl Workload {
             spec["volumes"] = json!([{"name": "settings", "configMap": {"name": config}}]);
             container["volumeMounts"] = json!([{"name": "settings", "mountPath": "/settings"}]);
         }
-        spec["containers"] = json!([container]);
+        let mut containers = vec![container];
+        if let Some(image) = &self.beside {
+            containers.push(json!({"name": "beside", "image": image}));
+        }
+        spec["containers"] = json!(containers);
+        if self.init {
+            spec["initContainers"] = json!([{"name": "init", "image": BRIEF}]);
+        }
         if self.wasm {
             spec["runtimeClassName"] = json!("wasm");
         }

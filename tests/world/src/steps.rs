@@ -153,6 +153,8 @@ impl World {
                 _ => None,
             },
             image: step.setting("image").unwrap_or("steady:1").to_owned(),
+            init: step.says("init"),
+            beside: step.setting("beside").map(str::to_owned),
             wasm: step.says("wasm"),
             version: step.number("version", 1)?,
             selector: step.setting("zone").map(|zone| ("zone".to_owned(), zone.to_owned())),

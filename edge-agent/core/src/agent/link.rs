@@ -11,7 +11,7 @@ use firmware_compat::{
 
 use super::Agent;
 use crate::{
-    backoff::{MISHEARD_GAP, TIME_FLOOR_GAP, TIME_FLOOR_STEP},
+    backoff::{MISMATCH_GAP, TIME_FLOOR_GAP, TIME_FLOOR_STEP},
     effect::{Effect, Up},
     event::Down,
 };
@@ -26,7 +26,7 @@ impl Agent {
             Down::Body(chunk) => self.assign.body(chunk, now, &mut self.out),
             // Without a link nobody would hear the answer.
             Down::Command(_) if !self.reporter.is_link_up() => {}
-            Down::Command(command) => self.commands.take(command, &self.slots, &mut self.out),
+            Down::Command(command) => self.commands.take(command, &self.pods, &mut self.out),
             Down::Time(time) => self.time(time.unix_ms, now),
             Down::Report(report) => {
                 let spread = Duration::from_millis(report.spread_ms.into());
@@ -36,11 +36,11 @@ impl Agent {
     }
 
     /// Told now and then, not once per frame. A hub of the other version can't read it; one that was upgraded since, can.
-    pub(super) fn misheard(&mut self, version: u8, now: Instant) {
-        if self.misheard_told.is_some_and(|told| now.since(told) < MISHEARD_GAP) {
+    pub(super) fn version_mismatch(&mut self, version: u8, now: Instant) {
+        if self.mismatch_told.is_some_and(|told| now.since(told) < MISMATCH_GAP) {
             return;
         }
-        self.misheard_told = Some(now);
+        self.mismatch_told = Some(now);
         let older = if version > VERSION { "this agent" } else { "the hub" };
         let message = format!(
             "the hub sent a frame of protocol version {version}, this agent speaks {VERSION}: what it says is not understood and everything runs on; upgrade {older}"

@@ -3,29 +3,33 @@
 use alloc::sync::Arc;
 
 use firmware_compat::{
-    id::PodId,
     time::Instant,
-    v1::owned::{File, Pod, VolumeSource},
+    v1::owned::{File, VolumeSource},
 };
 
-use crate::{backoff::STEP, effect::Effect, event::Failure, journal::or_usual, out::Out};
+use super::failures::Failures;
+use crate::{
+    effect::Effect,
+    event::Failure,
+    out::{Out, Recorder},
+    spec::PodSpec,
+};
 
 /// Whose files are in the volumes, and whether newer ones are on their way.
 #[derive(Debug, Default)]
 pub(super) struct Files {
     /// `None` if an earlier agent wrote them.
-    on_disk: Option<Arc<Pod>>,
+    on_disk: Option<Arc<PodSpec>>,
     /// The shell is at it.
-    updating: Option<Arc<Pod>>,
-    /// Attempts in a row that failed, and why the last one did.
-    failures: u32,
-    failure: Option<Failure>,
-    retry_at: Instant,
+    updating: Option<Arc<PodSpec>>,
+    failures: Failures,
+    /// When the next attempt is due after one that failed.
+    retry_at: Option<Instant>,
 }
 
 impl Files {
     /// All files of this spec were just written.
-    pub(super) fn written(spec: Arc<Pod>) -> Self {
+    pub(super) fn written(spec: Arc<PodSpec>) -> Self {
         Self { on_disk: Some(spec), ..Self::default() }
     }
 
@@ -34,14 +38,19 @@ impl Files {
     }
 
     pub(super) fn failure(&self) -> Option<&Failure> {
-        self.failure.as_ref()
+        self.failures.last()
     }
 
-    /// Brings the files of a running Pod up to date.
-    pub(super) fn refresh(&mut self, wanted: &Arc<Pod>, now: Instant, out: &mut Out) {
+    /// What waited for its time waits no longer.
+    pub(super) fn expire(&mut self, now: Instant) {
+        self.retry_at = self.retry_at.filter(|at| *at > now);
+    }
+
+    /// Brings the files of a Pod up to date. Returns whether the shell is at it now.
+    pub(super) fn refresh(&mut self, wanted: &Arc<PodSpec>, out: &mut Out) -> bool {
         let is_known = self.on_disk.as_ref().is_some_and(|spec| Arc::ptr_eq(spec, wanted));
-        if is_known || self.retry_at > now {
-            return;
+        if is_known || self.retry_at.is_some() {
+            return false;
         }
         let is_same = match self.on_disk.as_deref() {
             Some(on_disk) => config_files(wanted).eq(config_files(on_disk)),
@@ -53,45 +62,34 @@ impl Files {
             self.updating = Some(Arc::clone(wanted));
             out.push(Effect::UpdateFiles { pod: Arc::clone(wanted) });
         }
+        self.is_updating()
     }
 
     /// The shell's answer.
-    pub(super) fn updated(&mut self, about: PodId, now: Instant, out: &mut Out) {
+    pub(super) fn updated(&mut self, recorder: &mut Recorder<'_>) {
         let Some(spec) = self.updating.take() else { return };
         *self = Self::written(spec);
-        out.normal(now, Some(about), "FilesUpdated", "files of configMap volumes are up to date");
+        recorder.normal("FilesUpdated", "files of configMap volumes are up to date");
     }
 
-    /// The shell's answer. The first failure of a row is an event, the status shows the newest.
-    pub(super) fn update_failed(
-        &mut self,
-        failure: Failure,
-        about: PodId,
-        now: Instant,
-        out: &mut Out,
-    ) {
-        if self.updating.take().is_none() {
-            return;
+    /// The shell's answer.
+    pub(super) fn update_failed(&mut self, failure: Failure, recorder: &mut Recorder<'_>) {
+        if self.updating.take().is_some() {
+            let delay = self.failures.count("FilesUpdateFailed", failure, recorder);
+            self.retry_at = Some(recorder.now + delay);
         }
-        self.failures = self.failures.saturating_add(1);
-        self.retry_at = now + STEP.delay(self.failures);
-        let reason = or_usual(&failure.reason, "FilesUpdateFailed");
-        if self.failures == 1 {
-            out.warn(now, Some(about), &reason, &failure.message);
-        }
-        self.failure = Some(Failure { reason, message: failure.message });
     }
 
-    /// When another attempt is due, while the Pod runs.
+    /// When another attempt is due.
     pub(super) fn timer(&self) -> Option<Instant> {
-        (self.failure.is_some() && self.updating.is_none()).then_some(self.retry_at)
+        self.retry_at.filter(|_| self.updating.is_none())
     }
 }
 
 /// The configMap volumes of a spec, name and files.
-fn config_files(spec: &Pod) -> impl Iterator<Item = (&str, &[File])> {
+fn config_files(spec: &PodSpec) -> impl Iterator<Item = (&str, &[File])> {
     spec.volumes.iter().filter_map(|volume| match &volume.source {
-        VolumeSource::ConfigMap { files } => Some((volume.name.as_str(), &files[..])),
+        VolumeSource::ConfigMap { .. } => Some((volume.name.as_str(), spec.files(&volume.source))),
         VolumeSource::EmptyDir { .. } | VolumeSource::HostPath { .. } => None,
     })
 }

@@ -2,22 +2,38 @@
 
 use alloc::{collections::BTreeSet, sync::Arc};
 
-use firmware_compat::{id::PodId, time::Instant, v1::owned::Pod};
+use firmware_compat::{id::PodId, time::Instant};
 
-use super::{Context, Holds, Match, Slot, State};
-use crate::effect::WakeReason;
+use super::{Container, Context, Holds, Match, Pod, sandbox};
+use crate::{
+    effect::WakeReason,
+    spec::{ContainerId, PodSpec},
+};
 
-impl Slot {
+impl Pod {
+    /// Whether it has ended for good: an init container failed, or every container ended, and none is started again.
+    pub(super) fn is_over(&self) -> bool {
+        let Some(wanted) = self.wanted.as_ref().filter(|_| self.relation() == Match::Same) else {
+            return false;
+        };
+        let of = |id: &ContainerId| self.containers.get(id);
+        let has_failed = |id: ContainerId| {
+            id.is_init() && of(&id).is_some_and(|c| c.is_done() && !c.has_succeeded())
+        };
+        let mut main = ContainerId::all(wanted).filter(|id| !id.is_init());
+        main.all(|id| of(&id).is_some_and(Container::is_done))
+            || ContainerId::all(wanted).any(has_failed)
+    }
+
     /// Whether its artefacts are needed, now or for its next start.
-    pub fn needs_artefacts(&self, context: &Context<'_>) -> Option<&Arc<Pod>> {
-        let is_over = matches!(self.state, State::Done) && self.relation() == Match::Same;
-        self.wanted
-            .as_ref()
-            .filter(|wanted| !is_over && !context.draining && context.is_usable(wanted.engine))
+    pub fn needs_artefacts(&self, context: &Context<'_>) -> Option<&Arc<PodSpec>> {
+        self.wanted.as_ref().filter(|wanted| {
+            !self.is_over() && !context.draining && context.is_usable(wanted.runtime_class)
+        })
     }
 
     /// What the device holds of it, for as long as it does: its artefacts are in use. `Err` if nobody knows.
-    pub fn in_use(&self) -> Result<Option<&Arc<Pod>>, ()> {
+    pub fn in_use(&self) -> Result<Option<&Arc<PodSpec>>, ()> {
         match &self.holds {
             None => Ok(None),
             Some(Holds { spec: Some(spec), .. }) => Ok(Some(spec)),
@@ -29,46 +45,37 @@ impl Slot {
     /// Whether it is where the assignment wants it, or as near as the device can bring it.
     pub fn is_settled(&self, context: &Context<'_>) -> bool {
         let Some(wanted) = &self.wanted else { return false };
-        let is_here = self.relation() == Match::Same;
-        match self.state {
-            State::Running { .. } | State::Done | State::Backoff { .. } => is_here,
-            State::Absent => !context.is_usable(wanted.engine),
-            _ => false,
+        match self.relation() {
+            Match::New => !context.is_usable(wanted.runtime_class),
+            Match::Gone | Match::Other => false,
+            Match::Same if self.is_over() => true,
+            Match::Same => {
+                let is_usable = context.is_usable(wanted.runtime_class);
+                let is_settled = |c: &Container| c.is_settled() || c.is_absent() && !is_usable;
+                let mut of_turn =
+                    self.containers.values().filter(|c| c.id.is_init() != self.initialized);
+                let are_settled = match self.initialized {
+                    true => of_turn.all(is_settled),
+                    false => of_turn.find(|c| !c.has_succeeded()).is_some_and(is_settled),
+                };
+                !self.sandbox.is_pending() && !self.files.is_updating() && are_settled
+            }
         }
     }
 
     /// Whether it has come to rest for an agent that ends.
     pub fn is_at_rest(&self, context: &Context<'_>) -> bool {
-        match self.state {
-            State::Lost => context.hold,
-            State::Absent
-            | State::Unprepared { .. }
-            | State::Ended { .. }
-            | State::Backoff { .. }
-            | State::Done
-            | State::Unclean { .. } => !self.files.is_updating(),
-            State::Preparing
-            | State::Starting { .. }
-            | State::Running { .. }
-            | State::Stopping { .. }
-            | State::Cleaning { .. } => false,
-        }
+        let is_left = self.containers.values().any(Container::is_lost);
+        let is_given_up = matches!(self.sandbox.state, sandbox::State::Unremoved { .. });
+        !self.files.is_updating()
+            && !self.sandbox.is_pending()
+            && !self.containers.values().any(Container::is_pending)
+            && (!is_left || is_given_up || context.hold)
     }
 
-    /// Whether a process of it runs, or may: it is being started, or was told to stop and has not ended.
+    /// Whether a container of it runs, or may: it is being started, or was told to stop and has not ended.
     pub fn may_run(&self) -> bool {
-        match self.state {
-            State::Starting { .. } | State::Running { .. } | State::Stopping { .. } => true,
-            State::Absent
-            | State::Preparing
-            | State::Unprepared { .. }
-            | State::Ended { .. }
-            | State::Backoff { .. }
-            | State::Done
-            | State::Lost
-            | State::Cleaning { .. }
-            | State::Unclean { .. } => false,
-        }
+        self.containers.values().any(Container::may_run)
     }
 
     /// Whether one whose place it takes still runs.
@@ -78,21 +85,15 @@ impl Slot {
             .is_some_and(|wanted| wanted.after.iter().any(|id| leaving.contains(id)))
     }
 
-    /// Whether it was ever started, so that there can be a log.
-    pub fn was_started(&self) -> bool {
-        self.started
+    /// Its containers: which, its name, whether it was ever started, so that there can be a log.
+    pub fn containers(&self) -> impl Iterator<Item = (ContainerId, &str, bool)> {
+        self.containers.values().map(|c| (c.id, &*c.name, c.started))
     }
 
     /// When it is to be stepped again, if nothing happens before.
     pub fn timer(&self) -> Option<(Instant, WakeReason)> {
-        match &self.state {
-            State::Backoff { until, .. } => Some((*until, WakeReason::Restart)),
-            State::Unprepared { until } | State::Unclean { until } => {
-                Some((*until, WakeReason::Retry))
-            }
-            State::Stopping { overdue_at } => overdue_at.map(|at| (at, WakeReason::Retry)),
-            State::Running { .. } => self.files.timer().map(|at| (at, WakeReason::Retry)),
-            _ => None,
-        }
+        let files = self.files.timer().map(|at| (at, WakeReason::Retry));
+        let containers = self.containers.values().filter_map(Container::timer);
+        containers.chain(self.sandbox.timer()).chain(files).min()
     }
 }

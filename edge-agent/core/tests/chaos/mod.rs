@@ -12,11 +12,11 @@ use firmware_compat::{
     time::Instant,
     v1::owned::*,
 };
-use lichen_agent_core::{Agent, Down, Effect, Event, Up, event::FoundState};
+use lichen_agent_core::{Agent, ContainerId, Down, Effect, Event, Up, event::FoundState};
 pub use ops::{Op, op};
 use watch::Watch;
 
-use crate::world::{Run, World, chunks, exit, failure, names::*};
+use crate::world::{Process, Run, World, chunks, exit, failure, names::*};
 
 pub struct Chaos {
     /// Its disk, store, runs and hub; the agent is driven from here.
@@ -195,9 +195,19 @@ impl Chaos {
     fn finish(&mut self, effect: Effect, works: bool) -> Option<Event> {
         let world = &mut self.world;
         let why = || failure("", "it did not work");
-        if let Effect::Prepare { pod, attempt } = &effect {
-            let run = Run { identity: pod.identity, attempt: *attempt, state: FoundState::Lost };
-            world.runs.insert(pod.id, run);
+        match &effect {
+            Effect::PrepareSandbox { pod } => {
+                let run =
+                    Run { identity: pod.identity, sandbox: false, containers: BTreeMap::new() };
+                world.runs.entry(pod.id).or_insert(run).identity = pod.identity;
+            }
+            Effect::Prepare { pod, container, attempt } => {
+                let created = Process { attempt: *attempt, state: FoundState::Created };
+                if let Some(run) = world.runs.get_mut(&pod.id) {
+                    run.containers.entry(*container).or_insert(created);
+                }
+            }
+            _ => {}
         }
         Some(match (effect, works) {
             (Effect::SaveAssignment(saved), true) => {
@@ -216,40 +226,60 @@ impl Chaos {
                 let reason = if blob.digest.0[0] % 2 == 0 { "DiskFull" } else { "" };
                 Event::FetchFailed { digest: blob.digest, failure: failure(reason, "no") }
             }
-            (Effect::Prepare { pod, .. }, true) => Event::Prepared { pod: pod.id },
-            (Effect::Prepare { pod, .. }, false) => {
+            (Effect::PrepareSandbox { pod }, true) => {
+                world.runs.get_mut(&pod.id).unwrap().sandbox = true;
+                Event::SandboxReady { pod: pod.id }
+            }
+            (Effect::PrepareSandbox { pod }, false) => {
+                Event::SandboxFailed { pod: pod.id, failure: why() }
+            }
+            (Effect::Prepare { pod, container, .. }, true) => {
+                Event::Prepared { pod: pod.id, container }
+            }
+            (Effect::Prepare { pod, container, .. }, false) => {
                 let missing: Vec<Hash> = artefacts(&pod).map(|blob| blob.digest).take(1).collect();
                 missing.iter().for_each(|digest| _ = world.store.remove(digest));
-                Event::PrepareFailed { pod: pod.id, failure: why(), missing }
+                Event::PrepareFailed { pod: pod.id, container, failure: why(), missing }
             }
-            (Effect::Start { pod, attempt }, true) => {
+            (Effect::Start { pod, container, attempt }, true) => {
                 world.next_pid += 1;
                 let (pid, started_ms) = (world.next_pid, world.unix_ms());
                 let state = FoundState::Running { pid, started_ms };
-                world.runs.insert(pod.id, Run { identity: pod.identity, attempt, state });
-                Event::Started { pod: pod.id, pid, started_ms }
+                if let Some(run) = world.runs.get_mut(&pod.id) {
+                    run.containers.insert(container, Process { attempt, state });
+                }
+                Event::Started { pod: pod.id, container, pid, started_ms }
             }
-            (Effect::Start { pod, .. }, false) => {
-                Event::StartFailed { pod: pod.id, failure: why() }
+            (Effect::Start { pod, container, .. }, false) => {
+                Event::StartFailed { pod: pod.id, container, failure: why() }
             }
             // A process that ended by itself meanwhile has said so already.
-            (Effect::Stop { pod, .. }, _) => {
-                if !world.is_running(&pod) {
+            (Effect::Stop { pod, container, .. }, _) => {
+                if !world.is_container_running(&pod, container) {
                     return None;
                 }
-                world.end(pod, exit(143, "Error"))
+                world.end(pod, container, exit(143, "Error"))
             }
             (Effect::UpdateFiles { pod }, true) => Event::FilesUpdated { pod: pod.id },
             (Effect::UpdateFiles { pod }, false) => {
                 Event::FilesUpdateFailed { pod: pod.id, failure: why() }
             }
-            (Effect::Clean { pod, keep_volumes }, true) => {
-                if !keep_volumes {
-                    world.runs.remove(&pod);
-                }
-                Event::Cleaned { pod }
+            (Effect::CleanContainer { pod, container }, true) => {
+                Event::ContainerCleaned { pod, container }
             }
-            (Effect::Clean { pod, .. }, false) => Event::CleanFailed { pod, failure: why() },
+            (Effect::CleanContainer { pod, container }, false) => {
+                Event::ContainerCleanFailed { pod, container, failure: why() }
+            }
+            (Effect::RemoveSandbox { pod, keep_volumes }, true) => {
+                match world.runs.get_mut(&pod) {
+                    Some(run) if keep_volumes => run.lose_sandbox(),
+                    _ => _ = world.runs.remove(&pod),
+                }
+                Event::SandboxRemoved { pod }
+            }
+            (Effect::RemoveSandbox { pod, .. }, false) => {
+                Event::SandboxRemoveFailed { pod, failure: why() }
+            }
             (Effect::ReadLogs(request), _) => Event::CommandEnded { command: request.command },
             (other, _) => panic!("{other:?} is not work"),
         })
@@ -270,14 +300,27 @@ impl Chaos {
             while !self.pending.is_empty() {
                 self.answer(0, true);
             }
+            self.end_init_containers();
             self.wait(60_000);
+        }
+    }
+
+    /// What is to end before others start does so, with success.
+    fn end_init_containers(&mut self) {
+        let runs = self.world.runs.iter();
+        let init = runs.flat_map(|(pod, run)| run.containers.keys().map(move |id| (*pod, *id)));
+        let init: Vec<_> = init
+            .filter(|(pod, id)| id.is_init() && self.world.is_container_running(pod, *id))
+            .collect();
+        for (pod, id) in init {
+            self.end(pod, id, 0);
         }
     }
 
     pub fn assert_converged(&self) {
         let running = |pod: &Pod| {
-            matches!(&self.world.runs.get(&pod.id), Some(run)
-                if run.identity == pod.identity && matches!(run.state, FoundState::Running { .. }))
+            let run = self.world.runs.get(&pod.id).filter(|run| run.identity == pod.identity);
+            run.is_some_and(Run::is_running)
         };
         for pod in &self.wanted {
             let view = self.view.get(&pod.id).expect("reported");
@@ -286,6 +329,7 @@ impl Chaos {
             assert!(running(pod) || is_over && may_be_over, "{view:?}");
             assert_eq!(view.phase == Phase::Running, running(pod), "{view:?}");
             assert_eq!(view.identity, pod.identity);
+            self.assert_containers(pod, view);
         }
         let names = |ids: Vec<PodId>| ids.iter().map(id_label).collect::<Vec<_>>();
         let wanted = names(self.wanted.iter().map(|pod| pod.id).collect());
@@ -297,6 +341,25 @@ impl Chaos {
         for blob in needed {
             assert!(self.world.store.contains(&blob.digest), "{} is gone", label(&blob.digest));
         }
+    }
+
+    /// Every container is what the hub sees; init containers have ended before containers run.
+    fn assert_containers(&self, pod: &Pod, view: &PodStatus) {
+        for (n, container) in view.init_containers.iter().enumerate() {
+            let id = ContainerId::Init(u8::try_from(n).unwrap());
+            assert!(!self.world.is_container_running(&pod.id, id), "{view:?}");
+            let is_over = matches!(container.state, ContainerState::Terminated(_));
+            assert!(is_over || view.phase == Phase::Failed, "{view:?}");
+        }
+        for (n, container) in view.containers.iter().enumerate() {
+            let id = ContainerId::Main(u8::try_from(n).unwrap());
+            let runs = self.world.is_container_running(&pod.id, id);
+            assert_eq!(matches!(container.state, ContainerState::Running { .. }), runs, "{view:?}");
+            let must = pod.restart == RestartPolicy::Always;
+            assert!(runs || !must, "{view:?}");
+        }
+        assert_eq!(view.containers.len(), pod.containers.len());
+        assert_eq!(view.init_containers.len(), pod.init_containers.len());
     }
 
     pub fn assert_quiet(&mut self) {

@@ -1,7 +1,8 @@
 //! What can happen in a random history.
 
+use firmware_compat::id::PodId;
 use firmware_compat::v1::owned::*;
-use lichen_agent_core::{Down, Effect, Event, event::FoundState};
+use lichen_agent_core::{ContainerId, Down, Effect, Event};
 use proptest::prelude::*;
 
 use super::Chaos;
@@ -102,11 +103,7 @@ impl Chaos {
             Op::Exit(pick, code) => self.exit(pick, code),
             Op::KillAgent(dice) => self.kill_agent(dice),
             Op::PowerOff(dice) => {
-                for run in self.world.runs.values_mut() {
-                    if matches!(run.state, FoundState::Running { .. }) {
-                        run.state = FoundState::Lost;
-                    }
-                }
+                self.world.lose_power();
                 self.kill_agent(dice | 1);
             }
             Op::Crun(usable) => {
@@ -142,15 +139,26 @@ impl Chaos {
     }
 
     fn exit(&mut self, pick: u8, code: u8) {
-        let running: Vec<_> =
-            self.world.runs.keys().copied().filter(|id| self.world.is_running(id)).collect();
-        if let Some(id) = running.get(usize::from(pick) % running.len().max(1)) {
-            let event = self.world.end(*id, exit(code.into(), ""));
-            let before = self.pending.len();
-            self.pending.retain(|work| !matches!(work, Effect::Stop { pod, .. } if pod == id));
-            self.watch.ended(id, self.pending.len() < before);
-            self.feed(event);
+        let runs = self.world.runs.iter();
+        let all = runs.flat_map(|(pod, run)| run.containers.iter().map(move |of| (*pod, of)));
+        let running: Vec<_> = all
+            .filter(|(_, (_, process))| process.is_running())
+            .map(|(pod, (id, _))| (pod, *id))
+            .collect();
+        if let Some((pod, id)) = running.get(usize::from(pick) % running.len().max(1)) {
+            self.end(*pod, *id, code.into());
         }
+    }
+
+    /// A process ends by itself.
+    pub(super) fn end(&mut self, pod: PodId, id: ContainerId, code: i32) {
+        let event = self.world.end(pod, id, exit(code, ""));
+        let before = self.pending.len();
+        self.pending.retain(|work| {
+            !matches!(work, Effect::Stop { pod: other, container, .. } if *other == pod && *container == id)
+        });
+        self.watch.ended(pod, id, self.pending.len() < before);
+        self.feed(event);
     }
 }
 
@@ -162,5 +170,9 @@ fn wanted((name, choice): (&&str, u8)) -> Option<Pod> {
     // The policy is part of the identity, as the hub makes it.
     let words =
         format!("{name}={version}-{restart} image={version} restart={restart} files={files}");
-    (version > 0).then(|| pod(&words))
+    let others = ["", " init=first:i", " beside=log:l", " init=first:i init=second:j beside=log:l"];
+    let others = others[usize::from(choice / 48 % 4)];
+    // So are the lists of containers.
+    let words = words.replacen(&format!("-{restart}"), &format!("-{restart}-{}", choice / 48), 1);
+    (version > 0).then(|| pod(&(words + others)))
 }

@@ -7,14 +7,15 @@ use firmware_compat::{
     id::{Hash, PodId},
     v1::owned::*,
 };
-use lichen_agent_core::{Effect, Up};
+use lichen_agent_core::{ContainerId, Effect, Up};
 
 use crate::world::{World, names::*};
 
 /// Work under way, as the effects and answers tell it.
 #[derive(Debug, Default)]
 pub struct Watch {
-    busy: BTreeSet<PodId>,
+    /// A container, or the Pod as a whole.
+    busy: BTreeSet<(PodId, Option<ContainerId>)>,
     starting: BTreeSet<PodId>,
     fetching: BTreeSet<Hash>,
     reading: BTreeSet<u64>,
@@ -44,16 +45,26 @@ impl Watch {
                     assert!(keep.contains(&blob.digest), "gives up {}", label(&blob.digest));
                 }
             }
-            Effect::Prepare { pod, .. } => {
-                self.work(pod.id, is_honest);
-                assert!(!world.is_running(&pod.id) || !is_honest, "prepares what runs");
-                for blob in artefacts(pod).filter(|_| is_honest) {
+            Effect::PrepareSandbox { pod } => {
+                self.work_alone(pod.id, is_honest);
+                let stands = world.runs.get(&pod.id).is_some_and(|run| run.sandbox);
+                assert!(!stands || !is_honest, "makes a sandbox that stands");
+            }
+            Effect::Prepare { pod, container, .. } => {
+                self.work(pod.id, Some(*container), is_honest);
+                let runs = world.is_container_running(&pod.id, *container);
+                assert!(!runs || !is_honest, "prepares what runs");
+                let stands = world.runs.get(&pod.id).is_some_and(|run| run.sandbox);
+                assert!(stands || !is_honest, "prepares without a sandbox");
+                let of = container.of(pod).expect("one of the spec");
+                for blob in artefacts_of(of).iter().filter(|_| is_honest) {
                     assert!(world.store.contains(&blob.digest), "lacks {}", label(&blob.digest));
                 }
             }
-            Effect::Start { pod, .. } => {
-                self.work(pod.id, is_honest);
-                assert!(!world.is_running(&pod.id) || !is_honest, "starts what runs");
+            Effect::Start { pod, container, .. } => {
+                self.work(pod.id, Some(*container), is_honest);
+                let runs = world.is_container_running(&pod.id, *container);
+                assert!(!runs || !is_honest, "starts what runs");
                 let is_saved = self.saved(world).iter().any(|saved| saved.identity == pod.identity);
                 assert!(is_saved || !is_honest, "starts what is not in force");
                 let saved = self.saved(world);
@@ -62,13 +73,22 @@ impl Watch {
                     let runs = world.is_running(id) || self.starting.contains(id);
                     assert!(!runs, "starts beside {}, whose place it takes", id_label(id));
                 }
+                let init_runs = ContainerId::all(pod)
+                    .filter(|id| id.is_init() && id < container)
+                    .any(|id| world.is_container_running(&pod.id, id));
+                assert!(!init_runs || !is_honest, "starts beside an init container");
                 self.starting.insert(pod.id);
             }
-            Effect::Stop { pod, .. } => self.work(*pod, is_honest),
-            Effect::UpdateFiles { pod } => self.work(pod.id, is_honest),
-            Effect::Clean { pod, .. } => {
-                self.work(*pod, is_honest);
-                assert!(!world.is_running(pod) || !is_honest, "cleans what runs");
+            Effect::Stop { pod, container, .. } => self.work(*pod, Some(*container), is_honest),
+            Effect::UpdateFiles { pod } => self.work(pod.id, None, is_honest),
+            Effect::CleanContainer { pod, container } => {
+                self.work(*pod, Some(*container), is_honest);
+                let runs = world.is_container_running(pod, *container);
+                assert!(!runs || !is_honest, "cleans what runs");
+            }
+            Effect::RemoveSandbox { pod, .. } => {
+                self.work_alone(*pod, is_honest);
+                assert!(!world.is_running(pod) || !is_honest, "removes what runs");
             }
             Effect::ReadLogs(request) => {
                 self.reading.insert(request.command);
@@ -90,32 +110,47 @@ impl Watch {
         match effect {
             Effect::SaveAssignment(_) => self.is_saving = false,
             Effect::Fetch(blob) => _ = self.fetching.remove(&blob.digest),
-            Effect::Start { pod, .. } => {
-                self.busy.remove(&pod.id);
+            Effect::Start { pod, container, .. } => {
+                self.busy.remove(&(pod.id, Some(*container)));
                 self.starting.remove(&pod.id);
             }
-            Effect::Prepare { pod, .. } | Effect::UpdateFiles { pod } => {
-                _ = self.busy.remove(&pod.id)
+            Effect::Prepare { pod, container, .. } => {
+                self.busy.remove(&(pod.id, Some(*container)));
             }
-            Effect::Stop { pod, .. } | Effect::Clean { pod, .. } => {
-                self.busy.remove(pod);
+            Effect::PrepareSandbox { pod } | Effect::UpdateFiles { pod } => {
+                self.busy.remove(&(pod.id, None));
             }
+            Effect::Stop { pod, container, .. } | Effect::CleanContainer { pod, container } => {
+                self.busy.remove(&(*pod, Some(*container)));
+            }
+            Effect::RemoveSandbox { pod, .. } => _ = self.busy.remove(&(*pod, None)),
             Effect::ReadLogs(request) => _ = self.reading.remove(&request.command),
             _ => {}
         }
     }
 
-    /// A process ended by itself, which also answers a stop. Work on its files goes on.
-    pub fn ended(&mut self, id: &PodId, was_stopping: bool) {
+    /// A process ended by itself, which also answers a stop. Work on its Pod's files goes on.
+    pub fn ended(&mut self, pod: PodId, container: ContainerId, was_stopping: bool) {
         if was_stopping {
-            self.busy.remove(id);
+            self.busy.remove(&(pod, Some(container)));
         }
     }
 
-    /// One at a time for each Pod.
-    fn work(&mut self, id: PodId, is_honest: bool) {
-        let is_free = self.busy.insert(id);
-        assert!(is_free || !is_honest, "two things at a time with {}", id_label(&id));
+    /// One at a time for each container, and for each Pod as a whole.
+    fn work(&mut self, pod: PodId, container: Option<ContainerId>, is_honest: bool) {
+        let is_free = self.busy.insert((pod, container));
+        assert!(
+            is_free || !is_honest,
+            "two things at a time with {} {container:?}",
+            id_label(&pod)
+        );
+    }
+
+    /// Nothing else is done to the Pod meanwhile.
+    fn work_alone(&mut self, pod: PodId, is_honest: bool) {
+        let is_free = self.busy.iter().all(|(busy, _)| *busy != pod);
+        assert!(is_free || !is_honest, "{} is worked on", id_label(&pod));
+        self.work(pod, None, is_honest);
     }
 
     /// The Pods of the newest saved assignment.

@@ -16,8 +16,8 @@ use firmware_compat::{
     v1::owned::*,
 };
 use lichen_agent_core::{
-    Agent, Config, Down, Effect, Event, Loaded, SavedAssignment, Up,
-    event::{Failure, Found, FoundPod, FoundState},
+    Agent, Config, ContainerId, Down, Effect, Event, Loaded, SavedAssignment, Up,
+    event::{Failure, Found, FoundContainer, FoundPod, FoundState},
 };
 use names::*;
 
@@ -50,12 +50,40 @@ pub struct World {
     pub quit: bool,
 }
 
-/// What a shim holds.
+/// What a Pod's directory holds.
 #[derive(Clone, Debug)]
 pub struct Run {
     pub identity: Hash,
+    /// Its sandbox stands.
+    pub sandbox: bool,
+    pub containers: BTreeMap<ContainerId, Process>,
+}
+
+/// What a shim holds.
+#[derive(Clone, Debug)]
+pub struct Process {
     pub attempt: u32,
     pub state: FoundState,
+}
+
+impl Run {
+    /// What is kept is all but how init containers ended.
+    pub fn lose_sandbox(&mut self) {
+        self.sandbox = false;
+        for (_, process) in self.containers.iter_mut().filter(|(id, _)| id.is_init()) {
+            process.state = FoundState::Lost;
+        }
+    }
+
+    pub fn is_running(&self) -> bool {
+        self.containers.values().any(Process::is_running)
+    }
+}
+
+impl Process {
+    pub fn is_running(&self) -> bool {
+        matches!(self.state, FoundState::Running { .. })
+    }
 }
 
 impl World {
@@ -98,11 +126,18 @@ impl World {
     pub fn new_agent(&self, seed: u64) -> (Agent, Found) {
         let hello = hello(self.runtimes.clone());
         let config = Config { hello, time_floor_ms: self.time_floor_ms };
+        let container = |pod: &PodId, (id, process): (&ContainerId, &Process)| FoundContainer {
+            container: *id,
+            name: container_name(pod, *id),
+            restarts: process.attempt,
+            last_exit: None,
+            state: process.state.clone(),
+        };
         let pods = self.runs.iter().map(|(id, run)| FoundPod {
             pod: *id,
             identity: Some(run.identity),
-            restarts: run.attempt,
-            state: run.state.clone(),
+            sandbox: run.sandbox,
+            containers: run.containers.iter().map(|of| container(id, of)).collect(),
         });
         let found = Found { pods: pods.collect(), artefacts: self.store.iter().copied().collect() };
         let loaded = Loaded { saved: self.disk.clone(), damage: self.damage.clone() };
@@ -110,15 +145,31 @@ impl World {
     }
 
     pub fn is_running(&self, id: &PodId) -> bool {
-        matches!(self.runs.get(id), Some(Run { state: FoundState::Running { .. }, .. }))
+        self.runs.get(id).is_some_and(Run::is_running)
+    }
+
+    pub fn is_container_running(&self, pod: &PodId, id: ContainerId) -> bool {
+        let run = self.runs.get(pod);
+        run.and_then(|run| run.containers.get(&id)).is_some_and(Process::is_running)
+    }
+
+    /// Whether it was not started again yet.
+    pub fn is_first_run(&self, pod: &PodId, id: ContainerId) -> bool {
+        let run = self.runs.get(pod).and_then(|run| run.containers.get(&id));
+        run.is_some_and(|process| process.attempt == 0)
     }
 
     /// Every process ends and nobody is there to see it.
     pub fn power_off(&mut self) {
         self.agent = None;
+        self.lose_power();
+    }
+
+    pub fn lose_power(&mut self) {
         for run in self.runs.values_mut() {
-            if matches!(run.state, FoundState::Running { .. }) {
-                run.state = FoundState::Lost;
+            run.sandbox = false;
+            for process in run.containers.values_mut().filter(|process| process.is_running()) {
+                process.state = FoundState::Lost;
             }
         }
     }
@@ -196,13 +247,14 @@ impl World {
                 self.store.retain(|digest| keep.contains(digest));
                 None
             }
-            Effect::Prepare { pod, .. } => self.prepare(&pod),
-            Effect::Start { pod, attempt } => self.start(&pod, attempt),
-            Effect::Stop { pod, .. } => {
+            Effect::PrepareSandbox { pod } => self.prepare_sandbox(&pod),
+            Effect::Prepare { pod, container, .. } => self.prepare(&pod, container),
+            Effect::Start { pod, container, attempt } => self.start(&pod, container, attempt),
+            Effect::Stop { pod, container, .. } => {
                 if self.slow.contains("stop") {
                     None
                 } else {
-                    Some(self.end(pod, exit(143, "Error")))
+                    Some(self.end(pod, container, exit(143, "Error")))
                 }
             }
             Effect::UpdateFiles { pod } => Some(match self.fails("files") {
@@ -212,7 +264,15 @@ impl World {
                 },
                 false => Event::FilesUpdated { pod: pod.id },
             }),
-            Effect::Clean { pod, keep_volumes } => self.clean(pod, keep_volumes),
+            Effect::CleanContainer { pod, container } => {
+                Some(match self.fails("clean-container") {
+                    true => {
+                        Event::ContainerCleanFailed { pod, container, failure: failure("", "busy") }
+                    }
+                    false => Event::ContainerCleaned { pod, container },
+                })
+            }
+            Effect::RemoveSandbox { pod, keep_volumes } => self.remove_sandbox(pod, keep_volumes),
             Effect::ReadLogs(request) => {
                 (!request.follow).then_some(Event::CommandEnded { command: request.command })
             }
@@ -269,78 +329,96 @@ impl World {
         Some(Event::Fetched { digest })
     }
 
-    fn prepare(&mut self, pod: &Pod) -> Option<Event> {
+    fn prepare_sandbox(&mut self, pod: &Pod) -> Option<Event> {
         let id = pod.id;
-        for blob in artefacts(pod) {
+        let run = Run { identity: pod.identity, sandbox: false, containers: BTreeMap::new() };
+        let run = self.runs.entry(id).or_insert(run);
+        assert!(!run.sandbox, "prepared a sandbox that stands");
+        run.identity = pod.identity;
+        if self.slow.contains("sandbox") {
+            return None;
+        }
+        if self.fails("sandbox") {
+            let failure = failure("", "no network namespace");
+            return Some(Event::SandboxFailed { pod: id, failure });
+        }
+        self.runs.get_mut(&id).unwrap().sandbox = true;
+        Some(Event::SandboxReady { pod: id })
+    }
+
+    fn prepare(&mut self, spec: &Pod, container: ContainerId) -> Option<Event> {
+        let pod = spec.id;
+        let needed = artefacts_of(container.of(spec).unwrap());
+        for blob in &needed {
             assert!(self.store.contains(&blob.digest), "prepared without {}", label(&blob.digest));
         }
-        let run = Run { identity: pod.identity, attempt: 0, state: FoundState::Lost };
-        self.runs.entry(id).or_insert(run).identity = pod.identity;
+        let run = self.runs.get_mut(&pod).expect("prepared without a sandbox");
+        assert!(run.sandbox, "prepared in a sandbox that does not stand");
+        let created = Process { attempt: 0, state: FoundState::Created };
+        run.containers.entry(container).or_insert(created);
         if self.slow.contains("prepare") {
             return None;
         }
         if self.fails("layers") {
             self.failing.remove("layers");
-            let missing: Vec<Hash> = artefacts(pod).map(|blob| blob.digest).collect();
+            let missing: Vec<Hash> = needed.iter().map(|blob| blob.digest).collect();
             missing.iter().for_each(|digest| _ = self.store.remove(digest));
-            return Some(Event::PrepareFailed {
-                pod: id,
-                failure: failure("ArtefactDamaged", "layer is empty"),
-                missing,
-            });
+            let failure = failure("ArtefactDamaged", "layer is empty");
+            return Some(Event::PrepareFailed { pod, container, failure, missing });
         }
         Some(match self.fails("prepare") {
             true => Event::PrepareFailed {
-                pod: id,
+                pod,
+                container,
                 failure: failure("", "no space left on device"),
                 missing: vec![],
             },
-            false => Event::Prepared { pod: id },
+            false => Event::Prepared { pod, container },
         })
     }
 
-    fn start(&mut self, pod: &Pod, attempt: u32) -> Option<Event> {
-        let id = pod.id;
-        let run = self.runs.get_mut(&id).expect("started without being prepared");
-        assert!(!matches!(run.state, FoundState::Running { .. }), "started twice");
-        run.attempt = attempt;
+    fn start(&mut self, spec: &Pod, container: ContainerId, attempt: u32) -> Option<Event> {
+        let pod = spec.id;
+        let now = EPOCH_MS + self.now.0;
+        let run = self.runs.get_mut(&pod).expect("started without being prepared");
+        let process = run.containers.get_mut(&container).expect("started without being prepared");
+        assert!(!process.is_running(), "started twice");
+        process.attempt = attempt;
         if self.slow.contains("start") {
             return None;
         }
-        if self.fails("start") {
-            return Some(Event::StartFailed { pod: id, failure: failure("", "no such program") });
+        if self.failing.contains("start") {
+            let failure = failure("", "no such program");
+            return Some(Event::StartFailed { pod, container, failure });
         }
         self.next_pid += 1;
-        let (pid, started_ms) = (self.next_pid, EPOCH_MS + self.now.0);
-        self.runs.get_mut(&id).unwrap().state = FoundState::Running { pid, started_ms };
-        Some(Event::Started { pod: id, pid, started_ms })
+        process.state = FoundState::Running { pid: self.next_pid, started_ms: now };
+        Some(Event::Started { pod, container, pid: self.next_pid, started_ms: now })
     }
 
     /// A process ends.
-    pub fn end(&mut self, id: PodId, exit: Exit) -> Event {
-        if let Some(run) = self.runs.get_mut(&id) {
-            run.state = FoundState::Exited(exit.clone());
+    pub fn end(&mut self, pod: PodId, container: ContainerId, exit: Exit) -> Event {
+        let run = self.runs.get_mut(&pod);
+        if let Some(process) = run.and_then(|run| run.containers.get_mut(&container)) {
+            process.state = FoundState::Exited(exit.clone());
         }
-        Event::Exited { pod: id, exit }
+        Event::Exited { pod, container, exit }
     }
 
-    fn clean(&mut self, id: PodId, keep_volumes: bool) -> Option<Event> {
-        let is_running =
-            matches!(self.runs.get(&id), Some(Run { state: FoundState::Running { .. }, .. }));
-        assert!(!is_running, "cleaned while running");
+    fn remove_sandbox(&mut self, pod: PodId, keep_volumes: bool) -> Option<Event> {
+        assert!(!self.is_running(&pod), "removed while running");
         if self.slow.contains("clean") {
             return None;
         }
         if self.fails("clean") {
-            return Some(Event::CleanFailed {
-                pod: id,
-                failure: failure("", "device or resource busy"),
-            });
+            let failure = failure("", "device or resource busy");
+            return Some(Event::SandboxRemoveFailed { pod, failure });
         }
-        if !keep_volumes {
-            self.runs.remove(&id);
+        match self.runs.get_mut(&pod) {
+            Some(run) if keep_volumes => run.lose_sandbox(),
+            _ => _ = self.runs.remove(&pod),
         }
-        Some(Event::Cleaned { pod: id })
+        Some(Event::SandboxRemoved { pod })
     }
 
     /// The hub writes an assignment. Returns its head and its chunks.
@@ -380,13 +458,19 @@ pub fn failure(reason: &str, message: &str) -> Failure {
 }
 
 pub fn exit(code: i32, reason: &str) -> Exit {
-    Exit { code, reason: Text::cut(reason), message: Text::default(), at_ms: EPOCH_MS }
+    Exit {
+        code,
+        reason: Text::cut(reason),
+        message: Text::default(),
+        started_ms: 0,
+        at_ms: EPOCH_MS,
+    }
 }
 
-pub fn runtime(engine: RuntimeClass, name: &str, usable: bool) -> Runtime {
+pub fn runtime(runtime_class: RuntimeClass, name: &str, usable: bool) -> Runtime {
     let reason = if usable { "" } else { "trial run failed" };
     Runtime {
-        engine,
+        runtime_class,
         name: Text::cut(name),
         version: Text::cut("1"),
         usable,

@@ -6,10 +6,14 @@ use firmware_compat::{
     id::{Hash, PodId},
     v1::owned::*,
 };
+use lichen_agent_core::ContainerId;
 use sha2::{Digest, Sha256};
 
 thread_local! {
     static NAMES: RefCell<BTreeMap<Vec<u8>, String>> = const { RefCell::new(BTreeMap::new()) };
+    /// Of every Pod that has several containers.
+    static CONTAINERS: RefCell<BTreeMap<PodId, Vec<(ContainerId, String)>>> =
+        const { RefCell::new(BTreeMap::new()) };
 }
 
 pub fn sha(bytes: &[u8]) -> Hash {
@@ -41,20 +45,56 @@ pub fn id_label(id: &PodId) -> String {
     String::from_utf8_lossy(&id.0).trim_end_matches('\0').to_string()
 }
 
+/// The first container of a Pod, or, as `POD/NAME`, another.
+pub fn container_of(name: &str) -> (PodId, ContainerId) {
+    let Some((pod, container)) = name.split_once('/') else {
+        return (id_of(name), ContainerId::Main(0));
+    };
+    let pod = id_of(pod);
+    let id = CONTAINERS.with_borrow(|all| {
+        let of_pod = all.get(&pod)?;
+        of_pod.iter().find(|(_, name)| name == container).map(|(id, _)| *id)
+    });
+    (pod, id.expect("a container of that name"))
+}
+
+/// As the spec has it.
+pub fn container_name(pod: &PodId, id: ContainerId) -> String {
+    let label = container_label(pod, id);
+    label.split_once('/').map_or_else(|| "main".to_string(), |(_, name)| name.to_string())
+}
+
+/// A Pod's only container goes by the Pod's name.
+pub fn container_label(pod: &PodId, id: ContainerId) -> String {
+    let of_several = CONTAINERS.with_borrow(|all| {
+        let of_pod = all.get(pod)?;
+        of_pod.iter().find(|(other, _)| *other == id).map(|(_, name)| name.clone())
+    });
+    match of_several {
+        Some(name) => format!("{}/{name}", id_label(pod)),
+        None => id_label(pod),
+    }
+}
+
 pub fn artefacts(pod: &Pod) -> impl Iterator<Item = Blob> + '_ {
-    pod.containers.iter().flat_map(|container| match &container.artefacts {
+    pod.init_containers.iter().chain(pod.containers.iter()).flat_map(artefacts_of)
+}
+
+pub fn artefacts_of(container: &Container) -> Vec<Blob> {
+    match &container.artefacts {
         Artefacts::Image { config, layers } => {
             std::iter::once(*config).chain(layers.iter().map(|layer| layer.blob)).collect()
         }
         Artefacts::Wasm { compiled: blob, .. } | Artefacts::Firmware { image: blob } => vec![*blob],
-    })
+    }
 }
 
 fn blob(name: &str) -> Blob {
     Blob { digest: hash_of(name), size: 10 }
 }
 
-/// `NAME=VERSION [image=X|wasm=X] [files=TEXT] [restart=always|onfailure|never] [after=NAME]...`
+/// `NAME=VERSION [image=X|wasm=X] [files=TEXT] [restart=always|onfailure|never] [after=NAME]... [init=NAME:IMAGE]...
+/// [beside=NAME:IMAGE]...`: one container `main`, and others before it and beside it.
 pub fn pod(words: &str) -> Pod {
     let mut words = words.split_whitespace();
     let (name, version) = words.next().and_then(|word| word.split_once('=')).expect("NAME=VERSION");
@@ -63,7 +103,9 @@ pub fn pod(words: &str) -> Pod {
         identity: hash_of(&format!("{name}={version}")),
         namespace: Text::cut("default"),
         name: Text::cut(name),
-        engine: RuntimeClass::Container,
+        hostname: Text::cut(name),
+        runtime_class: RuntimeClass::Container,
+        init_containers: List::default(),
         containers: List::default(),
         volumes: List::default(),
         restart: RestartPolicy::Always,
@@ -72,11 +114,12 @@ pub fn pod(words: &str) -> Pod {
         after: List::default(),
     };
     let mut artefacts = image(version);
+    let mut beside = Vec::new();
     for word in words {
         match word.split_once('=').expect("KEY=VALUE") {
             ("image", name) => artefacts = image(name),
             ("wasm", name) => {
-                pod.engine = RuntimeClass::Wasm;
+                pod.runtime_class = RuntimeClass::Wasm;
                 artefacts = Artefacts::Wasm { module: hash_of("module"), compiled: blob(name) };
             }
             ("files", text) => pod.volumes = vec![config_map(text)].try_into().expect("one"),
@@ -84,11 +127,27 @@ pub fn pod(words: &str) -> Pod {
             ("restart", "always") => pod.restart = RestartPolicy::Always,
             ("restart", "onfailure") => pod.restart = RestartPolicy::OnFailure,
             ("restart", "never") => pod.restart = RestartPolicy::Never,
+            ("init", words) => pod.init_containers.push(named(words)).expect("few"),
+            ("beside", words) => beside.push(named(words)),
             (key, value) => panic!("unknown word {key}={value}"),
         }
     }
-    pod.containers.push(container(artefacts)).expect("one");
+    pod.containers.push(container("main", artefacts)).expect("one");
+    beside.into_iter().for_each(|container| pod.containers.push(container).expect("few"));
+    let names =
+        ContainerId::all(&pod).map(|id| (id, id.of(&pod).expect("its own").name.to_string()));
+    let names: Vec<_> = names.collect();
+    CONTAINERS.with_borrow_mut(|all| match names.len() {
+        1 => _ = all.remove(&pod.id),
+        _ => _ = all.insert(pod.id, names),
+    });
     pod
+}
+
+/// `NAME:IMAGE`.
+fn named(words: &str) -> Container {
+    let (name, of) = words.split_once(':').expect("NAME:IMAGE");
+    container(name, image(of))
 }
 
 fn image(name: &str) -> Artefacts {
@@ -109,9 +168,9 @@ fn config_map(text: &str) -> Volume {
     Volume { name: Text::cut("settings"), source: VolumeSource::ConfigMap { files } }
 }
 
-pub fn container(artefacts: Artefacts) -> Container {
+pub fn container(name: &str, artefacts: Artefacts) -> Container {
     Container {
-        name: Text::cut("main"),
+        name: Text::cut(name),
         reference: Text::default(),
         artefacts,
         command: List::default(),

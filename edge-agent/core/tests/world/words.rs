@@ -1,9 +1,9 @@
 //! Effects in words, one line each.
 
 use firmware_compat::v1::owned::*;
-use lichen_agent_core::{Effect, Up};
+use lichen_agent_core::{ContainerId, Effect, Up};
 
-use super::names::{id_label, label};
+use super::names::{container_label, container_name, id_label, label};
 
 pub fn effect(effect: &Effect) -> String {
     match effect {
@@ -19,32 +19,45 @@ pub fn effect(effect: &Effect) -> String {
             names.sort();
             format!("retain {}", names.join(" "))
         }
-        Effect::Prepare { pod, attempt } => {
-            format!("prepare {} attempt {attempt}", label(&pod.identity))
+        Effect::PrepareSandbox { pod } => format!("prepare sandbox of {}", label(&pod.identity)),
+        Effect::Prepare { pod, container, attempt } => {
+            format!("prepare {} attempt {attempt}", with_version(pod, *container))
         }
-        Effect::Start { pod, attempt } => {
-            format!("start {} attempt {attempt}", label(&pod.identity))
+        Effect::Start { pod, container, attempt } => {
+            format!("start {} attempt {attempt}", with_version(pod, *container))
         }
-        Effect::Stop { pod, grace_ms } => {
-            format!("stop {} within {grace_ms} ms", id_label(pod))
+        Effect::Stop { pod, container, grace_ms } => {
+            format!("stop {} within {grace_ms} ms", container_label(pod, *container))
         }
         Effect::UpdateFiles { pod } => format!("update files of {}", id_label(&pod.id)),
-        Effect::Clean { pod, keep_volumes: true } => {
-            format!("clean {} but for its volumes", id_label(pod))
+        Effect::CleanContainer { pod, container } => {
+            format!("clean {}", container_label(pod, *container))
         }
-        Effect::Clean { pod, keep_volumes: false } => format!("clean {}", id_label(pod)),
+        Effect::RemoveSandbox { pod, keep_volumes: true } => {
+            format!("remove sandbox of {} but for its volumes", id_label(pod))
+        }
+        Effect::RemoveSandbox { pod, keep_volumes: false } => {
+            format!("remove sandbox of {}", id_label(pod))
+        }
         Effect::ReadLogs(r) => {
             let follow = if r.follow { " following" } else { "" };
             format!(
                 "read log of {}/{} for command {}{follow}",
                 id_label(&r.pod),
-                r.container,
+                container_name(&r.pod, r.container),
                 r.command
             )
         }
         Effect::CancelCommand { command } => format!("cancel command {command}"),
         Effect::Quit => "quit".into(),
     }
+}
+
+/// `web=1`, or `web=1/side` of several.
+fn with_version(pod: &Pod, container: ContainerId) -> String {
+    let label = container_label(&pod.id, container);
+    let name = label.split_once('/').map(|(_, name)| format!("/{name}")).unwrap_or_default();
+    format!("{}{name}", self::label(&pod.identity))
 }
 
 fn message(up: &Up) -> String {
@@ -74,17 +87,43 @@ fn status(status: &Status) -> String {
         if !s.reason.is_empty() {
             word += &format!(" {} ({})", s.reason, s.message);
         }
-        if s.pid != 0 {
-            word += &format!(" pid {}", s.pid);
-        }
-        if s.restarts != 0 {
-            word += &format!(" restarts {}", s.restarts);
-        }
+        let all: Vec<_> = s.init_containers.iter().chain(s.containers.iter()).collect();
+        word += &match &all[..] {
+            [] => String::new(),
+            [only] => of_container(only),
+            several => {
+                let each = |c: &&ContainerStatus| {
+                    let ready = if c.ready { " ready" } else { "" };
+                    format!("{}{}{ready}{}", c.name, state(&c.state), of_container(c))
+                };
+                format!(" [{}]", several.iter().map(each).collect::<Vec<_>>().join(", "))
+            }
+        };
         words.push(word);
     }
     words.extend(status.removed.iter().map(|id| format!("{} removed", id_label(id))));
     words.extend(status.more.then(|| "more follows".to_string()));
     words.join("; ")
+}
+
+/// Process id and restarts.
+fn of_container(status: &ContainerStatus) -> String {
+    let mut word = String::new();
+    if let ContainerState::Running { pid, .. } = status.state {
+        word += &format!(" pid {pid}");
+    }
+    if status.restarts != 0 {
+        word += &format!(" restarts {}", status.restarts);
+    }
+    word
+}
+
+fn state(state: &ContainerState) -> String {
+    match state {
+        ContainerState::Waiting { reason, .. } => format!(" waits: {reason}"),
+        ContainerState::Running { .. } => " runs".into(),
+        ContainerState::Terminated(exit) => format!(" ended with {}", exit.code),
+    }
 }
 
 fn generation(assignment: Option<AssignmentId>) -> String {

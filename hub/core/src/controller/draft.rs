@@ -126,8 +126,9 @@ impl<'a> Draft<'a> {
     /// # Errors
     /// Why not.
     pub fn suits(&self, device: &Device) -> Result<(), FilterReason> {
-        let form =
-            device.form(self.view.revision.resolved.engine).map_err(FilterReason::Runtime)?;
+        let form = device
+            .form(self.view.revision.resolved.runtime_class)
+            .map_err(FilterReason::Runtime)?;
         self.supplied(&form)
     }
 
@@ -263,11 +264,7 @@ impl<'a> Draft<'a> {
     /// Why a Pod of a revision whose image's name means nothing waits.
     #[must_use]
     pub fn missing_image(&self) -> Option<Waiting> {
-        let revision = self.view.revision;
-        if revision.root().is_some() {
-            return None;
-        }
-        revision.resolved.containers.first().map(|container| unknown_image(&container.image))
+        self.view.revision.unknown_image().map(unknown_image)
     }
 }
 

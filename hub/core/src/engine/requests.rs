@@ -39,8 +39,8 @@ impl Engine {
             Request::Explain { kind, namespace, name } => {
                 self.explain(&Key::new(kind, &namespace, &name)).map(Response::Explanation)
             }
-            Request::Logs { namespace, name, follow, tail, previous, timestamps } => {
-                let wanted = Wanted { follow, tail, previous, timestamps };
+            Request::Logs { namespace, name, container, follow, tail, previous, timestamps } => {
+                let wanted = Wanted { container, follow, tail, previous, timestamps };
                 self.start_logs(id, &namespace, &name, &wanted)
             }
             Request::CancelLogs(request) => {

@@ -153,7 +153,7 @@ pub fn fits(
     revision: &Revision,
     supplied: Supplied<'_>,
 ) -> Result<(), FilterReason> {
-    let form = device.form(revision.resolved.engine).map_err(FilterReason::Runtime)?;
+    let form = device.form(revision.resolved.runtime_class).map_err(FilterReason::Runtime)?;
     supplied(&form)?;
     room(device, load, revision.resolved.requests)
 }

@@ -2,13 +2,17 @@
 
 use alloc::{borrow::ToOwned, collections::BTreeMap, format, string::String, vec::Vec};
 
-use firmware_compat::v1::owned::{Action, Command, Outcome, Reply, Text};
+use firmware_compat::{
+    capacity::full as capacity,
+    v1::owned::{Action, Command, Outcome, Reply, Text},
+};
 
 use crate::{
     api::{ApiError, Key, Kind},
     effect::{Effect, LogPart, Response},
     engine::Engine,
     event::RequestId,
+    pod::Pod,
 };
 
 /// Logs that are read at once, over all devices.
@@ -29,10 +33,33 @@ struct Reading {
 
 /// What to read of which log.
 pub(crate) struct Wanted {
+    pub container: Option<String>,
     pub follow: bool,
     pub tail: Option<u32>,
     pub previous: bool,
     pub timestamps: bool,
+}
+
+/// The container whose log is meant: the one that was named, or the only one.
+fn container(pod: &Pod, named: Option<&str>) -> Result<Text<{ capacity::NAMESPACE }>, ApiError> {
+    let resolved = &pod.revision.resolved;
+    let main = || resolved.containers.iter().map(|container| container.name.as_str());
+    let init = resolved.init_containers.iter().map(|container| container.name.as_str());
+    let all: Vec<&str> = init.chain(main()).collect();
+    match (named, main().nth(1)) {
+        (Some(name), _) if all.contains(&name) => Ok(Text::cut(name)),
+        (Some(name), _) => Err(ApiError::BadRequest(format!(
+            "container {name} is not in pod {}; it has {}",
+            pod.name,
+            all.join(", ")
+        ))),
+        (None, None) => Ok(Text::cut(main().next().unwrap_or_default())),
+        (None, Some(_)) => Err(ApiError::BadRequest(format!(
+            "a container must be named, as pod {} has several: {}",
+            pod.name,
+            all.join(", ")
+        ))),
+    }
 }
 
 impl Engine {
@@ -55,6 +82,7 @@ impl Engine {
                 device.name
             )));
         }
+        let container = container(pod, wanted.container.as_deref())?;
         if self.sessions.logs.reading.len() >= MOST {
             return Err(ApiError::Full(format!("{MOST} logs are being read already; close one")));
         }
@@ -63,7 +91,7 @@ impl Engine {
         let (device, pod) = (device.name.clone(), pod.id);
         let action = Action::Logs {
             pod,
-            container: Text::default(),
+            container,
             follow: wanted.follow,
             tail: wanted.tail,
             previous: wanted.previous,

@@ -14,7 +14,7 @@ use crate::{
     api::core::pod::PodTemplate,
     device::{Device, Form},
     event::{Need, Shortage, Target},
-    pod::{Revision, Waiting},
+    pod::{Revision, Supplied, Waiting},
     resolve::{self, Roots},
     scheduler::FilterReason,
 };
@@ -64,19 +64,26 @@ impl Images {
         let digest = |image: &str| {
             resolve::pinned(image).or_else(|| self.names.get(&resolve::tagged(image)).copied())
         };
-        let containers = template.spec.containers.iter();
+        let spec = &template.spec;
+        let containers = spec.init_containers.iter().chain(&spec.containers);
         containers.map(|c| (c.image.to_string(), digest(&c.image))).collect()
     }
 
-    /// Whether an image is ready for a kind of device.
+    /// Whether a revision's images are ready for a kind of device.
     ///
     /// # Errors
     /// Why not.
     pub fn check(&self, revision: &Revision, form: &Form<'_>) -> Result<(), FilterReason> {
-        let image = revision.resolved.containers.first().map_or("", |c| c.image.as_str());
-        let Some(root) = revision.root() else {
-            return Err(FilterReason::Image(unknown_image(image).message));
-        };
+        for (image, root) in &revision.roots {
+            let Some(root) = root else {
+                return Err(FilterReason::Image(unknown_image(image).message));
+            };
+            self.check_image(image, *root, form)?;
+        }
+        Ok(())
+    }
+
+    fn check_image(&self, image: &str, root: Hash, form: &Form<'_>) -> Result<(), FilterReason> {
         match self.forms.get(&Need { root, target: form.target() }) {
             Some(Answer::Ready(_)) => Ok(()),
             Some(Answer::Short(shortage)) => Err(FilterReason::Image(shortage.message.clone())),
@@ -106,22 +113,25 @@ impl Images {
         has_room
     }
 
-    /// What a device needs of a revision's image, if it is ready.
+    /// What a device needs of a revision's images, if all are ready.
     #[must_use]
-    pub fn supply(&self, revision: &Revision, device: &Device) -> Option<(Target, Artefacts)> {
-        let target = device.target(revision.resolved.engine).ok()?;
+    pub fn supply(&self, revision: &Revision, device: &Device) -> Option<(Target, Supplied)> {
+        let target = device.target(revision.resolved.runtime_class).ok()?;
         let artefacts = self.artefacts(revision, &target)?;
         Some((target, artefacts))
     }
 
-    /// What a kind of device needs of a revision's image, if it is ready.
+    /// What a kind of device needs of a revision's images, if all are ready.
     #[must_use]
-    pub fn artefacts(&self, revision: &Revision, target: &Target) -> Option<Artefacts> {
-        let need = Need { root: revision.root()?, target: target.clone() };
-        match self.forms.get(&need) {
-            Some(Answer::Ready(artefacts)) => Some(artefacts.clone()),
-            Some(Answer::Asked | Answer::Short(_)) | None => None,
-        }
+    pub fn artefacts(&self, revision: &Revision, target: &Target) -> Option<Supplied> {
+        let of_image = |(image, root): (&String, &Option<Hash>)| {
+            let need = Need { root: (*root)?, target: target.clone() };
+            match self.forms.get(&need) {
+                Some(Answer::Ready(artefacts)) => Some((image.clone(), artefacts.clone())),
+                Some(Answer::Asked | Answer::Short(_)) | None => None,
+            }
+        };
+        revision.roots.iter().map(of_image).collect()
     }
 
     /// Writes an answer. One to what was forgotten meanwhile is of no use to anyone.

@@ -52,7 +52,8 @@ fn node_status(device: &Device, mismatch: Option<String>) -> NodeStatus {
         ("ephemeral-storage".to_owned(), Quantity::bytes(facts.disk_bytes)),
         ("pods".to_owned(), Quantity(firmware_compat::capacity::full::PODS.to_string())),
     ]);
-    let container = facts.runtimes.iter().find(|r| r.engine == RuntimeClass::Container && r.usable);
+    let container =
+        facts.runtimes.iter().find(|r| r.runtime_class == RuntimeClass::Container && r.usable);
     NodeStatus {
         conditions: conditions(device, mismatch),
         capacity: amounts.clone(),
@@ -77,7 +78,7 @@ fn node_status(device: &Device, mismatch: Option<String>) -> NodeStatus {
             .runtimes
             .iter()
             .map(|runtime| NodeRuntime {
-                class: match runtime.engine {
+                class: match runtime.runtime_class {
                     RuntimeClass::Container => "crun",
                     RuntimeClass::Wasm => "wasm",
                     RuntimeClass::Firmware => "firmware",

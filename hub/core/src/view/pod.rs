@@ -2,22 +2,15 @@
 
 use alloc::{borrow::ToOwned, format, string::ToString, sync::Arc, vec::Vec};
 
-use firmware_compat::{
-    id::PodId,
-    v1::owned::{self as wire, Artefacts, Phase},
-};
+use firmware_compat::{id::PodId, v1::owned::Phase};
 
 use crate::{
     api::{
-        self, Object, ObjectMeta,
-        apps::TEMPLATE_HASH_LABEL,
-        core::pod::{self, ContainerState, ContainerStatus, PodStatus, Terminated},
-        meta::{Condition, OwnerReference},
-        time::rfc3339,
+        self, Object, ObjectMeta, apps::TEMPLATE_HASH_LABEL, meta::OwnerReference, time::rfc3339,
     },
     device::Device,
     engine::Engine,
-    pod::{Pod, Waiting},
+    pod::{Pod, Waiting, status},
     recorder::uuid,
 };
 
@@ -51,7 +44,7 @@ impl Engine {
                 ..ObjectMeta::default()
             },
             spec,
-            status: pod_status(pod, device),
+            status: status::pod_status(pod, device, waiting(pod, device)),
         })))
     }
 }
@@ -69,12 +62,12 @@ pub(crate) fn waiting(pod: &Pod, device: Option<&Device>) -> Option<Waiting> {
             return None;
         }
         let reason = if report.reason.is_empty() {
-            phase_word(report.phase)
+            status::phase_word(report.phase)
         } else {
             report.reason.as_str()
         };
         let message = if report.message.is_empty() {
-            format!("{} on {}", phase_word(report.phase).to_lowercase(), device.name)
+            format!("{} on {}", status::phase_word(report.phase).to_lowercase(), device.name)
         } else {
             report.message.to_string()
         };
@@ -89,137 +82,4 @@ pub(crate) fn waiting(pod: &Pod, device: Option<&Device>) -> Option<Waiting> {
     }
     let told = format!("{} has been told and has not reported yet", device.name);
     Some(Waiting::new("Assigned", told))
-}
-
-fn phase_word(phase: Phase) -> &'static str {
-    match phase {
-        Phase::Waiting => "Waiting",
-        Phase::Fetching => "Fetching",
-        Phase::Starting => "ContainerCreating",
-        Phase::Running => "Running",
-        Phase::Backoff => "CrashLoopBackOff",
-        Phase::Stopping => "Terminating",
-        Phase::Succeeded => "Completed",
-        Phase::Failed => "Error",
-    }
-}
-
-fn pod_status(pod: &Pod, device: Option<&Device>) -> PodStatus {
-    let heard = device.is_some_and(Device::online);
-    let running = pod.runs();
-    let waiting = waiting(pod, device);
-    let phase = match pod.report.as_ref().map(|report| report.phase) {
-        Some(Phase::Running | Phase::Backoff | Phase::Stopping) => "Running",
-        Some(Phase::Succeeded) => "Succeeded",
-        Some(Phase::Failed) => "Failed",
-        Some(Phase::Waiting | Phase::Fetching | Phase::Starting) | None => "Pending",
-    };
-    let (mut reason, mut message) =
-        waiting.clone().map(|w| (w.reason, w.message)).unwrap_or_default();
-    if running && !heard {
-        "NodeLost".clone_into(&mut reason);
-        let name = device.map_or("its device", |device| device.name.as_str());
-        message = format!("{name} is not connected; this is what it last said");
-    }
-    let report = pod.report.as_ref();
-    PodStatus {
-        phase: phase.to_owned(),
-        reason,
-        message,
-        conditions: pod_conditions(pod, running && heard, waiting.as_ref()),
-        host_ip: alloc::string::String::new(),
-        start_time: report.filter(|r| r.started_ms > 0).map(|r| rfc3339(r.started_ms)),
-        container_statuses: pod
-            .revision
-            .resolved
-            .containers
-            .iter()
-            .map(|container| container_status(pod, &container.name, &container.image, heard))
-            .collect(),
-    }
-}
-
-fn pod_conditions(pod: &Pod, ready: bool, waiting: Option<&Waiting>) -> Vec<Condition> {
-    let condition = |kind: &str, good: bool| {
-        let why = waiting.filter(|_| !good);
-        Condition {
-            kind: kind.to_owned(),
-            status: if good { "True" } else { "False" }.to_owned(),
-            reason: why.map(|w| w.reason.clone()).unwrap_or_default(),
-            message: why.map(|w| w.message.clone()).unwrap_or_default(),
-            last_transition_time: None,
-        }
-    };
-    Vec::from([
-        condition("PodScheduled", pod.device.is_some()),
-        condition("ContainersReady", ready),
-        condition("Ready", ready),
-    ])
-}
-
-fn container_status(pod: &Pod, name: &str, image: &str, heard: bool) -> ContainerStatus {
-    let report = pod.report.as_ref();
-    let running = pod.runs();
-    let root = pod.revision.roots.get(image).copied().flatten();
-    let image_id = match (&pod.supply, root) {
-        (_, Some(root)) => format!("sha256:{root}"),
-        (Some((_, Artefacts::Wasm { module, .. })), None) => format!("sha256:{module}"),
-        _ => alloc::string::String::new(),
-    };
-    let last = report.and_then(|report| report.last_exit.as_ref()).map(terminated);
-    let ended = report.is_some_and(|r| matches!(r.phase, Phase::Succeeded | Phase::Failed));
-    let state = match report {
-        Some(report) if running => ContainerState {
-            running: Some(pod::Running { started_at: Some(rfc3339(report.started_ms)) }),
-            ..ContainerState::default()
-        },
-        Some(_) if ended => {
-            ContainerState { terminated: last.clone(), ..ContainerState::default() }
-        }
-        _ => ContainerState {
-            waiting: Some(waiting_state(pod, report)),
-            ..ContainerState::default()
-        },
-    };
-    ContainerStatus {
-        name: name.to_owned(),
-        ready: running && heard,
-        restart_count: report.map_or(0, |report| report.restarts),
-        image: image.to_owned(),
-        image_id,
-        state,
-        last_state: ContainerState {
-            terminated: last.filter(|_| !ended),
-            ..ContainerState::default()
-        },
-        started: running,
-    }
-}
-
-fn waiting_state(pod: &Pod, report: Option<&wire::PodStatus>) -> pod::Waiting {
-    match (report, &pod.waiting) {
-        (_, Some(waiting)) => {
-            pod::Waiting { reason: waiting.reason.clone(), message: waiting.message.clone() }
-        }
-        (Some(report), None) => pod::Waiting {
-            reason: if report.reason.is_empty() {
-                phase_word(report.phase).to_owned()
-            } else {
-                report.reason.to_string()
-            },
-            message: report.message.to_string(),
-        },
-        (None, None) => {
-            pod::Waiting { reason: "Assigned".to_owned(), message: alloc::string::String::new() }
-        }
-    }
-}
-
-fn terminated(exit: &firmware_compat::v1::owned::Exit) -> Terminated {
-    Terminated {
-        exit_code: exit.code,
-        reason: exit.reason.to_string(),
-        message: exit.message.to_string(),
-        finished_at: Some(rfc3339(exit.at_ms)),
-    }
 }

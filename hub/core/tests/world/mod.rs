@@ -14,8 +14,9 @@ use firmware_compat::{
     id::{AgentId, BootId, Generation, Hash, PodId},
     time::Instant,
     v1::owned::{
-        Artefacts, Assignment, AssignmentId, Blob, Body, Head, Hello, Label, List, Phase,
-        PodStatus, Runtime, RuntimeClass, Status, Text, Want, WasmSupport,
+        Artefacts, Assignment, AssignmentId, Blob, Body, ContainerState, ContainerStatus, Exit,
+        Head, Hello, Label, List, Phase, PodStatus, Runtime, RuntimeClass, Status, Text, Want,
+        WasmSupport,
     },
 };
 use lichen_hub_core::{
@@ -453,10 +454,8 @@ impl World {
                 phase,
                 reason: Text::cut(reason),
                 message: Text::default(),
-                restarts: 0,
-                pid: 1,
-                started_ms: START_MS,
-                last_exit: None,
+                init_containers: List::default(),
+                containers: vec![container(phase)].try_into().expect("one"),
             })
             .collect()
     }
@@ -669,13 +668,34 @@ impl World {
     }
 }
 
+fn container(phase: Phase) -> ContainerStatus {
+    let runs = matches!(phase, Phase::Running | Phase::Stopping);
+    ContainerStatus {
+        name: Text::cut("main"),
+        state: match runs {
+            true => ContainerState::Running { pid: 1, started_ms: START_MS },
+            false => ContainerState::Waiting { reason: Text::default(), message: Text::default() },
+        },
+        last_exit: (phase == Phase::Backoff).then(|| Exit {
+            code: 1,
+            reason: Text::cut("Error"),
+            message: Text::default(),
+            started_ms: START_MS,
+            at_ms: START_MS,
+        }),
+        restarts: 0,
+        ready: phase == Phase::Running,
+        image: Hash([0; 32]),
+    }
+}
+
 fn hello(device: &Device) -> Hello {
     let text = |s: &str| Text::try_from(s).expect("short");
     let runtimes: Vec<_> = device
         .engines
         .iter()
         .map(|engine| Runtime {
-            engine: *engine,
+            runtime_class: *engine,
             name: Text::cut(if *engine == RuntimeClass::Wasm { "wasmtime" } else { "crun" }),
             version: Text::cut("1"),
             usable: true,

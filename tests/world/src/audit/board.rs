@@ -5,12 +5,12 @@ use firmware_compat::{
     id::{Hash, PodId},
     v1::owned::{Assignment, AssignmentId, Phase, Pod},
 };
-use lichen_agent_core::{SavedAssignment, Up};
+use lichen_agent_core::{ContainerId, SavedAssignment, Up};
 use lichen_hub_core::api::Kind;
 
 use crate::{
     World,
-    board::{Program, RunState, digests},
+    board::{Process, Program, RunState, digests},
 };
 
 impl World {
@@ -87,9 +87,7 @@ impl World {
             .runs
             .iter()
             .find(|(other, run)| {
-                **other != id
-                    && matches!(run.state, RunState::Running { .. })
-                    && slot(other).as_ref() == Some(&own)
+                **other != id && run.is_running() && slot(other).as_ref() == Some(&own)
             })
             .map(|(_, run)| run.name.clone());
         if let Some(other) = other {
@@ -99,10 +97,10 @@ impl World {
     }
 
     /// An agent has a process stopped.
-    pub(crate) fn judge_stop(&mut self, board: usize, id: PodId) {
+    pub(crate) fn judge_stop(&mut self, board: usize, id: PodId, container: ContainerId) {
         let it = &self.boards[board];
         let Some(run) = it.runs.get(&id) else { return };
-        if !matches!(run.state, RunState::Running { .. }) || it.draining {
+        if !it.is_container_running(&id, container) || it.draining {
             return;
         }
         let still_wanted = self
@@ -146,12 +144,14 @@ impl World {
             let whole = |digest: Hash| {
                 it.artefacts.get(&digest).is_some_and(|a| a.have == a.size && !a.rotten)
             };
-            let startable = Program::of(pod) != Program::Broken
+            let startable = pod.containers.iter().all(|c| Program::of(c) != Program::Broken)
                 && digests(pod).all(whole)
                 && it.runtime_works();
-            let state = it.runs.get(&pod.id).map(|run| &run.state);
-            let was_started = matches!(state, Some(RunState::Running { .. } | RunState::Exited(_)));
-            startable && !was_started
+            let was_started = |process: &Process| {
+                matches!(process.state, RunState::Running { .. } | RunState::Exited(_))
+            };
+            let run = it.runs.get(&pod.id);
+            startable && !run.is_some_and(|run| run.containers.values().any(was_started))
         });
         if let Some(missing) = missing {
             let what = format!("{label} has not started {} two minutes after boot", missing.name);

@@ -9,7 +9,7 @@ use lichen_hub_core::{
 
 use crate::{
     FAIR, World,
-    board::{Program, RunState, Transfer},
+    board::{Program, Transfer},
     declared::{Spec, Thing},
     firmware::Firmware,
     hub::Asked,
@@ -197,14 +197,14 @@ impl World {
         }
         let wanted = self.wanted(board)?;
         for pod in &wanted {
-            if Program::of(pod).stays_up() && !it.is_running(&pod.id) {
+            if Program::all_stay_up(pod) && !it.runs_whole(pod) {
                 return Some(format!("{} does not run on {label}", pod.name));
             }
         }
         it.runs
             .iter()
             .find(|(id, run)| {
-                matches!(run.state, RunState::Running { .. })
+                run.is_running()
                     && !(self.audit.pods.contains_key(*id)
                         && wanted.iter().any(|w| w.id == **id && w.identity == run.identity))
             })
@@ -216,9 +216,12 @@ impl World {
         // A name means what it meant when the workload was applied.
         let roots = self.audit.roots.get(thing)?;
         let root = roots.get(&workload.image).copied().flatten()?;
+        if workload.images().any(|image| roots.get(image).copied().flatten().is_none()) {
+            return None;
+        }
         let config = workload.config.clone().map(Thing::Config);
         let lacks_config = config.is_some_and(|config| self.declared.certain(&config).is_none());
-        if lacks_config || !Program::named(&workload.image).stays_up() {
+        if lacks_config || !workload.stays_up() {
             return None;
         }
         let copies: Vec<_> = self
@@ -301,7 +304,7 @@ impl World {
             .declared
             .workloads()
             .into_iter()
-            .filter(|(_, w)| !Program::named(&w.image).stays_up() || w.image.starts_with("flaky"))
+            .filter(|(_, w)| !w.stays_up() || w.images().any(|image| image.starts_with("flaky")))
             .map(|(thing, _)| thing)
             .collect();
         for thing in noisy {

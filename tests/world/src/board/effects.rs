@@ -2,15 +2,15 @@
 
 use firmware_compat::{
     id::{Hash, PodId},
-    v1::owned::{Artefacts, Blob, Pod},
+    v1::owned::{Artefacts, Blob, Container, Pod},
 };
 use lichen_agent_core::{
-    Effect, Event, SavedAssignment,
+    ContainerId, Effect, Event, SavedAssignment,
     event::{DISK_FULL, Failure},
     saved::{self, DiskStep},
 };
 
-use super::{Artefact, RunState, Transfer, Wake, processes::Program};
+use super::{Artefact, Transfer, Wake, processes::Program};
 use crate::{Due, World, canary::Canary};
 
 impl World {
@@ -29,15 +29,19 @@ impl World {
                 return self.feed(board, Event::CommandEnded { command });
             }
             Effect::Quit => return self.agent_quits(board),
-            Effect::Stop { pod, grace_ms } => {
-                let (pod, grace_ms) = (*pod, *grace_ms);
-                return self.signal(board, pod, grace_ms);
+            Effect::Stop { pod, container, grace_ms } => {
+                let (pod, container, grace_ms) = (*pod, *container, *grace_ms);
+                return self.signal(board, pod, container, grace_ms);
             }
             Effect::SaveAssignment(_) | Effect::SaveTimeFloor { .. } => 5 + self.up_to(100),
             Effect::Fetch(blob) => self.transfer_time(board, blob),
-            Effect::Prepare { .. } | Effect::Clean { .. } => 5 + self.up_to(500),
-            Effect::Start { pod, .. } => {
-                let slow = Program::of(pod) == Program::Slow;
+            Effect::PrepareSandbox { .. }
+            | Effect::Prepare { .. }
+            | Effect::CleanContainer { .. }
+            | Effect::RemoveSandbox { .. } => 5 + self.up_to(500),
+            Effect::Start { pod, container, .. } => {
+                let program = container.of(pod).map(Program::of);
+                let slow = program == Some(Program::Slow);
                 5 + if slow { 5000 + self.up_to(55_000) } else { self.up_to(200) }
             }
             Effect::UpdateFiles { .. } | Effect::ReadLogs(_) | Effect::Retain(_) => {
@@ -144,12 +148,19 @@ impl World {
                 self.boards[board].artefacts.retain(|digest, _| keep.contains(digest));
                 return None;
             }
-            Effect::Prepare { pod, attempt } => self.prepare(board, &pod, attempt),
-            Effect::Start { pod, attempt } => {
+            Effect::PrepareSandbox { pod } => self.prepare_sandbox(board, &pod),
+            Effect::Prepare { pod, container, .. } => self.prepare(board, &pod, container),
+            Effect::Start { pod, container, attempt } => {
                 if self.is(Canary::ShellStartsTwice) {
-                    self.start(board, &pod, attempt);
+                    self.start(board, &pod, container, attempt);
                 }
-                self.start(board, &pod, attempt)
+                let started = self.start(board, &pod, container, attempt)?;
+                if self.is(Canary::InitEndsAreMadeUp) && container.is_init() {
+                    self.feed(board, started);
+                    let exit = super::exit(0, "Completed", 0);
+                    return Some(Event::Exited { pod: pod.id, container, exit });
+                }
+                started
             }
             Effect::UpdateFiles { pod } => {
                 let id = pod.id;
@@ -160,7 +171,15 @@ impl World {
                     Event::FilesUpdated { pod: id }
                 }
             }
-            Effect::Clean { pod, keep_volumes } => self.clean(board, pod, keep_volumes),
+            Effect::CleanContainer { pod, container } => {
+                if self.boards[board].is_container_running(&pod, container) {
+                    self.fail("no-restart-without-reason", "an agent cleans away what runs");
+                }
+                Event::ContainerCleaned { pod, container }
+            }
+            Effect::RemoveSandbox { pod, keep_volumes } => {
+                self.remove_sandbox(board, pod, keep_volumes)
+            }
             Effect::ReadLogs(request) => Event::CommandEnded { command: request.command },
             Effect::Connect
             | Effect::Disconnect
@@ -232,49 +251,66 @@ impl World {
         }
     }
 
-    fn prepare(&mut self, board: usize, pod: &Pod, attempt: u32) -> Event {
+    fn prepare_sandbox(&mut self, board: usize, pod: &Pod) -> Event {
         let id = pod.id;
         let it = &mut self.boards[board];
-        let missing: Vec<Hash> = digests(pod)
+        if it.disk.full {
+            let failure = failure(DISK_FULL, "no space left on device");
+            return Event::SandboxFailed { pod: id, failure };
+        }
+        let run = it.note_sandbox(pod);
+        run.identity = pod.identity;
+        run.sandbox = true;
+        Event::SandboxReady { pod: id }
+    }
+
+    fn prepare(&mut self, board: usize, spec: &Pod, container: ContainerId) -> Event {
+        let pod = spec.id;
+        let it = &mut self.boards[board];
+        let missing: Vec<Hash> = container
+            .of(spec)
+            .into_iter()
+            .flat_map(digests_of)
             .filter(|digest| it.artefacts.get(digest).is_none_or(|a| a.rotten || a.have < a.size))
             .collect();
         for digest in &missing {
             it.artefacts.remove(digest);
         }
-        it.note_prepared(pod, attempt);
+        it.note_prepared(spec, container);
         if !missing.is_empty() {
             let failure = failure("ArtefactDamaged", "an artefact is not whole");
-            return Event::PrepareFailed { pod: id, failure, missing };
+            return Event::PrepareFailed { pod, container, failure, missing };
         }
         if it.disk.full {
             let failure = failure(DISK_FULL, "no space left on device");
-            return Event::PrepareFailed { pod: id, failure, missing };
+            return Event::PrepareFailed { pod, container, failure, missing };
         }
-        Event::Prepared { pod: id }
+        Event::Prepared { pod, container }
     }
 
-    fn clean(&mut self, board: usize, pod: PodId, keep_volumes: bool) -> Event {
-        let running = matches!(
-            self.boards[board].runs.get(&pod).map(|run| &run.state),
-            Some(RunState::Running { .. })
-        );
-        if running {
+    fn remove_sandbox(&mut self, board: usize, pod: PodId, keep_volumes: bool) -> Event {
+        if self.boards[board].is_running(&pod) {
             self.fail("no-restart-without-reason", "an agent cleans away what runs");
         }
         if self.chance(5) && self.weather.loss > 0 {
             let failure = failure("", "device or resource busy");
-            return Event::CleanFailed { pod, failure };
+            return Event::SandboxRemoveFailed { pod, failure };
         }
-        if !keep_volumes {
-            self.boards[board].runs.remove(&pod);
+        match self.boards[board].runs.get_mut(&pod) {
+            Some(run) if keep_volumes => run.lose_sandbox(),
+            _ => _ = self.boards[board].runs.remove(&pod),
         }
-        Event::Cleaned { pod }
+        Event::SandboxRemoved { pod }
     }
 }
 
 /// Digests of everything that a Pod needs.
 pub fn digests(pod: &Pod) -> impl Iterator<Item = Hash> + '_ {
-    pod.containers.iter().flat_map(|container| match &container.artefacts {
+    pod.init_containers.iter().chain(&pod.containers).flat_map(digests_of)
+}
+
+fn digests_of(container: &Container) -> Vec<Hash> {
+    match &container.artefacts {
         Artefacts::Image { config, layers } => {
             let mut all = vec![config.digest];
             all.extend(layers.iter().map(|layer| layer.blob.digest));
@@ -282,7 +318,7 @@ pub fn digests(pod: &Pod) -> impl Iterator<Item = Hash> + '_ {
         }
         Artefacts::Wasm { compiled, .. } => vec![compiled.digest],
         Artefacts::Firmware { image } => vec![image.digest],
-    })
+    }
 }
 
 pub(super) fn failure(reason: &str, message: &str) -> Failure {

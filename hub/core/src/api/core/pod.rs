@@ -65,7 +65,10 @@ pub struct TemplateMeta {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct PodSpec {
-    /// The containers: exactly one.
+    /// Run one after the other, each to its end, before the containers.
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "nullable")]
+    pub init_containers: Vec<Container>,
+    /// Run together. At least one.
     pub containers: Vec<Container>,
     /// `Always` (default), `OnFailure` or `Never`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -155,13 +158,41 @@ impl Pod {
         if self.metadata.deletion_timestamp.is_some() {
             return "Terminating".to_owned();
         }
+        if let Some(init) = self.initializing() {
+            return init;
+        }
         let states = self.status.container_statuses.iter().map(|status| &status.state);
         let container = states.filter_map(ContainerState::word).next_back();
+        let runs = |status: &ContainerStatus| status.ready && status.state.running.is_some();
+        let container = match container {
+            // Kubernetes: while others run, one that has completed tells nothing.
+            Some(word)
+                if word == "Completed" && self.status.container_statuses.iter().any(runs) =>
+            {
+                Some("Running".to_owned())
+            }
+            other => other,
+        };
         let given = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
         container
             .or_else(|| given(&self.status.reason))
             .or_else(|| given(&self.status.phase))
             .unwrap_or_else(|| "Unknown".to_owned())
+    }
+
+    /// What kubectl shows while init containers run or fail: `Init:1/2`, `Init:Error`.
+    fn initializing(&self) -> Option<String> {
+        let statuses = &self.status.init_container_statuses;
+        let place = statuses.iter().position(|status| !status.ready)?;
+        let state = &statuses.get(place)?.state;
+        match state.word() {
+            Some(word) if word != "PodInitializing" => Some(format!("Init:{word}")),
+            _ if state.running.is_some() => {
+                Some(format!("Init:{place}/{}", self.spec.init_containers.len()))
+            }
+            // Nothing of the Pod was started yet.
+            _ => None,
+        }
     }
 
     /// How many of its containers are ready.
@@ -173,7 +204,9 @@ impl Pod {
     /// How often its containers were started again.
     #[must_use]
     pub fn restarts(&self) -> u32 {
-        let counts = self.status.container_statuses.iter().map(|status| status.restart_count);
+        let status = &self.status;
+        let all = status.init_container_statuses.iter().chain(&status.container_statuses);
+        let counts = all.map(|status| status.restart_count);
         counts.fold(0, u32::saturating_add)
     }
 }
@@ -229,7 +262,7 @@ pub const POD_SPEC: Message = Message {
         unsupported("subdomain", 17),
         unless_empty("affinity", 18, "nodeSelector and tolerations choose devices"),
         unsupported("schedulerName", 19),
-        instead("initContainers", 20, "let the container itself prepare what it needs"),
+        objects("initContainers", 20, &container::CONTAINER).merged_by("name"),
         unsupported("automountServiceAccountToken", 21),
         objects("tolerations", 22, &scheduling::TOLERATION),
         unsupported("hostAliases", 23),

@@ -18,15 +18,18 @@ pub struct PodStatus {
     /// The reason, for people.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub message: String,
-    /// `PodScheduled`, `Ready`.
+    /// `PodScheduled`, `Initialized`, `ContainersReady`, `Ready`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
     /// The device's address, where known.
     #[serde(rename = "hostIP", skip_serializing_if = "String::is_empty")]
     pub host_ip: String,
-    /// When its process first started.
+    /// When its device first said that something of it runs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub start_time: Option<String>,
+    /// One per init container.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub init_container_statuses: Vec<ContainerStatus>,
     /// One per container.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub container_statuses: Vec<ContainerStatus>,
@@ -38,7 +41,7 @@ pub struct PodStatus {
 pub struct ContainerStatus {
     /// The container's name.
     pub name: String,
-    /// Whether it runs.
+    /// Whether it runs; of an init container, whether it ended with code 0.
     pub ready: bool,
     /// How often it was started again.
     pub restart_count: u32,
@@ -120,6 +123,9 @@ pub struct Terminated {
     /// For people.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub message: String,
+    /// RFC 3339, by the device's clock.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<String>,
     /// RFC 3339, by the device's clock.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub finished_at: Option<String>,

@@ -1,24 +1,24 @@
-//! The agent and its store: which artefacts are needed, and which may go.
+//! The agent and its artefacts: which artefacts are needed, and which may go.
 
 use alloc::{sync::Arc, vec::Vec};
 
-use firmware_compat::{id::Hash, time::Instant, v1::owned::Pod};
+use firmware_compat::{id::Hash, time::Instant};
 
 use super::Agent;
 use crate::{
     effect::Effect,
     event::{DISK_FULL, Failure},
-    fetch::blobs,
+    spec::PodSpec,
 };
 
 impl Agent {
     pub(super) fn fetch(&mut self, now: Instant) {
-        let needed: Vec<Arc<Pod>> = {
+        let needed: Vec<Arc<PodSpec>> = {
             let context = self.context();
-            let needs = self.slots.values().filter_map(|slot| slot.needs_artefacts(&context));
+            let needs = self.pods.values().filter_map(|pod| pod.needs_artefacts(&context));
             needs.cloned().collect()
         };
-        self.fetches.need(needed.iter().flat_map(|pod| blobs(pod)), &mut self.out);
+        self.fetches.need(needed.iter().flat_map(|pod| pod.blobs()), &mut self.out);
         self.fetches.advance(now, &mut self.out);
     }
 
@@ -27,7 +27,7 @@ impl Agent {
         let context = self.context();
         let is_settled = !context.hold
             && !context.draining
-            && self.slots.values().all(|slot| slot.is_settled(&context));
+            && self.pods.values().all(|pod| pod.is_settled(&context));
         if is_settled {
             self.retain(true);
         }
@@ -35,9 +35,9 @@ impl Agent {
 
     fn retain(&mut self, with_previous: bool) {
         let mut keep = self.assign.artefacts(with_previous);
-        for slot in self.slots.values() {
-            match slot.in_use() {
-                Ok(Some(pod)) => keep.extend(blobs(pod).map(|blob| blob.digest)),
+        for pod in self.pods.values() {
+            match pod.in_use() {
+                Ok(Some(spec)) => keep.extend(spec.blobs().map(|blob| blob.digest)),
                 Ok(None) => {}
                 // What an unknown Pod uses is unknown: nothing may go.
                 Err(()) => return,

@@ -1,7 +1,10 @@
 //! From a head to an assignment in force. `gather` decides which heads count and brings their bodies together; here
 //! they are saved and put in force. Nothing is acted on or acknowledged before the shell says that it is saved.
 
+mod assemble;
+mod check;
 mod gather;
+pub mod saved;
 
 use alloc::{
     collections::BTreeSet,
@@ -16,19 +19,19 @@ use firmware_compat::{
     frame::decode_body,
     id::{Generation, Hash},
     time::Instant,
-    v1::owned::{Assignment, AssignmentId, Head, Pod, Want},
+    v1::owned::{Assignment, AssignmentId, Head, Want},
 };
 use sha2::{Digest, Sha256};
 
 use crate::{
-    assemble::Assembler,
     backoff::{SAVE, WANT, WANT_FIRST},
-    check::{CheckError, check},
     config::SavedAssignment,
     effect::{Effect, Up, WakeReason},
-    fetch::blobs,
     out::Out,
+    spec::PodSpec,
 };
+use assemble::Assembler;
+use check::{CheckError, check};
 
 /// Which assignment is in force and which one is on its way.
 #[derive(Debug)]
@@ -58,7 +61,7 @@ struct InForce {
 #[derive(Debug)]
 struct Candidate {
     saved: Arc<SavedAssignment>,
-    pods: Vec<Pod>,
+    pods: Vec<PodSpec>,
 }
 
 #[derive(Debug)]
@@ -110,15 +113,15 @@ impl Assign {
 
     /// Puts the first sound one of the saved assignments in force. Returns its Pods, and what was wrong with
     /// those that are not sound.
-    pub fn restore(&mut self, saved: Vec<SavedAssignment>) -> (Vec<Pod>, Vec<String>) {
+    pub fn restore(&mut self, saved: Vec<SavedAssignment>) -> (Vec<PodSpec>, Vec<String>) {
         let (mut pods, mut faults) = (Vec::new(), Vec::new());
         for saved in saved {
             match read(&saved.body, saved.id.hash) {
                 Ok(assignment) if self.in_force.is_none() => {
-                    pods = assignment.pods.into_vec();
+                    pods = specs(assignment);
                     self.in_force = Some(InForce { id: saved.id, artefacts: artefacts(&pods) });
                 }
-                Ok(assignment) => self.previous.extend(artefacts(&assignment.pods)),
+                Ok(assignment) => self.previous.extend(artefacts(&specs(assignment))),
                 Err(fault) => {
                     faults.push(format!("saved assignment {}: {fault}", saved.id.generation));
                 }
@@ -186,7 +189,7 @@ impl Assign {
     }
 
     /// It is saved: from now on it is in force. Returns its Pods.
-    pub fn saved(&mut self, generation: Generation) -> Option<Vec<Pod>> {
+    pub fn saved(&mut self, generation: Generation) -> Option<Vec<PodSpec>> {
         let saving = core::mem::replace(&mut self.saving, Saving::Idle);
         match saving {
             Saving::UnderWay { candidate, .. } if candidate.saved.id.generation == generation => {
@@ -258,6 +261,10 @@ pub fn hash(bytes: &[u8]) -> Hash {
     Hash(Sha256::digest(bytes).into())
 }
 
-fn artefacts(pods: &[Pod]) -> BTreeSet<Hash> {
-    pods.iter().flat_map(blobs).map(|blob| blob.digest).collect()
+fn specs(assignment: Assignment) -> Vec<PodSpec> {
+    assignment.pods.into_iter().map(PodSpec::new).collect()
+}
+
+fn artefacts(pods: &[PodSpec]) -> BTreeSet<Hash> {
+    pods.iter().flat_map(PodSpec::blobs).map(|blob| blob.digest).collect()
 }

@@ -11,7 +11,7 @@ use alloc::{
 use firmware_compat::{
     id::Hash,
     time::Instant,
-    v1::owned::{Artefacts, Blob, Pod},
+    v1::owned::{Artefacts, Blob, Container},
 };
 
 use crate::{
@@ -157,9 +157,12 @@ impl Fetches {
     }
 
     /// Why these artefacts are not all there: reason and message. `None` if they are.
-    pub fn lacking(&self, pod: &Pod) -> Option<Lacking<'_>> {
+    pub fn lacking<'a>(
+        &self,
+        containers: impl Iterator<Item = &'a Container>,
+    ) -> Option<Lacking<'_>> {
         let mut lacking = Lacking { missing: 0, failure: None };
-        for blob in blobs(pod) {
+        for blob in containers.flat_map(blobs) {
             if !self.present.contains(&blob.digest) {
                 lacking.missing += 1;
                 let failure = self.jobs.get(&blob.digest).and_then(|job| job.failure.as_ref());
@@ -183,7 +186,7 @@ impl Fetches {
     }
 }
 
-/// What a Pod lacks.
+/// What containers lack.
 #[derive(Clone, Copy, Debug)]
 pub struct Lacking<'a> {
     /// How many artefacts.
@@ -197,14 +200,12 @@ pub fn usual(failure: &Failure) -> &str {
     if failure.reason.is_empty() { "FetchFailed" } else { &failure.reason }
 }
 
-/// Every artefact of a Pod, in the order in which they are needed.
-pub fn blobs(pod: &Pod) -> impl Iterator<Item = Blob> + '_ {
-    pod.containers.iter().flat_map(|container| {
-        let (first, layers) = match &container.artefacts {
-            Artefacts::Image { config, layers } => (*config, &layers[..]),
-            Artefacts::Wasm { compiled, .. } => (*compiled, &[][..]),
-            Artefacts::Firmware { image } => (*image, &[][..]),
-        };
-        core::iter::once(first).chain(layers.iter().map(|layer| layer.blob))
-    })
+/// Every artefact of a container, in the order in which they are needed.
+pub fn blobs(container: &Container) -> impl Iterator<Item = Blob> + '_ {
+    let (first, layers) = match &container.artefacts {
+        Artefacts::Image { config, layers } => (*config, &layers[..]),
+        Artefacts::Wasm { compiled, .. } => (*compiled, &[][..]),
+        Artefacts::Firmware { image } => (*image, &[][..]),
+    };
+    core::iter::once(first).chain(layers.iter().map(|layer| layer.blob))
 }

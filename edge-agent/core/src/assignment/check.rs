@@ -33,8 +33,8 @@ pub enum Fault {
     /// Nothing to run.
     #[error("has no container")]
     NoContainer,
-    /// Wasm and firmware run one program.
-    #[error("has several containers, its engine runs one")]
+    /// A firmware slot runs one program.
+    #[error("has several containers, a firmware slot runs one")]
     SeveralContainers,
     /// Two containers with one name.
     #[error("has two containers with one name")]
@@ -45,8 +45,8 @@ pub enum Fault {
     /// A mount of a volume that is not there.
     #[error("mounts a volume that it does not have")]
     UnknownVolume,
-    /// Say, a Wasm module for a container engine.
-    #[error("has artefacts of another engine")]
+    /// Say, a Wasm module for a container runtime.
+    #[error("has artefacts of another runtime class")]
     WrongArtefacts,
     /// An image without a layer has no root.
     #[error("has an image without layers")]
@@ -85,15 +85,18 @@ pub fn check(assignment: &Assignment) -> Result<(), CheckError> {
 }
 
 fn check_pod(pod: &Pod) -> Result<(), Fault> {
-    match (pod.engine, pod.containers.len()) {
-        (_, 0) => return Err(Fault::NoContainer),
-        (RuntimeClass::Wasm | RuntimeClass::Firmware, 2..) => return Err(Fault::SeveralContainers),
-        (RuntimeClass::Container | RuntimeClass::Wasm | RuntimeClass::Firmware, _) => {}
+    let every = || pod.init_containers.iter().chain(pod.containers.iter());
+    if pod.containers.is_empty() {
+        return Err(Fault::NoContainer);
+    }
+    if pod.runtime_class == RuntimeClass::Firmware && every().count() > 1 {
+        return Err(Fault::SeveralContainers);
     }
     let volumes = unique(pod.volumes.iter().map(|v| v.name.as_str()), Fault::VolumeTwice)?;
-    unique(pod.containers.iter().map(|c| c.name.as_str()), Fault::ContainerTwice)?;
+    unique(every().map(|c| c.name.as_str()), Fault::ContainerTwice)?;
+    no_zero(&pod.hostname)?;
     pod.volumes.iter().try_for_each(check_volume)?;
-    pod.containers.iter().try_for_each(|c| check_container(c, pod.engine, &volumes))
+    every().try_for_each(|c| check_container(c, pod.runtime_class, &volumes))
 }
 
 fn unique<'a>(
@@ -122,10 +125,10 @@ fn check_volume(volume: &Volume) -> Result<(), Fault> {
 
 fn check_container(
     container: &Container,
-    engine: RuntimeClass,
+    class: RuntimeClass,
     volumes: &BTreeSet<&str>,
 ) -> Result<(), Fault> {
-    match (engine, &container.artefacts) {
+    match (class, &container.artefacts) {
         (RuntimeClass::Container, Artefacts::Image { layers, .. }) if layers.is_empty() => {
             return Err(Fault::NoLayers);
         }

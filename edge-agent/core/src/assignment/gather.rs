@@ -10,9 +10,10 @@ use firmware_compat::{
     v1::owned::{AssignmentId, Body, Head},
 };
 
-use super::{Assign, Candidate, Incoming, Refusal, Saving, decode, hash};
+use super::{
+    Assign, Candidate, Incoming, Refusal, Saving, assemble::Assembler, decode, hash, specs,
+};
 use crate::{
-    assemble::Assembler,
     backoff::{WANT, WANT_FIRST},
     config::SavedAssignment,
     out::Out,
@@ -170,7 +171,7 @@ impl Assign {
         match decode(&body) {
             Ok(assignment) => {
                 let saved = SavedAssignment { id, signature: incoming.head.signature, body };
-                let pods = assignment.pods.into_vec();
+                let pods = specs(assignment);
                 self.next = Some(Candidate { saved: Arc::new(saved), pods });
             }
             Err(refusal) => self.refuse(id, &refusal, now, out),

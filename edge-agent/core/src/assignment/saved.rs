@@ -18,7 +18,7 @@ use alloc::{format, string::String, vec, vec::Vec};
 
 pub use format::{Damage, MAX_FILE, decode, encode};
 
-use crate::{assign, config::SavedAssignment};
+use crate::{assignment as assign, config::SavedAssignment};
 
 /// The file of the newest assignment.
 pub const CURRENT: &str = "assignment";

@@ -1,0 +1,252 @@
+//! A Pod: a sandbox (volumes, network, hostname) with init containers and containers in it. Compiled once per form, see
+//! [`crate::v1`].
+
+use serde::{Deserialize, Serialize};
+
+use super::{Bytes, List, RuntimeClass, Text, capacity};
+use crate::id::{Hash, PodId};
+
+/// One Pod, as a device runs it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pod {
+    /// The Pod's uid.
+    pub id: PodId,
+    /// SHA-256 over all that, when changed, calls for a restart. What may change in place (the data of a configMap,
+    /// the compiled form of a module) is left out.
+    pub identity: Hash,
+    /// The Pod's namespace.
+    pub namespace: Text<{ capacity::NAMESPACE }>,
+    /// The Pod's name.
+    pub name: Text<{ capacity::NAME }>,
+    /// What its containers see as their host's name: a DNS label.
+    pub hostname: Text<{ capacity::NAMESPACE }>,
+    /// What runs its containers.
+    pub runtime_class: RuntimeClass,
+    /// Run one after the other, each to its end with code 0, before the containers start.
+    pub init_containers: List<Container, { capacity::INIT_CONTAINERS }>,
+    /// Run together. At least one.
+    pub containers: List<Container, { capacity::CONTAINERS }>,
+    /// What the mounts of both refer to.
+    pub volumes: List<Volume, { capacity::VOLUMES }>,
+    /// When a container that ended is started again.
+    pub restart: RestartPolicy,
+    /// Time between the stop signal and the kill, in milliseconds.
+    pub grace_ms: u32,
+    /// Whether it shares the device's network.
+    pub host_network: bool,
+    /// Pods that it takes the place of: it starts once none of them runs on the device. They are never part of
+    /// the same assignment; one that the device does not have holds nothing up. Not part of the identity.
+    pub after: List<PodId, { capacity::PREDECESSORS }>,
+}
+
+/// When a container that ended is started again. Kubernetes' `restartPolicy`. An init container that ended with code 0
+/// is never started again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RestartPolicy {
+    /// Always, with backoff.
+    Always,
+    /// After a non-zero exit, with backoff.
+    OnFailure,
+    /// Never.
+    Never,
+}
+
+/// One container of a Pod.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Container {
+    /// Unique in its Pod, over both lists.
+    pub name: Text<{ capacity::NAMESPACE }>,
+    /// The image as the operator wrote it, for people.
+    pub reference: Text<{ capacity::REFERENCE }>,
+    /// What is to be there before it starts.
+    pub artefacts: Artefacts,
+    /// Replaces the image's entrypoint if not empty.
+    pub command: List<Text<{ capacity::ARGUMENT }>, { capacity::ARGUMENTS }>,
+    /// Replaces the image's arguments if not empty.
+    pub args: List<Text<{ capacity::ARGUMENT }>, { capacity::ARGUMENTS }>,
+    /// Replaces the image's working directory if not empty.
+    pub working_dir: Text<{ capacity::PATH }>,
+    /// Added to the image's environment.
+    pub env: List<Variable, { capacity::VARIABLES }>,
+    /// For people and for probes; nothing is opened or closed by it.
+    pub ports: List<Port, { capacity::PORTS }>,
+    /// What it asks for and what it may use.
+    pub resources: Resources,
+    /// Where volumes appear.
+    pub mounts: List<Mount, { capacity::VOLUMES }>,
+    /// What `securityContext` asks for.
+    pub read_only_root: bool,
+}
+
+/// Content-addressed bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Blob {
+    /// SHA-256 of the bytes.
+    pub digest: Hash,
+    /// Length in bytes.
+    pub size: u64,
+}
+
+/// How a layer's bytes are packed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Packing {
+    /// A tar file.
+    Tar,
+    /// A tar file under gzip.
+    TarGzip,
+    /// A tar file under zstd.
+    TarZstd,
+}
+
+/// One layer of a container image, lowest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Layer {
+    /// The packed bytes.
+    pub blob: Blob,
+    /// How they are packed.
+    pub packing: Packing,
+}
+
+/// What must be on the device before a container starts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Artefacts {
+    /// An OCI image.
+    Image {
+        /// The image's configuration, which also names the layers' diff ids.
+        config: Blob,
+        /// Lowest first.
+        layers: List<Layer, { capacity::LAYERS }>,
+    },
+    /// A WebAssembly module or component, compiled for this device.
+    Wasm {
+        /// SHA-256 of the module that was compiled.
+        module: Hash,
+        /// The compiled code.
+        compiled: Blob,
+    },
+    /// An image for a firmware slot.
+    Firmware {
+        /// The image.
+        image: Blob,
+    },
+}
+
+/// An environment variable.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Variable {
+    /// Its name.
+    pub name: Text<{ capacity::VARIABLE_NAME }>,
+    /// Its value, before `$(NAME)` is expanded.
+    pub value: Text<{ capacity::VARIABLE_VALUE }>,
+}
+
+/// Transport of a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Protocol {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+    /// SCTP.
+    Sctp,
+}
+
+/// A port that a container listens on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Port {
+    /// The port's number.
+    pub number: u16,
+    /// Its transport.
+    pub protocol: Protocol,
+}
+
+/// What a container asks for and may use. 0 means none given.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resources {
+    /// Thousandths of a CPU asked for.
+    pub cpu_request_milli: u32,
+    /// Thousandths of a CPU allowed.
+    pub cpu_limit_milli: u32,
+    /// Memory asked for, in bytes.
+    pub memory_request_bytes: u64,
+    /// Memory allowed, in bytes.
+    pub memory_limit_bytes: u64,
+}
+
+/// Where a volume appears in a container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mount {
+    /// The volume's name.
+    pub volume: Text<{ capacity::NAMESPACE }>,
+    /// Path in the container.
+    pub path: Text<{ capacity::PATH }>,
+    /// Path in the volume; empty for its root.
+    pub sub_path: Text<{ capacity::PATH }>,
+    /// Whether writing is refused.
+    pub read_only: bool,
+}
+
+/// Something that containers mount.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Volume {
+    /// Unique in its Pod.
+    pub name: Text<{ capacity::NAMESPACE }>,
+    /// What is behind it.
+    pub source: VolumeSource,
+}
+
+/// What is behind a volume.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum VolumeSource {
+    /// A directory that lives as long as the Pod.
+    EmptyDir {
+        /// In memory instead of on disk.
+        memory: bool,
+        /// Bound in bytes; 0 for none. Enforced in memory only.
+        size_limit_bytes: u64,
+    },
+    /// A path of the device.
+    HostPath {
+        /// The path.
+        path: Text<{ capacity::PATH }>,
+        /// What it must be.
+        kind: HostPathKind,
+    },
+    /// Files from a ConfigMap.
+    ConfigMap {
+        /// The files.
+        files: List<File, { capacity::FILES }>,
+    },
+}
+
+/// What a host path must be. Kubernetes' `hostPath.type`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum HostPathKind {
+    /// Not checked.
+    Any,
+    /// A directory, made if missing.
+    DirectoryOrCreate,
+    /// A directory.
+    Directory,
+    /// A file, made if missing.
+    FileOrCreate,
+    /// A file.
+    File,
+    /// A unix socket.
+    Socket,
+    /// A character device.
+    CharDevice,
+    /// A block device.
+    BlockDevice,
+}
+
+/// One file of a ConfigMap volume.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct File {
+    /// Relative path in the volume.
+    pub path: Text<{ capacity::NAME }>,
+    /// Permission bits.
+    pub mode: u16,
+    /// Content.
+    pub data: Bytes<{ capacity::FILE_BYTES }>,
+}
