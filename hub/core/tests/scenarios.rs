@@ -8,7 +8,7 @@ use std::{fs, path::PathBuf};
 use firmware_compat::frame::Kind as FrameKind;
 use lichen_hub_core::{
     effect::Response,
-    event::Request,
+    event::{Event, Request},
     object::{Kind, Object},
 };
 use serde_json::json;
@@ -50,6 +50,9 @@ fn run(script: &str) -> String {
             }
             ["silent", name, on] => {
                 world.devices.get_mut(*name).expect("it is there").silent = *on == "yes";
+            }
+            ["link-drops", name] => {
+                world.event(Event::FramesLost { device: (*name).into() });
             }
             ["last-word", name] => world.last_word(name),
             ["stopped", name] => world.stopped(name),
