@@ -8,7 +8,7 @@ use std::{fs, path::PathBuf};
 use firmware_compat::frame::Kind as FrameKind;
 use lichen_hub_core::{
     effect::Response,
-    event::{Event, Request},
+    event::Request,
     object::{Kind, Object},
 };
 use serde_json::json;
@@ -52,7 +52,8 @@ fn run(script: &str) -> String {
                 world.devices.get_mut(*name).expect("it is there").silent = *on == "yes";
             }
             ["link-drops", name] => {
-                world.event(Event::FramesLost { device: (*name).into() });
+                let lost = lichen_hub_core::event::Event::FramesLost { device: (*name).into() };
+                world.event(lost);
             }
             ["last-word", name] => world.last_word(name),
             ["stopped", name] => world.stopped(name),
