@@ -51,6 +51,10 @@ fn run(script: &str) -> String {
             ["silent", name, on] => {
                 world.devices.get_mut(*name).expect("it is there").silent = *on == "yes";
             }
+            ["link-drops", name] => {
+                let lost = lichen_hub_core::event::Event::FramesLost { device: (*name).into() };
+                world.event(lost);
+            }
             ["last-word", name] => world.last_word(name),
             ["stopped", name] => world.stopped(name),
             ["heal"] => world.crash(None),
