@@ -201,7 +201,9 @@ pub enum Request {
 
 /// From an object to what it is to be; a pure function of the object.
 #[derive(Clone)]
-pub struct Alter(Arc<dyn Fn(&Object) -> Result<Object, ApiError> + Send + Sync>);
+pub struct Alter(Arc<AlterFn>);
+
+type AlterFn = dyn Fn(&Object) -> Result<Object, ApiError> + Send + Sync;
 
 impl Alter {
     /// A change by this function.

@@ -126,7 +126,14 @@ mod tests {
         check(&value, &["spec: is missing"]);
         value = json!({"apiVersion": "apps/v1", "kind": "Deployment",
             "metadata": {"name": "x", "labels": {"lichen.dev/site": true}}, "spec": {}});
-        check(&value, &["metadata.labels[lichen.dev/site]: must be a string, not boolean `true`"]);
+        check(
+            &value,
+            &[
+                "metadata.labels[lichen.dev/site]: must be a string, not boolean `true`",
+                "spec.selector: is missing",
+                "spec.template: is missing",
+            ],
+        );
     }
 
     #[test]

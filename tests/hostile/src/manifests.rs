@@ -61,12 +61,9 @@ fn object(object: &Object) {
     assert_eq!(serde_json::to_value(&again).expect("JSON"), json, "it reads back as another one");
     match check::check(object) {
         Ok(()) => {
-            let template = match object {
-                Object::Deployment(deployment) => &deployment.spec.template,
-                Object::DaemonSet(set) => &set.spec.template,
-                _ => return,
-            };
-            let resolved = resolve::resolve("spec.template", template).expect("it was accepted");
+            let Some((template, rule)) = object.template() else { return };
+            let resolved = resolve::resolve("spec.template", template, rule);
+            let resolved = resolved.expect("it was accepted");
             assert_eq!(resolved.containers.len(), 1);
         }
         Err(causes) => assert!(causes.iter().all(|cause| !cause.cause.is_empty())),

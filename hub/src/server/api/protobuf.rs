@@ -77,6 +77,10 @@ fn add(
 ) -> Result<(), ProtobufError> {
     let value = match (&field.shape, wire) {
         (Shape::Written, _) => return Ok(()),
+        // Go writes the empty texts of an empty message too.
+        (Shape::UnsupportedUnlessEmpty(_), Wire::Bytes(bytes)) if is_blank(bytes, BLANK_DEPTH) => {
+            return Ok(());
+        }
         (Shape::Inline(message), Wire::Bytes(bytes)) => {
             object.extend(read(bytes, message)?);
             return Ok(());
@@ -163,6 +167,20 @@ fn is_zero(value: &Value) -> bool {
     }
 }
 
+/// How deep a message is looked into that may be empty.
+const BLANK_DEPTH: usize = 4;
+
+/// Whether a message says nothing: every field of it is zero or says nothing itself.
+fn is_blank(bytes: &[u8], depth: usize) -> bool {
+    Fields(bytes).all(|field| match field {
+        Ok((_, Wire::Number(number))) => number == 0,
+        Ok((_, Wire::Bytes(bytes))) => {
+            bytes.is_empty() || (depth > 0 && is_blank(bytes, depth - 1))
+        }
+        Err(_) => false,
+    })
+}
+
 /// Base64 with padding (RFC 4648, section 4), the form of bytes in JSON.
 fn base64(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -235,6 +253,17 @@ mod tests {
         let error = to_json(&body("apps/v1", "Deployment", &bytes(2, &number(15, 1))))
             .expect_err("unknown");
         assert!(error.to_string().contains("DeploymentSpec has a field with number 15"), "{error}");
+    }
+
+    #[test]
+    fn an_empty_message_that_is_not_supported_says_nothing() {
+        let strategy = |content: &[u8]| {
+            let spec = bytes(2, &bytes(4, content));
+            to_json(&body("apps/v1", "Deployment", &spec)).expect("valid")["spec"].clone()
+        };
+        assert_eq!(strategy(&bytes(1, b"")), Value::Null);
+        assert_eq!(strategy(b""), Value::Null);
+        assert!(strategy(&bytes(1, b"Recreate"))["strategy"].is_string());
     }
 
     #[test]

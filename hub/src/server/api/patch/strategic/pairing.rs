@@ -1,14 +1,15 @@
 //! The items of one key: which of those that are there a patch means by which of its own.
 //!
 //! Usually there is one of each. But a list may have several items of one key (a port as TCP and UDP, a variable that is
-//! given twice), and kubectl's patch then names the key alone. What it means follows from how kubectl makes it: it pairs
-//! the items before with those after in their order, sends what differs in each pair, then what is new, and one deletion
-//! if some are left over; `$setElementOrder` has the key as often as there are to be items.
+//! given twice), and kubectl's patch then names the key alone. What it means follows from how kubectl makes it (as
+//! observed with kubectl 1.32): it sorts both lists by key, which puts items of one key in reverse; pairs the items before
+//! with those after; sends what differs in each pair, then what is new; and if some are left over, one deletion, into
+//! which it merges what differs. `$setElementOrder` has the key as often as there are to be items.
 
 use lichen_hub_core::api::field::Field;
 use serde_json::{Map, Value};
 
-use super::{Directive, PatchError, directive, merge_map, table_of};
+use super::{Directive, PATCH, PatchError, directive, merge_map, table_of};
 
 /// Merges the patch's items of one key into the list. `ordered`: how many there are to be; 0 if the patch does not say.
 pub(super) fn merge(
@@ -19,59 +20,101 @@ pub(super) fn merge(
     patch: &[&Map<String, Value>],
     ordered: usize,
 ) -> Result<(), PatchError> {
+    if places(merged, key, wanted).is_empty() {
+        return add_all(field, merged, patch);
+    }
     if ordered == 0 {
         return patch.iter().try_for_each(|item| merge_one(field, key, wanted, merged, item));
     }
-    let mut deletes = false;
+    let there = places(merged, key, wanted);
+    let mut items: Vec<Value> = there.iter().rev().map(|place| merged[*place].clone()).collect();
     let mut changes = Vec::new();
     for item in patch {
         match directive(item)? {
-            Directive::Delete => deletes = true,
-            Directive::Merge => changes.push(*item),
+            Directive::Delete => {
+                items.truncate(ordered);
+                let mut change = Map::clone(item);
+                change.remove(PATCH);
+                if change.len() > 1 && !items.is_empty() {
+                    changes.push(change);
+                }
+            }
+            Directive::Merge => changes.push(Map::clone(item)),
             // The list is replaced, and this item is in it.
             Directive::Replace => {}
         }
     }
-    let mut there = places(merged, key, wanted);
-    if deletes && there.len() > ordered {
-        for place in there.split_off(ordered).into_iter().rev() {
-            merged.remove(place);
+    apply(field, key, wanted, &mut items, changes, ordered)?;
+    let first = there.first().copied().unwrap_or(merged.len());
+    for place in there.into_iter().rev() {
+        merged.remove(place);
+    }
+    merged.splice(first..first, items.into_iter().rev());
+    Ok(())
+}
+
+/// Adds items of a key that is not there: they stand in the patch as they are to stand in the list.
+fn add_all(
+    field: &'static Field,
+    merged: &mut Vec<Value>,
+    patch: &[&Map<String, Value>],
+) -> Result<(), PatchError> {
+    for item in patch {
+        if let Directive::Merge = directive(item)? {
+            merged.push(changed(field, &Value::Null, item)?);
         }
     }
-    // A change that an item has already is of that item.
-    let mut rest = Vec::new();
-    for change in changes {
-        let mut has = None;
-        for (index, place) in there.iter().enumerate() {
-            if changed(field, &merged[*place], change)? == merged[*place] {
-                has = Some(index);
-                break;
+    Ok(())
+}
+
+/// Changes items of one key, in kubectl's order, and adds what is new.
+fn apply(
+    field: &'static Field,
+    key: &'static str,
+    wanted: &Value,
+    items: &mut Vec<Value>,
+    mut changes: Vec<Map<String, Value>>,
+    ordered: usize,
+) -> Result<(), PatchError> {
+    let mut open: Vec<usize> = (0..items.len()).collect();
+    if changes.len() != ordered.max(items.len()) {
+        // Not all of them change. A change that an item has already is of that item.
+        let mut rest = Vec::new();
+        for change in changes {
+            let mut has = None;
+            for (index, place) in open.iter().enumerate() {
+                if changed(field, &items[*place], &change)? == items[*place] {
+                    has = Some(index);
+                    break;
+                }
+            }
+            match has {
+                Some(index) => drop(open.remove(index)),
+                None => rest.push(change),
             }
         }
-        match has {
-            Some(index) => drop(there.remove(index)),
-            None => rest.push(change),
-        }
+        changes = rest;
     }
-    let count = places(merged, key, wanted).len();
-    let new = rest.split_off(rest.len() - ordered.saturating_sub(count).min(rest.len()));
-    if rest.len() == there.len() {
-        for (place, change) in there.iter().zip(rest) {
-            merged[*place] = changed(field, &merged[*place], change)?;
-        }
-    } else {
-        for change in rest {
-            let found = there.iter().position(|place| same_also(field, &merged[*place], change));
-            let Some(found) = found.filter(|_| gives_also(field, change)) else {
-                let value = wanted.clone();
-                return Err(PatchError::Ambiguous { list: field.name.to_owned(), key, value });
-            };
-            let place = there.remove(found);
-            merged[place] = changed(field, &merged[place], change)?;
-        }
+    let new = ordered.saturating_sub(items.len()).min(changes.len());
+    let new = changes.split_off(changes.len() - new);
+    let all = changes.len() == open.len();
+    for change in changes {
+        let found = match all {
+            true => Some(0),
+            false => open
+                .iter()
+                .position(|place| same_also(field, &items[*place], &change))
+                .filter(|_| gives_also(field, &change)),
+        };
+        let Some(found) = found else {
+            let value = wanted.clone();
+            return Err(PatchError::Ambiguous { list: field.name.to_owned(), key, value });
+        };
+        let place = open.remove(found);
+        items[place] = changed(field, &items[place], &change)?;
     }
     for change in new {
-        merged.push(changed(field, &Value::Null, change)?);
+        items.push(changed(field, &Value::Null, &change)?);
     }
     Ok(())
 }
@@ -96,6 +139,11 @@ fn merge_one(
             }
         }
         return Ok(());
+    }
+    for place in &there {
+        if changed(field, &merged[*place], item)? == merged[*place] {
+            return Ok(());
+        }
     }
     let named = there.iter().copied().find(|place| same_also(field, &merged[*place], item));
     // The only one of its key is meant, unless the patch names another.
