@@ -41,10 +41,8 @@ pub(crate) async fn serve(listener: TcpListener, most: usize, serving: Serving) 
                 let keep_alive = permits.available_permits() >= most / RESERVE;
                 let serving = serving.clone();
                 connections.spawn(async move {
-                    serving.counters.connection_opened();
+                    let _counted = Counted::new(&serving.counters, permit);
                     connection::serve(stream, keep_alive, &serving).await;
-                    serving.counters.connection_closed();
-                    drop(permit);
                 });
             }
             Some(_) = connections.join_next() => {}
@@ -55,6 +53,25 @@ pub(crate) async fn serve(listener: TcpListener, most: usize, serving: Serving) 
     if tokio::time::timeout(STOP_TIME, all).await.is_err() {
         tracing::warn!("some requests did not finish and are broken off");
         connections.shutdown().await;
+    }
+}
+
+/// A connection that counts for as long as it is served.
+struct Counted {
+    counters: Arc<Counters>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Counted {
+    fn new(counters: &Arc<Counters>, permit: OwnedSemaphorePermit) -> Self {
+        counters.connection_opened();
+        Self { counters: counters.clone(), _permit: permit }
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.counters.connection_closed();
     }
 }
 

@@ -30,7 +30,7 @@ const SCHEMA: u32 = 1;
 const CACHE_BYTES: usize = 1 << 20;
 /// A file below this size is not worth compacting.
 const COMPACT_MIN_BYTES: u64 = 16 << 20;
-/// Nor is one that is less than so many times as long as what it holds. A fresh copy is about twice as long.
+/// Nor is one that is less than so many times as long as what it holds. A fresh copy is less than twice as long.
 const COMPACT_FACTOR: u64 = 4;
 
 const RECORDS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("records");
@@ -65,6 +65,8 @@ struct Open {
     compactions: u64,
     /// The file's size after the last compaction.
     size_after: u64,
+    /// Why nothing can be promised any more.
+    broken: Option<std::io::Error>,
 }
 
 impl RedbStore {
@@ -89,7 +91,14 @@ impl RedbStore {
         }
         let live_bytes = live_bytes(&database).map_err(failed)?;
         compact::remove(&state.join(NEW_FILE)).map_err(|error| failed(error.into()))?;
-        let open = Open { database, live_bytes, meanwhile: None, compactions: 0, size_after: 0 };
+        let open = Open {
+            database,
+            live_bytes,
+            meanwhile: None,
+            compactions: 0,
+            size_after: 0,
+            broken: None,
+        };
         let shared = Shared {
             path,
             open: Mutex::new(open),
@@ -191,6 +200,9 @@ impl Store for RedbStore {
 
     fn commit(&self, records: &[Record]) -> Result<(), StoreError> {
         let mut open = self.shared.open();
+        if let Some(error) = open.broken.take() {
+            return Err(self.shared.refused("write", error.into()));
+        }
         let removed = write(&open.database, records)
             .map_err(|source| self.shared.refused("write", source))?;
         let added: usize = records.iter().map(weight).sum();

@@ -77,8 +77,9 @@ fn copy(shared: &Arc<Shared>, new_path: &Path) -> Result<(), redb::Error> {
     let last = open.meanwhile.take().unwrap_or_default();
     write(&new, &last)?;
     fs::rename(new_path, &shared.path)?;
-    sync_directory(&shared.path)?;
     let old = std::mem::replace(&mut open.database, new);
+    // Until this has worked, a loss of power may bring the old name of the file back, without what is written from now on.
+    open.broken = sync_directory(&shared.path).err();
     open.compactions += 1;
     open.size_after = open.size(&shared.path);
     drop(open);
