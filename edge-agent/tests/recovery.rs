@@ -8,7 +8,7 @@ use std::{fs, os::unix::fs::MetadataExt};
 
 use support::{
     image::with_scratch,
-    machine::is_alive,
+    machine::{is_alive, wait},
     world::{ID, WAIT, World, cgroups, kill_9, namespace},
 };
 
@@ -16,8 +16,7 @@ async fn an_agent_adopts_every_container_and_a_killed_shim_restarts_its_own_alon
     runtime: &'static str,
 ) {
     let mut world = World::new(runtime).await;
-    let asked =
-        "trap ': > /scratch/asked; exit 0' TERM; while :; do busybox sleep 1 & wait $!; done";
+    let asked = "trap ': > /scratch/asked; exit 0' TERM; : > /scratch/ready; while :; do busybox sleep 1 & wait $!; done";
     let pod = with_scratch(world.pod(&[], &[("main", WAIT), ("other", asked)]), false);
     world.assign(vec![pod]);
     world.hub.until_running(ID).await;
@@ -38,6 +37,8 @@ async fn an_agent_adopts_every_container_and_a_killed_shim_restarts_its_own_alon
 
     // With an agent to see it.
     let scratch = world.device.state.join("run").join(ID.to_string()).join("volumes/scratch");
+    wait("the trap should be set", || scratch.join("ready").exists());
+    fs::remove_file(scratch.join("ready")).unwrap();
     kill_9(world.device.shim(ID, "main-1"));
     world.until_again("other", before[1].pid).await;
     let [main, other] = world.hub.all_running(ID)[..] else { panic!("two containers") };
@@ -50,6 +51,7 @@ async fn an_agent_adopts_every_container_and_a_killed_shim_restarts_its_own_alon
 
     // With none: the next one asks it to stop and says why.
     fs::remove_file(scratch.join("asked")).unwrap();
+    wait("the trap should be set", || scratch.join("ready").exists());
     world.device.kill();
     kill_9(world.device.shim(ID, "main-1"));
     world.hub.told.clear();
