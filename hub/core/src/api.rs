@@ -1,108 +1,290 @@
-//! The objects of the API, with Kubernetes' names, shapes and meaning, as far as Lichen supports them. The types are
-//! the JSON: what is not here is refused by whoever decodes (see the hub's `manifest` module), never dropped in silence.
+//! The objects of the API, with Kubernetes' names, shapes and meaning, as far as Lichen supports them.
 //!
-//! One file a kind, by group: [`core`](self::core), [`apps`]. What they share: [`meta`], [`quantity`], [`time`],
-//! [`validate`].
+//! One file a kind, by group: [`core`](self::core), [`apps`]. Each says all there is to say of its kind by implementing
+//! [`Resource`]; [`kinds`] lists them, and nothing else does. What kinds share: [`meta`], [`quantity`], [`time`],
+//! [`validate`], [`cell`].
 
 pub mod apps;
+pub mod cell;
 pub mod core;
 mod error;
+pub mod field;
 pub mod meta;
 pub mod quantity;
+pub mod resource;
 pub mod time;
 pub mod validate;
 
 use ::core::fmt;
-use alloc::{borrow::ToOwned, string::String};
+use alloc::{borrow::ToOwned, string::String, vec::Vec};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
+use serde_json::Value;
 
 pub use self::{
     apps::{DaemonSet, Deployment},
     core::{ConfigMap, Event, Namespace, Node, Pod},
     error::ApiError,
-    meta::{ObjectMeta, TypeMeta},
+    meta::ObjectMeta,
+    resource::Resource,
     validate::FieldError,
 };
+use self::{
+    core::pod::PodTemplate,
+    field::Message,
+    meta::LabelSelector,
+    resource::{ColumnNames, Names, RestartRule},
+    validate::Errors,
+};
 
-/// The kinds that the API serves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub enum Kind {
-    /// `v1` Namespace, of the cluster.
+/// Makes [`Kind`], [`Object`], [`KINDS`] and the ways from one to another of a list of kinds.
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $kind:ident,)*) => {
+        /// The kinds that the API serves, in the order in which their records are loaded.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        pub enum Kind {
+            $($(#[$doc])* $kind,)*
+        }
+
+        /// Every kind.
+        pub const KINDS: &[Kind] = &[$(Kind::$kind,)*];
+
+        /// Any object of the API.
+        #[derive(Clone, Debug, PartialEq)]
+        pub enum Object {
+            $($(#[$doc])* $kind($kind),)*
+        }
+
+        /// Goes on with the type that stands for a kind.
+        macro_rules! of_kind {
+            ($value:expr, $type:ident => $body:expr) => {
+                match $value { $(Kind::$kind => { type $type = $kind; $body })* }
+            };
+        }
+
+        /// Goes on with the object, whatever its kind.
+        macro_rules! of_object {
+            ($value:expr, $object:ident => $body:expr) => {
+                match $value { $(Object::$kind($object) => $body,)* }
+            };
+        }
+
+        /// Goes on with two objects of one kind; with the last expression if they are of two.
+        macro_rules! of_both {
+            ($left:expr, $right:expr, ($one:ident, $other:ident) => $body:expr, $else:expr) => {
+                match ($left, $right) {
+                    $((Object::$kind($one), Object::$kind($other)) => $body,)*
+                    _ => $else,
+                }
+            };
+        }
+
+        impl Object {
+            /// The object's kind.
+            #[must_use]
+            pub fn kind(&self) -> Kind {
+                match self { $(Self::$kind(_) => Kind::$kind,)* }
+            }
+
+            /// Reads the JSON of an object whose kind is known. Fields that the types don't have are not looked at.
+            ///
+            /// # Errors
+            /// Those of serde, naming the type that does not fit.
+            pub fn from_json(kind: Kind, json: &[u8]) -> Result<Self, serde_json::Error> {
+                Ok(match kind { $(Kind::$kind => Self::$kind(serde_json::from_slice(json)?),)* })
+            }
+
+            /// The same, from a value.
+            ///
+            /// # Errors
+            /// Those of serde, naming the type that does not fit.
+            pub fn from_value(kind: Kind, value: Value) -> Result<Self, serde_json::Error> {
+                Ok(match kind { $(Kind::$kind => Self::$kind(serde_json::from_value(value)?),)* })
+            }
+        }
+
+        $(impl From<$kind> for Object {
+            fn from(object: $kind) -> Self {
+                Self::$kind(object)
+            }
+        })*
+    };
+}
+
+kinds! {
+    /// `v1` Namespace: a space of names.
     Namespace,
-    /// `v1` ConfigMap.
+    /// `v1` ConfigMap: configuration data.
     ConfigMap,
-    /// `apps/v1` Deployment.
+    /// `apps/v1` Deployment: a number of Pods, where they fit.
     Deployment,
-    /// `apps/v1` DaemonSet.
+    /// `apps/v1` DaemonSet: one Pod on every matching device.
     DaemonSet,
-    /// `v1` Node, of the cluster: a device.
+    /// `v1` Node: a device.
     Node,
-    /// `v1` Pod: a Pod.
+    /// `v1` Pod: a running copy of a workload.
     Pod,
-    /// `v1` Event.
+    /// `v1` Event: something that happened.
     Event,
 }
 
 impl Kind {
-    /// Every kind, in the order in which their records are loaded.
-    pub const EVERY: [Self; 7] = [
-        Self::Namespace,
-        Self::ConfigMap,
-        Self::Deployment,
-        Self::DaemonSet,
-        Self::Node,
-        Self::Pod,
-        Self::Event,
-    ];
+    /// What it is called, and what can be done with it.
+    #[must_use]
+    pub fn names(self) -> &'static Names {
+        of_kind!(self, T => &const { T::NAMES })
+    }
+
+    /// What it may hold.
+    #[must_use]
+    pub fn fields(self) -> &'static Message {
+        of_kind!(self, T => T::FIELDS)
+    }
+
+    /// Its columns in `get`.
+    #[must_use]
+    pub fn columns(self) -> Vec<ColumnNames> {
+        of_kind!(self, T => resource::columns::<T>())
+    }
+
+    /// The fields that it can be selected by.
+    #[must_use]
+    pub fn selectable(self) -> Vec<&'static str> {
+        let mut fields = Vec::from(["metadata.name", "metadata.namespace"]);
+        fields.extend(of_kind!(self, T => resource::selectable::<T>()));
+        fields
+    }
 
     /// `apiVersion` of the kind.
     #[must_use]
     pub fn api_version(self) -> &'static str {
-        match self {
-            Self::Deployment | Self::DaemonSet => "apps/v1",
-            Self::Namespace | Self::ConfigMap | Self::Node | Self::Pod | Self::Event => "v1",
-        }
+        self.names().api_version
     }
 
     /// `kind` as manifests write it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Namespace => "Namespace",
-            Self::ConfigMap => "ConfigMap",
-            Self::Deployment => "Deployment",
-            Self::DaemonSet => "DaemonSet",
-            Self::Node => "Node",
-            Self::Pod => "Pod",
-            Self::Event => "Event",
-        }
+        self.names().kind
     }
 
     /// The resource's name in REST paths.
     #[must_use]
     pub fn plural(self) -> &'static str {
-        match self {
-            Self::Namespace => "namespaces",
-            Self::ConfigMap => "configmaps",
-            Self::Deployment => "deployments",
-            Self::DaemonSet => "daemonsets",
-            Self::Node => "nodes",
-            Self::Pod => "pods",
-            Self::Event => "events",
-        }
+        self.names().plural
     }
 
     /// Whether its objects live in a namespace.
     #[must_use]
     pub fn namespaced(self) -> bool {
-        !matches!(self, Self::Namespace | Self::Node)
+        self.names().namespaced
+    }
+
+    /// The kind with this name in manifests.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        KINDS.iter().copied().find(|kind| kind.as_str() == word)
     }
 }
 
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+impl Object {
+    /// Its metadata.
+    #[must_use]
+    pub fn meta(&self) -> &ObjectMeta {
+        of_object!(self, object => &object.metadata)
+    }
+
+    /// Its metadata, to change.
+    pub fn meta_mut(&mut self) -> &mut ObjectMeta {
+        of_object!(self, object => &mut object.metadata)
+    }
+
+    /// What names it.
+    #[must_use]
+    pub fn key(&self) -> Key {
+        let meta = self.meta();
+        Key::new(self.kind(), &meta.namespace, &meta.name)
+    }
+
+    /// Its row in `get`, one cell for each of [`Kind::columns`].
+    #[must_use]
+    pub fn cells(&self, now_ms: u64) -> Vec<Value> {
+        of_object!(self, object => resource::cells(object, now_ms))
+    }
+
+    /// Whether it has a value in a selectable field; `None` if it can't be selected by that field.
+    #[must_use]
+    pub fn is_selected(&self, field: &str, wanted: &str) -> Option<bool> {
+        match field {
+            "metadata.name" => Some(self.meta().name == wanted),
+            "metadata.namespace" => Some(self.meta().namespace == wanted),
+            _ => of_object!(self, object => resource::is_selected(object, field, wanted)),
+        }
+    }
+
+    /// For workloads: what their Pods are made from.
+    #[must_use]
+    pub fn template(&self) -> Option<(&PodTemplate, RestartRule)> {
+        of_object!(self, object => object.template())
+    }
+
+    /// For workloads that want Pods by number: how many.
+    #[must_use]
+    pub fn replicas(&self) -> u32 {
+        of_object!(self, object => Resource::replicas(object))
+    }
+
+    /// For workloads: the labels of their Pods.
+    #[must_use]
+    pub fn selector(&self) -> Option<&LabelSelector> {
+        of_object!(self, object => object.selector())
+    }
+
+    /// Fills in what the operator left open and readers expect.
+    pub fn default_fields(&mut self) {
+        of_object!(self, object => object.default_fields());
+    }
+
+    /// Drops what an operator can't write.
+    pub fn prepare_for_create(&mut self) {
+        of_object!(self, object => object.prepare_for_create());
+    }
+
+    /// Takes over what an operator can't write. Objects of two kinds have nothing in common.
+    pub fn prepare_for_update(&mut self, old: &Self) {
+        of_both!(self, old, (object, old) => object.prepare_for_update(old), ());
+    }
+
+    /// Finds what is wrong with what an operator wrote.
+    pub fn validate(&self, old: Option<&Self>, errors: &mut Errors) {
+        match old {
+            None => of_object!(self, object => object.validate(None, errors)),
+            Some(old) => {
+                of_both!(self, old, (object, old) => object.validate(Some(old), errors), ())
+            }
+        }
+    }
+}
+
+/// The JSON of an object: `apiVersion`, `kind`, and its own fields.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Typed<'a, T> {
+    api_version: &'static str,
+    kind: &'static str,
+    #[serde(flatten)]
+    object: &'a T,
+}
+
+impl Serialize for Object {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Names { api_version, kind, .. } = *self.kind().names();
+        of_object!(self, object => Typed { api_version, kind, object }.serialize(serializer))
     }
 }
 
@@ -132,89 +314,5 @@ impl fmt::Display for Key {
             "" => write!(f, "{} {}", self.kind, self.name),
             namespace => write!(f, "{} {namespace}/{}", self.kind, self.name),
         }
-    }
-}
-
-/// Any object of the API. Its JSON is the object itself, with `apiVersion` and `kind`.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(untagged)]
-pub enum Object {
-    /// A namespace.
-    Namespace(Namespace),
-    /// Configuration data.
-    ConfigMap(ConfigMap),
-    /// A number of copies somewhere.
-    Deployment(Deployment),
-    /// One copy on every matching device.
-    DaemonSet(DaemonSet),
-    /// A device.
-    Node(Node),
-    /// A Pod.
-    Pod(Pod),
-    /// A happening.
-    Event(Event),
-}
-
-macro_rules! each_object {
-    ($value:expr, $object:ident => $body:expr) => {
-        match $value {
-            Object::Namespace($object) => $body,
-            Object::ConfigMap($object) => $body,
-            Object::Deployment($object) => $body,
-            Object::DaemonSet($object) => $body,
-            Object::Node($object) => $body,
-            Object::Pod($object) => $body,
-            Object::Event($object) => $body,
-        }
-    };
-}
-
-impl Object {
-    /// The object's kind.
-    #[must_use]
-    pub fn kind(&self) -> Kind {
-        match self {
-            Self::Namespace(_) => Kind::Namespace,
-            Self::ConfigMap(_) => Kind::ConfigMap,
-            Self::Deployment(_) => Kind::Deployment,
-            Self::DaemonSet(_) => Kind::DaemonSet,
-            Self::Node(_) => Kind::Node,
-            Self::Pod(_) => Kind::Pod,
-            Self::Event(_) => Kind::Event,
-        }
-    }
-
-    /// Its metadata.
-    #[must_use]
-    pub fn meta(&self) -> &ObjectMeta {
-        each_object!(self, object => &object.metadata)
-    }
-
-    /// Its metadata, to change.
-    pub fn meta_mut(&mut self) -> &mut ObjectMeta {
-        each_object!(self, object => &mut object.metadata)
-    }
-
-    /// What names it.
-    #[must_use]
-    pub fn key(&self) -> Key {
-        let meta = self.meta();
-        Key::new(self.kind(), &meta.namespace, &meta.name)
-    }
-
-    /// Reads the JSON of an object whose kind is known. Fields that the types don't have are not looked at here.
-    ///
-    /// # Errors
-    /// Those of serde, naming the type that does not fit.
-    pub fn from_json(kind: Kind, json: &[u8]) -> Result<Self, serde_json::Error> {
-        Ok(match kind {
-            Kind::Namespace => Self::Namespace(serde_json::from_slice(json)?),
-            Kind::ConfigMap => Self::ConfigMap(serde_json::from_slice(json)?),
-            Kind::Deployment => Self::Deployment(serde_json::from_slice(json)?),
-            Kind::DaemonSet => Self::DaemonSet(serde_json::from_slice(json)?),
-            Kind::Node => Self::Node(serde_json::from_slice(json)?),
-            Kind::Pod => Self::Pod(serde_json::from_slice(json)?),
-            Kind::Event => Self::Event(serde_json::from_slice(json)?),
-        })
     }
 }

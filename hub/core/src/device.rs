@@ -7,18 +7,21 @@ use alloc::{
     vec::Vec,
 };
 
+use core::time::Duration;
+
 use firmware_compat::{
     frame::Stamp,
     id::{AgentId, Generation, Hash, PodId},
     time::{Instant, UnixMs},
-    v1::owned::{AssignmentId, Hello, RuntimeClass},
+    v1::owned::{AssignmentId, Hello, RuntimeClass, WasmSupport},
 };
 
 use crate::{
     api::{core::node::Taint, meta::Map},
-    engine::Asking,
+    engine::ReportRequest,
     event::Target,
     resolve::{Amount, TaintEffect},
+    state::Hearing,
 };
 
 /// One device.
@@ -47,22 +50,22 @@ pub struct Device {
     /// What it holds was not made here, as far as the hub remembers; what it runs is known with its next full report.
     pub unfamiliar: bool,
     /// Pods that it runs and this hub does not know: of a Node that was deleted, or of a hub's former life.
-    pub strangers: BTreeSet<PodId>,
+    pub unknown_pods: BTreeSet<PodId>,
     /// What it should run differs from its newest assignment; the next one is made when it can be heard.
     pub pending: bool,
     /// Whether it has reported in full in its session, and nothing that it said since was lost: of what it does not
     /// report it has nothing.
     pub heard_whole: bool,
     /// Whether it is asked to report again.
-    pub asking: Asking,
+    pub request: ReportRequest,
     /// When it is reminded of its assignment, and for which time.
-    pub reminder: Option<(Instant, u32)>,
+    pub retransmit: Option<(Instant, u32)>,
     /// When something is to be decided about it if it stays silent.
     pub watched_until: Option<Instant>,
-    /// Pods placed on it.
-    pub pods: BTreeSet<PodId>,
-    /// What those ask for.
-    pub allocated: Amount,
+    /// When it is asked whether it is there, if it stays silent.
+    pub probe_at: Option<Instant>,
+    /// When anything was last heard of it.
+    pub heard_at: Instant,
     /// Of its last change, for the API.
     pub resource_version: u64,
 }
@@ -177,7 +180,54 @@ impl Conflict {
     }
 }
 
+/// The form of an image that a device needs: what [`Target`] keeps, without a copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Form<'a> {
+    /// A container on this architecture.
+    Container(&'a str),
+    /// Wasm, compiled for this class.
+    Wasm(&'a WasmSupport),
+}
+
+impl Form<'_> {
+    /// The same, to be kept.
+    #[must_use]
+    pub fn target(&self) -> Target {
+        match self {
+            Self::Container(arch) => Target::Container { arch: (*arch).to_owned() },
+            Self::Wasm(support) => Target::Wasm((*support).clone()),
+        }
+    }
+}
+
 impl Device {
+    /// A device that was never heard of before.
+    #[must_use]
+    pub fn new(name: &str, uid: String, facts: Hello, now: Instant, unix_ms: UnixMs) -> Self {
+        Self {
+            name: name.to_owned(),
+            uid,
+            created_ms: unix_ms,
+            facts,
+            operator: Operator::default(),
+            desired: Desired::default(),
+            acknowledged: None,
+            presence: Presence::Offline { since: Some(now), since_ms: unix_ms },
+            conflict: None,
+            met: true,
+            unfamiliar: false,
+            unknown_pods: BTreeSet::new(),
+            pending: false,
+            heard_whole: false,
+            request: ReportRequest::default(),
+            retransmit: None,
+            watched_until: None,
+            probe_at: None,
+            heard_at: now,
+            resource_version: 0,
+        }
+    }
+
     /// Whether its session is open.
     #[must_use]
     pub fn online(&self) -> bool {
@@ -229,35 +279,55 @@ impl Device {
         }
     }
 
-    /// The form of an image that it needs for an engine. `None` if it has no such engine, or can't use it.
-    pub fn target(&self, engine: RuntimeClass) -> Result<Target, String> {
+    /// The form of an image that it needs for a runtime class.
+    ///
+    /// # Errors
+    /// It has no such runtime, or can't use it.
+    pub fn form(&self, class: RuntimeClass) -> Result<Form<'_>, String> {
         let mut reason = None;
-        for runtime in self.facts.runtimes.iter().filter(|runtime| runtime.engine == engine) {
+        let mut has = false;
+        for runtime in self.facts.runtimes.iter().filter(|runtime| runtime.engine == class) {
             if runtime.usable {
-                reason = None;
+                has = true;
                 break;
             }
-            reason.get_or_insert_with(|| {
-                alloc::format!("{} is not usable: {}", runtime.name, runtime.reason)
-            });
+            reason.get_or_insert(runtime);
         }
-        if let Some(reason) = reason {
-            return Err(reason);
+        if let Some(runtime) = reason.filter(|_| !has) {
+            return Err(alloc::format!("{} is not usable: {}", runtime.name, runtime.reason));
         }
-        let has = self.facts.runtimes.iter().any(|r| r.engine == engine && r.usable);
-        match engine {
-            RuntimeClass::Container if has => {
-                Ok(Target::Container { arch: self.facts.arch.to_string() })
-            }
+        match class {
+            RuntimeClass::Container if has => Ok(Form::Container(&self.facts.arch)),
             RuntimeClass::Container => Err("it has no container runtime".to_owned()),
             RuntimeClass::Wasm => self
                 .facts
                 .wasm
-                .clone()
+                .as_ref()
                 .filter(|_| has)
-                .map(Target::Wasm)
+                .map(Form::Wasm)
                 .ok_or_else(|| "it runs no Wasm".to_owned()),
             RuntimeClass::Firmware => Err("firmware can't be assigned yet".to_owned()),
+        }
+    }
+
+    /// The same, to be kept.
+    ///
+    /// # Errors
+    /// As for [`Self::form`].
+    pub fn target(&self, class: RuntimeClass) -> Result<Target, String> {
+        self.form(class).map(|form| form.target())
+    }
+
+    /// Whether its Pods can be heard of, and if not, since when. It is away after `lost_after`.
+    #[must_use]
+    pub fn hearing(&self, lost_after: Duration, now: Instant) -> Hearing {
+        match self.presence {
+            Presence::Online { .. } => Hearing::Heard,
+            Presence::Offline { since: None, .. } => Hearing::Silent(Instant(u64::MAX)),
+            Presence::Offline { since: Some(since), .. } if since + lost_after <= now => {
+                Hearing::Away(since)
+            }
+            Presence::Offline { since: Some(since), .. } => Hearing::Silent(since),
         }
     }
 

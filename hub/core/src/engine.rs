@@ -1,24 +1,11 @@
 //! The hub's state machine. [`Engine::handle`] takes events in; [`Engine::drain`] ends a turn: it plans whatever the
 //! turn's events touched and hands out the effects, what must be durable first.
 //!
-//! Each submodule owns one part of the story: `load` reads the records, `requests` answers the API, `devices` hears
-//! devices, `listen` notices what was not heard, `refusals` tells of frames that can't be taken, `workloads` keeps
-//! workloads at their declared number, `assign` makes and delivers assignments, `supply` finds what devices need of
-//! images, `logs` carries commands, `views` shows devices and Pods as objects, `explain` says why, `happenings`
-//! keeps the API's events.
+//! `requests` answers the API. What else the engine does is beside it: `load` reads the records, `session` hears and
+//! tells devices, `apply` keeps workloads at what they declare, `provisioning` finds what devices need of images, `view`
+//! and `explain` show, `recorder` keeps the API's events.
 
-mod assign;
-mod devices;
-mod explain;
-mod happenings;
-mod listen;
-mod load;
-mod logs;
-mod refusals;
 mod requests;
-mod supply;
-mod views;
-mod workloads;
 
 use alloc::{
     collections::{BTreeMap, BTreeSet},
@@ -26,22 +13,26 @@ use alloc::{
     sync::Arc,
     vec::Vec,
 };
-
-pub use listen::Asking;
+use core::time::Duration;
 
 use firmware_compat::{
-    id::{Generation, Hash, Lineage, PodId},
+    id::{Lineage, PodId},
     time::{Instant, UnixMs},
 };
 
+pub use crate::session::ReportRequest;
 use crate::{
     api::{Key, Object},
-    device::Device,
+    controller::Scope,
     effect::{Action, Change, Effect, Record},
-    event::{Event, Now},
-    pod::{Pod, Revision},
+    event::{Event, Need, Now},
+    load,
+    pod::Pod,
     record,
+    recorder::Recorder,
     rng::Rng,
+    session::{commands::Logs, rejected_frames::RejectedFrames, report::FullReports},
+    state::State,
 };
 
 /// Settings that do not change while the hub runs.
@@ -49,7 +40,7 @@ use crate::{
 pub struct Config {
     /// Seed of every random choice.
     pub seed: [u8; 32],
-    /// How long a device may be silent before copies that could run elsewhere are replaced, where the workload does
+    /// How long a device may be silent before Pods that could run elsewhere are replaced, where the workload does
     /// not say so by a toleration of `node.kubernetes.io/unreachable`. Kubernetes' own is 300 s.
     pub lost_after_s: u32,
 }
@@ -68,86 +59,89 @@ const RESOURCE_VERSION_STEP: u64 = 100_000;
 /// The hub's state machine.
 #[derive(Debug)]
 pub struct Engine {
-    config: Config,
-    rng: Rng,
-    lineage: Lineage,
-    resource_version: u64,
-    reserved_resource_version: u64,
-    objects: BTreeMap<Key, Stored>,
-    configs: crate::pod::ConfigData,
-    devices: BTreeMap<String, Device>,
-    retired: BTreeMap<String, Generation>,
-    pods: BTreeMap<PodId, Pod>,
-    by_owner: BTreeMap<Key, BTreeSet<PodId>>,
-    by_name: BTreeMap<Key, PodId>,
-    images: BTreeMap<String, Hash>,
-    supply: supply::Supply,
-    logs: logs::Logs,
-    happenings: happenings::Happenings,
-    refusals: refusals::Refusals,
-    full_reports: devices::FullReports,
-    timers: BTreeSet<(Instant, Timer)>,
-    link_up: bool,
-    sequence: u32,
-    dirty: Dirty,
-    records: BTreeMap<String, Option<Vec<u8>>>,
-    effects: Vec<Effect>,
-    figures: Figures,
-    unix_ms: UnixMs,
-    now: Instant,
+    pub(crate) config: Config,
+    pub(crate) rng: Rng,
+    pub(crate) lineage: Lineage,
+    pub(crate) versions: Versions,
+    pub(crate) state: State,
+    pub(crate) sessions: Sessions,
+    pub(crate) recorder: Recorder,
+    pub(crate) timers: BTreeSet<(Instant, Timer)>,
+    pub(crate) dirty: Dirty,
+    pub(crate) no_room: BTreeSet<Key>,
+    pub(crate) wakes: BTreeMap<Key, Instant>,
+    pub(crate) records: BTreeMap<String, Option<Vec<u8>>>,
+    pub(crate) effects: Vec<Effect>,
+    pub(crate) metrics: Metrics,
+    pub(crate) unix_ms: UnixMs,
+    pub(crate) now: Instant,
 }
 
-/// An object that an operator wrote.
-#[derive(Clone, Debug)]
-struct Stored {
-    object: Arc<Object>,
-    resource_version: u64,
-    /// For workloads: the template as understood, with the digests of its images.
-    revision: Option<Arc<Revision>>,
+/// Resource versions: the last that was given out, and the first that is not reserved.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Versions {
+    pub last: u64,
+    pub reserved: u64,
+}
+
+/// What is going on with devices.
+#[derive(Debug, Default)]
+pub(crate) struct Sessions {
+    pub link_up: bool,
+    pub sequence: u32,
+    pub logs: Logs,
+    pub rejected: RejectedFrames,
+    pub full_reports: FullReports,
 }
 
 /// Why the engine wants to be woken.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Timer {
+pub(crate) enum Timer {
     /// A device has been silent for long.
     Lost(String),
     /// A device has not acknowledged its assignment yet.
-    Remind(String, u32),
+    Retransmit(String, u32),
     /// A device did not report anew yet.
     Ask(String, u32),
+    /// Nothing was heard of a device on which something depends.
+    Probe(String),
     /// An image may be there now.
-    Supply(crate::event::Need),
+    Provision(Need),
+    /// A workload's Pods have been ready for long enough, or it made no progress for too long.
+    Workload(Key),
     /// Tell every device the time.
     Beacon,
 }
 
 /// What a turn's events touched.
 #[derive(Debug, Default)]
-struct Dirty {
-    /// Their number of copies, placement or status.
-    workloads: BTreeSet<Key>,
+pub(crate) struct Dirty {
+    /// Their number of Pods, placement or status, and the devices to look at.
+    pub workloads: BTreeMap<Key, Scope>,
     /// Their assignment.
-    assignments: BTreeSet<String>,
+    pub assignments: BTreeSet<String>,
     /// Pods whose record is to be written.
-    pods: BTreeSet<PodId>,
+    pub pods: BTreeSet<PodId>,
     /// Pods whose object changed.
-    changed_pods: BTreeMap<PodId, Action>,
+    pub changed_pods: BTreeMap<PodId, Action>,
     /// Devices whose record is to be written.
-    devices: BTreeSet<String>,
+    pub devices: BTreeSet<String>,
     /// Devices whose object changed.
-    changed_nodes: BTreeMap<String, Action>,
-    /// Whether room became free on a device.
-    room: bool,
+    pub changed_nodes: BTreeMap<String, Action>,
+    /// Devices on which something became free, or which can take what they could not.
+    pub room: BTreeSet<String>,
 }
 
 /// Counters since the start.
 #[derive(Clone, Copy, Debug, Default)]
-struct Figures {
-    frames: u64,
-    refused_frames: u64,
-    turns: u64,
-    assignments: u64,
-    placements: u64,
+pub(crate) struct Metrics {
+    pub frames: u64,
+    pub rejected_frames: u64,
+    pub turns: u64,
+    pub assignments: u64,
+    pub placements: u64,
+    pub plans: u64,
+    pub refused_plans: u64,
 }
 
 impl Engine {
@@ -155,6 +149,12 @@ impl Engine {
     #[must_use]
     pub fn lineage(&self) -> Lineage {
         self.lineage
+    }
+
+    /// Everything that the hub knows.
+    #[must_use]
+    pub fn state(&self) -> &State {
+        &self.state
     }
 
     /// Takes an event in. Its effects come with the next [`Self::drain`].
@@ -193,7 +193,7 @@ impl Engine {
         }
         effects.append(&mut self.effects);
         if !effects.is_empty() {
-            self.figures.turns += 1;
+            self.metrics.turns += 1;
         }
         effects
     }
@@ -201,44 +201,81 @@ impl Engine {
     /// Brings workloads and assignments to where they should be. A workload's plan may touch assignments, never
     /// another workload; but what one lets go of may be what others wait for.
     fn plan(&mut self) {
-        let touched = core::mem::take(&mut self.dirty.workloads);
-        for key in touched {
-            self.reconcile(&key);
+        for (key, scope) in core::mem::take(&mut self.dirty.workloads) {
+            self.reconcile(&key, &scope);
         }
-        if core::mem::take(&mut self.dirty.room) {
-            for key in self.starved() {
-                self.reconcile(&key);
-            }
+        self.tell_of_room();
+        for (key, scope) in core::mem::take(&mut self.dirty.workloads) {
+            self.reconcile(&key, &scope);
         }
         for device in core::mem::take(&mut self.dirty.assignments) {
             self.assign(&device);
         }
-        // Letting go of Pods may complete a workload's status.
-        for key in core::mem::take(&mut self.dirty.workloads) {
-            self.update_status(&key);
+        // Letting go of Pods may complete a workload's status, or what is left to do for it.
+        let mut rounds = 0;
+        while !self.dirty.workloads.is_empty() && rounds < MOST_ROUNDS {
+            rounds += 1;
+            for (key, scope) in core::mem::take(&mut self.dirty.workloads) {
+                self.reconcile(&key, &scope);
+            }
+            self.tell_of_room();
+            for device in core::mem::take(&mut self.dirty.assignments) {
+                self.assign(&device);
+            }
+        }
+    }
+
+    /// Marks the workloads that wait for what became free on some devices.
+    fn tell_of_room(&mut self) {
+        for name in core::mem::take(&mut self.dirty.room) {
+            let Some(device) = self.state.fleet.get(&name) else { continue };
+            let waits: Vec<Key> = self
+                .state
+                .pods
+                .on(&name)
+                .unadmitted()
+                .iter()
+                .filter_map(|id| self.state.pods.get(*id))
+                .map(|pod| pod.owner.clone())
+                .collect();
+            let fits = |key: &&Key| {
+                let stored = self.state.objects.get(key);
+                let Some(revision) = stored.and_then(|stored| stored.revision.as_ref()) else {
+                    return true;
+                };
+                self.state.takes(device, revision).is_ok()
+            };
+            let woken: Vec<Key> = self.no_room.iter().filter(fits).cloned().collect();
+            for key in woken {
+                self.no_room.remove(&key);
+                self.dirty.workloads.entry(key).or_default();
+            }
+            for key in waits {
+                self.dirty.workloads.entry(key).or_default().add(&name);
+            }
         }
     }
 
     /// Turns what changed into records and into news for those who watch.
     fn publish(&mut self) {
         for id in core::mem::take(&mut self.dirty.pods) {
-            let value = self.pods.get(&id).map(|i| record::encode(&load::pod_record(i)));
+            let value = self.state.pods.get(id).map(|i| record::encode(&load::pod_record(i)));
             self.records.insert(record::pod_key(id), value);
         }
         for name in core::mem::take(&mut self.dirty.devices) {
-            let value = self.devices.get(&name).map(|d| record::encode(&load::device_record(d)));
+            let value =
+                self.state.fleet.get(&name).map(|d| record::encode(&load::device_record(d)));
             self.records.insert(record::device_key(&name), value);
         }
         for (id, action) in core::mem::take(&mut self.dirty.changed_pods) {
             let version = self.next_resource_version();
-            let Some(pod) = self.pods.get_mut(&id) else { continue };
-            pod.resource_version = version;
+            self.change_pod(id, |pod| pod.resource_version = version);
             let object = self.view_pod(id);
             self.effects.extend(object.map(|object| changed(action, object, version)));
         }
         for (name, action) in core::mem::take(&mut self.dirty.changed_nodes) {
             let version = self.next_resource_version();
-            let Some(device) = self.devices.get_mut(&name) else { continue };
+            let Some(device) = self.state.fleet.get_mut(&name) else { continue };
             device.resource_version = version;
             let object = self.view_node(&name);
             self.effects.extend(object.map(|object| changed(action, object, version)));
@@ -247,19 +284,19 @@ impl Engine {
 
     /// The next resource version. Versions are reserved in the store before they are given out, because those of
     /// devices and Pods are not written, and a watcher must never see them fall.
-    fn next_resource_version(&mut self) -> u64 {
-        self.resource_version += 1;
-        if self.resource_version >= self.reserved_resource_version {
-            self.reserved_resource_version = self.resource_version + RESOURCE_VERSION_STEP;
+    pub(crate) fn next_resource_version(&mut self) -> u64 {
+        self.versions.last += 1;
+        if self.versions.last >= self.versions.reserved {
+            self.versions.reserved = self.versions.last + RESOURCE_VERSION_STEP;
             self.save_meta();
         }
-        self.resource_version
+        self.versions.last
     }
 
-    fn save_meta(&mut self) {
+    pub(crate) fn save_meta(&mut self) {
         let meta = record::Meta {
             lineage: self.lineage,
-            reserved_resource_version: self.reserved_resource_version,
+            reserved_resource_version: self.versions.reserved,
         };
         self.records.insert(record::META.into(), Some(record::encode(&meta)));
     }
@@ -277,49 +314,85 @@ impl Engine {
             let Some((_, timer)) = self.timers.pop_first() else { break };
             match timer {
                 Timer::Lost(device) => {
+                    self.tell_hearing(&device);
                     self.dirty_owners_on(&device);
                     self.watch_silence(&device);
                 }
-                Timer::Remind(device, attempt) => self.remind(&device, attempt),
+                Timer::Retransmit(device, attempt) => self.retransmit(&device, attempt),
                 Timer::Ask(device, attempt) => self.ask_now(&device, attempt),
-                Timer::Supply(need) => self.retry_supply(need),
+                Timer::Probe(device) => self.probe(&device),
+                Timer::Provision(need) => self.retry_provisioning(need),
+                Timer::Workload(key) => {
+                    self.wakes.remove(&key);
+                    self.dirty.workloads.entry(key).or_default();
+                }
                 Timer::Beacon => self.beacon(),
             }
         }
     }
 
-    /// A workload's copies, in the order of their ids.
-    fn copies(&self, owner: &Key) -> Vec<&Pod> {
-        let ids = self.by_owner.get(owner).into_iter().flatten();
-        ids.filter_map(|id| self.pods.get(id)).collect()
+    /// How long a device may be silent before it counts as away.
+    pub(crate) fn lost_after(&self) -> Duration {
+        Duration::from_secs(u64::from(self.config.lost_after_s))
     }
 
-    fn dirty_owners_on(&mut self, device: &str) {
-        let Some(device) = self.devices.get(device) else { return };
-        for id in &device.pods {
-            if let Some(pod) = self.pods.get(id) {
-                self.dirty.workloads.insert(pod.owner.clone());
+    /// Changes a Pod, and with it every count that it is part of.
+    pub(crate) fn change_pod(&mut self, id: PodId, change: impl FnOnce(&mut Pod)) -> bool {
+        self.state.pods.change(id, self.now, change)
+    }
+
+    /// Tells the Pods on a device whether it can be heard.
+    pub(crate) fn tell_hearing(&mut self, name: &str) {
+        let Some(device) = self.state.fleet.get(name) else { return };
+        let hearing = device.hearing(self.lost_after(), self.now);
+        self.state.pods.set_hearing(name, hearing, self.now);
+    }
+
+    /// Something changed on a device that matters to the workloads with Pods there.
+    pub(crate) fn dirty_owners_on(&mut self, device: &str) {
+        for pod in self.state.pods.pods_on(device) {
+            if let Some(scope) = self.dirty.workloads.get_mut(&pod.owner) {
+                scope.add(device);
+            } else {
+                let mut scope = Scope::default();
+                scope.add(device);
+                self.dirty.workloads.insert(pod.owner.clone(), scope);
             }
         }
     }
 
-    /// Every workload that may want a copy on a device that has just changed.
-    fn dirty_all_workloads(&mut self) {
-        let workloads = self.objects.iter().filter(|(_, stored)| stored.revision.is_some());
-        self.dirty.workloads.extend(workloads.map(|(key, _)| key.clone()));
+    /// A device is new, gone, or other than it was: every workload looks at it, those that wait for room as well.
+    pub(crate) fn dirty_device(&mut self, device: &str) {
+        for key in self.state.objects.workloads() {
+            self.dirty.workloads.entry(key.clone()).or_default().add(device);
+        }
+        self.dirty.room.insert(device.into());
     }
 
-    fn touch_pod(&mut self, id: PodId) {
+    pub(crate) fn dirty_owner(&mut self, owner: &Key, device: Option<&str>) {
+        if !self.dirty.workloads.contains_key(owner) {
+            self.dirty.workloads.insert(owner.clone(), Scope::default());
+        }
+        if let (Some(scope), Some(device)) = (self.dirty.workloads.get_mut(owner), device) {
+            scope.add(device);
+        }
+    }
+
+    pub(crate) fn touch_pod(&mut self, id: PodId) {
         self.dirty.changed_pods.entry(id).or_insert(Action::Modified);
     }
 
-    fn touch_node(&mut self, device: &str) {
+    pub(crate) fn touch_node(&mut self, device: &str) {
         if !self.dirty.changed_nodes.contains_key(device) {
             self.dirty.changed_nodes.insert(device.into(), Action::Modified);
         }
     }
 }
 
-fn changed(action: Action, object: Arc<Object>, resource_version: u64) -> Effect {
+/// Rounds of planning in one turn, after the first: each lets go of something or gives something a place. What is left
+/// then is done with the next turn.
+const MOST_ROUNDS: usize = 16;
+
+pub(crate) fn changed(action: Action, object: Arc<Object>, resource_version: u64) -> Effect {
     Effect::Changed(Change { action, object, resource_version })
 }

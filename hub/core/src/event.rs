@@ -1,6 +1,7 @@
 //! Everything that can happen to the hub's engine.
 
 use alloc::{string::String, sync::Arc, vec::Vec};
+use core::fmt;
 
 use firmware_compat::{
     frame::Kind as FrameKind,
@@ -9,7 +10,7 @@ use firmware_compat::{
     v1::owned::{Artefacts, WasmSupport},
 };
 
-use crate::api::{Kind, Object};
+use crate::api::{ApiError, Kind, Object};
 
 /// Names a request until its reply. Chosen by the shell; never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -113,6 +114,17 @@ pub enum Request {
         /// Whether absence is no error.
         create: bool,
     },
+    /// Change an object as it is now: read, altered and stored in one step, so that no other change comes between.
+    Alter {
+        /// Its kind.
+        kind: Kind,
+        /// Its namespace, empty for kinds of the cluster.
+        namespace: String,
+        /// Its name.
+        name: String,
+        /// From the object to what it is to be.
+        alter: Alter,
+    },
     /// Delete an object.
     Delete {
         /// Its kind.
@@ -190,6 +202,33 @@ pub enum Request {
     },
     /// Figures for metrics.
     Figures,
+}
+
+/// From an object to what it is to be; a pure function of the object.
+#[derive(Clone)]
+pub struct Alter(Arc<dyn Fn(&Object) -> Result<Object, ApiError> + Send + Sync>);
+
+impl Alter {
+    /// A change by this function.
+    pub fn new(
+        alter: impl Fn(&Object) -> Result<Object, ApiError> + Send + Sync + 'static,
+    ) -> Self {
+        Self(Arc::new(alter))
+    }
+
+    /// What an object is to be.
+    ///
+    /// # Errors
+    /// Why it can't be changed so.
+    pub fn apply(&self, object: &Object) -> Result<Object, ApiError> {
+        (self.0)(object)
+    }
+}
+
+impl fmt::Debug for Alter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Alter")
+    }
 }
 
 /// Every object of a list, at one resource version.

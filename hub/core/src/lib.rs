@@ -2,6 +2,9 @@
 //!
 //! The shell hands [`engine::Engine`] one [`event::Event`] after another and carries out the [`effect::Effect`]s that
 //! it drains, in order: what must be durable comes first, what leaves the process after.
+//!
+//! [`state`] is what is known, [`controller`] and [`scheduler`] decide as pure functions, `apply` carries plans out,
+//! `session` speaks with devices, `view` and `explain` show.
 
 #![no_std]
 #![forbid(unsafe_code)]
@@ -9,12 +12,22 @@
 extern crate alloc;
 
 pub mod api;
+mod apply;
+pub mod controller;
 pub mod device;
 pub mod effect;
 pub mod engine;
 pub mod event;
+mod explain;
+mod load;
 pub mod pod;
+mod provisioning;
 pub mod record;
+mod recorder;
+pub mod registry;
 pub mod resolve;
 pub mod rng;
-pub mod schedule;
+pub mod scheduler;
+mod session;
+pub mod state;
+mod view;

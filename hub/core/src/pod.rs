@@ -5,7 +5,7 @@ use alloc::{borrow::ToOwned, collections::BTreeMap, string::String, sync::Arc, v
 use firmware_compat::{
     id::{Generation, Hash, PodId},
     time::UnixMs,
-    v1::owned::{self as wire, Artefacts, Phase, PodStatus, Text},
+    v1::owned::{self as wire, Artefacts, Phase, PodStatus, Port, Text},
 };
 use sha2::{Digest, Sha256};
 
@@ -26,6 +26,7 @@ pub struct Revision {
     pub resolved: Resolved,
     /// Digests of the images.
     pub roots: Roots,
+    host_ports: Vec<Port>,
 }
 
 impl Revision {
@@ -41,7 +42,37 @@ impl Revision {
         }
         let digest = Hash(hasher.finalize().into());
         let hash = alloc::format!("{digest}").get(..10).unwrap_or_default().to_owned();
-        Self { hash, template: template.clone(), resolved, roots }
+        Self::saved(hash, template, resolved, roots)
+    }
+
+    /// A revision whose hash is known.
+    #[must_use]
+    pub fn saved(hash: String, template: &PodTemplate, resolved: Resolved, roots: Roots) -> Self {
+        let mut host_ports: Vec<Port> = Vec::new();
+        if resolved.host_network {
+            for port in resolved.containers.iter().flat_map(|container| &container.ports) {
+                if !host_ports.contains(port) {
+                    host_ports.push(*port);
+                }
+            }
+        }
+        Self { hash, template: template.clone(), resolved, roots, host_ports }
+    }
+
+    /// Whether another revision means the same, however its template was written: what runs needs no restart.
+    #[must_use]
+    pub fn means(&self, other: &Self) -> bool {
+        let (one, two) = (&self.template, &other.template);
+        self.roots == other.roots
+            && self.resolved == other.resolved
+            && one.metadata == two.metadata
+            && one.spec.node_selector == two.spec.node_selector
+            && one.spec.node_name == two.spec.node_name
+    }
+
+    /// Ports of the device's network that each Pod takes: those that it declares, if it shares that network.
+    pub fn host_ports(&self) -> impl Iterator<Item = Port> {
+        self.host_ports.iter().copied()
     }
 
     /// Digest of the image of the (only) program, if it is known.
@@ -106,7 +137,19 @@ pub struct Waiting {
     pub message: String,
 }
 
+/// The reason of a Pod for which its device's assignment has no room.
+pub const TOO_LARGE: &str = "AssignmentTooLarge";
+
 impl Waiting {
+    /// Whether nothing that becomes free on its device ends the wait.
+    #[must_use]
+    pub fn bars(&self) -> bool {
+        matches!(
+            self.reason.as_str(),
+            "PreparingImage" | "RuntimeUnavailable" | "ImageHasNoBuild" | "ImageNotFound"
+        )
+    }
+
     /// A reason and its words.
     pub fn new(reason: impl Into<String>, message: impl Into<String>) -> Self {
         Self { reason: reason.into(), message: message.into() }

@@ -6,7 +6,8 @@
 //! | `meta` | lineage, reserved resource version |
 //! | `object/<Kind>/<namespace>/<name>` | an object that an operator wrote |
 //! | `config/<namespace>/<name>` | data of a deleted ConfigMap that Pods still use |
-//! | `Pod/<id>` | a Pod |
+//! | `pod/<id>` | a Pod |
+//! | `revision/<uid of the workload>/<hash>` | a template of a workload, with the digests of its images |
 //! | `device/<name>` | a device |
 //! | `retired/<name>` | last generation of a device that was deleted |
 //! | `image/<reference>` | a name in the catalogue |
@@ -30,6 +31,7 @@ use crate::{
     device::Operator,
     event::Target,
     resolve::Roots,
+    state::Saved,
 };
 
 /// Version of the records that this build writes.
@@ -82,10 +84,8 @@ pub struct PodRecord {
     pub owner_uid: String,
     /// Name of the Pod.
     pub name: String,
-    /// What it runs.
-    pub template: PodTemplate,
-    /// Digests of its images.
-    pub roots: Roots,
+    /// Hash of the revision of its workload that it is of.
+    pub revision: String,
     /// When it was made.
     pub created_ms: UnixMs,
     /// Its device.
@@ -101,13 +101,48 @@ pub struct PodRecord {
     /// Whether an assignment ever held it. Records that do not say are of Pods that may have been assigned.
     #[serde(default = "may_be")]
     pub assigned: bool,
-    /// Copies whose place it takes.
+    /// Pods whose place it takes.
     #[serde(default)]
     pub after: Vec<PodId>,
 }
 
 fn may_be() -> bool {
     true
+}
+
+/// `revision/<uid>/<hash>`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RevisionRecord {
+    /// Kind of the workload.
+    pub owner_kind: Kind,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub owner: String,
+    /// Rises with every revision of the workload that becomes the newest.
+    pub number: u64,
+    /// When it was first the newest.
+    pub created_ms: UnixMs,
+    /// The template.
+    pub template: PodTemplate,
+    /// Digests of its images.
+    pub roots: Roots,
+}
+
+impl RevisionRecord {
+    /// The record of a saved revision.
+    #[must_use]
+    pub fn new(saved: &Saved) -> Self {
+        Self {
+            owner_kind: saved.owner.kind,
+            namespace: saved.owner.namespace.clone(),
+            owner: saved.owner.name.clone(),
+            number: saved.number,
+            created_ms: saved.created_ms,
+            template: saved.revision.template.clone(),
+            roots: saved.revision.roots.clone(),
+        }
+    }
 }
 
 /// What a device needs of an image.
@@ -217,6 +252,12 @@ pub fn pod_key(id: PodId) -> String {
     format!("pod/{id}")
 }
 
+/// Key of a revision.
+#[must_use]
+pub fn revision_key(owner_uid: &str, hash: &str) -> String {
+    format!("revision/{owner_uid}/{hash}")
+}
+
 /// Key of a device.
 #[must_use]
 pub fn device_key(name: &str) -> String {
@@ -250,6 +291,8 @@ pub enum KeyOf<'a> {
     Object(Key),
     /// A Pod.
     Pod(PodId),
+    /// A revision: uid of its workload, hash.
+    Revision(&'a str, &'a str),
     /// A device.
     Device(&'a str),
     /// A deleted device.
@@ -271,10 +314,14 @@ pub fn parse_key(key: &str) -> Option<KeyOf<'_>> {
         "object" => {
             let mut parts = rest.splitn(3, '/');
             let (kind, namespace, name) = (parts.next()?, parts.next()?, parts.next()?);
-            let kind = Kind::EVERY.into_iter().find(|k| k.as_str() == kind)?;
+            let kind = Kind::parse(kind)?;
             KeyOf::Object(Key::new(kind, namespace, name))
         }
         "pod" => KeyOf::Pod(PodId::parse(rest)?),
+        "revision" => {
+            let (uid, hash) = rest.split_once('/')?;
+            KeyOf::Revision(uid, hash)
+        }
         "device" => KeyOf::Device(rest),
         "retired" => KeyOf::Retired(rest),
         "image" => KeyOf::Image(rest),

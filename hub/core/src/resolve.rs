@@ -20,6 +20,7 @@ use crate::api::{
     FieldError,
     core::pod::{self, PodSpec, PodTemplate},
     quantity::Amounts,
+    resource::RestartRule,
     validate::{check_label_name, check_labels, check_subdomain},
 };
 
@@ -40,7 +41,7 @@ pub struct Resolved {
     pub host_network: bool,
     /// Sum of what the programs ask for.
     pub requests: Amount,
-    /// Taints that it bears.
+    /// Taints that it tolerates.
     pub tolerations: Vec<Toleration>,
 }
 
@@ -152,8 +153,12 @@ const MAX_GRACE_S: u32 = 24 * 3600;
 ///
 /// # Errors
 /// Every field that can't be taken.
-pub fn resolve(at: &str, template: &PodTemplate) -> Result<Resolved, Vec<FieldError>> {
-    let mut check = Check { errors: Vec::new() };
+pub fn resolve(
+    at: &str,
+    template: &PodTemplate,
+    rule: RestartRule,
+) -> Result<Resolved, Vec<FieldError>> {
+    let mut check = Check { errors: Vec::new(), rule };
     check.keep(check_labels(&format!("{at}.metadata.labels"), &template.metadata.labels));
     let resolved = check.pod(&format!("{at}.spec"), &template.spec);
     if check.errors.is_empty() { Ok(resolved) } else { Err(check.errors) }
@@ -162,6 +167,7 @@ pub fn resolve(at: &str, template: &PodTemplate) -> Result<Resolved, Vec<FieldEr
 /// Collects what is wrong; answers with a placeholder where a value can't be taken.
 struct Check {
     errors: Vec<FieldError>,
+    rule: RestartRule,
 }
 
 impl Check {
@@ -248,17 +254,32 @@ impl Check {
     }
 
     fn restart(&mut self, at: &str, spec: &PodSpec) -> RestartPolicy {
-        match spec.restart_policy.as_deref() {
+        let policy = match spec.restart_policy.as_deref() {
             None | Some("Always") => RestartPolicy::Always,
-            // Deployments and DaemonSets keep their Pods running: Kubernetes allows them Always alone.
+            Some("OnFailure") => RestartPolicy::OnFailure,
+            Some("Never") => RestartPolicy::Never,
             Some(other) => {
                 self.error(
                     format!("{at}.restartPolicy"),
-                    format!("\"{other}\" is not possible here: Deployments and DaemonSets always restart; use \"Always\" or nothing"),
+                    format!("\"{other}\" must be \"Always\", \"OnFailure\" or \"Never\""),
                 );
-                RestartPolicy::Always
+                return RestartPolicy::Always;
             }
+        };
+        let always = policy == RestartPolicy::Always;
+        let written = spec.restart_policy.as_deref().unwrap_or("Always");
+        match self.rule {
+            RestartRule::Always if !always => self.error(
+                format!("{at}.restartPolicy"),
+                format!("\"{written}\" is not possible here: Deployments and DaemonSets always restart; use \"Always\" or nothing"),
+            ),
+            RestartRule::Ends if always => self.error(
+                format!("{at}.restartPolicy"),
+                format!("\"{written}\" is not possible here: the Pods are to end; use \"OnFailure\" or \"Never\""),
+            ),
+            RestartRule::Always | RestartRule::Ends | RestartRule::Any => {}
         }
+        policy
     }
 
     fn container(
@@ -614,9 +635,9 @@ impl Check {
 }
 
 impl Toleration {
-    /// Whether this bears a taint.
+    /// Whether this tolerates a taint.
     #[must_use]
-    pub fn bears(&self, key: &str, value: &str, effect: TaintEffect) -> bool {
+    pub fn tolerates(&self, key: &str, value: &str, effect: TaintEffect) -> bool {
         self.key.as_deref().is_none_or(|own| own == key)
             && self.value.as_deref().is_none_or(|own| own == value)
             && self.effect.is_none_or(|own| own == effect)

@@ -7,7 +7,7 @@ use std::{fs, path::PathBuf};
 
 use firmware_compat::frame::Kind as FrameKind;
 use lichen_hub_core::{
-    api::{Kind, Object},
+    api::{KINDS, Kind, Object},
     effect::Response,
     event::Request,
 };
@@ -165,7 +165,7 @@ fn taint(world: &mut World, name: &str, effect: &str) {
 }
 
 fn kind_of(word: &str) -> Kind {
-    Kind::EVERY.into_iter().find(|kind| kind.as_str().eq_ignore_ascii_case(word)).expect("a kind")
+    KINDS.iter().copied().find(|kind| kind.as_str().eq_ignore_ascii_case(word)).expect("a kind")
 }
 
 fn delete(world: &mut World, kind: &str, name: &str) {

@@ -30,7 +30,10 @@ use firmware_compat::{
     id::{Generation, Hash, PodId},
     v1::owned::AssignmentId,
 };
-use lichen_hub_core::{record::PodRecord, resolve::Roots};
+use lichen_hub_core::{
+    record::{PodRecord, RevisionRecord},
+    resolve::Roots,
+};
 pub use wire::Wire;
 
 use crate::declared::Thing;
@@ -64,6 +67,8 @@ pub struct Audit {
     assigned: BTreeSet<(String, PodId, Hash)>,
     /// Pods as the hub's store has them.
     pods: BTreeMap<PodId, PodRecord>,
+    /// Revisions of workloads as the hub's store has them, by uid and hash.
+    revisions: BTreeMap<(String, String), RevisionRecord>,
     /// Uids of workloads as the hub's store has them.
     uids: BTreeMap<Thing, String>,
     /// What the images of workloads meant when they were applied, as the hub's store has it.
@@ -84,6 +89,11 @@ pub struct Audit {
 }
 
 impl Audit {
+    /// What a Pod runs, as the hub's store has it.
+    pub fn revision(&self, pod: &PodRecord) -> Option<&RevisionRecord> {
+        self.revisions.get(&(pod.owner_uid.clone(), pod.revision.clone()))
+    }
+
     pub fn refused_start(&mut self, _hub: usize, why: String) {
         self.refused_starts.push(why);
     }

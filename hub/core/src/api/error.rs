@@ -31,6 +31,9 @@ pub enum ApiError {
         /// Every field that can't be taken.
         causes: Vec<FieldError>,
     },
+    /// 400 `BadRequest`.
+    #[error("{0}")]
+    BadRequest(String),
     /// 403 `Forbidden`.
     #[error("{0}")]
     Forbidden(String),

@@ -1,29 +1,13 @@
 //! What objects share: names, metadata, references to each other, conditions, selectors.
 
-use alloc::{borrow::ToOwned, collections::BTreeMap, string::String, vec::Vec};
+use alloc::{collections::BTreeMap, string::String, vec::Vec};
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::Kind;
+use super::field::{Message, flag, instead, objects, text, text_map, unsupported, written};
 
 /// Labels and annotations.
 pub type Map = BTreeMap<String, String>;
-
-/// `apiVersion` and `kind` of an object, as two fields of its JSON.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct TypeMeta {
-    /// Group and version.
-    pub api_version: String,
-    /// Kind.
-    pub kind: String,
-}
-
-impl From<Kind> for TypeMeta {
-    fn from(kind: Kind) -> Self {
-        Self { api_version: kind.api_version().to_owned(), kind: kind.as_str().to_owned() }
-    }
-}
 
 /// Kubernetes' ObjectMeta, as far as supported.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,6 +58,8 @@ pub struct OwnerReference {
     pub uid: String,
     /// Always true: one workload rules a Pod.
     pub controller: bool,
+    /// Always true: a deleted workload's Pods go with it.
+    pub block_owner_deletion: bool,
 }
 
 /// Names an object.
@@ -106,7 +92,7 @@ pub struct Condition {
     /// CamelCase.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub reason: String,
-    /// In words.
+    /// For people.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub message: String,
     /// Since when: RFC 3339.
@@ -135,3 +121,47 @@ where
 {
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
+
+/// The fields of [`ObjectMeta`].
+pub const OBJECT_META: Message = Message {
+    name: "ObjectMeta",
+    fields: &[
+        text("name", 1),
+        instead("generateName", 2, "write the whole name"),
+        text("namespace", 3),
+        written("selfLink", 4),
+        written("uid", 5),
+        text("resourceVersion", 6),
+        written("generation", 7),
+        written("creationTimestamp", 8),
+        written("deletionTimestamp", 9),
+        written("deletionGracePeriodSeconds", 10),
+        text_map("labels", 11),
+        text_map("annotations", 12),
+        objects("ownerReferences", 13, &OWNER_REFERENCE).merged_by(&["uid"]),
+        unsupported("finalizers", 14),
+        written("managedFields", 17),
+    ],
+};
+
+/// The fields of [`OwnerReference`].
+const OWNER_REFERENCE: Message = Message {
+    name: "OwnerReference",
+    fields: &[
+        text("kind", 1),
+        text("name", 3),
+        text("uid", 4),
+        text("apiVersion", 5),
+        flag("controller", 6).optional(),
+        flag("blockOwnerDeletion", 7).optional(),
+    ],
+};
+
+/// The fields of [`LabelSelector`].
+pub const LABEL_SELECTOR: Message = Message {
+    name: "LabelSelector",
+    fields: &[
+        text_map("matchLabels", 1),
+        instead("matchExpressions", 2, "write the labels as matchLabels"),
+    ],
+};

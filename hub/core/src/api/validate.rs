@@ -1,6 +1,6 @@
 //! What is wrong with a field, and the rules for names and labels (RFC 1123 and Kubernetes' own).
 
-use alloc::{format, string::String};
+use alloc::{format, string::String, vec::Vec};
 
 use super::meta::Map;
 
@@ -24,6 +24,22 @@ impl FieldError {
     #[must_use]
     pub fn under(self, parent: &str) -> Self {
         Self { field: format!("{parent}.{}", self.field), cause: self.cause }
+    }
+}
+
+/// Everything that is wrong with an object.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Errors(pub Vec<FieldError>);
+
+impl Errors {
+    /// Adds an error at a path.
+    pub fn add(&mut self, field: impl Into<String>, cause: impl Into<String>) {
+        self.0.push(FieldError::new(field, cause));
+    }
+
+    /// Adds what a check found.
+    pub fn keep(&mut self, result: Result<(), FieldError>) {
+        self.0.extend(result.err());
     }
 }
 

@@ -6,6 +6,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
+    sync::Arc,
 };
 
 use firmware_compat::{
@@ -18,8 +19,8 @@ use firmware_compat::{
     },
 };
 use lichen_hub_core::{
-    api::{Kind, Object},
-    effect::{Effect, Response},
+    api::{KINDS, Key, Kind, Object},
+    effect::{Action, Change, Effect, Response},
     engine::{Config, Engine},
     event::{Event, Need, Now, Request, RequestId, Shortage, Target},
 };
@@ -86,6 +87,8 @@ pub struct World {
     retained: BTreeMap<String, Vec<u8>>,
     /// Devices that hold what the hub, since it was restored, does not know of.
     pub ahead: BTreeSet<String>,
+    /// Every object as a client knows it that listed once, after the first turn, and watched since.
+    told: Option<BTreeMap<Key, Arc<Object>>>,
 }
 
 const START_MS: u64 = 1_767_225_600_000;
@@ -107,7 +110,9 @@ impl World {
             starts: 7,
             retained: BTreeMap::new(),
             ahead: BTreeSet::new(),
+            told: None,
         };
+        world.begin();
         world.event(Event::LinkUp);
         world
     }
@@ -125,12 +130,21 @@ impl World {
         self.settle()
     }
 
+    /// The first turn of a hub, before it can be asked.
+    fn begin(&mut self) {
+        self.told = None;
+        self.settle();
+        self.told = Some(self.objects());
+    }
+
     /// Carries out effects until none is left.
     fn settle(&mut self) -> Vec<(RequestId, Result<Response, String>)> {
         let mut replies = Vec::new();
         loop {
             let effects = self.engine.drain();
+            self.engine.state().check().expect("every index is true");
             if effects.is_empty() {
+                self.check_what_was_told();
                 return replies;
             }
             for effect in effects {
@@ -154,10 +168,51 @@ impl World {
                     Effect::ClearHead { device } => _ = self.retained.remove(&device),
                     Effect::Send { device, kind, frame } => self.on_sent(&device, kind, &frame),
                     Effect::Supply(need) => self.supply(need),
-                    Effect::Changed(_) | Effect::SendAll { .. } | Effect::LogPart { .. } => {}
+                    Effect::Changed(change) => self.hear(change),
+                    Effect::SendAll { .. } | Effect::LogPart { .. } => {}
                 }
             }
         }
+    }
+
+    /// What a client that watches makes of a change.
+    fn hear(&mut self, change: Change) {
+        let Some(told) = &mut self.told else { return };
+        let key = change.object.key();
+        let known = match change.action {
+            Action::Added | Action::Modified => told.insert(key.clone(), change.object),
+            Action::Deleted => told.remove(&key),
+        };
+        assert_eq!(known.is_some(), change.action != Action::Added, "{:?} of {key}", change.action);
+    }
+
+    /// Between turns, whoever watches knows what a list would say: the shell answers reads from what it was told.
+    fn check_what_was_told(&mut self) {
+        if self.told.is_none() {
+            return;
+        }
+        let objects = self.objects();
+        let told = self.told.as_ref().expect("checked above");
+        for (key, object) in &objects {
+            assert_eq!(told.get(key), Some(object), "{key} is not as it was told");
+        }
+        assert_eq!(told.len(), objects.len(), "an object went without a word");
+    }
+
+    /// Every object, asked for.
+    fn objects(&mut self) -> BTreeMap<Key, Arc<Object>> {
+        let mut objects = BTreeMap::new();
+        for kind in KINDS.iter().copied() {
+            let request = Request::List { kind, namespace: None };
+            self.engine.handle(Event::Request { id: RequestId(0), request }, self.clock());
+            for effect in self.engine.drain() {
+                if let Effect::Reply { result: Ok(Response::List(listing)), .. } = effect {
+                    objects
+                        .extend(listing.objects.into_iter().map(|object| (object.key(), object)));
+                }
+            }
+        }
+        objects
     }
 
     /// Every image has builds for the architectures of `builds`.
@@ -526,6 +581,7 @@ impl World {
         self.starts += 1;
         let config = Config { seed: [self.starts; 32], lost_after_s: 300 };
         self.engine = Engine::load(records, config, self.clock()).expect("its own store loads");
+        self.begin();
         self.event(Event::LinkUp);
         let online: Vec<String> =
             self.devices.iter().filter(|(_, d)| d.online).map(|(n, _)| n.clone()).collect();

@@ -1,6 +1,5 @@
 //! Objects as rows, for `kubectl get`: Kubernetes' `Table`. Which columns a kind has is [`columns`]' business.
 
-mod age;
 mod columns;
 mod pod;
 

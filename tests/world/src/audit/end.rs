@@ -241,8 +241,11 @@ impl World {
                 .filter(|(id, copy)| {
                     copy.device.as_ref() == Some(&it.name)
                         && it.is_running(id)
-                        && copy.roots.get(&workload.image) == Some(&Some(root))
-                        && Some(&copy.template) == workload.pod_template(thing.name()).as_ref()
+                        && self.audit.revision(copy).is_some_and(|revision| {
+                            revision.roots.get(&workload.image) == Some(&Some(root))
+                                && Some(&revision.template)
+                                    == workload.pod_template(thing.name()).as_ref()
+                        })
                 })
                 .count()
         };

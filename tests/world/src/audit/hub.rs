@@ -27,6 +27,14 @@ impl World {
                     let new = record.value.as_deref();
                     changes.push((id, new.and_then(|v| record::decode(&record.key, v).ok())));
                 }
+                Some(KeyOf::Revision(uid, hash)) => {
+                    let slot = (uid.to_owned(), hash.to_owned());
+                    let value = record.value.as_deref();
+                    // One that goes may be that of a Pod that goes with it.
+                    if let Some(new) = value.and_then(|v| record::decode(&record.key, v).ok()) {
+                        self.audit.revisions.insert(slot, new);
+                    }
+                }
                 Some(KeyOf::Device(name)) if record.value.is_none() => {
                     retired.push(name.to_owned());
                 }
@@ -96,6 +104,7 @@ impl World {
         self.audit.pods.clear();
         self.audit.uids.clear();
         self.audit.roots.clear();
+        self.audit.revisions.clear();
         self.judge_commit(&records);
     }
 
@@ -134,15 +143,19 @@ impl World {
 
     /// Whether a copy is of another template than the workload's, or of another image behind the same name.
     fn differs(&self, copy: &PodRecord, workload: &Workload) -> bool {
+        let Some(revision) = self.audit.revision(copy) else { return true };
         let images = self.declared.possible(&Thing::Image(workload.image.clone()));
         let moved = images.iter().any(|push| {
             let now = match push {
                 Some(Spec::Image(push)) => Some(root(&workload.image, *push)),
                 _ => None,
             };
-            copy.roots.get(&workload.image).copied().flatten() != now
+            revision.roots.get(&workload.image).copied().flatten() != now
         });
-        moved || workload.pod_template(&copy.owner).is_none_or(|template| template != copy.template)
+        moved
+            || workload
+                .pod_template(&copy.owner)
+                .is_none_or(|template| template != revision.template)
     }
 
     fn is_surplus(&self, copy: &PodRecord, workload: &Workload) -> bool {

@@ -1,18 +1,27 @@
 //! `v1` ConfigMap: configuration data that Pods mount as files.
 
-use alloc::{collections::BTreeMap, string::String};
+use alloc::{collections::BTreeMap, format, string::String, vec::Vec};
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize};
 
-use crate::api::meta::{ObjectMeta, TypeMeta, nullable};
+use crate::api::{
+    cell,
+    field::{Field, Message, Shape, field, instead, object, text_map},
+    meta::{OBJECT_META, ObjectMeta, nullable},
+    resource::{Column, Names, Resource},
+    validate::Errors,
+};
+
+/// Bytes of data in one ConfigMap: Kubernetes' bound.
+const MAX_BYTES: usize = 1024 * 1024;
+/// Longest key: the longest name of a file.
+const MAX_KEY: usize = 253;
 
 /// Configuration data.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ConfigMap {
-    /// `v1`, `ConfigMap`.
-    #[serde(flatten)]
-    pub types: TypeMeta,
     /// Name and labels.
     pub metadata: ObjectMeta,
     /// Text by key.
@@ -21,4 +30,79 @@ pub struct ConfigMap {
     /// Bytes by key, as base64.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "nullable")]
     pub binary_data: BTreeMap<String, String>,
+}
+
+const BINARY_DATA: Field = field("binaryData", 3, Shape::Map(&Shape::Data));
+
+impl Resource for ConfigMap {
+    const NAMES: Names = Names {
+        kind: "ConfigMap",
+        plural: "configmaps",
+        singular: "configmap",
+        short: &["cm"],
+        apply_order: 20,
+        ..Names::CORE
+    };
+    const FIELDS: &'static Message = &Message {
+        name: "ConfigMap",
+        fields: &[
+            object("metadata", 1, &OBJECT_META),
+            text_map("data", 2),
+            BINARY_DATA,
+            instead("immutable", 4, "whoever may change a ConfigMap may change it here"),
+        ],
+    };
+    const COLUMNS: &'static [Column<Self>] = &[
+        Column::text("Name", "Unique in its namespace.", |o, _| cell::name(&o.metadata)),
+        Column::number("Data", "How many keys it holds.", |o, _| {
+            (o.data.len() + o.binary_data.len()).into()
+        }),
+        Column::text("Age", "Time since it was created.", |o, now| cell::age(&o.metadata, now)),
+        Column::wide("Labels", "Its labels.", |o, _| cell::pairs(&o.metadata.labels)),
+    ];
+
+    fn validate(&self, _old: Option<&Self>, errors: &mut Errors) {
+        let keys = self.data.keys().map(|key| ("data", key));
+        for (field, key) in keys.chain(self.binary_data.keys().map(|key| ("binaryData", key))) {
+            if !is_file_name(key) {
+                errors.add(field, format!("key \"{key}\" must be letters, digits, '-', '_' or '.', and not start with '..'"));
+            }
+        }
+        match self.files() {
+            Ok(files) if files.values().map(Vec::len).sum::<usize>() > MAX_BYTES => {
+                errors.add("data", "is over 1 MiB in all");
+            }
+            Ok(_) => {}
+            Err((key, cause)) => errors.add(format!("binaryData[{key}]"), cause),
+        }
+    }
+}
+
+impl ConfigMap {
+    /// Its data as files, by key.
+    ///
+    /// # Errors
+    /// The key whose data is not base64, or is there twice, and what is wrong with it.
+    pub fn files(&self) -> Result<BTreeMap<String, Vec<u8>>, (String, String)> {
+        let mut files: BTreeMap<String, Vec<u8>> =
+            self.data.iter().map(|(key, text)| (key.clone(), text.clone().into_bytes())).collect();
+        for (key, text) in &self.binary_data {
+            let bytes = STANDARD
+                .decode(text)
+                .map_err(|error| (key.clone(), format!("is not base64: {error}")))?;
+            if files.insert(key.clone(), bytes).is_some() {
+                return Err((key.clone(), String::from("is in data too")));
+            }
+        }
+        Ok(files)
+    }
+}
+
+fn is_file_name(key: &str) -> bool {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    !key.is_empty()
+        && key.len() <= MAX_KEY
+        && key.bytes().all(allowed)
+        && !key.starts_with("..")
+        && key != "."
 }

@@ -6,7 +6,7 @@ pub mod scheduling;
 pub mod status;
 pub mod volume;
 
-use alloc::{string::String, vec::Vec};
+use alloc::{borrow::ToOwned, format, string::String, vec::Vec};
 
 use serde::{Deserialize, Serialize};
 
@@ -16,14 +16,19 @@ pub use self::{
     status::{ContainerState, ContainerStatus, PodStatus, Running, Terminated, Waiting},
     volume::{ConfigMapVolume, EmptyDir, HostPath, KeyToPath, Volume},
 };
-use crate::api::meta::{Map, ObjectMeta, TypeMeta, nullable};
+use crate::api::{
+    cell,
+    field::{
+        Message, count, flag, instead, object, objects, text, text_map, unless_empty, unsupported,
+        written,
+    },
+    meta::{Map, OBJECT_META, ObjectMeta, nullable},
+    resource::{Column, Home, LOG, Names, Resource, Selectable, Verb},
+};
 
 /// A Pod.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Pod {
-    /// `v1`, `Pod`.
-    #[serde(flatten)]
-    pub types: TypeMeta,
     /// Name, labels, owner.
     pub metadata: ObjectMeta,
     /// What it runs, with its device in `nodeName`.
@@ -33,17 +38,17 @@ pub struct Pod {
     pub status: PodStatus,
 }
 
-/// What each copy of a workload is.
+/// What each Pod of a workload is.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct PodTemplate {
-    /// Labels and annotations of the copies.
+    /// Labels and annotations of the Pods.
     #[serde(default)]
     pub metadata: TemplateMeta,
     /// What they run.
     pub spec: PodSpec,
 }
 
-/// Metadata that a template may give its copies.
+/// Metadata that a template may give its Pods.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct TemplateMeta {
@@ -55,11 +60,11 @@ pub struct TemplateMeta {
     pub annotations: Map,
 }
 
-/// What a copy runs, and where it may.
+/// What a Pod runs, and where it may.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct PodSpec {
-    /// The programs: exactly one for now.
+    /// The containers: exactly one.
     pub containers: Vec<Container>,
     /// `Always` (default), `OnFailure` or `Never`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -86,3 +91,162 @@ pub struct PodSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub host_network: Option<bool>,
 }
+
+impl Resource for Pod {
+    const NAMES: Names = Names {
+        kind: "Pod",
+        plural: "pods",
+        singular: "pod",
+        short: &["po"],
+        categories: &["all"],
+        verbs: &[Verb::Delete, Verb::Get, Verb::List, Verb::Watch],
+        subresources: &[LOG],
+        home: Home::Pods,
+        made_by: "pods can't be written by hand: declare a Deployment or a DaemonSet, which makes them",
+        apply_order: 90,
+        ..Names::CORE
+    };
+    const FIELDS: &'static Message = &Message {
+        name: "Pod",
+        fields: &[
+            object("metadata", 1, &OBJECT_META),
+            object("spec", 2, &POD_SPEC).required(),
+            written("status", 3),
+        ],
+    };
+    const COLUMNS: &'static [Column<Self>] = &[
+        Column::text("Name", "Unique in its namespace.", |o, _| cell::name(&o.metadata)),
+        Column::text("Ready", "Containers that run, of those declared.", |o, _| {
+            format!("{}/{}", o.ready(), o.spec.containers.len()).into()
+        }),
+        Column::text("Status", "What it does, or why it does not run.", |o, _| o.state().into()),
+        Column::number("Restarts", "How often its containers were started again.", |o, _| {
+            o.restarts().into()
+        }),
+        Column::text("Age", "Time since it was created.", |o, now| cell::age(&o.metadata, now)),
+        Column::text("Node", "The device that it is on.", |o, _| {
+            cell::or_none(o.spec.node_name.as_deref().unwrap_or_default())
+        }),
+        Column::wide("Images", "Images of the containers.", |o, _| cell::images(&o.spec)),
+        Column::wide("Runtime Class", "What its template asks to be run by.", |o, _| {
+            cell::or_none(o.spec.runtime_class_name.as_deref().unwrap_or_default())
+        }),
+        Column::wide("Message", "Why it does not run.", |o, _| o.status.message.as_str().into()),
+    ];
+    const SELECTABLE: &'static [Selectable<Self>] = &[
+        Selectable::new("spec.nodeName", |o| o.spec.node_name.as_deref().unwrap_or_default()),
+        Selectable::new("spec.restartPolicy", |o| {
+            o.spec.restart_policy.as_deref().unwrap_or("Always")
+        }),
+        Selectable::new("status.phase", |o| &o.status.phase),
+    ];
+
+    fn prepare_for_update(&mut self, old: &Self) {
+        self.status = old.status.clone();
+    }
+}
+
+impl Pod {
+    /// Its state in one word, as kubectl shows it: the most telling of its phase and its containers' states.
+    #[must_use]
+    pub fn state(&self) -> String {
+        if self.metadata.deletion_timestamp.is_some() {
+            return "Terminating".to_owned();
+        }
+        let states = self.status.container_statuses.iter().map(|status| &status.state);
+        let container = states.filter_map(ContainerState::word).next_back();
+        let given = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
+        container
+            .or_else(|| given(&self.status.reason))
+            .or_else(|| given(&self.status.phase))
+            .unwrap_or_else(|| "Unknown".to_owned())
+    }
+
+    /// How many of its containers are ready.
+    #[must_use]
+    pub fn ready(&self) -> usize {
+        self.status.container_statuses.iter().filter(|status| status.ready).count()
+    }
+
+    /// How often its containers were started again.
+    #[must_use]
+    pub fn restarts(&self) -> u32 {
+        let counts = self.status.container_statuses.iter().map(|status| status.restart_count);
+        counts.fold(0, u32::saturating_add)
+    }
+}
+
+/// The fields of [`PodTemplate`].
+pub const POD_TEMPLATE: Message = Message {
+    name: "PodTemplateSpec",
+    fields: &[object("metadata", 1, &TEMPLATE_META), object("spec", 2, &POD_SPEC).required()],
+};
+
+/// The fields of [`TemplateMeta`]: those of an object's metadata, of which a template gives its Pods two.
+const TEMPLATE_META: Message = Message {
+    name: "ObjectMeta",
+    fields: &[
+        instead("name", 1, "Pods get names of their own; leave it out"),
+        unsupported("generateName", 2),
+        instead("namespace", 3, "Pods live in the namespace of their workload; leave it out"),
+        written("selfLink", 4),
+        written("uid", 5),
+        unsupported("resourceVersion", 6),
+        written("generation", 7),
+        written("creationTimestamp", 8),
+        written("deletionTimestamp", 9),
+        written("deletionGracePeriodSeconds", 10),
+        text_map("labels", 11),
+        text_map("annotations", 12),
+        unsupported("ownerReferences", 13),
+        unsupported("finalizers", 14),
+        written("managedFields", 17),
+    ],
+};
+
+/// The fields of [`PodSpec`].
+pub const POD_SPEC: Message = Message {
+    name: "PodSpec",
+    fields: &[
+        objects("volumes", 1, &volume::VOLUME).merged_by(&["name"]),
+        objects("containers", 2, &container::CONTAINER).merged_by(&["name"]),
+        text("restartPolicy", 3),
+        count("terminationGracePeriodSeconds", 4).optional(),
+        unsupported("activeDeadlineSeconds", 5),
+        unsupported("dnsPolicy", 6),
+        text_map("nodeSelector", 7),
+        unsupported("serviceAccountName", 8),
+        unsupported("serviceAccount", 9),
+        text("nodeName", 10),
+        flag("hostNetwork", 11),
+        unsupported("hostPID", 12),
+        unsupported("hostIPC", 13),
+        unless_empty("securityContext", 14, "give the image a user of its own"),
+        instead("imagePullSecrets", 15, "push the image to the hub: lichen image push"),
+        unsupported("hostname", 16),
+        unsupported("subdomain", 17),
+        unless_empty("affinity", 18, "nodeSelector and tolerations choose devices"),
+        unsupported("schedulerName", 19),
+        instead("initContainers", 20, "let the container itself prepare what it needs"),
+        unsupported("automountServiceAccountToken", 21),
+        objects("tolerations", 22, &scheduling::TOLERATION),
+        unsupported("hostAliases", 23),
+        unsupported("priorityClassName", 24),
+        unsupported("priority", 25),
+        unsupported("dnsConfig", 26),
+        unsupported("shareProcessNamespace", 27),
+        unsupported("readinessGates", 28),
+        text("runtimeClassName", 29).optional(),
+        unsupported("enableServiceLinks", 30),
+        unsupported("preemptionPolicy", 31),
+        unsupported("overhead", 32),
+        instead("topologySpreadConstraints", 33, "a DaemonSet runs one Pod on each device"),
+        unsupported("ephemeralContainers", 34),
+        unsupported("setHostnameAsFQDN", 35),
+        unsupported("os", 36),
+        unsupported("hostUsers", 37),
+        unsupported("schedulingGates", 38),
+        unsupported("resourceClaims", 39),
+        unsupported("resources", 40),
+    ],
+};

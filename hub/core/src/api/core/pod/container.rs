@@ -4,13 +4,20 @@ use alloc::{collections::BTreeMap, string::String, vec::Vec};
 
 use serde::{Deserialize, Serialize};
 
-use crate::api::{meta::nullable, quantity::Amounts};
+use crate::api::{
+    field::{
+        Field, Message, Shape, count, field, flag, instead, object, objects, text, texts,
+        unless_empty, unsupported,
+    },
+    meta::nullable,
+    quantity::Amounts,
+};
 
-/// One program.
+/// One container.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Container {
-    /// Unique in the copy.
+    /// Unique in the Pod.
     pub name: String,
     /// Name in the hub's catalogue, or name and digest.
     pub image: String,
@@ -48,7 +55,7 @@ pub struct EnvVar {
     pub value: String,
 }
 
-/// A port that a program listens on.
+/// A port that a container listens on.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ContainerPort {
@@ -95,3 +102,90 @@ pub struct VolumeMount {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub read_only: Option<bool>,
 }
+
+const NO_PROBES: &str = "a container that ends is started again; let it end when it is not well";
+
+/// The fields of [`Container`].
+pub const CONTAINER: Message = Message {
+    name: "Container",
+    fields: &[
+        text("name", 1),
+        text("image", 2),
+        texts("command", 3),
+        texts("args", 4),
+        text("workingDir", 5),
+        objects("ports", 6, &CONTAINER_PORT).merged_by(&["containerPort", "protocol"]),
+        objects("env", 7, &ENV_VAR).merged_by(&["name"]),
+        object("resources", 8, &RESOURCES),
+        objects("volumeMounts", 9, &VOLUME_MOUNT).merged_by(&["mountPath"]),
+        instead("livenessProbe", 10, NO_PROBES),
+        instead("readinessProbe", 11, NO_PROBES),
+        unsupported("lifecycle", 12),
+        unsupported("terminationMessagePath", 13),
+        instead(
+            "imagePullPolicy",
+            14,
+            "the hub knows each image by its digest, and a tag that was pushed anew by its new one",
+        ),
+        unless_empty(
+            "securityContext",
+            15,
+            "give the image a user of its own; there are no privileged containers",
+        ),
+        unsupported("stdin", 16),
+        unsupported("stdinOnce", 17),
+        unsupported("tty", 18),
+        instead("envFrom", 19, "mount the ConfigMap as files, or write the variables as env"),
+        unsupported("terminationMessagePolicy", 20),
+        unsupported("volumeDevices", 21),
+        instead("startupProbe", 22, NO_PROBES),
+        unsupported("resizePolicy", 23),
+        unsupported("restartPolicy", 24),
+    ],
+};
+
+/// The fields of [`ContainerPort`].
+const CONTAINER_PORT: Message = Message {
+    name: "ContainerPort",
+    fields: &[
+        text("name", 1),
+        instead("hostPort", 2, "hostNetwork: true shares the device's network"),
+        count("containerPort", 3),
+        text("protocol", 4),
+        unsupported("hostIP", 5),
+    ],
+};
+
+/// The fields of [`EnvVar`].
+const ENV_VAR: Message = Message {
+    name: "EnvVar",
+    fields: &[
+        text("name", 1),
+        text("value", 2),
+        instead("valueFrom", 3, "write the value, or mount the ConfigMap as files"),
+    ],
+};
+
+/// The fields of [`Resources`].
+const RESOURCES: Message = Message {
+    name: "ResourceRequirements",
+    fields: &[amounts("limits", 1), amounts("requests", 2), unsupported("claims", 3)],
+};
+
+const fn amounts(name: &'static str, number: u32) -> Field {
+    field(name, number, Shape::Map(&Shape::Quantity))
+}
+
+/// The fields of [`VolumeMount`].
+const VOLUME_MOUNT: Message = Message {
+    name: "VolumeMount",
+    fields: &[
+        text("name", 1),
+        flag("readOnly", 2),
+        text("mountPath", 3),
+        text("subPath", 4),
+        unsupported("mountPropagation", 5),
+        unsupported("subPathExpr", 6),
+        unsupported("recursiveReadOnly", 7),
+    ],
+};

@@ -4,9 +4,12 @@ use alloc::string::String;
 
 use serde::{Deserialize, Serialize};
 
-use crate::api::meta::nullable;
+use crate::api::{
+    field::{Message, count, text},
+    meta::nullable,
+};
 
-/// A taint that does not keep a copy away.
+/// A taint that does not keep a Pod away.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Toleration {
@@ -26,3 +29,15 @@ pub struct Toleration {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub toleration_seconds: Option<u32>,
 }
+
+/// The fields of [`Toleration`].
+pub const TOLERATION: Message = Message {
+    name: "Toleration",
+    fields: &[
+        text("key", 1),
+        text("operator", 2),
+        text("value", 3),
+        text("effect", 4),
+        count("tolerationSeconds", 5).optional(),
+    ],
+};

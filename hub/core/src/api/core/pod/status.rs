@@ -1,6 +1,6 @@
 //! What a Pod and its containers do.
 
-use alloc::{string::String, vec::Vec};
+use alloc::{format, string::String, vec::Vec};
 
 use serde::{Deserialize, Serialize};
 
@@ -15,7 +15,7 @@ pub struct PodStatus {
     /// CamelCase reason for a phase other than running.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub reason: String,
-    /// The reason in words.
+    /// The reason, for people.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub message: String,
     /// `PodScheduled`, `Ready`.
@@ -72,6 +72,18 @@ pub struct ContainerState {
 }
 
 impl ContainerState {
+    /// What a container that does not run has to say, in one word.
+    pub(super) fn word(&self) -> Option<String> {
+        if let Some(waiting) = &self.waiting {
+            return Some(waiting.reason.clone()).filter(|reason| !reason.is_empty());
+        }
+        let ended = self.terminated.as_ref()?;
+        if ended.reason.is_empty() {
+            return Some(format!("ExitCode:{}", ended.exit_code));
+        }
+        Some(ended.reason.clone())
+    }
+
     fn is_empty(&self) -> bool {
         self.waiting.is_none() && self.running.is_none() && self.terminated.is_none()
     }
@@ -83,7 +95,7 @@ impl ContainerState {
 pub struct Waiting {
     /// CamelCase.
     pub reason: String,
-    /// In words.
+    /// For people.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub message: String,
 }
@@ -105,7 +117,7 @@ pub struct Terminated {
     pub exit_code: i32,
     /// CamelCase.
     pub reason: String,
-    /// In words.
+    /// For people.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub message: String,
     /// RFC 3339, by the device's clock.

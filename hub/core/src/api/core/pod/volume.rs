@@ -4,13 +4,17 @@ use alloc::{string::String, vec::Vec};
 
 use serde::{Deserialize, Serialize};
 
-use crate::api::{meta::nullable, quantity::Quantity};
+use crate::api::{
+    field::{Message, Shape, count, field, flag, instead, object, objects, text, unsupported},
+    meta::nullable,
+    quantity::Quantity,
+};
 
 /// Something to mount. Exactly one source.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Volume {
-    /// Unique in the copy.
+    /// Unique in the Pod.
     pub name: String,
     /// A directory that lives as long as the Pod.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -75,3 +79,59 @@ pub struct KeyToPath {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mode: Option<u32>,
 }
+
+/// The fields of [`Volume`].
+pub const VOLUME: Message = Message {
+    name: "Volume",
+    fields: &[text("name", 1), field("", 2, Shape::Inline(&VOLUME_SOURCE))],
+};
+
+const VOLUME_SOURCE: Message = Message {
+    name: "VolumeSource",
+    fields: &[
+        object("hostPath", 1, &HOST_PATH).optional(),
+        object("emptyDir", 2, &EMPTY_DIR).optional(),
+        instead("secret", 6, "a ConfigMap is stored and sent in the clear; Lichen has no Secrets"),
+        unsupported("nfs", 7),
+        unsupported("iscsi", 8),
+        instead("persistentVolumeClaim", 10, "hostPath keeps data on the device"),
+        unsupported("downwardAPI", 16),
+        object("configMap", 19, &CONFIG_MAP_VOLUME).optional(),
+        instead("projected", 26, "mount each source as a volume of its own"),
+        unsupported("csi", 28),
+        instead("ephemeral", 29, "emptyDir lives as long as the Pod"),
+        unsupported("image", 30),
+    ],
+};
+
+/// The fields of [`HostPath`].
+const HOST_PATH: Message = Message {
+    name: "HostPathVolumeSource",
+    fields: &[text("path", 1), text("type", 2).optional()],
+};
+
+/// The fields of [`EmptyDir`].
+const EMPTY_DIR: Message = Message {
+    name: "EmptyDirVolumeSource",
+    fields: &[text("medium", 1), field("sizeLimit", 2, Shape::Quantity).optional()],
+};
+
+/// The fields of [`ConfigMapVolume`].
+const CONFIG_MAP_VOLUME: Message = Message {
+    name: "ConfigMapVolumeSource",
+    fields: &[
+        field("", 1, Shape::Inline(&LOCAL_REFERENCE)),
+        objects("items", 2, &KEY_TO_PATH),
+        count("defaultMode", 3).optional(),
+        flag("optional", 4).optional(),
+    ],
+};
+
+const LOCAL_REFERENCE: Message =
+    Message { name: "LocalObjectReference", fields: &[text("name", 1)] };
+
+/// The fields of [`KeyToPath`].
+const KEY_TO_PATH: Message = Message {
+    name: "KeyToPath",
+    fields: &[text("key", 1), text("path", 2), count("mode", 3).optional()],
+};

@@ -13,18 +13,25 @@ use firmware_compat::{
     topic,
 };
 
-use super::{Config, Dirty, Engine, Figures, Stored, Timer, happenings, logs, refusals, supply};
 use crate::{
     api::{
-        ConfigMap, Key, Kind, Namespace, Object, ObjectMeta, TypeMeta,
+        Key, Namespace, Object, ObjectMeta,
         core::{namespace::NamespaceStatus, pod::PodTemplate},
+        resource::RestartRule,
     },
+    controller::Scope,
     device::{Conflict, Desired, Device, LAST_GENERATION, Presence},
+    engine::{Config, Dirty, Engine, Metrics, ReportRequest, Sessions, Timer, Versions},
     event::Now,
     pod::{Deleting, Pod, Revision},
-    record::{self, DeviceRecord, KeyOf, LoadError, ObjectRecord, PodRecord, SupplyRecord},
-    resolve::{self, Amount},
+    record::{
+        self, DeviceRecord, KeyOf, LoadError, ObjectRecord, PodRecord, RevisionRecord, SupplyRecord,
+    },
+    recorder::Recorder,
+    resolve,
     rng::Rng,
+    session::hello::BEACON_EVERY,
+    state::{Progress, Saved, State, Stored},
 };
 
 /// Greatest resource version that a store may have reserved: counting never gets there, and can go on from there.
@@ -41,17 +48,17 @@ impl Engine {
         now: Now,
     ) -> Result<Self, LoadError> {
         let mut engine = Self::empty(config, now);
-        let mut fresh = true;
+        let (mut fresh, mut pods) = (true, Vec::new());
         for (key, value) in records {
-            engine.load_record(&key, &value)?;
+            engine.load_record(&key, &value, &mut pods)?;
             fresh = false;
         }
         if fresh {
             engine.found();
         }
-        engine.connect_records();
+        engine.connect_records(pods)?;
         engine.next_resource_version();
-        engine.timers.insert((engine.now + super::devices::BEACON_EVERY, Timer::Beacon));
+        engine.timers.insert((engine.now + BEACON_EVERY, Timer::Beacon));
         Ok(engine)
     }
 
@@ -60,28 +67,17 @@ impl Engine {
             rng: Rng::new(config.seed),
             config,
             lineage: Lineage([0; 16]),
-            resource_version: 0,
-            reserved_resource_version: 0,
-            objects: BTreeMap::new(),
-            configs: BTreeMap::new(),
-            devices: BTreeMap::new(),
-            retired: BTreeMap::new(),
-            pods: BTreeMap::new(),
-            by_owner: BTreeMap::new(),
-            by_name: BTreeMap::new(),
-            images: BTreeMap::new(),
-            supply: supply::Supply::default(),
-            logs: logs::Logs::default(),
-            happenings: happenings::Happenings::default(),
-            refusals: refusals::Refusals::default(),
-            full_reports: BTreeMap::new(),
+            versions: Versions::default(),
+            state: State::default(),
+            sessions: Sessions::default(),
+            recorder: Recorder::default(),
             timers: BTreeSet::new(),
-            link_up: false,
-            sequence: 0,
             dirty: Dirty::default(),
+            no_room: BTreeSet::new(),
+            wakes: BTreeMap::new(),
             records: BTreeMap::new(),
             effects: Vec::new(),
-            figures: Figures::default(),
+            metrics: Metrics::default(),
             unix_ms: now.unix_ms,
             now: now.instant,
         }
@@ -91,7 +87,6 @@ impl Engine {
     fn found(&mut self) {
         self.lineage = Lineage(self.rng.id().0);
         let namespace = Object::Namespace(Namespace {
-            types: TypeMeta::from(Kind::Namespace),
             metadata: ObjectMeta { name: "default".to_string(), ..ObjectMeta::default() },
             status: NamespaceStatus { phase: "Active".to_string() },
         });
@@ -99,7 +94,12 @@ impl Engine {
         self.save_meta();
     }
 
-    fn load_record(&mut self, key: &str, value: &[u8]) -> Result<(), LoadError> {
+    fn load_record(
+        &mut self,
+        key: &str,
+        value: &[u8],
+        pods: &mut Vec<(PodId, PodRecord)>,
+    ) -> Result<(), LoadError> {
         let parsed = record::parse_key(key).ok_or_else(|| damaged(key, "its key is unknown"))?;
         match parsed {
             KeyOf::Meta => {
@@ -108,32 +108,36 @@ impl Engine {
                     return Err(damaged(key, "its resource version is one that no hub reaches"));
                 }
                 self.lineage = meta.lineage;
-                self.resource_version = meta.reserved_resource_version;
-                self.reserved_resource_version = meta.reserved_resource_version;
+                self.versions.last = meta.reserved_resource_version;
+                self.versions.reserved = meta.reserved_resource_version;
             }
             KeyOf::Object(id) => self.load_object(key, id, record::decode(key, value)?)?,
-            KeyOf::Pod(id) => {
-                let pod = load_pod(key, id, record::decode(key, value)?)?;
-                self.pods.insert(id, pod);
+            // Their revisions may come after them.
+            KeyOf::Pod(id) => pods.push((id, record::decode(key, value)?)),
+            KeyOf::Revision(uid, hash) => {
+                let saved = load_saved(key, hash, record::decode(key, value)?)?;
+                self.state.revisions.insert(uid, saved);
             }
             KeyOf::Device(name) => {
                 let stored: DeviceRecord = record::decode(key, value)?;
                 check_device(key, name, stored.generation)?;
                 let device = self.load_device(name, stored);
-                self.devices.insert(name.to_string(), device);
+                self.state.fleet.insert(device);
             }
             KeyOf::Retired(name) => {
                 let generation = record::decode(key, value)?;
                 check_device(key, name, generation)?;
-                self.retired.insert(name.to_string(), generation);
+                self.state.fleet.set_retired(name, generation);
             }
             KeyOf::Image(reference) => {
-                self.images.insert(reference.to_string(), record::decode(key, value)?);
+                self.state.images.name(reference, record::decode(key, value)?);
             }
             KeyOf::Config(namespace, name) => {
                 let data: record::ConfigRecord = record::decode(key, value)?;
                 let slot = (namespace.to_string(), name.to_string());
-                self.configs.entry(slot).or_insert_with(|| Arc::new(data));
+                if !self.state.objects.configs().contains_key(&slot) {
+                    self.state.objects.set_config(namespace, name, data);
+                }
             }
         }
         Ok(())
@@ -142,16 +146,23 @@ impl Engine {
     fn load_object(&mut self, key: &str, id: Key, stored: ObjectRecord) -> Result<(), LoadError> {
         let json = serde_json::to_vec(&stored.object).map_err(|e| damaged(key, e))?;
         let object = Object::from_json(id.kind, &json).map_err(|e| damaged(key, e))?;
-        let revision = template(&object)
-            .map(|template| load_revision(key, template, stored.roots))
+        let revision = object
+            .template()
+            .map(|(template, rule)| load_revision(key, template, rule, stored.roots))
             .transpose()?;
         if let Object::ConfigMap(map) = &object {
-            let data = config_data(map).map_err(|(_, cause)| damaged(key, cause))?;
-            let slot = (map.metadata.namespace.clone(), map.metadata.name.clone());
-            self.configs.insert(slot, Arc::new(data));
+            let data = map.files().map_err(|(_, cause)| damaged(key, cause))?;
+            self.state.objects.set_config(&map.metadata.namespace, &map.metadata.name, data);
         }
         let resource_version = object.meta().resource_version.parse().unwrap_or(0);
-        self.objects.insert(id, Stored { object: Arc::new(object), resource_version, revision });
+        let stored = Stored {
+            object: Arc::new(object),
+            resource_version,
+            revision,
+            bytes: json.len(),
+            progress: Progress::default(),
+        };
+        self.state.objects.insert(&id, stored);
         Ok(())
     }
 
@@ -178,45 +189,43 @@ impl Engine {
             conflict,
             met: false,
             heard_whole: false,
-            asking: super::Asking::default(),
+            request: ReportRequest::default(),
             unfamiliar: false,
-            strangers: BTreeSet::new(),
+            unknown_pods: BTreeSet::new(),
             pending: false,
-            reminder: None,
+            retransmit: None,
             watched_until: None,
-            pods: BTreeSet::new(),
-            allocated: Amount::default(),
-            resource_version: self.resource_version,
+            probe_at: None,
+            heard_at: self.now,
+            resource_version: self.versions.last,
         }
     }
 
     /// Connects what the records only name: Pods with their workloads, devices and revisions.
-    fn connect_records(&mut self) {
-        let mut revisions: BTreeMap<(Key, String), Arc<Revision>> = BTreeMap::new();
-        for (key, stored) in &self.objects {
-            if let Some(revision) = &stored.revision {
-                revisions.insert((key.clone(), revision.hash.clone()), revision.clone());
-            }
+    fn connect_records(&mut self, pods: Vec<(PodId, PodRecord)>) -> Result<(), LoadError> {
+        for (id, stored) in pods {
+            let saved = self.state.revisions.get(&stored.owner_uid, &stored.revision);
+            let revision = saved.map(|saved| saved.revision.clone()).ok_or_else(|| {
+                let cause = alloc::format!("its revision {} is not there", stored.revision);
+                damaged(&record::pod_key(id), cause)
+            })?;
+            let pod = load_pod(id, stored, revision, self.versions.last);
+            self.state.pods.insert(pod, self.now);
         }
-        for pod in self.pods.values_mut() {
-            let shared = (pod.owner.clone(), pod.revision.hash.clone());
-            let revision = revisions.entry(shared).or_insert_with(|| pod.revision.clone());
-            pod.revision = revision.clone();
-            pod.resource_version = self.resource_version;
-            self.by_owner.entry(pod.owner.clone()).or_default().insert(pod.id);
-            self.by_name.insert(pod.key(), pod.id);
-            let device = pod.device.as_ref().and_then(|name| self.devices.get_mut(name));
-            if let Some(device) = device {
-                device.pods.insert(pod.id);
-                if pod.deleting.is_none() {
-                    device.allocated.add(pod.revision.resolved.requests);
-                }
-            }
+        for name in self.state.fleet.names().cloned().collect::<Vec<_>>() {
+            self.tell_hearing(&name);
+            // Every assignment is made again from the same parts. An equal hash keeps the generation; another one means
+            // that this build writes assignments differently, and each device gets a new generation after its hello.
+            self.dirty.assignments.insert(name);
         }
-        // Every assignment is made again from the same parts. An equal hash keeps the generation; another one means
-        // that this build writes assignments differently, and each device gets a new generation after its hello.
-        self.dirty.assignments.extend(self.devices.keys().cloned());
-        self.dirty_all_workloads();
+        for key in self.state.objects.workloads() {
+            self.dirty.workloads.insert(key.clone(), Scope::All);
+        }
+        // What a workload left behind that is gone.
+        for key in self.state.pods.iter().map(|pod| &pod.owner) {
+            self.dirty.workloads.entry(key.clone()).or_default();
+        }
+        Ok(())
     }
 }
 
@@ -235,57 +244,40 @@ fn damaged(key: &str, cause: impl ToString) -> LoadError {
     LoadError::Damaged { key: key.to_string(), cause: cause.to_string() }
 }
 
-/// The template of a workload.
-pub(super) fn template(object: &Object) -> Option<&PodTemplate> {
-    match object {
-        Object::Deployment(deployment) => Some(&deployment.spec.template),
-        Object::DaemonSet(set) => Some(&set.spec.template),
-        Object::Namespace(_)
-        | Object::ConfigMap(_)
-        | Object::Node(_)
-        | Object::Pod(_)
-        | Object::Event(_) => None,
-    }
-}
-
-/// Data of a ConfigMap, decoded; or the key that can't be and why.
-pub(super) fn config_data(map: &ConfigMap) -> Result<record::ConfigRecord, (String, String)> {
-    use base64::Engine as _;
-    let mut data = record::ConfigRecord::new();
-    for (key, text) in &map.data {
-        data.insert(key.clone(), text.clone().into_bytes());
-    }
-    for (key, text) in &map.binary_data {
-        let bytes = base64::engine::general_purpose::STANDARD
-            .decode(text)
-            .map_err(|error| (key.clone(), alloc::format!("is not base64: {error}")))?;
-        if data.insert(key.clone(), bytes).is_some() {
-            return Err((key.clone(), "is in data and in binaryData".to_string()));
-        }
-    }
-    Ok(data)
-}
-
 fn load_revision(
     key: &str,
     template: &PodTemplate,
+    rule: RestartRule,
     roots: resolve::Roots,
 ) -> Result<Arc<Revision>, LoadError> {
-    let resolved = resolve::resolve("template", template).map_err(|errors| {
+    let resolved = resolve::resolve("template", template, rule).map_err(|errors| {
         let causes: Vec<_> = errors.iter().map(ToString::to_string).collect();
         damaged(key, causes.join("; "))
     })?;
     Ok(Arc::new(Revision::new(template, resolved, roots)))
 }
 
-fn load_pod(key: &str, id: PodId, stored: PodRecord) -> Result<Pod, LoadError> {
-    Ok(Pod {
+fn load_saved(key: &str, hash: &str, stored: RevisionRecord) -> Result<Saved, LoadError> {
+    let revision = load_revision(key, &stored.template, RestartRule::Any, stored.roots)?;
+    let Revision { template, resolved, roots, .. } = revision.as_ref();
+    // The hash stays what it was when the revision was made: a newer hub must not restart what runs.
+    let revision = Revision::saved(hash.to_string(), template, resolved.clone(), roots.clone());
+    Ok(Saved {
+        owner: Key::new(stored.owner_kind, &stored.namespace, &stored.owner),
+        revision: Arc::new(revision),
+        number: stored.number,
+        created_ms: stored.created_ms,
+    })
+}
+
+fn load_pod(id: PodId, stored: PodRecord, revision: Arc<Revision>, version: u64) -> Pod {
+    Pod {
         id,
         identity: stored.identity,
         owner: Key::new(stored.owner_kind, &stored.namespace, &stored.owner),
         owner_uid: stored.owner_uid,
         name: stored.name,
-        revision: load_revision(key, &stored.template, stored.roots)?,
+        revision,
         created_ms: stored.created_ms,
         device: stored.device,
         supply: stored.supply.and_then(SupplyRecord::into_parts),
@@ -296,11 +288,11 @@ fn load_pod(key: &str, id: PodId, stored: PodRecord) -> Result<Pod, LoadError> {
         assigned: stored.assigned,
         after: stored.after,
         waiting: None,
-        resource_version: 0,
-    })
+        resource_version: version,
+    }
 }
 
-pub(super) fn pod_record(pod: &Pod) -> PodRecord {
+pub(crate) fn pod_record(pod: &Pod) -> PodRecord {
     PodRecord {
         identity: pod.identity,
         owner_kind: pod.owner.kind,
@@ -308,8 +300,7 @@ pub(super) fn pod_record(pod: &Pod) -> PodRecord {
         owner: pod.owner.name.clone(),
         owner_uid: pod.owner_uid.clone(),
         name: pod.name.clone(),
-        template: pod.revision.template.clone(),
-        roots: pod.revision.roots.clone(),
+        revision: pod.revision.hash.clone(),
         created_ms: pod.created_ms,
         device: pod.device.clone(),
         supply: pod.supply.as_ref().map(|(t, a)| SupplyRecord::new(t, a)),
@@ -321,7 +312,7 @@ pub(super) fn pod_record(pod: &Pod) -> PodRecord {
     }
 }
 
-pub(super) fn device_record(device: &Device) -> DeviceRecord {
+pub(crate) fn device_record(device: &Device) -> DeviceRecord {
     DeviceRecord {
         uid: device.uid.clone(),
         created_ms: device.created_ms,

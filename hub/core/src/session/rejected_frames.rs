@@ -20,18 +20,18 @@ use firmware_compat::{
     v1::owned::Severity,
 };
 
-use super::{Engine, MAX_DEVICES};
 use crate::api::{Key, Kind};
+use crate::engine::{Engine, MAX_DEVICES};
 
 /// Names of unknown devices about which something was told. More than a site upgrades at once; and whoever makes up
 /// names fills no more than this.
-const MOST_STRANGERS: usize = 256;
+const MOST_UNKNOWN: usize = 256;
 /// Time between two tellings of the same about one name.
 const TELL_AGAIN: Duration = Duration::from_secs(3600);
 
 /// What was told, by device.
 #[derive(Debug, Default)]
-pub(super) struct Refusals {
+pub(crate) struct RejectedFrames {
     told: BTreeMap<String, Told>,
     /// When it was last told that there are too many devices.
     full_told: Option<Instant>,
@@ -49,13 +49,13 @@ struct Told {
 
 impl Engine {
     /// Takes note of a frame that is dropped.
-    pub(super) fn refuse_frame(&mut self, name: &str, kind: FrameKind, error: DecodeError) {
-        self.figures.refused_frames += 1;
+    pub(crate) fn reject_frame(&mut self, name: &str, kind: FrameKind, error: DecodeError) {
+        self.metrics.rejected_frames += 1;
         if !topic::is_device_name(name) || !self.may_tell_about(name) {
             return;
         }
         let now = self.now;
-        let told = self.refusals.told.entry(name.to_owned()).or_default();
+        let told = self.sessions.rejected.told.entry(name.to_owned()).or_default();
         let (reason, message) = if let DecodeError::Version(version) = error {
             if told.version.replace(version) == Some(version) {
                 return;
@@ -73,51 +73,51 @@ impl Engine {
             ("FrameRefused", message)
         };
         told.at = now;
-        self.note(&Key::new(Kind::Node, "", name), Severity::Warning, reason, message);
+        self.record(&Key::new(Kind::Node, "", name), Severity::Warning, reason, message);
         self.touch_node(name);
     }
 
     /// There is no room for a device that was never heard of.
-    pub(super) fn refuse_device(&mut self, name: &str) {
-        self.figures.refused_frames += 1;
+    pub(crate) fn reject_device(&mut self, name: &str) {
+        self.metrics.rejected_frames += 1;
         let now = self.now;
-        if self.refusals.full_told.is_some_and(|at| now.since(at) < TELL_AGAIN) {
+        if self.sessions.rejected.full_told.is_some_and(|at| now.since(at) < TELL_AGAIN) {
             return;
         }
-        self.refusals.full_told = Some(now);
+        self.sessions.rejected.full_told = Some(now);
         let message = format!(
             "the hub has {MAX_DEVICES} devices, the most that it takes, and {name} is not one of them: it goes on with what it has; delete Nodes that are gone, or give a part of the fleet a hub of its own"
         );
-        self.note(&Key::new(Kind::Node, "", name), Severity::Warning, "TooManyDevices", message);
+        self.record(&Key::new(Kind::Node, "", name), Severity::Warning, "TooManyDevices", message);
     }
 
-    /// A device that the hub knows, one about which something was told before, or one of few strangers.
+    /// A device that the hub knows, one about which something was told before, or one of few unknown names.
     fn may_tell_about(&mut self, name: &str) -> bool {
-        if self.devices.contains_key(name) || self.refusals.told.contains_key(name) {
+        if self.state.fleet.contains(name) || self.sessions.rejected.told.contains_key(name) {
             return true;
         }
-        let (now, devices) = (self.now, &self.devices);
-        let told = &mut self.refusals.told;
-        if told.len() >= MOST_STRANGERS {
-            // Of devices it is kept as long as it is so; of strangers, an hour will do.
-            told.retain(|name, told| devices.contains_key(name) || now.since(told.at) < TELL_AGAIN);
+        let (now, devices) = (self.now, &self.state.fleet);
+        let told = &mut self.sessions.rejected.told;
+        if told.len() >= MOST_UNKNOWN {
+            // Of devices it is kept as long as it is so; of unknown names, an hour will do.
+            told.retain(|name, told| devices.contains(name) || now.since(told.at) < TELL_AGAIN);
         }
-        told.keys().filter(|name| !devices.contains_key(*name)).count() < MOST_STRANGERS
+        told.keys().filter(|name| !devices.contains(name)).count() < MOST_UNKNOWN
     }
 
     /// A device has said hello in words that the hub understands, or is no longer one.
-    pub(super) fn forget_refusals(&mut self, name: &str) {
-        if let Some(told) = self.refusals.told.get_mut(name) {
+    pub(crate) fn forget_rejected(&mut self, name: &str) {
+        if let Some(told) = self.sessions.rejected.told.get_mut(name) {
             told.version = None;
             if told.refused_at.is_none() {
-                self.refusals.told.remove(name);
+                self.sessions.rejected.told.remove(name);
             }
         }
     }
 
     /// The other protocol version that a device speaks, in words.
-    pub(super) fn mismatch(&self, name: &str) -> Option<String> {
-        let version = self.refusals.told.get(name)?.version?;
+    pub(crate) fn mismatch(&self, name: &str) -> Option<String> {
+        let version = self.sessions.rejected.told.get(name)?.version?;
         Some(speaks_otherwise(name, version))
     }
 }
@@ -144,6 +144,7 @@ mod tests {
     use super::*;
     use crate::{
         api::Object,
+        device::Device,
         engine::Config,
         event::{Event, Now},
     };
@@ -167,17 +168,17 @@ mod tests {
             engine.handle(Event::Frame { device, kind: FrameKind::Hello, bytes }, now(hours));
         };
         say_hello(&mut engine, "first", 0);
-        let first = engine.devices["first"].clone();
+        let first = engine.state.fleet.get("first").expect("it said hello").clone();
         for number in 1..MAX_DEVICES {
-            engine.devices.insert(format!("d{number}"), first.clone());
+            engine.state.fleet.insert(Device { name: format!("d{number}"), ..first.clone() });
         }
         let told = |engine: &Engine| {
             let full = |object: &&alloc::sync::Arc<Object>| matches!(object.as_ref(), Object::Event(event) if event.reason == "TooManyDevices");
-            engine.happenings.iter().filter(full).count()
+            engine.recorder.iter().filter(full).count()
         };
         say_hello(&mut engine, "late", 0);
         say_hello(&mut engine, "later", 0);
-        assert_eq!((engine.devices.len(), told(&engine)), (MAX_DEVICES, 1));
+        assert_eq!((engine.state.fleet.len(), told(&engine)), (MAX_DEVICES, 1));
         say_hello(&mut engine, "latest", 1);
         assert_eq!(told(&engine), 2);
     }
@@ -209,12 +210,12 @@ mod tests {
         for name in 0..1000 {
             speak(&mut engine, format!("d{name}"), 0);
         }
-        assert_eq!(engine.refusals.told.len(), MOST_STRANGERS);
-        assert_eq!(engine.happenings.iter().count(), MOST_STRANGERS);
+        assert_eq!(engine.sessions.rejected.told.len(), MOST_UNKNOWN);
+        assert_eq!(engine.recorder.iter().count(), MOST_UNKNOWN);
         speak(&mut engine, "late".to_owned(), 1);
-        assert_eq!(engine.refusals.told.len(), 1, "the others were told an hour ago");
+        assert_eq!(engine.sessions.rejected.told.len(), 1, "the others were told an hour ago");
         speak(&mut engine, "No Name".to_owned(), 1);
-        assert_eq!(engine.refusals.told.len(), 1, "that is no device's name");
-        assert_eq!(engine.figures.refused_frames, 1002);
+        assert_eq!(engine.sessions.rejected.told.len(), 1, "that is no device's name");
+        assert_eq!(engine.metrics.rejected_frames, 1002);
     }
 }

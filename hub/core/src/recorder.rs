@@ -1,4 +1,4 @@
-//! The API's Events: what happened to an object, in a bounded ring in memory. Equal happenings are counted together.
+//! The API's Events: what happened to an object, in a bounded ring in memory. Equal events are counted together.
 
 use alloc::{
     collections::VecDeque,
@@ -9,13 +9,13 @@ use alloc::{
 
 use firmware_compat::{time::UnixMs, v1::owned::Severity};
 
-use super::{Engine, changed};
 use crate::{
     api::{
-        Event, Key, Kind, Object, ObjectMeta, TypeMeta, core::event::EventSource,
-        meta::ObjectReference, time::rfc3339,
+        Event, Key, Kind, Object, ObjectMeta, core::event::EventSource, meta::ObjectReference,
+        time::rfc3339,
     },
     effect::Action,
+    engine::{Engine, changed},
 };
 
 /// Events kept. The oldest go first; a busy fleet keeps the last minutes, a quiet one weeks.
@@ -23,18 +23,18 @@ const MOST: usize = 5000;
 
 /// The ring.
 #[derive(Debug, Default)]
-pub(super) struct Happenings {
+pub(crate) struct Recorder {
     ring: VecDeque<Arc<Object>>,
     made: u64,
 }
 
-impl Happenings {
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<Object>> {
+impl Recorder {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Object>> {
         self.ring.iter()
     }
 
-    /// The newest happenings of an object, newest first.
-    pub(super) fn of<'a>(&'a self, key: &'a Key) -> impl Iterator<Item = &'a Event> {
+    /// The newest occurrences of an object, newest first.
+    pub(crate) fn of<'a>(&'a self, key: &'a Key) -> impl Iterator<Item = &'a Event> {
         self.ring.iter().rev().filter_map(|object| match object.as_ref() {
             Object::Event(event) if is_about(event, key) => Some(event),
             _ => None,
@@ -48,7 +48,7 @@ fn is_about(event: &Event, key: &Key) -> bool {
 }
 
 /// Something that happened.
-pub(super) struct Happening<'a> {
+pub(crate) struct Occurrence<'a> {
     /// To what.
     pub about: &'a Key,
     /// How much it matters.
@@ -65,27 +65,40 @@ pub(super) struct Happening<'a> {
 
 impl Engine {
     /// Records what the hub itself noticed.
-    pub(super) fn note(&mut self, about: &Key, severity: Severity, reason: &str, message: String) {
+    pub(crate) fn record(
+        &mut self,
+        about: &Key,
+        severity: Severity,
+        reason: &str,
+        message: String,
+    ) {
         let at_ms = self.unix_ms;
-        self.record_happening(Happening { about, severity, reason, message, device: None, at_ms });
+        self.record_occurrence(Occurrence {
+            about,
+            severity,
+            reason,
+            message,
+            device: None,
+            at_ms,
+        });
     }
 
-    /// Records a happening, or counts it to an equal one among the newest.
-    pub(super) fn record_happening(&mut self, happening: Happening<'_>) {
-        /// How far back an equal happening is looked for.
+    /// Records a occurrence, or counts it to an equal one among the newest.
+    pub(crate) fn record_occurrence(&mut self, occurrence: Occurrence<'_>) {
+        /// How far back an equal occurrence is looked for.
         const LOOK_BACK: usize = 200;
         let version = self.next_resource_version();
-        let at = rfc3339(happening.at_ms);
-        let uid = self.uid_of(happening.about);
-        let equal = self.happenings.ring.iter().rev().take(LOOK_BACK).position(|object| {
+        let at = rfc3339(occurrence.at_ms);
+        let uid = self.uid_of(occurrence.about);
+        let equal = self.recorder.ring.iter().rev().take(LOOK_BACK).position(|object| {
             matches!(object.as_ref(), Object::Event(event)
-                if is_about(event, happening.about)
+                if is_about(event, occurrence.about)
                     && event.involved_object.uid == uid
-                    && event.reason == happening.reason
-                    && event.message == happening.message)
+                    && event.reason == occurrence.reason
+                    && event.message == occurrence.message)
         });
-        let index = equal.map(|from_end| self.happenings.ring.len() - 1 - from_end);
-        let repeated = index.and_then(|index| self.happenings.ring.remove(index));
+        let index = equal.map(|from_end| self.recorder.ring.len() - 1 - from_end);
+        let repeated = index.and_then(|index| self.recorder.ring.remove(index));
         let (action, event) = match repeated.as_deref() {
             Some(Object::Event(event)) => {
                 let mut event = event.clone();
@@ -94,50 +107,54 @@ impl Engine {
                 event.metadata.resource_version = version.to_string();
                 (Action::Modified, event)
             }
-            _ => (Action::Added, self.new_event(&happening, uid, version, at)),
+            _ => (Action::Added, self.new_event(&occurrence, uid, version, at)),
         };
         let object = Arc::new(Object::Event(event));
-        self.happenings.ring.push_back(object.clone());
-        if self.happenings.ring.len() > MOST {
-            self.happenings.ring.pop_front();
-        }
+        self.recorder.ring.push_back(object.clone());
         self.effects.push(changed(action, object, version));
+        if self.recorder.ring.len() > MOST
+            && let Some(oldest) = self.recorder.ring.pop_front()
+        {
+            let version = self.next_resource_version();
+            self.effects.push(changed(Action::Deleted, oldest, version));
+        }
     }
 
     /// Tells an object from one of the same name before or after it. Empty for what is not there.
     fn uid_of(&self, key: &Key) -> String {
         match key.kind {
-            Kind::Node => self.devices.get(&key.name).map(|device| device.uid.clone()),
-            Kind::Pod => self.by_name.get(key).map(|id| uuid(*id)),
+            Kind::Node => self.state.fleet.get(&key.name).map(|device| device.uid.clone()),
+            Kind::Pod => self.state.pods.names().get(key).map(|id| uuid(*id)),
             Kind::Namespace
             | Kind::ConfigMap
             | Kind::Deployment
             | Kind::DaemonSet
-            | Kind::Event => self.objects.get(key).map(|stored| stored.object.meta().uid.clone()),
+            | Kind::Event => {
+                self.state.objects.get(key).map(|stored| stored.object.meta().uid.clone())
+            }
         }
         .unwrap_or_default()
     }
 
     fn new_event(
         &mut self,
-        happening: &Happening<'_>,
+        occurrence: &Occurrence<'_>,
         uid: String,
         version: u64,
         at: String,
     ) -> Event {
-        self.happenings.made += 1;
-        let about = happening.about;
+        self.recorder.made += 1;
+        let about = occurrence.about;
         // Kubernetes keeps events about cluster objects in the namespace `default`.
         let namespace =
             if about.namespace.is_empty() { "default".into() } else { about.namespace.clone() };
-        let severity = match happening.severity {
+        let severity = match occurrence.severity {
             Severity::Normal => "Normal",
             Severity::Warning => "Warning",
         };
         Event {
-            types: TypeMeta::from(Kind::Event),
             metadata: ObjectMeta {
-                name: format!("{}.{:x}", about.name, self.happenings.made),
+                name: format!("{}.{:x}", about.name, self.recorder.made),
                 namespace,
                 uid: uuid(self.rng.id()),
                 resource_version: version.to_string(),
@@ -151,12 +168,12 @@ impl Engine {
                 name: about.name.clone(),
                 uid,
             },
-            reason: happening.reason.into(),
-            message: happening.message.clone(),
+            reason: occurrence.reason.into(),
+            message: occurrence.message.clone(),
             severity: severity.into(),
             source: EventSource {
-                component: if happening.device.is_some() { "agent" } else { "hub" }.into(),
-                host: happening.device.unwrap_or_default().into(),
+                component: if occurrence.device.is_some() { "agent" } else { "hub" }.into(),
+                host: occurrence.device.unwrap_or_default().into(),
             },
             first_timestamp: Some(at.clone()),
             last_timestamp: Some(at),
@@ -166,7 +183,7 @@ impl Engine {
 }
 
 /// Sixteen bytes as a UUID is written.
-pub(super) fn uuid(id: firmware_compat::id::PodId) -> String {
+pub(crate) fn uuid(id: firmware_compat::id::PodId) -> String {
     let hex = id.to_string();
     let part = |from: usize, to: usize| hex.get(from..to).unwrap_or_default();
     [part(0, 8), part(8, 12), part(12, 16), part(16, 20), part(20, 32)].join("-")

@@ -1,31 +1,32 @@
-//! Why an object is as it is, in lines for a person: the subject, what it depends on, and what to do.
+//! Why an object is as it is, in lines for a person: the subject, what it depends on, and what to do. What does not run
+//! comes first, grouped by its reason; what runs is counted.
 
-use alloc::{format, string::String, vec::Vec};
+use alloc::{collections::BTreeMap, format, string::String, vec::Vec};
 
-use super::{Engine, views::waiting};
 use crate::{
     api::{ApiError, Key, Kind, Object, time::rfc3339},
     device::{Device, Presence},
     effect::Line,
+    engine::Engine,
     pod::{Pod, Revision},
-    schedule,
+    scheduler,
+    state::{Class, images::unknown_image},
+    view::pod::waiting,
 };
 
 /// Lines about one kind of thing; the rest is counted.
 const SHOWN: usize = 20;
+/// Pods that are shown of those that wait for one reason.
+const SHOWN_OF_ONE_REASON: usize = 5;
 
 impl Engine {
-    pub(super) fn explain(&self, key: &Key) -> Result<Vec<Line>, ApiError> {
+    pub(crate) fn explain(&self, key: &Key) -> Result<Vec<Line>, ApiError> {
         let mut lines = Lines(Vec::new());
         let found = match key.kind {
             Kind::Deployment | Kind::DaemonSet => self.explain_workload(key, &mut lines),
-            Kind::Pod => self
-                .by_name
-                .get(key)
-                .and_then(|id| self.pods.get(id))
-                .map(|pod| self.explain_pod(pod, 0, &mut lines)),
+            Kind::Pod => self.state.pods.named(key).map(|pod| self.explain_pod(pod, 0, &mut lines)),
             Kind::Node => self.explain_node(&key.name, &mut lines),
-            Kind::Namespace | Kind::ConfigMap | Kind::Event => {
+            _ => {
                 return Err(ApiError::NotAllowed(format!(
                     "explain takes a deployment, daemonset, pod or node, not a {}",
                     key.kind
@@ -38,40 +39,80 @@ impl Engine {
     }
 
     fn explain_workload(&self, key: &Key, lines: &mut Lines) -> Option<()> {
-        let stored = self.objects.get(key)?;
+        let stored = self.state.objects.get(key)?;
         let revision = stored.revision.as_ref()?;
-        let copies = self.copies(key);
-        let alive = copies.iter().filter(|copy| copy.deleting.is_none());
-        let running = alive.clone().filter(|copy| copy.runs()).count();
+        let owned = self.state.pods.owned(key);
+        let active = owned.map_or(0, |owned| owned.active());
+        let runs = [Class::Ready, Class::Silent, Class::Away];
+        let running: usize =
+            owned.map_or(0, |owned| runs.iter().map(|class| owned.count(*class)).sum());
         let wanted = match stored.object.as_ref() {
             Object::Deployment(deployment) => deployment.replicas() as usize,
-            _ => alive.clone().count(),
+            _ => active,
         };
-        lines.say(0, running >= wanted, format!("{key}: {running} of {wanted} copies run"));
+        lines.say(0, running >= wanted, format!("{key}: {running} of {wanted} Pods run"));
         for (image, root) in &revision.roots {
             match root {
                 Some(root) => lines.say(1, true, format!("image {image} is sha256:{root}")),
-                None => lines.say(1, false, super::supply::unknown_image(image).message),
+                None => lines.say(1, false, unknown_image(image).message),
             }
         }
-        let old = alive.clone().filter(|copy| copy.revision.hash != revision.hash).count();
+        let newest = owned.and_then(|owned| owned.revision(&revision.hash));
+        let old = active - newest.map_or(0, |of| of.active());
         if old > 0 {
-            lines.say(1, false, format!("{old} of its copies are still of an older template"));
+            lines.say(1, false, format!("{old} of its Pods are still of an older template"));
             self.explain_devices(revision, 2, lines, false);
         }
-        for copy in copies.iter().take(SHOWN) {
-            self.explain_pod(copy, 1, lines);
-        }
-        lines.rest(1, copies.len());
-        if key.kind == Kind::DaemonSet && copies.is_empty() {
+        self.explain_pods(self.state.pods.of(key), lines);
+        if key.kind == Kind::DaemonSet && owned.is_none() {
             lines.say(1, false, "no device matches:".into());
             self.explain_devices(revision, 2, lines, true);
         }
         Some(())
     }
 
+    /// Pods that don't run, the most common reason first, then those that do.
+    fn explain_pods<'a>(&'a self, pods: impl Iterator<Item = &'a Pod>, lines: &mut Lines) {
+        let mut waits: BTreeMap<String, Vec<&Pod>> = BTreeMap::new();
+        let mut good = Vec::new();
+        for pod in pods {
+            match self.trouble(pod) {
+                Some(reason) => waits.entry(reason).or_default().push(pod),
+                None => good.push(pod),
+            }
+        }
+        let mut groups: Vec<_> = waits.into_iter().collect();
+        groups.sort_by_key(|(_, pods)| core::cmp::Reverse(pods.len()));
+        for (reason, pods) in groups {
+            for pod in pods.iter().take(SHOWN_OF_ONE_REASON) {
+                self.explain_pod(pod, 1, lines);
+            }
+            if pods.len() > SHOWN_OF_ONE_REASON {
+                let more = pods.len() - SHOWN_OF_ONE_REASON;
+                lines.say(1, false, format!("and {more} more: {reason}"));
+            }
+        }
+        for pod in good.iter().take(SHOWN) {
+            self.explain_pod(pod, 1, lines);
+        }
+        lines.rest(1, good.len());
+    }
+
+    /// The reason of a Pod that does not run as it should.
+    fn trouble(&self, pod: &Pod) -> Option<String> {
+        let device = pod.device.as_ref().and_then(|name| self.state.fleet.get(name));
+        if pod.deleting.is_some() {
+            return Some("Terminating".into());
+        }
+        match waiting(pod, device) {
+            Some(waiting) => Some(waiting.reason),
+            None if device.is_some_and(Device::online) => None,
+            None => Some("NodeLost".into()),
+        }
+    }
+
     fn explain_pod(&self, pod: &Pod, depth: u8, lines: &mut Lines) {
-        let device = pod.device.as_ref().and_then(|name| self.devices.get(name));
+        let device = pod.device.as_ref().and_then(|name| self.state.fleet.get(name));
         let place = device.map_or_else(|| "no device".into(), |device| device.name.clone());
         let name = &pod.name;
         if let Some(deleting) = pod.deleting {
@@ -120,34 +161,30 @@ impl Engine {
         }
     }
 
-    /// Each device and why it does not take a copy.
+    /// Each device and why it does not take a Pod.
     fn explain_devices(&self, revision: &Revision, depth: u8, lines: &mut Lines, bound: bool) {
-        for device in self.devices.values().take(SHOWN) {
+        for device in self.state.fleet.iter().take(SHOWN) {
             let answer = if bound {
-                schedule::matches(device, revision)
+                scheduler::matches(device, revision)
             } else {
-                schedule::admits(device, revision, &|target| self.check_supply(revision, target))
+                self.state.takes(device, revision)
             };
             match answer {
                 Ok(()) => lines.say(depth, true, format!("{} could take it", device.name)),
-                Err(refusal) => {
-                    lines.say(depth, false, format!("{}: {}", device.name, refusal.describe()));
+                Err(reason) => {
+                    lines.say(depth, false, format!("{}: {}", device.name, reason.describe()));
                 }
             }
         }
-        lines.rest(depth, self.devices.len());
-        if self.devices.is_empty() {
-            lines.say(
-                depth,
-                false,
-                schedule::summarise(&alloc::collections::BTreeMap::new(), 0).message,
-            );
+        lines.rest(depth, self.state.fleet.len());
+        if self.state.fleet.is_empty() {
+            lines.say(depth, false, scheduler::summarise(&[], 0).message);
         }
     }
 
     /// One that speaks another protocol version may be no Node yet.
     fn explain_node(&self, name: &str, lines: &mut Lines) -> Option<()> {
-        let (device, mismatch) = (self.devices.get(name), self.mismatch(name));
+        let (device, mismatch) = (self.state.fleet.get(name), self.mismatch(name));
         if device.is_none() && mismatch.is_none() {
             return None;
         }
@@ -170,7 +207,7 @@ impl Engine {
                 0,
                 false,
                 format!(
-                    "{name} is not connected since {}; it goes on with what it has",
+                    "{name} is not connected since {}; what it holds runs on there",
                     rfc3339(since_ms)
                 ),
             ),
@@ -199,16 +236,12 @@ impl Engine {
                 format!("{} {}: {limits}{reason}{}", runtime.name, runtime.version, runtime.reason),
             );
         }
-        let ids = device.pods.iter().take(SHOWN);
-        for pod in ids.filter_map(|id| self.pods.get(id)) {
-            self.explain_pod(pod, 1, lines);
-        }
-        lines.rest(1, device.pods.len());
+        self.explain_pods(self.state.pods.pods_on(name), lines);
     }
 
     fn explain_events(&self, key: &Key, lines: &mut Lines) {
         const NEWEST: usize = 5;
-        for event in self.happenings.of(key).take(NEWEST) {
+        for event in self.recorder.of(key).take(NEWEST) {
             let at = event.last_timestamp.as_deref().unwrap_or_default();
             let good = event.severity == "Normal";
             lines.say(1, good, format!("{at} {}: {}", event.reason, event.message));

@@ -1,5 +1,5 @@
 //! Making each device's assignment and getting it there. The assignment is level-triggered: the head says what is
-//! newest, the device asks for what it lacks, and the hub reminds it until it acknowledges.
+//! newest, the device asks for what it lacks, and the hub sends it again until it acknowledges.
 //!
 //! A generation is made only for a device that can be heard: it has said which assignment it holds, and a hub whose
 //! store is older than that has noticed it. For a device that is away nothing is counted up; its next assignment is
@@ -17,25 +17,26 @@ use firmware_compat::{
 };
 use sha2::{Digest, Sha256};
 
-use super::{Engine, Timer};
 use crate::{
     api::{Key, Kind},
+    controller::draft::too_many_before,
     device::{Conflict, Device, LAST_GENERATION},
     effect::Effect,
-    pod::{Configs, Waiting},
+    engine::{Engine, Timer},
+    pod::{Configs, Pod, TOO_LARGE, Waiting},
 };
 
 /// Chunks that answer one request. A broker's queue per session is short; the device asks for more when these are used up.
 const WINDOW: usize = firmware_compat::capacity::BODY_WINDOW;
 /// First wait for an acknowledgement; doubled each time.
-const REMIND_AFTER: Duration = Duration::from_secs(5);
+const RETRANSMIT_AFTER: Duration = Duration::from_secs(5);
 /// Doublings of that wait: the last is about 10 minutes.
 const MOST_DOUBLINGS: u32 = 7;
 
 impl Engine {
     /// Makes a device's assignment anew. If it differs from the last, it gets the next generation, is saved, and then
     /// sent.
-    pub(super) fn assign(&mut self, name: &str) {
+    pub(crate) fn assign(&mut self, name: &str) {
         let Some((assignment, waiting)) = self.compose(name) else { return };
         let mut included = Vec::new();
         for (id, reason) in waiting {
@@ -45,7 +46,7 @@ impl Engine {
         // An assignment is bounded by construction: encoding it only allocates.
         let Ok(body) = postcard::to_allocvec(&assignment) else { return };
         let hash = Hash(Sha256::digest(&body).into());
-        let Some(device) = self.devices.get_mut(name) else { return };
+        let Some(device) = self.state.fleet.get_mut(name) else { return };
         if device.desired.hash == Some(hash) {
             device.desired.body = body;
             let generation = device.desired.generation;
@@ -63,22 +64,23 @@ impl Engine {
         device.pending = false;
         let generation = device.desired.generation;
         for id in included {
-            if let Some(pod) = self.pods.get_mut(&id).filter(|i| !i.assigned) {
-                pod.assigned = true;
+            if self.state.pods.get(id).is_some_and(|pod| !pod.assigned) {
+                self.change_pod(id, |pod| pod.assigned = true);
                 self.dirty.pods.insert(id);
             }
         }
-        self.figures.assignments += 1;
+        self.metrics.assignments += 1;
         self.dirty.devices.insert(name.to_owned());
         self.release(name, generation);
         self.touch_node(name);
         self.publish_head(name);
         self.push_body(name, 0);
-        self.schedule_reminder(name, 0);
+        self.schedule_retransmit(name, 0);
+        self.watch_liveness(name);
     }
 
     fn set_pending(&mut self, name: &str, pending: bool) {
-        let Some(device) = self.devices.get_mut(name) else { return };
+        let Some(device) = self.state.fleet.get_mut(name) else { return };
         if core::mem::replace(&mut device.pending, pending) != pending {
             self.touch_node(name);
         }
@@ -90,14 +92,14 @@ impl Engine {
         reason = "two lists that are used up at once by the only caller"
     )]
     fn compose(&self, name: &str) -> Option<(Assignment, Vec<(PodId, Option<Waiting>)>)> {
-        let device = self.devices.get(name)?;
-        let configs = Configs { maps: &self.configs };
+        let device = self.state.fleet.get(name)?;
+        let configs = Configs { maps: self.state.objects.configs() };
         let room = capacity::BODY_BYTES.min(device.facts.max_body_bytes as usize);
         let (mut used, mut pods, mut waiting) = (0, Vec::new(), Vec::new());
-        let mut wanted: Vec<_> = device
+        let mut wanted: Vec<_> = self
+            .state
             .pods
-            .iter()
-            .filter_map(|id| self.pods.get(id))
+            .pods_on(name)
             .filter(|pod| pod.deleting.is_none() && pod.supply.is_some())
             .collect();
         // Where the room is short, the newest go without: what runs is not pushed out by what comes.
@@ -107,10 +109,10 @@ impl Engine {
             match pod.wire(&configs) {
                 Ok(mut wire) => {
                     let known = pod.owner.kind != Kind::DaemonSet
-                        || follow(&mut wire, &device.strangers)
+                        || follow(&mut wire, &device.unknown_pods)
                         || pod.report.is_some();
                     if !known {
-                        let count = device.strangers.len();
+                        let count = device.unknown_pods.len();
                         waiting.push((*id, Some(too_many_before(name, count))));
                         continue;
                     }
@@ -131,49 +133,34 @@ impl Engine {
         Some((Assignment { pods }, waiting))
     }
 
-    pub(super) fn set_waiting(&mut self, id: PodId, waiting: Option<Waiting>) {
-        let Some(pod) = self.pods.get_mut(&id) else { return };
-        if pod.waiting == waiting {
-            return;
-        }
-        pod.waiting.clone_from(&waiting);
-        let key = pod.key();
-        self.touch_pod(id);
-        if let Some(waiting) = waiting {
-            // An image that is being made ready is on its way; everything else is for someone to look at.
-            let severity = match waiting.reason.as_str() {
-                "PreparingImage" => Severity::Normal,
-                _ => Severity::Warning,
-            };
-            self.note(&key, severity, &waiting.reason, waiting.message);
-        }
-    }
-
     /// Marks the generation that is the first without the Pods that are to go, and forgets those that the device
     /// has never heard of or no longer has.
     fn release(&mut self, name: &str, generation: Generation) {
-        let Some(device) = self.devices.get(name) else { return };
-        for id in &device.pods {
-            let Some(pod) = self.pods.get_mut(id) else { continue };
-            if let Some(deleting) = pod.deleting.as_mut().filter(|d| d.released.is_none()) {
-                deleting.released = Some(generation);
-                self.dirty.pods.insert(*id);
-            }
+        let unreleased = |pod: &&Pod| pod.deleting.is_some_and(|d| d.released.is_none());
+        let going: Vec<PodId> =
+            self.state.pods.pods_on(name).filter(unreleased).map(|pod| pod.id).collect();
+        for id in going {
+            self.change_pod(id, |pod| {
+                if let Some(deleting) = pod.deleting.as_mut() {
+                    deleting.released = Some(generation);
+                }
+            });
+            self.dirty.pods.insert(id);
         }
         self.forget_released(name);
     }
 
     /// Forgets Pods that are not in the assignment that the device holds, and of which it reports nothing. Only if
     /// all that it reports was heard: else it may still run one of them, and the next full report tells.
-    pub(super) fn forget_released(&mut self, name: &str) {
-        let Some(device) = self.devices.get(name).filter(|device| device.heard_whole) else {
+    pub(crate) fn forget_released(&mut self, name: &str) {
+        let Some(device) = self.state.fleet.get(name).filter(|device| device.heard_whole) else {
             return;
         };
         let held = device.acknowledged.map_or(Generation(0), |held| held.generation);
-        let gone: Vec<_> = device
+        let gone: Vec<_> = self
+            .state
             .pods
-            .iter()
-            .filter_map(|id| self.pods.get(id))
+            .pods_on(name)
             .filter(|pod| pod.report.is_none())
             .filter(|pod| {
                 let released = pod.deleting.and_then(|deleting| deleting.released);
@@ -189,9 +176,9 @@ impl Engine {
     /// Publishes a device's head, unless nothing was ever assigned, a conflict pauses it, or it is not known yet what
     /// it holds. A head whose body this hub does not have (it was made by an earlier start, from other parts) would
     /// lead nowhere: the next generation follows.
-    pub(super) fn publish_head(&mut self, name: &str) {
+    pub(crate) fn publish_head(&mut self, name: &str) {
         let known = |device: &&Device| device.met && !device.is_held();
-        let Some(device) = self.devices.get(name).filter(known) else { return };
+        let Some(device) = self.state.fleet.get(name).filter(known) else { return };
         let Some(hash) = device.desired.hash.filter(|_| !device.desired.body.is_empty()) else {
             return;
         };
@@ -208,7 +195,7 @@ impl Engine {
     /// Sends chunks of a device's newest body, from an offset.
     fn push_body(&mut self, name: &str, offset: usize) {
         let Some(device) =
-            self.devices.get(name).filter(|device| device.online() && !device.is_held())
+            self.state.fleet.get(name).filter(|device| device.online() && !device.is_held())
         else {
             return;
         };
@@ -228,8 +215,8 @@ impl Engine {
         }
     }
 
-    pub(super) fn on_want(&mut self, name: &str, want: Want) {
-        let current = self.devices.get(name).and_then(|device| device.desired.hash);
+    pub(crate) fn on_want(&mut self, name: &str, want: Want) {
+        let current = self.state.fleet.get(name).and_then(|device| device.desired.hash);
         if current == Some(want.hash) {
             self.push_body(name, want.offset as usize);
         } else {
@@ -238,9 +225,9 @@ impl Engine {
     }
 
     /// A device says which assignment it has saved.
-    pub(super) fn acknowledge(&mut self, name: &str, holds: Option<AssignmentId>) {
+    pub(crate) fn acknowledge(&mut self, name: &str, holds: Option<AssignmentId>) {
         let lineage = self.lineage;
-        let Some(device) = self.devices.get_mut(name) else { return };
+        let Some(device) = self.state.fleet.get_mut(name) else { return };
         let ours = holds.filter(|holds| holds.lineage == lineage);
         if device.acknowledged == ours {
             return;
@@ -248,7 +235,7 @@ impl Engine {
         device.acknowledged = ours;
         // Not only a hello may tell of a conflict: a device whose disk was full saves what it was sent when there is
         // room again, and the hub may have been restored meanwhile.
-        let found = super::devices::conflict(device, holds, lineage);
+        let found = super::hello::conflict(device, holds, lineage);
         let news = found.filter(|_| device.conflict != found);
         let joins = ours.is_some()
             && found.is_none()
@@ -256,28 +243,32 @@ impl Engine {
         device.conflict = news.or(device.conflict);
         self.dirty.devices.insert(name.to_owned());
         self.touch_node(name);
+        if news.is_some() {
+            self.touch_pods_on(name);
+        }
         if joins {
             self.adopted(name);
         }
         if let Some(conflict) = news {
             let key = Key::new(Kind::Node, "", name);
             let message = conflict.message(name);
-            self.note(&key, Severity::Warning, "AssignmentConflict", message);
+            self.record(&key, Severity::Warning, "AssignmentConflict", message);
         }
     }
 
     /// A device that followed another hub has taken an assignment of this one.
     fn adopted(&mut self, name: &str) {
-        let Some(device) = self.devices.get_mut(name) else { return };
+        let Some(device) = self.state.fleet.get_mut(name) else { return };
         device.conflict = None;
+        self.touch_pods_on(name);
         self.dirty.assignments.insert(name.to_owned());
-        self.dirty_all_workloads();
+        self.dirty_device(name);
         let key = Key::new(Kind::Node, "", name);
-        self.note(&key, Severity::Normal, "Adopted", format!("{name} follows this hub now"));
+        self.record(&key, Severity::Normal, "Adopted", format!("{name} follows this hub now"));
     }
 
-    fn is_level(&self, name: &str) -> bool {
-        self.devices.get(name).is_none_or(|device| {
+    pub(super) fn is_converged(&self, name: &str) -> bool {
+        self.state.fleet.get(name).is_none_or(|device| {
             !device.online()
                 || device.conflict.is_some()
                 || device.desired.hash.is_none()
@@ -289,31 +280,32 @@ impl Engine {
     }
 
     /// Wakes the engine when a device should have acknowledged; at most one such timer per device.
-    pub(super) fn schedule_reminder(&mut self, name: &str, attempt: u32) {
-        let level = self.is_level(name);
-        let Some(device) = self.devices.get_mut(name) else { return };
-        if let Some((at, attempt)) = device.reminder.take() {
-            self.timers.remove(&(at, Timer::Remind(name.to_owned(), attempt)));
+    pub(crate) fn schedule_retransmit(&mut self, name: &str, attempt: u32) {
+        let converged = self.is_converged(name);
+        let Some(device) = self.state.fleet.get_mut(name) else { return };
+        if let Some((at, attempt)) = device.retransmit.take() {
+            self.timers.remove(&(at, Timer::Retransmit(name.to_owned(), attempt)));
         }
-        if !level {
-            let at = self.now + REMIND_AFTER * 2u32.pow(attempt.min(MOST_DOUBLINGS));
-            device.reminder = Some((at, attempt));
-            self.timers.insert((at, Timer::Remind(name.to_owned(), attempt)));
+        if !converged {
+            let at = self.now + RETRANSMIT_AFTER * 2u32.pow(attempt.min(MOST_DOUBLINGS));
+            device.retransmit = Some((at, attempt));
+            self.timers.insert((at, Timer::Retransmit(name.to_owned(), attempt)));
         }
     }
 
-    pub(super) fn remind(&mut self, name: &str, attempt: u32) {
-        if !self.is_level(name) {
+    pub(crate) fn retransmit(&mut self, name: &str, attempt: u32) {
+        if !self.is_converged(name) {
             self.publish_head(name);
-            self.schedule_reminder(name, attempt + 1);
+            self.schedule_retransmit(name, attempt + 1);
         }
     }
 
     /// Lets this hub take over a device that holds a newer assignment of its lineage.
-    pub(super) fn resume(&mut self, name: &str) -> Result<(), crate::api::ApiError> {
+    pub(crate) fn resume(&mut self, name: &str) -> Result<(), crate::api::ApiError> {
         use crate::api::ApiError;
         let key = Key::new(Kind::Node, "", name);
-        let device = self.devices.get_mut(name).ok_or_else(|| ApiError::NotFound(key.clone()))?;
+        let device =
+            self.state.fleet.get_mut(name).ok_or_else(|| ApiError::NotFound(key.clone()))?;
         match device.conflict {
             None => Ok(()),
             Some(conflict @ Conflict::Foreign(_)) => {
@@ -335,9 +327,10 @@ impl Engine {
                 device.desired.hash = Some(Hash([0; 32]));
                 device.desired.body.clear();
                 self.dirty.devices.insert(name.to_owned());
+                self.touch_pods_on(name);
                 self.dirty.assignments.insert(name.to_owned());
-                self.dirty_all_workloads();
-                self.note(
+                self.dirty_device(name);
+                self.record(
                     &key,
                     Severity::Normal,
                     "Resumed",
@@ -349,23 +342,15 @@ impl Engine {
     }
 }
 
-/// Copies that the hub does not know may be of the same DaemonSet: it starts after their end. False if they are too many
+/// Pods that the hub does not know may be of the same DaemonSet: it starts after their end. False if they are too many
 /// to name.
-fn follow(wire: &mut wire::Pod, strangers: &BTreeSet<PodId>) -> bool {
-    strangers.iter().all(|id| wire.after.contains(id) || wire.after.push(*id).is_ok())
-}
-
-/// Why a copy waits for more copies than an assignment can name.
-pub(super) fn too_many_before(device: &str, count: usize) -> Waiting {
-    let message = format!(
-        "{device} has not let go of {count} earlier copies yet; it is told of this one when fewer are left"
-    );
-    Waiting::new("WaitingForPredecessor", message)
+fn follow(wire: &mut wire::Pod, unknown_pods: &BTreeSet<PodId>) -> bool {
+    unknown_pods.iter().all(|id| wire.after.contains(id) || wire.after.push(*id).is_ok())
 }
 
 fn too_large(device: &str, room: usize) -> Waiting {
     Waiting::new(
-        "AssignmentTooLarge",
+        TOO_LARGE,
         format!(
             "the assignment of {device} would be over the {} bytes that it takes; place fewer or smaller ConfigMaps there",
             room

@@ -4,10 +4,10 @@ use alloc::{borrow::ToOwned, collections::BTreeMap, format, string::String, vec:
 
 use firmware_compat::v1::owned::{Action, Command, Outcome, Reply, Text};
 
-use super::Engine;
 use crate::{
     api::{ApiError, Key, Kind},
     effect::{Effect, LogPart, Response},
+    engine::Engine,
     event::RequestId,
 };
 
@@ -16,7 +16,7 @@ const MOST: usize = 256;
 
 /// Logs that are being read.
 #[derive(Debug, Default)]
-pub(super) struct Logs {
+pub(crate) struct Logs {
     reading: BTreeMap<u64, Reading>,
 }
 
@@ -28,7 +28,7 @@ struct Reading {
 }
 
 /// What to read of which log.
-pub(super) struct Wanted {
+pub(crate) struct Wanted {
     pub follow: bool,
     pub tail: Option<u32>,
     pub previous: bool,
@@ -36,7 +36,7 @@ pub(super) struct Wanted {
 }
 
 impl Engine {
-    pub(super) fn start_logs(
+    pub(crate) fn start_logs(
         &mut self,
         request: RequestId,
         namespace: &str,
@@ -44,12 +44,8 @@ impl Engine {
         wanted: &Wanted,
     ) -> Result<Response, ApiError> {
         let key = Key::new(Kind::Pod, namespace, name);
-        let pod = self
-            .by_name
-            .get(&key)
-            .and_then(|id| self.pods.get(id))
-            .ok_or_else(|| ApiError::NotFound(key.clone()))?;
-        let Some(device) = pod.device.as_ref().and_then(|name| self.devices.get(name)) else {
+        let pod = self.state.pods.named(&key).ok_or_else(|| ApiError::NotFound(key.clone()))?;
+        let Some(device) = pod.device.as_ref().and_then(|name| self.state.fleet.get(name)) else {
             let why = pod.waiting.as_ref().map_or("", |waiting| waiting.message.as_str());
             return Err(ApiError::Unavailable(format!("{key} is on no device yet: {why}")));
         };
@@ -59,7 +55,7 @@ impl Engine {
                 device.name
             )));
         }
-        if self.logs.reading.len() >= MOST {
+        if self.sessions.logs.reading.len() >= MOST {
             return Err(ApiError::Full(format!("{MOST} logs are being read already; close one")));
         }
         // Random, so that a device does not take the command of a restarted hub for one that it has answered.
@@ -74,26 +70,31 @@ impl Engine {
             timestamps: wanted.timestamps,
         };
         self.send(&device, &Command { id: command, action });
-        self.logs.reading.insert(command, Reading { request, device, next_part: 0 });
+        self.sessions.logs.reading.insert(command, Reading { request, device, next_part: 0 });
         Ok(Response::LogStarted)
     }
 
-    pub(super) fn cancel_logs(&mut self, request: RequestId) {
+    pub(crate) fn cancel_logs(&mut self, request: RequestId) {
         let command = self
+            .sessions
             .logs
             .reading
             .iter()
             .find(|(_, reading)| reading.request == request)
             .map(|(command, reading)| (*command, reading.device.clone()));
         let Some((command, device)) = command else { return };
-        self.logs.reading.remove(&command);
+        self.sessions.logs.reading.remove(&command);
         let id = self.rng.bits();
         self.send(&device, &Command { id, action: Action::Cancel { command } });
     }
 
-    pub(super) fn on_log_reply(&mut self, device: &str, reply: Reply) {
-        let Some(reading) =
-            self.logs.reading.get_mut(&reply.command).filter(|reading| reading.device == device)
+    pub(crate) fn on_log_reply(&mut self, device: &str, reply: Reply) {
+        let Some(reading) = self
+            .sessions
+            .logs
+            .reading
+            .get_mut(&reply.command)
+            .filter(|reading| reading.device == device)
         else {
             return;
         };
@@ -118,14 +119,15 @@ impl Engine {
             }
         };
         if !matches!(part, LogPart::Data(_)) {
-            self.logs.reading.remove(&reply.command);
+            self.sessions.logs.reading.remove(&reply.command);
         }
         self.effects.push(Effect::LogPart { id: request, part });
     }
 
     /// Ends the logs that a device can't go on with.
-    pub(super) fn end_logs_of(&mut self, device: &str, why: &str) {
+    pub(crate) fn end_logs_of(&mut self, device: &str, why: &str) {
         let ended: Vec<u64> = self
+            .sessions
             .logs
             .reading
             .iter()
@@ -133,7 +135,7 @@ impl Engine {
             .map(|(command, _)| *command)
             .collect();
         for command in ended {
-            if let Some(reading) = self.logs.reading.remove(&command) {
+            if let Some(reading) = self.sessions.logs.reading.remove(&command) {
                 let part = LogPart::Failed {
                     reason: "DeviceAway".to_owned(),
                     message: format!("{device}: {why}"),

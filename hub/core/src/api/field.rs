@@ -1,0 +1,194 @@
+//! What an object may hold, as data: every field's name, its number in Kubernetes' protobuf, its shape, how a strategic
+//! merge patch merges it, and what is refused with which advice. Decoding, protobuf, patches and the OpenAPI document
+//! read these tables; a test holds them against the types.
+//!
+//! Numbers are those of `generated.proto` of `k8s.io/api` and `k8s.io/apimachinery`.
+
+/// An object with fields: a JSON object, a message of protobuf.
+#[derive(Debug)]
+pub struct Message {
+    /// As Kubernetes calls it.
+    pub name: &'static str,
+    /// Its fields.
+    pub fields: &'static [Field],
+}
+
+/// One field.
+#[derive(Clone, Copy, Debug)]
+pub struct Field {
+    /// As JSON has it.
+    pub name: &'static str,
+    /// Its number in protobuf.
+    pub number: u32,
+    /// What it holds, or each of its items.
+    pub shape: Shape,
+    /// Whether it is a list.
+    pub list: bool,
+    /// Whether Go has a pointer for it: then a zero is a value in protobuf, else it means absent.
+    pub optional: bool,
+    /// Whether an object without it is refused.
+    pub required: bool,
+    /// The fields that tell the items of a list apart: such a list is merged item by item. The first is the one that
+    /// kubectl goes by. A list without any is replaced whole.
+    pub merge: &'static [&'static str],
+}
+
+/// What a field holds.
+#[derive(Clone, Copy, Debug)]
+pub enum Shape {
+    /// Text.
+    Text,
+    /// Bytes; base64 in JSON.
+    Data,
+    /// A whole number from 0 to 4,294,967,295.
+    Count,
+    /// Yes or no.
+    Flag,
+    /// An object.
+    Object(&'static Message),
+    /// A message of protobuf whose fields stand in the object around it.
+    Inline(&'static Message),
+    /// From text to this.
+    Map(&'static Shape),
+    /// An amount: text, or a number.
+    Quantity,
+    /// A number or a percentage: `1`, `"10%"`.
+    CountOrPercent,
+    /// What the hub alone writes: taken and left out.
+    Written,
+    /// What Lichen does not support, and what to do instead. Empty without advice.
+    Unsupported(&'static str),
+    /// The same, but `{}` says nothing and is left out: tools write it.
+    UnsupportedUnlessEmpty(&'static str),
+}
+
+impl Message {
+    /// A field of this object by its name in JSON, wherever its message has it.
+    #[must_use]
+    pub fn field(&self, name: &str) -> Option<&'static Field> {
+        self.fields.iter().find_map(|field| match field.shape {
+            Shape::Inline(message) => message.field(name),
+            _ => Some(field).filter(|field| field.name == name),
+        })
+    }
+
+    /// Every field of this object in JSON.
+    pub fn each(&self, visit: &mut impl FnMut(&'static Field)) {
+        for field in self.fields {
+            match field.shape {
+                Shape::Inline(message) => message.each(visit),
+                _ => visit(field),
+            }
+        }
+    }
+}
+
+impl Field {
+    /// Whether an operator may write it.
+    #[must_use]
+    pub const fn supported(&self) -> bool {
+        !matches!(
+            self.shape,
+            Shape::Written | Shape::Unsupported(_) | Shape::UnsupportedUnlessEmpty(_)
+        )
+    }
+
+    /// The same field, as a pointer of Go.
+    #[must_use]
+    pub const fn optional(self) -> Self {
+        Self { optional: true, ..self }
+    }
+
+    /// The same field, without which an object is refused.
+    #[must_use]
+    pub const fn required(self) -> Self {
+        Self { required: true, ..self }
+    }
+
+    /// The same field, whose items are told apart by these fields.
+    #[must_use]
+    pub const fn merged_by(self, merge: &'static [&'static str]) -> Self {
+        Self { merge, ..self }
+    }
+}
+
+/// A field of any shape.
+#[must_use]
+pub const fn field(name: &'static str, number: u32, shape: Shape) -> Field {
+    Field { name, number, shape, list: false, optional: false, required: false, merge: &[] }
+}
+
+/// A list of any shape.
+#[must_use]
+pub const fn list(name: &'static str, number: u32, shape: Shape) -> Field {
+    Field { list: true, ..field(name, number, shape) }
+}
+
+/// Text.
+#[must_use]
+pub const fn text(name: &'static str, number: u32) -> Field {
+    field(name, number, Shape::Text)
+}
+
+/// A list of texts.
+#[must_use]
+pub const fn texts(name: &'static str, number: u32) -> Field {
+    list(name, number, Shape::Text)
+}
+
+/// A whole number of 0 or more.
+#[must_use]
+pub const fn count(name: &'static str, number: u32) -> Field {
+    field(name, number, Shape::Count)
+}
+
+/// Yes or no.
+#[must_use]
+pub const fn flag(name: &'static str, number: u32) -> Field {
+    field(name, number, Shape::Flag)
+}
+
+/// An object.
+#[must_use]
+pub const fn object(name: &'static str, number: u32, message: &'static Message) -> Field {
+    field(name, number, Shape::Object(message))
+}
+
+/// A list of objects.
+#[must_use]
+pub const fn objects(name: &'static str, number: u32, message: &'static Message) -> Field {
+    list(name, number, Shape::Object(message))
+}
+
+/// Texts by name.
+#[must_use]
+pub const fn text_map(name: &'static str, number: u32) -> Field {
+    field(name, number, Shape::Map(&Shape::Text))
+}
+
+/// What the hub alone writes.
+#[must_use]
+pub const fn written(name: &'static str, number: u32) -> Field {
+    field(name, number, Shape::Written)
+}
+
+/// What Lichen does not support.
+#[must_use]
+pub const fn unsupported(name: &'static str, number: u32) -> Field {
+    field(name, number, Shape::Unsupported(""))
+}
+
+/// What Lichen does not support, and what to do instead.
+#[must_use]
+pub const fn instead(name: &'static str, number: u32, advice: &'static str) -> Field {
+    field(name, number, Shape::Unsupported(advice))
+}
+
+/// What Lichen does not support; `{}` is left out.
+#[must_use]
+pub const fn unless_empty(name: &'static str, number: u32, advice: &'static str) -> Field {
+    field(name, number, Shape::UnsupportedUnlessEmpty(advice))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,342 @@
+//! What a kind has to say of itself. Everything else reads it from here: the registry, discovery, decoding, patches,
+//! tables, selectors, the command line.
+
+use alloc::vec::Vec;
+
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+
+use super::{core::pod::PodTemplate, field::Message, meta::LabelSelector, validate::Errors};
+
+/// A kind of object. Its JSON is the object without `apiVersion` and `kind`, which [`Object`](super::Object) adds.
+pub trait Resource: Serialize + DeserializeOwned + Clone + PartialEq + 'static {
+    /// What it is called, and what can be done with it.
+    const NAMES: Names;
+    /// What it may hold.
+    const FIELDS: &'static Message;
+    /// Its rows in `get`.
+    const COLUMNS: &'static [Column<Self>];
+    /// The fields that it can be selected by, beside name and namespace.
+    const SELECTABLE: &'static [Selectable<Self>] = &[];
+
+    /// Fills in what the operator left open and readers expect.
+    fn default_fields(&mut self) {}
+
+    /// Finds what is wrong with what an operator wrote, beside metadata and the template. `old` is the object that it
+    /// replaces.
+    fn validate(&self, old: Option<&Self>, errors: &mut Errors) {
+        let _ = (old, errors);
+    }
+
+    /// Takes over from the old object what an operator can't write: its status.
+    fn prepare_for_update(&mut self, old: &Self) {
+        let _ = old;
+    }
+
+    /// Drops what an operator can't write from a new object: its status.
+    fn prepare_for_create(&mut self) {}
+
+    /// For workloads: what their Pods are made from, and which restart policies it may have.
+    fn template(&self) -> Option<(&PodTemplate, RestartRule)> {
+        None
+    }
+
+    /// For workloads that want Pods by number: how many.
+    fn replicas(&self) -> u32 {
+        0
+    }
+
+    /// For workloads: the labels of their Pods.
+    fn selector(&self) -> Option<&LabelSelector> {
+        None
+    }
+}
+
+/// What a kind is called, and what can be done with it.
+#[derive(Debug)]
+pub struct Names {
+    /// `v1`, or group and version: `apps/v1`.
+    pub api_version: &'static str,
+    /// As manifests write it.
+    pub kind: &'static str,
+    /// In REST paths.
+    pub plural: &'static str,
+    /// One of them, on the command line.
+    pub singular: &'static str,
+    /// Shorter, on the command line.
+    pub short: &'static [&'static str],
+    /// Whether its objects live in a namespace.
+    pub namespaced: bool,
+    /// Groups of kinds on the command line: `all`.
+    pub categories: &'static [&'static str],
+    /// What an operator may do.
+    pub verbs: &'static [Verb],
+    /// What its objects have beneath them.
+    pub subresources: &'static [Subresource],
+    /// Where its objects are kept.
+    pub home: Home,
+    /// Whether Pods end when one of its objects is deleted.
+    pub runs_pods: bool,
+    /// Who makes its objects, where operators don't.
+    pub made_by: &'static str,
+    /// Its place when a manifest of many kinds is applied: smaller first; deleted in reverse.
+    pub apply_order: u8,
+    /// Longest name, in bytes.
+    pub longest_name: usize,
+    /// Most objects of it that a hub takes from operators.
+    pub most: usize,
+}
+
+impl Names {
+    /// A kind of the core group that operators write, in a namespace. What differs is said on top of it.
+    pub const CORE: Self = Self {
+        api_version: "v1",
+        kind: "",
+        plural: "",
+        singular: "",
+        short: &[],
+        namespaced: true,
+        categories: &[],
+        verbs: &Verb::ALL,
+        subresources: &[],
+        home: Home::Objects,
+        runs_pods: false,
+        made_by: "",
+        apply_order: 50,
+        longest_name: 253,
+        most: 10_000,
+    };
+
+    /// A workload of the group `apps`.
+    pub const WORKLOAD: Self = Self {
+        api_version: "apps/v1",
+        categories: &["all"],
+        runs_pods: true,
+        apply_order: 80,
+        // Room for a hash and a suffix in the names of its Pods.
+        longest_name: 200,
+        ..Self::CORE
+    };
+
+    /// The API group; empty for the core group.
+    #[must_use]
+    pub fn group(&self) -> &'static str {
+        self.api_version.split_once('/').map_or("", |(group, _)| group)
+    }
+
+    /// The version in its group.
+    #[must_use]
+    pub fn version(&self) -> &'static str {
+        self.api_version.split_once('/').map_or(self.api_version, |(_, version)| version)
+    }
+
+    /// Whether an operator may do this.
+    #[must_use]
+    pub fn allows(&self, verb: Verb) -> bool {
+        self.verbs.contains(&verb)
+    }
+
+    /// Whether a word names it: its plural, its singular or a short name.
+    #[must_use]
+    pub fn answers_to(&self, word: &str) -> bool {
+        word == self.plural || word == self.singular || self.short.contains(&word)
+    }
+}
+
+/// What can be done with objects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verb {
+    /// POST.
+    Create,
+    /// DELETE.
+    Delete,
+    /// GET of one.
+    Get,
+    /// GET of all.
+    List,
+    /// PATCH.
+    Patch,
+    /// PUT.
+    Update,
+    /// GET with `watch`.
+    Watch,
+}
+
+impl Verb {
+    /// Everything.
+    pub const ALL: [Self; 7] =
+        [Self::Create, Self::Delete, Self::Get, Self::List, Self::Patch, Self::Update, Self::Watch];
+    /// Only looking.
+    pub const READ: [Self; 3] = [Self::Get, Self::List, Self::Watch];
+
+    /// As discovery names it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Delete => "delete",
+            Self::Get => "get",
+            Self::List => "list",
+            Self::Patch => "patch",
+            Self::Update => "update",
+            Self::Watch => "watch",
+        }
+    }
+}
+
+/// Something beneath an object: `pods/log`.
+#[derive(Debug)]
+pub struct Subresource {
+    /// The last part of its path.
+    pub name: &'static str,
+    /// Group and version of what it holds.
+    pub api_version: &'static str,
+    /// The kind of what it holds.
+    pub kind: &'static str,
+    /// What can be done with it.
+    pub verbs: &'static [Verb],
+}
+
+/// A Pod's log.
+pub const LOG: Subresource =
+    Subresource { name: "log", api_version: "v1", kind: "Pod", verbs: &[Verb::Get] };
+
+/// How many Pods a workload wants.
+pub const SCALE: Subresource = Subresource {
+    name: "scale",
+    api_version: "autoscaling/v1",
+    kind: "Scale",
+    verbs: &[Verb::Get, Verb::Patch, Verb::Update],
+};
+
+/// Where objects are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Home {
+    /// With what operators wrote.
+    Objects,
+    /// With the devices.
+    Devices,
+    /// With the Pods.
+    Pods,
+    /// With what happened.
+    Events,
+}
+
+/// Which restart policies a workload's template may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RestartRule {
+    /// `Always` alone: the workload keeps its Pods running.
+    Always,
+    /// `OnFailure` or `Never`: the workload's Pods end.
+    Ends,
+    /// Any of them.
+    Any,
+}
+
+/// One column of `get`.
+#[derive(Debug)]
+pub struct Column<T> {
+    /// What it is about.
+    pub column: ColumnNames,
+    /// One object's cell. The second argument is the time now, in Unix milliseconds.
+    pub cell: fn(&T, u64) -> Value,
+}
+
+/// What a column is called.
+#[derive(Clone, Copy, Debug)]
+pub struct ColumnNames {
+    /// Its heading.
+    pub name: &'static str,
+    /// Whether it is shown with `-o wide` alone.
+    pub wide: bool,
+    /// Whether its cells are numbers.
+    pub number: bool,
+    /// For people.
+    pub description: &'static str,
+}
+
+impl<T> Column<T> {
+    /// A column of texts.
+    pub const fn text(
+        name: &'static str,
+        description: &'static str,
+        cell: fn(&T, u64) -> Value,
+    ) -> Self {
+        Self { column: ColumnNames { name, wide: false, number: false, description }, cell }
+    }
+
+    /// A column of numbers.
+    pub const fn number(
+        name: &'static str,
+        description: &'static str,
+        cell: fn(&T, u64) -> Value,
+    ) -> Self {
+        Self { column: ColumnNames { name, wide: false, number: true, description }, cell }
+    }
+
+    /// A column of texts, with `-o wide` alone.
+    pub const fn wide(
+        name: &'static str,
+        description: &'static str,
+        cell: fn(&T, u64) -> Value,
+    ) -> Self {
+        Self { column: ColumnNames { name, wide: true, number: false, description }, cell }
+    }
+
+    /// A column of numbers, with `-o wide` alone.
+    pub const fn wide_number(
+        name: &'static str,
+        description: &'static str,
+        cell: fn(&T, u64) -> Value,
+    ) -> Self {
+        Self { column: ColumnNames { name, wide: true, number: true, description }, cell }
+    }
+}
+
+/// A field that objects can be selected by.
+#[derive(Debug)]
+pub struct Selectable<T> {
+    /// Its path.
+    pub field: &'static str,
+    /// Its value; empty where an object has none, as in Kubernetes.
+    pub value: fn(&T) -> &str,
+    /// Whether an object without a value is selected by the one that is asked for. Absent: it is not.
+    pub without: Option<fn(&T, &str) -> bool>,
+}
+
+impl<T> Selectable<T> {
+    /// A field whose value is compared.
+    pub const fn new(field: &'static str, value: fn(&T) -> &str) -> Self {
+        Self { field, value, without: None }
+    }
+
+    /// Whether an object has this value there.
+    pub fn is(&self, object: &T, wanted: &str) -> bool {
+        let value = (self.value)(object);
+        match self.without {
+            Some(without) if value.is_empty() => without(object, wanted),
+            _ => value == wanted,
+        }
+    }
+}
+
+/// The names of a kind's columns.
+pub(super) fn columns<T: Resource>() -> Vec<ColumnNames> {
+    T::COLUMNS.iter().map(|column| column.column).collect()
+}
+
+/// An object's row.
+pub(super) fn cells<T: Resource>(object: &T, now_ms: u64) -> Vec<Value> {
+    T::COLUMNS.iter().map(|column| (column.cell)(object, now_ms)).collect()
+}
+
+/// The paths that a kind can be selected by, beside name and namespace.
+pub(super) fn selectable<T: Resource>() -> Vec<&'static str> {
+    T::SELECTABLE.iter().map(|field| field.field).collect()
+}
+
+/// Whether an object has a value in a selectable field; `None` if it can't be selected by that field.
+pub(super) fn is_selected<T: Resource>(object: &T, field: &str, wanted: &str) -> Option<bool> {
+    let found = T::SELECTABLE.iter().find(|known| known.field == field)?;
+    Some(found.is(object, wanted))
+}

@@ -1,0 +1,412 @@
+//! Keeping workloads at what they declare: what is to be done says a controller; here it is linted and carried out, and
+//! nowhere else.
+
+use alloc::{
+    borrow::ToOwned,
+    format,
+    string::{String, ToString},
+    sync::Arc,
+    vec::Vec,
+};
+
+use firmware_compat::{id::PodId, v1::owned::Severity};
+
+use crate::{
+    api::{Key, Kind, Object, ObjectMeta},
+    controller::{self, Plan, Scope, Step, View, Why, check},
+    effect::Action,
+    engine::{Engine, Timer, changed},
+    pod::{self, Deleting, Pod, Revision, Waiting},
+    record,
+    state::{Progress, Saved, Stored},
+};
+
+impl Engine {
+    /// Brings one workload to where it should be.
+    pub(crate) fn reconcile(&mut self, key: &Key, scope: &Scope) {
+        let Some(stored) = self.state.objects.get(key).filter(|s| s.revision.is_some()) else {
+            self.no_room.remove(key);
+            self.delete_orphans(key, "");
+            return;
+        };
+        let object = stored.object.clone();
+        let uid = object.meta().uid.clone();
+        if *scope == Scope::All {
+            self.no_room.remove(key);
+            self.delete_orphans(key, &uid);
+        }
+        let Some(revision) = self.adopt_revision(key, &object) else { return };
+        self.provision(&revision, scope);
+        let ready_at = self.state.pods.settle(key, controller::min_ready(&object), self.now);
+        let plan = self.view(key, &revision, scope, |view| {
+            let plan = controller::plan(&object, view);
+            check::check(&object, view, &plan).map(|()| plan)
+        });
+        self.metrics.plans += 1;
+        match plan {
+            Ok(plan) => self.apply(key, &uid, &revision, plan),
+            Err(fault) => {
+                // A controller's fault is worse carried out than left.
+                debug_assert!(false, "{key}: {fault}");
+                self.metrics.refused_plans += 1;
+                self.record(key, Severity::Warning, "PlanRefused", fault.to_string());
+            }
+        }
+        self.note_progress(key, &revision);
+        self.update_status(key, &revision);
+        self.wake_workload(key, &revision, ready_at);
+    }
+
+    fn view<T>(
+        &self,
+        key: &Key,
+        revision: &Arc<Revision>,
+        scope: &Scope,
+        look: impl FnOnce(&View<'_>) -> T,
+    ) -> T {
+        let nothing = Progress::default();
+        let stored = self.state.objects.get(key);
+        look(&View {
+            key,
+            revision,
+            state: &self.state,
+            scope,
+            no_room: self.no_room.contains(key),
+            lost_after: self.lost_after(),
+            progress: stored.map_or(&nothing, |stored| &stored.progress),
+            now: self.now,
+        })
+    }
+
+    /// Lets go of the Pods of a workload of the same name that was deleted.
+    fn delete_orphans(&mut self, key: &Key, uid: &str) {
+        let orphans = self.state.pods.of(key).filter(|pod| pod.owner_uid != uid);
+        for id in orphans.map(|pod| pod.id).collect::<Vec<_>>() {
+            self.begin_delete(id);
+        }
+    }
+
+    /// The revision that a workload's Pods are to be of, saved. One that means the same as a saved one is that one; an
+    /// update that is held waits with the newest that was saved.
+    fn adopt_revision(&mut self, key: &Key, object: &Object) -> Option<Arc<Revision>> {
+        let declared = self.state.objects.get(key)?.revision.clone()?;
+        let uid = object.meta().uid.as_str();
+        let newest = self.state.revisions.newest(uid).cloned();
+        if let Some(newest) = &newest {
+            if newest.revision.hash == declared.hash || controller::is_paused(object) {
+                return Some(newest.revision.clone());
+            }
+        }
+        let number = newest.map_or(0, |newest| newest.number) + 1;
+        let known = self.state.revisions.meaning(uid, &declared).cloned();
+        let mut saved = known.unwrap_or_else(|| Saved {
+            owner: key.clone(),
+            revision: declared.clone(),
+            number: 0,
+            created_ms: self.unix_ms,
+        });
+        let revision = saved.revision.clone();
+        let is_newest =
+            self.state.revisions.newest(uid).is_some_and(|n| n.revision.hash == revision.hash);
+        if !is_newest {
+            saved.number = number;
+            let value = record::encode(&record::RevisionRecord::new(&saved));
+            self.records.insert(record::revision_key(uid, &revision.hash), Some(value));
+            self.state.revisions.insert(uid, saved);
+        }
+        if revision.hash != declared.hash {
+            self.state.objects.set_revision(key, revision.clone());
+        }
+        self.drop_revisions(uid, controller::history(object));
+        Some(revision)
+    }
+
+    /// Drops the saved revisions that nobody needs any more.
+    fn drop_revisions(&mut self, uid: &str, keep: usize) {
+        let pods = &self.state.pods;
+        let outlived = self.state.revisions.outlived(uid, keep, |hash| pods.any_of(uid, hash));
+        for hash in outlived {
+            self.state.revisions.remove(uid, &hash);
+            self.records.insert(record::revision_key(uid, &hash), None);
+        }
+    }
+
+    /// Drops the revision of a Pod that is gone, and of a workload that is gone.
+    fn drop_revision_of(&mut self, gone: &Pod) {
+        let uid = gone.owner_uid.as_str();
+        let owner = self.state.objects.get(&gone.owner);
+        match owner.map(|stored| &stored.object).filter(|object| object.meta().uid == uid) {
+            Some(object) => {
+                let keep = controller::history(object);
+                self.drop_revisions(uid, keep);
+            }
+            None => self.drop_revisions_without_owner(uid),
+        }
+    }
+
+    /// Drops every revision of a workload that is gone, but for those that its Pods still are of.
+    pub(crate) fn drop_revisions_without_owner(&mut self, uid: &str) {
+        let pods = &self.state.pods;
+        let unused = |saved: &&Saved| !pods.any_of(uid, &saved.revision.hash);
+        let hashes: Vec<String> = self
+            .state
+            .revisions
+            .of(uid)
+            .filter(unused)
+            .map(|saved| saved.revision.hash.clone())
+            .collect();
+        for hash in hashes {
+            self.state.revisions.remove(uid, &hash);
+            self.records.insert(record::revision_key(uid, &hash), None);
+        }
+    }
+
+    /// Carries a plan out.
+    fn apply(&mut self, key: &Key, uid: &str, revision: &Arc<Revision>, plan: Plan) {
+        /// Pods of one plan about which an event says why they wait.
+        const TOLD: usize = 10;
+        let mut told = 0;
+        for step in plan.steps {
+            match step {
+                Step::Create { device, after, waiting } => {
+                    let waits = waiting.is_some();
+                    let id = self.create_pod(key, uid, revision, device.as_deref());
+                    if !waits && let Some(device) = &device {
+                        self.admit(id, device, after);
+                    }
+                    if waits {
+                        self.wait(id, waiting, told < TOLD);
+                        told += 1;
+                    }
+                }
+                Step::Bind { pod, device, after } => {
+                    self.change_pod(pod, |pod| pod.device = Some(device.clone()));
+                    self.admit(pod, &device, after);
+                }
+                Step::Admit { pod, after } => {
+                    let device = self.state.pods.get(pod).and_then(|pod| pod.device.clone());
+                    self.admit(pod, &device.unwrap_or_default(), after);
+                }
+                Step::Wait { pod, waiting } => {
+                    self.wait(pod, Some(waiting), told < TOLD);
+                    told += 1;
+                }
+                Step::Delete { pod, why } => self.delete_for(pod, why),
+            }
+        }
+        if plan.report.no_place > 0 {
+            self.no_room.insert(key.clone());
+        } else {
+            self.no_room.remove(key);
+        }
+    }
+
+    fn delete_for(&mut self, id: PodId, why: Why) {
+        let Some(pod) = self.state.pods.get(id) else { return };
+        let (key, device) = (pod.key(), pod.device.clone().unwrap_or_default());
+        let news = match why {
+            Why::Evicted => Some((
+                "TaintedDevice",
+                format!("{device} has a NoExecute taint that this Pod does not tolerate"),
+            )),
+            Why::Lost => Some((
+                "DeviceLost",
+                format!("{device} has not been heard for too long; a Pod is placed elsewhere"),
+            )),
+            Why::TooLarge => Some((
+                "MovedElsewhere",
+                format!("the assignment of {device} has no room; a Pod is placed elsewhere"),
+            )),
+            Why::Excess | Why::Unhealthy | Why::Updated | Why::Unwanted => None,
+        };
+        if let Some((reason, message)) = news {
+            self.record(&key, Severity::Warning, reason, message);
+        }
+        self.begin_delete(id);
+    }
+
+    fn create_pod(
+        &mut self,
+        owner: &Key,
+        uid: &str,
+        revision: &Arc<Revision>,
+        device: Option<&str>,
+    ) -> PodId {
+        let id = self.rng.id();
+        let suffix: String = self.rng.suffix().iter().map(|byte| char::from(*byte)).collect();
+        let name = match owner.kind {
+            Kind::DaemonSet => format!("{}-{suffix}", owner.name),
+            _ => format!("{}-{}-{suffix}", owner.name, revision.hash),
+        };
+        let pod = Pod {
+            id,
+            identity: pod::identity(id, &owner.namespace, &name, revision),
+            owner: owner.clone(),
+            owner_uid: uid.to_owned(),
+            name,
+            revision: revision.clone(),
+            created_ms: self.unix_ms,
+            device: device.map(ToOwned::to_owned),
+            supply: None,
+            deleting: None,
+            report: None,
+            assigned: false,
+            after: Vec::new(),
+            waiting: None,
+            resource_version: 0,
+        };
+        self.state.pods.insert(pod, self.now);
+        self.dirty.pods.insert(id);
+        self.dirty.changed_pods.insert(id, Action::Added);
+        id
+    }
+
+    /// Makes a Pod part of its device's assignment.
+    fn admit(&mut self, id: PodId, name: &str, after: Vec<PodId>) {
+        let Some(pod) = self.state.pods.get(id) else { return };
+        let (key, kind, revision) = (pod.key(), pod.owner.kind, pod.revision.clone());
+        let device = self.state.fleet.get(name);
+        let supply = device.and_then(|device| self.state.images.supply(&revision, device));
+        self.change_pod(id, |pod| {
+            pod.supply = supply;
+            pod.waiting = None;
+            pod.after = after;
+        });
+        self.metrics.placements += 1;
+        self.dirty.pods.insert(id);
+        self.dirty.assignments.insert(name.to_owned());
+        self.touch_pod(id);
+        if kind != Kind::DaemonSet {
+            self.record(&key, Severity::Normal, "Scheduled", format!("placed on {name}"));
+        }
+        self.watch_silence(name);
+    }
+
+    /// Says why a Pod waits, or that it no longer does.
+    pub(crate) fn set_waiting(&mut self, id: PodId, waiting: Option<Waiting>) {
+        self.wait(id, waiting, true);
+    }
+
+    fn wait(&mut self, id: PodId, waiting: Option<Waiting>, is_told: bool) {
+        let Some(pod) = self.state.pods.get(id).filter(|pod| pod.waiting != waiting) else {
+            return;
+        };
+        let (key, owner) = (pod.key(), pod.owner.clone());
+        let same_reason = match (&pod.waiting, &waiting) {
+            (Some(one), Some(other)) => one.reason == other.reason,
+            (one, other) => one.is_none() == other.is_none(),
+        };
+        self.change_pod(id, |pod| pod.waiting.clone_from(&waiting));
+        self.touch_pod(id);
+        if !same_reason {
+            self.dirty_owner(&owner, None);
+        }
+        if let Some(waiting) = waiting.filter(|_| is_told) {
+            // An image that is being made ready is on its way; everything else is for someone to look at.
+            let severity = match waiting.reason.as_str() {
+                "PreparingImage" => Severity::Normal,
+                _ => Severity::Warning,
+            };
+            self.record(&key, severity, &waiting.reason, waiting.message);
+        }
+    }
+
+    /// Asks a Pod to go. One that no device can have is gone at once.
+    pub(crate) fn begin_delete(&mut self, id: PodId) {
+        let Some(pod) = self.state.pods.get(id).filter(|pod| pod.deleting.is_none()) else {
+            return;
+        };
+        let device = pod.device.clone().filter(|name| self.state.fleet.contains(name));
+        let Some(name) = device.filter(|_| pod.assigned) else {
+            return self.remove_pod(id);
+        };
+        let owner = pod.owner.clone();
+        let deleting = Deleting { since_ms: self.unix_ms, released: None };
+        self.change_pod(id, |pod| pod.deleting = Some(deleting));
+        self.dirty_owner(&owner, Some(&name));
+        self.dirty.room.insert(name.clone());
+        self.dirty.pods.insert(id);
+        self.dirty.assignments.insert(name);
+        self.touch_pod(id);
+    }
+
+    /// Forgets a Pod.
+    pub(crate) fn remove_pod(&mut self, id: PodId) {
+        let version = self.next_resource_version();
+        self.change_pod(id, |pod| pod.resource_version = version);
+        let object = self.view_pod(id);
+        let Some(pod) = self.state.pods.remove(id) else { return };
+        let known = self.dirty.changed_pods.remove(&id) != Some(Action::Added);
+        self.effects.extend(
+            object.filter(|_| known).map(|object| changed(Action::Deleted, object, version)),
+        );
+        self.dirty.room.extend(pod.device.clone());
+        self.dirty.pods.insert(id);
+        self.dirty_owner(&pod.owner, pod.device.as_deref());
+        self.drop_unused_configs(&pod);
+        self.drop_revision_of(&pod);
+    }
+
+    /// Remembers when a workload last came further with its newest revision.
+    fn note_progress(&mut self, key: &Key, revision: &Revision) {
+        let owned = self.state.pods.owned(key);
+        let newest = owned.and_then(|owned| owned.revision(&revision.hash));
+        let updated = newest.map_or(0, |of| of.active());
+        let reached = (
+            updated,
+            owned.map_or(0, |owned| owned.available()),
+            owned.map_or(0, |owned| owned.active() - updated),
+        );
+        let Some(Stored { progress, .. }) = self.state.objects.get(key) else { return };
+        if progress.reached != reached || progress.revision != revision.hash {
+            let revision = revision.hash.clone();
+            let progress = Progress { revision, reached, since: self.now };
+            self.state.objects.set_progress(key, progress);
+        }
+    }
+
+    /// Writes a workload's figures into its status.
+    fn update_status(&mut self, key: &Key, revision: &Arc<Revision>) {
+        let Some(stored) = self.state.objects.get(key) else { return };
+        let unix_ms = self.unix_ms;
+        let changed_object = self.view(key, revision, &Scope::default(), |view| {
+            controller::status(&stored.object, view, unix_ms)
+        });
+        let Some(mut object) = changed_object else { return };
+        let version = self.next_resource_version();
+        let meta: &mut ObjectMeta = object.meta_mut();
+        meta.resource_version = version.to_string();
+        let object = Arc::new(object);
+        self.state.objects.set_status(key, object.clone(), version);
+        self.effects.push(changed(Action::Modified, object, version));
+    }
+
+    /// Has the engine woken when a workload's Pods have been ready for long enough, or it is stuck.
+    fn wake_workload(
+        &mut self,
+        key: &Key,
+        revision: &Arc<Revision>,
+        ready_at: Option<firmware_compat::time::Instant>,
+    ) {
+        let Some(stored) = self.state.objects.get(key) else { return };
+        let deadline =
+            self.view(key, revision, &Scope::default(), |view| match stored.object.as_ref() {
+                Object::Deployment(deployment) => {
+                    controller::deployment::deadline(deployment, view)
+                }
+                _ => None,
+            });
+        let at = ready_at.into_iter().chain(deadline).filter(|at| *at > self.now).min();
+        let old = match at {
+            Some(at) => self.wakes.insert(key.clone(), at),
+            None => self.wakes.remove(key),
+        };
+        if old == at {
+            return;
+        }
+        if let Some(old) = old {
+            self.timers.remove(&(old, Timer::Workload(key.clone())));
+        }
+        self.timers.extend(at.map(|at| (at, Timer::Workload(key.clone()))));
+    }
+}

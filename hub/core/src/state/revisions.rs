@@ -1,0 +1,91 @@
+//! The revisions of each workload, saved once: a Pod refers to its own by hash. What ReplicaSets show and
+//! `rollout history` and `undo` read.
+
+use alloc::{borrow::ToOwned, collections::BTreeMap, string::String, sync::Arc, vec::Vec};
+
+use firmware_compat::time::UnixMs;
+
+use crate::{api::Key, pod::Revision};
+
+/// A revision that is saved.
+#[derive(Clone, Debug)]
+pub struct Saved {
+    /// The workload.
+    pub owner: Key,
+    /// Its template and images.
+    pub revision: Arc<Revision>,
+    /// Rises with every revision of the workload that becomes the newest, also when an old one does again.
+    pub number: u64,
+    /// When it was first the newest.
+    pub created_ms: UnixMs,
+}
+
+/// Every saved revision, by uid of the workload and hash.
+#[derive(Clone, Debug, Default)]
+pub struct Revisions {
+    saved: BTreeMap<String, BTreeMap<String, Saved>>,
+}
+
+impl Revisions {
+    /// The revisions of a workload, by hash.
+    pub fn of(&self, owner_uid: &str) -> impl Iterator<Item = &Saved> {
+        self.saved.get(owner_uid).into_iter().flat_map(BTreeMap::values)
+    }
+
+    /// Every revision, by uid of its workload and hash.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Saved)> {
+        self.saved.iter().flat_map(|(uid, of)| of.values().map(move |saved| (uid.as_str(), saved)))
+    }
+
+    /// One revision.
+    #[must_use]
+    pub fn get(&self, owner_uid: &str, hash: &str) -> Option<&Saved> {
+        self.saved.get(owner_uid)?.get(hash)
+    }
+
+    /// The newest of a workload.
+    #[must_use]
+    pub fn newest(&self, owner_uid: &str) -> Option<&Saved> {
+        self.of(owner_uid).max_by_key(|saved| saved.number)
+    }
+
+    /// One that means the same, however it was written.
+    #[must_use]
+    pub fn meaning(&self, owner_uid: &str, revision: &Revision) -> Option<&Saved> {
+        self.of(owner_uid).find(|saved| saved.revision.means(revision))
+    }
+
+    /// Saves a revision.
+    pub fn insert(&mut self, owner_uid: &str, saved: Saved) {
+        let hash = saved.revision.hash.clone();
+        self.saved.entry(owner_uid.to_owned()).or_default().insert(hash, saved);
+    }
+
+    /// Forgets a revision.
+    pub fn remove(&mut self, owner_uid: &str, hash: &str) {
+        if let Some(of) = self.saved.get_mut(owner_uid) {
+            of.remove(hash);
+            if of.is_empty() {
+                self.saved.remove(owner_uid);
+            }
+        }
+    }
+
+    /// The revisions of a workload that go: those without Pods, but for the newest and `keep` before it.
+    #[must_use]
+    pub fn outlived(
+        &self,
+        owner_uid: &str,
+        keep: usize,
+        has_pods: impl Fn(&str) -> bool,
+    ) -> Vec<String> {
+        let mut of: Vec<&Saved> = self.of(owner_uid).collect();
+        of.sort_by_key(|saved| core::cmp::Reverse(saved.number));
+        of.into_iter()
+            .skip(1)
+            .filter(|saved| !has_pods(&saved.revision.hash))
+            .skip(keep)
+            .map(|saved| saved.revision.hash.clone())
+            .collect()
+    }
+}
