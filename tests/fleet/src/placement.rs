@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use firmware_compat::{
@@ -10,11 +10,15 @@ use firmware_compat::{
     v1::owned::{Hello, Label, List, Runtime, RuntimeClass, Text},
 };
 use lichen_hub_core::{
-    api::core::{node::Taint, pod::PodTemplate},
+    api::{
+        core::{node::Taint, pod::PodTemplate},
+        resource::RestartRule,
+    },
     device::{Desired, Device, Operator, Presence},
+    engine::ReportRequest,
     pod::Revision,
-    resolve::{Amount, resolve},
-    schedule::place,
+    resolve::resolve,
+    scheduler::{Load, place},
 };
 use serde_json::json;
 
@@ -37,20 +41,24 @@ const TAINTED: usize = 10;
 /// # Errors
 /// A replica found no place, or a wrong one.
 pub fn run(plan: &Plan) -> Outcome {
-    let mut devices = devices(plan.placement_devices);
+    let devices = devices(plan.placement_devices);
+    let by_name: BTreeMap<&str, &Device> = devices.iter().map(|d| (&*d.name, d)).collect();
+    let mut taken: BTreeMap<&str, Load> = BTreeMap::new();
     let replicas = plan.placements / WORKLOADS;
     let mut placed = 0;
-    let mut took = std::time::Duration::ZERO;
+    let mut took = Duration::ZERO;
     for workload in 0..WORKLOADS {
         let revision = revision(workload)?;
+        let load = |device: &Device| taken.get(&*device.name).copied().unwrap_or_default();
         let start = Instant::now();
-        let placement = place(replicas, &revision, &devices, &BTreeMap::new(), &|_| Ok(()));
+        let placement = place(replicas, &revision, devices.iter(), load, &|_| Ok(()));
         took += start.elapsed();
         placed += placement.devices.len();
-        for name in &placement.devices {
-            let device = devices.get_mut(name).ok_or("the scheduler made a device up")?;
-            check(device, workload)?;
-            device.allocated.add(revision.resolved.requests);
+        for name in placement.devices {
+            check(by_name.get(name).ok_or("the scheduler made a device up")?, workload)?;
+            let load = taken.entry(name).or_default();
+            load.allocated.add(revision.resolved.requests);
+            load.pods += 1;
         }
     }
     if placed != replicas * WORKLOADS {
@@ -91,12 +99,16 @@ fn revision(workload: usize) -> Result<Revision, String> {
     });
     let template: PodTemplate =
         serde_json::from_value(template).map_err(|error| error.to_string())?;
-    let resolved = resolve("template", &template).map_err(|errors| format!("{errors:?}"))?;
+    let resolved = resolve("template", &template, RestartRule::Always)
+        .map_err(|errors| format!("{errors:?}"))?;
     Ok(Revision::new(&template, resolved, BTreeMap::new()))
 }
 
-fn devices(count: usize) -> BTreeMap<String, Device> {
-    (0..count).map(|number| (fleet::name(number), device(number))).collect()
+/// In the order of their names, as the hub keeps them.
+fn devices(count: usize) -> Vec<Device> {
+    let mut devices: Vec<Device> = (0..count).map(device).collect();
+    devices.sort_by(|one, other| one.name.cmp(&other.name));
+    devices
 }
 
 fn device(number: usize) -> Device {
@@ -151,14 +163,14 @@ fn device(number: usize) -> Device {
         conflict: None,
         met: true,
         unfamiliar: false,
-        strangers: BTreeSet::new(),
+        unknown_pods: BTreeSet::new(),
         pending: false,
         heard_whole: true,
-        asking: Default::default(),
-        reminder: None,
+        request: ReportRequest::default(),
+        retransmit: None,
         watched_until: None,
-        pods: BTreeSet::new(),
-        allocated: Amount::default(),
+        probe_at: None,
+        heard_at: firmware_compat::time::Instant(0),
         resource_version: 0,
     }
 }
