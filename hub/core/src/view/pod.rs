@@ -168,8 +168,10 @@ fn container_status(pod: &Pod, name: &str, image: &str, heard: bool) -> Containe
     };
     let last = report.and_then(|report| report.last_exit.as_ref()).map(terminated);
     let ended = report.is_some_and(|r| matches!(r.phase, Phase::Succeeded | Phase::Failed));
+    // What is being stopped runs until it has ended.
+    let stopping = report.is_some_and(|r| r.phase == Phase::Stopping && r.started_ms > 0);
     let state = match report {
-        Some(report) if running => ContainerState {
+        Some(report) if running || stopping => ContainerState {
             running: Some(pod::Running { started_at: Some(rfc3339(report.started_ms)) }),
             ..ContainerState::default()
         },
