@@ -357,10 +357,13 @@ impl Engine {
             owned.map_or(0, |owned| owned.available()),
             owned.map_or(0, |owned| owned.active() - updated),
         );
-        let Some(Stored { progress, .. }) = self.state.objects.get(key) else { return };
-        if progress.reached != reached || progress.revision != revision.hash {
+        let Some(Stored { progress, object, .. }) = self.state.objects.get(key) else { return };
+        let same = progress.revision == revision.hash;
+        let complete = (same && progress.complete)
+            || controller::deployment::is_complete(object.replicas() as usize, reached);
+        if progress.reached != reached || !same || progress.complete != complete {
             let revision = revision.hash.clone();
-            let progress = Progress { revision, reached, since: self.now };
+            let progress = Progress { revision, reached, since: self.now, complete };
             self.state.objects.set_progress(key, progress);
         }
     }

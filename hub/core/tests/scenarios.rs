@@ -94,6 +94,7 @@ fn run(script: &str) -> String {
                 world.say(result.map_or_else(|e| format!("error: {e}"), |_| "resumed".into()));
             }
             ["explain", kind, name] => explain(&mut world, kind, name),
+            ["status", kind, name] => status(&mut world, kind, name),
             ["pods"] => pods(&mut world),
             ["nodes"] => nodes(&mut world),
             _ => panic!("unknown command {command}"),
@@ -111,9 +112,21 @@ fn workload(kind: Kind, name: &str, settings: &[&str]) -> serde_json::Value {
     let mut container = json!({"name": "main", "image": "hello:1"});
     let mut spec = json!({"containers": []});
     let mut replicas = 1;
+    let mut more = json!({});
+    let strategy = if kind == Kind::Deployment { "strategy" } else { "updateStrategy" };
     for setting in settings {
         let (key, value) = setting.split_once('=').expect("key=value");
         match key {
+            "strategy" => more[strategy]["type"] = value.into(),
+            "unavailable" => more[strategy]["rollingUpdate"]["maxUnavailable"] = amount(value),
+            "surge" => more[strategy]["rollingUpdate"]["maxSurge"] = amount(value),
+            "min-ready" => more["minReadySeconds"] = amount(value),
+            "deadline" => more["progressDeadlineSeconds"] = amount(value),
+            "paused" => more["paused"] = (value == "yes").into(),
+            "host-port" => {
+                spec["hostNetwork"] = true.into();
+                container["ports"] = json!([{"containerPort": amount(value)}]);
+            }
             "replicas" => replicas = value.parse().expect("a number"),
             "image" => container["image"] = value.into(),
             "memory" => container["resources"] = json!({"requests": {"memory": value}}),
@@ -147,7 +160,15 @@ fn workload(kind: Kind, name: &str, settings: &[&str]) -> serde_json::Value {
     if kind == Kind::Deployment {
         object["spec"]["replicas"] = replicas.into();
     }
+    for (field, value) in more.as_object().into_iter().flatten() {
+        object["spec"][field] = value.clone();
+    }
     object
+}
+
+/// A number, or a percentage.
+fn amount(text: &str) -> serde_json::Value {
+    text.parse::<u32>().map_or_else(|_| text.into(), Into::into)
 }
 
 fn answer(world: &mut World, kind: Kind, object: &serde_json::Value) {
@@ -166,6 +187,20 @@ fn taint(world: &mut World, name: &str, effect: &str) {
     }
     let replaced = world.request(Request::Replace { object: node, create: false });
     world.say(replaced.map_or_else(|e| format!("error: {e}"), |_| "tainted".into()));
+}
+
+fn status(world: &mut World, kind: &str, name: &str) {
+    let objects = world.list(kind_of(kind));
+    let object = objects.into_iter().find(|object| object.meta().name == name);
+    let Some(Object::Deployment(deployment)) = object else { return };
+    let status = &deployment.status;
+    world.say(format!(
+        "  {} Pods, {} updated, {} ready, {} available",
+        status.replicas, status.updated_replicas, status.ready_replicas, status.available_replicas
+    ));
+    for condition in &status.conditions {
+        world.say(format!("  {}={} ({})", condition.kind, condition.status, condition.reason));
+    }
 }
 
 fn kind_of(word: &str) -> Kind {

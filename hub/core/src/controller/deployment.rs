@@ -475,10 +475,7 @@ pub fn status(deployment: &Deployment, view: &View<'_>, unix_ms: u64) -> Option<
         ready_replicas: number(ready),
         available_replicas: number(available),
         unavailable_replicas: number(replicas.saturating_sub(available)),
-        conditions: both(
-            available_condition,
-            progressing(deployment, view, (updated, available, total), unix_ms),
-        ),
+        conditions: both(available_condition, progressing(deployment, view, unix_ms)),
     };
     if status == deployment.status {
         return None;
@@ -486,27 +483,19 @@ pub fn status(deployment: &Deployment, view: &View<'_>, unix_ms: u64) -> Option<
     Some(Object::Deployment(Deployment { status, ..deployment.clone() }))
 }
 
-fn is_complete(replicas: usize, (updated, available, total): (usize, usize, usize)) -> bool {
-    updated == replicas && total == replicas && available >= replicas
+/// Whether a Deployment is where it should be: Pods of the newest revision, available Pods, and Pods of older ones.
+#[must_use]
+pub fn is_complete(replicas: usize, (updated, available, old): (usize, usize, usize)) -> bool {
+    updated == replicas && old == 0 && available >= replicas
 }
 
-fn progressing(
-    deployment: &Deployment,
-    view: &View<'_>,
-    figures: (usize, usize, usize),
-    unix_ms: u64,
-) -> Condition {
+fn progressing(deployment: &Deployment, view: &View<'_>, unix_ms: u64) -> Condition {
     let old = &deployment.status.conditions;
-    let replicas = deployment.replicas() as usize;
     let hash = &view.revision.hash;
     let name = format!("revision {hash}");
-    let was_complete = view.progress.revision == *hash
-        && old
-            .iter()
-            .any(|known| known.kind == "Progressing" && known.reason == "NewReplicaSetAvailable");
     let (status, reason, message) = if deployment.spec.paused.unwrap_or(false) {
         (true, "DeploymentPaused", "the Deployment is paused".to_string())
-    } else if is_complete(replicas, figures) || was_complete {
+    } else if view.progress.complete {
         (true, "NewReplicaSetAvailable", format!("{name} has rolled out"))
     } else if deadline(deployment, view).is_some_and(|at| at <= view.now) {
         (false, "ProgressDeadlineExceeded", format!("{name} made no progress for too long"))
@@ -520,10 +509,7 @@ fn progressing(
 #[must_use]
 pub fn deadline(deployment: &Deployment, view: &View<'_>) -> Option<Instant> {
     let seconds = deployment.spec.progress_deadline_seconds.unwrap_or(PROGRESS_DEADLINE_S);
-    let (updated, available, old) = view.progress.reached;
-    let replicas = deployment.replicas() as usize;
-    let paused = deployment.spec.paused.unwrap_or(false);
-    if paused || is_complete(replicas, (updated, available, updated + old)) {
+    if deployment.spec.paused.unwrap_or(false) || view.progress.complete {
         return None;
     }
     Some(view.progress.since + Duration::from_secs(seconds.into()))

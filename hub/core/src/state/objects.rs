@@ -41,6 +41,8 @@ pub struct Progress {
     pub reached: (usize, usize, usize),
     /// When it last came further.
     pub since: Instant,
+    /// Whether all of its Pods were of this revision and available once.
+    pub complete: bool,
 }
 
 /// Every object, by key.
