@@ -1,27 +1,19 @@
-//! Which heads count, and gathering the body behind one: in any order, with gaps and duplicates, checked before it is
-//! of any use.
+//! Which heads count, and what is made of the body and the parts behind one: checked before they are of any use.
 
 use alloc::{format, sync::Arc};
 
 use firmware_compat::{
-    capacity,
-    id::Generation,
+    id::{Generation, Hash},
     time::Instant,
-    v1::owned::{AssignmentId, Body, Head},
+    v1::owned::{AssignmentId, Head, Part as Chunk},
 };
 
 use super::{
-    Assign, Candidate, Incoming, Refusal, Saving, assemble::Assembler, decode, hash, specs,
+    Assign, Candidate, Refusal, Saving,
+    incoming::{Incoming, Progress},
+    parts::{Part, PartKind, assemble},
 };
-use crate::{
-    backoff::{WANT, WANT_FIRST},
-    config::SavedAssignment,
-    out::Out,
-};
-
-/// Bytes that the hub sends before it waits to be asked for more.
-#[expect(clippy::cast_possible_truncation, reason = "256 KiB")]
-const WINDOW_BYTES: u32 = (capacity::BODY_WINDOW * capacity::full::CHUNK) as u32;
+use crate::{config::SavedAssignment, out::Out};
 
 /// What a head means for this device.
 enum Verdict {
@@ -84,7 +76,7 @@ impl Assign {
         let is_of_use = self.latest_sound().is_none_or(|held| {
             held.lineage != offered.lineage || held.generation <= offered.generation
         });
-        if incoming.wants > 0 && is_older && is_of_use {
+        if incoming.is_unanswered() && is_older && is_of_use {
             self.incoming = None;
         }
     }
@@ -130,52 +122,52 @@ impl Assign {
     }
 
     fn begin(&mut self, head: Head, now: Instant, out: &mut Out) {
-        if head.length == 0 || head.length > self.max_body_bytes {
-            let refusal = Refusal::Length { length: head.length, max: self.max_body_bytes };
-            return self.refuse(head.assignment, &refusal, now, out);
+        let length = usize::try_from(head.length).unwrap_or(usize::MAX);
+        let max = firmware_compat::capacity::full::BODY_BYTES.min(self.max_bytes);
+        if length == 0 || length > max {
+            return self.refuse(head.assignment, &Refusal::Length { length, max }, now, out);
         }
-        let body = Assembler::new(head.length);
-        let want_at = now + WANT_FIRST;
-        self.incoming = Some(Incoming { head, body, wants: 0, damaged: 0, want_at, window: 0 });
+        self.incoming = Some(Incoming::new(head, self.max_bytes, now));
     }
 
-    pub fn body(&mut self, chunk: Body, now: Instant, out: &mut Out) {
-        let Some(incoming) = &mut self.incoming else { return };
-        if incoming.head.assignment.hash != chunk.hash {
-            return;
-        }
-        if incoming.body.take(chunk.offset, chunk.bytes) {
-            incoming.wants = 0;
-            // The hub sends a window at a time and waits to be asked for the next.
-            let used_up = incoming.body.gap().saturating_sub(incoming.window) >= WINDOW_BYTES;
-            let wait = WANT.delay(incoming.damaged.max(1));
-            incoming.want_at = if used_up { now } else { now + wait };
-        }
-        if incoming.body.is_complete() {
-            self.complete(now, out);
-        }
-    }
-
-    fn complete(&mut self, now: Instant, out: &mut Out) {
+    /// Part of a body, or of a part.
+    pub fn chunk(&mut self, chunk: Chunk, now: Instant, out: &mut Out) {
         let Some(mut incoming) = self.incoming.take() else { return };
         let id = incoming.head.assignment;
-        let body = incoming.body.empty();
-        if hash(&body) != id.hash {
-            // Some chunk was not what the hub sent: start over, more slowly each time.
-            incoming.damaged = incoming.damaged.saturating_add(1);
-            incoming.want_at = now + WANT_FIRST + WANT.delay(incoming.damaged);
-            self.incoming = Some(incoming);
-            let message = "what arrived of the new assignment is damaged; it is asked for again";
-            return out.warn(now, None, "BodyDamaged", message);
-        }
-        match decode(&body) {
-            Ok(assignment) => {
-                let saved = SavedAssignment { id, signature: incoming.head.signature, body };
-                let pods = specs(assignment);
-                self.next = Some(Candidate { saved: Arc::new(saved), pods });
+        match incoming.take(chunk, |hash, kind| self.known(hash, kind), now) {
+            Ok(Progress::Going) => self.incoming = Some(incoming),
+            Ok(Progress::Damaged) => {
+                self.incoming = Some(incoming);
+                let message =
+                    "what arrived of the new assignment is damaged; it is asked for again";
+                out.warn(now, None, "BodyDamaged", message);
+            }
+            Ok(Progress::Complete(assignment, body, parts)) => {
+                match assemble(&assignment, &parts, self.max_bytes) {
+                    Ok(pods) => {
+                        let signature = incoming.head.signature;
+                        let saved = Arc::new(SavedAssignment { id, signature, body, parts });
+                        self.next = Some(Candidate { saved, pods });
+                    }
+                    Err(error) => self.refuse(id, &error.into(), now, out),
+                }
             }
             Err(refusal) => self.refuse(id, &refusal, now, out),
         }
+    }
+
+    /// A part that the device has: of the assignment in force, of one that is being saved, or left on its disk.
+    fn known(&self, hash: &Hash, kind: PartKind) -> Option<Part> {
+        let saving = match &self.saving {
+            Saving::Idle => None,
+            Saving::UnderWay { candidate, .. } | Saving::Resting { candidate, .. } => {
+                Some(candidate)
+            }
+        };
+        let candidates = self.next.iter().chain(saving).map(|candidate| &candidate.saved.parts);
+        let in_force = self.in_force.iter().map(|held| &held.parts);
+        let part = candidates.chain(in_force).find_map(|parts| parts.get(hash)).cloned();
+        part.or_else(|| Part::read(kind, self.spare.get(hash)?).ok())
     }
 
     fn refuse(&mut self, id: AssignmentId, refusal: &Refusal, now: Instant, out: &mut Out) {
