@@ -13,7 +13,7 @@ use firmware_compat::{
     id::{AgentId, BootId, Generation, Hash, PodId},
     time::Instant,
     v1::owned::{
-        Artefacts, Assignment, AssignmentId, Blob, Body, ContainerState, ContainerStatus, Head,
+        Artefacts, Assignment, AssignmentId, Blob, Body, ContainerState, ContainerStatus, Exit, Head,
         Hello, Label, List, Phase, PodStatus, Runtime, RuntimeClass, Status, Text, Want,
         WasmSupport,
     },
@@ -620,7 +620,13 @@ fn container(phase: Phase) -> ContainerStatus {
             true => ContainerState::Running { pid: 1, started_ms: START_MS },
             false => ContainerState::Waiting { reason: Text::default(), message: Text::default() },
         },
-        last_exit: None,
+        last_exit: (phase == Phase::Backoff).then(|| Exit {
+            code: 1,
+            reason: Text::cut("Error"),
+            message: Text::default(),
+            started_ms: START_MS,
+            at_ms: START_MS,
+        }),
         restarts: 0,
         ready: phase == Phase::Running,
         image: Hash([0; 32]),
