@@ -75,6 +75,7 @@ pub struct Engine {
     reserved_resource_version: u64,
     objects: BTreeMap<Key, Stored>,
     configs: crate::pod::ConfigData,
+    parts: core::cell::RefCell<crate::parts::PartCache>,
     devices: BTreeMap<String, Device>,
     retired: BTreeMap<String, Generation>,
     pods: BTreeMap<PodId, Pod>,

@@ -13,6 +13,7 @@ pub mod device;
 pub mod effect;
 pub mod engine;
 pub mod event;
+pub mod parts;
 pub mod pod;
 pub mod record;
 pub mod registry;

@@ -127,7 +127,8 @@ impl Assign {
         if length == 0 || length > max {
             return self.refuse(head.assignment, &Refusal::Length { length, max }, now, out);
         }
-        self.incoming = Some(Incoming::new(head, self.max_bytes, now));
+        let before = self.incoming.take();
+        self.incoming = Some(Incoming::new(head, before, self.max_bytes, now));
     }
 
     /// Part of a body, or of a part.

@@ -31,6 +31,8 @@ pub struct Incoming {
     coming: BTreeMap<Hash, Assembler>,
     /// Parts that are here.
     parts: Parts,
+    /// Parts of the one that was on its way before: it may have most in common with this one.
+    carried: Parts,
     /// Bytes of parts that came or are coming, by what their chunks say.
     gathered: usize,
     max_bytes: usize,
@@ -65,12 +67,14 @@ pub enum Progress {
 }
 
 impl Incoming {
-    pub fn new(head: Head, max_bytes: usize, now: Instant) -> Self {
+    /// `before`: the one that it takes the place of.
+    pub fn new(head: Head, before: Option<Self>, max_bytes: usize, now: Instant) -> Self {
         Self {
             head,
             body: None,
             coming: BTreeMap::new(),
             parts: Parts::new(),
+            carried: before.map(|before| before.parts).unwrap_or_default(),
             gathered: 0,
             max_bytes,
             wants: 0,
@@ -210,7 +214,9 @@ impl Incoming {
             let found: Vec<(Hash, Part)> = self
                 .missing()
                 .into_iter()
-                .filter_map(|(hash, kind)| Some((hash, known(&hash, kind)?)))
+                .filter_map(|(hash, kind)| {
+                    Some((hash, known(&hash, kind).or_else(|| self.carried.get(&hash).cloned())?))
+                })
                 .collect();
             if found.is_empty() {
                 return;

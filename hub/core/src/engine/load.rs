@@ -65,6 +65,7 @@ impl Engine {
             reserved_resource_version: 0,
             objects: BTreeMap::new(),
             configs: BTreeMap::new(),
+            parts: core::cell::RefCell::default(),
             devices: BTreeMap::new(),
             retired: BTreeMap::new(),
             pods: BTreeMap::new(),
@@ -164,6 +165,7 @@ impl Engine {
             generation: stored.generation,
             hash: stored.hash,
             body: Vec::new(),
+            parts: BTreeMap::new(),
             recent: stored.recent,
         };
         let conflict = stored
