@@ -4,8 +4,9 @@
 //! - [`options`] and [`args`] say who the device is; [`probe`] finds out what it can do.
 //! - [`state`] and [`content`] are what survives a restart: the assignment, fetched artefacts, unpacked layers.
 //! - [`link`] is the connection to the broker, [`hub`] the hub's HTTP side, [`address`] what may be connected to.
-//! - [`runtime`] makes Pods ready and starts them, with [`volumes`]; [`supervise`] watches their shims and
-//!   adopts those of an earlier agent; [`pod_dir`] is where they keep what they are.
+//! - [`sandbox`] makes what the containers of a Pod share, with [`volumes`]; [`runtime`] makes each container ready and
+//!   starts it; [`supervise`] watches their shims and adopts those of an earlier agent; [`pod_dir`] is where they keep
+//!   what they are.
 //! - [`logs`] answers log commands.
 //!
 //! One thread runs the loop and every task. What blocks (disk, HTTP, spawning) runs on threads that go away again, so
@@ -26,6 +27,7 @@ pub mod probe;
 mod random;
 mod run;
 pub mod runtime;
+pub mod sandbox;
 pub mod state;
 pub mod supervise;
 pub mod volumes;

@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 
 use crate::{
     message::{Message, Sender},
-    pod_dir::PodDir,
+    pod_dir::{ContainerDir, PodDir},
 };
 
 mod files;
@@ -71,7 +71,7 @@ impl Answer {
 
 /// Sends the log. Returns what is to be said last, if anything can still be said.
 async fn send_log(dir: &PodDir, request: &LogRequest, answer: &mut Answer) -> Option<Outcome> {
-    let run = match find_run(dir, request.previous) {
+    let run = match find_run(&dir.container(request.container), request.previous) {
         Ok(run) => run,
         Err(message) => return Some(failed(&message)),
     };
@@ -120,7 +120,7 @@ async fn send_text(text: &mut Vec<u8>, least: usize, answer: &mut Answer) -> boo
     true
 }
 
-fn find_run(dir: &PodDir, previous: bool) -> Result<PathBuf, String> {
+fn find_run(dir: &ContainerDir, previous: bool) -> Result<PathBuf, String> {
     let runs = dir.runs().map_err(|error| error.to_string())?;
     let run = if previous { runs.get(1) } else { runs.first() };
     match run {
@@ -144,6 +144,7 @@ mod tests {
     use std::fs;
 
     use firmware_compat::id::PodId;
+    use lichen_agent_core::ContainerId;
     use tokio::sync::mpsc;
 
     use super::*;
@@ -152,7 +153,7 @@ mod tests {
         LogRequest {
             command: 7,
             pod: PodId([1; 16]),
-            container: String::new(),
+            container: ContainerId::Main(0),
             follow,
             tail: None,
             previous: false,
@@ -161,7 +162,7 @@ mod tests {
     }
 
     fn run_with_log(run: &Path, lines: usize) -> PathBuf {
-        let dir = PodDir::new(run, PodId([1; 16])).attempt(0);
+        let dir = PodDir::new(run, PodId([1; 16])).container(ContainerId::Main(0)).attempt(0);
         fs::create_dir_all(&dir).expect("makeable");
         fs::write(dir.join(run_dir::SPEC), "").expect("writable");
         let line = format!("2024-02-29T00:00:00.000000001Z stdout F {}\n", "x".repeat(99));

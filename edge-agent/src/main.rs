@@ -10,8 +10,8 @@ use tokio::signal::unix::{SignalKind, signal};
 
 /// Stack of the threads for blocking work. They decode gzip and write files; nothing nests deeply.
 const THREAD_STACK_BYTES: usize = 512 * 1024;
-/// Blocking work at a time.
-const THREADS: usize = 8;
+/// Blocking work at a time: what `run` lets happen at once, and some for starting, saving and logs.
+const THREADS: usize = 16;
 /// Idle threads end soon: an idle agent has one.
 const THREAD_KEEP_ALIVE: std::time::Duration = std::time::Duration::from_millis(200);
 

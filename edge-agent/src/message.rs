@@ -1,7 +1,7 @@
 //! What the agent's tasks tell its one loop. The channel is bounded, and the loop itself never waits on it.
 
 use firmware_compat::{id::PodId, v1::owned::Reply};
-use lichen_agent_core::Event;
+use lichen_agent_core::{ContainerId, Event};
 use lichen_shim::Spec;
 use tokio::sync::{mpsc, oneshot};
 
@@ -40,10 +40,12 @@ pub enum Message {
     Probed(Containers),
     /// Trying the container runtimes takes long: the link shall not wait for it.
     ProbeIsSlow,
-    /// A Pod is ready to be started.
+    /// A container is ready to be started.
     Prepared {
-        /// Which Pod.
+        /// Of which Pod.
         pod: PodId,
+        /// Which container.
+        container: ContainerId,
         /// What its shim is to run.
         spec: Box<Spec>,
     },

@@ -1,12 +1,12 @@
-//! The directory of one Pod: what it is, its volumes, and one run directory per start.
+//! The directory of one Pod: what it is, what its containers share, and one directory per container.
 //!
 //! ```text
-//! run/<Pod>/Pod      which spec it runs, for an agent that starts later
-//! run/<Pod>/volumes/      emptyDir and configMap volumes: they live as long as the Pod
-//! run/<Pod>/<attempt>/    the run directory of one start: shim, log, exit record, bundle
+//! run/<Pod>/pod                     which spec it runs, for an agent that starts later
+//! run/<Pod>/volumes/                emptyDir and configMap volumes: they live as long as the Pod
+//! run/<Pod>/etc/                    hosts, hostname, resolv.conf
+//! run/<Pod>/network                 holds the network namespace
+//! run/<Pod>/main-0/, init-0/ …      see [`ContainerDir`]
 //! ```
-//!
-//! The newest run and the one before it are kept, the latter for its log.
 
 use std::{
     fs, io,
@@ -14,26 +14,36 @@ use std::{
 };
 
 use firmware_compat::id::{Hash, PodId};
-use lichen_shim::run_dir;
-use serde::{Deserialize, Serialize};
+use lichen_agent_core::ContainerId;
+use lichen_shim::BootId;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::state::{StateError, make_dir, read_bounded};
 
+mod container;
+
+pub use container::{ContainerDir, ContainerRecord};
+
 const RECORD: &str = "pod";
-/// Raised when [`Record`] changes shape.
+/// Raised when a record changes shape.
 const RECORD_VERSION: u8 = 1;
 const MAX_RECORD: u64 = 4096;
 
-/// What an agent that starts later must know about a Pod.
+/// What an agent that starts later must know about a Pod. Written when its sandbox is made.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
     /// Of the spec that it runs.
     pub identity: Hash,
+    /// The boot that the sandbox is of: with the next one its network, its memory and every process are gone. `None` if
+    /// it has been taken down.
+    pub boot_id: Option<BootId>,
+    /// Whether the sandbox holds a network namespace.
+    pub network: bool,
     /// What the operator calls it: `namespace/name`.
     pub label: String,
-    /// What asks it to stop.
-    pub stop_signal: i32,
-    /// Whether it is the process of a Wasm Pod, whose exit codes have meanings of their own.
+    /// Time between the stop signal and the kill, in milliseconds.
+    pub grace_ms: u32,
+    /// Whether it is a Wasm Pod, whose exit codes have meanings of their own.
     pub wasm: bool,
 }
 
@@ -78,10 +88,33 @@ impl PodDir {
         self.path.join("volumes")
     }
 
-    /// The run directory of one start.
+    /// Where the files are that its containers see in `/etc`.
     #[must_use]
-    pub fn attempt(&self, attempt: u32) -> PathBuf {
-        self.path.join(attempt.to_string())
+    pub fn etc(&self) -> PathBuf {
+        self.path.join("etc")
+    }
+
+    /// What holds its network namespace.
+    #[must_use]
+    pub fn network(&self) -> PathBuf {
+        self.path.join("network")
+    }
+
+    /// The directory of one of its containers.
+    #[must_use]
+    pub fn container(&self, container: ContainerId) -> ContainerDir {
+        ContainerDir::new(self.path.join(container.to_string()))
+    }
+
+    /// Every container that has a directory, in the order in which they are started.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn containers(&self) -> Result<Vec<(ContainerId, ContainerDir)>, StateError> {
+        let names = names(&self.path)?;
+        let mut all: Vec<_> = names.iter().filter_map(|name| ContainerId::parse(name)).collect();
+        all.sort();
+        Ok(all.into_iter().map(|container| (container, self.container(container))).collect())
     }
 
     /// Makes the directory.
@@ -97,50 +130,42 @@ impl PodDir {
     /// # Errors
     /// Those of the system.
     pub fn record(&self) -> Result<Option<Record>, StateError> {
-        let bytes = read_bounded(&self.path.join(RECORD), MAX_RECORD)?;
-        Ok(bytes.and_then(|bytes| match bytes.split_first() {
-            Some((&RECORD_VERSION, body)) => match postcard::take_from_bytes(body) {
-                Ok((record, [])) => Some(record),
-                _ => None,
-            },
-            _ => None,
-        }))
+        load(&self.path.join(RECORD))
     }
 
-    /// Keeps what it is. It means nothing after a power loss, so nothing waits for the disk.
+    /// Keeps what it is.
     ///
     /// # Errors
     /// Those of the system.
     pub fn set_record(&self, record: &Record) -> Result<(), StateError> {
-        if self.record()?.as_ref() == Some(record) {
-            return Ok(());
-        }
-        let bytes = postcard::to_extend(record, vec![RECORD_VERSION]).expect("a record encodes");
-        let (path, new) = (self.path.join(RECORD), self.path.join("pod.new"));
-        fs::write(&new, bytes).map_err(|source| StateError::io("write", &new, source))?;
-        fs::rename(&new, &path).map_err(|source| StateError::io("replace", &path, source))
+        store(&self.path, RECORD, record)
     }
+}
 
-    /// The starts that have a run directory, newest first.
-    ///
-    /// # Errors
-    /// Those of the system.
-    pub fn attempts(&self) -> Result<Vec<u32>, StateError> {
-        let mut attempts: Vec<u32> =
-            names(&self.path)?.iter().filter_map(|name| name.parse().ok()).collect();
-        attempts.sort_unstable_by(|a, b| b.cmp(a));
-        Ok(attempts)
-    }
+fn load<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, StateError> {
+    let bytes = read_bounded(path, MAX_RECORD)?;
+    Ok(bytes.and_then(|bytes| match bytes.split_first() {
+        Some((&RECORD_VERSION, body)) => match postcard::take_from_bytes(body) {
+            Ok((record, [])) => Some(record),
+            _ => None,
+        },
+        _ => None,
+    }))
+}
 
-    /// The starts that got as far as a shim, newest first. The first is the current run, the second the one before.
-    ///
-    /// # Errors
-    /// Those of the system.
-    pub fn runs(&self) -> Result<Vec<u32>, StateError> {
-        let mut attempts = self.attempts()?;
-        attempts.retain(|attempt| self.attempt(*attempt).join(run_dir::SPEC).exists());
-        Ok(attempts)
+/// Replaces a record, unless it says this already. It means nothing after a power loss, so nothing waits for the disk.
+fn store<T>(dir: &Path, name: &str, record: &T) -> Result<(), StateError>
+where
+    T: Serialize + DeserializeOwned + PartialEq,
+{
+    let path = dir.join(name);
+    if load(&path)?.as_ref() == Some(record) {
+        return Ok(());
     }
+    let bytes = postcard::to_extend(record, vec![RECORD_VERSION]).expect("a record encodes");
+    let new = dir.join(format!("{name}.new"));
+    fs::write(&new, bytes).map_err(|source| StateError::io("write", &new, source))?;
+    fs::rename(&new, &path).map_err(|source| StateError::io("replace", &path, source))
 }
 
 fn names(dir: &Path) -> Result<Vec<String>, StateError> {
@@ -162,8 +187,14 @@ mod tests {
         let dir = PodDir::new(run.path(), PodId([1; 16]));
         dir.make().expect("makeable");
         assert_eq!(dir.record().expect("readable"), None);
-        let record =
-            Record { identity: Hash([2; 32]), label: "a/b".into(), stop_signal: 15, wasm: true };
+        let record = Record {
+            identity: Hash([2; 32]),
+            boot_id: Some(BootId([3; 16])),
+            network: true,
+            label: "a/b".into(),
+            grace_ms: 5,
+            wasm: true,
+        };
         dir.set_record(&record).expect("writable");
         assert_eq!(dir.record().expect("readable"), Some(record));
         fs::write(dir.path().join(RECORD), [RECORD_VERSION, 1, 2]).expect("writable");
@@ -171,18 +202,20 @@ mod tests {
     }
 
     #[test]
-    fn runs_are_listed_newest_first_and_only_with_a_shim() {
+    fn pods_and_their_containers_are_listed_in_order() {
+        use ContainerId::{Init, Main};
         let run = tempfile::tempdir().expect("a directory");
         let dir = PodDir::new(run.path(), PodId([1; 16]));
-        for attempt in [2, 10, 9] {
-            fs::create_dir_all(dir.attempt(attempt)).expect("makeable");
+        assert!(dir.containers().expect("nothing there").is_empty());
+        for container in [Main(10), Main(2), Init(0)] {
+            fs::create_dir_all(dir.container(container).attempt(0)).expect("makeable");
         }
         fs::create_dir_all(dir.volumes()).expect("makeable");
-        fs::write(dir.attempt(9).join(run_dir::SPEC), "").expect("writable");
-        assert_eq!(dir.attempts().expect("readable"), [10, 9, 2]);
-        assert_eq!(dir.runs().expect("readable"), [9]);
+        fs::create_dir_all(run.path().join("lost+found")).expect("makeable");
         let all = PodDir::all(run.path()).expect("readable");
-        assert_eq!(all.len(), 1);
-        assert_eq!(all[0].0, PodId([1; 16]));
+        assert_eq!(all.iter().map(|(pod, _)| *pod).collect::<Vec<_>>(), [PodId([1; 16])]);
+        let containers = dir.containers().expect("readable");
+        let found: Vec<_> = containers.iter().map(|(container, _)| *container).collect();
+        assert_eq!(found, [Init(0), Main(2), Main(10)]);
     }
 }

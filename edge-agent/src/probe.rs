@@ -57,7 +57,7 @@ pub fn runtimes(findings: Option<&Findings>) -> Vec<Runtime> {
     let mut all = vec![wasm_runtime()];
     let Some(findings) = findings else { return all };
     all.extend(findings.usable.iter().map(|found| Runtime {
-        engine: RuntimeClass::Container,
+        runtime_class: RuntimeClass::Container,
         name: Text::cut(&found.name),
         version: Text::cut(&found.version),
         usable: true,
@@ -65,7 +65,7 @@ pub fn runtimes(findings: Option<&Findings>) -> Vec<Runtime> {
         reason: Text::cut(found.limits_problem.as_deref().unwrap_or_default()),
     }));
     all.extend(findings.refused.iter().map(|refused| Runtime {
-        engine: RuntimeClass::Container,
+        runtime_class: RuntimeClass::Container,
         name: Text::cut(&refused.name),
         version: Text::default(),
         usable: false,
@@ -90,7 +90,7 @@ fn wasm_runtime() -> Runtime {
     let description = profile::description(Class::of_this_machine());
     let version = description.split("wasmtime ").nth(1).and_then(|rest| rest.split(',').next());
     Runtime {
-        engine: RuntimeClass::Wasm,
+        runtime_class: RuntimeClass::Wasm,
         name: Text::cut("wasmtime"),
         version: Text::cut(version.unwrap_or_default()),
         usable: true,

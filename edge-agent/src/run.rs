@@ -20,12 +20,14 @@ use crate::{
     options::Options,
     probe,
     runtime::{Launcher, chain},
+    sandbox,
     state::{StateDir, StateError},
     supervise::{self, Watch},
 };
 
 mod clock;
 mod effects;
+mod pods;
 mod shell;
 mod work;
 
@@ -55,8 +57,9 @@ pub async fn run(options: Options, shutdown: impl Future<Output = ()>) -> Result
     let (sender, receiver) = mpsc::channel(message::CAPACITY);
     let state = Arc::new(StateDir::open(&options.state)?);
     let content = Content::open(&state)?;
-    let found = supervise::scan(&state.run(), &options.shim, &sender)?;
     let mut shell = shell(&options, state, content, sender)?;
+    let found = supervise::scan(&shell.launcher, &shell.messages)?;
+    end_unknown(&shell, &found);
     tracing::info!(
         name = options.name,
         state = %options.state.display(),
@@ -109,18 +112,28 @@ fn shell(
     ))
 }
 
+/// A Pod whose directory somebody removed is found by its cgroup: it must not run beside its next copy.
+fn end_unknown(shell: &Shell, found: &[(FoundPod, Vec<Watch>)]) {
+    let known = |id| found.iter().any(|(pod, _)| pod.pod == id);
+    for pod in sandbox::remove_unknown(shell.launcher.agent, known) {
+        tracing::warn!(%pod, "ended processes of a Pod that has no directory any more");
+    }
+}
+
 /// Tells the core what is there, which starts the saved assignment.
-fn begin(shell: &mut Shell, found: Vec<(FoundPod, Option<Watch>)>, adopt_hub: bool) {
+fn begin(shell: &mut Shell, found: Vec<(FoundPod, Vec<Watch>)>, adopt_hub: bool) {
     let mut pods = Vec::with_capacity(found.len());
-    for (pod, watch) in found {
-        tracing::info!(
-            pod = %pod.pod,
-            state = ?pod.state,
-            "found a Pod of an earlier agent"
-        );
-        if let Some(watch) = watch {
-            shell.adopt(watch);
+    for (pod, watches) in found {
+        for container in &pod.containers {
+            tracing::info!(
+                pod = %pod.pod,
+                container = %container.container,
+                name = container.name,
+                state = ?container.state,
+                "found a container of an earlier agent"
+            );
         }
+        watches.into_iter().for_each(|watch| shell.adopt(watch));
         pods.push(pod);
     }
     let artefacts = shell.launcher.content.list().unwrap_or_else(|error| {

@@ -1,6 +1,7 @@
-//! Makes Pods ready and starts them: what the engines share. [`container`] and [`wasm`] add what differs.
+//! Makes the containers of Pods ready and starts them: what the runtime classes share. [`container`] and [`wasm`] add
+//! what differs; what the containers of one Pod share is [`crate::sandbox`]'s.
 //!
-//! Everything here blocks and runs off the agent's loop. A prepared Pod is a [`Spec`] for its shim; starting it is
+//! Everything here blocks and runs off the agent's loop. A prepared container is a [`Spec`] for its shim; starting it is
 //! one spawn. How it fares is `supervise`'s business.
 
 use std::{
@@ -12,14 +13,14 @@ use firmware_compat::{
     id::{AgentId, Hash, PodId},
     v1::owned::{Container, Pod, RuntimeClass},
 };
-use lichen_agent_core::event::Failure;
+use lichen_agent_core::{ContainerId, PodSpec, event::Failure};
 use lichen_oci::bundle::remove_run_dir;
 use lichen_shim::{Client, ClientError, Found, Phase, Reply, Request, Spec, clean_up, inspect};
 
 use crate::{
     content::{Content, ContentError},
-    pod_dir::{PodDir, Record},
-    volumes,
+    pod_dir::{ContainerDir, ContainerRecord, PodDir},
+    sandbox, volumes,
 };
 
 pub mod container;
@@ -28,7 +29,7 @@ pub mod wasm;
 
 pub use container::Containers;
 
-/// How long a killed Pod and its shim may take to end.
+/// How long a killed container and its shim may take to end.
 const KILL_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Runs kept on disk: the newest, and the one before it for its log.
@@ -49,7 +50,7 @@ pub struct Launcher {
     pub wasm_program: PathBuf,
 }
 
-/// Why a Pod could not be prepared.
+/// Why a container, or its Pod's sandbox, could not be prepared.
 #[derive(Debug, Default)]
 pub struct PrepareError {
     /// Why.
@@ -58,7 +59,7 @@ pub struct PrepareError {
     pub missing: Vec<Hash>,
 }
 
-/// What an engine makes of a Pod.
+/// What a runtime class makes of a container.
 #[derive(Debug)]
 pub struct Prepared {
     /// What its shim is to run.
@@ -68,37 +69,50 @@ pub struct Prepared {
 }
 
 impl Launcher {
-    /// Makes a Pod ready for its start number `attempt`. `containers` is what the probe found.
+    /// Makes what the containers of a Pod share.
+    ///
+    /// # Errors
+    /// In words.
+    pub fn make_sandbox(&self, pod: &PodSpec) -> Result<(), Failure> {
+        if pod.runtime_class == RuntimeClass::Firmware {
+            return Err(failure(
+                "firmware runs on microcontrollers, not on this device".to_owned(),
+            ));
+        }
+        sandbox::make(pod, &PodDir::new(&self.run, pod.id), self.content.written())
+            .map_err(|error| in_words(&error))
+    }
+
+    /// Makes a container of a Pod ready for its start number `attempt`. `containers` is what the probe found.
     ///
     /// # Errors
     /// See [`PrepareError`].
     pub fn prepare(
         &self,
         pod: &Pod,
+        id: ContainerId,
         attempt: u32,
         containers: &Containers,
     ) -> Result<Spec, PrepareError> {
-        let program = only_container(pod)?;
+        let container = id.of(pod).ok_or_else(|| refuse("the pod has no such container"))?;
         let dir = PodDir::new(&self.run, pod.id);
-        dir.make().map_err(refuse)?;
-        self.make_room(&dir, attempt).map_err(refuse)?;
-        volumes::place(pod, &dir.volumes(), self.content.written()).map_err(refuse)?;
-        let job =
-            Job { pod, program, dir: &dir, attempt_dir: dir.attempt(attempt), launcher: self };
-        let prepared = match pod.engine {
+        let own = dir.container(id);
+        own.make().map_err(refuse)?;
+        self.make_room(&own, attempt).map_err(refuse)?;
+        self.end_members(pod.id, id).map_err(refuse)?;
+        let attempt_dir = own.attempt(attempt);
+        let job = Job { pod, id, container, dir: &dir, attempt_dir, launcher: self };
+        let prepared = match pod.runtime_class {
             RuntimeClass::Container => container::prepare(&job, containers)?,
             RuntimeClass::Wasm => wasm::prepare(&job)?,
             RuntimeClass::Firmware => {
                 return Err(refuse("firmware runs on microcontrollers, not on this device"));
             }
         };
-        let record = Record {
-            identity: pod.identity,
-            label: label(pod),
-            stop_signal: prepared.stop_signal,
-            wasm: pod.engine == RuntimeClass::Wasm,
-        };
-        dir.set_record(&record).map_err(refuse)?;
+        let name = container.name.to_string();
+        let forgotten = own.record().map_err(refuse)?.and_then(|record| record.forgotten);
+        let record = ContainerRecord { name, stop_signal: prepared.stop_signal, forgotten };
+        own.set_record(&record).map_err(refuse)?;
         Ok(prepared.spec)
     }
 
@@ -106,48 +120,67 @@ impl Launcher {
     ///
     /// # Errors
     /// The shim's, in words.
-    pub fn start(&self, pod: PodId, attempt: u32, spec: &Spec) -> Result<(), Failure> {
-        let dir = PodDir::new(&self.run, pod).attempt(attempt);
-        match lichen_shim::spawn(&self.shim, &dir, spec) {
-            Ok(_) => Ok(()),
-            Err(error) => Err(Failure { reason: String::new(), message: chain(&error) }),
-        }
+    pub fn start(&self, run: &Path, spec: &Spec) -> Result<(), Failure> {
+        lichen_shim::spawn(&self.shim, run, spec).map(drop).map_err(|error| in_words(&error))
     }
 
     /// Writes a Pod's configMap volumes again.
     ///
     /// # Errors
     /// In words.
-    pub fn update_files(&self, pod: &Pod) -> Result<(), Failure> {
+    pub fn update_files(&self, pod: &PodSpec) -> Result<(), Failure> {
         let dir = PodDir::new(&self.run, pod.id);
         volumes::update_files(pod, &dir.volumes(), self.content.written())
-            .map_err(|error| Failure { reason: String::new(), message: error.to_string() })
+            .map_err(|error| in_words(&error))
     }
 
-    /// Removes what is left of a Pod that does not run.
+    /// Removes what is left of a container that does not run: processes, mounts, cgroup, root file system. Its logs and
+    /// records stay.
     ///
     /// # Errors
     /// In words, naming what is left.
-    pub fn clean(&self, pod: PodId, keep_volumes: bool) -> Result<(), Failure> {
+    pub fn clean_container(&self, pod: PodId, container: ContainerId) -> Result<(), Failure> {
+        let dir = PodDir::new(&self.run, pod).container(container);
+        self.strip_all(&dir).and_then(|()| self.end_members(pod, container)).map_err(failure)
+    }
+
+    /// Removes the sandbox of a Pod of which no container runs, and the Pod's directory. With `keep_volumes` its volumes,
+    /// logs and records stay, but for how its init containers ended: they run again.
+    ///
+    /// # Errors
+    /// In words, naming what is left.
+    pub fn remove_sandbox(&self, pod: PodId, keep_volumes: bool) -> Result<(), Failure> {
         let dir = PodDir::new(&self.run, pod);
-        let clean = || -> Result<(), String> {
-            for attempt in dir.attempts().map_err(|error| error.to_string())? {
-                let attempt = dir.attempt(attempt);
-                self.settle(&attempt)?;
-                if keep_volumes {
-                    strip(&attempt)?;
-                }
+        for (id, container) in dir.containers().map_err(|error| in_words(&error))? {
+            self.strip_all(&container).map_err(failure)?;
+            if id.is_init() && keep_volumes {
+                container.forget_ends().map_err(|error| in_words(&error))?;
             }
-            if keep_volumes {
-                return Ok(());
-            }
-            remove_run_dir(dir.path()).map_err(|error| error.to_string())
+        }
+        let cgroup = sandbox::cgroup(self.agent, pod);
+        let removed = match keep_volumes {
+            true => sandbox::take_down(&dir, &cgroup),
+            false => sandbox::remove(&dir, &cgroup),
         };
-        clean().map_err(|message| Failure { reason: String::new(), message })
+        removed.map_err(|error| in_words(&error))
+    }
+
+    /// Kills who is in the cgroup of a container that does not run, as far as its files tell: they may be gone.
+    fn end_members(&self, pod: PodId, container: ContainerId) -> Result<(), String> {
+        lichen_shim::cgroup::remove(&format!("{}/{container}", sandbox::cgroup(self.agent, pod)))
+    }
+
+    fn strip_all(&self, container: &ContainerDir) -> Result<(), String> {
+        for attempt in container.attempts().map_err(|error| error.to_string())? {
+            let run = container.attempt(attempt);
+            self.settle(&run)?;
+            strip(&run)?;
+        }
+        Ok(())
     }
 
     /// Keeps the last run for its log, without its file system, and removes older ones and a former try of this one.
-    fn make_room(&self, dir: &PodDir, attempt: u32) -> Result<(), String> {
+    fn make_room(&self, dir: &ContainerDir, attempt: u32) -> Result<(), String> {
         let attempts = dir.attempts().map_err(|error| error.to_string())?;
         let others = attempts.into_iter().filter(|&other| other != attempt);
         let mut kept = 1;
@@ -183,14 +216,16 @@ impl Launcher {
     }
 }
 
-/// One Pod on its way to a [`Spec`].
+/// One container on its way to a [`Spec`].
 #[derive(Debug)]
 pub struct Job<'a> {
-    /// The Pod.
+    /// Its Pod.
     pub pod: &'a Pod,
-    /// Its only program.
-    pub program: &'a Container,
-    /// Its directory.
+    /// Which of the Pod's containers.
+    pub id: ContainerId,
+    /// What it is to run.
+    pub container: &'a Container,
+    /// The Pod's directory.
     pub dir: &'a PodDir,
     /// The run directory of this start. Not there yet.
     pub attempt_dir: PathBuf,
@@ -198,10 +233,20 @@ pub struct Job<'a> {
     pub launcher: &'a Launcher,
 }
 
-/// What the operator calls a Pod.
-#[must_use]
-pub fn label(pod: &Pod) -> String {
-    format!("{}/{}", pod.namespace, pod.name)
+impl Job<'_> {
+    /// What people see in the process list.
+    #[must_use]
+    pub fn label(&self) -> String {
+        format!("{}/{}", sandbox::label(self.pod), self.container.name)
+    }
+}
+
+fn failure(message: String) -> Failure {
+    Failure { reason: String::new(), message }
+}
+
+fn in_words(error: &dyn std::error::Error) -> Failure {
+    failure(chain(error))
 }
 
 /// A failure with the step's usual reason.
@@ -227,16 +272,6 @@ impl From<ContentError> for PrepareError {
             _ => Vec::new(),
         };
         Self { missing, ..refuse(error) }
-    }
-}
-
-fn only_container(pod: &Pod) -> Result<&Container, PrepareError> {
-    match &pod.containers[..] {
-        [program] => Ok(program),
-        several => Err(refuse_as(
-            "Unsupported",
-            format!("the pod has {} containers; a Pod runs exactly one here", several.len()),
-        )),
     }
 }
 

@@ -1,7 +1,8 @@
-//! Watches the shims: one small task per Pod that runs, on its shim's socket.
+//! Watches the shims: one small task per container that runs, on its shim's socket.
 //!
-//! The task tells the loop when the Pod started and how it ended, exactly once each, and passes stop requests on.
-//! An agent that starts finds what earlier ones left with [`scan`].
+//! The task tells the loop when the container started and how it ended, exactly once each, and passes stop requests on.
+//! An agent that starts finds what earlier ones left with [`scan`]; a container whose shim was killed is ended by
+//! [`orphan`].
 
 use std::{
     io,
@@ -14,7 +15,7 @@ use firmware_compat::{
     id::PodId,
     v1::owned::{Exit as WireExit, Text},
 };
-use lichen_agent_core::{Event, event::Failure};
+use lichen_agent_core::{ContainerId, Event, event::Failure};
 use lichen_shim::{Decoder, Exit, Found, Outcome, Phase, Reply, Request, RunDir, Started};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -25,13 +26,14 @@ use tokio::{
 use crate::{
     logs,
     message::{Message, Sender},
-    pod_dir::Record,
-    runtime::{chain, signal},
+    runtime::chain,
 };
 
+pub mod orphan;
 mod scan;
 
-pub use scan::scan;
+pub use orphan::StopHow;
+pub use scan::{how_to_stop, scan};
 
 /// Stop requests that may wait for a watcher.
 const STOPS: usize = 4;
@@ -45,22 +47,26 @@ pub struct Watcher {
 }
 
 impl Watcher {
-    /// Asks the Pod to stop within so many milliseconds.
+    /// Asks the container to stop within so many milliseconds.
     pub fn stop(&self, grace_ms: u32) {
         // Full: it is being asked already.
         let _ = self.stops.try_send(grace_ms);
     }
 }
 
-/// One run of a Pod, and who wants to know about it.
+/// One run of a container, and who wants to know about it.
 #[derive(Debug)]
 pub struct Watch {
-    /// Which Pod.
+    /// Of which Pod.
     pub pod: PodId,
+    /// Which container.
+    pub container: ContainerId,
     /// The run directory.
     pub run: PathBuf,
-    /// What it is, if its directory says.
-    pub record: Option<Record>,
+    /// How it is asked to stop.
+    pub stop: StopHow,
+    /// Whether it is of a Wasm Pod, whose exit codes have meanings of their own.
+    pub wasm: bool,
     /// The program `lichen-shim`.
     pub shim: PathBuf,
     /// The loop.
@@ -74,11 +80,10 @@ impl Watch {
         F: Future<Output = Result<(), Failure>> + Send + 'static,
     {
         let (stops, wanted) = mpsc::channel(STOPS);
-        let pod = self.pod;
         tokio::spawn(async move {
             match spawned.await {
                 Ok(()) => self.follow(wanted, false).await,
-                Err(failure) => self.tell(Event::StartFailed { pod, failure }).await,
+                Err(failure) => self.start_failed(failure).await,
             }
         });
         Watcher { stops }
@@ -91,10 +96,6 @@ impl Watch {
         Watcher { stops }
     }
 
-    fn is_wasm(&self) -> bool {
-        self.record.as_ref().is_some_and(|record| record.wasm)
-    }
-
     async fn tell(&self, event: Event) {
         let _loop_gone = self.messages.send(Message::Happened(event)).await;
     }
@@ -105,7 +106,7 @@ impl Watch {
             if let Ok(Some(exit)) = self.listen(&mut stops, &mut started).await {
                 break exit;
             }
-            if let Some(exit) = self.find_out().await {
+            if let Some(exit) = self.find_out(&mut stops).await {
                 break exit;
             }
             tokio::time::sleep(SILENT_PAUSE).await;
@@ -132,7 +133,7 @@ impl Watch {
                     length => decoder.push(&bytes[..length]),
                 },
                 Some(grace_ms) = stops.recv() => {
-                    let signal = self.record.as_ref().map_or(signal::TERM, |record| record.stop_signal);
+                    let signal = self.stop.signal;
                     send(&mut stream, &Request::Stop { signal, grace_ms: grace_ms.into() }).await?;
                 }
             }
@@ -160,11 +161,17 @@ impl Watch {
             return;
         }
         let pid = u32::try_from(init.pid).unwrap_or(0);
-        self.tell(Event::Started { pod: self.pod, pid, started_ms: init.at_ms }).await;
+        let (pod, container) = (self.pod, self.container);
+        self.tell(Event::Started { pod, container, pid, started_ms: init.at_ms }).await;
     }
 
-    /// Reads what became of a run whose shim is gone. `None` if that can't be told at present.
-    async fn find_out(&self) -> Option<Exit> {
+    /// Reads what became of a run whose shim is gone, after ending what is left of it. `None` if that can't be told at
+    /// present.
+    async fn find_out(&self, stops: &mut mpsc::Receiver<u32>) -> Option<Exit> {
+        let how = orphan::ask_to_end(&self.run, self.stop, Some(stops)).await.unwrap_or_else(|error| {
+            tracing::warn!(pod = %self.pod, container = %self.container, error, "could not look for what is left");
+            None
+        });
         let (run, shim) = (self.run.clone(), self.shim.clone());
         let found = tokio::task::spawn_blocking(move || match lichen_shim::inspect(&run) {
             Ok(Found::Exited(exit)) => Ok(Some(exit)),
@@ -173,9 +180,9 @@ impl Watch {
             Err(error) => Err(error),
         });
         match found.await {
-            Ok(Ok(exit)) => exit,
+            Ok(Ok(exit)) => exit.map(|exit| told(exit, how)),
             Ok(Err(error)) => {
-                tracing::warn!(pod = %self.pod, error = chain(&error), "could not tell what runs");
+                tracing::warn!(pod = %self.pod, container = %self.container, error = chain(&error), "could not tell what runs");
                 None
             }
             Err(_shutting_down) => None,
@@ -183,24 +190,36 @@ impl Watch {
     }
 
     async fn ended(&self, exit: Exit, mut started: bool) {
-        let pod = self.pod;
+        let (pod, container) = (self.pod, self.container);
         if let (false, Some(at_ms)) = (started, exit.started_at_ms) {
             // It ended before the first answer arrived.
             let pid = RunDir::open(&self.run).and_then(|run| run.pid()).ok().flatten();
             let pid = pid.map_or(0, |record| record.pid);
             self.announce(Started { pid, at_ms }, &mut started).await;
         }
-        let event = if started {
-            Event::Exited { pod, exit: wire_exit(&exit, &self.run, self.is_wasm()) }
-        } else {
-            let message = match exit.message.as_str() {
-                "" => "it ended before it had started".to_owned(),
-                message => message.to_owned(),
-            };
-            Event::StartFailed { pod, failure: Failure { reason: String::new(), message } }
+        if started {
+            let exit = wire_exit(&exit, &self.run, self.wasm);
+            return self.tell(Event::Exited { pod, container, exit }).await;
+        }
+        let message = match exit.message.as_str() {
+            "" => "it ended before it had started".to_owned(),
+            message => message.to_owned(),
         };
-        self.tell(event).await;
+        self.start_failed(Failure { reason: String::new(), message }).await;
     }
+
+    async fn start_failed(&self, failure: Failure) {
+        let (pod, container) = (self.pod, self.container);
+        self.tell(Event::StartFailed { pod, container, failure }).await;
+    }
+}
+
+/// Adds to a loss what was done about it.
+fn told(mut exit: Exit, how: Option<String>) -> Exit {
+    if let (Outcome::Lost, Some(how)) = (exit.outcome, how) {
+        exit.message = format!("its shim was killed; {how}");
+    }
+    exit
 }
 
 async fn send(stream: &mut UnixStream, request: &Request) -> io::Result<()> {
@@ -220,13 +239,16 @@ fn wire_exit(exit: &Exit, run: &Path, wasm: bool) -> WireExit {
         Outcome::Code(_) | Outcome::Signal(_) => "Error",
     };
     let message = match (exit.message.is_empty(), exit.outcome) {
-        (true, Outcome::Code(code)) if code != 0 => logs::last_line(run, capacity::MESSAGE),
+        (true, Outcome::Code(code)) if code != 0 => {
+            logs::last_line(run, capacity::CONTAINER_MESSAGE)
+        }
         _ => exit.message.clone(),
     };
     WireExit {
         code,
         reason: Text::cut(reason),
         message: Text::cut(&message),
+        started_ms: exit.started_at_ms.unwrap_or(0),
         at_ms: exit.finished_at_ms,
     }
 }

@@ -1,7 +1,7 @@
-//! Puts the volumes of a Pod where its programs can mount them.
+//! Puts the volumes of a Pod where its containers can mount them: once per Pod, for all of them.
 //!
-//! An emptyDir is a directory in the Pod's own directory and lives as long as the Pod; a configMap is
-//! written by [`config_map`]; a hostPath is checked and used in place; an emptyDir in memory is left to the engine.
+//! An emptyDir is a directory in the Pod's own directory and lives as long as the Pod, one in memory until the device
+//! restarts ([`memory`]); a configMap is written by [`config_map`]; a hostPath is checked and used in place.
 
 use std::{
     fs, io,
@@ -10,14 +10,16 @@ use std::{
 };
 
 use firmware_compat::v1::owned::{Mount, Pod, Volume, VolumeSource};
+use lichen_agent_core::PodSpec;
 
 use crate::state::Written;
 
 pub mod config_map;
 mod host_path;
+mod memory;
 mod sub_path;
 
-/// Kubernetes gives every program access to an emptyDir.
+/// Kubernetes gives every container access to an emptyDir.
 const EMPTY_DIR_MODE: u32 = 0o777;
 
 /// Why a volume cannot be used. Each is the operator's to mend.
@@ -72,11 +74,6 @@ pub enum Source {
     Own(PathBuf),
     /// A path of the device.
     Host(PathBuf),
-    /// Memory; 0 bytes for no bound.
-    Memory {
-        /// Bound in bytes.
-        size_limit_bytes: u64,
-    },
 }
 
 /// One mount, ready to be made.
@@ -94,30 +91,49 @@ pub struct Placed {
 ///
 /// # Errors
 /// See [`VolumeError`].
-pub fn place(pod: &Pod, dir: &Path, written: &Written) -> Result<(), VolumeError> {
-    pod.volumes.iter().try_for_each(|volume| place_one(volume, dir, written))
+pub fn place(pod: &PodSpec, dir: &Path, written: &Written) -> Result<(), VolumeError> {
+    pod.volumes.iter().try_for_each(|volume| place_one(pod, volume, dir, written))
 }
 
-/// Writes the configMap volumes of `Pod` again; programs that have them mounted see all new files at once.
+/// Writes the configMap volumes of `Pod` again; containers that have them mounted see all new files at once.
 ///
 /// # Errors
 /// See [`VolumeError`].
-pub fn update_files(pod: &Pod, dir: &Path, written: &Written) -> Result<(), VolumeError> {
+pub fn update_files(pod: &PodSpec, dir: &Path, written: &Written) -> Result<(), VolumeError> {
     let config_maps =
         pod.volumes.iter().filter(|v| matches!(v.source, VolumeSource::ConfigMap { .. }));
-    config_maps.into_iter().try_for_each(|volume| place_one(volume, dir, written))
+    config_maps.into_iter().try_for_each(|volume| place_one(pod, volume, dir, written))
 }
 
-fn place_one(volume: &Volume, dir: &Path, written: &Written) -> Result<(), VolumeError> {
+fn place_one(
+    pod: &PodSpec,
+    volume: &Volume,
+    dir: &Path,
+    written: &Written,
+) -> Result<(), VolumeError> {
+    if !is_plain(&volume.name) {
+        return Err(refused(volume, &volume.name, "a volume's name is letters, digits and `-`"));
+    }
     let own = own_path(dir, volume);
     match &volume.source {
-        VolumeSource::EmptyDir { memory: true, .. } => Ok(()),
+        VolumeSource::EmptyDir { memory: true, size_limit_bytes } => {
+            memory::place(volume, &own, *size_limit_bytes)
+        }
         VolumeSource::EmptyDir { memory: false, .. } => make_empty_dir(volume, &own),
         VolumeSource::HostPath { path, kind } => host_path::check(volume, path, *kind),
-        VolumeSource::ConfigMap { files } => {
+        VolumeSource::ConfigMap { .. } => {
+            let files = pod.files(&volume.source);
             config_map::write(&own, files, written).map_err(|error| error.in_volume(&volume.name))
         }
     }
+}
+
+/// Takes down what [`place`] has mounted below `dir`, so that the directory can be removed.
+///
+/// # Errors
+/// Those of the system.
+pub fn release(dir: &Path) -> io::Result<()> {
+    memory::release(dir)
 }
 
 /// Resolves the mounts of a container to what is behind them. The volumes were placed.
@@ -139,15 +155,7 @@ fn resolve_one(pod: &Pod, mount: &Mount, dir: &Path) -> Result<Placed, VolumeErr
     let own = own_path(dir, volume);
     let host = matches!(volume.source, VolumeSource::HostPath { .. });
     let (root, read_only) = match &volume.source {
-        VolumeSource::EmptyDir { memory: true, size_limit_bytes } => {
-            if !mount.sub_path.is_empty() {
-                return Err(refused(volume, &mount.sub_path, "a volume in memory has no subPath"));
-            }
-            let source = Source::Memory { size_limit_bytes: *size_limit_bytes };
-            let target = mount.path.to_string();
-            return Ok(Placed { source, target, read_only: mount.read_only });
-        }
-        VolumeSource::EmptyDir { memory: false, .. } => (own, mount.read_only),
+        VolumeSource::EmptyDir { .. } => (own, mount.read_only),
         VolumeSource::HostPath { path, .. } => (PathBuf::from(path.as_str()), mount.read_only),
         // As in Kubernetes: the device writes it, nobody else.
         VolumeSource::ConfigMap { .. } => (own, true),
@@ -159,6 +167,12 @@ fn resolve_one(pod: &Pod, mount: &Mount, dir: &Path) -> Result<Placed, VolumeErr
     };
     let source = if host { Source::Host(path) } else { Source::Own(path) };
     Ok(Placed { source, target: mount.path.to_string(), read_only })
+}
+
+/// Whether a name is safe as a directory's: the name comes from the hub. Kubernetes' names all are.
+fn is_plain(name: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    !name.is_empty() && !name.starts_with('.') && name.bytes().all(plain)
 }
 
 fn own_path(dir: &Path, volume: &Volume) -> PathBuf {
@@ -202,27 +216,29 @@ mod tests {
 
     use super::*;
 
-    fn pod(volumes: Vec<Volume>) -> Pod {
-        Pod {
+    fn pod(volumes: Vec<Volume>) -> PodSpec {
+        PodSpec::new(Pod {
             id: PodId([1; 16]),
             identity: Hash([1; 32]),
             namespace: "default".try_into().expect("short"),
             name: "web".try_into().expect("short"),
-            engine: RuntimeClass::Wasm,
+            hostname: "web".try_into().expect("short"),
+            runtime_class: RuntimeClass::Wasm,
+            init_containers: Default::default(),
             containers: Default::default(),
             volumes: volumes.try_into().expect("few"),
             restart: RestartPolicy::Always,
             grace_ms: 0,
             host_network: false,
             after: Default::default(),
-        }
+        })
     }
 
     fn volume(source: VolumeSource) -> Volume {
         Volume { name: "v".try_into().expect("short"), source }
     }
 
-    fn host(path: &Path, kind: HostPathKind) -> Pod {
+    fn host(path: &Path, kind: HostPathKind) -> PodSpec {
         let path = path.to_str().expect("text").try_into().expect("short");
         pod(vec![volume(VolumeSource::HostPath { path, kind })])
     }
@@ -279,6 +295,18 @@ mod tests {
         assert_eq!(fs::read_dir(outside.path()).expect("readable").count(), 0);
         assert!(resolve("in/deep").is_ok());
         assert!(dir.path().join("v/in/deep").is_dir());
+    }
+
+    #[test]
+    fn a_volume_whose_name_leads_elsewhere_is_refused() {
+        let dir = tempfile::tempdir().expect("a directory");
+        for name in ["", ".", "..", "../x", "a/b", "a b"] {
+            let source = VolumeSource::EmptyDir { memory: false, size_limit_bytes: 0 };
+            let volume = Volume { name: name.try_into().expect("short"), source };
+            let error = place(&pod(vec![volume]), dir.path(), &Written::default());
+            assert!(matches!(error, Err(VolumeError::Path { .. })), "{name}");
+        }
+        assert_eq!(fs::read_dir(dir.path()).expect("readable").count(), 0);
     }
 
     #[test]

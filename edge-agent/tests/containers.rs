@@ -4,82 +4,30 @@
 
 mod support;
 
-use std::{fs, io::Write};
+use std::fs;
 
 use firmware_compat::{
     id::PodId,
     v1::owned::{
-        Action, Artefacts, Assignment, Layer, Mount, Outcome, Packing, Phase, Pod, RestartPolicy,
-        RuntimeClass, Text, Variable, Volume, VolumeSource,
+        Action, Assignment, ContainerState, Outcome, Phase, Pod, RestartPolicy, RuntimeClass, Text,
+        Variable,
     },
 };
-use sha2::{Digest, Sha256};
 use support::{
     http::Server,
     hub::Hub,
-    machine::{Device, pod},
+    image::{image, with_scratch, with_script},
+    machine::{Device, container, pod},
 };
 
 const ID: PodId = PodId([1; 16]);
 
-/// A layer with busybox, and one above it.
-fn image(http: &Server) -> Artefacts {
-    let busybox = fs::read("/bin/busybox").expect("apt install busybox-static");
-    let layers = [layer("bin/busybox", &busybox), layer("etc/motd", b"hello from the layer\n")];
-    let diff_ids: Vec<String> =
-        layers.iter().map(|tar| format!("\"sha256:{:x}\"", Sha256::digest(tar))).collect();
-    let config = format!(
-        r#"{{"architecture":"{}","os":"linux","config":{{"Env":["PATH=/bin"]}},
-           "rootfs":{{"type":"layers","diff_ids":[{}]}}}}"#,
-        if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" },
-        diff_ids.join(",")
-    );
-    let layers = layers.iter().map(|tar| {
-        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-        gzip.write_all(tar).unwrap();
-        let blob = http.put_artefact(&gzip.finish().unwrap());
-        Layer { blob, packing: Packing::TarGzip }
-    });
-    Artefacts::Image {
-        config: http.put_artefact(config.as_bytes()),
-        layers: layers.collect::<Vec<_>>().try_into().unwrap(),
-    }
-}
-
-fn layer(path: &str, content: &[u8]) -> Vec<u8> {
-    let mut tar = tar::Builder::new(Vec::new());
-    let mut header = tar::Header::new_gnu();
-    header.set_size(content.len() as u64);
-    header.set_mode(0o755);
-    tar.append_data(&mut header, path, content).unwrap();
-    tar.into_inner().unwrap()
-}
-
 fn shell(http: &Server, script: &str) -> Pod {
-    let mut pod = pod(1, RuntimeClass::Container, image(http));
-    let mut container = pod.containers[0].clone();
-    let words = ["/bin/busybox", "sh", "-c", script].map(|word| Text::try_from(word).unwrap());
-    container.command = words.to_vec().try_into().unwrap();
+    let mut own = with_script(container("main", image(http)), "main", script);
     let variable =
         Variable { name: "GREETING".try_into().unwrap(), value: "moss".try_into().unwrap() };
-    container.env = vec![variable].try_into().unwrap();
-    pod.containers = vec![container].try_into().unwrap();
-    pod
-}
-
-fn with_scratch(mut pod: Pod) -> Pod {
-    let source = VolumeSource::EmptyDir { memory: false, size_limit_bytes: 0 };
-    pod.volumes = vec![Volume { name: "scratch".try_into().unwrap(), source }].try_into().unwrap();
-    let mut container = pod.containers[0].clone();
-    let mount = Mount {
-        volume: "scratch".try_into().unwrap(),
-        path: "/scratch".try_into().unwrap(),
-        sub_path: Text::default(),
-        read_only: false,
-    };
-    container.mounts = vec![mount].try_into().unwrap();
-    pod.containers = vec![container].try_into().unwrap();
-    pod
+    own.env = vec![variable].try_into().unwrap();
+    pod(1, RuntimeClass::Container, vec![own])
 }
 
 fn assign(hub: &mut Hub, pods: Vec<Pod>) {
@@ -118,7 +66,7 @@ async fn a_container_runs_is_adopted_and_leaves_no_process_mount_or_cgroup() {
     device.start(&[]);
     let script = "busybox cat /etc/motd; echo $GREETING on $(busybox hostname), secret: $SECRET.; \
                   trap 'echo bye; exit 0' TERM; while true; do busybox sleep 1 & wait; done";
-    let pod = with_scratch(shell(&hub.http, script));
+    let pod = with_scratch(shell(&hub.http, script), false);
     assign(&mut hub, vec![pod]);
     let first = hub.until_running(ID).await;
 
@@ -156,14 +104,17 @@ async fn a_restarted_container_has_a_fresh_root_and_the_same_empty_dir() {
     let mut device = Device::new(&dir.path().join("state"), &hub.http.url(), "pi");
     device.start(&[]);
     let script = "busybox ls /stain /scratch; : > /stain; : > /scratch/kept; exit 3";
-    let mut pod = with_scratch(shell(&hub.http, script));
+    let mut pod = with_scratch(shell(&hub.http, script), false);
     pod.restart = RestartPolicy::OnFailure;
     assign(&mut hub, vec![pod]);
     hub.until("it should be started again", |hub| {
-        hub.pods.get(&ID).is_some_and(|i| i.restarts >= 1 && i.phase == Phase::Backoff)
+        let again = hub.container(ID, "main").is_some_and(|own| own.restarts >= 1);
+        again && hub.pods[&ID].phase == Phase::Backoff
     })
     .await;
-    let exit = hub.pods[&ID].last_exit.clone().unwrap();
+    let own = hub.container(ID, "main").unwrap();
+    assert!(matches!(own.state, ContainerState::Waiting { .. }), "{own:?}");
+    let exit = own.last_exit.clone().unwrap();
     assert_eq!((exit.code, &exit.reason[..]), (3, "Error"));
     hub.command(1, logs(true));
     let (first, end) = hub.reply(1, |_| false).await;

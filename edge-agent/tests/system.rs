@@ -9,11 +9,12 @@ use std::fs;
 use firmware_compat::{
     id::PodId,
     v1::owned::{
-        Action, Assignment, Mount, Outcome, Phase, Pod, Text, Variable, Volume, VolumeSource,
+        Action, Assignment, ContainerState, Mount, Outcome, Phase, Pod, Text, Variable, Volume,
+        VolumeSource,
     },
 };
 use support::{
-    hub::{Heard, Hub},
+    hub::{Heard, Hub, pid},
     machine::{Device, compile, program, wait, wasm},
 };
 
@@ -114,7 +115,9 @@ async fn a_cold_boot_without_hub_or_broker_starts_the_saved_assignment() {
     alone.lose_power();
 
     world.device.start(&[]);
-    let is_new = |hub: &Hub| hub.pods.get(&ID).is_some_and(|i| i.pid != first.pid);
+    let is_new = |hub: &Hub| {
+        hub.container(ID, "main").is_some_and(|own| ![0, first.pid].contains(&pid(own)))
+    };
     world.hub.until("it should be another process", is_new).await;
     let again = world.hub.until_running(ID).await;
     assert!(again.restarts > 0, "{again:?}");
@@ -147,7 +150,8 @@ async fn an_exit_is_told_with_its_code_and_its_log_can_be_read_afterwards() {
         .hub
         .until("it should fail", |hub| hub.pods.get(&ID).is_some_and(|i| i.phase == Phase::Failed))
         .await;
-    let exit = world.hub.pods[&ID].last_exit.clone().unwrap();
+    let main = world.hub.container(ID, "main").unwrap();
+    let ContainerState::Terminated(exit) = main.state.clone() else { panic!("{main:?}") };
     assert_eq!((exit.code, &exit.reason[..]), (134, "Error"));
     assert!(exit.message.contains("trap"), "{exit:?}");
     world.hub.command(1, logs(false, false));
@@ -198,6 +202,50 @@ async fn a_config_map_changes_in_place_and_an_empty_dir_is_there() {
         fs::read_to_string(volumes.join("config/key")).is_ok_and(|text| text == "new")
     });
     assert_eq!(world.hub.until_running(ID).await.pid, first.pid);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs lichen-shim and lichen-wasmc: run by make test"]
+async fn the_modules_of_a_pod_are_processes_of_their_own_and_a_killed_one_starts_again_alone() {
+    let mut world = World::new().await;
+    let mut pod = with_variable(world.hello(1), "NAME", "moss");
+    let (first, mut second) = (pod.containers[0].clone(), pod.containers[0].clone());
+    second.name = "second".try_into().unwrap();
+    pod.containers = vec![first, second].try_into().unwrap();
+    world.assign(vec![pod]);
+    world.hub.until_running(ID).await;
+    let [one, two] = world.hub.all_running(ID)[..] else { panic!("two containers") };
+    assert_ne!(one.pid, two.pid);
+
+    let log = |container: &str, follow, previous| Action::Logs {
+        pod: ID,
+        container: container.try_into().unwrap(),
+        follow,
+        tail: Some(1),
+        previous,
+        timestamps: false,
+    };
+    world.hub.command(4, log("second", true, false));
+    world.hub.reply(4, |text| text.contains("moss")).await;
+    world.hub.command(5, Action::Cancel { command: 4 });
+    let raw = rustix::process::Pid::from_raw(two.pid as i32).unwrap();
+    rustix::process::kill_process(raw, rustix::process::Signal::KILL).unwrap();
+    let is_new = |hub: &Hub| {
+        hub.container(ID, "second").is_some_and(|own| ![0, two.pid].contains(&pid(own)))
+    };
+    world.hub.until("the second should start again", is_new).await;
+    let [same, again] = world.hub.all_running(ID)[..] else { panic!("two containers") };
+    assert_eq!((same, again.restarts), (one, 1));
+    let killed = world.hub.container(ID, "second").unwrap().last_exit.clone().unwrap();
+    assert_eq!(killed.code, 137);
+
+    world.hub.command(1, log("second", false, true));
+    let (text, end) = world.hub.reply(1, |_| false).await;
+    assert!(text.contains("moss") && end == Some(Outcome::Done), "{text} {end:?}");
+    world.hub.command(2, log("main", false, true));
+    assert!(matches!(world.hub.reply(2, |_| false).await.1, Some(Outcome::Failed { .. })));
+    world.hub.command(3, log("", false, false));
+    assert!(matches!(world.hub.reply(3, |_| false).await.1, Some(Outcome::Failed { .. })));
 }
 
 #[tokio::test(flavor = "multi_thread")]

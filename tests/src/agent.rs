@@ -148,6 +148,17 @@ impl Agent {
             groups.iter().rev().for_each(|group| drop(fs::remove_dir(group)));
             groups.is_empty()
         });
+        self.unmount_all();
+    }
+
+    /// What the sandboxes of its Pods have mounted is gone with the boot; the files and directories stay.
+    fn unmount_all(&self) {
+        let state = fs::canonicalize(self.state()).unwrap_or_else(|_| self.state());
+        let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        let targets = table.lines().filter_map(|line| line.split(' ').nth(4));
+        for target in targets.filter(|target| Path::new(target).starts_with(&state)) {
+            let _ = rustix::mount::unmount(target, rustix::mount::UnmountFlags::DETACH);
+        }
     }
 
     /// Its name.
@@ -180,15 +191,15 @@ impl Agent {
         names(&self.state().join("run"))
     }
 
-    /// The newest run directory of a Pod.
+    /// The newest run directory of a Pod's first container.
     #[must_use]
     pub fn run_dir(&self, uid: &str) -> Option<PathBuf> {
-        let dir = self.state().join("run").join(uid);
+        let dir = self.state().join("run").join(uid).join("main-0");
         let newest = names(&dir).iter().filter_map(|name| name.parse::<u32>().ok()).max()?;
         Some(dir.join(newest.to_string()))
     }
 
-    /// The process id of a Pod's first process, while it is alive.
+    /// The process id of a Pod's first container, while it is alive.
     #[must_use]
     pub fn pid_of(&self, uid: &str) -> Option<u32> {
         let run = RunDir::open(&self.run_dir(uid)?).ok()?;

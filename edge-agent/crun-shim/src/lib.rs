@@ -1,4 +1,4 @@
-//! The per-instance supervisor: a small process per run of an instance, and the library to start it, ask it
+//! The per-container supervisor: a small process per run of a container, and the library to start it, ask it
 //! and find it again.
 //!
 //! ```text
@@ -13,6 +13,7 @@
 //! * [`inspect`] answers "what became of this run" from the directory's lock, which dies with the shim, and never
 //!   from a pid. After [`Found::Lost`], [`clean_up`] leaves no process, container or cgroup; mounts live in the
 //!   shim's namespace and need no cleaning.
+//!   [`Orphan`] is for asking a container to end before.
 //! * [`Exit`] is on disk, synced, before anybody is told, and before the shim leaves.
 //! * A failure to start is an exit with a reason ([`Outcome::StartError`]), not silence.
 //!
@@ -47,8 +48,10 @@
 //! [`protocol::encode`]d requests and feeds what it reads to a [`Decoder`].
 
 pub mod adopt;
+pub mod cgroup;
 pub mod client;
 pub mod log;
+pub mod orphan;
 mod procfs;
 pub mod protocol;
 pub mod run_dir;
@@ -59,6 +62,7 @@ mod supervise;
 
 pub use adopt::{AdoptError, Found, clean_up, inspect};
 pub use client::{Client, ClientError, connect, request};
+pub use orphan::Orphan;
 pub use protocol::{Decoder, Refusal, Reply, Request};
 pub use run_dir::RunDir;
 pub use spawn::{SpawnError, Spawned, spawn};

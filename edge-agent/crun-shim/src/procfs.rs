@@ -60,12 +60,16 @@ pub(crate) fn with_argument(word: &[u8]) -> Vec<Stat> {
 /// first and the start time compared after, so the pid cannot change hands in between.
 /// The descriptor, if any, becomes readable when the process is gone.
 pub(crate) fn kill_exactly(pid: i32, start_ticks: u64) -> Option<rustix::fd::OwnedFd> {
-    let descriptor = pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()).ok()?;
-    if stat(pid)?.start_ticks != start_ticks {
-        return None;
-    }
+    let descriptor = open_exactly(pid, start_ticks)?;
     pidfd_send_signal(&descriptor, Signal::KILL).ok()?;
     Some(descriptor)
+}
+
+/// A descriptor of the recorded process and no other; `None` if it has gone.
+pub(crate) fn open_exactly(pid: i32, start_ticks: u64) -> Option<rustix::fd::OwnedFd> {
+    let descriptor = pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()).ok()?;
+    let stat = stat(pid)?;
+    (stat.start_ticks == start_ticks && stat.is_alive()).then_some(descriptor)
 }
 
 /// The name in parentheses may contain anything, so fields are counted from the last parenthesis.

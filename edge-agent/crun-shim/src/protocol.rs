@@ -24,14 +24,14 @@ const HEADER: usize = 4;
 pub enum Request {
     /// Answer with the state.
     Status,
-    /// Send `signal` to the instance's first process, and kill everything that is left after `grace_ms`.
+    /// Send `signal` to the container's first process, and kill everything that is left after `grace_ms`.
     Stop {
         /// Signal number, 1 to 31; 15 is the usual one.
         signal: i32,
-        /// How long the instance may take, in milliseconds.
+        /// How long the container may take, in milliseconds.
         grace_ms: u64,
     },
-    /// Kill the instance at once.
+    /// Kill the container at once.
     Kill,
     /// Answer with the state, then push what happens.
     Follow,
@@ -45,7 +45,7 @@ const REQUESTS: u32 = 4;
 pub enum Reply {
     /// The state after the request was taken in.
     State(State),
-    /// Pushed: the instance runs.
+    /// Pushed: the container runs.
     Started(Started),
     /// Pushed: the run has ended, and its exit record is on disk.
     Exited(Exit),

@@ -1,11 +1,11 @@
-//! The run directory: one directory per run of an instance, and the files in it.
+//! The run directory: one directory per run of a container, and the files in it.
 //!
 //! | file | written by | content |
 //! |---|---|---|
 //! | `shim.spec` | agent, before the spawn | the [`Spec`] and the boot |
 //! | `shim.pid` | shim of a container (or `clean-up`) | its own pid and start time: it leads the session of the runtime's commands |
 //! | `shim.sock` | shim | the socket of [`crate::protocol`] |
-//! | `pid` | shim | pid and start time of the instance's first process |
+//! | `pid` | shim | pid and start time of the container's first process |
 //! | `exit` | shim (or `clean-up`) | how the run ended; synced before anybody is told |
 //! | `log`, `log.1` … | shim | output in CRI format |
 //! | `oci/` | runtime | the runtime's own state |
@@ -33,7 +33,7 @@ pub const SPEC: &str = "shim.spec";
 pub const SHIM_PID: &str = "shim.pid";
 /// Name of the socket.
 pub const SOCKET: &str = "shim.sock";
-/// Name of the file with the instance's first process.
+/// Name of the file with the container's first process.
 pub const PID: &str = "pid";
 /// Name of the exit record.
 pub const EXIT: &str = "exit";
@@ -163,7 +163,7 @@ impl RunDir {
         self.load(SPEC)
     }
 
-    /// The instance's first process.
+    /// The container's first process.
     pub fn pid(&self) -> Result<Option<PidRecord>, RecordError> {
         self.load(PID)
     }
@@ -218,7 +218,7 @@ impl RunDir {
         let bytes = postcard::to_extend(value, vec![VERSION])
             .map_err(|_| RecordError::Damaged { path: self.file(name) })?;
         let temporary = self.file(&format!("{name}.tmp"));
-        // Only for the owner: a spec carries the instance's environment, and that may carry secrets.
+        // Only for the owner: a spec carries the container's environment, and that may carry secrets.
         let file =
             File::options().write(true).create(true).truncate(true).mode(0o600).open(&temporary);
         let written = file.and_then(|mut file| {

@@ -23,7 +23,7 @@ const MAX_ANSWER: u64 = 8 * 1024;
 /// The word in front of the pid in the shim's first and only output.
 pub(crate) const READY: &str = "ready ";
 
-/// A shim that listens on its socket; the instance is being started.
+/// A shim that listens on its socket; the container is being started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Spawned {
     /// Process id of the shim, for humans. Everything else goes by the run directory.
@@ -34,7 +34,7 @@ pub struct Spawned {
 #[derive(Debug, thiserror::Error)]
 pub enum SpawnError {
     /// The spec cannot be run.
-    #[error("the instance's specification is not usable")]
+    #[error("the container's specification is not usable")]
     Spec(#[from] SpecError),
     /// The run directory cannot be used.
     #[error(transparent)]
@@ -59,7 +59,7 @@ pub enum SpawnError {
 }
 
 /// Stores the spec in the run directory, which must exist, and starts its shim.
-/// Returns when the shim's socket is there; how the instance fares is told there and in the exit record.
+/// Returns when the shim's socket is there; how the container fares is told there and in the exit record.
 ///
 /// Blocks for a few milliseconds (two short process starts).
 pub fn spawn(shim_binary: &Path, run_dir: &Path, spec: &Spec) -> Result<Spawned, SpawnError> {

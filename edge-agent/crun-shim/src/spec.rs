@@ -14,7 +14,7 @@ pub const MAX_LAYERS: usize = 128;
 /// Smallest bound of one log file: the longest line with its header must fit.
 pub const MIN_LOG_BYTES: u64 = 32 * 1024;
 
-/// Most log files of one instance; a bound on the work of one rotation.
+/// Most log files of one container; a bound on the work of one rotation.
 pub const MAX_LOG_FILES: u32 = 64;
 
 /// Everything a shim needs to know about the run that it supervises.
@@ -24,11 +24,11 @@ pub struct Spec {
     pub kind: Kind,
     /// Bounds of the stored output.
     pub log: LogLimits,
-    /// What humans call the instance (`namespace/name`); shown in the process list, never interpreted.
+    /// What humans call the container (`namespace/name`); shown in the process list, never interpreted.
     pub label: String,
 }
 
-/// The two things that a shim can run. Variants are appended, never reordered.
+/// The two ways in which a shim runs a container of a Pod. Variants are appended, never reordered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Kind {
     /// A program that is a direct child of the shim.
@@ -61,6 +61,9 @@ pub struct Container {
     pub bundle: PathBuf,
     /// Root file system to mount first; `None` when the bundle brings a plain directory.
     pub overlay: Option<Overlay>,
+    /// Its cgroup in every hierarchy, such as `lichen/<Pod>/<container>`; `None` if the runtime makes none. Nobody else's
+    /// group has this path: whoever is in it at the end is killed.
+    pub cgroup: Option<String>,
     /// Mount a fresh cgroup2 over `/sys/fs/cgroup` for the runtime. For machines whose cgroups are mixed
     /// v1 and v2, which crun refuses; limits are not enforced then.
     pub private_cgroup2: bool,
@@ -137,6 +140,12 @@ pub enum SpecError {
         /// What was given.
         id: String,
     },
+    /// A cgroup that could be another's.
+    #[error("cgroup `{path}`: use relative paths whose parts are like container ids")]
+    Cgroup {
+        /// What was given.
+        path: String,
+    },
     /// No layer, or more than overlayfs takes.
     #[error("overlay with {count} layers: 1 to {MAX_LAYERS} are possible")]
     Layers {
@@ -198,6 +207,9 @@ impl Container {
         if !is_container_id(&self.id) {
             return Err(SpecError::Id { id: self.id.clone() });
         }
+        if let Some(cgroup) = self.cgroup.as_ref().filter(|path| !is_cgroup(path)) {
+            return Err(SpecError::Cgroup { path: cgroup.clone() });
+        }
         self.overlay.as_ref().map_or(Ok(()), Overlay::validate)
     }
 }
@@ -215,6 +227,11 @@ impl Overlay {
         absolute("overlay.work", &self.work)?;
         absolute("overlay.target", &self.target)
     }
+}
+
+/// A path whose removal reaches nothing else: each part is named like a container.
+fn is_cgroup(path: &str) -> bool {
+    path.split('/').all(is_container_id)
 }
 
 fn is_container_id(id: &str) -> bool {
@@ -270,6 +287,7 @@ mod tests {
                     work: "/work".into(),
                     target: "/bundle/rootfs".into(),
                 }),
+                cgroup: Some("lichen/a".into()),
                 private_cgroup2: false,
             }),
             ..process(&["x"])
@@ -292,6 +310,17 @@ mod tests {
     fn ids_that_a_runtime_would_misread_are_refused() {
         for id in ["", "-rf", "a/b", "..", "a b", "ü"] {
             assert!(matches!(container(id, 1).validate(), Err(SpecError::Id { .. })), "{id}");
+        }
+    }
+
+    #[test]
+    fn cgroups_that_could_be_anothers_are_refused() {
+        for path in ["", "/", "/lichen", "a/", "../x", "a/../b", "a//b"] {
+            let mut spec = container("a", 1);
+            if let Kind::Container(container) = &mut spec.kind {
+                container.cgroup = Some(path.into());
+            }
+            assert_eq!(spec.validate(), Err(SpecError::Cgroup { path: path.into() }), "{path}");
         }
     }
 

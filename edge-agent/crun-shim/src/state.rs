@@ -10,10 +10,10 @@ use serde::{Deserialize, Serialize};
 /// Longest message kept in an exit record, in bytes; it travels in one frame and in a status report.
 pub const MAX_MESSAGE: usize = 4096;
 
-/// Where an instance is in its life, and what the shim has counted.
+/// Where a container is in its life, and what the shim has counted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
-    /// Where the instance is in its life.
+    /// Where the container is in its life.
     pub phase: Phase,
     /// The boot during which the shim started.
     pub boot_id: BootId,
@@ -28,20 +28,20 @@ pub struct State {
 /// The phases of one run, in order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Phase {
-    /// The runtime prepares the instance.
+    /// The runtime prepares the container.
     Starting,
-    /// The instance runs.
+    /// The container runs.
     Running(Started),
-    /// The instance was told to stop and has not ended yet.
+    /// The container was told to stop and has not ended yet.
     Stopping(Started),
-    /// The instance has ended; the shim leaves as soon as this is told.
+    /// The container has ended; the shim leaves as soon as this is told.
     Exited(Exit),
 }
 
 /// The running process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Started {
-    /// Process id of the instance's first process, as the machine sees it.
+    /// Process id of the container's first process, as the machine sees it.
     pub pid: i32,
     /// When it started, in milliseconds since 1970 by the machine's clock.
     pub at_ms: u64,
@@ -52,9 +52,9 @@ pub struct Started {
 pub struct Exit {
     /// How it ended.
     pub outcome: Outcome,
-    /// True when the kernel killed a process of the instance for want of memory. False when unknown.
+    /// True when the kernel killed a process of the container for want of memory. False when unknown.
     pub oom_killed: bool,
-    /// When the instance started; `None` if it never did or nobody saw it.
+    /// When the container started; `None` if it never did or nobody saw it.
     pub started_at_ms: Option<u64>,
     /// When it ended, in milliseconds since 1970 by the machine's clock.
     pub finished_at_ms: u64,

@@ -8,7 +8,8 @@ use std::time::Duration;
 use std::{env, fs};
 
 use lichen_shim::{
-    Container, Found, Kind, LogLimits, Outcome, Overlay, Phase, Request, Spec, clean_up, inspect,
+    Container, Found, Kind, LogLimits, Orphan, Outcome, Overlay, Phase, Request, Spec, clean_up,
+    inspect,
 };
 use support::{Run, eventually, gone, is_alive, kill_9, shim};
 
@@ -56,6 +57,7 @@ impl Boxed {
                 id: self.id.clone(),
                 bundle,
                 overlay: Some(overlay),
+                cgroup: (!private_cgroup2).then(|| self.id.clone()),
                 private_cgroup2,
             }),
             log: LogLimits::default(),
@@ -219,6 +221,27 @@ fn is_cleaned_up_after_its_shim_was_killed(runtime: &'static str) {
     container.assert_nothing_is_left();
 }
 
+fn can_be_asked_to_end_after_its_shim_was_killed(runtime: &'static str) {
+    let container = Boxed::new(runtime);
+    let marks = container.run.dir.parent().expect("a directory").join("upper/asked");
+    let shim_pid = container
+        .start("trap 'echo > /asked; exit 0' TERM; echo ready; while :; do sleep 1 & wait; done");
+    container.run.line("the trap is set", |line| (line == "ready").then_some(()));
+    assert!(Orphan::find(&container.run.dir).expect("readable").is_none(), "its shim lives");
+    let started = container.run.started();
+    kill_9(shim_pid);
+    gone(shim_pid);
+    let orphan = Orphan::find(&container.run.dir).expect("readable").expect("it lives");
+    assert!(!orphan.has_ended());
+    orphan.signal(15);
+    gone(started.pid);
+    assert!(orphan.has_ended());
+    assert!(marks.exists(), "it could tidy up");
+    assert!(Orphan::find(&container.run.dir).expect("readable").is_none(), "it has ended");
+    clean_up(shim(), &container.run.dir).expect("cleaned up");
+    container.assert_nothing_is_left();
+}
+
 fn has_many_layers_with_any_names(runtime: &'static str) {
     let mut container = Boxed::new(runtime);
     (container.layers, container.layers_in) =
@@ -262,6 +285,7 @@ for_each_runtime! {
     stops_by_itself_or_is_killed_after_the_grace
     leaves_a_reason_if_it_cannot_start
     is_cleaned_up_after_its_shim_was_killed
+    can_be_asked_to_end_after_its_shim_was_killed
     has_many_layers_with_any_names
     leaves_nothing_whenever_its_shim_is_killed
 }
@@ -351,6 +375,7 @@ fn forgetful_runtime(container: &Boxed) -> Spec {
     if let Kind::Container(spec) = &mut spec.kind {
         (spec.runtime, spec.runtime_args) = (script, Vec::new());
         spec.private_cgroup2 = false;
+        spec.cgroup = Some(container.id.clone());
     }
     spec
 }

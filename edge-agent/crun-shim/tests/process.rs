@@ -25,7 +25,7 @@ fn output_and_exit_code_are_on_disk_when_the_run_has_ended() {
     assert_eq!(run.lines("stdout"), ["one", "three"]);
     assert_eq!(run.lines("stderr"), ["two"]);
     gone(shim_pid);
-    assert!(!run.dir.join("shim.sock").exists(), "nothing stays for a dead instance");
+    assert!(!run.dir.join("shim.sock").exists(), "nothing stays for a dead container");
     assert!(matches!(inspect(&run.dir), Ok(Found::Exited(again)) if again == exit));
 }
 
@@ -160,7 +160,7 @@ fn an_instance_outlives_the_process_group_that_spawned_it_and_is_found_again() {
 impl Run {
     /// The spawner is another process; the first line shows that it has done its work.
     fn line_after_spawn(&self) {
-        self.line("the instance begins", |line| (line == "begin").then_some(()));
+        self.line("the container begins", |line| (line == "begin").then_some(()));
     }
 }
 

@@ -1,13 +1,12 @@
-//! The directory of one running container: bundle, overlay directories and the files shown at `/etc`.
+//! The directory of one running container: bundle and overlay directories.
 //!
 //! ```text
 //! <run dir>/bundle/config.json   for the runtime
 //! <run dir>/bundle/rootfs        where the shim mounts the overlay
 //! <run dir>/upper, work          what the container writes
-//! <run dir>/etc                  hosts, hostname, resolv.conf
 //! ```
 //!
-//! A run directory is laid out anew for each start and is worth nothing after a loss of power, so nothing here
+//! The files shown at `/etc` are the Pod's: see [`crate::etc`]. A run directory is laid out anew for each start and is worth nothing after a loss of power, so nothing here
 //! waits for the disk. Volumes that outlive a container are the agent's and live elsewhere.
 
 use std::fs::{self, OpenOptions};
@@ -20,7 +19,6 @@ use rustix::io::Errno;
 use rustix::mount::{UnmountFlags, unmount};
 use serde_json::Value;
 
-use crate::config::{EtcFiles, Network};
 use crate::mounts::is_inner_path;
 use crate::tree::remove_tree;
 
@@ -99,51 +97,12 @@ impl RunDir {
         self.remove()?;
         make_directory(&self.root, 0o700)?;
         // The upper directory lends its mode to the container's `/`.
-        for (name, mode) in [
-            ("bundle", 0o755),
-            ("bundle/rootfs", 0o755),
-            ("upper", 0o755),
-            ("work", 0o755),
-            ("etc", 0o755),
-        ] {
+        for (name, mode) in
+            [("bundle", 0o755), ("bundle/rootfs", 0o755), ("upper", 0o755), ("work", 0o755)]
+        {
             make_directory(&self.root.join(name), mode)?;
         }
         Ok(())
-    }
-
-    /// Writes the files for `/etc` and says which to mount. On the device's own network they are the device's;
-    /// `resolv.conf` is always a copy, so that [`RunDir::refresh_resolv_conf`] can keep it current.
-    pub fn write_etc(&self, network: &Network, hostname: &str) -> Result<EtcFiles, BundleError> {
-        let resolv_conf = self.root.join("etc/resolv.conf");
-        write_file(&resolv_conf, &host_resolv_conf())?;
-        if *network == Network::Host {
-            let existing = |path: &str| Some(PathBuf::from(path)).filter(|path| path.is_file());
-            return Ok(EtcFiles {
-                hosts: existing("/etc/hosts"),
-                hostname: existing("/etc/hostname"),
-                resolv_conf: Some(resolv_conf),
-            });
-        }
-        let (hosts, name) = (self.root.join("etc/hosts"), self.root.join("etc/hostname"));
-        let text = format!(
-            "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.1.1\t{hostname}\n"
-        );
-        write_file(&hosts, text.as_bytes())?;
-        write_file(&name, format!("{hostname}\n").as_bytes())?;
-        Ok(EtcFiles { hosts: Some(hosts), hostname: Some(name), resolv_conf: Some(resolv_conf) })
-    }
-
-    /// Brings the instance's `resolv.conf` up to date in place, so that a running container sees it: a device that
-    /// changes networks changes name servers. Returns whether anything was written.
-    pub fn refresh_resolv_conf(&self) -> Result<bool, BundleError> {
-        let path = self.root.join("etc/resolv.conf");
-        let wanted = host_resolv_conf();
-        let current = fs::read(&path).map_err(failed("read", &path))?;
-        if current == wanted {
-            return Ok(false);
-        }
-        write_file(&path, &wanted)?;
-        Ok(true)
     }
 
     /// Writes `config.json`; a reader sees all of it or none.
@@ -202,23 +161,19 @@ pub fn prepare_sub_path(volume: &Path, sub_path: &str) -> Result<PathBuf, Bundle
     Ok(full)
 }
 
-fn make_directory(path: &Path, mode: u32) -> Result<(), BundleError> {
+pub(crate) fn make_directory(path: &Path, mode: u32) -> Result<(), BundleError> {
     fs::DirBuilder::new().recursive(true).mode(mode).create(path).map_err(failed("create", path))
 }
 
 /// Writes a file in place: a bind mount shows the same file, not one that was renamed over it.
-fn write_file(path: &Path, bytes: &[u8]) -> Result<(), BundleError> {
+pub(crate) fn write_file(path: &Path, bytes: &[u8]) -> Result<(), BundleError> {
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true).mode(0o644);
     let written = options.open(path).and_then(|mut file| file.write_all(bytes));
     written.map_err(failed("write", path))
 }
 
-fn host_resolv_conf() -> Vec<u8> {
-    fs::read("/etc/resolv.conf").unwrap_or_default() // a device without one has no name servers
-}
-
-fn failed(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> BundleError {
+pub(crate) fn failed(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> BundleError {
     let path = path.to_owned();
     move |cause| BundleError::Io { what, path, cause }
 }
@@ -238,10 +193,6 @@ mod tests {
         run.write_config(&serde_json::json!({"a": 1})).expect("config");
         let config = fs::read_to_string(run.bundle().join("config.json")).expect("config");
         assert_eq!(config, r#"{"a":1}"#);
-        let etc = run.write_etc(&Network::Private, "web-0").expect("etc");
-        let hosts = fs::read_to_string(etc.hosts.expect("hosts")).expect("hosts");
-        assert!(hosts.ends_with("127.0.1.1\tweb-0\n"), "{hosts}");
-        assert!(!run.refresh_resolv_conf().expect("refresh"), "nothing changed");
         run.remove().expect("remove");
         run.remove().expect("a missing one is removed already");
         assert!(!scratch.path().join("run/x").exists());

@@ -1,4 +1,4 @@
-//! Writes an instance's `config.json` for the OCI runtime: a pure function of the instance, the image and the host.
+//! Writes a container's `config.json` for the OCI runtime: a pure function of the container, the image and the host.
 //!
 //! Names and meaning follow Kubernetes (what the operator wrote) and the OCI runtime specification 1.0 (what the runtime
 //! reads). Looking up users, files and volumes is done before: see [`crate::user`] and [`crate::bundle`].
@@ -15,7 +15,7 @@ use crate::image::ImageConfig;
 use crate::mounts::mounts;
 use crate::profile;
 
-/// Processes and threads of an instance without a limit of its own: far above what programs on small devices use,
+/// Processes and threads of a container without a limit of its own: far above what programs on small devices use,
 /// far below what a fork bomb needs to stop one.
 pub const DEFAULT_PIDS_LIMIT: u64 = 1024;
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -24,11 +24,13 @@ const CPU_PERIOD_US: u64 = 100_000;
 /// The kernel's hostname limit is 64 with its NUL.
 const MAX_HOSTNAME_BYTES: usize = 63;
 
-/// Why an instance can't be described to the runtime. All of them are the operator's to fix.
+/// Why a container can't be described to the runtime. All of them are the operator's to fix.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
     /// The id would not be safe as a name of directories.
-    #[error("container id {0:?} has other characters than letters, digits, \"-\", \"_\" and \".\"")]
+    #[error(
+        "container id or cgroup {0:?} has other characters than letters, digits, \"-\", \"_\" and \".\""
+    )]
     Id(String),
     /// Nothing says what to run.
     #[error(
@@ -55,8 +57,8 @@ pub enum ConfigError {
     /// A volume's path on the device is relative or leaves its place.
     #[error("path {0:?} of a volume is not absolute and without \"..\"")]
     VolumePath(String),
-    /// A sub path leaves its volume or the volume has no paths.
-    #[error("subPath {0:?} must be relative, without \"..\", and its volume not of medium Memory")]
+    /// A sub path leaves its volume.
+    #[error("subPath {0:?} must be relative and without \"..\"")]
     SubPath(String),
 }
 
@@ -67,6 +69,7 @@ pub fn runtime_config(
     host: &Host,
 ) -> Result<Value, ConfigError> {
     check_id(&spec.id)?;
+    spec.cgroup.split('/').try_for_each(check_id)?;
     let mut config = json!({
         "ociVersion": "1.0.2",
         "root": { "path": "rootfs", "readonly": spec.read_only_root },
@@ -83,7 +86,7 @@ pub fn runtime_config(
     }
     if host.limits_enforced {
         config["linux"]["resources"] = resources(&spec.resources);
-        config["linux"]["cgroupsPath"] = json!(format!("{}/{}", host.cgroup_parent, spec.id));
+        config["linux"]["cgroupsPath"] = json!(format!("{}/{}", host.cgroup_parent, spec.cgroup));
     }
     if let Some(filter) = profile::seccomp(host.architecture).filter(|_| host.seccomp) {
         config["linux"]["seccomp"] = filter;

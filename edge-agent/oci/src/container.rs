@@ -4,12 +4,14 @@ use std::path::PathBuf;
 
 use crate::user::UserIds;
 
-/// One container of an instance, resolved: every name looked up, every quantity a number.
+/// One container of a Pod, resolved: every name looked up, every quantity a number.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ContainerSpec {
-    /// Names the container to the runtime and its cgroup: letters, digits, `-`, `_` and `.`.
+    /// Names the container to the runtime: letters, digits, `-`, `_` and `.`.
     pub id: String,
-    /// The instance's name, cut to what the kernel takes. With [`Network::Host`] the device's name, for `HOSTNAME` only.
+    /// Its cgroup below [`Host::cgroup_parent`], such as `<Pod>/<container>`: names like the id's, with `/` between them.
+    pub cgroup: String,
+    /// The Pod's name, cut to what the kernel takes. With [`Network::Host`] the device's name, for `HOSTNAME` only.
     pub hostname: String,
     /// Replaces the image's entrypoint and cmd, if not empty.
     pub command: Vec<String>,
@@ -37,7 +39,7 @@ pub struct ContainerSpec {
     pub etc: EtcFiles,
 }
 
-/// Which network an instance sees.
+/// Which network a container sees.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Network {
     /// A new one with nothing but loopback.
@@ -83,11 +85,6 @@ pub enum MountSource {
     Volume(PathBuf),
     /// A path of the device.
     HostPath(PathBuf),
-    /// Memory, up to a size in bytes.
-    Memory {
-        /// Most bytes; the kernel's default is half of the memory.
-        size_bytes: Option<u64>,
-    },
 }
 
 /// Files to show at `/etc`, by their path on the device. An absent one leaves the image's file alone. They are

@@ -1,12 +1,13 @@
 //! Containers on a device: unpacked layers, config.json, finding and trying an OCI runtime.
 //!
 //! Everything between verified image bytes and a bundle that `crun`, `runc` or `youki` can run. It owns no
-//! process of an instance (the shim does), talks to no network (the agent's shell does) and decides nothing about
+//! process of a container (the shim does), talks to no network (the agent's shell does) and decides nothing about
 //! when something runs (the agent's core does).
 //!
 //! In the order of a container's life: [`image`] reads manifest and config, [`layers`] unpacks each layer once,
-//! [`user`] finds the user in those layers, [`config`] writes `config.json`, [`bundle`] lays out the run directory,
-//! and [`runtime`] has found, at the agent's start, what runs it.
+//! [`user`] finds the user in those layers, [`network`] and [`etc`] are what the containers of a Pod share,
+//! [`config`] writes `config.json`, [`bundle`] lays out the run directory, and [`runtime`] has found, at the agent's
+//! start, what runs it.
 
 pub mod bundle;
 mod child;
@@ -14,11 +15,13 @@ pub mod config;
 mod container;
 mod digest;
 mod entries;
+pub mod etc;
 pub mod expand;
 pub mod image;
 pub mod index;
 pub mod layers;
 mod mounts;
+pub mod network;
 mod place;
 mod probe;
 mod profile;

@@ -37,34 +37,19 @@ fn etc_mounts(etc: &EtcFiles) -> Result<Vec<Value>, ConfigError> {
 
 fn volume(mount: &Mount, target: &str) -> Result<Value, ConfigError> {
     let sub_path = mount.sub_path.as_deref().filter(|path| !path.is_empty());
-    let bad_sub_path = |path: &str| ConfigError::SubPath(path.to_owned());
-    match &mount.source {
-        MountSource::Memory { size_bytes } => {
-            if let Some(path) = sub_path {
-                return Err(bad_sub_path(path));
-            }
-            let mut options = vec!["nosuid".to_owned(), "nodev".to_owned(), "mode=1777".to_owned()];
-            options.extend(size_bytes.map(|bytes| format!("size={bytes}")));
-            options.push(if mount.read_only { "ro" } else { "rw" }.to_owned());
-            Ok(json!({
-                "destination": target, "type": "tmpfs", "source": "tmpfs", "options": options,
-            }))
+    let (MountSource::Volume(source) | MountSource::HostPath(source)) = &mount.source;
+    let mut path = PathBuf::from(host_path(source)?);
+    if let Some(sub_path) = sub_path {
+        if !is_inner_path(sub_path) {
+            return Err(ConfigError::SubPath(sub_path.to_owned()));
         }
-        MountSource::Volume(path) | MountSource::HostPath(path) => {
-            let mut path = PathBuf::from(host_path(path)?);
-            if let Some(sub_path) = sub_path {
-                if !is_inner_path(sub_path) {
-                    return Err(bad_sub_path(sub_path));
-                }
-                path.push(sub_path);
-            }
-            let options: &[&str] = match mount.source {
-                MountSource::Volume(_) => &["nosuid", "nodev"],
-                _ => &[],
-            };
-            Ok(bind(target, &host_path(&path)?, mount.read_only, options))
-        }
+        path.push(sub_path);
     }
+    let options: &[&str] = match mount.source {
+        MountSource::Volume(_) => &["nosuid", "nodev"],
+        MountSource::HostPath(_) => &[],
+    };
+    Ok(bind(target, &host_path(&path)?, mount.read_only, options))
 }
 
 fn bind(target: &str, source: &str, read_only: bool, more: &[&str]) -> Value {

@@ -61,7 +61,7 @@ pub(crate) fn capabilities(limits_enforced: bool) -> Value {
     json!({ "bounding": set, "effective": set, "permitted": set })
 }
 
-/// The mounts that come before the instance's own.
+/// The mounts that come before the container's own.
 pub(crate) fn base_mounts(host: &Host) -> Vec<Value> {
     let mount = |target: &str, kind: &str, source: &str, options: &[&str]| json!({ "destination": target, "type": kind, "source": source, "options": options });
     let mut mounts = vec![

@@ -20,7 +20,7 @@ use rustix::thread::UnshareFlags;
 
 use crate::bundle::{Overlay, RunDir};
 use crate::child::{MAX_OUTPUT_BYTES, read_until_end, wait};
-use crate::config::{CgroupVersion, ContainerSpec, Host, Resources, runtime_config};
+use crate::config::{CgroupVersion, ContainerSpec, Host, Network, Resources, runtime_config};
 use crate::image::ImageConfig;
 use crate::tree::remove_tree;
 use crate::trial_program::{OUTPUT, elf};
@@ -28,6 +28,8 @@ use crate::trial_program::{OUTPUT, elf};
 /// The limit that a trial sets and looks for: enough for every runtime's own start in the container's cgroup.
 const MEMORY_LIMIT_BYTES: u64 = 128 << 20;
 const PIDS_LIMIT: u64 = 128;
+/// A whole core's share.
+const CPU_REQUEST_MILLI: u64 = 1000;
 const CGROUP_ROOT: &str = "/sys/fs/cgroup";
 
 /// What to try.
@@ -157,14 +159,18 @@ impl Trial<'_> {
         written.map_err(io("write the trial program"))?;
         let spec = ContainerSpec {
             id: self.id.clone(),
+            cgroup: self.id.clone(),
             hostname: "trial".to_owned(),
             command: vec!["/ok".to_owned()],
             resources: Resources {
+                // Or a busy device gives the trial next to no time.
+                cpu_request_milli: Some(CPU_REQUEST_MILLI),
                 memory_limit_bytes: Some(MEMORY_LIMIT_BYTES),
                 pids_limit: Some(PIDS_LIMIT),
                 ..Resources::default()
             },
-            etc: run.write_etc(&crate::config::Network::Private, "trial").map_err(bundle)?,
+            etc: crate::etc::write(&self.directory.join("etc"), &Network::Private, "trial")
+                .map_err(bundle)?,
             ..ContainerSpec::default()
         };
         let config =

@@ -1,4 +1,4 @@
-//! `config.json` as text: instance, image and host in, the runtime's input out.
+//! `config.json` as text: container, image and host in, the runtime's input out.
 
 use std::path::PathBuf;
 
@@ -27,6 +27,7 @@ fn image() -> ImageConfig {
 fn spec() -> ContainerSpec {
     ContainerSpec {
         id: "web-0.app".to_owned(),
+        cgroup: "web-0/app".to_owned(),
         hostname: "web-0".to_owned(),
         env: vec![("NAME".to_owned(), "own".to_owned())],
         ..ContainerSpec::default()
@@ -179,6 +180,32 @@ fn namespaces_follow_the_network() {
 }
 
 #[test]
+fn the_containers_of_a_pod_share_its_network_and_have_groups_below_its_own() {
+    let config = |container: &str| {
+        config(&ContainerSpec {
+            id: format!("p-1-{container}"),
+            cgroup: format!("p-1/{container}"),
+            network: Network::Join(PathBuf::from("/run/p-1/network")),
+            ..spec()
+        })
+    };
+    let (web, helper) = (config("web"), config("helper"));
+    assert_eq!(at(&web, "/linux/cgroupsPath"), r#""/lichen/p-1/web""#);
+    assert_eq!(at(&helper, "/linux/cgroupsPath"), r#""/lichen/p-1/helper""#);
+    let network = |config: &Value| {
+        let all = config["linux"]["namespaces"].as_array().expect("namespaces").clone();
+        all.into_iter().find(|namespace| namespace["type"] == "network").expect("a network")
+    };
+    assert_eq!(network(&web)["path"], "/run/p-1/network");
+    assert_eq!(network(&helper), network(&web));
+    for cgroup in ["", "/", "a/", "/a", "a//b", "../b", "a/..", "a b"] {
+        let spec = ContainerSpec { cgroup: cgroup.to_owned(), ..spec() };
+        let result = runtime_config(&spec, &image(), &host());
+        assert!(matches!(result, Err(ConfigError::Id(_))), "{cgroup}");
+    }
+}
+
+#[test]
 fn long_hostnames_are_cut_as_the_kubelet_cuts_them() {
     let hostname = format!("{}-{}", "a".repeat(62), "b".repeat(9));
     let config = config(&ContainerSpec { hostname, ..spec() });
@@ -200,7 +227,7 @@ fn volumes_come_outer_first_and_replace_what_is_at_their_place() {
             ..mount(MountSource::Volume("/v/config".into()), "/data/deep/conf/")
         },
         mount(MountSource::HostPath("/dev/ttyUSB0".into()), "/data//tty"),
-        mount(MountSource::Memory { size_bytes: Some(4096) }, "/dev/shm"),
+        mount(MountSource::Volume("/v/memory".into()), "/dev/shm"),
         mount(MountSource::Volume("/v/hosts".into()), "/etc/hosts"),
         mount(MountSource::Volume("/v/data".into()), "/data"),
     ];
@@ -211,7 +238,7 @@ fn volumes_come_outer_first_and_replace_what_is_at_their_place() {
 /data/deep/conf bind /v/config/conf/app rbind,rprivate,ro,nosuid,nodev
 ";
     assert_eq!(mount_lines(&config, "/data"), expected);
-    let shm = "/dev/shm tmpfs tmpfs nosuid,nodev,mode=1777,size=4096,rw\n";
+    let shm = "/dev/shm bind /v/memory rbind,rprivate,rw,nosuid,nodev\n";
     assert_eq!(mount_lines(&config, "/dev/shm"), shm);
     let etc = "\
 /etc/resolv.conf bind /run/x/resolv.conf rbind,rprivate,ro

@@ -119,9 +119,11 @@ impl Device {
     fn spec(&self, id: &str, script: &str) -> ContainerSpec {
         let lowers = self.store.lowers(&self.image);
         let user = look_up(&self.image.config.user, &UserFiles::read(&lowers)).expect("user");
+        // Unique on the machine: the cgroup has this name.
+        let id = format!("{id}-{}-{}", self.found.name, std::process::id());
         ContainerSpec {
-            // Unique on the machine: the cgroup has this name.
-            id: format!("{id}-{}-{}", self.found.name, std::process::id()),
+            cgroup: id.clone(),
+            id,
             hostname: "busy-0".to_owned(),
             args: vec!["-c".to_owned(), script.to_owned()],
             user,
@@ -132,7 +134,8 @@ impl Device {
     fn lay_out(&self, spec: &mut ContainerSpec) -> (RunDir, Overlay) {
         let run = RunDir::new(self.scratch.path().join("run").join(&spec.id));
         run.create().expect("run directory");
-        spec.etc = run.write_etc(&spec.network, &spec.hostname).expect("etc");
+        let etc = self.scratch.path().join("etc").join(&spec.id);
+        spec.etc = lichen_oci::etc::write(&etc, &spec.network, &spec.hostname).expect("etc");
         let config = runtime_config(spec, &self.image.config, &self.found.host());
         run.write_config(&config.expect("config")).expect("config.json");
         let overlay = run.overlay(self.store.lowers(&self.image));

@@ -66,7 +66,7 @@ impl Ear {
         }
         let frame = match Frame::parse(bytes) {
             Ok(frame) => frame,
-            Err(DecodeError::Version(version)) => return Ok(Event::Misheard { version }),
+            Err(DecodeError::Version(version)) => return Ok(Event::VersionMismatch { version }),
             Err(error) => return Err(error.to_string()),
         };
         if frame.kind != topic.kind {
@@ -108,7 +108,7 @@ impl Handler for Ear {
         }
         match self.decode(topic, bytes) {
             Ok(event) => {
-                if let Event::Misheard { version } = event
+                if let Event::VersionMismatch { version } = event
                     && self.misheard.replace(version) != Some(version)
                 {
                     tracing::warn!(version, "the hub speaks another protocol version");
@@ -168,7 +168,7 @@ mod tests {
         let mut bytes = frame::encode(&Time { unix_ms: 7 }, Stamp::default()).expect("small");
         bytes[0] = 2;
         let heard = ear().decode("lichen/1/pi/down/time", &bytes);
-        assert_eq!(heard, Ok(Event::Misheard { version: 2 }));
+        assert_eq!(heard, Ok(Event::VersionMismatch { version: 2 }));
         assert!(ear().decode("lichen/1/other/down/time", &bytes).is_err());
     }
 

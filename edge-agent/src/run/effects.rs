@@ -5,13 +5,14 @@ use std::sync::{
     atomic::{AtomicBool, Ordering::Relaxed},
 };
 
-use firmware_compat::{
-    id::PodId,
-    v1::owned::{Exit, Text},
-};
+use firmware_compat::v1::owned::{Exit, Text};
 use lichen_agent_core::{Effect, Event, event::Failure};
 
-use super::{shell::Shell, work};
+use super::{
+    pods,
+    shell::{Key, Shell},
+    work,
+};
 use crate::logs;
 
 impl Shell {
@@ -51,7 +52,7 @@ impl Shell {
                     content: self.launcher.content.clone(),
                     cancelled,
                 };
-                work::fetch(job, self.fetch_slots.clone(), self.messages.clone());
+                work::fetch(job, self.slots.fetch.clone(), self.messages.clone());
             }
             Effect::CancelFetch { digest } => {
                 if let Some(cancelled) = self.fetches.get(&digest) {
@@ -59,21 +60,31 @@ impl Shell {
                 }
             }
             Effect::Retain(keep) => work::retain(self.launcher.content.clone(), keep),
-            Effect::Prepare { pod, attempt } => {
-                self.prepared.remove(&pod.id);
-                let containers = self.containers.clone();
-                let launcher = self.launcher.clone();
-                work::prepare(launcher, containers, pod, attempt, self.messages.clone());
+            Effect::PrepareSandbox { pod } => {
+                let slots = self.slots.sandbox.clone();
+                pods::make_sandbox(self.launcher.clone(), pod, slots, self.messages.clone());
             }
-            Effect::Start { pod, attempt } => self.start(pod.id, attempt),
-            Effect::Stop { pod, grace_ms } => self.stop(pod, grace_ms),
+            Effect::Prepare { pod, container, attempt } => {
+                self.prepared.remove(&(pod.id, container));
+                let (launcher, containers) = (self.launcher.clone(), self.containers.clone());
+                let job = pods::Prepare { launcher, containers, pod, container, attempt };
+                pods::prepare(job, self.slots.prepare.clone(), self.messages.clone());
+            }
+            Effect::Start { pod, container, attempt } => self.start((pod.id, container), attempt),
+            Effect::Stop { pod, container, grace_ms } => self.stop((pod, container), grace_ms),
             Effect::UpdateFiles { pod } => {
-                work::update_files(self.launcher.clone(), pod, self.messages.clone());
+                pods::update_files(self.launcher.clone(), pod, self.messages.clone());
             }
-            Effect::Clean { pod, keep_volumes } => {
-                self.prepared.remove(&pod);
-                let messages = self.messages.clone();
-                work::clean(self.launcher.clone(), pod, keep_volumes, messages);
+            Effect::CleanContainer { pod, container } => {
+                self.prepared.remove(&(pod, container));
+                let (slots, messages) = (self.slots.clean.clone(), self.messages.clone());
+                pods::clean_container(self.launcher.clone(), pod, container, slots, messages);
+            }
+            Effect::RemoveSandbox { pod, keep_volumes } => {
+                self.prepared.retain(|(other, _), _| *other != pod);
+                let (slots, messages) = (self.slots.clean.clone(), self.messages.clone());
+                let launcher = self.launcher.clone();
+                pods::remove_sandbox(launcher, pod, keep_volumes, slots, messages);
             }
             Effect::ReadLogs(request) => {
                 let command = request.command;
@@ -105,26 +116,30 @@ impl Shell {
         }
     }
 
-    fn start(&mut self, pod: PodId, attempt: u32) {
-        let Some(spec) = self.prepared.remove(&pod) else {
+    fn start(&mut self, key: Key, attempt: u32) {
+        let Some(spec) = self.prepared.remove(&key) else {
             let failure =
                 Failure { reason: String::new(), message: "it was not prepared".to_owned() };
-            return self.handle(Event::StartFailed { pod, failure });
+            let (pod, container) = key;
+            return self.handle(Event::StartFailed { pod, container, failure });
         };
-        let watcher = work::start(self.launcher.clone(), pod, attempt, spec, self.messages.clone());
-        self.watchers.insert(pod, watcher);
+        let (launcher, messages) = (self.launcher.clone(), self.messages.clone());
+        let watcher = pods::start(launcher, key, attempt, spec, messages);
+        self.watchers.insert(key, watcher);
     }
 
-    fn stop(&mut self, pod: PodId, grace_ms: u32) {
-        match self.watchers.get(&pod) {
+    fn stop(&mut self, key: Key, grace_ms: u32) {
+        match self.watchers.get(&key) {
             Some(watcher) => watcher.stop(grace_ms),
             // Nothing runs, as far as this agent knows.
             None => self.handle(Event::Exited {
-                pod,
+                pod: key.0,
+                container: key.1,
                 exit: Exit {
                     code: lichen_shim::Outcome::Lost.exit_code(),
                     reason: Text::cut("Lost"),
                     message: Text::default(),
+                    started_ms: 0,
                     at_ms: 0,
                 },
             }),

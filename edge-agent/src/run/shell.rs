@@ -10,7 +10,7 @@ use firmware_compat::{
     time::Instant,
     v1::owned::Reply,
 };
-use lichen_agent_core::{Agent, Event, Up};
+use lichen_agent_core::{Agent, ContainerId, Event, Up};
 use lichen_shim::Spec;
 use tokio::{
     sync::{Semaphore, oneshot},
@@ -31,6 +31,37 @@ use crate::{
 /// Artefacts that are fetched at a time: one more than one, so that a small one need not wait for a large one.
 const FETCHES: usize = 2;
 
+/// Sandboxes that are made at a time, apart from containers: or all sandboxes would come before the first container.
+const SANDBOXES: usize = 2;
+/// Containers that are made ready at a time: enough for one slow image not to hold the others up, and few enough for the
+/// first to be started while the last still waits.
+const PREPARATIONS: usize = 3;
+/// Containers and Pods of which the rest is removed at a time.
+const CLEANINGS: usize = 3;
+
+/// Work of which only so much is done at a time, so that threads are left for starting what is ready.
+pub(super) struct Slots {
+    pub(super) fetch: Arc<Semaphore>,
+    pub(super) sandbox: Arc<Semaphore>,
+    pub(super) prepare: Arc<Semaphore>,
+    pub(super) clean: Arc<Semaphore>,
+}
+
+impl Slots {
+    fn new() -> Self {
+        let of = |permits| Arc::new(Semaphore::new(permits));
+        Self {
+            fetch: of(FETCHES),
+            sandbox: of(SANDBOXES),
+            prepare: of(PREPARATIONS),
+            clean: of(CLEANINGS),
+        }
+    }
+}
+
+/// A container of a Pod.
+pub(super) type Key = (PodId, ContainerId);
+
 /// The core and everything that it moves. Owned by the loop.
 pub(super) struct Shell {
     pub(super) agent: Agent,
@@ -45,10 +76,10 @@ pub(super) struct Shell {
     /// The core wants the link, which waits for the first probe: one Hello that says it all, instead of two.
     pub(super) waiting_to_connect: bool,
     pub(super) probed: bool,
-    pub(super) prepared: BTreeMap<PodId, Box<Spec>>,
-    pub(super) watchers: BTreeMap<PodId, Watcher>,
+    pub(super) prepared: BTreeMap<Key, Box<Spec>>,
+    pub(super) watchers: BTreeMap<Key, Watcher>,
     pub(super) fetches: BTreeMap<Hash, Arc<AtomicBool>>,
-    pub(super) fetch_slots: Arc<Semaphore>,
+    pub(super) slots: Slots,
     pub(super) commands: BTreeMap<u64, Cancel>,
     stalled: VecDeque<(Reply, oneshot::Sender<bool>)>,
     pub(super) name_poll: Option<AbortHandle>,
@@ -78,7 +109,7 @@ impl Shell {
             prepared: BTreeMap::new(),
             watchers: BTreeMap::new(),
             fetches: BTreeMap::new(),
-            fetch_slots: Arc::new(Semaphore::new(FETCHES)),
+            slots: Slots::new(),
             commands: BTreeMap::new(),
             stalled: VecDeque::new(),
             name_poll: None,
@@ -112,9 +143,9 @@ impl Shell {
         }
     }
 
-    /// Watches a Pod that was found running.
+    /// Watches a container that was found running.
     pub(super) fn adopt(&mut self, watch: Watch) {
-        self.watchers.insert(watch.pod, watch.adopt());
+        self.watchers.insert((watch.pod, watch.container), watch.adopt());
     }
 
     /// Looks for container runtimes, in the background.
@@ -148,9 +179,9 @@ impl Shell {
             }
             Message::Probed(containers) => self.probed(containers),
             Message::ProbeIsSlow => self.connect_now(),
-            Message::Prepared { pod, spec } => {
-                self.prepared.insert(pod, spec);
-                self.handle(Event::Prepared { pod });
+            Message::Prepared { pod, container, spec } => {
+                self.prepared.insert((pod, container), spec);
+                self.handle(Event::Prepared { pod, container });
             }
             Message::Reply { reply, sent } => {
                 self.stalled.push_back((reply, sent));
@@ -161,8 +192,8 @@ impl Shell {
 
     fn happened(&mut self, event: Event) {
         match &event {
-            Event::Exited { pod, .. } | Event::StartFailed { pod, .. } => {
-                self.watchers.remove(pod);
+            Event::Exited { pod, container, .. } | Event::StartFailed { pod, container, .. } => {
+                self.watchers.remove(&(*pod, *container));
             }
             Event::Fetched { digest } | Event::FetchFailed { digest, .. } => {
                 self.fetches.remove(digest);

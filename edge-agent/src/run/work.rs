@@ -1,5 +1,5 @@
 //! Work that takes time: each function starts a task and returns; the task answers with exactly one message.
-//! Blocking calls run on threads that end soon after.
+//! Blocking calls run on threads that end soon after. What is done with Pods is in `pods`.
 
 use std::{
     collections::BTreeSet,
@@ -11,17 +11,12 @@ use std::{
     time::Duration,
 };
 
-use firmware_compat::{
-    id::{Hash, PodId},
-    time::UnixMs,
-    v1::owned::{Blob, Pod},
-};
+use firmware_compat::{id::Hash, time::UnixMs, v1::owned::Blob};
 use lichen_agent_core::{
     Event, SavedAssignment,
     event::{DISK_FULL, Failure},
 };
 use lichen_oci::runtime::{self, Search};
-use lichen_shim::Spec;
 use tokio::{
     sync::Semaphore,
     task::{AbortHandle, spawn_blocking},
@@ -33,10 +28,8 @@ use crate::{
     hub::{self, Connect, HubError},
     link::{LinkConfig, jitter},
     message::{Message, Sender},
-    pod_dir::PodDir,
-    runtime::{Containers, Launcher, chain},
+    runtime::chain,
     state::StateDir,
-    supervise::{Watch, Watcher},
 };
 
 /// How long the link waits for the first probe, so that the first Hello says everything.
@@ -47,7 +40,7 @@ const PROBE_AGAIN: Duration = Duration::from_secs(60);
 const NAME_POLL: Duration = Duration::from_secs(60);
 
 /// Runs `work` on a thread and tells the loop what it says.
-fn answer<F>(messages: Sender, work: F)
+pub(super) fn answer<F>(messages: Sender, work: F)
 where
     F: FnOnce() -> Message + Send + 'static,
 {
@@ -170,66 +163,6 @@ pub(super) fn retain(content: Content, keep: BTreeSet<Hash>) {
         if let Err(error) = content.retain(&keep) {
             tracing::warn!(error = chain(&error), "could not remove everything that is not needed");
         }
-    });
-}
-
-pub(super) fn prepare(
-    launcher: Arc<Launcher>,
-    containers: Arc<Containers>,
-    pod: Arc<Pod>,
-    attempt: u32,
-    messages: Sender,
-) {
-    answer(messages, move || match launcher.prepare(&pod, attempt, &containers) {
-        Ok(spec) => Message::Prepared { pod: pod.id, spec: Box::new(spec) },
-        Err(error) => Message::Happened(Event::PrepareFailed {
-            pod: pod.id,
-            failure: error.failure,
-            missing: error.missing,
-        }),
-    });
-}
-
-/// Starts a Pod and watches it. Answers with `Started` or `StartFailed`, and with `Exited` at its end.
-pub(super) fn start(
-    launcher: Arc<Launcher>,
-    pod: PodId,
-    attempt: u32,
-    spec: Box<Spec>,
-    messages: Sender,
-) -> Watcher {
-    let dir = PodDir::new(&launcher.run, pod);
-    let watch = Watch {
-        pod,
-        run: dir.attempt(attempt),
-        record: dir.record().ok().flatten(),
-        shim: launcher.shim.clone(),
-        messages,
-    };
-    watch.start(async move {
-        let started = spawn_blocking(move || launcher.start(pod, attempt, &spec)).await;
-        started.unwrap_or_else(|error| {
-            Err(Failure { reason: String::new(), message: error.to_string() })
-        })
-    })
-}
-
-pub(super) fn update_files(launcher: Arc<Launcher>, pod: Arc<Pod>, messages: Sender) {
-    answer(messages, move || {
-        let id = pod.id;
-        Message::Happened(match launcher.update_files(&pod) {
-            Ok(()) => Event::FilesUpdated { pod: id },
-            Err(failure) => Event::FilesUpdateFailed { pod: id, failure },
-        })
-    });
-}
-
-pub(super) fn clean(launcher: Arc<Launcher>, pod: PodId, keep_volumes: bool, messages: Sender) {
-    answer(messages, move || {
-        Message::Happened(match launcher.clean(pod, keep_volumes) {
-            Ok(()) => Event::Cleaned { pod },
-            Err(failure) => Event::CleanFailed { pod, failure },
-        })
     });
 }
 

@@ -1,20 +1,19 @@
-//! Pods that are OCI containers: image, bundle, and the runtime that the probe found.
+//! OCI containers: image, bundle, and the runtime that the probe found.
 
 use firmware_compat::v1::owned::{Artefacts, Packing, Resources};
 use lichen_oci::{
     Digest,
     bundle::RunDir,
-    config::{
-        ContainerSpec, Mount, MountSource, Network, Resources as OciResources, runtime_config,
-    },
+    config::{ContainerSpec, Mount, MountSource, Resources as OciResources, runtime_config},
     image::{Compression, Image, MAX_DOCUMENT_BYTES, Manifest, read_image},
-    runtime::{Findings, Found},
+    runtime::{CGROUP_PARENT, Findings, Found},
     user::{UserFiles, look_up},
 };
 use lichen_shim::{Container, Kind, LogLimits, Overlay, Spec};
 
-use super::{Job, PrepareError, Prepared, label, refuse, refuse_as, signal};
+use super::{Job, PrepareError, Prepared, refuse, refuse_as, signal};
 use crate::{
+    sandbox,
     state::{make_dir, read_bounded},
     volumes::{self, Placed, Source},
 };
@@ -38,7 +37,7 @@ pub(super) fn prepare(job: &Job<'_>, containers: &Containers) -> Result<Prepared
     make_dir(&job.attempt_dir).map_err(refuse)?;
     let run = RunDir::new(job.attempt_dir.join(DIR));
     run.create().map_err(refuse)?;
-    let spec = container_spec(job, &image, &run, &lowers)?;
+    let spec = container_spec(job, &image, &lowers)?;
     let config = runtime_config(&spec, &image.config, &runtime.host()).map_err(refuse)?;
     run.write_config(&config).map_err(refuse)?;
     let overlay = run.overlay(lowers);
@@ -63,20 +62,35 @@ fn shim_spec(
         id: container_id(job),
         bundle: run.bundle(),
         overlay: Some(overlay),
+        cgroup: cgroup(job, runtime),
         private_cgroup2: runtime.private_cgroup2,
     };
-    Spec { kind: Kind::Container(container), log: LogLimits::default(), label: label(job.pod) }
+    Spec { kind: Kind::Container(container), log: LogLimits::default(), label: job.label() }
 }
 
-/// Names the container to the runtime, and its cgroup: unique on the machine.
+/// Names the container to the runtime: unique on the machine.
 fn container_id(job: &Job<'_>) -> String {
     let agent = job.launcher.agent.to_string();
-    format!("lichen-{}-{}", &agent[..8], job.pod.id)
+    format!("lichen-{}-{}-{}", &agent[..8], job.pod.id, job.id)
+}
+
+/// The container's cgroup below the parent of all, in its Pod's.
+fn group(job: &Job<'_>) -> String {
+    format!("{}/{}", sandbox::group_name(job.launcher.agent, job.pod.id), job.id)
+}
+
+/// The cgroup that the runtime makes, if it makes one: without limits it chooses the name.
+fn cgroup(job: &Job<'_>, runtime: &Found) -> Option<String> {
+    match (runtime.limits_enforced, runtime.private_cgroup2) {
+        (true, _) => Some(format!("{}/{}", CGROUP_PARENT.trim_start_matches('/'), group(job))),
+        (false, false) => Some(container_id(job)),
+        (false, true) => None,
+    }
 }
 
 /// Reads the image's config; its layers are those of the assignment.
 fn image(job: &Job<'_>) -> Result<Image, PrepareError> {
-    let Artefacts::Image { config, layers } = &job.program.artefacts else {
+    let Artefacts::Image { config, layers } = &job.container.artefacts else {
         return Err(refuse("the assignment has no image for this container"));
     };
     let path = job.launcher.content.artefact(&config.digest)?;
@@ -100,37 +114,36 @@ fn image(job: &Job<'_>) -> Result<Image, PrepareError> {
 fn container_spec(
     job: &Job<'_>,
     image: &Image,
-    run: &RunDir,
     lowers: &[std::path::PathBuf],
 ) -> Result<ContainerSpec, PrepareError> {
-    let (pod, program) = (job.pod, job.program);
-    let network = if pod.host_network { Network::Host } else { Network::Private };
-    let hostname = match network {
-        Network::Host => rustix::system::uname().nodename().to_string_lossy().into_owned(),
-        _ => pod.name.to_string(),
-    };
-    let etc = run.write_etc(&network, &hostname).map_err(refuse)?;
+    let (pod, container) = (job.pod, job.container);
+    let shared = sandbox::names(pod, job.dir).map_err(refuse)?;
     let user = look_up(&image.config.user, &UserFiles::read(lowers)).map_err(refuse)?;
-    let mounts = volumes::resolve(pod, &program.mounts, &job.dir.volumes()).map_err(refuse)?;
+    let mounts = volumes::resolve(pod, &container.mounts, &job.dir.volumes()).map_err(refuse)?;
     let text = |words: &[firmware_compat::v1::owned::Text<_>]| {
         words.iter().map(ToString::to_string).collect::<Vec<_>>()
     };
     Ok(ContainerSpec {
         id: container_id(job),
-        hostname,
-        command: text(&program.command),
-        args: text(&program.args),
-        env: program.env.iter().map(|var| (var.name.to_string(), var.value.to_string())).collect(),
-        working_dir: Some(program.working_dir.to_string()).filter(|dir| !dir.is_empty()),
+        cgroup: group(job),
+        hostname: shared.hostname,
+        command: text(&container.command),
+        args: text(&container.args),
+        env: container
+            .env
+            .iter()
+            .map(|var| (var.name.to_string(), var.value.to_string()))
+            .collect(),
+        working_dir: Some(container.working_dir.to_string()).filter(|dir| !dir.is_empty()),
         user,
-        read_only_root: program.read_only_root,
+        read_only_root: container.read_only_root,
         // Kubernetes' default.
         allow_privilege_escalation: true,
-        network,
-        resources: resources(&program.resources),
+        network: shared.network,
+        resources: resources(&container.resources),
         oom_score_adj: None,
         mounts: mounts.into_iter().map(mount).collect(),
-        etc,
+        etc: shared.etc,
     })
 }
 
@@ -148,9 +161,6 @@ fn mount(placed: Placed) -> Mount {
     let source = match placed.source {
         Source::Own(path) => MountSource::Volume(path),
         Source::Host(path) => MountSource::HostPath(path),
-        Source::Memory { size_limit_bytes } => {
-            MountSource::Memory { size_bytes: Some(size_limit_bytes).filter(|&bytes| bytes > 0) }
-        }
     };
     // A sub path is part of the source already.
     Mount { source, target: placed.target, read_only: placed.read_only, sub_path: None }

@@ -1,11 +1,11 @@
-//! Pods that are WebAssembly: the run spec for `wasm-run`, and the process that the shim supervises.
+//! WebAssembly: the run spec for `wasm-run`, and the process that the shim supervises.
 
 use firmware_compat::v1::owned::Artefacts;
 use lichen_oci::expand::{expand, expand_env};
 use lichen_shim::{Kind, LogLimits, Process, Spec};
 use lichen_wasm_host::{Preopen, Run};
 
-use super::{Job, PrepareError, Prepared, label, refuse, signal};
+use super::{Job, PrepareError, Prepared, refuse, signal};
 use crate::{
     state::{StateError, make_dir},
     volumes::{self, Placed, Source},
@@ -14,16 +14,16 @@ use crate::{
 /// Name of the run spec in the run directory.
 const SPEC: &str = "wasm.spec";
 
-/// Makes a Wasm Pod ready.
+/// Makes a container of a Wasm Pod ready.
 pub(super) fn prepare(job: &Job<'_>) -> Result<Prepared, PrepareError> {
-    let Artefacts::Wasm { compiled, .. } = &job.program.artefacts else {
+    let Artefacts::Wasm { compiled, .. } = &job.container.artefacts else {
         return Err(refuse("the assignment has no compiled module for this Wasm pod"));
     };
     let artefact = job.launcher.content.artefact(&compiled.digest)?;
     let run = Run {
         artefact,
         preopens: preopens(job)?,
-        memory_limit_bytes: Some(job.program.resources.memory_limit_bytes)
+        memory_limit_bytes: Some(job.container.resources.memory_limit_bytes)
             .filter(|&bytes| bytes > 0),
         network: job.pod.host_network,
         ..words(job)?
@@ -38,25 +38,24 @@ pub(super) fn prepare(job: &Job<'_>) -> Result<Prepared, PrepareError> {
         env: Vec::new(),
         cwd: "/".into(),
     };
-    let spec =
-        Spec { kind: Kind::Process(program), log: LogLimits::default(), label: label(job.pod) };
+    let spec = Spec { kind: Kind::Process(program), log: LogLimits::default(), label: job.label() };
     Ok(Prepared { spec, stop_signal: signal::TERM })
 }
 
 /// The guest's arguments and environment.
 fn words(job: &Job<'_>) -> Result<Run, PrepareError> {
-    let program = job.program;
+    let container = job.container;
     let env: Vec<(String, String)> =
-        program.env.iter().map(|var| (var.name.to_string(), var.value.to_string())).collect();
+        container.env.iter().map(|var| (var.name.to_string(), var.value.to_string())).collect();
     let env = expand_env(&env).map_err(|error| refuse(format!("env is {error}")))?;
     let expand =
         |word: &str| expand(word, &env).map_err(|error| refuse(format!("args are {error}")));
     // A module has no entrypoint to replace: `command` is its name and first arguments.
     let mut args = Vec::new();
-    if program.command.is_empty() {
-        args.push(program.name.to_string());
+    if container.command.is_empty() {
+        args.push(container.name.to_string());
     }
-    for word in program.command.iter().chain(&program.args) {
+    for word in container.command.iter().chain(&container.args) {
         args.push(expand(word)?);
     }
     let env = env.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
@@ -64,7 +63,7 @@ fn words(job: &Job<'_>) -> Result<Run, PrepareError> {
 }
 
 fn preopens(job: &Job<'_>) -> Result<Vec<Preopen>, PrepareError> {
-    let placed = volumes::resolve(job.pod, &job.program.mounts, &job.dir.volumes());
+    let placed = volumes::resolve(job.pod, &job.container.mounts, &job.dir.volumes());
     placed.map_err(refuse)?.into_iter().map(preopen).collect()
 }
 
@@ -76,9 +75,6 @@ fn preopen(placed: Placed) -> Result<Preopen, PrepareError> {
         }
         Source::Own(_) | Source::Host(_) => Err(refuse(format!(
             "mount at {target}: WebAssembly can be given directories, not single files; leave subPath out"
-        ))),
-        Source::Memory { .. } => Err(refuse(format!(
-            "mount at {target}: emptyDir with medium Memory is for containers; leave medium out for WebAssembly"
         ))),
     }
 }

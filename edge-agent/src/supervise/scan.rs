@@ -1,78 +1,144 @@
-//! Finds what earlier agents left: Pods that run on, that ended meanwhile, or that nobody can tell about.
+//! Finds what earlier agents left: containers that run on, that ended meanwhile, or that nobody can tell about.
 
-use std::{path::Path, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
-use lichen_agent_core::event::{FoundPod, FoundState};
-use lichen_shim::{Client, Exit, Found, Outcome, Phase, Reply, Request, RunDir, Started};
+use firmware_compat::v1::owned::Exit as WireExit;
+use lichen_agent_core::{
+    ContainerId,
+    event::{FoundContainer, FoundPod, FoundState},
+};
+use lichen_shim::{Client, Exit, Found, Orphan, Outcome, Phase, Reply, Request, RunDir, Started};
 
-use super::{Watch, wire_exit};
+use super::{StopHow, Watch, wire_exit};
 use crate::{
     message::Sender,
-    pod_dir::{PodDir, Record},
-    runtime::chain,
+    pod_dir::{ContainerDir, PodDir, Record},
+    runtime::{Launcher, chain, signal},
+    sandbox,
     state::StateError,
 };
 
-/// How long the scan waits for a Pod that is just being started.
+/// How long the scan waits for a container that is just being started.
 const STARTING_DEADLINE: Duration = Duration::from_secs(2);
 
-/// Finds what earlier agents left running or behind. Returns what the core is told, and the runs to adopt.
-/// Pods that never got as far as a shim are removed. Blocks.
+/// Finds what earlier agents left running or behind. Returns what the core is told, and the runs to adopt: among
+/// them containers that outlived their shims, which their watchers ask to end. Blocks.
 ///
 /// # Errors
-/// Those of the system; trouble with one Pod is logged and reads as lost.
+/// Those of the system; trouble with one container is logged and reads as lost.
 pub fn scan(
-    run: &Path,
-    shim: &Path,
+    launcher: &Launcher,
     messages: &Sender,
-) -> Result<Vec<(FoundPod, Option<Watch>)>, StateError> {
+) -> Result<Vec<(FoundPod, Vec<Watch>)>, StateError> {
     let mut all = Vec::new();
-    for (pod, dir) in PodDir::all(run)? {
-        let Some(&attempt) = dir.runs()?.first() else {
-            // Nothing ran: what is prepared is prepared anew.
-            if let Err(error) = lichen_oci::bundle::remove_run_dir(dir.path()) {
-                tracing::warn!(%pod, %error, "could not remove a Pod that never ran");
-            }
-            continue;
-        };
-        let run = dir.attempt(attempt);
+    for (pod, dir) in PodDir::all(&launcher.run)? {
         let record = dir.record()?;
-        let state = look(&run, shim, record.as_ref());
+        let wasm = record.as_ref().is_some_and(|record| record.wasm);
+        let (mut containers, mut watches) = (Vec::new(), Vec::new());
+        for (container, own) in dir.containers()? {
+            let (found, run) = look_at(container, &own, &launcher.shim, wasm)?;
+            if let (FoundState::Running { .. }, Some(run)) = (&found.state, run) {
+                let stop = how_to_stop(record.as_ref(), &own);
+                let (shim, messages) = (launcher.shim.clone(), messages.clone());
+                watches.push(Watch { pod, container, run, stop, wasm, shim, messages });
+            }
+            containers.push(found);
+        }
         let identity = record.as_ref().map(|record| record.identity);
-        let watch = matches!(state, FoundState::Running { .. }).then(|| Watch {
-            pod,
-            run,
-            record,
-            shim: shim.to_owned(),
-            messages: messages.clone(),
+        let pids = containers.iter().filter_map(|found| match found.state {
+            FoundState::Running { pid, .. } => Some(pid),
+            _ => None,
         });
-        all.push((FoundPod { pod, identity, restarts: attempt, state }, watch));
+        let sandbox = record.is_some_and(|record| sandbox::stands(&dir, &record, pids));
+        all.push((FoundPod { pod, identity, sandbox, containers }, watches));
     }
     Ok(all)
 }
 
-fn look(run: &Path, shim: &Path, record: Option<&Record>) -> FoundState {
-    let wasm = record.is_some_and(|record| record.wasm);
-    let exited = |exit: Exit| match exit.outcome {
-        Outcome::Lost => FoundState::Lost,
-        _ => FoundState::Exited(wire_exit(&exit, run, wasm)),
+/// How a container of a Pod is asked to stop. Without records, as Kubernetes does.
+pub fn how_to_stop(pod: Option<&Record>, container: &ContainerDir) -> StopHow {
+    const DEFAULT_GRACE: Duration = Duration::from_secs(30);
+    let own = container.record().ok().flatten();
+    StopHow {
+        signal: own.map_or(signal::TERM, |record| record.stop_signal),
+        grace: pod.map_or(DEFAULT_GRACE, |record| Duration::from_millis(record.grace_ms.into())),
+    }
+}
+
+/// What became of a container, and its newest run if it was ever started.
+fn look_at(
+    container: ContainerId,
+    dir: &ContainerDir,
+    shim: &Path,
+    wasm: bool,
+) -> Result<(FoundContainer, Option<PathBuf>), StateError> {
+    let (runs, record) = (dir.runs()?, dir.record()?);
+    let run = runs.first().map(|attempt| dir.attempt(*attempt));
+    let forgotten = record.as_ref().and_then(|record| record.forgotten);
+    let is_forgotten = runs.first().is_some_and(|newest| forgotten >= Some(*newest));
+    let found = FoundContainer {
+        container,
+        name: record.map(|record| record.name).unwrap_or_default(),
+        restarts: runs.first().copied().unwrap_or(0),
+        last_exit: runs.get(1).and_then(|before| exit_of(&dir.attempt(*before), wasm)),
+        state: match &run {
+            None => FoundState::Created,
+            Some(_) if is_forgotten => FoundState::Lost,
+            Some(run) => look(run, shim, wasm),
+        },
     };
+    Ok((found, run))
+}
+
+fn exit_of(run: &Path, wasm: bool) -> Option<WireExit> {
+    let exit = RunDir::open(run).and_then(|run| run.exit()).ok().flatten();
+    exit.map(|exit| wire_exit(&exit, run, wasm))
+}
+
+fn look(run: &Path, shim: &Path, wasm: bool) -> FoundState {
     match lichen_shim::inspect(run) {
-        Ok(Found::Exited(exit)) => exited(exit),
+        Ok(Found::Exited(exit)) => exited(&exit, run, wasm),
         Ok(Found::Running(state)) => match state.phase {
-            Phase::Exited(exit) => exited(exit),
+            Phase::Exited(exit) => exited(&exit, run, wasm),
             Phase::Running(init) | Phase::Stopping(init) => running(init),
             Phase::Starting => running(wait_for_start(run)),
         },
-        Ok(Found::Lost) if is_of_another_boot(run) => FoundState::Lost,
-        Ok(Found::Lost) => {
-            if let Err(error) = lichen_shim::clean_up(shim, run) {
-                tracing::warn!(error = chain(&error), "could not clean up after a lost shim");
-            }
-            FoundState::Lost
-        }
+        Ok(Found::Lost) => orphaned(run, shim, wasm),
         Err(error) => {
             tracing::warn!(error = chain(&error), "could not tell what runs");
+            FoundState::Lost
+        }
+    }
+}
+
+/// A loss in this boot is an end like others, with its reason. In another one it says no more than that the device was
+/// switched off.
+fn exited(exit: &Exit, run: &Path, wasm: bool) -> FoundState {
+    match exit.outcome {
+        Outcome::Lost if Some(exit.boot_id) != crate::probe::boot_id() => FoundState::Lost,
+        _ => FoundState::Exited(wire_exit(exit, run, wasm)),
+    }
+}
+
+/// The shim is gone. A container that outlived it runs, and its watcher asks it to end; otherwise what is left is removed.
+fn orphaned(run: &Path, shim: &Path, wasm: bool) -> FoundState {
+    let dir = RunDir::open(run);
+    let spec = dir.as_ref().ok().and_then(|dir| dir.spec().ok().flatten());
+    if spec.is_none_or(|spec| Some(spec.boot_id) != crate::probe::boot_id()) {
+        // After a reboot nothing can be left, and no process need be started to make sure.
+        return FoundState::Lost;
+    }
+    let pid = dir.ok().and_then(|dir| dir.pid().ok().flatten());
+    if let (Ok(Some(_)), Some(pid)) = (Orphan::find(run), pid) {
+        return running(Started { pid: pid.pid, at_ms: pid.at_ms });
+    }
+    match lichen_shim::clean_up(shim, run) {
+        Ok(exit) => exited(&exit, run, wasm),
+        Err(error) => {
+            tracing::warn!(error = chain(&error), "could not clean up after a lost shim");
             FoundState::Lost
         }
     }
@@ -82,7 +148,7 @@ fn running(init: Started) -> FoundState {
     FoundState::Running { pid: u32::try_from(init.pid).unwrap_or(0), started_ms: init.at_ms }
 }
 
-/// An agent was killed while a Pod was being started. Its process id is worth a moment; without it, it is 0.
+/// An agent was killed while a container was being started. Its process id is worth a moment; without it, it is 0.
 fn wait_for_start(run: &Path) -> Started {
     let wait = || -> Result<Reply, lichen_shim::ClientError> {
         let mut client = Client::open(run)?;
@@ -95,14 +161,5 @@ fn wait_for_start(run: &Path) -> Started {
     match wait() {
         Ok(Reply::Started(init)) => init,
         _ => Started { pid: 0, at_ms: 0 },
-    }
-}
-
-/// After a reboot nothing of a run can be left, and no process need be started to make sure.
-fn is_of_another_boot(run: &Path) -> bool {
-    let spec = RunDir::open(run).and_then(|run| run.spec()).ok().flatten();
-    match (spec, crate::probe::boot_id()) {
-        (Some(spec), Some(boot)) => spec.boot_id != boot,
-        _ => false,
     }
 }

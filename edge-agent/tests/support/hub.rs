@@ -7,8 +7,8 @@ use firmware_compat::{
     frame::{self, Frame, Kind, Message, Stamp},
     id::{Generation, Hash, Lineage, PodId},
     v1::owned::{
-        Assignment, AssignmentId, Body, Command, Event, Head, Hello, Outcome, Phase, PodStatus,
-        Reply, Status, Want,
+        Assignment, AssignmentId, Body, Command, ContainerState, ContainerStatus, Event, Head,
+        Hello, Outcome, Phase, PodStatus, Reply, Status, Want,
     },
 };
 use lichen_link::{Embedded, EmbeddedConfig, LinkEvent};
@@ -188,11 +188,29 @@ impl Hub {
         }
     }
 
-    pub async fn until_running(&mut self, id: PodId) -> PodStatus {
-        let running =
-            |hub: &Self| hub.pods.get(&id).is_some_and(|i| i.phase == Phase::Running && i.pid != 0);
+    /// Waits until every container of a Pod runs; returns what the first of them does.
+    pub async fn until_running(&mut self, id: PodId) -> Running {
+        let running = |hub: &Self| {
+            hub.pods
+                .get(&id)
+                .is_some_and(|pod| pod.phase == Phase::Running && pid(&pod.containers[0]) != 0)
+        };
         self.until("it should run", running).await;
-        self.pods[&id].clone()
+        let first = &self.pods[&id].containers[0];
+        Running { pid: pid(first), restarts: first.restarts }
+    }
+
+    /// What is known of a container or init container.
+    pub fn container(&self, id: PodId, name: &str) -> Option<&ContainerStatus> {
+        let pod = self.pods.get(&id)?;
+        let mut all = pod.init_containers.iter().chain(&pod.containers);
+        all.find(|container| container.name.as_str() == name)
+    }
+
+    /// Process ids and restart counts of the containers of a Pod, in the spec's order.
+    pub fn all_running(&self, id: PodId) -> Vec<Running> {
+        let all = self.pods[&id].containers.iter();
+        all.map(|own| Running { pid: pid(own), restarts: own.restarts }).collect()
     }
 
     pub async fn until_gone(&mut self, id: PodId) {
@@ -219,6 +237,21 @@ impl Hub {
                 return (text, None);
             }
         }
+    }
+}
+
+/// What a container that runs does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Running {
+    pub pid: u32,
+    pub restarts: u32,
+}
+
+/// 0 if it does not run.
+pub fn pid(container: &ContainerStatus) -> u32 {
+    match container.state {
+        ContainerState::Running { pid, .. } => pid,
+        _ => 0,
     }
 }
 

@@ -98,6 +98,20 @@ impl Device {
         ours
     }
 
+    /// The run directory of the newest start of a container, such as `main-0`.
+    pub fn newest_run(&self, pod: PodId, container: &str) -> PathBuf {
+        let dir = self.state.join("run").join(pod.to_string()).join(container);
+        let attempts = fs::read_dir(&dir).unwrap().flatten();
+        let attempts = attempts.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+        dir.join(attempts.max().unwrap().to_string())
+    }
+
+    /// The process id of the shim of a container, such as `main-0`.
+    pub fn shim(&self, pod: PodId, container: &str) -> i32 {
+        let run = self.newest_run(pod, container);
+        lichen_shim::request(&run, &lichen_shim::Request::Status).unwrap().shim_pid
+    }
+
     /// As a power loss would: nothing of it is left running, and nobody could say goodbye.
     pub fn lose_power(&mut self) {
         if self.agent.is_some() {
@@ -108,6 +122,17 @@ impl Device {
             let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
         }
         wait("everything should be dead", || self.processes().is_empty());
+        self.unmount_all();
+    }
+
+    /// Mounts of the state directory are gone with the boot; the directories that they were on are left.
+    fn unmount_all(&self) {
+        let Ok(state) = fs::canonicalize(&self.state) else { return };
+        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+        let targets = mounts.lines().filter_map(|line| line.split(' ').nth(4));
+        for target in targets.filter(|target| Path::new(target).starts_with(&state)) {
+            rustix::mount::unmount(target, rustix::mount::UnmountFlags::DETACH).unwrap();
+        }
     }
 
     pub fn run_dirs(&self) -> usize {
@@ -129,6 +154,12 @@ fn parent_of(pid: u32) -> Option<u32> {
     stat.rsplit(") ").next()?.split(' ').nth(1)?.parse().ok()
 }
 
+/// Whether a process is there and has not ended.
+pub fn is_alive(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit(") ").next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with(['Z', 'X']))
+}
+
 /// Looks again until it is so.
 pub fn wait(what: &str, is_so: impl Fn() -> bool) {
     let start = Instant::now();
@@ -140,12 +171,12 @@ pub fn wait(what: &str, is_so: impl Fn() -> bool) {
 
 pub fn wasm(number: u8, compiled: Blob) -> Pod {
     let artefacts = Artefacts::Wasm { module: Hash([number; 32]), compiled };
-    pod(number, RuntimeClass::Wasm, artefacts)
+    pod(number, RuntimeClass::Wasm, vec![container("main", artefacts)])
 }
 
-pub fn pod(number: u8, engine: RuntimeClass, artefacts: Artefacts) -> Pod {
-    let container = Container {
-        name: "main".try_into().unwrap(),
+pub fn container(name: &str, artefacts: Artefacts) -> Container {
+    Container {
+        name: name.try_into().unwrap(),
         reference: "test".try_into().unwrap(),
         artefacts,
         command: Default::default(),
@@ -153,21 +184,36 @@ pub fn pod(number: u8, engine: RuntimeClass, artefacts: Artefacts) -> Pod {
         working_dir: Default::default(),
         env: Default::default(),
         ports: Default::default(),
-        resources: Resources::default(),
+        // Or a busy machine gives it next to no time.
+        resources: Resources { cpu_request_milli: 1000, ..Resources::default() },
         mounts: Default::default(),
         read_only_root: false,
-    };
+    }
+}
+
+pub fn pod(number: u8, runtime_class: RuntimeClass, containers: Vec<Container>) -> Pod {
     Pod {
         id: PodId([number; 16]),
         identity: Hash([number; 32]),
         namespace: "default".try_into().unwrap(),
         name: format!("web-{number}").try_into().unwrap(),
-        engine,
-        containers: vec![container].try_into().unwrap(),
+        hostname: format!("web-{number}").as_str().try_into().unwrap(),
+        runtime_class,
+        init_containers: Default::default(),
+        containers: containers.try_into().unwrap(),
         volumes: Default::default(),
         restart: RestartPolicy::Always,
         grace_ms: 2000,
         host_network: false,
         after: Default::default(),
+    }
+}
+
+/// Changes every container of a Pod, init containers first.
+pub fn each_container(pod: &mut Pod, change: impl Fn(&mut Container)) {
+    for list in [&mut pod.init_containers, &mut pod.containers] {
+        let mut all = list.to_vec();
+        all.iter_mut().for_each(&change);
+        *list = all.try_into().unwrap();
     }
 }

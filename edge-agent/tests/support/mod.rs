@@ -5,4 +5,5 @@
 
 pub mod http;
 pub mod hub;
+pub mod image;
 pub mod machine;

@@ -288,6 +288,7 @@ fn spec(env: &[(String, String)], words: &[String], text: &str) -> ContainerSpec
     let path = text.chars().filter(|c| !c.is_control()).take(24).collect::<String>();
     ContainerSpec {
         id: "i-1".to_owned(),
+        cgroup: "p-1/i-1".to_owned(),
         hostname: path.clone(),
         command: if text.len().is_multiple_of(2) { words.to_vec() } else { Vec::new() },
         args: if text.len().is_multiple_of(3) { words.to_vec() } else { Vec::new() },

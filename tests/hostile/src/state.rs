@@ -15,7 +15,7 @@ use std::{fs, path::Path};
 
 use firmware_compat::{frame::decode_body, id::PodId, v1::owned::Assignment};
 use lichen_agent::{pod_dir::PodDir, state::StateDir};
-use lichen_agent_core::{SavedAssignment, saved};
+use lichen_agent_core::{ContainerId, SavedAssignment, saved};
 use lichen_shim::{Decoder, RunDir, Spec, log, protocol};
 use lichen_wasm_host::Run;
 use sha2::{Digest, Sha256};
@@ -109,10 +109,12 @@ fn pod(bytes: &[u8]) {
     let dir = tempfile::tempdir_in(memory()).expect("a directory");
     let id = PodId([7; 16]);
     let pod = PodDir::new(dir.path(), id);
-    let run_dir = pod.attempt(3);
+    let container = pod.container(ContainerId::Main(0));
+    let run_dir = container.attempt(3);
     fs::create_dir_all(&run_dir).expect("a directory");
     let mut script = Script::new(bytes);
     write(&pod.path().join("pod"), script.piece());
+    write(&container.path().join("container"), script.piece());
     let names = ["exit", "shim.spec", "pid", "shim.pid", "oci.pid"];
     for name in names {
         write(&run_dir.join(name), script.piece());
@@ -120,6 +122,10 @@ fn pod(bytes: &[u8]) {
     if let Some(record) = pod.record().expect("it can be read") {
         pod.set_record(&record).expect("it can be written");
         assert_eq!(pod.record().expect("it was just written"), Some(record));
+    }
+    if let Some(record) = container.record().expect("it can be read") {
+        container.set_record(&record).expect("it can be written");
+        assert_eq!(container.record().expect("it was just written"), Some(record));
     }
     assert_eq!(PodDir::all(dir.path()).expect("it can be listed").len(), 1);
     let run = RunDir::open(&run_dir).expect("it is there");

@@ -115,12 +115,12 @@ impl Fleet {
     }
 }
 
-/// Reads `lichen-shim supervise RUN/INSTANCE/ATTEMPT NAMESPACE/NAME`.
+/// Reads `lichen-shim supervise RUN/POD/CONTAINER/ATTEMPT NAMESPACE/NAME/CONTAINER`.
 fn running(pid: u32, run: &Path) -> Option<Running> {
     let words = fs::read_to_string(format!("/proc/{pid}/cmdline")).ok()?;
     let mut words = words.split('\0').skip_while(|word| *word != "supervise").skip(1);
     let dir = Path::new(words.next()?);
-    let pod = words.next()?.rsplit('/').next()?.to_owned();
+    let pod = words.next()?.split('/').nth(1)?.to_owned();
     let uid = dir.strip_prefix(run).ok()?.iter().next()?.to_str()?.to_owned();
     let record = RunDir::open(dir).and_then(|run| run.pid()).ok().flatten();
     let process = record.and_then(|record| {

@@ -57,7 +57,7 @@ pub fn users(places: &[&Path]) -> Vec<(u32, PathBuf)> {
         let at = |place: &PathBuf| {
             links.iter().any(|link| fs::read_link(link).is_ok_and(|to| to.starts_with(place)))
         };
-        let mounts = fs::read_to_string(process.join("mountinfo")).unwrap_or_default();
+        let mounts = mounts_of_its_own(&process);
         for place in &places {
             if mounts.contains(&*place.to_string_lossy()) || at(place) {
                 found.push((pid, place.clone()));
@@ -65,6 +65,14 @@ pub fn users(places: &[&Path]) -> Vec<(u32, PathBuf)> {
         }
     }
     found
+}
+
+/// Mounts that only a shim and what it runs have. The network and the memory of a Pod are mounted for the whole machine:
+/// every process sees them, and uses them no more for that.
+fn mounts_of_its_own(process: &Path) -> String {
+    let table = fs::read_to_string(process.join("mountinfo")).unwrap_or_default();
+    let is_shared = |line: &&str| line.contains(" - nsfs ") || line.contains(" - tmpfs ");
+    table.lines().filter(|line| !is_shared(line)).map(|line| format!("{line}\n")).collect()
 }
 
 fn sockets(dir: &Path) -> Vec<String> {

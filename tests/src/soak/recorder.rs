@@ -37,17 +37,17 @@ pub fn read(dir: &Path, device: &str) -> Vec<Event> {
     text.lines().filter_map(|line| event(line, device)).collect()
 }
 
-/// Reads `SECONDS.MICROSECONDS launch …/run/INSTANCE/ATTEMPT NAMESPACE/NAME` or `… clean-up …/run/INSTANCE/ATTEMPT`.
+/// Reads `SECONDS.MICROSECONDS launch …/run/POD/CONTAINER/ATTEMPT NAMESPACE/NAME/CONTAINER` or `… clean-up …`.
 fn event(line: &str, device: &str) -> Option<Event> {
     let mut words = line.split(' ');
     let at = words.next()?.replace('.', "").parse().ok()?;
     let verb = words.next()?;
     let mut dir = Path::new(words.next()?).iter().rev().map(|part| part.to_string_lossy());
     let attempt = dir.next()?.parse().ok()?;
-    let (uid, device) = (dir.next()?.into_owned(), device.to_owned());
+    let (uid, device) = (dir.nth(1)?.into_owned(), device.to_owned());
     let what = match verb {
         "launch" => {
-            let pod = words.next()?.rsplit('/').next()?.to_owned();
+            let pod = words.next()?.split('/').nth(1)?.to_owned();
             What::Launched { device, uid, pod, attempt }
         }
         "clean-up" => What::CleanedUp { device, uid },
@@ -68,9 +68,9 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let program = install(dir.path(), Path::new("/bin/echo"));
         let before = now();
-        let run = dir.path().join("run/0102/3");
+        let run = dir.path().join("run/0102/main-0/3");
         let output = Command::new(&program)
-            .args(["launch", run.to_str().expect("text"), "default/web-x"])
+            .args(["launch", run.to_str().expect("text"), "default/web-x/app"])
             .env_clear()
             .output()
             .expect("it runs");

@@ -1,6 +1,6 @@
 //! Writes lines to `log` and keeps the number and size of the log files bounded.
 //!
-//! A disk that takes no more bytes costs lines, which are counted; it never blocks or ends the instance.
+//! A disk that takes no more bytes costs lines, which are counted; it never blocks or ends the container.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};

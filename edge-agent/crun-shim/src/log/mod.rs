@@ -1,4 +1,4 @@
-//! The instance's output on disk: lines in the CRI log format, in bounded files.
+//! The container's output on disk: lines in the CRI log format, in bounded files.
 //!
 //! `line` cuts bytes into lines, `file` bounds and writes them, `time` prints the time. [`parse`] reads a
 //! stored line back, for whoever serves logs.
@@ -30,7 +30,7 @@ impl Stream {
     }
 }
 
-/// Whether a stored line ends where the instance's line ended.
+/// Whether a stored line ends where the container's line ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tag {
     /// The line, or the last part of a long one.
@@ -57,7 +57,7 @@ pub struct Line<'a> {
     pub stream: Stream,
     /// Whole or part.
     pub tag: Tag,
-    /// The instance's bytes, without the line feed.
+    /// The container's bytes, without the line feed.
     pub text: &'a [u8],
 }
 

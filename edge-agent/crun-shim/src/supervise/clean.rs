@@ -11,7 +11,8 @@ use rustix::process::{Pid, WaitOptions, getpid, set_child_subreaper, setsid, wai
 
 use super::launch::{self, Output};
 use super::machine::{DELETE_DEADLINE_MS, Verb};
-use super::{cgroup, claim_session, namespace, output, reap};
+use super::{claim_session, namespace, output, reap};
+use crate::cgroup;
 use crate::log::time::wall_ms;
 use crate::procfs::{self, Stat};
 use crate::run_dir::{OCI, OCI_PID, PidRecord, RunDir, SHIM_PID, SOCKET};
@@ -46,9 +47,8 @@ pub(crate) fn clean_up(dir: &Path) -> Result<(), String> {
     }
     if let Some(Kind::Container(container)) = spec.map(|record| record.spec.kind) {
         let deleted = delete(&run, &container, boot_id);
-        // A private cgroup2 is for a runtime that makes no groups.
-        if !container.private_cgroup2 {
-            cgroup::remove(&container.id)?;
+        if let Some(group) = &container.cgroup {
+            cgroup::remove(group)?;
         }
         deleted?;
     }
@@ -121,7 +121,7 @@ fn session(leader: &PidRecord) -> Vec<Stat> {
     members
 }
 
-/// Kills the instance's first process and what else is in its session.
+/// Kills the container's first process and what else is in its session.
 fn kill_session(pid: &PidRecord) -> Result<(), String> {
     let mut dying = Vec::new();
     dying.extend(procfs::kill_exactly(pid.pid, pid.start_ticks));

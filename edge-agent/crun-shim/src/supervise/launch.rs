@@ -1,4 +1,4 @@
-//! Starts the instance's process, which dies with the shim, and the runtime's commands, which do not.
+//! Starts the container's process, which dies with the shim, and the runtime's commands, which do not.
 //!
 //! A runtime that is killed half way leaves cgroups that it knows nothing about later. So its commands run to
 //! their end whatever happens to the shim, and `clean-up` waits for them. It knows them by the shim's session, which they
@@ -19,13 +19,13 @@ use rustix::process::{
 use crate::spec::{Container, Process};
 use crate::supervise::machine::Verb;
 
-/// Both ends of the instance's output that the child gets.
+/// Both ends of the container's output that the child gets.
 pub(crate) struct Output {
     pub(crate) stdout: OwnedFd,
     pub(crate) stderr: OwnedFd,
 }
 
-/// Starts the instance of a [`Process`] as a session of its own.
+/// Starts the container of a [`Process`] as a session of its own.
 pub(crate) fn process(process: &Process, output: Output) -> Result<Pid, String> {
     let (program, arguments) = process.argv.split_first().ok_or("argv is empty")?;
     let mut command = Command::new(program);
@@ -74,7 +74,7 @@ enum Fate {
     Own,
 }
 
-/// Every child leads a process group of its own, so that it can be killed with what it starts. The instance leads
+/// Every child leads a process group of its own, so that it can be killed with what it starts. The container leads
 /// a session as well.
 fn spawn(mut command: Command, output: Output, fate: Fate) -> io::Result<Pid> {
     command.stdin(Stdio::null()).stdout(output.stdout).stderr(output.stderr);

@@ -11,7 +11,7 @@ use crate::state::{BootId, Exit, Outcome, Phase, Started, bounded_message};
 /// How long `create` or `start` may take; a slow card and a large image are well inside.
 pub(crate) const RUNTIME_DEADLINE_MS: u64 = 120_000;
 
-/// How long a runtime may still take when its instance is to be stopped, whatever the grace: one that is killed
+/// How long a runtime may still take when its container is to be stopped, whatever the grace: one that is killed
 /// half way leaves cgroups behind.
 pub(crate) const RUNTIME_MERCY_MS: u64 = 5_000;
 
@@ -50,7 +50,7 @@ pub(crate) enum Event {
     Did(Verb),
     /// A command of the runtime failed.
     Failed { verb: Verb, reason: String },
-    /// The instance's first process has ended.
+    /// The container's first process has ended.
     Ended { outcome: Outcome, oom_killed: bool },
     /// A client, or SIGTERM to the shim, wants it stopped.
     Stop { signal: i32, grace_ms: u64 },
@@ -66,14 +66,14 @@ pub(crate) enum Effect {
     Run(Verb),
     /// Kill the command of the runtime that runs now; its end is an event.
     KillRuntime,
-    /// Store the pid of the instance's first process.
+    /// Store the pid of the container's first process.
     Record(Started),
-    /// Tell followers that the instance runs.
+    /// Tell followers that the container runs.
     Announce(Started),
-    /// Signal the instance's first process.
+    /// Signal the container's first process.
     Signal(i32),
-    /// Kill the instance: its process group and first process.
-    KillInstance,
+    /// Kill the container: its process group and first process.
+    KillContainer,
     /// Kill and reap every descendant that is left.
     KillRest,
     /// Store the exit record, tell followers, leave.
@@ -101,7 +101,7 @@ enum Step {
 #[derive(Clone, Copy, Debug)]
 struct Stop {
     signal: i32,
-    /// When the instance is killed.
+    /// When the container is killed.
     kill_at: u64,
     /// Until when a command of the runtime is not killed.
     runtime_until: u64,
@@ -112,7 +112,7 @@ pub(crate) struct Machine {
     shape: Shape,
     boot_id: BootId,
     step: Step,
-    /// A stop that was asked for before the instance ran.
+    /// A stop that was asked for before the container ran.
     early_stop: Option<Stop>,
     /// Why a command of the runtime was killed, if it was.
     killed_runtime: Option<&'static str>,
@@ -337,7 +337,7 @@ impl Machine {
             }
             Step::Stopping { init, .. } => {
                 self.step = Step::Stopping { init: *init, kill_at: None };
-                self.effects.push_back(Effect::KillInstance);
+                self.effects.push_back(Effect::KillContainer);
             }
             Step::Launching | Step::Running { .. } | Step::Ended { .. } => {}
         }

@@ -3,9 +3,7 @@
 //! `machine` decides, `shell` loops, the rest are its hands. Nothing here is for the agent; it uses
 //! [`crate::spawn`], [`crate::adopt`] and [`crate::protocol`].
 
-mod cgroup;
 mod clean;
-mod instance;
 mod launch;
 mod machine;
 mod namespace;
@@ -14,6 +12,7 @@ mod output;
 mod reap;
 mod server;
 mod shell;
+mod supervised;
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -37,7 +36,7 @@ use crate::state::BootId;
 use shell::Shell;
 
 const USAGE: &str = "\
-lichen-shim supervises one instance. The agent starts it; people rarely do.
+lichen-shim supervises one container. The agent starts it; people rarely do.
 
   lichen-shim launch DIR [LABEL]     start `supervise` in the background (standard input: DIR, locked)
   lichen-shim supervise DIR [LABEL]  run what DIR/shim.spec says
@@ -76,7 +75,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 /// Starts `supervise` and leaves, so that it becomes a child of init. The descriptor of the run directory
 /// (standard input) and the channel to the agent (standard output) are passed on.
 ///
-/// Everything else that is open is closed: an instance may run for months, and whoever reads the other end of
+/// Everything else that is open is closed: a container may run for months, and whoever reads the other end of
 /// some pipe of the agent's must not wait that long.
 fn launch_detached(dir: &Path, label: &[OsString]) -> Result<(), String> {
     close_on_exec_above_stderr();
@@ -160,7 +159,7 @@ fn claim_session(run: &RunDir, boot_id: BootId) -> Result<(), String> {
 /// Tells the agent that the socket is there, and lets go of its pipe.
 fn report_ready() -> Result<(), String> {
     let failed = |error: io::Error| format!("could not report to the agent: {error}");
-    // The agent may be dead already; the instance runs all the same.
+    // The agent may be dead already; the container runs all the same.
     let _ = writeln!(io::stdout(), "{READY}{}", getpid().as_raw_pid());
     let null = open_null("write")?;
     dup2_stdout(&null).map_err(|errno| failed(errno.into()))?;

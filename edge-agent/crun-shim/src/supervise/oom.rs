@@ -1,15 +1,15 @@
-//! Whether the kernel killed a process of the instance for want of memory.
+//! Whether the kernel killed a process of the container for want of memory.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-/// The counter of processes that the kernel killed for want of memory in the instance's cgroup.
-/// Opened while the instance lives; readable until its cgroup is deleted.
+/// The counter of processes that the kernel killed for want of memory in the container's cgroup.
+/// Opened while the container lives; readable until its cgroup is deleted.
 #[derive(Debug)]
 pub(crate) struct OomCounter(File);
 
 impl OomCounter {
-    /// `None` where it cannot be known: no memory controller, or the instance shares the shim's cgroup.
+    /// `None` where it cannot be known: no memory controller, or the container shares the shim's cgroup.
     pub(crate) fn open(pid: i32) -> Option<Self> {
         let own = fs::read_to_string("/proc/self/cgroup").ok()?;
         let theirs = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;

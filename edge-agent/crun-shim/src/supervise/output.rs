@@ -1,4 +1,4 @@
-//! The instance's two output pipes and the log that they flow into.
+//! The container's two output pipes and the log that they flow into.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -45,7 +45,7 @@ impl Outputs {
         }
     }
 
-    /// Opens both pipes and returns the ends for the instance.
+    /// Opens both pipes and returns the ends for the container.
     pub(crate) fn open(&mut self) -> io::Result<Output> {
         let (stdout_read, stdout) = pipe()?;
         let (stderr_read, stderr) = pipe()?;

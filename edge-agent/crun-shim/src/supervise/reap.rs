@@ -1,6 +1,6 @@
 //! Children and what is left of them.
 //!
-//! The shim is a subreaper: every descendant whose parent ends becomes its child. So after the instance's
+//! The shim is a subreaper: every descendant whose parent ends becomes its child. So after the container's
 //! first process has ended, killing children until there are none leaves nothing, however it was daemonised.
 
 use std::time::{Duration, Instant};

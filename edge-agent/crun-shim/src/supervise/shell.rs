@@ -12,11 +12,11 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::Signal;
 use signal_hook::consts::{SIGCHLD, SIGTERM};
 
-use super::instance::Instance;
 use super::machine::{Effect, Event, Machine, Now, Shape};
 use super::output::Outputs;
 use super::reap;
 use super::server::Server;
+use super::supervised::Supervised;
 use crate::log::time::wall_ms;
 use crate::protocol::{Refusal, Reply, Request};
 use crate::run_dir::{LOG, OCI_PID, PidRecord, RunDir, SHIM_PID, SOCKET};
@@ -32,7 +32,7 @@ pub(crate) struct Shell {
     boot_id: BootId,
     began: Instant,
     machine: Machine,
-    instance: Instance,
+    supervised: Supervised,
     outputs: Outputs,
     server: Server,
     signals: Signals,
@@ -67,7 +67,7 @@ impl Shell {
             boot_id,
             began: Instant::now(),
             machine: Machine::begin(shape, boot_id, now),
-            instance: Instance::new(kind, &run),
+            supervised: Supervised::new(kind, &run),
             outputs: Outputs::new(run.path().to_owned(), log),
             server,
             signals: Signals::register()?,
@@ -101,7 +101,7 @@ impl Shell {
         let pipes = [
             (Source::Stdout, self.outputs.stdout.fd()),
             (Source::Stderr, self.outputs.stderr.fd()),
-            (Source::Runtime, self.instance.runtime_output()),
+            (Source::Runtime, self.supervised.runtime_output()),
         ];
         sources.extend(pipes.iter().filter_map(|(s, fd)| Some((*s, (*fd)?, PollFlags::IN))));
         for (index, connection) in self.server.connections.iter().enumerate() {
@@ -115,7 +115,7 @@ impl Shell {
             Ok(_) => {}
             // A signal interrupts; its byte is in the pipe for the next round.
             Err(Errno::INTR) => return Vec::new(),
-            // Out of kernel memory at worst: try again instead of ending the instance.
+            // Out of kernel memory at worst: try again instead of ending the container.
             Err(_) => std::thread::sleep(std::time::Duration::from_millis(100)),
         }
         let ready = fds.iter().zip(&sources).filter(|(fd, _)| !fd.revents().is_empty());
@@ -136,15 +136,15 @@ impl Shell {
             Source::Listener => self.server.accept(),
             Source::Stdout => self.outputs.read_stdout(),
             Source::Stderr => self.read_stderr(),
-            Source::Runtime => self.instance.read_runtime_output(),
+            Source::Runtime => self.supervised.read_runtime_output(),
             Source::Connection(index) => self.converse(index, flags),
         }
     }
 
-    /// Before the instance runs, standard error carries the runtime's complaints.
+    /// Before the container runs, standard error carries the runtime's complaints.
     fn read_stderr(&mut self) {
-        let Self { outputs, instance, .. } = self;
-        outputs.read_stderr(|bytes| instance.overhear(bytes));
+        let Self { outputs, supervised, .. } = self;
+        outputs.read_stderr(|bytes| supervised.overhear(bytes));
     }
 
     fn take_signals(&mut self) {
@@ -162,7 +162,7 @@ impl Shell {
     fn child_ended(&mut self, pid: i32, outcome: Outcome) {
         // What it wrote last belongs to the reason.
         self.read_stderr();
-        for event in self.instance.ended(pid, outcome) {
+        for event in self.supervised.ended(pid, outcome) {
             self.tell(event);
         }
     }
@@ -207,15 +207,15 @@ impl Shell {
             match effect {
                 Effect::Launch => self.launch(),
                 Effect::Run(verb) => {
-                    if let Err(event) = self.instance.run(verb, &mut self.outputs) {
+                    if let Err(event) = self.supervised.run(verb, &mut self.outputs) {
                         self.tell(event);
                     }
                 }
-                Effect::KillRuntime => self.instance.kill_runtime(),
+                Effect::KillRuntime => self.supervised.kill_runtime(),
                 Effect::Record(started) => self.record(started),
                 Effect::Announce(started) => self.server.push(&Reply::Started(started)),
-                Effect::Signal(signal) => self.instance.signal(signal),
-                Effect::KillInstance => self.instance.kill(),
+                Effect::Signal(signal) => self.supervised.signal(signal),
+                Effect::KillContainer => self.supervised.kill(),
                 Effect::KillRest => reap::kill_rest(),
                 Effect::Finish(exit) => self.finish(&exit),
             }
@@ -223,14 +223,14 @@ impl Shell {
     }
 
     fn launch(&mut self) {
-        let event = match self.instance.launch(&mut self.outputs) {
+        let event = match self.supervised.launch(&mut self.outputs) {
             Ok(pid) => Event::Launched { pid },
             Err(reason) => Event::LaunchFailed { reason },
         };
         self.tell(event);
     }
 
-    /// A missing record costs precision of a later clean-up, not the instance.
+    /// A missing record costs precision of a later clean-up, not the container.
     fn record(&self, started: Started) {
         let Some(stat) = procfs::stat(started.pid) else { return };
         let _ = self.run.store_pid(&PidRecord {

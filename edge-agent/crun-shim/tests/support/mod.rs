@@ -52,7 +52,7 @@ impl Run {
         (client, phase)
     }
 
-    /// Waits until the instance runs.
+    /// Waits until the container runs.
     pub fn started(&self) -> Started {
         let (mut client, mut phase) = self.follow();
         loop {
@@ -145,7 +145,7 @@ pub fn kill_9(pid: i32) {
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("it lives");
 }
 
-/// A shell script as an instance.
+/// A shell script as a container.
 pub fn script(text: &str) -> Spec {
     command(&["/bin/sh", "-c", text])
 }

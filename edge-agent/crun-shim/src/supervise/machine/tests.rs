@@ -118,7 +118,7 @@ fn a_stop_signals_and_kills_after_the_grace() {
         (500, Event::Timeout),
         (501, ended(Outcome::Signal(9))),
     ];
-    let expected = "Launch | record 7, announce 7 | signal 15 |  | KillInstance |  \
+    let expected = "Launch | record 7, announce 7 | signal 15 |  | KillContainer |  \
         | KillRest, finish Signal(9)";
     check(Shape::Process, &events, expected);
 }
@@ -135,7 +135,7 @@ fn a_second_stop_can_only_shorten_the_grace() {
         (71, stop(5000)),
     ];
     let expected = "Launch | record 7, announce 7 | signal 15 | signal 15 | signal 15 \
-        | KillInstance | ";
+        | KillContainer | ";
     check(Shape::Process, &events, expected);
 }
 
@@ -143,7 +143,7 @@ fn a_second_stop_can_only_shorten_the_grace() {
 fn a_kill_sends_no_signal_first() {
     let kill = Event::Stop { signal: 9, grace_ms: 0 };
     let events = [(0, Event::Launched { pid: 7 }), (5, kill)];
-    check(Shape::Process, &events, "Launch | record 7, announce 7 | KillInstance");
+    check(Shape::Process, &events, "Launch | record 7, announce 7 | KillContainer");
 }
 
 #[test]
@@ -162,7 +162,7 @@ fn a_stop_during_start_signals_as_soon_as_the_instance_runs() {
         (3, Event::Did(Verb::Start)),
         (102, Event::Timeout),
     ];
-    let expected = "run Create | run Start |  | record 7, announce 7, signal 15 | KillInstance";
+    let expected = "run Create | run Start |  | record 7, announce 7, signal 15 | KillContainer";
     check(Shape::Container, &events, expected);
 }
 
@@ -244,7 +244,7 @@ fn answer(effects: &[Effect], goes_well: bool, waiting: &mut Vec<Event>) {
             Effect::Run(Verb::Create) if goes_well => waiting.push(Event::Created { pid: 7 }),
             Effect::Run(verb) if goes_well => waiting.push(Event::Did(*verb)),
             Effect::Run(verb) => waiting.push(Event::Failed { verb: *verb, reason: "x".into() }),
-            Effect::KillInstance => waiting.push(ended(Outcome::Signal(9))),
+            Effect::KillContainer => waiting.push(ended(Outcome::Signal(9))),
             _ => {}
         }
     }

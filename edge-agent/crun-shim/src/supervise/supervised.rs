@@ -1,4 +1,4 @@
-//! The instance's processes: the first one, and the runtime's command that runs at the moment.
+//! The container's processes: the first one, and the runtime's command that runs at the moment.
 
 use std::ffi::OsString;
 use std::fs;
@@ -6,13 +6,13 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::process::Signal;
 
-use super::cgroup;
 use super::launch::{self, Output};
 use super::machine::{Event, Verb};
 use super::namespace;
 use super::oom::OomCounter;
 use super::output::{Outputs, pipe};
 use super::reap;
+use crate::cgroup;
 use crate::run_dir::{OCI, OCI_PID, RunDir};
 use crate::spec::{Container, Kind};
 use crate::state::{MAX_MESSAGE, Outcome};
@@ -21,7 +21,7 @@ use crate::state::{MAX_MESSAGE, Outcome};
 /// before its pid is known. The runtime's own helpers are the others.
 const MAX_EARLY: usize = 16;
 
-pub(crate) struct Instance {
+pub(crate) struct Supervised {
     kind: Kind,
     root: OsString,
     pid_file: OsString,
@@ -35,12 +35,12 @@ pub(crate) struct Instance {
 struct Running {
     verb: Verb,
     pid: i32,
-    /// Its own output; `create` writes to the instance's pipes instead, which the container inherits.
+    /// Its own output; `create` writes to the pipes that the container inherits instead.
     output: Option<OwnedFd>,
     said: Vec<u8>,
 }
 
-impl Instance {
+impl Supervised {
     pub(crate) fn new(kind: Kind, run: &RunDir) -> Self {
         Self {
             kind,
@@ -53,7 +53,7 @@ impl Instance {
         }
     }
 
-    /// Starts the process of an instance without a container.
+    /// Starts a plain process.
     pub(crate) fn launch(&mut self, outputs: &mut Outputs) -> Result<i32, String> {
         let Kind::Process(process) = &self.kind else {
             return Err("a container is created by its runtime".to_owned());
@@ -100,7 +100,7 @@ impl Instance {
         }
     }
 
-    /// Bytes from the instance's standard error: they are the runtime's while `create` runs.
+    /// Bytes from the container's standard error: they are the runtime's while `create` runs.
     pub(crate) fn overhear(&mut self, bytes: &[u8]) {
         if let Some(Running { verb: Verb::Create, said, .. }) = &mut self.runtime {
             keep(said, bytes);
@@ -163,10 +163,7 @@ impl Instance {
 
     fn remove_cgroup(&self) -> Result<(), String> {
         match &self.kind {
-            // A private cgroup2 is for a runtime that makes no groups.
-            Kind::Container(container) if !container.private_cgroup2 => {
-                cgroup::remove(&container.id)
-            }
+            Kind::Container(Container { cgroup: Some(group), .. }) => cgroup::remove(group),
             _ => Ok(()),
         }
     }

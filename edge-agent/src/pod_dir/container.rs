@@ -1,0 +1,137 @@
+//! The directory of one container of a Pod: one run directory per start.
+//!
+//! ```text
+//! main-0/container    its name, and how it is asked to stop
+//! main-0/<attempt>/   the run directory of one start: shim, log, exit record, bundle
+//! ```
+//!
+//! The newest run and the one before it are kept, the latter for its log and its end.
+
+use std::path::{Path, PathBuf};
+
+use lichen_shim::run_dir;
+use serde::{Deserialize, Serialize};
+
+use super::{load, names, store};
+use crate::state::{StateError, make_dir};
+
+const RECORD: &str = "container";
+
+/// What an agent that starts later must know about a container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContainerRecord {
+    /// As the spec has it.
+    pub name: String,
+    /// What asks it to stop.
+    pub stop_signal: i32,
+    /// The last start whose end counts no more: the sandbox that it ran in was removed, so an init container runs again.
+    pub forgotten: Option<u32>,
+}
+
+/// The directory of one container.
+#[derive(Clone, Debug)]
+pub struct ContainerDir {
+    path: PathBuf,
+}
+
+impl ContainerDir {
+    pub(super) fn new(path: PathBuf) -> Self {
+        Self { path }
+    }
+
+    /// The directory.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The run directory of one start.
+    #[must_use]
+    pub fn attempt(&self, attempt: u32) -> PathBuf {
+        self.path.join(attempt.to_string())
+    }
+
+    /// Makes the directory.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn make(&self) -> Result<(), StateError> {
+        make_dir(&self.path)
+    }
+
+    /// What [`Self::set_record`] kept. `None` if there is none or it is damaged.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn record(&self) -> Result<Option<ContainerRecord>, StateError> {
+        load(&self.path.join(RECORD))
+    }
+
+    /// Keeps what it is.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn set_record(&self, record: &ContainerRecord) -> Result<(), StateError> {
+        store(&self.path, RECORD, record)
+    }
+
+    /// From now on, how its runs ended counts no more.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn forget_ends(&self) -> Result<(), StateError> {
+        let (record, newest) = (self.record()?, self.attempts()?.first().copied());
+        match record {
+            Some(record) => self.set_record(&ContainerRecord { forgotten: newest, ..record }),
+            // It was never prepared.
+            None => Ok(()),
+        }
+    }
+
+    /// The starts that have a run directory, newest first.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn attempts(&self) -> Result<Vec<u32>, StateError> {
+        let mut attempts: Vec<u32> =
+            names(&self.path)?.iter().filter_map(|name| name.parse().ok()).collect();
+        attempts.sort_unstable_by(|a, b| b.cmp(a));
+        Ok(attempts)
+    }
+
+    /// The starts that got as far as a shim, newest first. The first is the current run, the second the one before.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn runs(&self) -> Result<Vec<u32>, StateError> {
+        let mut attempts = self.attempts()?;
+        attempts.retain(|attempt| self.attempt(*attempt).join(run_dir::SPEC).exists());
+        Ok(attempts)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn runs_are_listed_newest_first_and_only_with_a_shim() {
+        let run = tempfile::tempdir().expect("a directory");
+        let dir = ContainerDir::new(run.path().join("main-0"));
+        for attempt in [2, 10, 9] {
+            fs::create_dir_all(dir.attempt(attempt)).expect("makeable");
+        }
+        fs::write(dir.attempt(9).join(run_dir::SPEC), "").expect("writable");
+        dir.forget_ends().expect("nothing to forget");
+        let record = ContainerRecord { name: "web".into(), stop_signal: 3, forgotten: None };
+        dir.set_record(&record).expect("writable");
+        assert_eq!(dir.record().expect("readable"), Some(record));
+        dir.forget_ends().expect("writable");
+        let record = dir.record().expect("readable").expect("there");
+        assert_eq!((record.stop_signal, record.forgotten), (3, Some(10)));
+        assert_eq!(dir.attempts().expect("readable"), [10, 9, 2]);
+        assert_eq!(dir.runs().expect("readable"), [9]);
+    }
+}

@@ -1,0 +1,172 @@
+//! Work on Pods: as in `work`, each function starts a task that answers with one message. Most waits for its turn, so that
+//! threads are left for starting what is ready.
+
+use std::sync::Arc;
+
+use firmware_compat::id::PodId;
+use lichen_agent_core::{ContainerId, Event, PodSpec, event::Failure};
+use lichen_shim::Spec;
+use tokio::{
+    sync::Semaphore,
+    task::{JoinSet, spawn_blocking},
+};
+
+use super::work::answer;
+use crate::{
+    message::{Message, Sender},
+    pod_dir::{ContainerDir, PodDir},
+    runtime::{Containers, Launcher, PrepareError},
+    supervise::{Watch, Watcher, how_to_stop, orphan},
+};
+
+/// As [`answer`], but waits for its turn: whoever waits here holds no thread that a start could use.
+fn answer_in_turn<F>(slots: Arc<Semaphore>, messages: Sender, work: F)
+where
+    F: FnOnce() -> Message + Send + 'static,
+{
+    tokio::spawn(async move {
+        let Ok(_slot) = slots.acquire().await else { return };
+        if let Ok(message) = spawn_blocking(work).await {
+            let _loop_gone = messages.send(message).await;
+        }
+    });
+}
+
+/// What preparing one start of a container needs.
+pub(super) struct Prepare {
+    pub(super) launcher: Arc<Launcher>,
+    pub(super) containers: Arc<Containers>,
+    pub(super) pod: Arc<PodSpec>,
+    pub(super) container: ContainerId,
+    pub(super) attempt: u32,
+}
+
+pub(super) fn make_sandbox(
+    launcher: Arc<Launcher>,
+    pod: Arc<PodSpec>,
+    slots: Arc<Semaphore>,
+    messages: Sender,
+) {
+    answer_in_turn(slots, messages, move || {
+        let id = pod.id;
+        Message::Happened(match launcher.make_sandbox(&pod) {
+            Ok(()) => Event::SandboxReady { pod: id },
+            Err(failure) => Event::SandboxFailed { pod: id, failure },
+        })
+    });
+}
+
+pub(super) fn prepare(job: Prepare, slots: Arc<Semaphore>, messages: Sender) {
+    answer_in_turn(slots, messages, move || {
+        let Prepare { launcher, containers, pod, container, attempt } = job;
+        let id = pod.id;
+        let prepared = launcher.prepare(&pod, container, attempt, &containers);
+        match prepared {
+            Ok(spec) => Message::Prepared { pod: id, container, spec: Box::new(spec) },
+            Err(PrepareError { failure, missing }) => {
+                Message::Happened(Event::PrepareFailed { pod: id, container, failure, missing })
+            }
+        }
+    });
+}
+
+/// Starts a container and watches it. Answers with `Started` or `StartFailed`, and with `Exited` at its end.
+pub(super) fn start(
+    launcher: Arc<Launcher>,
+    (pod, container): (PodId, ContainerId),
+    attempt: u32,
+    spec: Box<Spec>,
+    messages: Sender,
+) -> Watcher {
+    let dir = PodDir::new(&launcher.run, pod);
+    let (own, record) = (dir.container(container), dir.record().ok().flatten());
+    let run = own.attempt(attempt);
+    let watch = Watch {
+        pod,
+        container,
+        run: run.clone(),
+        stop: how_to_stop(record.as_ref(), &own),
+        wasm: record.is_some_and(|record| record.wasm),
+        shim: launcher.shim.clone(),
+        messages,
+    };
+    watch.start(async move {
+        let started = spawn_blocking(move || launcher.start(&run, &spec)).await;
+        started.unwrap_or_else(|error| {
+            Err(Failure { reason: String::new(), message: error.to_string() })
+        })
+    })
+}
+
+pub(super) fn update_files(launcher: Arc<Launcher>, pod: Arc<PodSpec>, messages: Sender) {
+    answer(messages, move || {
+        let id = pod.id;
+        Message::Happened(match launcher.update_files(&pod) {
+            Ok(()) => Event::FilesUpdated { pod: id },
+            Err(failure) => Event::FilesUpdateFailed { pod: id, failure },
+        })
+    });
+}
+
+/// Ends and removes what is left of a container.
+pub(super) fn clean_container(
+    launcher: Arc<Launcher>,
+    pod: PodId,
+    container: ContainerId,
+    slots: Arc<Semaphore>,
+    messages: Sender,
+) {
+    tokio::spawn(async move {
+        let dir = PodDir::new(&launcher.run, pod);
+        end_orphans(&dir, vec![dir.container(container)]).await;
+        answer_in_turn(slots, messages, move || {
+            Message::Happened(match launcher.clean_container(pod, container) {
+                Ok(()) => Event::ContainerCleaned { pod, container },
+                Err(failure) => Event::ContainerCleanFailed { pod, container, failure },
+            })
+        });
+    });
+}
+
+/// Ends and removes what is left of a Pod.
+pub(super) fn remove_sandbox(
+    launcher: Arc<Launcher>,
+    pod: PodId,
+    keep_volumes: bool,
+    slots: Arc<Semaphore>,
+    messages: Sender,
+) {
+    tokio::spawn(async move {
+        let dir = PodDir::new(&launcher.run, pod);
+        let left = dir.containers().unwrap_or_default();
+        end_orphans(&dir, left.into_iter().map(|(_, own)| own).collect()).await;
+        answer_in_turn(slots, messages, move || {
+            Message::Happened(match launcher.remove_sandbox(pod, keep_volumes) {
+                Ok(()) => Event::SandboxRemoved { pod },
+                Err(failure) => Event::SandboxRemoveFailed { pod, failure },
+            })
+        });
+    });
+}
+
+/// Asks containers whose shims were killed to end, all at once, and waits for them without holding a thread.
+async fn end_orphans(pod: &PodDir, containers: Vec<ContainerDir>) {
+    let record = pod.record().ok().flatten();
+    let mut ending = JoinSet::new();
+    for container in containers {
+        let Some(attempt) = container.runs().unwrap_or_default().first().copied() else { continue };
+        let (how, run) = (how_to_stop(record.as_ref(), &container), container.attempt(attempt));
+        ending.spawn(async move { (orphan::ask_to_end(&run, how, None).await, run) });
+    }
+    while let Some(ended) = ending.join_next().await {
+        match ended {
+            Ok((Ok(Some(how)), run)) => {
+                tracing::warn!(run = %run.display(), how, "a container outlived its shim");
+            }
+            Ok((Err(error), run)) => {
+                tracing::warn!(run = %run.display(), error, "could not look for what is left");
+            }
+            Ok((Ok(None), _)) | Err(_) => {}
+        }
+    }
+}

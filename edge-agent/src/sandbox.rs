@@ -1,0 +1,210 @@
+//! What the containers of a Pod share, made once before the first of them: volumes, network namespace, the files in
+//! `/etc`, the parent of their cgroups. No process holds any of it, so it outlives the agent and every shim; with the
+//! device's next boot it is made anew, but for what is on disk.
+
+use std::path::PathBuf;
+
+use firmware_compat::{
+    id::{AgentId, PodId},
+    v1::owned::{Pod, RuntimeClass},
+};
+use lichen_agent_core::PodSpec;
+use lichen_oci::{
+    bundle::{BundleError, remove_run_dir},
+    config::{EtcFiles, Network},
+    etc,
+    network::{NetworkError, hold_again, is_network, make_network, remove_network},
+    runtime::CGROUP_PARENT,
+};
+
+use crate::{
+    pod_dir::{PodDir, Record},
+    probe,
+    state::{StateError, Written},
+    volumes::{self, VolumeError},
+};
+
+/// Why a Pod has no sandbox, or still has one.
+#[derive(Debug, thiserror::Error)]
+pub enum SandboxError {
+    /// Its directory.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// A volume.
+    #[error(transparent)]
+    Volume(#[from] VolumeError),
+    /// Its network.
+    #[error(transparent)]
+    Network(#[from] NetworkError),
+    /// The files in `/etc`, or what is to be removed.
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
+    /// A volume in memory that is in use.
+    #[error("could not unmount the volumes in {}: {source}", path.display())]
+    Release {
+        /// Where they are.
+        path: PathBuf,
+        /// The system's answer.
+        source: std::io::Error,
+    },
+    /// A process that does not end, in words.
+    #[error("{0}")]
+    Cgroup(String),
+}
+
+/// What a container of the Pod is given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Names {
+    /// The network to join.
+    pub network: Network,
+    /// The Pod's, or the device's on its own network.
+    pub hostname: String,
+    /// To be mounted at `/etc`.
+    pub etc: EtcFiles,
+}
+
+/// Makes what is missing.
+///
+/// # Errors
+/// See [`SandboxError`].
+pub fn make(pod: &PodSpec, dir: &PodDir, written: &Written) -> Result<(), SandboxError> {
+    dir.make()?;
+    volumes::place(pod, &dir.volumes(), written)?;
+    let is_boxed = pod.runtime_class == RuntimeClass::Container;
+    let network = is_boxed && !pod.host_network;
+    if network {
+        make_network(&dir.network())?;
+    }
+    if is_boxed {
+        names(pod, dir)?;
+    }
+    let record = Record {
+        identity: pod.identity,
+        boot_id: probe::boot_id(),
+        network,
+        label: label(pod),
+        grace_ms: pod.grace_ms,
+        wasm: pod.runtime_class == RuntimeClass::Wasm,
+    };
+    Ok(dir.set_record(&record)?)
+}
+
+/// Names and network of a Pod of OCI containers. Brings the name servers up to date on the way.
+///
+/// # Errors
+/// See [`SandboxError`].
+pub fn names(pod: &Pod, dir: &PodDir) -> Result<Names, SandboxError> {
+    let (network, hostname) = match pod.host_network {
+        true => {
+            let own = rustix::system::uname().nodename().to_string_lossy().into_owned();
+            (Network::Host, own)
+        }
+        false => (Network::Join(dir.network()), pod.hostname.to_string()),
+    };
+    let etc = etc::write(&dir.etc(), &network, &hostname)?;
+    Ok(Names { network, hostname, etc })
+}
+
+/// Whether all of a sandbox is still there: not after a reboot, nor if somebody removed its network and none of the
+/// Pod's processes has it any more.
+#[must_use]
+pub fn stands(dir: &PodDir, record: &Record, mut processes: impl Iterator<Item = u32>) -> bool {
+    let is_of_this_boot = record.boot_id.is_some() && record.boot_id == probe::boot_id();
+    let network = dir.network();
+    let mut has_network =
+        || is_network(&network) || processes.any(|pid| hold_again(&network, pid).is_ok());
+    is_of_this_boot && (!record.network || has_network())
+}
+
+/// Takes the sandbox down, but for what is on disk and the volumes: the Pod will be started again.
+///
+/// # Errors
+/// See [`SandboxError`].
+pub fn take_down(dir: &PodDir, cgroup: &str) -> Result<(), SandboxError> {
+    lichen_shim::cgroup::remove(cgroup).map_err(SandboxError::Cgroup)?;
+    remove_network(&dir.network())?;
+    match dir.record()? {
+        Some(record) => Ok(dir.set_record(&Record { boot_id: None, ..record })?),
+        None => Ok(()),
+    }
+}
+
+/// Removes the sandbox and everything else of a Pod. Its containers have ended; a process that is still in its cgroup
+/// is killed.
+///
+/// # Errors
+/// See [`SandboxError`].
+pub fn remove(dir: &PodDir, cgroup: &str) -> Result<(), SandboxError> {
+    lichen_shim::cgroup::remove(cgroup).map_err(SandboxError::Cgroup)?;
+    let volumes = dir.volumes();
+    volumes::release(&volumes).map_err(|source| SandboxError::Release { path: volumes, source })?;
+    remove_network(&dir.network())?;
+    Ok(remove_run_dir(dir.path())?)
+}
+
+/// The cgroup of a Pod, below every hierarchy's root.
+#[must_use]
+pub fn cgroup(agent: AgentId, pod: PodId) -> String {
+    format!("{}/{}", CGROUP_PARENT.trim_start_matches('/'), group_name(agent, pod))
+}
+
+/// Its last part. The agent's id keeps the agents of one machine apart.
+#[must_use]
+pub fn group_name(agent: AgentId, pod: PodId) -> String {
+    format!("{}{pod}", group_prefix(agent))
+}
+
+/// Kills and removes what is left of Pods that have no directory any more, so that no second copy runs beside the
+/// first. Returns their ids.
+#[must_use]
+pub fn remove_unknown(agent: AgentId, known: impl Fn(PodId) -> bool) -> Vec<PodId> {
+    let prefix = group_prefix(agent);
+    let groups = lichen_shim::cgroup::children(CGROUP_PARENT);
+    let pods = groups.iter().filter_map(|name| PodId::parse(name.strip_prefix(&prefix)?));
+    let unknown: Vec<PodId> = pods.filter(|pod| !known(*pod)).collect();
+    for pod in &unknown {
+        if let Err(error) = lichen_shim::cgroup::remove(&cgroup(agent, *pod)) {
+            tracing::warn!(%pod, error, "could not end what is left of an unknown Pod");
+        }
+    }
+    unknown
+}
+
+/// What the operator calls a Pod.
+#[must_use]
+pub fn label(pod: &Pod) -> String {
+    format!("{}/{}", pod.namespace, pod.name)
+}
+
+fn group_prefix(agent: AgentId) -> String {
+    let agent = agent.to_string();
+    format!("{}-", &agent[..8])
+}
+
+#[cfg(test)]
+mod tests {
+    use firmware_compat::id::Hash;
+
+    use super::*;
+
+    #[test]
+    fn a_pods_cgroup_has_the_agents_and_its_own_id() {
+        let group = cgroup(AgentId([0xab; 16]), PodId([1; 16]));
+        assert_eq!(group, format!("lichen/abababab-{}", PodId([1; 16])));
+    }
+
+    #[test]
+    fn a_sandbox_of_another_boot_or_without_its_network_does_not_stand() {
+        let run = tempfile::tempdir().expect("a directory");
+        let dir = PodDir::new(run.path(), PodId([1; 16]));
+        let stands = |boot_id, network| {
+            let (identity, label) = (Hash([1; 32]), String::new());
+            let record = Record { identity, boot_id, network, label, grace_ms: 0, wasm: false };
+            stands(&dir, &record, std::iter::empty())
+        };
+        let this = probe::boot_id();
+        assert!(this.is_some() && stands(this, false));
+        assert!(!stands(this, true) && !stands(None, false));
+        assert!(!stands(Some(lichen_shim::BootId([9; 16])), false));
+    }
+}
