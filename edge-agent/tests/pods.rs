@@ -8,9 +8,7 @@ use std::{fs, os::unix::fs::MetadataExt, path::Path};
 
 use firmware_compat::{
     id::PodId,
-    v1::owned::{
-        Action, Assignment, ContainerState, Outcome, Phase, Pod, RestartPolicy, RuntimeClass,
-    },
+    v1::owned::{Action, ContainerState, Outcome, Phase, Pod, RestartPolicy, RuntimeClass},
 };
 use support::{
     hub::{Hub, pid},
@@ -60,7 +58,7 @@ impl World {
     }
 
     fn assign(&mut self, pods: Vec<Pod>) {
-        self.hub.assign(&Assignment { pods: pods.try_into().unwrap() });
+        self.hub.assign(&pods);
     }
 
     /// Follows a container's log until it is at least as long as `expected`, which it must be then.

@@ -7,14 +7,10 @@ use axum::{
     http::StatusCode,
     response::Response,
 };
-use lichen_hub_core::{
-    api::{Key, Object},
-    effect::LogPart,
-    event::Request,
-};
+use lichen_hub_core::{api::Key, effect::LogPart, event::Request};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
-use super::{Api, objects, query::Query, respond, status::Refusal};
+use super::{Api, query::Query, respond, status::Refusal};
 use crate::server::handle::LogReader;
 
 /// How long the answer's status waits for the device's first word, which may be that there is no such log.
@@ -25,14 +21,12 @@ const UNSUPPORTED: [&str; 4] = ["limitBytes", "sinceSeconds", "sinceTime", "stre
 /// Reads a log.
 pub(crate) async fn read(api: &Api, query: &Query, key: &Key) -> Result<Response, Refusal> {
     query.refuse(&UNSUPPORTED)?;
-    if let Some(container) = query.text("container") {
-        check_container(api, key, container).await?;
-    }
     let tail = query.number("tailLines")?;
     let tail = tail.map(|lines| u32::try_from(lines).unwrap_or(u32::MAX));
     let request = Request::Logs {
         namespace: key.namespace.clone(),
         name: key.name.clone(),
+        container: query.text("container").map(str::to_owned),
         follow: query.flag("follow"),
         tail,
         previous: query.flag("previous"),
@@ -55,21 +49,6 @@ pub(crate) async fn read(api: &Api, query: &Query, key: &Key) -> Result<Response
         Some((Ok::<_, Infallible>(bytes), log))
     });
     Ok(respond::text(StatusCode::OK, Body::from_stream(bytes)))
-}
-
-/// Tools name the container; there is one, and a wrong name should not show its log.
-async fn check_container(api: &Api, key: &Key, container: &str) -> Result<(), Refusal> {
-    let object = objects::read(api, key).await?;
-    let Object::Pod(pod) = object.as_ref() else { return Ok(()) };
-    let mut names = pod.spec.containers.iter().map(|container| container.name.as_str());
-    if names.clone().any(|name| name == container) {
-        return Ok(());
-    }
-    Err(Refusal::bad_request(format!(
-        "container {container} is not in pod {}; it has {}",
-        key.name,
-        names.next().unwrap_or("none")
-    )))
 }
 
 struct Log {
