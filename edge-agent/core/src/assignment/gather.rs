@@ -3,7 +3,8 @@
 use alloc::{format, sync::Arc};
 
 use firmware_compat::{
-    id::{Generation, Hash},
+    id::Hash,
+    session::{Name, Verdict, gives_way, judge},
     time::Instant,
     v1::owned::{AssignmentId, Head, Part as Chunk},
 };
@@ -14,15 +15,6 @@ use super::{
     parts::{Part, PartKind, assemble},
 };
 use crate::{config::SavedAssignment, out::Out};
-
-/// What a head means for this device.
-enum Verdict {
-    Known,
-    Stale { held: Generation },
-    Conflict,
-    Foreign,
-    Newer,
-}
 
 impl Assign {
     /// The operator allows the next foreign lineage; one that was refused already is it.
@@ -37,7 +29,7 @@ impl Assign {
         let offered = head.assignment;
         self.give_up_what_nobody_has(&offered);
         match self.judge(&offered) {
-            Verdict::Known => {}
+            Verdict::Held => {}
             Verdict::Newer => self.begin(head, now, out),
             Verdict::Stale { held } => {
                 let message = format!(
@@ -69,44 +61,29 @@ impl Assign {
     /// Should the answer be an older head that was late instead, the hub's reminder brings the newest back.
     fn give_up_what_nobody_has(&mut self, offered: &AssignmentId) {
         let Some(incoming) = &self.incoming else { return };
-        let coming = incoming.head.assignment;
-        let is_older = coming.lineage == offered.lineage
-            && coming.generation >= offered.generation
-            && coming != *offered;
-        let is_of_use = self.latest_sound().is_none_or(|held| {
-            held.lineage != offered.lineage || held.generation <= offered.generation
-        });
-        if incoming.is_unanswered() && is_older && is_of_use {
+        let held = self.latest_sound().map(Name::from);
+        let coming = incoming.head.assignment.into();
+        if gives_way(coming, (*offered).into(), held, incoming.is_unanswered()) {
             self.incoming = None;
         }
     }
 
+    /// As [`judge`] does, but for what was refused or is coming already.
     fn judge(&self, offered: &AssignmentId) -> Verdict {
         if self.refused.as_ref() == Some(offered) {
-            return Verdict::Known;
+            return Verdict::Held;
         }
-        if let Some(held) = self.latest_sound() {
-            if held.lineage != offered.lineage && !self.adopt {
-                return Verdict::Foreign;
-            }
-            if held.lineage == offered.lineage {
-                match offered.generation.cmp(&held.generation) {
-                    core::cmp::Ordering::Less => return Verdict::Stale { held: held.generation },
-                    core::cmp::Ordering::Equal if held.hash == offered.hash => {
-                        return Verdict::Known;
-                    }
-                    core::cmp::Ordering::Equal => return Verdict::Conflict,
-                    core::cmp::Ordering::Greater => {}
-                }
-            }
-        }
+        let held = self.latest_sound().map(Name::from);
+        let verdict = judge(held, (*offered).into(), self.adopt);
         match self.incoming.as_ref().map(|incoming| incoming.head.assignment) {
             Some(coming)
-                if coming.lineage == offered.lineage && coming.generation >= offered.generation =>
+                if verdict == Verdict::Newer
+                    && coming.lineage == offered.lineage
+                    && coming.generation >= offered.generation =>
             {
-                Verdict::Known
+                Verdict::Held
             }
-            _ => Verdict::Newer,
+            _ => verdict,
         }
     }
 
