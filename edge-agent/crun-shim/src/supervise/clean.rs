@@ -157,6 +157,7 @@ fn delete(run: &RunDir, container: &Container, boot_id: BootId) -> Result<(), St
     let surroundings = Container { overlay: None, ..container.clone() };
     namespace::enter(&surroundings)?;
     set_child_subreaper(Some(getpid())).map_err(|errno| format!("no subreaper: {errno}"))?;
+    let init = first_process(run);
     let failed = |error| format!("could not open a pipe: {error}");
     let (read, stdout) = output::pipe().map_err(failed)?;
     let handed = Output { stderr: stdout.try_clone().map_err(failed)?, stdout };
@@ -166,10 +167,20 @@ fn delete(run: &RunDir, container: &Container, boot_id: BootId) -> Result<(), St
     let length = rustix::io::read(&read, &mut said).unwrap_or(0);
     reap::kill_rest();
     if outcome || !root.join(&container.id).exists() {
+        // It was killed, and nobody has waited for its end. The number may be another process's by now, which does not
+        // end: that is no failure.
+        let _ = await_deaths(init.into_iter().collect());
         return Ok(());
     }
     let said = String::from_utf8_lossy(&said[..length]).into_owned();
     Err(format!("the runtime could not delete container {}: {}", container.id, said.trim()))
+}
+
+/// The container's first process by the runtime's own record: the shim's may not have been written yet.
+fn first_process(run: &RunDir) -> Option<OwnedFd> {
+    let text = fs::read_to_string(run.file(OCI_PID)).ok()?;
+    let pid = text.trim().parse().ok()?;
+    procfs::open_exactly(pid, procfs::stat(pid)?.start_ticks)
 }
 
 /// True if the command ended well in time.
