@@ -33,7 +33,7 @@ pub fn hello(options: &Options, agent: AgentId) -> Hello {
         labels: labels.expect("options hold no more labels than the wire"),
         assignment: None,
         clock_ms: 0,
-        max_body_bytes: capacity::BODY_BYTES as u32,
+        max_assignment_bytes: capacity::ASSIGNMENT_BYTES as u32,
     }
 }
 

@@ -217,7 +217,7 @@ mod tests {
     use super::*;
 
     fn pod(volumes: Vec<Volume>) -> PodSpec {
-        PodSpec::new(Pod {
+        let pod = Pod {
             id: PodId([1; 16]),
             identity: Hash([1; 32]),
             namespace: "default".try_into().expect("short"),
@@ -231,7 +231,8 @@ mod tests {
             grace_ms: 0,
             host_network: false,
             after: Default::default(),
-        })
+        };
+        PodSpec::new(std::sync::Arc::new(pod), Default::default())
     }
 
     fn volume(source: VolumeSource) -> Volume {

@@ -9,8 +9,7 @@ use std::fs;
 use firmware_compat::{
     id::PodId,
     v1::owned::{
-        Action, Assignment, ContainerState, Outcome, Phase, Pod, RestartPolicy, RuntimeClass, Text,
-        Variable,
+        Action, ContainerState, Outcome, Phase, Pod, RestartPolicy, RuntimeClass, Text, Variable,
     },
 };
 use support::{
@@ -31,7 +30,7 @@ fn shell(http: &Server, script: &str) -> Pod {
 }
 
 fn assign(hub: &mut Hub, pods: Vec<Pod>) {
-    hub.assign(&Assignment { pods: pods.try_into().unwrap() });
+    hub.assign(&pods);
 }
 
 fn logs(previous: bool) -> Action {

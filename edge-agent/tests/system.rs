@@ -9,8 +9,7 @@ use std::fs;
 use firmware_compat::{
     id::PodId,
     v1::owned::{
-        Action, Assignment, ContainerState, Mount, Outcome, Phase, Pod, Text, Variable, Volume,
-        VolumeSource,
+        Action, ContainerState, Mount, Outcome, Phase, Pod, Text, Variable, Volume, VolumeSource,
     },
 };
 use support::{
@@ -41,7 +40,7 @@ impl World {
     }
 
     fn assign(&mut self, pods: Vec<Pod>) {
-        self.hub.assign(&Assignment { pods: pods.try_into().unwrap() });
+        self.hub.assign(&pods);
     }
 }
 
@@ -172,9 +171,10 @@ async fn a_config_map_changes_in_place_and_an_empty_dir_is_there() {
         data: data.as_bytes().to_vec().try_into().unwrap(),
     };
     let base = world.hello(1);
+    let configs = ["old", "new"].map(|data| (data, world.hub.config(vec![file(data)])));
     let pod = |data: &str| {
         let mut pod = base.clone();
-        let config = VolumeSource::ConfigMap { files: vec![file(data)].try_into().unwrap() };
+        let (_, config) = configs.iter().find(|(of, _)| *of == data).unwrap().clone();
         let scratch = VolumeSource::EmptyDir { memory: false, size_limit_bytes: 0 };
         let volume = |name: &str, source| Volume { name: name.try_into().unwrap(), source };
         pod.volumes =

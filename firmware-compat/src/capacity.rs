@@ -1,9 +1,12 @@
 //! Every bound of the wire, by name and with its reason. [`full`] is what a hub and a board accept, [`small`] what a
 //! microcontroller reserves memory for. A message over a bound is refused whole; senders check before they send.
 
-/// Chunks of a body that answer one [`Want`](crate::frame::Kind::Want). A broker's queue per session is short, so a
-/// device asks again, from where it is, when these are used up.
-pub const BODY_WINDOW: usize = 16;
+/// Chunks that answer one [`Want`](crate::frame::Kind::Want), at most. A broker's queue per session is bounded, so a device
+/// asks again, from where it is, when these are used up.
+pub const WINDOW_CHUNKS: usize = 64;
+/// Bytes that answer one [`Want`](crate::frame::Kind::Want), at most: as many as a slow link carries before the device asks
+/// again, and few enough that a fleet that asks at once does not fill the hub's memory.
+pub const WINDOW_BYTES: usize = 256 * 1024;
 
 /// Bounds of the owned forms: hub and boards.
 pub mod full {
@@ -66,12 +69,22 @@ pub mod full {
     /// A sentence about one container, short enough that the status of a Pod with as many containers as it may have, each
     /// with a sentence about its state and one about its last end, fits a frame.
     pub const CONTAINER_MESSAGE: usize = 256;
-    /// Bytes of an assignment's body in one frame, and of one reply. Fits [`crate::frame::MAX_FRAME_BYTES`] with room.
+    /// Bytes of a part in one frame, and of one reply. Fits [`crate::frame::MAX_FRAME_BYTES`] with room.
     pub const CHUNK: usize = 16 * 1024;
     /// An Ed25519 signature; empty until a hub has an identity.
     pub const SIGNATURE: usize = 64;
-    /// An assignment's body, whole. Holds two configMaps of the largest size, and a board with 64 MB still has room.
-    pub const BODY_BYTES: usize = 4 * 1024 * 1024;
+    /// An assignment's body: a hash for each Pod. Fits one chunk.
+    pub const BODY_BYTES: usize = 2 + PODS * 32;
+    /// A part that is a Pod: far above what a template of the API may be, far below what a board has memory for.
+    pub const POD_BYTES: usize = 256 * 1024;
+    /// A part that is the files of a ConfigMap: Kubernetes' bound on the whole map, and room for names.
+    pub const CONFIG_BYTES: usize = FILE_BYTES + 64 * 1024;
+    /// An assignment's body and all of its parts, each counted once. Holds three configMaps of the largest size, and a
+    /// board with 64 MB still has room.
+    pub const ASSIGNMENT_BYTES: usize = 4 * 1024 * 1024;
+    /// Parts that one Want may name besides the first: all Pods of an assignment that is new in all of its Pods would
+    /// take four.
+    pub const WANTED: usize = 64;
     /// Pods in one status frame; a longer report is sent in several.
     pub const STATUS_PODS: usize = 32;
 }
@@ -127,8 +140,10 @@ pub mod small {
     pub const MESSAGE: usize = 128;
     /// A sentence about the one program.
     pub const CONTAINER_MESSAGE: usize = 64;
-    /// Bytes of a body in one frame, and of one reply.
+    /// Bytes of a part in one frame, and of one reply.
     pub const CHUNK: usize = 512;
+    /// Parts that one Want may name besides the first: it holds one at a time.
+    pub const WANTED: usize = 0;
     /// Pods in one status frame.
     pub const STATUS_PODS: usize = 2;
 }

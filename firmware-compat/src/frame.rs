@@ -28,14 +28,14 @@ pub enum Kind {
     Event = 3,
     /// Device to hub: part of the answer to a command.
     Reply = 4,
-    /// Device to hub: send me the body of this assignment, from this offset.
+    /// Device to hub: send me an assignment's body, or parts of it.
     Want = 5,
     /// Device to hub, as the will message: the connection broke.
     Gone = 6,
     /// Hub to device, retained: the newest assignment's generation, hash and signature.
     Head = 16,
-    /// Hub to device: a chunk of an assignment's body.
-    Body = 17,
+    /// Hub to device: a chunk of an assignment's body, or of a part of it.
+    Part = 17,
     /// Hub to device: do something once and answer.
     Command = 18,
     /// Hub to device: the hub's clock.
@@ -54,7 +54,7 @@ impl Kind {
         Self::Want,
         Self::Gone,
         Self::Head,
-        Self::Body,
+        Self::Part,
         Self::Command,
         Self::Time,
         Self::Report,
@@ -77,7 +77,7 @@ impl Kind {
             Self::Want => "want",
             Self::Gone => "gone",
             Self::Head => "head",
-            Self::Body => "body",
+            Self::Part => "part",
             Self::Command => "command",
             Self::Time => "time",
             Self::Report => "report",

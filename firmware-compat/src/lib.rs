@@ -6,6 +6,7 @@
 //! - [`time`] is time as both sides' cores see it.
 //! - [`id`] holds the identifiers that both sides compare.
 //! - [`capacity`] names every bound, with its reason.
+//! - [`session`] is the device's side of it: what moves a device, and what does not.
 //! - [`v1`] holds the messages of protocol version 1, each in two forms with the same bytes: `v1::fixed`
 //!   (heapless, capacities for a microcontroller) and, with the feature `alloc`, `v1::owned` (String and Vec).
 //!
@@ -22,6 +23,7 @@ extern crate alloc;
 pub mod capacity;
 pub mod frame;
 pub mod id;
+pub mod session;
 pub mod time;
 pub mod topic;
 pub mod v1;

@@ -25,7 +25,7 @@ macro_rules! frames {
             Want => Want,
             Gone => Gone,
             Head => Head,
-            Body => Body,
+            Part => Part,
             Command => Command,
             Time => Time,
             Report => Report,

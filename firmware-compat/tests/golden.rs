@@ -164,7 +164,7 @@ macro_rules! samples {
                         }]),
                         assignment: Some(assignment_id()),
                         clock_ms: 86_400_000,
-                        max_body_bytes: 65_536,
+                        max_assignment_bytes: 65_536,
                     },
                 );
             }
@@ -211,11 +211,13 @@ macro_rules! samples {
             }
 
             #[test]
-            fn head_want_and_body_are_as_recorded() {
+            fn head_want_and_part_are_as_recorded() {
                 let signature = bytes(&[0x5a; 64]);
                 check("head", &Head { assignment: assignment_id(), length: 70_000, signature });
-                check("want", &Want { hash: hash(0x22), offset: 16_384 });
-                check("body", &Body { hash: hash(0x22), offset: 16_384, bytes: bytes(b"part") });
+                let also = List::default();
+                check("want", &Want { hash: hash(0x22), offset: 16_384, also });
+                let (hash, offset) = (hash(0x22), 16_384);
+                check("part", &Part { hash, length: 70_000, offset, bytes: bytes(b"part") });
             }
 
             #[test]
@@ -284,7 +286,7 @@ macro_rules! samples {
             }
 
             #[test]
-            fn assignments_with_every_runtime_class_and_volume_are_as_recorded() {
+            fn pods_of_every_runtime_class_and_volume_are_as_recorded() {
                 let blob = Blob { digest: hash(0xd4), size: 1234 };
                 let layer = Layer { blob, packing: Packing::TarGzip };
                 let image = Artefacts::Image { config: blob, layers: list(vec![layer]) };
@@ -294,16 +296,23 @@ macro_rules! samples {
                 let host =
                     VolumeSource::HostPath { path: text("/etc"), kind: HostPathKind::Directory };
                 let file = File { path: text("text"), mode: 0o644, data: bytes(b"one") };
-                let config = VolumeSource::ConfigMap { files: list(vec![file]) };
+                let data = ConfigData { files: list(vec![file]) };
+                check_body("config-data", &data);
+                let config = VolumeSource::ConfigMap { data: hash(0xf6) };
                 let cases = [
-                    ("assignment-image", RuntimeClass::Container, image, empty),
-                    ("assignment-wasm", RuntimeClass::Wasm, wasm, host),
-                    ("assignment-firmware", RuntimeClass::Firmware, firmware, config),
+                    ("pod-image", RuntimeClass::Container, image, empty),
+                    ("pod-wasm", RuntimeClass::Wasm, wasm, host),
+                    ("pod-firmware", RuntimeClass::Firmware, firmware, config),
                 ];
                 for (name, class, artefacts, source) in cases {
-                    let assignment = Assignment { pods: list(vec![pod(class, artefacts, source)]) };
-                    check_body(name, &assignment);
+                    check_body(name, &pod(class, artefacts, source));
                 }
+            }
+
+            #[test]
+            fn an_assignment_is_as_recorded() {
+                let pods = [0xa1, 0xa2].map(hash);
+                check_body("assignment", &Assignment { pods: list(pods.to_vec()) });
             }
 
             /// Variants are numbers on the wire: appended, never reordered.
@@ -355,7 +364,7 @@ fn numbered<T: serde::Serialize>(variants: &[T]) {
     }
 }
 
-/// An assignment travels as the body behind a head, without a frame of its own.
+/// An assignment and its parts travel in chunks, without a frame of their own.
 fn check_body<T>(name: &str, value: &T)
 where
     T: serde::Serialize + serde::de::DeserializeOwned + PartialEq + core::fmt::Debug,

@@ -23,9 +23,13 @@ fn read_as_everything(bytes: &[u8]) {
     macro_rules! each {
         ($($message:ident),*) => { $( read::<owned::$message>(bytes); read::<fixed::$message>(bytes); )* };
     }
-    each!(Hello, Status, Event, Reply, Want, Gone, Head, Body, Command, Time, Report);
+    each!(Hello, Status, Event, Reply, Want, Gone, Head, Part, Command, Time, Report);
     let _ = frame::decode_body::<owned::Assignment>(bytes);
     let _ = frame::decode_body::<fixed::Assignment>(bytes);
+    let _ = frame::decode_body::<owned::Pod>(bytes);
+    let _ = frame::decode_body::<fixed::Pod>(bytes);
+    let _ = frame::decode_body::<owned::ConfigData>(bytes);
+    let _ = frame::decode_body::<fixed::ConfigData>(bytes);
 }
 
 fn golden() -> Vec<Vec<u8>> {
@@ -84,11 +88,11 @@ fn other_versions_kinds_and_lengths_are_named() {
 
 #[test]
 fn a_declared_length_never_sizes_an_allocation() {
-    // A body chunk whose length says 4 GiB and holds nothing.
-    let mut bytes = vec![frame::VERSION, Kind::Body as u8, 0, 0, 0, 0, 0, 0, 0, 0];
+    // A chunk whose length says 4 GiB and holds nothing.
+    let mut bytes = vec![frame::VERSION, Kind::Part as u8, 0, 0, 0, 0, 0, 0, 0, 0];
     bytes.extend([0; 32]);
-    bytes.extend([0, 0xff, 0xff, 0xff, 0xff, 0x0f]);
-    assert_eq!(frame::decode::<owned::Body>(&bytes), Err(DecodeError::Body));
+    bytes.extend([0, 0, 0xff, 0xff, 0xff, 0xff, 0x0f]);
+    assert_eq!(frame::decode::<owned::Part>(&bytes), Err(DecodeError::Body));
 }
 
 #[test]
@@ -111,8 +115,21 @@ fn what_is_over_a_capacity_is_refused_by_sender_and_receiver() {
 #[test]
 fn a_full_chunk_fits_a_frame() {
     let bytes = owned::Bytes::try_from(vec![7; full::CHUNK]).expect("in bounds");
-    let body = owned::Body { hash: firmware_compat::id::Hash([1; 32]), offset: u32::MAX, bytes };
-    assert!(frame::encode(&body, Stamp { session: u32::MAX, sequence: u32::MAX }).is_ok());
+    let hash = firmware_compat::id::Hash([1; 32]);
+    let part = owned::Part { hash, length: u32::MAX, offset: u32::MAX, bytes };
+    assert!(frame::encode(&part, Stamp { session: u32::MAX, sequence: u32::MAX }).is_ok());
+}
+
+#[test]
+fn the_longest_body_fits_a_chunk_and_the_longest_want_a_frame() {
+    let hash = firmware_compat::id::Hash([0xff; 32]);
+    let pods = vec![hash; full::PODS].try_into().expect("in bounds");
+    let body = postcard::to_allocvec(&owned::Assignment { pods }).expect("it encodes");
+    assert_eq!(body.len(), full::BODY_BYTES);
+    assert!(body.len() <= full::CHUNK);
+    let also = vec![hash; full::WANTED].try_into().expect("in bounds");
+    let want = owned::Want { hash, offset: u32::MAX, also };
+    assert!(frame::encode(&want, Stamp { session: u32::MAX, sequence: u32::MAX }).is_ok());
 }
 
 #[test]

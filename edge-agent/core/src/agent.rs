@@ -87,9 +87,9 @@ impl Agent {
     /// that can be followed is in force, and the hub is told what was wrong. `seed` feeds the jitter.
     #[must_use]
     pub fn new(config: Config, loaded: Loaded, seed: u64) -> Self {
-        let mut assign = Assign::new(config.hello.max_body_bytes);
-        let Loaded { saved, damage: mut faults } = loaded;
-        let (pods, unfollowable) = assign.restore(saved);
+        let mut assign = Assign::new(config.hello.max_assignment_bytes);
+        let Loaded { saved, damage: mut faults, spare } = loaded;
+        let (pods, unfollowable) = assign.restore(saved, spare);
         faults.extend(unfollowable);
         let mut agent = Self {
             hello: config.hello,

@@ -1,13 +1,15 @@
-//! From a head to an assignment in force. `gather` decides which heads count and brings their bodies together; here
-//! they are saved and put in force. Nothing is acted on or acknowledged before the shell says that it is saved.
+//! From a head to an assignment in force. `gather` decides which heads count and brings their bodies and parts
+//! together; here they are saved and put in force. Nothing is acted on or acknowledged before the shell says that it is saved.
 
 mod assemble;
 mod check;
 mod gather;
+mod incoming;
+pub(crate) mod parts;
 pub mod saved;
 
 use alloc::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     format,
     string::{String, ToString},
     sync::Arc,
@@ -16,22 +18,21 @@ use alloc::{
 
 use firmware_compat::{
     capacity::full as capacity,
-    frame::decode_body,
     id::{Generation, Hash},
     time::Instant,
-    v1::owned::{Assignment, AssignmentId, Head, Want},
+    v1::owned::{AssignmentId, Head},
 };
 use sha2::{Digest, Sha256};
 
 use crate::{
-    backoff::{SAVE, WANT, WANT_FIRST},
+    backoff::SAVE,
     config::SavedAssignment,
     effect::{Effect, Up, WakeReason},
     out::Out,
     spec::PodSpec,
 };
-use assemble::Assembler;
-use check::{CheckError, check};
+use incoming::Incoming;
+use parts::{AssembleError, BodyError, PartError, Parts};
 
 /// Which assignment is in force and which one is on its way.
 #[derive(Debug)]
@@ -48,13 +49,18 @@ pub struct Assign {
     /// Of a hub that did not write the assignment in force.
     foreign: Option<Head>,
     adopt: bool,
-    max_body_bytes: u32,
+    max_bytes: usize,
+    /// Parts that were found on disk beside those of the assignment in force, by hash: what is left of a save that was cut
+    /// short, or of the assignment before.
+    spare: BTreeMap<Hash, Vec<u8>>,
 }
 
 #[derive(Debug)]
 struct InForce {
     id: AssignmentId,
     artefacts: BTreeSet<Hash>,
+    /// Every part of it: the next assignment is likely to have most of them, too.
+    parts: Parts,
 }
 
 /// Sound, and not yet saved.
@@ -71,33 +77,22 @@ enum Saving {
     Resting { candidate: Candidate, failures: u32, until: Instant },
 }
 
-#[derive(Debug)]
-struct Incoming {
-    head: Head,
-    body: Assembler,
-    /// Asked for in a row without anything new.
-    wants: u32,
-    /// How often the whole was not what its hash says.
-    damaged: u32,
-    want_at: Instant,
-    /// Where the hub's current window of chunks began.
-    window: u32,
-}
-
 /// Why a body is refused for good.
 #[derive(Debug, thiserror::Error)]
 enum Refusal {
     #[error("it is {length} bytes long, this device takes 1 to {max}")]
-    Length { length: u32, max: u32 },
-    #[error("it does not decode: {0}")]
-    Decode(firmware_compat::frame::DecodeError),
+    Length { length: usize, max: usize },
     #[error("{0}")]
-    Check(#[from] CheckError),
+    Body(#[from] BodyError),
+    #[error("part {0}: {1}")]
+    Part(Hash, PartError),
+    #[error("{0}")]
+    Assemble(#[from] AssembleError),
 }
 
 impl Assign {
-    pub fn new(max_body_bytes: u32) -> Self {
-        let bound = u32::try_from(capacity::BODY_BYTES).unwrap_or(u32::MAX);
+    pub fn new(max_assignment_bytes: u32) -> Self {
+        let max_bytes = usize::try_from(max_assignment_bytes).unwrap_or(usize::MAX);
         Self {
             in_force: None,
             previous: BTreeSet::new(),
@@ -107,21 +102,31 @@ impl Assign {
             refused: None,
             foreign: None,
             adopt: false,
-            max_body_bytes: max_body_bytes.min(bound),
+            max_bytes: max_bytes.min(capacity::ASSIGNMENT_BYTES),
+            spare: BTreeMap::new(),
         }
     }
 
     /// Puts the first sound one of the saved assignments in force. Returns its Pods, and what was wrong with
     /// those that are not sound.
-    pub fn restore(&mut self, saved: Vec<SavedAssignment>) -> (Vec<PodSpec>, Vec<String>) {
+    pub fn restore(
+        &mut self,
+        saved: Vec<SavedAssignment>,
+        spare: BTreeMap<Hash, Vec<u8>>,
+    ) -> (Vec<PodSpec>, Vec<String>) {
         let (mut pods, mut faults) = (Vec::new(), Vec::new());
+        self.spare = spare;
         for saved in saved {
-            match read(&saved.body, saved.id.hash) {
-                Ok(assignment) if self.in_force.is_none() => {
-                    pods = specs(assignment);
-                    self.in_force = Some(InForce { id: saved.id, artefacts: artefacts(&pods) });
+            match read(&saved) {
+                Ok(sound) if self.in_force.is_none() => {
+                    pods = sound;
+                    self.in_force = Some(InForce {
+                        id: saved.id,
+                        artefacts: artefacts(&pods),
+                        parts: saved.parts,
+                    });
                 }
-                Ok(assignment) => self.previous.extend(artefacts(&specs(assignment))),
+                Ok(sound) => self.previous.extend(artefacts(&sound)),
                 Err(fault) => {
                     faults.push(format!("saved assignment {}: {fault}", saved.id.generation));
                 }
@@ -162,15 +167,10 @@ impl Assign {
         }
         if let Some(incoming) = &mut self.incoming
             && link_up
-            && incoming.want_at <= now
+            && incoming.want_at() <= now
         {
-            incoming.wants = incoming.wants.saturating_add(1);
-            let wait =
-                WANT.delay(1) + WANT.jittered(incoming.wants.max(incoming.damaged), &mut out.rng);
-            incoming.want_at = now + wait;
-            let (hash, offset) = (incoming.head.assignment.hash, incoming.body.gap());
-            incoming.window = offset;
-            out.push(Effect::Send(Up::Want(Want { hash, offset })));
+            let want = incoming.want(now, &mut out.rng);
+            out.push(Effect::Send(Up::Want(want)));
         }
     }
 
@@ -182,9 +182,7 @@ impl Assign {
     /// The link is new: nothing was asked for on it.
     pub fn link_up(&mut self, now: Instant) {
         if let Some(incoming) = &mut self.incoming {
-            incoming.wants = 0;
-            incoming.window = incoming.body.gap();
-            incoming.want_at = now + WANT_FIRST;
+            incoming.link_up(now);
         }
     }
 
@@ -195,7 +193,10 @@ impl Assign {
             Saving::UnderWay { candidate, .. } if candidate.saved.id.generation == generation => {
                 let id = candidate.saved.id;
                 let artefacts = artefacts(&candidate.pods);
-                let before = self.in_force.replace(InForce { id, artefacts });
+                let parts = candidate.saved.parts.clone();
+                let before = self.in_force.replace(InForce { id, artefacts, parts });
+                // What was left of earlier saves has gone from the disk with this one.
+                self.spare.clear();
                 if before.as_ref().is_some_and(|before| before.id.lineage != id.lineage) {
                     self.adopt = false;
                 }
@@ -237,32 +238,21 @@ impl Assign {
             Saving::Idle | Saving::UnderWay { .. } => None,
         };
         let want =
-            self.incoming.as_ref().filter(|_| link_up).map(|i| (i.want_at, WakeReason::Want));
+            self.incoming.as_ref().filter(|_| link_up).map(|i| (i.want_at(), WakeReason::Want));
         save.into_iter().chain(want).min()
     }
 }
 
-/// The assignment that a saved body is, if this agent could follow it.
-pub fn read(body: &[u8], expected: Hash) -> Result<Assignment, String> {
-    if hash(body) != expected {
-        return Err("its bytes do not match its hash".to_string());
-    }
-    decode(body).map_err(|refusal| refusal.to_string())
-}
-
-fn decode(body: &[u8]) -> Result<Assignment, Refusal> {
-    let assignment = decode_body(body).map_err(Refusal::Decode)?;
-    check(&assignment)?;
-    Ok(assignment)
+/// The Pods of a saved assignment, if this agent could follow it.
+pub fn read(saved: &SavedAssignment) -> Result<Vec<PodSpec>, String> {
+    let assignment = parts::read_body(&saved.body, saved.id.hash).map_err(|e| e.to_string())?;
+    let assembled = parts::assemble(&assignment, &saved.parts, capacity::ASSIGNMENT_BYTES);
+    assembled.map_err(|e| e.to_string())
 }
 
 /// What an assignment's id says of its body.
 pub fn hash(bytes: &[u8]) -> Hash {
     Hash(Sha256::digest(bytes).into())
-}
-
-fn specs(assignment: Assignment) -> Vec<PodSpec> {
-    assignment.pods.into_iter().map(PodSpec::new).collect()
 }
 
 fn artefacts(pods: &[PodSpec]) -> BTreeSet<Hash> {

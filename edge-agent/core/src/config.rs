@@ -7,11 +7,13 @@ use firmware_compat::{
     v1::owned::{AssignmentId, Bytes, Hello},
 };
 
+pub use crate::assignment::parts::{Part, Parts};
+
 /// Who the device is and what the operator asked for.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// What every Hello says. `assignment` and `clock_ms` are filled in by the core; `runtimes` and `wasm` follow
-    /// [`crate::Event::Runtimes`]; `max_body_bytes` is also the bound that the core enforces.
+    /// [`crate::Event::Runtimes`]; `max_assignment_bytes` is also the bound that the core enforces.
     pub hello: Hello,
     /// Time floor that is on disk; 0 if none.
     pub time_floor_ms: UnixMs,
@@ -26,4 +28,6 @@ pub struct SavedAssignment {
     pub signature: Bytes<{ firmware_compat::capacity::full::SIGNATURE }>,
     /// The body's bytes: the hash in `id` is over these.
     pub body: Vec<u8>,
+    /// Every part that it refers to. Parts that are on disk already are not written again.
+    pub parts: Parts,
 }

@@ -19,7 +19,8 @@ use crate::{
 /// What is to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// Keep this assignment, and the one before it, so that both survive power loss. One at a time.
+    /// Keep this assignment with its parts, and the one before it, so that both survive power loss: the steps are those of
+    /// [`crate::saved::save_steps`]. One at a time.
     /// → [`crate::Event::Saved`] or [`crate::Event::SaveFailed`].
     SaveAssignment(Arc<SavedAssignment>),
     /// Keep this time floor. No answer; at most about once a day.
@@ -156,7 +157,7 @@ pub enum Up {
     Event(Event),
     /// Part of an answer.
     Reply(Reply),
-    /// Send me the body.
+    /// Send me a body, or parts.
     Want(Want),
 }
 

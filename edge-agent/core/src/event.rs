@@ -9,7 +9,7 @@ use firmware_compat::{
     frame::{DecodeError, Frame, Kind},
     id::{Generation, Hash, PodId},
     time::UnixMs,
-    v1::owned::{Body, Command, Exit, Head, Report, Runtime, Time, WasmSupport},
+    v1::owned::{Command, Exit, Head, Part, Report, Runtime, Time, WasmSupport},
 };
 
 use crate::{effect::Up, spec::ContainerId};
@@ -265,8 +265,8 @@ pub enum FoundState {
 pub enum Down {
     /// The newest assignment.
     Head(Head),
-    /// Part of an assignment's body.
-    Body(Body),
+    /// A chunk of an assignment's body, or of a part of it.
+    Part(Part),
     /// Something to do once.
     Command(Command),
     /// The hub's clock.
@@ -283,7 +283,7 @@ impl Down {
     pub fn decode(frame: &Frame<'_>) -> Result<Self, DecodeError> {
         match frame.kind {
             Kind::Head => frame.message().map(Self::Head),
-            Kind::Body => frame.message().map(Self::Body),
+            Kind::Part => frame.message().map(Self::Part),
             Kind::Command => frame.message().map(Self::Command),
             Kind::Time => frame.message().map(Self::Time),
             Kind::Report => frame.message().map(Self::Report),

@@ -39,6 +39,8 @@ mod journal;
 mod out;
 mod pod;
 mod report;
+#[cfg(test)]
+mod test_support;
 
 pub use agent::{Agent, Pause};
 pub use assignment::saved::{self, Loaded};

@@ -1,9 +1,12 @@
 //! A Pod as the assignment in force has it, with the files of its ConfigMap volumes; and which of its containers is meant.
 
-use alloc::sync::Arc;
+use alloc::{collections::BTreeMap, sync::Arc};
 use core::{fmt, ops::Deref};
 
-use firmware_compat::v1::owned::{Blob, Container, File, Pod, VolumeSource};
+use firmware_compat::{
+    id::Hash,
+    v1::owned::{Blob, ConfigData, Container, File, Pod, VolumeSource},
+};
 
 use crate::artefacts::blobs;
 
@@ -72,13 +75,15 @@ fn index(length: usize) -> u8 {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PodSpec {
     pod: Arc<Pod>,
+    /// What its ConfigMap volumes refer to.
+    config: BTreeMap<Hash, Arc<ConfigData>>,
 }
 
 impl PodSpec {
-    /// A Pod with the files that its ConfigMap volumes name.
+    /// A Pod with the files that its ConfigMap volumes refer to.
     #[must_use]
-    pub fn new(pod: Pod) -> Self {
-        Self { pod: Arc::new(pod) }
+    pub fn new(pod: Arc<Pod>, config: BTreeMap<Hash, Arc<ConfigData>>) -> Self {
+        Self { pod, config }
     }
 
     /// Init containers and containers, in the order in which they are started.
@@ -93,9 +98,9 @@ impl PodSpec {
 
     /// The files of a volume that is a ConfigMap; none of another.
     #[must_use]
-    pub fn files<'a>(&'a self, source: &'a VolumeSource) -> &'a [File] {
+    pub fn files(&self, source: &VolumeSource) -> &[File] {
         match source {
-            VolumeSource::ConfigMap { files } => files,
+            VolumeSource::ConfigMap { data } => self.config.get(data).map_or(&[], |of| &of.files),
             VolumeSource::EmptyDir { .. } | VolumeSource::HostPath { .. } => &[],
         }
     }

@@ -14,6 +14,7 @@ fn refusal(change: impl FnOnce(&mut Pod)) -> String {
     change(&mut pod);
     let mut world = World::new();
     world.start_agent();
+    world.link_up = true;
     world.feed(Event::LinkUp);
     world.trace.clear();
     apply(&mut world, 1, vec![pod]);
@@ -22,10 +23,18 @@ fn refusal(change: impl FnOnce(&mut Pod)) -> String {
 }
 
 fn apply(world: &mut World, generation: u64, pods: Vec<Pod>) {
+    let (_, parts) = encode(&pods);
     let (head, chunks) = world.assign(generation, pods);
     world.feed(Event::Heard(Down::Head(head)));
     for chunk in chunks {
-        world.feed(Event::Heard(Down::Body(chunk)));
+        world.feed(Event::Heard(Down::Part(chunk)));
+    }
+    // Without a link nothing can be asked for; what a Pod refers to counts once that is known.
+    let pushed = if world.link_up { None } else { Some(parts.iter().chain(&parts)) };
+    for (hash, part) in pushed.into_iter().flatten() {
+        for chunk in world::chunks_of(*hash, part) {
+            world.feed(Event::Heard(Down::Part(chunk)));
+        }
     }
 }
 
@@ -131,7 +140,7 @@ fn paths_that_would_leave_their_place_are_refused() {
         check(
             |i| {
                 let file = File { path: Text::cut(path), mode: 0o644, data: Bytes::default() };
-                let source = VolumeSource::ConfigMap { files: vec![file].try_into().unwrap() };
+                let source = config_part(vec![file]);
                 i.volumes =
                     vec![Volume { name: Text::cut("settings"), source }].try_into().unwrap();
             },
@@ -144,13 +153,14 @@ fn paths_that_would_leave_their_place_are_refused() {
 fn a_body_longer_than_the_device_takes_is_not_asked_for() {
     let mut world = World::new();
     world.start_agent();
+    world.link_up = true;
     world.feed(Event::LinkUp);
     let (mut head, _) = world.assign(1, vec![]);
-    head.length = (1 << 20) + 1;
+    head.length = 8_195;
     world.feed(Event::Heard(Down::Head(head)));
     world.advance(59_000);
     let last = world.trace.last().unwrap();
-    assert!(last.ends_with("it is 1048577 bytes long, this device takes 1 to 1048576"), "{last}");
+    assert!(last.ends_with("it is 8195 bytes long, this device takes 1 to 8194"), "{last}");
     assert!(!world.trace.iter().any(|line| line.contains("want")));
 }
 
@@ -158,13 +168,14 @@ fn a_body_longer_than_the_device_takes_is_not_asked_for() {
 fn a_damaged_body_is_asked_for_again_more_and_more_slowly() {
     let mut world = World::new();
     world.start_agent();
+    world.link_up = true;
     world.feed(Event::LinkUp);
     let (head, chunks) = world.assign(1, vec![pod("web=1")]);
     world.hub_serves = false;
     world.feed(Event::Heard(Down::Head(head)));
-    let damaged = |chunk: &Body| {
+    let damaged = |chunk: &Part| {
         let bytes = vec![0xff; chunk.bytes.len()].try_into().unwrap();
-        Event::Heard(Down::Body(Body { bytes, ..chunk.clone() }))
+        Event::Heard(Down::Part(Part { bytes, ..chunk.clone() }))
     };
     for _ in 0..20 {
         chunks.iter().for_each(|chunk| world.feed(damaged(chunk)));
@@ -172,7 +183,8 @@ fn a_damaged_body_is_asked_for_again_more_and_more_slowly() {
     }
     let wants = world.trace.iter().filter(|line| line.contains("want")).count();
     assert!(wants <= 120, "{wants} wants in two hours");
-    chunks.into_iter().for_each(|chunk| world.feed(Event::Heard(Down::Body(chunk))));
+    world.hub_serves = true;
+    chunks.into_iter().for_each(|chunk| world.feed(Event::Heard(Down::Part(chunk))));
     assert!(world.agent.unwrap().assignment().is_some());
 }
 
@@ -191,6 +203,7 @@ fn a_report_of_a_full_device_is_split_so_that_each_part_fits_a_frame() {
     }
     world.trace.clear();
     // Each part is encoded by the world, which insists that it fits.
+    world.link_up = true;
     world.feed(Event::LinkUp);
     let parts: Vec<&String> = world.trace.iter().filter(|l| l.contains("status")).collect();
     assert!(parts.len() >= 256 / 32, "{} parts", parts.len());
@@ -207,6 +220,7 @@ fn a_report_of_a_full_device_is_split_so_that_each_part_fits_a_frame() {
 fn the_status_of_a_pod_with_as_many_containers_as_may_be_fits_a_frame() {
     let mut world = World::new();
     world.start_agent();
+    world.link_up = true;
     world.feed(Event::LinkUp);
     let long = "long words ".repeat(100);
     let names = |list: &str| -> Vec<String> {
@@ -276,6 +290,7 @@ fn a_spoilt_assignment_on_disk_falls_back_to_the_one_before() {
     world.start_agent();
     assert!(world.is_running(&id_of("web")));
     world.trace.clear();
+    world.link_up = true;
     world.feed(Event::LinkUp);
     let told = world
         .trace
@@ -316,6 +331,7 @@ fn damage_on_the_disk_is_told_in_one_event_and_what_is_left_with_it() {
 fn what_is_told_of_the_disk(world: &mut World) -> Vec<String> {
     world.start_agent();
     world.trace.clear();
+    world.link_up = true;
     world.feed(Event::LinkUp);
     let told = world.trace.iter().filter_map(|line| {
         let (_, message) = line.split_once("Warning device SavedAssignmentUnreadable: ")?;
@@ -328,13 +344,99 @@ fn what_is_told_of_the_disk(world: &mut World) -> Vec<String> {
 fn a_device_with_nothing_to_tell_says_two_last_words_and_falls_silent() {
     let mut world = World::new();
     world.start_agent();
+    world.link_up = true;
     world.feed(Event::LinkUp);
     let (head, chunks) = world.assign(1, vec![pod("web=1")]);
     world.feed(Event::Heard(Down::Head(head)));
-    chunks.into_iter().for_each(|chunk| world.feed(Event::Heard(Down::Body(chunk))));
+    chunks.into_iter().for_each(|chunk| world.feed(Event::Heard(Down::Part(chunk))));
     world.trace.clear();
     world.advance(24 * 3_600_000);
     assert_eq!(world.trace, ["send status of 1"; 2]);
     world.advance(30 * 24 * 3_600_000);
     assert_eq!(world.trace.len(), 2, "a month costs nothing more");
+}
+
+/// So many Pods with ten variables each; one of them has this value.
+fn fleet(count: u32, changed: u32) -> Vec<Pod> {
+    let of = |n: u32| {
+        let mut pod = pod(&format!("pod-{n:03}=1 image=web"));
+        let variable = |i: u32| Variable {
+            name: Text::cut(&format!("VARIABLE_{i}")),
+            value: Text::cut(&format!("{}", if (n, i) == (7, 0) { changed } else { i })),
+        };
+        let env: Vec<Variable> = (0..10).map(variable).collect();
+        pod.identity = hash_of(&format!("{n} {}", if n == 7 { changed } else { 0 }));
+        change_container(&mut pod, |container| container.env = env.try_into().unwrap());
+        pod
+    };
+    (0..count).map(of).collect()
+}
+
+#[test]
+fn one_changed_variable_on_a_device_with_100_pods_moves_less_than_6_kib() {
+    // What MQTT and TCP put around a frame: topic, packet id, headers of both layers, and an acknowledgement.
+    const AROUND: usize = 150;
+    let mut world = World::new();
+    world.start_agent();
+    world.link_up = true;
+    world.feed(Event::LinkUp);
+    apply(&mut world, 1, fleet(100, 0));
+    assert_eq!(world.runs.values().filter(|run| run.is_running()).count(), 100);
+    world.advance(3_600_000);
+    world.wire_bytes = 0;
+    world.trace.clear();
+    let (head, chunks) = world.assign(2, fleet(100, 1));
+    let stamp = firmware_compat::frame::Stamp::default();
+    let mut bytes = firmware_compat::frame::encode(&head, stamp).unwrap().len();
+    // The hub sends a body in one chunk.
+    let body = Part {
+        offset: 0,
+        bytes: chunks.iter().flat_map(|c| c.bytes.to_vec()).collect::<Vec<_>>().try_into().unwrap(),
+        ..chunks[0].clone()
+    };
+    bytes += firmware_compat::frame::encode(&body, stamp).unwrap().len();
+    world.feed(Event::Heard(Down::Head(head)));
+    world.feed(Event::Heard(Down::Part(body)));
+    assert!(world.agent.as_ref().unwrap().assignment().unwrap().generation.0 == 2);
+    let wants: Vec<&String> = world.trace.iter().filter(|line| line.contains("want")).collect();
+    assert_eq!(wants, ["send want from byte 0"], "one part is new");
+    // Head, body and part are the hub's; want, statuses and events, as the Pod is started anew, are the device's.
+    let sent = world.trace.iter().filter(|line| line.starts_with("send")).count();
+    bytes += world.wire_bytes + (3 + sent) * AROUND;
+    println!("{bytes} bytes in {} frames", 3 + sent);
+    assert!(bytes <= 6 * 1024, "{bytes} bytes");
+}
+
+#[test]
+fn a_config_map_that_many_pods_mount_travels_once() {
+    let mut world = World::new();
+    world.start_agent();
+    world.link_up = true;
+    world.feed(Event::LinkUp);
+    let text = "x".repeat(50_000);
+    let pods = |version: &str| -> Vec<Pod> {
+        (0..50).map(|n| pod(&format!("pod-{n:02}=1 image=web files={text}{version}"))).collect()
+    };
+    apply(&mut world, 1, pods("1"));
+    assert!(world.wire_bytes < 100_000, "{} bytes", world.wire_bytes);
+    world.wire_bytes = 0;
+    world.trace.clear();
+    apply(&mut world, 2, pods("2"));
+    assert!(world.wire_bytes < 100_000, "{} bytes", world.wire_bytes);
+    let updated = world.trace.iter().filter(|line| line.starts_with("update files")).count();
+    assert_eq!(updated, 50);
+}
+
+#[test]
+fn parts_beyond_the_bound_of_the_device_are_refused_and_hold_no_memory() {
+    let mut world = World::new();
+    world.start_agent();
+    world.link_up = true;
+    world.feed(Event::LinkUp);
+    let text = "x".repeat(600_000);
+    let pods = (0..2).map(|n| pod(&format!("pod-{n}=1 files={n}{text}"))).collect();
+    apply(&mut world, 1, pods);
+    let refused = world.trace.iter().any(|line| line.contains("AssignmentRefused"));
+    assert!(refused, "{:?}", world.trace);
+    assert!(world.agent.unwrap().assignment().is_none());
 }

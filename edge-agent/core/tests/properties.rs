@@ -132,9 +132,13 @@ fn rogue() -> impl Strategy<Value = Event> {
         (any::<u32>(), proptest::collection::vec(any::<u8>(), 0..64)).prop_map(
             |(offset, bytes)| {
                 let (hash, bytes) = (hash_of("hostile"), bytes.try_into().unwrap());
-                Event::Heard(Down::Body(Body { hash, offset, bytes }))
+                Event::Heard(Down::Part(Part { hash, length: 64, offset, bytes }))
             }
         ),
-        Just(Event::SendFailed(Up::Want(Want { hash: hash_of("hostile"), offset: 0 }))),
+        Just(Event::SendFailed(Up::Want(Want {
+            hash: hash_of("hostile"),
+            offset: 0,
+            also: List::default()
+        }))),
     ]
 }

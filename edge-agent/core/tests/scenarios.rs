@@ -7,7 +7,7 @@ mod world;
 
 use std::{fs, path::PathBuf};
 
-use firmware_compat::v1::owned::*;
+use firmware_compat::{id::Hash, v1::owned::*};
 use lichen_agent_core::{Down, Event, Up, event::FoundState};
 use world::{World, exit, names::*, runtime};
 
@@ -75,13 +75,29 @@ fn carry_out(step: &str, world: &mut World) {
         ("body", rest) => {
             let mut numbers = rest.split_whitespace().map(|n| n.parse::<u64>().unwrap());
             let (head, body) = world.hub[&numbers.next().unwrap()].clone();
-            let chunks: Vec<Body> = world::chunks(&head, &body).collect();
+            let chunks: Vec<Part> = world::chunks(&head, &body).collect();
             let mut chosen: Vec<usize> = numbers.map(|n| usize::try_from(n).unwrap()).collect();
             if chosen.is_empty() {
                 chosen = (0..chunks.len()).collect();
             }
             for number in chosen {
-                world.feed(Event::Heard(Down::Body(chunks[number].clone())));
+                world.feed(Event::Heard(Down::Part(chunks[number].clone())));
+            }
+        }
+        // `part POD GENERATION [chunk numbers]`: of what that generation says of the Pod.
+        ("part", rest) => {
+            let mut words = rest.split_whitespace();
+            let (id, generation) = (id_of(words.next().unwrap()), words.next().unwrap());
+            let (_, body) = &world.hub[&generation.parse().unwrap()];
+            let assignment: Assignment = firmware_compat::frame::decode_body(body).unwrap();
+            let is_of = |hash: &&Hash| {
+                let pod: Pod = firmware_compat::frame::decode_body(&world.parts[*hash]).unwrap();
+                pod.id == id
+            };
+            let of = *assignment.pods.iter().find(is_of).unwrap();
+            let chunks: Vec<Part> = world::chunks_of(of, &world.parts[&of]).collect();
+            for number in words.map(|n| n.parse::<usize>().unwrap()) {
+                world.feed(Event::Heard(Down::Part(chunks[number].clone())));
             }
         }
         // Write, head and body at once.

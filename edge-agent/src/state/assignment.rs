@@ -9,7 +9,7 @@ use std::{
 
 use lichen_agent_core::{
     Loaded, SavedAssignment,
-    saved::{self, CURRENT, DiskStep, MAX_FILE, PREVIOUS},
+    saved::{self, CURRENT, DiskStep, Files, MAX_FILE, MAX_PART, PREVIOUS},
 };
 use rustix::io::Errno;
 
@@ -26,32 +26,56 @@ impl StateDir {
         if let Err(error) = self.carry_out(&saved::LOAD_STEPS) {
             faults.push(error.to_string());
         }
-        let (current, fault) = self.read_copy(CURRENT)?;
-        faults.extend(fault);
-        let (previous, fault) = self.read_copy(PREVIOUS)?;
-        faults.extend(fault);
-        let mut loaded = saved::load(current.as_deref(), previous.as_deref());
+        let mut loaded = saved::load(self.read_files(&mut faults)?);
         loaded.damage.extend(faults);
         Ok(loaded)
     }
 
-    /// Saves an assignment durably and keeps the one before. Writes nothing if it is saved already.
+    /// Saves an assignment durably and keeps the one before. Of its parts only those are written that are not there.
     ///
     /// # Errors
     /// Those of the system; the saved assignment is then the one before.
     pub fn save_assignment(&self, saved: &SavedAssignment) -> Result<(), StateError> {
-        let (current, _) = self.read_copy(CURRENT)?;
-        let steps = saved::save_steps(current.as_deref(), saved);
-        drop(current);
+        let files = self.read_files(&mut Vec::new())?;
+        let steps = saved::save_steps(&files, saved);
+        drop(files);
         self.carry_out(&steps)
     }
 
-    /// A copy's bytes, none of them if it can't be read, and why it can't.
-    fn read_copy(&self, name: &str) -> Result<(Option<Vec<u8>>, Option<String>), StateError> {
-        match read_bounded(&self.path().join(name), MAX_FILE as u64 + 1) {
-            Ok(bytes) => Ok((bytes, None)),
+    /// Everything that is there of assignments; a file that can't be read is empty, and a fault says why.
+    fn read_files(&self, faults: &mut Vec<String>) -> Result<Files, StateError> {
+        let mut files = Files {
+            current: self.read_file(CURRENT, MAX_FILE, faults)?,
+            previous: self.read_file(PREVIOUS, MAX_FILE, faults)?,
+            ..Files::default()
+        };
+        let names = fs::read_dir(self.path())
+            .map_err(|source| StateError::io("list", self.path(), source))?
+            .filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        for name in names {
+            if let Some(part) = saved::part_of(&name)
+                && let Some(bytes) = self.read_file(&name, MAX_PART, faults)?
+            {
+                files.parts.insert(part, bytes);
+            }
+        }
+        Ok(files)
+    }
+
+    /// A file's bytes, none of them if it can't be read, and why it can't.
+    fn read_file(
+        &self,
+        name: &str,
+        max: usize,
+        faults: &mut Vec<String>,
+    ) -> Result<Option<Vec<u8>>, StateError> {
+        match read_bounded(&self.path().join(name), max as u64 + 1) {
+            Ok(bytes) => Ok(bytes),
             Err(error) if passes(&error) => Err(error),
-            Err(error) => Ok((Some(Vec::new()), Some(error.to_string()))),
+            Err(error) => {
+                faults.push(error.to_string());
+                Ok(Some(Vec::new()))
+            }
         }
     }
 
@@ -71,6 +95,15 @@ impl StateDir {
             DiskStep::Rename { from, to } => {
                 let (from, to) = (self.path().join(from), self.path().join(to));
                 fs::rename(from, &to).map_err(|source| StateError::io("replace", &to, source))
+            }
+            DiskStep::Remove { name } => {
+                let path = self.path().join(name);
+                match fs::remove_file(&path) {
+                    Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                        Err(StateError::io("remove", &path, source))
+                    }
+                    _ => Ok(()),
+                }
             }
             DiskStep::SyncDir => sync(self.path()),
         }
@@ -114,7 +147,8 @@ mod tests {
             generation: Generation(generation),
             hash: Hash(Sha256::digest(&body).into()),
         };
-        SavedAssignment { id, signature: Default::default(), body }
+        let (signature, parts) = Default::default();
+        SavedAssignment { id, signature, body, parts }
     }
 
     fn open() -> (tempfile::TempDir, StateDir) {
@@ -130,7 +164,7 @@ mod tests {
         for generation in 1..=3 {
             state.save_assignment(&saved(generation)).expect("writable");
         }
-        let expected = Loaded { saved: vec![saved(3), saved(2)], damage: Vec::new() };
+        let expected = Loaded { saved: vec![saved(3), saved(2)], ..Loaded::default() };
         assert_eq!(state.load_assignments().expect("readable"), expected);
         assert!(!state.path().join(TEMPORARY).exists());
     }
@@ -156,7 +190,7 @@ mod tests {
         assert_eq!(loaded.damage, ["assignment: it is cut short or not an assignment"]);
         state.save_assignment(&saved(3)).expect("writable");
         let loaded = state.load_assignments().expect("readable");
-        assert_eq!(loaded, Loaded { saved: vec![saved(3), saved(1)], damage: Vec::new() });
+        assert_eq!(loaded, Loaded { saved: vec![saved(3), saved(1)], ..Loaded::default() });
     }
 
     #[test]
@@ -187,7 +221,7 @@ mod tests {
         let (_dir, state) = open();
         state.save_assignment(&saved(1)).expect("writable");
         fs::write(state.path().join(TEMPORARY), b"cut sho").expect("writable");
-        let expected = Loaded { saved: vec![saved(1)], damage: Vec::new() };
+        let expected = Loaded { saved: vec![saved(1)], ..Loaded::default() };
         assert_eq!(state.load_assignments().expect("readable"), expected);
         state.save_assignment(&saved(2)).expect("writable");
         assert_eq!(state.load_assignments().expect("readable").saved, [saved(2), saved(1)]);

@@ -7,8 +7,8 @@ use firmware_compat::{
     frame::{self, Frame, Kind, Message, Stamp},
     id::{Generation, Hash, Lineage, PodId},
     v1::owned::{
-        Assignment, AssignmentId, Body, Command, ContainerState, ContainerStatus, Event, Head,
-        Hello, Outcome, Phase, PodStatus, Reply, Status, Want,
+        Assignment, AssignmentId, Command, ConfigData, ContainerState, ContainerStatus, Event,
+        File, Head, Hello, Outcome, Part, Phase, Pod, PodStatus, Reply, Status, VolumeSource, Want,
     },
 };
 use lichen_link::{Endpoint, EndpointConfig, LinkEvent};
@@ -43,6 +43,8 @@ pub struct Hub {
     lineage: Lineage,
     generation: u64,
     body: Vec<u8>,
+    /// Every part that it ever made.
+    parts: BTreeMap<Hash, Vec<u8>>,
     /// The newest status of every Pod.
     pub pods: BTreeMap<PodId, PodStatus>,
     pub assignment: Option<AssignmentId>,
@@ -68,6 +70,7 @@ impl Hub {
             lineage,
             generation: 0,
             body: Vec::new(),
+            parts: BTreeMap::new(),
             pods: BTreeMap::new(),
             assignment: None,
             told: Vec::new(),
@@ -88,6 +91,7 @@ impl Hub {
             lineage: self.lineage,
             generation: self.generation,
             body: self.body,
+            parts: self.parts,
             pods: self.pods,
             assignment: self.assignment,
             told: self.told,
@@ -97,10 +101,26 @@ impl Hub {
     }
 
     /// Gives the device a new assignment.
-    pub fn assign(&mut self, assignment: &Assignment) {
+    pub fn assign(&mut self, pods: &[Pod]) {
         self.generation += 1;
-        self.body = postcard::to_allocvec(assignment).unwrap();
+        let refs: Vec<Hash> = pods.iter().map(|pod| self.part(pod)).collect();
+        let assignment = Assignment { pods: refs.try_into().unwrap() };
+        self.body = postcard::to_allocvec(&assignment).unwrap();
         self.publish_head();
+    }
+
+    /// The files of a ConfigMap, for a volume of a Pod.
+    pub fn config(&mut self, files: Vec<File>) -> VolumeSource {
+        let files = files.try_into().unwrap();
+        VolumeSource::ConfigMap { data: self.part(&ConfigData { files }) }
+    }
+
+    /// Keeps a part for when the device asks for it.
+    fn part(&mut self, part: &impl serde::Serialize) -> Hash {
+        let bytes = postcard::to_allocvec(part).unwrap();
+        let hash = Hash(Sha256::digest(&bytes).into());
+        self.parts.insert(hash, bytes);
+        hash
     }
 
     pub fn id(&self) -> AssignmentId {
@@ -129,12 +149,18 @@ impl Hub {
         self.send(&Command { id, action });
     }
 
-    fn answer(&self, want: Want) {
-        let from = want.offset as usize;
-        for offset in (from..self.body.len()).step_by(capacity::CHUNK) {
-            let end = self.body.len().min(offset + capacity::CHUNK);
-            let bytes = self.body[offset..end].to_vec().try_into().unwrap();
-            self.send(&Body { hash: want.hash, offset: offset as u32, bytes });
+    fn answer(&self, want: &Want) {
+        let first = std::iter::once((want.hash, want.offset as usize));
+        for (hash, from) in first.chain(want.also.iter().map(|hash| (*hash, 0))) {
+            let content =
+                if hash == self.id().hash { Some(&self.body) } else { self.parts.get(&hash) };
+            let Some(content) = content else { continue };
+            for offset in (from..content.len()).step_by(capacity::CHUNK) {
+                let end = content.len().min(offset + capacity::CHUNK);
+                let bytes = content[offset..end].to_vec().try_into().unwrap();
+                let (length, offset) = (content.len() as u32, offset as u32);
+                self.send(&Part { hash, length, offset, bytes });
+            }
         }
     }
 
@@ -152,7 +178,7 @@ impl Hub {
                 _ => continue,
             };
             match &heard {
-                Heard::Want(want) => self.answer(*want),
+                Heard::Want(want) => self.answer(want),
                 Heard::Status(status) => self.note(status),
                 Heard::Event(event) => {
                     self.told.push(format!("{}: {}", event.reason, event.message));

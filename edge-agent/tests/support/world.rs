@@ -4,7 +4,7 @@ use std::{fs, os::unix::fs::MetadataExt};
 
 use firmware_compat::{
     id::PodId,
-    v1::owned::{Action, Assignment, Outcome, Pod, RuntimeClass},
+    v1::owned::{Action, Outcome, Pod, RuntimeClass},
 };
 
 use super::{
@@ -55,7 +55,7 @@ impl World {
     }
 
     pub fn assign(&mut self, pods: Vec<Pod>) {
-        self.hub.assign(&Assignment { pods: pods.try_into().unwrap() });
+        self.hub.assign(&pods);
     }
 
     /// Follows a container's log until it is at least as long as `expected`, which it must be then.

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Bytes, List, Pod, capacity};
+use super::{Bytes, List, capacity};
 use crate::id::{Generation, Hash, Lineage};
 
 /// Which assignment a device holds, or is to hold.
@@ -28,29 +28,35 @@ pub struct Head {
     pub signature: Bytes<{ capacity::SIGNATURE }>,
 }
 
-/// Asks for an assignment's body.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// Asks for content by its hash: an assignment's body, or a part of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Want {
-    /// Hash of the body.
+    /// Hash of the content.
     pub hash: Hash,
     /// First byte wanted.
     pub offset: u32,
+    /// More parts, wanted from their first byte, after it.
+    pub also: List<Hash, { capacity::WANTED }>,
 }
 
-/// A chunk of an assignment's body.
+/// A chunk of content that was asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Body {
-    /// Hash of the whole body.
+pub struct Part {
+    /// Hash of the whole content.
     pub hash: Hash,
+    /// Bytes of the whole content.
+    pub length: u32,
     /// Where these bytes belong.
     pub offset: u32,
     /// The bytes.
     pub bytes: Bytes<{ capacity::CHUNK }>,
 }
 
-/// Everything that one device should run. The body behind a [`Head`]; its bytes are what the hash is over.
+/// Everything that one device should run. The body behind a [`Head`]; its bytes are what the hash is over. What it is
+/// made of are parts, named by their hashes: whoever has a part does not ask for it again.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Assignment {
-    /// In ascending order of id.
-    pub pods: List<Pod, { capacity::PODS }>,
+    /// Hashes of the parts that are Pods ([`super::Pod`]), in ascending order of the Pods' ids. A Pod's id is in its part
+    /// alone: a second time in every body would be a third of it.
+    pub pods: List<Hash, { capacity::PODS }>,
 }

@@ -84,8 +84,8 @@ pub struct Hello {
     pub assignment: Option<AssignmentId>,
     /// The device's clock: milliseconds since 1970, whatever it is worth.
     pub clock_ms: u64,
-    /// Largest assignment body that the device takes, in bytes.
-    pub max_body_bytes: u32,
+    /// Largest assignment that the device takes, with its parts, in bytes.
+    pub max_assignment_bytes: u32,
 }
 
 /// The connection broke. Sent by the broker as the will; the frame's session says which connection.

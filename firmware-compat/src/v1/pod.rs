@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::{Bytes, List, RuntimeClass, Text, capacity};
 use crate::id::{Hash, PodId};
 
-/// One Pod, as a device runs it.
+/// One Pod, as a device runs it: a part of an assignment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pod {
     /// The Pod's uid.
@@ -214,9 +214,16 @@ pub enum VolumeSource {
     },
     /// Files from a ConfigMap.
     ConfigMap {
-        /// The files.
-        files: List<File, { capacity::FILES }>,
+        /// Hash of the part that is a [`ConfigData`].
+        data: Hash,
     },
+}
+
+/// The files of a ConfigMap volume: a part of its own, shared by the Pods that mount the same.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfigData {
+    /// The files.
+    pub files: List<File, { capacity::FILES }>,
 }
 
 /// What a host path must be. Kubernetes' `hostPath.type`.

@@ -71,7 +71,7 @@ impl Bench {
             memory_bytes: 64 << 30,
             disk_bytes: 1 << 30,
             runtimes: List::try_from(vec![Runtime {
-                engine: RuntimeClass::Container,
+                runtime_class: RuntimeClass::Container,
                 name: Text::cut("crun"),
                 version: Text::cut("1"),
                 usable: true,
@@ -83,7 +83,7 @@ impl Bench {
             labels: List::default(),
             assignment: None,
             clock_ms: 0,
-            max_body_bytes: 1 << 20,
+            max_assignment_bytes: 1 << 20,
         };
         self.frame(device, &hello)
     }
@@ -96,10 +96,8 @@ impl Bench {
             phase,
             reason: Text::default(),
             message: Text::default(),
-            restarts: 0,
-            pid: 1,
-            started_ms: 1,
-            last_exit: None,
+            init_containers: List::default(),
+            containers: List::default(),
         };
         let pods = self.engine.state().pods.pods_on(&name);
         let pods: Vec<_> = pods.filter(|pod| pod.deleting.is_none()).map(status).collect();

@@ -20,6 +20,7 @@ use crate::{
     api::{core::node::Taint, meta::Map},
     engine::ReportRequest,
     event::Target,
+    parts::Content,
     resolve::{Amount, TaintEffect},
     state::Hearing,
 };
@@ -92,6 +93,8 @@ pub struct Desired {
     pub hash: Option<Hash>,
     /// The body.
     pub body: Vec<u8>,
+    /// What the body refers to.
+    pub parts: BTreeMap<Hash, Content>,
     /// Hashes of the last generations, newest last and without gaps: a device that holds one of these generations
     /// with another hash was told so by a hub that this one's store does not know of.
     pub recent: Vec<(Generation, Hash)>,

@@ -65,6 +65,7 @@ pub struct Engine {
     pub(crate) versions: Versions,
     pub(crate) state: State,
     pub(crate) sessions: Sessions,
+    pub(crate) parts: core::cell::RefCell<crate::parts::PartCache>,
     pub(crate) recorder: Recorder,
     pub(crate) timers: BTreeSet<(Instant, Timer)>,
     pub(crate) dirty: Dirty,

@@ -20,6 +20,7 @@ pub mod engine;
 pub mod event;
 mod explain;
 mod load;
+pub mod parts;
 pub mod pod;
 mod provisioning;
 pub mod record;

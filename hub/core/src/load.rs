@@ -70,6 +70,7 @@ impl Engine {
             versions: Versions::default(),
             state: State::default(),
             sessions: Sessions::default(),
+            parts: core::cell::RefCell::default(),
             recorder: Recorder::default(),
             timers: BTreeSet::new(),
             dirty: Dirty::default(),
@@ -171,6 +172,7 @@ impl Engine {
             generation: stored.generation,
             hash: stored.hash,
             body: Vec::new(),
+            parts: BTreeMap::new(),
             recent: stored.recent,
         };
         let conflict = stored

@@ -10,7 +10,10 @@ use alloc::{
     vec::Vec,
 };
 
+use core::cell::RefCell;
+
 use firmware_compat::{
+    capacity::full::CONFIG_BYTES,
     id::{Generation, Hash, PodId},
     time::UnixMs,
     v1::owned::{self as wire, Artefacts, Phase, PodStatus, Port, Text},
@@ -20,6 +23,7 @@ use sha2::{Digest, Sha256};
 use crate::{
     api::{Key, core::pod::PodTemplate},
     event::Target,
+    parts::{self, Content, PartCache},
     resolve::{self, Resolved, Roots},
 };
 
@@ -140,6 +144,9 @@ pub struct Pod {
     pub resource_version: u64,
 }
 
+/// Parts of an assignment, by their hashes.
+pub type Parts = BTreeMap<Hash, Content>;
+
 /// What a device needs of the images of a Pod, by the images' names.
 pub type Supplied = BTreeMap<String, Artefacts>;
 
@@ -201,19 +208,19 @@ impl Pod {
 
     /// Its form in an assignment. `None` while it has no artefacts, a ConfigMap is missing, or something is over a
     /// bound of the wire.
-    pub fn wire(&self, configs: &Configs<'_>) -> Result<wire::Pod, Waiting> {
+    pub fn wire(&self, configs: &Configs<'_>) -> Result<(wire::Pod, Parts), Waiting> {
         let Some((_, artefacts)) = &self.supply else {
             return Err(Waiting::new("ImagePending", "the image is not ready"));
         };
         let resolved = &self.revision.resolved;
         let init_containers = wire_containers(&resolved.init_containers, artefacts)?;
         let containers = wire_containers(&resolved.containers, artefacts)?;
-        let mut volumes = Vec::new();
+        let (mut volumes, mut parts) = (Vec::new(), Parts::new());
         for volume in &resolved.volumes {
-            let source = configs.source(self.namespace(), &volume.source)?;
+            let source = configs.source(self.namespace(), &volume.source, &mut parts)?;
             volumes.push(wire::Volume { name: volume.name.clone(), source });
         }
-        Ok(wire::Pod {
+        let pod = wire::Pod {
             id: self.id,
             identity: self.identity,
             namespace: Text::try_from(self.namespace()).map_err(|_| over("the namespace"))?,
@@ -226,8 +233,9 @@ impl Pod {
             restart: resolved.restart,
             grace_ms: resolved.grace_ms,
             host_network: resolved.host_network,
-            after: self.after.clone().try_into().map_err(|_| over("the copies before it"))?,
-        })
+            after: self.after.clone().try_into().map_err(|_| over("the Pods before it"))?,
+        };
+        Ok((pod, parts))
     }
 }
 
@@ -287,6 +295,8 @@ pub fn identity(id: PodId, namespace: &str, name: &str, revision: &Revision) -> 
 pub struct Configs<'a> {
     /// Every ConfigMap, and the last data of deleted ones that are still in use.
     pub maps: &'a ConfigData,
+    /// Parts that were made of them.
+    pub cache: &'a RefCell<PartCache>,
 }
 
 /// Data of ConfigMaps, by namespace and name.
@@ -297,6 +307,7 @@ impl Configs<'_> {
         &self,
         namespace: &str,
         source: &crate::resolve::Source,
+        parts: &mut Parts,
     ) -> Result<wire::VolumeSource, Waiting> {
         use crate::resolve::Source;
         Ok(match source {
@@ -308,9 +319,43 @@ impl Configs<'_> {
                 wire::VolumeSource::HostPath { path: path.clone(), kind: *kind }
             }
             Source::ConfigMap(volume) => {
-                wire::VolumeSource::ConfigMap { files: self.files(namespace, volume)? }
+                let (data, content) = self.part(namespace, volume)?;
+                parts.insert(data, content);
+                wire::VolumeSource::ConfigMap { data }
             }
         })
+    }
+
+    /// The part that is a volume's files.
+    fn part(
+        &self,
+        namespace: &str,
+        volume: &crate::api::core::pod::ConfigMapVolume,
+    ) -> Result<(Hash, Content), Waiting> {
+        let data = self.maps.get(&(namespace.to_owned(), volume.name.clone()));
+        // The volume's own fields choose files and modes.
+        let key = (namespace.to_owned(), serde_json::to_string(volume).unwrap_or_default());
+        if let Some(made) = data.and_then(|data| self.cache.borrow().get(&key, data)) {
+            return Ok(made);
+        }
+        let files = self.files(namespace, volume)?;
+        let content: Content =
+            postcard::to_allocvec(&wire::ConfigData { files }).unwrap_or_default().into();
+        if content.len() > CONFIG_BYTES {
+            return Err(Waiting::new(
+                "ConfigMapTooLarge",
+                alloc::format!(
+                    "ConfigMap {namespace}/{} makes {} bytes, a device takes {CONFIG_BYTES} of one; split it",
+                    volume.name,
+                    content.len()
+                ),
+            ));
+        }
+        let hash = parts::hash(&content);
+        if let Some(data) = data {
+            self.cache.borrow_mut().insert(key, Arc::clone(data), hash, Arc::clone(&content));
+        }
+        Ok((hash, content))
     }
 
     fn files(

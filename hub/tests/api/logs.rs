@@ -123,7 +123,7 @@ fn hello() -> Hello {
         labels: List::default(),
         assignment: None,
         clock_ms: 0,
-        max_body_bytes: 1 << 20,
+        max_assignment_bytes: 1 << 20,
     }
 }
 

@@ -159,7 +159,7 @@ fn hello(hub: &Address) -> Hello {
     };
     let mut hello = probe::hello(&options, AgentId([0; 16]));
     let engine = Engine {
-        engine: RuntimeClass::Container,
+        runtime_class: RuntimeClass::Container,
         name: Text::cut("hollow"),
         version: Text::cut("1"),
         usable: true,

@@ -13,7 +13,7 @@ use firmware_compat::{
     id::PodId,
     v1::owned::{Exit, Text},
 };
-use lichen_agent_core::{Effect, Event};
+use lichen_agent_core::{ContainerId, Effect, Event};
 
 /// What all devices of a fleet have done, counted.
 #[derive(Debug, Default)]
@@ -35,20 +35,20 @@ pub struct Counts {
 /// One device's machine. Its owner is the device's task; a scenario may look at it and end what runs.
 #[derive(Debug, Default)]
 pub struct Machine {
-    running: Mutex<BTreeSet<PodId>>,
+    running: Mutex<BTreeSet<(PodId, ContainerId)>>,
 }
 
 impl Machine {
-    fn running(&self) -> MutexGuard<'_, BTreeSet<PodId>> {
+    fn running(&self) -> MutexGuard<'_, BTreeSet<(PodId, ContainerId)>> {
         // No code panics while it holds the lock.
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Ends one of the processes that run, as a crash would: what the agent is told of it.
     pub fn crash_one(&self, counts: &Counts) -> Option<Event> {
-        let pod = self.running().pop_first()?;
+        let (pod, container) = self.running().pop_first()?;
         counts.running.fetch_sub(1, Relaxed);
-        Some(Event::Exited { pod, exit: exit(1) })
+        Some(Event::Exited { pod, container, exit: exit(1) })
     }
 
     /// Does what the core asks of a machine, and says what came of it.
@@ -59,22 +59,28 @@ impl Machine {
                 Event::Saved { generation: assignment.id.generation }
             }
             Effect::Fetch(blob) => Event::Fetched { digest: blob.digest },
-            Effect::Prepare { pod, .. } => Event::Prepared { pod: pod.id },
-            Effect::Start { pod, .. } => {
-                self.running().insert(pod.id);
+            Effect::PrepareSandbox { pod } => Event::SandboxReady { pod: pod.id },
+            Effect::Prepare { pod, container, .. } => {
+                Event::Prepared { pod: pod.id, container: *container }
+            }
+            Effect::Start { pod, container, .. } => {
+                self.running().insert((pod.id, *container));
                 counts.running.fetch_add(1, Relaxed);
                 let pid = counts.starts.fetch_add(1, Relaxed).wrapping_add(1);
                 let pid = u32::try_from(pid).unwrap_or(u32::MAX);
-                Event::Started { pod: pod.id, pid, started_ms: unix_ms() }
+                Event::Started { pod: pod.id, container: *container, pid, started_ms: unix_ms() }
             }
-            Effect::Stop { pod, .. } => {
-                if self.running().remove(pod) {
+            Effect::Stop { pod, container, .. } => {
+                if self.running().remove(&(*pod, *container)) {
                     counts.running.fetch_sub(1, Relaxed);
                 }
-                Event::Exited { pod: *pod, exit: exit(143) }
+                Event::Exited { pod: *pod, container: *container, exit: exit(143) }
             }
             Effect::UpdateFiles { pod } => Event::FilesUpdated { pod: pod.id },
-            Effect::Clean { pod, .. } => Event::Cleaned { pod: *pod },
+            Effect::CleanContainer { pod, container } => {
+                Event::ContainerCleaned { pod: *pod, container: *container }
+            }
+            Effect::RemoveSandbox { pod, .. } => Event::SandboxRemoved { pod: *pod },
             Effect::ReadLogs(request) => Event::CommandEnded { command: request.command },
             // The fetch that is cancelled and the command that is cancelled have answered already.
             Effect::SaveTimeFloor { .. }
@@ -91,7 +97,13 @@ impl Machine {
 }
 
 fn exit(code: i32) -> Exit {
-    Exit { code, reason: Text::cut("Error"), message: Text::default(), at_ms: unix_ms() }
+    Exit {
+        code,
+        reason: Text::cut("Error"),
+        message: Text::default(),
+        started_ms: 0,
+        at_ms: unix_ms(),
+    }
 }
 
 /// What the wall clock reads.

@@ -118,7 +118,7 @@ fn device(number: usize) -> Device {
         label("lichen.dev/site", &format!("site-{}", number / 100)),
     ];
     let runtime = Runtime {
-        engine: RuntimeClass::Container,
+        runtime_class: RuntimeClass::Container,
         name: Text::cut("hollow"),
         version: Text::cut("1"),
         usable: true,
@@ -141,7 +141,7 @@ fn device(number: usize) -> Device {
         labels: labels.try_into().unwrap_or_default(),
         assignment: None,
         clock_ms: 0,
-        max_body_bytes: 1 << 22,
+        max_assignment_bytes: 1 << 22,
     };
     let taints = match (number / TIERS).is_multiple_of(TAINTED) {
         true => vec![Taint {

@@ -4,7 +4,7 @@
 //! | step | then | what happens |
 //! |---|---|---|
 //! | 0 | piece | a frame on a `down` topic |
-//! | 1 | generation, ways, piece | a head, and the piece as its body in chunks |
+//! | 1 | generation, ways, piece | a head, its body in chunks, and the piece as a part of it, a Pod, in the same way |
 //! | 2, 3 | | the oldest question is answered: done, or failed |
 //! | 4 | | time passes until the agent wants waking |
 //! | 5 | n | time passes: 2^(n mod 24) ms |
@@ -22,7 +22,7 @@ mod device;
 use firmware_compat::{
     frame::Frame,
     id::{Generation, Hash, Lineage},
-    v1::owned::{AssignmentId, Body, Bytes, Head},
+    v1::owned::{Assignment, AssignmentId, Bytes, Head, List, Part},
 };
 use lichen_agent_core::{Down, Event};
 use sha2::{Digest, Sha256};
@@ -87,22 +87,32 @@ fn frame(bytes: &[u8], device: &mut Device) {
     }
 }
 
-/// A head that tells the truth about its body, or nearly; the body in chunks in one of several orders.
-fn assign(generation: u8, ways: u8, bytes: &[u8], device: &mut Device) {
+/// A head that tells the truth about its body, or nearly; the body and its one part in chunks in one of several orders.
+fn assign(generation: u8, ways: u8, part: &[u8], device: &mut Device) {
+    let hash_of_part = Hash(Sha256::digest(part).into());
+    let pods = List::try_from(vec![hash_of_part]).expect("one");
+    let body = postcard::to_allocvec(&Assignment { pods }).expect("it encodes");
     let hash = match ways & 1 {
-        0 => Hash(Sha256::digest(bytes).into()),
+        0 => Hash(Sha256::digest(&body).into()),
         _ => Hash([9; 32]),
     };
     let lineage = Lineage([ways >> 7; 16]);
     let id = AssignmentId { lineage, generation: Generation(generation.into()), hash };
-    let length = u32::try_from(bytes.len()).expect("inputs are small");
+    let length = u32::try_from(body.len()).expect("inputs are small");
     device.feed(Event::Heard(Down::Head(Head {
         assignment: id,
         length,
         signature: Bytes::default(),
     })));
-    let size = bytes.len().div_ceil(usize::from(ways >> 4 & 7) + 1).max(1);
-    let mut chunks: Vec<(usize, &[u8])> = bytes.chunks(size).enumerate().collect();
+    send(hash, &body, 0, device);
+    send(hash_of_part, part, ways, device);
+}
+
+/// Content in chunks.
+fn send(hash: Hash, content: &[u8], ways: u8, device: &mut Device) {
+    let length = u32::try_from(content.len()).expect("inputs are small");
+    let size = content.len().div_ceil(usize::from(ways >> 4 & 7) + 1).max(1);
+    let mut chunks: Vec<(usize, &[u8])> = content.chunks(size).enumerate().collect();
     if ways & 2 != 0 {
         chunks.reverse();
     }
@@ -115,6 +125,6 @@ fn assign(generation: u8, ways: u8, bytes: &[u8], device: &mut Device) {
     for (index, chunk) in chunks {
         let Ok(bytes) = Bytes::try_from(chunk.to_vec()) else { continue };
         let offset = u32::try_from(index * size).expect("inputs are small");
-        device.feed(Event::Heard(Down::Body(Body { hash, offset, bytes })));
+        device.feed(Event::Heard(Down::Part(Part { hash, length, offset, bytes })));
     }
 }

@@ -46,7 +46,7 @@ fn each_message(bytes: &[u8], kind: Kind) {
     macro_rules! each {
         ($($message:ident),*) => { $(both::<owned::$message, fixed::$message>(bytes, kind);)* };
     }
-    each!(Hello, Status, Event, Reply, Want, Gone, Head, Body, Command, Time, Report);
+    each!(Hello, Status, Event, Reply, Want, Gone, Head, Part, Command, Time, Report);
 }
 
 /// What a microcontroller can read a board can read, and both write the same bytes.
@@ -87,21 +87,33 @@ fn assignment(bytes: &[u8]) {
     let limit = BASE_BYTES + BYTES_PER_BYTE * bytes.len();
     let read = bounded("decoding a body", limit, || frame::decode_body::<owned::Assignment>(bytes));
     let small = frame::decode_body::<fixed::Assignment>(bytes);
+    parts(bytes, limit);
     let Ok(assignment) = read else {
         assert!(small.is_err(), "only the small form took it");
         return;
     };
-    // An assignment travels in chunks; a body frame carries any of them.
+    // An assignment travels in chunks; a frame carries any of them.
     for (index, chunk) in bytes.chunks(16 * 1024).enumerate() {
-        let body = owned::Body {
+        let part = owned::Part {
             hash: Hash([7; 32]),
+            length: u32::try_from(bytes.len()).expect("inputs are small"),
             offset: u32::try_from(index * 16 * 1024).expect("inputs are small"),
             bytes: chunk.to_vec().try_into().expect("a chunk"),
         };
-        let framed = frame::encode(&body, Stamp::default()).expect("a chunk fits a frame");
-        assert_eq!(frame::decode::<owned::Body>(&framed).expect("our own").1, body);
+        let framed = frame::encode(&part, Stamp::default()).expect("a chunk fits a frame");
+        assert_eq!(frame::decode::<owned::Part>(&framed).expect("our own").1, part);
     }
     assert!(assignment.pods.len() <= bytes.len());
+}
+
+/// What a microcontroller can read of the parts of an assignment a board can read.
+fn parts(bytes: &[u8], limit: usize) {
+    let pod = bounded("decoding a Pod", limit, || frame::decode_body::<owned::Pod>(bytes));
+    let small = frame::decode_body::<fixed::Pod>(bytes);
+    assert!(pod.is_ok() || small.is_err(), "only the small form took it");
+    let data = bounded("decoding files", limit, || frame::decode_body::<owned::ConfigData>(bytes));
+    let small = frame::decode_body::<fixed::ConfigData>(bytes);
+    assert!(data.is_ok() || small.is_err(), "only the small form took it");
 }
 
 fn topics(text: &str) {

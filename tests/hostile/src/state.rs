@@ -3,7 +3,7 @@
 //!
 //! | first byte mod 5 | what follows |
 //! |---|---|
-//! | 0 | a piece for `assignment` and the rest for `assignment.previous`; with their checksums put right if bit 7 is set |
+//! | 0 | a piece for `assignment`, one for `assignment.previous`, one for a part; with their checksums put right if bit 7 is set |
 //! | 1 | the agent's small files, one piece each |
 //! | 2 | a Pod's record, the files of its last run, and a log, one piece each |
 //! | 3 | bytes on a shim's socket, cut as the second byte says |
@@ -11,9 +11,13 @@
 //!
 //! Damage is told apart from content: what is read is what was written, and nothing is guessed.
 
-use std::{fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path};
 
-use firmware_compat::{frame::decode_body, id::PodId, v1::owned::Assignment};
+use firmware_compat::{
+    frame::decode_body,
+    id::{Hash, PodId},
+    v1::owned::Assignment,
+};
 use lichen_agent::{pod_dir::PodDir, state::StateDir};
 use lichen_agent_core::{ContainerId, SavedAssignment, saved};
 use lichen_shim::{Decoder, RunDir, Spec, log, protocol};
@@ -49,34 +53,41 @@ fn assignments(bytes: &[u8], mend: bool) {
     let files = [current, previous].map(|file| if mend { mended(file) } else { file });
     let [current, previous] =
         files.each_ref().map(|file| (!file.is_empty()).then_some(file.as_slice()));
-    let loaded = saved::load(current, previous);
+    let files = saved::Files {
+        current: current.map(<[u8]>::to_vec),
+        previous: previous.map(<[u8]>::to_vec),
+        parts: parts(script.piece()),
+    };
+    let loaded = saved::load(files.clone());
     let there = usize::from(current.is_some()) + usize::from(previous.is_some());
     assert!(loaded.saved.len() <= there);
     assert!(loaded.damage.len() + loaded.saved.len() >= there, "a file is missed without a word");
     assert!(loaded.damage.iter().all(|damage| !damage.is_empty()));
-    for file in [current, previous].into_iter().flatten() {
-        match saved::decode(file) {
-            Ok(sound) => {
-                assert_eq!(saved::decode(&saved::encode(&sound)), Ok(sound.clone()));
-                followed(&sound, current);
-            }
-            Err(damage) => assert!(!damage.to_string().is_empty()),
-        }
+    for sound in &loaded.saved {
+        followed(sound, &files);
     }
 }
 
+/// A part of whatever bytes are left, under its own name and under another.
+fn parts(bytes: &[u8]) -> BTreeMap<Hash, Vec<u8>> {
+    let hash = Hash(Sha256::digest(bytes).into());
+    assert_eq!(saved::part_of(&saved::part_name(&hash)), Some(hash));
+    BTreeMap::from([(hash, bytes.to_vec()), (Hash([7; 32]), bytes.to_vec())])
+}
+
 /// However the disk looks, saving one more assignment leaves it loadable.
-fn followed(sound: &SavedAssignment, current: Option<&[u8]>) {
+fn followed(sound: &SavedAssignment, files: &saved::Files) {
     if let Ok(assignment) = decode_body::<Assignment>(&sound.body) {
         assert!(assignment.pods.len() <= sound.body.len());
     }
-    let steps = saved::save_steps(current, sound);
+    let steps = saved::save_steps(files, sound);
     let writes = steps.iter().find_map(|step| match step {
-        saved::DiskStep::Write { bytes, .. } => Some(bytes.as_slice()),
+        saved::DiskStep::Write { name, bytes } if name == saved::TEMPORARY => Some(bytes.clone()),
         _ => None,
     });
-    let newest = writes.or(current).expect("it is there, or is written");
-    assert_eq!(saved::decode(newest).as_ref(), Ok(sound), "the newest is what was saved");
+    let current = writes.or_else(|| files.current.clone());
+    let newest = saved::load(saved::Files { current, ..files.clone() }).saved;
+    assert_eq!(newest.first(), Some(sound), "the newest is what was saved");
 }
 
 /// The header of a saved assignment with the length and the checksum of what follows it.

@@ -225,7 +225,7 @@ impl Board {
                 .unwrap_or_default(),
             assignment: None,
             clock_ms: 0,
-            max_body_bytes: 1 << 20,
+            max_assignment_bytes: 1 << 20,
         }
     }
 
@@ -241,7 +241,7 @@ impl Board {
 
     /// What is on its disk, in the way that the agent reads it.
     pub fn saved(&self) -> saved::Loaded {
-        saved::load(self.disk.read(saved::CURRENT), self.disk.read(saved::PREVIOUS))
+        saved::load(self.disk.saved())
     }
 }
 

@@ -5,7 +5,7 @@ use firmware_compat::{
     frame::{self, Message, Stamp},
     id::{Generation, Hash, PodId},
     v1::owned::{
-        Artefacts, Assignment, Blob, Body, Bytes, Container, Head, Layer, List, Packing, Phase,
+        Artefacts, Assignment, Blob, Bytes, Container, Head, Layer, List, Packing, Part, Phase,
         Pod, Resources, RestartPolicy, RuntimeClass, Text,
     },
 };
@@ -66,7 +66,7 @@ impl Canary {
         (Self::AgentForgetsWhatRuns, "no-restart-without-reason", 50),
         (Self::ShellStartsTwice, "one-copy-per-slot", 50),
         (Self::HubCountsDown, "generations-rise", 50),
-        (Self::RestoredHubIsNotTold, "restored-hub-pauses", 400),
+        (Self::RestoredHubIsNotTold, "restored-hub-pauses", 1500),
         (Self::AgentRepeatsItself, "wire-budget", 50),
         (Self::AgentWritesWhenIdle, "quiet-hour-saves-nothing", 50),
         (Self::HubSavesWhenIdle, "quiet-hour-saves-nothing", 50),
@@ -215,12 +215,18 @@ fn forge(head: &Head) -> Vec<Down> {
         host_network: false,
         after: List::default(),
     };
-    let assignment = Assignment { pods: List::try_from(vec![pod]).unwrap_or_default() };
+    let part = postcard::to_allocvec(&pod).unwrap_or_default();
+    let hash_of_part = Hash(Sha256::digest(&part).into());
+    let assignment = Assignment { pods: List::try_from(vec![hash_of_part]).unwrap_or_default() };
     let body = postcard::to_allocvec(&assignment).unwrap_or_default();
     let mut forged = head.clone();
     forged.assignment.hash = Hash(Sha256::digest(&body).into());
     forged.length = u32::try_from(body.len()).unwrap_or(0);
     let hash = forged.assignment.hash;
-    let bytes = Bytes::try_from(body).unwrap_or_default();
-    vec![Down::Head(forged), Down::Body(Body { hash, offset: 0, bytes })]
+    let chunk = |hash: Hash, content: Vec<u8>| {
+        let length = u32::try_from(content.len()).unwrap_or(0);
+        let bytes = Bytes::try_from(content).unwrap_or_default();
+        Down::Part(Part { hash, length, offset: 0, bytes })
+    };
+    vec![Down::Head(forged), chunk(hash, body), chunk(hash_of_part, part)]
 }

@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lichen_agent_core::saved::DiskStep;
+use lichen_agent_core::saved::{self, DiskStep};
 
 #[cfg(test)]
 mod tests;
@@ -49,6 +49,7 @@ struct File {
 enum Change {
     Create { name: String, file: FileId },
     Rename { from: String, to: String },
+    Remove { name: String },
 }
 
 impl Change {
@@ -56,6 +57,7 @@ impl Change {
         let (one, other) = match self {
             Self::Create { name, .. } => (name, None),
             Self::Rename { from, to } => (from, Some(to)),
+            Self::Remove { name } => (name, None),
         };
         std::iter::once(one).chain(other)
     }
@@ -68,6 +70,7 @@ impl Change {
                     names.insert(to.clone(), file);
                 }
             }
+            Self::Remove { name } => _ = names.remove(name),
         }
     }
 }
@@ -78,6 +81,18 @@ impl Disk {
         Some(&self.files.get(self.live.get(name)?)?.live)
     }
 
+    /// What it holds of assignments, as an agent reads it.
+    pub fn saved(&self) -> saved::Files {
+        let parts = self.live.keys().filter_map(|name| {
+            Some((saved::part_of(name)?, self.read(name).unwrap_or_default().to_vec()))
+        });
+        saved::Files {
+            current: self.read(saved::CURRENT).map(<[u8]>::to_vec),
+            previous: self.read(saved::PREVIOUS).map(<[u8]>::to_vec),
+            parts: parts.collect(),
+        }
+    }
+
     /// Carries out one step. Like a real one, a step that fails may have done a part: a file that does not fit is there,
     /// and empty.
     pub fn step(&mut self, step: &DiskStep) -> Result<(), &'static str> {
@@ -85,6 +100,12 @@ impl Disk {
             DiskStep::Write { name, bytes } => self.write(name, bytes),
             DiskStep::Sync { name } => self.sync(name),
             DiskStep::Rename { from, to } => self.rename(from, to),
+            DiskStep::Remove { name } => {
+                if self.live.contains_key(name) {
+                    self.change(Change::Remove { name: name.clone() });
+                }
+                Ok(())
+            }
             DiskStep::SyncDir => {
                 self.sync_dir();
                 Ok(())

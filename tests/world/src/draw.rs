@@ -178,11 +178,15 @@ fn settings(rng: &mut Rng) -> String {
     if rng.u8(0..5) == 0 {
         line.push_str(&format!(" memory={}", rng.u64(100..600)));
     }
-    if rng.u8(0..4) == 0 {
+    // Dice of their own, so that all else in a seed's history is the same with them and without.
+    let seed =
+        line.bytes().fold(rng.clone().u64(..), |sum, byte| sum.rotate_left(5) ^ u64::from(byte));
+    let mut own = Rng::with_seed(seed);
+    if own.u8(0..4) == 0 {
         line.push_str(" init");
     }
-    if rng.u8(0..4) == 0 {
-        line.push_str(&format!(" beside={}", image(rng)));
+    if own.u8(0..4) == 0 {
+        line.push_str(&format!(" beside={}", image(&mut own)));
     }
     line
 }

@@ -4,7 +4,7 @@ use firmware_compat::{
     frame::{self, Kind},
     id::{AgentId, BootId},
     v1::fixed::{
-        Assignment, AssignmentId, Body, Head, Hello, List, Runtime, RuntimeClass, Status, Text,
+        Assignment, AssignmentId, Head, Hello, List, Part, Runtime, RuntimeClass, Status, Text,
         Want,
     },
 };
@@ -62,7 +62,7 @@ impl Firmware {
             labels: List::default(),
             assignment: self.held,
             clock_ms: 0,
-            max_body_bytes: BODY_BYTES,
+            max_assignment_bytes: BODY_BYTES,
         }
     }
 
@@ -122,17 +122,19 @@ impl World {
                     });
                     if newer {
                         firmware.newest = Some(new);
-                        wants = Some(Want { hash: new.hash, offset: 0 });
+                        wants = Some(Want { hash: new.hash, offset: 0, also: List::default() });
                         firmware.coming = Some(head);
                     }
                 }
                 Err(_) => firmware.refused += 1,
             },
-            Kind::Body => match (frame::decode::<Body>(bytes), &firmware.coming) {
+            Kind::Part => match (frame::decode::<Part>(bytes), &firmware.coming) {
                 (Ok((_, body)), Some(head)) if body.hash == head.assignment.hash => {
                     let whole = body.bytes.len() == head.length as usize
                         && Sha256::digest(body.bytes.as_slice()).as_slice() == body.hash.0;
-                    if whole && frame::decode_body::<Assignment>(&body.bytes).is_ok() {
+                    // Only what assigns nothing can be held: there is no firmware to run yet.
+                    let assigns = frame::decode_body::<Assignment>(&body.bytes);
+                    if whole && assigns.is_ok_and(|assignment| assignment.pods.is_empty()) {
                         firmware.held = Some(head.assignment);
                         firmware.coming = None;
                         reports = true;

@@ -23,7 +23,7 @@ impl Agent {
                 self.reporter.answered();
                 self.assign.head(head, now, &mut self.out);
             }
-            Down::Body(chunk) => self.assign.body(chunk, now, &mut self.out),
+            Down::Part(chunk) => self.assign.chunk(chunk, now, &mut self.out),
             // Without a link nobody would hear the answer.
             Down::Command(_) if !self.reporter.is_link_up() => {}
             Down::Command(command) => self.commands.take(command, &self.pods, &mut self.out),

@@ -1,12 +1,12 @@
-//! Puts the chunks of one assignment's body together: in any order, more than once, with gaps. Memory grows with the
+//! Puts the chunks of one body or part together: in any order, more than once, with gaps. Memory grows with the
 //! bytes that arrive, never with a length that somebody declares.
 
 use alloc::{collections::BTreeMap, vec::Vec};
 
 use firmware_compat::{capacity::full as capacity, v1::owned::Bytes};
 
-/// Chunks kept that do not follow on yet: a whole body of full chunks behind a lost first one.
-const AHEAD: usize = capacity::BODY_BYTES / capacity::CHUNK;
+/// Chunks kept that do not follow on yet: a whole part of full chunks behind a lost first one.
+const AHEAD: usize = capacity::CONFIG_BYTES / capacity::CHUNK;
 
 /// A body on its way.
 #[derive(Debug, Default)]
@@ -40,6 +40,11 @@ impl Assembler {
             self.append(offset, &bytes);
         }
         true
+    }
+
+    /// Of the whole.
+    pub fn length(&self) -> usize {
+        self.length
     }
 
     /// First byte that is missing.

@@ -5,8 +5,10 @@ use alloc::collections::BTreeSet;
 
 use firmware_compat::{
     id::PodId,
-    v1::owned::{Artefacts, Assignment, Container, Pod, RuntimeClass, Volume, VolumeSource},
+    v1::owned::{Artefacts, Container, RuntimeClass, Volume, VolumeSource},
 };
+
+use crate::spec::PodSpec;
 
 /// Why an assignment is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -69,22 +71,22 @@ pub enum Fault {
 ///
 /// # Errors
 /// The first fault, in the order of Pods.
-pub fn check(assignment: &Assignment) -> Result<(), CheckError> {
+pub fn check(pods: &[PodSpec]) -> Result<(), CheckError> {
     let mut seen = BTreeSet::new();
-    for pod in &assignment.pods {
+    for pod in pods {
         if !seen.insert(pod.id) {
             return Err(CheckError::Twice(pod.id));
         }
         check_pod(pod).map_err(|fault| CheckError::Pod { pod: pod.id, fault })?;
     }
-    let waits = |pod: &&Pod| pod.after.iter().any(|id| seen.contains(id));
-    match assignment.pods.iter().find(waits) {
+    let waits = |pod: &&PodSpec| pod.after.iter().any(|id| seen.contains(id));
+    match pods.iter().find(waits) {
         Some(pod) => Err(CheckError::Preceded(pod.id)),
         None => Ok(()),
     }
 }
 
-fn check_pod(pod: &Pod) -> Result<(), Fault> {
+fn check_pod(pod: &PodSpec) -> Result<(), Fault> {
     let every = || pod.init_containers.iter().chain(pod.containers.iter());
     if pod.containers.is_empty() {
         return Err(Fault::NoContainer);
@@ -95,7 +97,7 @@ fn check_pod(pod: &Pod) -> Result<(), Fault> {
     let volumes = unique(pod.volumes.iter().map(|v| v.name.as_str()), Fault::VolumeTwice)?;
     unique(every().map(|c| c.name.as_str()), Fault::ContainerTwice)?;
     no_zero(&pod.hostname)?;
-    pod.volumes.iter().try_for_each(check_volume)?;
+    pod.volumes.iter().try_for_each(|volume| check_volume(volume, pod))?;
     every().try_for_each(|c| check_container(c, pod.runtime_class, &volumes))
 }
 
@@ -113,11 +115,11 @@ fn unique<'a>(
     Ok(seen)
 }
 
-fn check_volume(volume: &Volume) -> Result<(), Fault> {
+fn check_volume(volume: &Volume, pod: &PodSpec) -> Result<(), Fault> {
     match &volume.source {
         VolumeSource::EmptyDir { .. } => Ok(()),
         VolumeSource::HostPath { path, .. } => absolute(path),
-        VolumeSource::ConfigMap { files } => files.iter().try_for_each(|file| {
+        VolumeSource::ConfigMap { .. } => pod.files(&volume.source).iter().try_for_each(|file| {
             if file.path.is_empty() { Err(Fault::BadVolumePath) } else { within(&file.path) }
         }),
     }

@@ -1,36 +1,20 @@
-//! Which heads count, and gathering the body behind one: in any order, with gaps and duplicates, checked before it is
-//! of any use.
+//! Which heads count, and what is made of the body and the parts behind one: checked before they are of any use.
 
 use alloc::{format, sync::Arc};
 
 use firmware_compat::{
-    capacity,
-    id::Generation,
+    id::Hash,
+    session::{Name, Verdict, gives_way, judge},
     time::Instant,
-    v1::owned::{AssignmentId, Body, Head},
+    v1::owned::{AssignmentId, Head, Part as Chunk},
 };
 
 use super::{
-    Assign, Candidate, Incoming, Refusal, Saving, assemble::Assembler, decode, hash, specs,
+    Assign, Candidate, Refusal, Saving,
+    incoming::{Incoming, Progress},
+    parts::{Part, PartKind, assemble},
 };
-use crate::{
-    backoff::{WANT, WANT_FIRST},
-    config::SavedAssignment,
-    out::Out,
-};
-
-/// Bytes that the hub sends before it waits to be asked for more.
-#[expect(clippy::cast_possible_truncation, reason = "256 KiB")]
-const WINDOW_BYTES: u32 = (capacity::BODY_WINDOW * capacity::full::CHUNK) as u32;
-
-/// What a head means for this device.
-enum Verdict {
-    Known,
-    Stale { held: Generation },
-    Conflict,
-    Foreign,
-    Newer,
-}
+use crate::{config::SavedAssignment, out::Out};
 
 impl Assign {
     /// The operator allows the next foreign lineage; one that was refused already is it.
@@ -45,7 +29,7 @@ impl Assign {
         let offered = head.assignment;
         self.give_up_what_nobody_has(&offered);
         match self.judge(&offered) {
-            Verdict::Known => {}
+            Verdict::Held => {}
             Verdict::Newer => self.begin(head, now, out),
             Verdict::Stale { held } => {
                 let message = format!(
@@ -77,44 +61,29 @@ impl Assign {
     /// Should the answer be an older head that was late instead, the hub's reminder brings the newest back.
     fn give_up_what_nobody_has(&mut self, offered: &AssignmentId) {
         let Some(incoming) = &self.incoming else { return };
-        let coming = incoming.head.assignment;
-        let is_older = coming.lineage == offered.lineage
-            && coming.generation >= offered.generation
-            && coming != *offered;
-        let is_of_use = self.latest_sound().is_none_or(|held| {
-            held.lineage != offered.lineage || held.generation <= offered.generation
-        });
-        if incoming.wants > 0 && is_older && is_of_use {
+        let held = self.latest_sound().map(Name::from);
+        let coming = incoming.head.assignment.into();
+        if gives_way(coming, (*offered).into(), held, incoming.is_unanswered()) {
             self.incoming = None;
         }
     }
 
+    /// As [`judge`] does, but for what was refused or is coming already.
     fn judge(&self, offered: &AssignmentId) -> Verdict {
         if self.refused.as_ref() == Some(offered) {
-            return Verdict::Known;
+            return Verdict::Held;
         }
-        if let Some(held) = self.latest_sound() {
-            if held.lineage != offered.lineage && !self.adopt {
-                return Verdict::Foreign;
-            }
-            if held.lineage == offered.lineage {
-                match offered.generation.cmp(&held.generation) {
-                    core::cmp::Ordering::Less => return Verdict::Stale { held: held.generation },
-                    core::cmp::Ordering::Equal if held.hash == offered.hash => {
-                        return Verdict::Known;
-                    }
-                    core::cmp::Ordering::Equal => return Verdict::Conflict,
-                    core::cmp::Ordering::Greater => {}
-                }
-            }
-        }
+        let held = self.latest_sound().map(Name::from);
+        let verdict = judge(held, (*offered).into(), self.adopt);
         match self.incoming.as_ref().map(|incoming| incoming.head.assignment) {
             Some(coming)
-                if coming.lineage == offered.lineage && coming.generation >= offered.generation =>
+                if verdict == Verdict::Newer
+                    && coming.lineage == offered.lineage
+                    && coming.generation >= offered.generation =>
             {
-                Verdict::Known
+                Verdict::Held
             }
-            _ => Verdict::Newer,
+            _ => verdict,
         }
     }
 
@@ -130,52 +99,53 @@ impl Assign {
     }
 
     fn begin(&mut self, head: Head, now: Instant, out: &mut Out) {
-        if head.length == 0 || head.length > self.max_body_bytes {
-            let refusal = Refusal::Length { length: head.length, max: self.max_body_bytes };
-            return self.refuse(head.assignment, &refusal, now, out);
+        let length = usize::try_from(head.length).unwrap_or(usize::MAX);
+        let max = firmware_compat::capacity::full::BODY_BYTES.min(self.max_bytes);
+        if length == 0 || length > max {
+            return self.refuse(head.assignment, &Refusal::Length { length, max }, now, out);
         }
-        let body = Assembler::new(head.length);
-        let want_at = now + WANT_FIRST;
-        self.incoming = Some(Incoming { head, body, wants: 0, damaged: 0, want_at, window: 0 });
+        let before = self.incoming.take();
+        self.incoming = Some(Incoming::new(head, before, self.max_bytes, now));
     }
 
-    pub fn body(&mut self, chunk: Body, now: Instant, out: &mut Out) {
-        let Some(incoming) = &mut self.incoming else { return };
-        if incoming.head.assignment.hash != chunk.hash {
-            return;
-        }
-        if incoming.body.take(chunk.offset, chunk.bytes) {
-            incoming.wants = 0;
-            // The hub sends a window at a time and waits to be asked for the next.
-            let used_up = incoming.body.gap().saturating_sub(incoming.window) >= WINDOW_BYTES;
-            let wait = WANT.delay(incoming.damaged.max(1));
-            incoming.want_at = if used_up { now } else { now + wait };
-        }
-        if incoming.body.is_complete() {
-            self.complete(now, out);
-        }
-    }
-
-    fn complete(&mut self, now: Instant, out: &mut Out) {
+    /// Part of a body, or of a part.
+    pub fn chunk(&mut self, chunk: Chunk, now: Instant, out: &mut Out) {
         let Some(mut incoming) = self.incoming.take() else { return };
         let id = incoming.head.assignment;
-        let body = incoming.body.empty();
-        if hash(&body) != id.hash {
-            // Some chunk was not what the hub sent: start over, more slowly each time.
-            incoming.damaged = incoming.damaged.saturating_add(1);
-            incoming.want_at = now + WANT_FIRST + WANT.delay(incoming.damaged);
-            self.incoming = Some(incoming);
-            let message = "what arrived of the new assignment is damaged; it is asked for again";
-            return out.warn(now, None, "BodyDamaged", message);
-        }
-        match decode(&body) {
-            Ok(assignment) => {
-                let saved = SavedAssignment { id, signature: incoming.head.signature, body };
-                let pods = specs(assignment);
-                self.next = Some(Candidate { saved: Arc::new(saved), pods });
+        match incoming.take(chunk, |hash, kind| self.known(hash, kind), now) {
+            Ok(Progress::Going) => self.incoming = Some(incoming),
+            Ok(Progress::Damaged) => {
+                self.incoming = Some(incoming);
+                let message =
+                    "what arrived of the new assignment is damaged; it is asked for again";
+                out.warn(now, None, "BodyDamaged", message);
+            }
+            Ok(Progress::Complete(assignment, body, parts)) => {
+                match assemble(&assignment, &parts, self.max_bytes) {
+                    Ok(pods) => {
+                        let signature = incoming.head.signature;
+                        let saved = Arc::new(SavedAssignment { id, signature, body, parts });
+                        self.next = Some(Candidate { saved, pods });
+                    }
+                    Err(error) => self.refuse(id, &error.into(), now, out),
+                }
             }
             Err(refusal) => self.refuse(id, &refusal, now, out),
         }
+    }
+
+    /// A part that the device has: of the assignment in force, of one that is being saved, or left on its disk.
+    fn known(&self, hash: &Hash, kind: PartKind) -> Option<Part> {
+        let saving = match &self.saving {
+            Saving::Idle => None,
+            Saving::UnderWay { candidate, .. } | Saving::Resting { candidate, .. } => {
+                Some(candidate)
+            }
+        };
+        let candidates = self.next.iter().chain(saving).map(|candidate| &candidate.saved.parts);
+        let in_force = self.in_force.iter().map(|held| &held.parts);
+        let part = candidates.chain(in_force).find_map(|parts| parts.get(hash)).cloned();
+        part.or_else(|| Part::read(kind, self.spare.get(hash)?).ok())
     }
 
     fn refuse(&mut self, id: AssignmentId, refusal: &Refusal, now: Instant, out: &mut Out) {

@@ -5,6 +5,9 @@
 //! any two of them, after which a step that no sync covers may or may not have happened, leaves the newest
 //! acknowledged assignment loadable:
 //!
+//! - Every part is a file of its own, named by its hash: written and synced under another name first, so that a file that
+//!   has such a name is whole. The names of all parts are durable before an assignment is written that refers to them.
+//!   What is there is not written again; what neither assignment refers to goes last.
 //! - The new content is complete and synced under a third name before it gets the name that counts.
 //! - The two renames share the name `assignment`, and file systems keep the order of changes to one name: the second
 //!   never lasts without the first. Between them the newest is `assignment.previous` alone.
@@ -14,10 +17,18 @@
 
 mod format;
 
-use alloc::{format, string::String, vec, vec::Vec};
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    format,
+    string::{String, ToString},
+    vec::Vec,
+};
 
-pub use format::{Damage, MAX_FILE, decode, encode};
+use firmware_compat::{capacity::full as capacity, frame::decode_body, id::Hash};
 
+pub use format::{Damage, MAX_FILE, encode};
+
+use super::parts::{pick, references};
 use crate::{assignment as assign, config::SavedAssignment};
 
 /// The file of the newest assignment.
@@ -26,6 +37,37 @@ pub const CURRENT: &str = "assignment";
 pub const PREVIOUS: &str = "assignment.previous";
 /// The file that becomes [`CURRENT`]. Left behind by a power cut, it means nothing.
 pub const TEMPORARY: &str = "assignment.new";
+/// The file that becomes a part's. Left behind by a power cut, it means nothing.
+pub const TEMPORARY_PART: &str = "part.new";
+/// No part is longer; a file that is was not written by an agent, and need not be read further.
+pub const MAX_PART: usize = if capacity::POD_BYTES > capacity::CONFIG_BYTES {
+    capacity::POD_BYTES
+} else {
+    capacity::CONFIG_BYTES
+};
+
+/// The file of a part.
+#[must_use]
+pub fn part_name(hash: &Hash) -> String {
+    format!("part-{hash}")
+}
+
+/// The part whose file has this name.
+#[must_use]
+pub fn part_of(name: &str) -> Option<Hash> {
+    Hash::parse(name.strip_prefix("part-")?)
+}
+
+/// What the state directory holds of assignments, as it was read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Files {
+    /// Content of [`CURRENT`]; `None` if there is no such file. One that can't be read counts as empty.
+    pub current: Option<Vec<u8>>,
+    /// Content of [`PREVIOUS`].
+    pub previous: Option<Vec<u8>>,
+    /// Content of every file for which [`part_of`] gives a hash. One that can't be read counts as empty.
+    pub parts: BTreeMap<Hash, Vec<u8>>,
+}
 
 /// One step of a durable change to files of the state directory. The shell carries them out in order and stops at the
 /// first that fails.
@@ -34,21 +76,26 @@ pub enum DiskStep {
     /// Creates or empties the file and writes it.
     Write {
         /// The file.
-        name: &'static str,
+        name: String,
         /// All of it.
         bytes: Vec<u8>,
     },
     /// Makes the file's content durable. Its name may not be yet.
     Sync {
         /// The file.
-        name: &'static str,
+        name: String,
     },
     /// Gives a file another name, in place of the file that has it.
     Rename {
         /// The name that it loses.
-        from: &'static str,
+        from: String,
         /// The name that it gets.
-        to: &'static str,
+        to: String,
+    },
+    /// Takes a file away, if it is there.
+    Remove {
+        /// The file.
+        name: String,
     },
     /// Makes everything durable that happened to names.
     SyncDir,
@@ -58,26 +105,78 @@ pub enum DiskStep {
 /// that was killed before its last step has left names that a power cut would take back.
 pub const LOAD_STEPS: [DiskStep; 1] = [DiskStep::SyncDir];
 
-/// Saves an assignment and keeps the one before. `current` is the content of [`CURRENT`], if there is such a file.
+/// Saves an assignment with its parts and keeps the one before.
 #[must_use]
-pub fn save_steps(current: Option<&[u8]>, saved: &SavedAssignment) -> Vec<DiskStep> {
+pub fn save_steps(files: &Files, saved: &SavedAssignment) -> Vec<DiskStep> {
+    let mut steps = Vec::new();
+    for (hash, part) in &saved.parts {
+        let bytes = part.bytes();
+        if files.parts.get(hash) != Some(&bytes) {
+            steps.extend(replace(TEMPORARY_PART, bytes, &part_name(hash)));
+        }
+    }
     let bytes = encode(saved);
+    let current = files.current.as_deref();
+    let keeps_current =
+        current.is_some_and(|current| current != bytes && is_usable(current, files));
     if current == Some(&bytes) {
-        // It got there in an attempt whose last step failed.
-        return vec![DiskStep::SyncDir];
+        // It got there in an attempt whose last step failed, or a part of it had gone.
+        steps.push(DiskStep::SyncDir);
+    } else {
+        if !steps.is_empty() {
+            steps.push(DiskStep::SyncDir);
+        }
+        let [write, sync, rename] = replace(TEMPORARY, bytes, CURRENT);
+        steps.extend([write, sync]);
+        steps.extend(keeps_current.then(|| rename_step(CURRENT, PREVIOUS)));
+        steps.extend([rename, DiskStep::SyncDir]);
     }
-    let mut steps =
-        vec![DiskStep::Write { name: TEMPORARY, bytes }, DiskStep::Sync { name: TEMPORARY }];
-    if current.is_some_and(is_usable) {
-        steps.push(DiskStep::Rename { from: CURRENT, to: PREVIOUS });
-    }
-    steps.push(DiskStep::Rename { from: TEMPORARY, to: CURRENT });
-    steps.push(DiskStep::SyncDir);
+    let before = if keeps_current { current } else { files.previous.as_deref() };
+    steps.extend(removals(files, saved, before));
     steps
 }
 
-fn is_usable(file: &[u8]) -> bool {
-    decode(file).is_ok_and(|saved| assign::read(&saved.body, saved.id.hash).is_ok())
+fn replace(temporary: &str, bytes: Vec<u8>, name: &str) -> [DiskStep; 3] {
+    let write = DiskStep::Write { name: temporary.to_string(), bytes };
+    let sync = DiskStep::Sync { name: temporary.to_string() };
+    [write, sync, rename_step(temporary, name)]
+}
+
+fn rename_step(from: &str, to: &str) -> DiskStep {
+    DiskStep::Rename { from: from.to_string(), to: to.to_string() }
+}
+
+/// Takes away the parts to which neither assignment refers. A power cut may bring one back: the next save looks again.
+fn removals(
+    files: &Files,
+    saved: &SavedAssignment,
+    before: Option<&[u8]>,
+) -> impl Iterator<Item = DiskStep> {
+    let mut keep: BTreeSet<Hash> = saved.parts.keys().copied().collect();
+    keep.extend(before.map(|before| referred(before, files)).unwrap_or_default());
+    let names = files.parts.keys().filter(move |hash| !keep.contains(hash)).map(part_name);
+    names.map(|name| DiskStep::Remove { name })
+}
+
+/// Every part that a saved assignment refers to, there or not.
+fn referred(file: &[u8], files: &Files) -> BTreeSet<Hash> {
+    let Ok(saved) = format::decode(file) else { return BTreeSet::new() };
+    let Ok(assignment) = decode_body(&saved.body) else { return BTreeSet::new() };
+    let parts = pick(&assignment, &files.parts);
+    references(&assignment, &parts).map(|(hash, _)| hash).collect()
+}
+
+fn is_usable(file: &[u8], files: &Files) -> bool {
+    decode(file, files).is_ok_and(|saved| assign::read(&saved).is_ok())
+}
+
+/// A saved assignment with those of its parts that are sound.
+fn decode(file: &[u8], files: &Files) -> Result<SavedAssignment, Damage> {
+    let mut saved = format::decode(file)?;
+    if let Ok(assignment) = decode_body(&saved.body) {
+        saved.parts = pick(&assignment, &files.parts);
+    }
+    Ok(saved)
 }
 
 /// What was found at the start.
@@ -87,103 +186,34 @@ pub struct Loaded {
     pub saved: Vec<SavedAssignment>,
     /// What was wrong with the others, in words. The agent tells the hub.
     pub damage: Vec<String>,
+    /// Sound parts of neither: a save that was cut short has left them, and need not fetch them again.
+    pub spare: BTreeMap<Hash, Vec<u8>>,
 }
 
-/// Makes what it can of the content of [`CURRENT`] and [`PREVIOUS`]; `None` for a file that is not there. A file that is
-/// there and can't be read counts as empty.
+/// Makes what it can of what the state directory holds.
 #[must_use]
-pub fn load(current: Option<&[u8]>, previous: Option<&[u8]>) -> Loaded {
+pub fn load(mut files: Files) -> Loaded {
     let mut loaded = Loaded::default();
-    for (name, file) in [(CURRENT, current), (PREVIOUS, previous)] {
-        match file.map(decode) {
-            Some(Ok(sound)) => loaded.saved.push(sound),
+    for (name, file) in [(CURRENT, &files.current), (PREVIOUS, &files.previous)] {
+        match file.as_deref().map(|file| decode(file, &files)) {
+            Some(Ok(saved)) => loaded.saved.push(saved),
             Some(Err(damage)) => loaded.damage.push(format!("{name}: {damage}")),
             None => {}
         }
     }
-    if current.is_none() && previous.is_some() {
+    if files.current.is_none() && files.previous.is_some() {
         // Which of the two it was can't be told: someone should know that the other may have happened.
         let message =
             format!("{CURRENT}: there is none; a save was cut short, or the file was lost");
         loaded.damage.insert(0, message);
     }
+    files.parts.retain(|hash, bytes| {
+        loaded.saved.iter().all(|saved| !saved.parts.contains_key(hash))
+            && assign::hash(bytes) == *hash
+    });
+    loaded.spare = files.parts;
     loaded
 }
 
 #[cfg(test)]
-mod tests {
-    use firmware_compat::v1::owned::Assignment;
-
-    use super::{format::tests::saved, *};
-
-    /// One that the agent could follow: it assigns nothing.
-    fn followable(generation: u64) -> SavedAssignment {
-        let body = postcard::to_allocvec(&Assignment::default()).expect("it encodes");
-        let mut followable = saved(generation, &body);
-        followable.id.hash = assign::hash(&body);
-        followable
-    }
-
-    fn renames(steps: &[DiskStep]) -> Vec<(&str, &str)> {
-        let pair = |step: &DiskStep| match step {
-            DiskStep::Rename { from, to } => Some((*from, *to)),
-            _ => None,
-        };
-        steps.iter().filter_map(pair).collect()
-    }
-
-    #[test]
-    fn the_new_content_is_synced_before_it_gets_its_name_and_the_names_last() {
-        let steps = save_steps(Some(&encode(&followable(1))), &followable(2));
-        let bytes = encode(&followable(2));
-        let expected = [
-            DiskStep::Write { name: TEMPORARY, bytes },
-            DiskStep::Sync { name: TEMPORARY },
-            DiskStep::Rename { from: CURRENT, to: PREVIOUS },
-            DiskStep::Rename { from: TEMPORARY, to: CURRENT },
-            DiskStep::SyncDir,
-        ];
-        assert_eq!(steps, expected);
-    }
-
-    #[test]
-    fn a_copy_that_can_not_be_followed_does_not_push_out_the_one_before() {
-        let unsound_body = saved(1, b"not the bytes that its hash is of");
-        let mut flipped = encode(&followable(1));
-        flipped[60] ^= 1;
-        for current in [None, Some(&b"rubbish"[..]), Some(&encode(&unsound_body)), Some(&flipped)] {
-            let steps = save_steps(current, &followable(2));
-            assert_eq!(renames(&steps), [(TEMPORARY, CURRENT)]);
-        }
-    }
-
-    #[test]
-    fn an_assignment_that_is_there_already_is_not_written_again_but_made_to_last() {
-        let there = encode(&followable(1));
-        assert_eq!(save_steps(Some(&there), &followable(1)), [DiskStep::SyncDir]);
-    }
-
-    #[test]
-    fn both_copies_are_loaded_newest_first() {
-        let (new, old) = (encode(&saved(2, b"two")), encode(&saved(1, b"one")));
-        let expected =
-            Loaded { saved: vec![saved(2, b"two"), saved(1, b"one")], damage: Vec::new() };
-        assert_eq!(load(Some(&new), Some(&old)), expected);
-        assert_eq!(load(None, None), Loaded::default());
-    }
-
-    #[test]
-    fn falling_back_to_the_one_before_is_never_silent() {
-        let old = encode(&saved(1, b"one"));
-        let mut flipped = encode(&saved(2, b"two"));
-        flipped[70] ^= 1;
-        for current in [None, Some(&b""[..]), Some(&b"rubbish"[..]), Some(&flipped[..])] {
-            let loaded = load(current, Some(&old));
-            assert_eq!(loaded.saved, [saved(1, b"one")]);
-            assert_eq!(loaded.damage.len(), 1);
-            assert!(loaded.damage[0].starts_with("assignment: "), "{:?}", loaded.damage);
-        }
-        let both = load(Some(b"rubbish"), Some(b"rubbish"));
-        assert_eq!((both.saved.len(), both.damage.len()), (0, 2));
-    }
-}
+mod tests;

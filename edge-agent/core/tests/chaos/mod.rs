@@ -16,7 +16,7 @@ use lichen_agent_core::{Agent, ContainerId, Down, Effect, Event, Up, event::Foun
 pub use ops::{Op, op};
 use watch::Watch;
 
-use crate::world::{Process, Run, World, chunks, exit, failure, names::*};
+use crate::world::{Process, Run, World, exit, failure, names::*};
 
 pub struct Chaos {
     /// Its disk, store, runs and hub; the agent is driven from here.
@@ -115,14 +115,9 @@ impl Chaos {
         match up {
             Up::Status(status) => self.take_status(status),
             Up::Want(want) => {
-                let of_hash = |(head, _): &&(Head, Vec<u8>)| head.assignment.hash == want.hash;
-                let Some((head, body)) = self.world.hub.values().find(of_hash).cloned() else {
-                    return;
-                };
                 if self.world.hub_serves {
-                    for chunk in chunks(&head, &body).filter(|chunk| chunk.offset >= want.offset) {
-                        self.world.answers.push_back(Event::Heard(Down::Body(chunk)));
-                    }
+                    let chunks = self.world.answer(&want).into_iter();
+                    self.world.answers.extend(chunks.map(|chunk| Event::Heard(Down::Part(chunk))));
                 }
             }
             Up::Hello(_) | Up::Event(_) | Up::Reply(_) => {}

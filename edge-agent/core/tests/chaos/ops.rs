@@ -77,7 +77,7 @@ impl Chaos {
                 let (head, chunks) = self.world.assign(self.generation, self.wanted.clone());
                 if says {
                     self.feed(Event::Heard(Down::Head(head)));
-                    chunks.into_iter().for_each(|chunk| self.feed(Event::Heard(Down::Body(chunk))));
+                    chunks.into_iter().for_each(|chunk| self.feed(Event::Heard(Down::Part(chunk))));
                 }
             }
             Op::Head(older) => {
@@ -90,10 +90,10 @@ impl Chaos {
                 let Some((head, body)) = self.world.hub.get(&self.generation).cloned() else {
                     return;
                 };
-                let all: Vec<Body> = chunks(&head, &body).collect();
+                let all: Vec<Part> = chunks(&head, &body).collect();
                 for number in order {
                     if let Some(chunk) = all.get(usize::from(number)) {
-                        self.feed(Event::Heard(Down::Body(chunk.clone())));
+                        self.feed(Event::Heard(Down::Part(chunk.clone())));
                     }
                 }
             }

@@ -7,7 +7,7 @@ use firmware_compat::{
     id::{Hash, PodId},
     v1::owned::*,
 };
-use lichen_agent_core::{ContainerId, Effect, Up};
+use lichen_agent_core::{ContainerId, Effect, Up, config::Part as SavedPart};
 
 use crate::world::{World, names::*};
 
@@ -156,6 +156,11 @@ impl Watch {
     /// The Pods of the newest saved assignment.
     fn saved(&self, world: &World) -> Vec<Pod> {
         let Some(saved) = world.disk.first() else { return Vec::new() };
-        decode_body::<Assignment>(&saved.body).expect("sound").pods.into_vec()
+        let assignment: Assignment = decode_body(&saved.body).expect("sound");
+        let pods = assignment.pods.iter().map(|hash| match &saved.parts[hash] {
+            SavedPart::Pod(pod) => (**pod).clone(),
+            SavedPart::Config(_) => panic!("a Pod is expected"),
+        });
+        pods.collect()
     }
 }

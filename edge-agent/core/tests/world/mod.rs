@@ -10,7 +10,8 @@ pub mod words;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use firmware_compat::{
-    frame::Stamp,
+    capacity::{WINDOW_BYTES, WINDOW_CHUNKS},
+    frame::{self, Stamp},
     id::{AgentId, BootId, Generation, Hash, Lineage, PodId},
     time::Instant,
     v1::owned::*,
@@ -37,6 +38,10 @@ pub struct World {
     pub runtimes: Vec<Runtime>,
     /// The hub's assignments: head and body, by generation.
     pub hub: BTreeMap<u64, (Head, Vec<u8>)>,
+    /// Every part that the hub ever made.
+    pub parts: BTreeMap<Hash, Vec<u8>>,
+    /// Bytes of frames in either direction.
+    pub wire_bytes: usize,
     pub lineage: Lineage,
     pub link_up: bool,
     /// The hub answers a Want.
@@ -101,6 +106,8 @@ impl World {
                 runtime(RuntimeClass::Wasm, "wasmtime", true),
             ],
             hub: BTreeMap::new(),
+            parts: BTreeMap::new(),
+            wire_bytes: 0,
             lineage: Lineage([1; 16]),
             link_up: false,
             hub_serves: true,
@@ -140,7 +147,8 @@ impl World {
             containers: run.containers.iter().map(|of| container(id, of)).collect(),
         });
         let found = Found { pods: pods.collect(), artefacts: self.store.iter().copied().collect() };
-        let loaded = Loaded { saved: self.disk.clone(), damage: self.damage.clone() };
+        let loaded =
+            Loaded { saved: self.disk.clone(), damage: self.damage.clone(), ..Loaded::default() };
         (Agent::new(config, loaded, seed), found)
     }
 
@@ -306,16 +314,40 @@ impl World {
     }
 
     fn send(&mut self, up: Up) {
-        up.encode(Stamp::default()).expect("every message of the core fits a frame");
+        let frame = up.encode(Stamp::default()).expect("every message of the core fits a frame");
+        self.wire_bytes += frame.len();
         if let Up::Want(want) = &up
             && self.hub_serves
         {
-            let of_hash = |(head, _): &&(Head, Vec<u8>)| head.assignment.hash == want.hash;
-            let Some((head, body)) = self.hub.values().find(of_hash).cloned() else { return };
-            for chunk in chunks(&head, &body).filter(|chunk| chunk.offset >= want.offset) {
-                self.answers.push_back(Event::Heard(Down::Body(chunk)));
+            for chunk in self.answer(want) {
+                self.wire_bytes += frame::encode(&chunk, Stamp::default()).unwrap().len();
+                self.answers.push_back(Event::Heard(Down::Part(chunk)));
             }
         }
+    }
+
+    /// What a hub sends for a Want, as many chunks as a window has.
+    pub fn answer(&self, want: &Want) -> Vec<Part> {
+        let content = |hash: &Hash| {
+            let body = self.hub.values().find(|(head, _)| head.assignment.hash == *hash);
+            body.map(|(_, body)| body).or_else(|| self.parts.get(hash)).cloned()
+        };
+        let mut chunks = Vec::new();
+        for (n, hash) in std::iter::once(&want.hash).chain(want.also.iter()).enumerate() {
+            let offset = if n == 0 { want.offset } else { 0 };
+            let bytes = content(hash).unwrap_or_default();
+            chunks.extend(chunks_of(*hash, &bytes).filter(|chunk| chunk.offset >= offset));
+        }
+        let mut room = WINDOW_BYTES;
+        chunks
+            .into_iter()
+            .take(WINDOW_CHUNKS)
+            .take_while(|chunk| {
+                let has_room = room > 0;
+                room = room.saturating_sub(chunk.bytes.len());
+                has_room
+            })
+            .collect()
     }
 
     fn fetch(&mut self, digest: Hash) -> Option<Event> {
@@ -421,13 +453,14 @@ impl World {
         Some(Event::SandboxRemoved { pod })
     }
 
-    /// The hub writes an assignment. Returns its head and its chunks.
-    pub fn assign(&mut self, generation: u64, pods: Vec<Pod>) -> (Head, Vec<Body>) {
-        let assignment = Assignment { pods: pods.try_into().unwrap() };
-        self.write(generation, encode(&assignment))
+    /// The hub writes an assignment. Returns its head and the chunks of its body.
+    pub fn assign(&mut self, generation: u64, pods: Vec<Pod>) -> (Head, Vec<Part>) {
+        let (body, parts) = encode(&pods);
+        self.parts.extend(parts);
+        self.write(generation, body)
     }
 
-    pub fn write(&mut self, generation: u64, body: Vec<u8>) -> (Head, Vec<Body>) {
+    pub fn write(&mut self, generation: u64, body: Vec<u8>) -> (Head, Vec<Part>) {
         let id = AssignmentId {
             lineage: self.lineage,
             generation: Generation(generation),
@@ -435,19 +468,25 @@ impl World {
         };
         let length = u32::try_from(body.len()).unwrap();
         let head = Head { assignment: id, length, signature: Bytes::default() };
-        let parts = chunks(&head, &body).collect();
+        let chunks = chunks(&head, &body).collect();
         self.hub.insert(generation, (head.clone(), body));
-        (head, parts)
+        (head, chunks)
     }
 }
 
 /// A body in five chunks.
-pub fn chunks(head: &Head, body: &[u8]) -> impl Iterator<Item = Body> {
-    let size = body.len().div_ceil(5).max(1);
-    let hash = head.assignment.hash;
-    let parts: Vec<Vec<u8>> = body.chunks(size).map(<[u8]>::to_vec).collect();
-    parts.into_iter().enumerate().map(move |(n, bytes)| Body {
+pub fn chunks(head: &Head, body: &[u8]) -> impl Iterator<Item = Part> + use<> {
+    chunks_of(head.assignment.hash, body)
+}
+
+/// Content in five chunks, or more if they would be too long.
+pub fn chunks_of(hash: Hash, content: &[u8]) -> impl Iterator<Item = Part> + use<> {
+    let size = content.len().div_ceil(5).clamp(1, firmware_compat::capacity::full::CHUNK);
+    let chunks: Vec<Vec<u8>> = content.chunks(size).map(<[u8]>::to_vec).collect();
+    let length = u32::try_from(content.len()).unwrap();
+    chunks.into_iter().enumerate().map(move |(n, bytes)| Part {
         hash,
+        length,
         offset: u32::try_from(n * size).unwrap(),
         bytes: bytes.try_into().unwrap(),
     })
@@ -496,6 +535,6 @@ fn hello(runtimes: Vec<Runtime>) -> Hello {
         labels: List::default(),
         assignment: None,
         clock_ms: 0,
-        max_body_bytes: 1 << 20,
+        max_assignment_bytes: 1 << 20,
     }
 }

@@ -158,14 +158,31 @@ fn image(name: &str) -> Artefacts {
     }
 }
 
+thread_local! {
+    /// Every part that a Pod of a test refers to.
+    static CONFIG: RefCell<BTreeMap<Hash, ConfigData>> = const { RefCell::new(BTreeMap::new()) };
+}
+
+/// The files of a ConfigMap volume, by the hash of their part.
+pub fn config_data(hash: &Hash) -> ConfigData {
+    CONFIG.with_borrow(|all| all.get(hash).cloned()).expect("made by config_part")
+}
+
+/// Makes these files a part.
+pub fn config_part(files: Vec<File>) -> VolumeSource {
+    let config = ConfigData { files: files.try_into().expect("few") };
+    let data = sha(&postcard::to_allocvec(&config).expect("fits"));
+    CONFIG.with_borrow_mut(|all| all.insert(data, config));
+    VolumeSource::ConfigMap { data }
+}
+
 fn config_map(text: &str) -> Volume {
     let file = File {
         path: Text::cut("settings"),
         mode: 0o644,
         data: text.as_bytes().to_vec().try_into().expect("short"),
     };
-    let files = vec![file].try_into().expect("one");
-    Volume { name: Text::cut("settings"), source: VolumeSource::ConfigMap { files } }
+    Volume { name: Text::cut("settings"), source: config_part(vec![file]) }
 }
 
 pub fn container(name: &str, artefacts: Artefacts) -> Container {
@@ -184,7 +201,20 @@ pub fn container(name: &str, artefacts: Artefacts) -> Container {
     }
 }
 
-/// The bytes of an assignment's body.
-pub fn encode(assignment: &Assignment) -> Vec<u8> {
-    postcard::to_allocvec(assignment).expect("fits")
+/// The bytes of an assignment's body, and of all its parts by their hashes.
+pub fn encode(pods: &[Pod]) -> (Vec<u8>, BTreeMap<Hash, Vec<u8>>) {
+    let mut parts = BTreeMap::new();
+    let mut refs = Vec::new();
+    for pod in pods {
+        for volume in &pod.volumes {
+            if let VolumeSource::ConfigMap { data } = &volume.source {
+                parts.insert(*data, postcard::to_allocvec(&config_data(data)).expect("fits"));
+            }
+        }
+        let bytes = postcard::to_allocvec(pod).expect("fits");
+        refs.push(sha(&bytes));
+        parts.insert(sha(&bytes), bytes);
+    }
+    let assignment = Assignment { pods: refs.try_into().expect("fits") };
+    (postcard::to_allocvec(&assignment).expect("fits"), parts)
 }

@@ -75,7 +75,8 @@ fn message(up: &Up) -> String {
                 format!("reply to {}: {reason}: {message}", reply.command)
             }
         },
-        Up::Want(want) => format!("want from byte {}", want.offset),
+        Up::Want(want) if want.also.is_empty() => format!("want from byte {}", want.offset),
+        Up::Want(want) => format!("want from byte {}, and {} more", want.offset, want.also.len()),
     }
 }
 

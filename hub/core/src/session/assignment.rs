@@ -10,10 +10,10 @@ use alloc::{borrow::ToOwned, collections::BTreeSet, format, vec::Vec};
 use core::time::Duration;
 
 use firmware_compat::{
-    capacity::full as capacity,
+    capacity::{WINDOW_BYTES, WINDOW_CHUNKS, full as capacity},
     frame,
     id::{Generation, Hash, PodId},
-    v1::owned::{self as wire, Assignment, AssignmentId, Body, Bytes, Head, Severity, Want},
+    v1::owned::{self as wire, Assignment, AssignmentId, Bytes, Head, Part, Severity, Want},
 };
 use sha2::{Digest, Sha256};
 
@@ -23,11 +23,12 @@ use crate::{
     device::{Conflict, Device, LAST_GENERATION},
     effect::Effect,
     engine::{Engine, Timer},
-    pod::{Configs, Pod, TOO_LARGE, Waiting},
+    parts::{self, Content},
+    pod::{Configs, Parts, Pod, TOO_LARGE, Waiting},
 };
 
-/// Chunks that answer one request. A broker's queue per session is short; the device asks for more when these are used up.
-const WINDOW: usize = firmware_compat::capacity::BODY_WINDOW;
+/// What a Pod takes in the body: the hash of its part.
+const LISTED: usize = 32;
 /// First wait for an acknowledgement; doubled each time.
 const RETRANSMIT_AFTER: Duration = Duration::from_secs(5);
 /// Doublings of that wait: the last is about 10 minutes.
@@ -37,7 +38,7 @@ impl Engine {
     /// Makes a device's assignment anew. If it differs from the last, it gets the next generation, is saved, and then
     /// sent.
     pub(crate) fn assign(&mut self, name: &str) {
-        let Some((assignment, waiting)) = self.compose(name) else { return };
+        let Some((assignment, parts, waiting)) = self.compose(name) else { return };
         let mut included = Vec::new();
         for (id, reason) in waiting {
             included.extend(reason.is_none().then_some(id));
@@ -49,6 +50,7 @@ impl Engine {
         let Some(device) = self.state.fleet.get_mut(name) else { return };
         if device.desired.hash == Some(hash) {
             device.desired.body = body;
+            device.desired.parts = parts;
             let generation = device.desired.generation;
             self.set_pending(name, false);
             return self.release(name, generation);
@@ -61,6 +63,7 @@ impl Engine {
         }
         let acknowledged = device.acknowledged.map_or(Generation(0), |held| held.generation);
         device.desired.advance(hash, body, acknowledged);
+        device.desired.parts = parts;
         device.pending = false;
         let generation = device.desired.generation;
         for id in included {
@@ -74,7 +77,7 @@ impl Engine {
         self.release(name, generation);
         self.touch_node(name);
         self.publish_head(name);
-        self.push_body(name, 0);
+        self.push_body(name);
         self.schedule_retransmit(name, 0);
         self.watch_liveness(name);
     }
@@ -91,11 +94,12 @@ impl Engine {
         clippy::type_complexity,
         reason = "two lists that are used up at once by the only caller"
     )]
-    fn compose(&self, name: &str) -> Option<(Assignment, Vec<(PodId, Option<Waiting>)>)> {
+    fn compose(&self, name: &str) -> Option<(Assignment, Parts, Vec<(PodId, Option<Waiting>)>)> {
         let device = self.state.fleet.get(name)?;
-        let configs = Configs { maps: self.state.objects.configs() };
-        let room = capacity::BODY_BYTES.min(device.facts.max_body_bytes as usize);
-        let (mut used, mut pods, mut waiting) = (0, Vec::new(), Vec::new());
+        let configs = Configs { maps: self.state.objects.configs(), cache: &self.parts };
+        let room = capacity::ASSIGNMENT_BYTES.min(device.facts.max_assignment_bytes as usize);
+        let (mut used, mut pods, mut waiting) = (LISTED, Vec::new(), Vec::new());
+        let mut parts = Parts::new();
         let mut wanted: Vec<_> = self
             .state
             .pods
@@ -107,7 +111,7 @@ impl Engine {
         for pod in wanted {
             let id = &pod.id;
             match pod.wire(&configs) {
-                Ok(mut wire) => {
+                Ok((mut wire, configs)) => {
                     let known = pod.owner.kind != Kind::DaemonSet
                         || follow(&mut wire, &device.unknown_pods)
                         || pod.report.is_some();
@@ -116,21 +120,31 @@ impl Engine {
                         waiting.push((*id, Some(too_many_before(name, count))));
                         continue;
                     }
-                    let size = postcard::experimental::serialized_size(&wire).unwrap_or(room);
-                    if used + size + 8 > room {
-                        waiting.push((*id, Some(too_large(name, room))));
+                    // A part is bounded by construction: encoding it only allocates.
+                    let content: Content = postcard::to_allocvec(&wire).unwrap_or_default().into();
+                    let new = configs.iter().filter(|(hash, _)| !parts.contains_key(*hash));
+                    let size = content.len() + new.map(|(_, part)| part.len()).sum::<usize>();
+                    if used + size + LISTED > room || pods.len() == capacity::PODS {
+                        waiting.push((*id, Some(too_large(name, room, used, content.len(), size))));
                         continue;
                     }
-                    used += size;
-                    pods.push(wire);
+                    if content.len() > capacity::POD_BYTES {
+                        waiting.push((*id, Some(too_long(content.len()))));
+                        continue;
+                    }
+                    used += size + LISTED;
+                    let hash = parts::hash(&content);
+                    pods.push((*id, hash));
+                    parts.insert(hash, content);
+                    parts.extend(configs);
                     waiting.push((*id, None));
                 }
                 Err(reason) => waiting.push((*id, Some(reason))),
             }
         }
-        pods.sort_by_key(|pod| pod.id);
-        let pods = pods.try_into().ok()?;
-        Some((Assignment { pods }, waiting))
+        pods.sort();
+        let pods = pods.into_iter().map(|(_, part)| part).collect::<Vec<_>>();
+        Some((Assignment { pods: pods.try_into().ok()? }, parts, waiting))
     }
 
     /// Marks the generation that is the first without the Pods that are to go, and forgets those that the device
@@ -192,34 +206,46 @@ impl Engine {
         }
     }
 
-    /// Sends chunks of a device's newest body, from an offset.
-    fn push_body(&mut self, name: &str, offset: usize) {
-        let Some(device) =
-            self.state.fleet.get(name).filter(|device| device.online() && !device.is_held())
-        else {
-            return;
-        };
+    /// Sends a device's newest body, behind its head: it is short. Parts are sent as they are asked for.
+    fn push_body(&mut self, name: &str) {
+        let known = |device: &&Device| device.online() && !device.is_held();
+        let Some(device) = self.state.fleet.get(name).filter(known) else { return };
         let Some(hash) = device.desired.hash else { return };
-        let rest = device.desired.body.get(offset..).unwrap_or_default();
-        let chunks: Vec<_> = rest
-            .chunks(capacity::CHUNK)
-            .take(WINDOW)
-            .enumerate()
-            .filter_map(|(index, bytes)| {
-                let offset = u32::try_from(offset + index * capacity::CHUNK).ok()?;
-                Some(Body { hash, offset, bytes: Bytes::try_from(bytes.to_vec()).ok()? })
-            })
-            .collect();
-        for chunk in chunks {
+        let body: Vec<_> = chunks(hash, &device.desired.body, 0).collect();
+        for chunk in body {
             self.send(name, &chunk);
         }
     }
 
-    pub(crate) fn on_want(&mut self, name: &str, want: Want) {
-        let current = self.state.fleet.get(name).and_then(|device| device.desired.hash);
-        if current == Some(want.hash) {
-            self.push_body(name, want.offset as usize);
-        } else {
+    /// Answers with as much of what is wanted as a window holds, or with the head if this hub has nothing of it.
+    pub(crate) fn on_want(&mut self, name: &str, want: &Want) {
+        let known = |device: &&Device| device.online() && !device.is_held();
+        let Some(device) = self.state.fleet.get(name).filter(known) else { return };
+        let desired = &device.desired;
+        let content = |hash: &Hash| match desired.hash {
+            Some(body) if body == *hash => Some(&desired.body[..]),
+            _ => desired.parts.get(hash).map(|content| &content[..]),
+        };
+        let first = core::iter::once((want.hash, want.offset as usize));
+        let wanted = first.chain(want.also.iter().map(|hash| (*hash, 0)));
+        let (mut answer, mut room, mut is_outdated) = (Vec::new(), WINDOW_BYTES, false);
+        for (hash, offset) in wanted {
+            let Some(content) = content(&hash) else {
+                is_outdated = true;
+                continue;
+            };
+            for chunk in chunks(hash, content, offset) {
+                if room == 0 || answer.len() == WINDOW_CHUNKS {
+                    break;
+                }
+                room = room.saturating_sub(chunk.bytes.len());
+                answer.push(chunk);
+            }
+        }
+        for chunk in answer {
+            self.send(name, &chunk);
+        }
+        if is_outdated {
             self.publish_head(name);
         }
     }
@@ -348,12 +374,30 @@ fn follow(wire: &mut wire::Pod, unknown_pods: &BTreeSet<PodId>) -> bool {
     unknown_pods.iter().all(|id| wire.after.contains(id) || wire.after.push(*id).is_ok())
 }
 
-fn too_large(device: &str, room: usize) -> Waiting {
-    Waiting::new(
-        TOO_LARGE,
-        format!(
-            "the assignment of {device} would be over the {} bytes that it takes; place fewer or smaller ConfigMaps there",
-            room
-        ),
-    )
+/// Content in chunks, from an offset.
+fn chunks(hash: Hash, content: &[u8], offset: usize) -> impl Iterator<Item = Part> + '_ {
+    let length = u32::try_from(content.len()).unwrap_or(u32::MAX);
+    let rest = content.get(offset..).unwrap_or_default().chunks(capacity::CHUNK);
+    rest.enumerate().filter_map(move |(index, bytes)| {
+        let offset = u32::try_from(offset + index * capacity::CHUNK).ok()?;
+        Some(Part { hash, length, offset, bytes: Bytes::try_from(bytes.to_vec()).ok()? })
+    })
+}
+
+fn too_long(length: usize) -> Waiting {
+    let message = format!(
+        "it is {length} bytes long in an assignment, a device takes {} of one Pod; move data into ConfigMaps",
+        capacity::POD_BYTES
+    );
+    Waiting::new("TooLarge", message)
+}
+
+/// `used`: what the Pods before it take. `own`: of this one's spec. `with_configs`: of the spec and of the ConfigMaps
+/// that no Pod before it mounts.
+fn too_large(device: &str, room: usize, used: usize, own: usize, with_configs: usize) -> Waiting {
+    let message = format!(
+        "the assignment of {device} takes {room} bytes, of which its other Pods use {used}; this Pod needs {own} for its containers (environment, arguments, mounts) and {} for ConfigMaps that no other Pod there mounts: make the larger of these smaller, or place it on another device",
+        with_configs.saturating_sub(own)
+    );
+    Waiting::new(TOO_LARGE, message)
 }

@@ -169,11 +169,11 @@ impl Engine {
                 frame.message().map(|reply| self.on_log_reply(name, reply))
             }
             FrameKind::Want if self.hears(name, stamp) => {
-                frame.message().map(|want| self.on_want(name, want))
+                frame.message().map(|want| self.on_want(name, &want))
             }
             FrameKind::Status | FrameKind::Event | FrameKind::Reply | FrameKind::Want => Ok(()),
             FrameKind::Head
-            | FrameKind::Body
+            | FrameKind::Part
             | FrameKind::Command
             | FrameKind::Time
             | FrameKind::Report => Err(DecodeError::Unexpected(kind)),

@@ -200,7 +200,7 @@ mod tests {
             labels: List::default(),
             assignment: None,
             clock_ms: 0,
-            max_body_bytes: 0,
+            max_assignment_bytes: 0,
         }
     }
 

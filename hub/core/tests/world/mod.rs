@@ -10,13 +10,14 @@ use std::{
 };
 
 use firmware_compat::{
+    capacity::full as capacity,
     frame::{self, Kind as FrameKind, Message, Stamp},
     id::{AgentId, BootId, Generation, Hash, PodId},
     time::Instant,
     v1::owned::{
-        Artefacts, Assignment, AssignmentId, Blob, Body, ContainerState, ContainerStatus, Exit,
-        Head, Hello, Label, List, Phase, PodStatus, Runtime, RuntimeClass, Status, Text, Want,
-        WasmSupport,
+        Artefacts, Assignment, AssignmentId, Blob, ContainerState, ContainerStatus, Exit, Head,
+        Hello, Label, List, Part, Phase, Pod, PodStatus, Runtime, RuntimeClass, Status, Text,
+        VolumeSource, Want, WasmSupport,
     },
 };
 use lichen_hub_core::{
@@ -42,6 +43,9 @@ pub struct Device {
     held: Option<AssignmentId>,
     wanted: Option<Head>,
     body: Vec<u8>,
+    /// Parts that it has, or that are coming.
+    parts: BTreeMap<Hash, Vec<u8>>,
+    asked: Vec<Hash>,
     running: BTreeMap<PodId, (String, Hash)>,
     /// What it held and ran before that.
     before: (Option<AssignmentId>, BTreeMap<PodId, (String, Hash)>),
@@ -250,7 +254,7 @@ impl World {
         });
         if newest && device.wanted.as_ref().is_none_or(|w| w.assignment != head.assignment) {
             device.body.clear();
-            let want = Want { hash: head.assignment.hash, offset: 0 };
+            let want = Want { hash: head.assignment.hash, offset: 0, also: List::default() };
             device.wanted = Some(head);
             self.device_sends(name, &want);
         }
@@ -278,33 +282,55 @@ impl World {
             }
             return;
         }
-        if kind != FrameKind::Body {
+        if kind != FrameKind::Part {
             return;
         }
-        let (_, body): (_, Body) = frame::decode(bytes).expect("the hub's frames decode");
+        let (_, chunk): (_, Part) = frame::decode(bytes).expect("the hub's frames decode");
         let Some(head) = device.wanted.clone() else { return };
-        if body.hash != head.assignment.hash || body.offset as usize != device.body.len() {
+        let content = if chunk.hash == head.assignment.hash {
+            &mut device.body
+        } else {
+            device.parts.entry(chunk.hash).or_default()
+        };
+        if chunk.offset as usize != content.len() {
             return;
         }
-        device.body.extend_from_slice(&body.bytes);
+        content.extend_from_slice(&chunk.bytes);
+        if content.len() < chunk.length as usize {
+            return;
+        }
+        assert_eq!(Hash(Sha256::digest(&*content).into()), chunk.hash);
         if device.body.len() < head.length as usize {
             return;
         }
-        assert_eq!(Hash(Sha256::digest(&device.body).into()), head.assignment.hash);
-        device.wanted = None;
-        device.before = (device.held.replace(head.assignment), device.running.clone());
         let assignment: Assignment =
             frame::decode_body(&device.body).expect("the hub's assignments decode");
-        self.run(name, &assignment, head.assignment.generation);
+        let mut missing = device.missing(&assignment);
+        if missing.is_empty() {
+            device.wanted = None;
+            device.asked.clear();
+            device.before = (device.held.replace(head.assignment), device.running.clone());
+            let pods = device.assigned(&assignment);
+            return self.run(name, &pods, head.assignment.generation);
+        }
+        // Everything that was asked for is here, and more is needed.
+        if device.asked.iter().all(|asked| !missing.contains(asked)) {
+            missing.truncate(capacity::WANTED + 1);
+            device.asked.clone_from(&missing);
+            let first = missing.remove(0);
+            device.parts.remove(&first);
+            let also = missing.try_into().expect("few");
+            self.device_sends(name, &Want { hash: first, offset: 0, also });
+        }
     }
 
-    fn run(&mut self, name: &str, assignment: &Assignment, generation: Generation) {
+    fn run(&mut self, name: &str, pods: &[Pod], generation: Generation) {
         assert!(!self.ahead.contains(name), "{name} goes backwards\n{}", self.story);
         self.say(format!("  {name} takes generation {generation}"));
         let Some(device) = self.devices.get_mut(name) else { return };
         let mut lines = Vec::new();
         let wanted: BTreeMap<PodId, (String, Hash)> =
-            assignment.pods.iter().map(|i| (i.id, (i.name.to_string(), i.identity))).collect();
+            pods.iter().map(|i| (i.id, (i.name.to_string(), i.identity))).collect();
         let gone: Vec<_> = device
             .running
             .iter()
@@ -320,8 +346,7 @@ impl World {
         let mut removed: Vec<_> = never_began.collect();
         removed.extend(gone.iter().map(|(id, _)| *id));
         removed.retain(|id| !device.leaving.contains_key(id));
-        device.coming = assignment
-            .pods
+        device.coming = pods
             .iter()
             .filter(|i| !device.running.contains_key(&i.id))
             .map(|i| (i.id, (i.name.to_string(), i.identity, i.after.to_vec())))
@@ -402,9 +427,10 @@ impl World {
     /// A device's frame arrives with other bytes than it was sent: `index` is given this value.
     pub fn garble(&mut self, name: &str, kind: FrameKind, index: usize, value: u8) {
         let hello = self.devices.get(name).map(hello);
+        let nothing = Want { hash: Hash([0; 32]), offset: 0, also: List::default() };
         let mut bytes = match (kind, hello) {
             (FrameKind::Hello, Some(hello)) => frame::encode(&hello, Stamp::default()),
-            _ => frame::encode(&Want { hash: Hash([0; 32]), offset: 0 }, Stamp::default()),
+            _ => frame::encode(&nothing, Stamp::default()),
         }
         .expect("it fits a frame");
         let end = bytes.len().saturating_sub(1);
@@ -492,6 +518,8 @@ impl World {
             arch: "amd64".into(),
             memory: 1 << 30,
             body_room: 4 << 20,
+            parts: BTreeMap::new(),
+            asked: Vec::new(),
             engines: vec![RuntimeClass::Container, RuntimeClass::Wasm],
             ..Device::default()
         });
@@ -668,6 +696,38 @@ impl World {
     }
 }
 
+impl Device {
+    /// Parts that an assignment refers to and that it does not have.
+    fn missing(&self, assignment: &Assignment) -> Vec<Hash> {
+        let has = |hash: &Hash| {
+            self.parts.get(hash).is_some_and(|part| Hash(Sha256::digest(part).into()) == *hash)
+        };
+        let mut missing: Vec<Hash> =
+            assignment.pods.iter().filter(|hash| !has(hash)).copied().collect();
+        let here = assignment.pods.iter().filter(|hash| has(hash));
+        for pod in here.map(|hash| decode::<Pod>(&self.parts[hash])) {
+            for volume in &pod.volumes {
+                if let VolumeSource::ConfigMap { data } = &volume.source
+                    && !has(data)
+                {
+                    missing.push(*data);
+                }
+            }
+        }
+        missing.sort();
+        missing.dedup();
+        missing
+    }
+
+    fn assigned(&self, assignment: &Assignment) -> Vec<Pod> {
+        assignment.pods.iter().map(|hash| decode(&self.parts[hash])).collect()
+    }
+}
+
+fn decode<T: serde::de::DeserializeOwned>(part: &[u8]) -> T {
+    frame::decode_body(part).expect("the hub's parts decode")
+}
+
 fn container(phase: Phase) -> ContainerStatus {
     let runs = matches!(phase, Phase::Running | Phase::Stopping);
     ContainerStatus {
@@ -730,6 +790,6 @@ fn hello(device: &Device) -> Hello {
         labels: labels.try_into().expect("few"),
         assignment: device.held,
         clock_ms: 0,
-        max_body_bytes: device.body_room,
+        max_assignment_bytes: device.body_room,
     }
 }

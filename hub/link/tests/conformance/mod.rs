@@ -116,7 +116,7 @@ pub async fn the_largest_frame_passes_both_ways(rig: &mut Rig) {
     let mut pi = Device::connect(rig.broker, "pi").await;
     assert_eq!(pi.publish("lichen/1/pi/up/reply", &largest).await, PubAckReason::Success);
     rig.events.wait_for(&frame("pi", Kind::Reply, &largest)).await;
-    rig.link.send("pi", Kind::Body, largest.clone());
+    rig.link.send("pi", Kind::Part, largest.clone());
     pi.message(&largest).await;
 }
 

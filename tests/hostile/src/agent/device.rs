@@ -9,18 +9,19 @@ use firmware_compat::{
     id::{AgentId, BootId, Generation, Hash, PodId},
     time::Instant,
     v1::owned::{
-        Artefacts, Assignment, AssignmentId, Exit, Hello, List, Phase, Pod, Runtime, RuntimeClass,
-        Status, Text,
+        Artefacts, Assignment, AssignmentId, Container, Exit, Hello, List, Phase, Runtime,
+        RuntimeClass, Status, Text,
     },
 };
 use lichen_agent_core::{
-    Agent, Config, Effect, Event, Loaded, SavedAssignment, Up,
-    event::{DISK_FULL, Failure, Found, FoundPod, FoundState},
+    Agent, Config, ContainerId, Effect, Event, Loaded, SavedAssignment, Up,
+    config::Part,
+    event::{DISK_FULL, Failure, Found, FoundContainer, FoundPod, FoundState},
 };
 use sha2::{Digest, Sha256};
 
-/// Largest body that the device takes.
-const MAX_BODY_BYTES: u32 = 64 * 1024;
+/// Largest assignment that the device takes.
+const MAX_ASSIGNMENT_BYTES: u32 = 64 * 1024;
 /// Effects of one event: for each Pod a few, each with its event and status, and what the agent says of itself.
 const MOST_EFFECTS: usize = 16 * capacity::PODS;
 
@@ -42,11 +43,23 @@ pub struct Device {
     ended: bool,
 }
 
+/// A Pod's directory.
 struct Run {
     identity: Hash,
+    sandbox: bool,
+    containers: BTreeMap<ContainerId, Process>,
+}
+
+struct Process {
     attempt: u32,
     prepared: bool,
     state: FoundState,
+}
+
+impl Process {
+    fn is_running(&self) -> bool {
+        matches!(self.state, FoundState::Running { .. })
+    }
 }
 
 impl Device {
@@ -73,11 +86,18 @@ impl Device {
 
     fn begin(&mut self) {
         self.feed(Event::Clock { unix_ms: self.now });
+        let container = |(id, process): (&ContainerId, &Process)| FoundContainer {
+            container: *id,
+            name: id.to_string(),
+            restarts: process.attempt,
+            last_exit: None,
+            state: process.state.clone(),
+        };
         let pods = self.runs.iter().map(|(id, run)| FoundPod {
             pod: *id,
             identity: Some(run.identity),
-            restarts: run.attempt,
-            state: run.state.clone(),
+            sandbox: run.sandbox,
+            containers: run.containers.iter().map(container).collect(),
         });
         let pods = pods.collect();
         let artefacts = self.store.iter().copied().collect();
@@ -151,34 +171,48 @@ impl Device {
                 let twice = |q: &Effect| matches!(q, Effect::Fetch(b) if b.digest == blob.digest);
                 assert!(!others().any(twice), "it fetches twice");
             }
-            Effect::Prepare { pod, .. } => {
-                self.check_free(pod.id);
-                assert!(!self.is_running(&pod.id), "prepares what runs");
-                for digest in artefacts(pod) {
+            Effect::PrepareSandbox { pod } => {
+                self.check_free(pod.id, None);
+                assert!(self.runs.get(&pod.id).is_none_or(|run| !run.sandbox), "it stands");
+            }
+            Effect::Prepare { pod, container, .. } => {
+                self.check_free(pod.id, Some(*container));
+                assert!(self.runs.get(&pod.id).is_some_and(|run| run.sandbox), "no sandbox");
+                assert!(!self.is_running(&pod.id, *container), "prepares what runs");
+                for digest in artefacts(container.of(pod).expect("one of the spec")) {
                     assert!(self.store.contains(&digest), "prepares without an artefact");
                 }
             }
-            Effect::Start { pod, .. } => {
-                self.check_free(pod.id);
+            Effect::Start { pod, container, .. } => {
+                self.check_free(pod.id, Some(*container));
                 let run = self.runs.get(&pod.id).expect("it was prepared");
+                let process = run.containers.get(container).expect("it was prepared");
                 assert!(
-                    run.prepared && run.identity == pod.identity,
+                    process.prepared && run.identity == pod.identity,
                     "starts what was not prepared"
                 );
-                assert!(!self.is_running(&pod.id), "starts what runs");
+                assert!(!process.is_running(), "starts what runs");
                 let saved = self.disk.first().expect("it starts only what is saved");
-                let assignment: Assignment = decode_body(&saved.body).expect("it was checked");
                 // What may change in place may be older: it is brought up to date while it runs.
-                let assigned = |i: &Pod| i.id == pod.id && i.identity == pod.identity;
-                assert!(assignment.pods.iter().any(assigned), "starts what is not assigned");
+                let assigned = saved.parts.values().any(|part| match part {
+                    Part::Pod(i) => i.id == pod.id && i.identity == pod.identity,
+                    Part::Config(_) => false,
+                });
+                assert!(assigned, "starts what is not assigned");
             }
-            Effect::Stop { pod, .. } => {
-                assert!(self.is_running(pod), "stops what does not run")
+            Effect::Stop { pod, container, .. } => {
+                assert!(self.is_running(pod, *container), "stops what does not run");
             }
-            Effect::UpdateFiles { pod } => self.check_free(pod.id),
-            Effect::Clean { pod, .. } => {
-                self.check_free(*pod);
-                assert!(!self.is_running(pod), "cleans away what runs");
+            Effect::UpdateFiles { pod } => self.check_free(pod.id, None),
+            Effect::CleanContainer { pod, container } => {
+                self.check_free(*pod, Some(*container));
+                assert!(!self.is_running(pod, *container), "cleans away what runs");
+            }
+            Effect::RemoveSandbox { pod, .. } => {
+                self.check_free(*pod, None);
+                let run = self.runs.get(pod);
+                let runs = run.is_some_and(|run| run.containers.values().any(Process::is_running));
+                assert!(!runs, "cleans away what runs");
             }
             _ => {}
         }
@@ -187,8 +221,15 @@ impl Device {
     /// An assignment that is to be saved is whole, sound, and newer than what is saved.
     fn check_save(&self, saved: &SavedAssignment) {
         assert_eq!(saved.id.hash, Hash(Sha256::digest(&saved.body).into()), "saves damaged bytes");
-        assert!(saved.body.len() <= MAX_BODY_BYTES as usize);
-        decode_body::<Assignment>(&saved.body).expect("saves what it can't read");
+        let bytes: usize = saved.parts.values().map(|part| part.bytes().len()).sum();
+        assert!(bytes <= MAX_ASSIGNMENT_BYTES as usize);
+        let assignment: Assignment = decode_body(&saved.body).expect("saves what it can't read");
+        for hash in &assignment.pods {
+            assert!(saved.parts.contains_key(hash), "saves an assignment without a part of it");
+        }
+        for (hash, part) in &saved.parts {
+            assert_eq!(Hash(Sha256::digest(part.bytes()).into()), *hash, "saves a damaged part");
+        }
         if let Some(held) = self.agent.assignment() {
             if held.lineage == saved.id.lineage {
                 assert!(saved.id.generation > held.generation, "goes backwards");
@@ -198,16 +239,22 @@ impl Device {
         }
     }
 
-    /// One Pod, one question.
-    fn check_free(&self, id: PodId) {
+    /// One container, one question; one about a Pod as a whole.
+    fn check_free(&self, id: PodId, of: Option<ContainerId>) {
         let busy = self.questions.iter().any(|question| match question {
-            Effect::Prepare { pod, .. }
-            | Effect::Start { pod, .. }
-            | Effect::UpdateFiles { pod } => pod.id == id,
-            Effect::Stop { pod, .. } | Effect::Clean { pod, .. } => *pod == id,
+            Effect::Prepare { pod, container, .. } | Effect::Start { pod, container, .. } => {
+                pod.id == id && Some(*container) == of
+            }
+            Effect::PrepareSandbox { pod } | Effect::UpdateFiles { pod } => {
+                pod.id == id && of.is_none()
+            }
+            Effect::Stop { pod, container, .. } | Effect::CleanContainer { pod, container } => {
+                *pod == id && Some(*container) == of
+            }
+            Effect::RemoveSandbox { pod, .. } => *pod == id,
             _ => false,
         });
-        assert!(!busy, "two questions about one pod");
+        assert!(!busy, "two questions about one thing");
     }
 
     fn check_held(&mut self, before: Option<AssignmentId>) {
@@ -243,47 +290,69 @@ impl Device {
                 Event::Fetched { digest: blob.digest }
             }
             Effect::Fetch(blob) => Event::FetchFailed { digest: blob.digest, failure: failure() },
-            Effect::Prepare { pod, attempt } if well => {
-                let (identity, state) = (pod.identity, FoundState::Lost);
-                self.runs.insert(pod.id, Run { identity, attempt, prepared: true, state });
-                Event::Prepared { pod: pod.id }
-            }
-            Effect::Prepare { pod, .. } => {
-                let missing: Vec<Hash> = artefacts(&pod).into_iter().take(1).collect();
-                for digest in &missing {
-                    self.store.remove(digest);
-                }
-                let (identity, state) = (pod.identity, FoundState::Lost);
-                self.runs.entry(pod.id).or_insert(Run {
-                    identity,
-                    attempt: 0,
-                    prepared: false,
-                    state,
-                });
-                Event::PrepareFailed { pod: pod.id, failure: failure(), missing }
-            }
-            Effect::Start { pod, attempt } => {
-                let run = self.runs.get_mut(&pod.id).expect("checked when it was asked");
-                (run.prepared, run.attempt) = (false, attempt);
+            Effect::PrepareSandbox { pod } => {
+                let new =
+                    || Run { identity: pod.identity, sandbox: false, containers: BTreeMap::new() };
+                let run = self.runs.entry(pod.id).or_insert_with(new);
+                (run.identity, run.sandbox) = (pod.identity, well);
                 if well {
-                    run.state = FoundState::Running { pid: 7, started_ms: self.now };
-                    Event::Started { pod: pod.id, pid: 7, started_ms: self.now }
+                    Event::SandboxReady { pod: pod.id }
                 } else {
-                    Event::StartFailed { pod: pod.id, failure: failure() }
+                    Event::SandboxFailed { pod: pod.id, failure: failure() }
                 }
             }
-            Effect::Stop { pod, .. } => return self.exit(pod, 143),
+            Effect::Prepare { pod, container, .. } => {
+                let run = self.runs.get_mut(&pod.id).expect("checked when it was asked");
+                let created = Process { attempt: 0, prepared: false, state: FoundState::Created };
+                run.containers.entry(container).or_insert(created).prepared = well;
+                if well {
+                    Event::Prepared { pod: pod.id, container }
+                } else {
+                    let of = container.of(&pod).expect("checked when it was asked");
+                    let missing: Vec<Hash> = artefacts(of).into_iter().take(1).collect();
+                    for digest in &missing {
+                        self.store.remove(digest);
+                    }
+                    Event::PrepareFailed { pod: pod.id, container, failure: failure(), missing }
+                }
+            }
+            Effect::Start { pod, container, attempt } => {
+                let run = self.runs.get_mut(&pod.id).expect("checked when it was asked");
+                let process = run.containers.get_mut(&container).expect("it was prepared");
+                (process.prepared, process.attempt) = (false, attempt);
+                if well {
+                    process.state = FoundState::Running { pid: 7, started_ms: self.now };
+                    Event::Started { pod: pod.id, container, pid: 7, started_ms: self.now }
+                } else {
+                    Event::StartFailed { pod: pod.id, container, failure: failure() }
+                }
+            }
+            Effect::Stop { pod, container, .. } => return self.exit(pod, container, 143),
             Effect::UpdateFiles { pod } if well => Event::FilesUpdated { pod: pod.id },
             Effect::UpdateFiles { pod } => {
                 Event::FilesUpdateFailed { pod: pod.id, failure: failure() }
             }
-            Effect::Clean { pod, keep_volumes } if well => {
-                if !keep_volumes {
-                    self.runs.remove(&pod);
-                }
-                Event::Cleaned { pod }
+            Effect::CleanContainer { pod, container } if well => {
+                Event::ContainerCleaned { pod, container }
             }
-            Effect::Clean { pod, .. } => Event::CleanFailed { pod, failure: failure() },
+            Effect::CleanContainer { pod, container } => {
+                Event::ContainerCleanFailed { pod, container, failure: failure() }
+            }
+            Effect::RemoveSandbox { pod, keep_volumes } if well => {
+                match self.runs.get_mut(&pod) {
+                    Some(run) if keep_volumes => {
+                        run.sandbox = false;
+                        for (_, init) in run.containers.iter_mut().filter(|(id, _)| id.is_init()) {
+                            init.state = FoundState::Lost;
+                        }
+                    }
+                    _ => _ = self.runs.remove(&pod),
+                }
+                Event::SandboxRemoved { pod }
+            }
+            Effect::RemoveSandbox { pod, .. } => {
+                Event::SandboxRemoveFailed { pod, failure: failure() }
+            }
             Effect::ReadLogs(request) => Event::CommandEnded { command: request.command },
             other => unreachable!("{other:?} is no question"),
         };
@@ -338,25 +407,33 @@ impl Device {
     }
 
     pub fn end(&mut self, which: usize, code: i32) {
-        let running: Vec<PodId> =
-            self.runs.keys().filter(|id| self.is_running(id)).copied().collect();
-        if let Some(id) = running.get(which % running.len().max(1)) {
-            self.exit(*id, code);
+        let all = self.runs.iter();
+        let all = all.flat_map(|(pod, run)| run.containers.iter().map(move |of| (*pod, of)));
+        let running: Vec<(PodId, ContainerId)> = all
+            .filter(|(_, (_, process))| process.is_running())
+            .map(|(pod, (id, _))| (pod, *id))
+            .collect();
+        if let Some((pod, container)) = running.get(which % running.len().max(1)) {
+            self.exit(*pod, *container, code);
         }
     }
 
     /// A program ends; if it was to be stopped, that is the answer.
-    fn exit(&mut self, id: PodId, code: i32) {
-        self.questions.retain(|q| !matches!(q, Effect::Stop { pod, .. } if *pod == id));
+    fn exit(&mut self, pod: PodId, container: ContainerId, code: i32) {
+        self.questions.retain(|q| {
+            !matches!(q, Effect::Stop { pod: p, container: c, .. } if *p == pod && *c == container)
+        });
         let exit = Exit {
             code,
             reason: Text::cut(if code == 0 { "Completed" } else { "Error" }),
             message: Text::default(),
+            started_ms: 0,
             at_ms: self.now,
         };
-        let Some(run) = self.runs.get_mut(&id) else { return };
-        run.state = FoundState::Exited(exit.clone());
-        self.feed(Event::Exited { pod: id, exit });
+        let run = self.runs.get_mut(&pod);
+        let Some(process) = run.and_then(|run| run.containers.get_mut(&container)) else { return };
+        process.state = FoundState::Exited(exit.clone());
+        self.feed(Event::Exited { pod, container, exit });
     }
 
     /// Kill -9, or a power cut, or a power cut that damages what was saved last.
@@ -365,8 +442,9 @@ impl Device {
         (self.link_up, self.name_taken, self.ended, self.may_adopt) = (false, false, false, false);
         if !how.is_multiple_of(3) {
             for run in self.runs.values_mut() {
-                if matches!(run.state, FoundState::Running { .. }) {
-                    run.state = FoundState::Lost;
+                run.sandbox = false;
+                for process in run.containers.values_mut().filter(|process| process.is_running()) {
+                    process.state = FoundState::Lost;
                 }
             }
         }
@@ -378,8 +456,8 @@ impl Device {
                 *byte ^= 0x10;
             }
         }
-        for run in self.runs.values_mut() {
-            run.prepared = false;
+        for process in self.runs.values_mut().flat_map(|run| run.containers.values_mut()) {
+            process.prepared = false;
         }
         self.agent = new_agent(&self.runtimes, self.time_floor_ms, self.disk.clone());
         let sound =
@@ -418,8 +496,9 @@ impl Device {
         }
     }
 
-    fn is_running(&self, id: &PodId) -> bool {
-        matches!(self.runs.get(id), Some(Run { state: FoundState::Running { .. }, .. }))
+    fn is_running(&self, pod: &PodId, id: ContainerId) -> bool {
+        let run = self.runs.get(pod);
+        run.and_then(|run| run.containers.get(&id)).is_some_and(Process::is_running)
     }
 }
 
@@ -430,23 +509,22 @@ fn check_status(status: &Status) {
     }
 }
 
-fn artefacts(pod: &Pod) -> Vec<Hash> {
-    let of_one = |artefacts: &Artefacts| match artefacts {
+fn artefacts(container: &Container) -> Vec<Hash> {
+    match &container.artefacts {
         Artefacts::Image { config, layers } => {
             std::iter::once(config.digest).chain(layers.iter().map(|l| l.blob.digest)).collect()
         }
         Artefacts::Wasm { compiled: blob, .. } | Artefacts::Firmware { image: blob } => {
             vec![blob.digest]
         }
-    };
-    pod.containers.iter().flat_map(|container| of_one(&container.artefacts)).collect()
+    }
 }
 
 /// Bit 0: containers work; bit 1: Wasm works.
 fn runtimes(which: u8) -> Vec<Runtime> {
     [(RuntimeClass::Container, "crun", 1), (RuntimeClass::Wasm, "wasmtime", 2)]
-        .map(|(engine, name, bit)| Runtime {
-            engine,
+        .map(|(runtime_class, name, bit)| Runtime {
+            runtime_class,
             name: Text::cut(name),
             version: Text::cut("1"),
             usable: which & bit != 0,
@@ -473,7 +551,7 @@ fn new_agent(runtimes: &[Runtime], time_floor_ms: u64, saved: Vec<SavedAssignmen
         labels: List::default(),
         assignment: None,
         clock_ms: 0,
-        max_body_bytes: MAX_BODY_BYTES,
+        max_assignment_bytes: MAX_ASSIGNMENT_BYTES,
     };
-    Agent::new(Config { hello, time_floor_ms }, Loaded { saved, damage: Vec::new() }, 7)
+    Agent::new(Config { hello, time_floor_ms }, Loaded { saved, ..Loaded::default() }, 7)
 }

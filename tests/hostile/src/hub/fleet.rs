@@ -13,8 +13,9 @@ use firmware_compat::{
     time::Instant,
     topic,
     v1::owned::{
-        Artefacts, Assignment, AssignmentId, Blob, Body, Head, Hello, Layer, List, Packing, Phase,
-        PodStatus, Runtime, RuntimeClass, Status, Text, Want, WasmSupport,
+        Artefacts, Assignment, AssignmentId, Blob, ContainerState, ContainerStatus, Head, Hello,
+        Layer, List, Packing, Part, Phase, Pod, PodStatus, Runtime, RuntimeClass, Status, Text,
+        Want, WasmSupport,
     },
 };
 use lichen_hub_core::{
@@ -52,6 +53,8 @@ struct Device {
     /// The newest assignment that the hub published.
     newest: Option<AssignmentId>,
     body: BTreeMap<u32, Vec<u8>>,
+    /// Parts that it was sent, whole or not.
+    parts: BTreeMap<Hash, BTreeMap<u32, Vec<u8>>>,
     held: Option<AssignmentId>,
     pods: Vec<(PodId, Hash)>,
 }
@@ -177,12 +180,17 @@ impl Fleet {
         assert!(topic::is_device_name(name), "a frame for {name:?}");
         assert_eq!(frame::Frame::parse(bytes).expect("the hub's frames parse").kind, kind);
         assert_eq!(kind.direction(), topic::Direction::Down);
-        if kind == FrameKind::Body {
-            let (_, body): (_, Body) = frame::decode(bytes).expect("the hub's bodies decode");
-            assert!(body.offset as usize + body.bytes.len() <= capacity::BODY_BYTES);
+        if kind == FrameKind::Part {
+            let (_, part): (_, Part) = frame::decode(bytes).expect("the hub's parts decode");
+            assert!(part.offset as usize + part.bytes.len() <= part.length as usize);
             let Some(device) = self.device(name) else { return };
-            if device.newest.is_some_and(|newest| newest.hash == body.hash) {
-                device.body.insert(body.offset, body.bytes.to_vec());
+            if device.newest.is_some_and(|newest| newest.hash == part.hash) {
+                assert!(part.length as usize <= capacity::BODY_BYTES);
+                device.body.insert(part.offset, part.bytes.to_vec());
+            } else {
+                assert!(part.length as usize <= capacity::CONFIG_BYTES);
+                let chunks = device.parts.entry(part.hash).or_default();
+                chunks.insert(part.offset, part.bytes.to_vec());
             }
         }
     }
@@ -234,15 +242,16 @@ impl Fleet {
             && let Some(newest) = self.devices[device].newest
             && self.devices[device].assembled(newest.hash).is_none()
         {
-            self.say(device, &Want { hash: newest.hash, offset: 0 });
+            let also = self.devices[device].missing(newest.hash);
+            self.say(device, &Want { hash: newest.hash, offset: 0, also });
         }
         let reporter = &mut self.devices[device];
         if way & 1 == 0
             && let Some(newest) = reporter.newest
-            && let Some(assignment) = reporter.assembled(newest.hash)
+            && let Some(pods) = reporter.assembled(newest.hash)
         {
             reporter.held = Some(newest);
-            reporter.pods = assignment.pods.iter().map(|i| (i.id, i.identity)).collect();
+            reporter.pods = pods.iter().map(|i| (i.id, i.identity)).collect();
         }
         let phases = [
             Phase::Waiting,
@@ -420,18 +429,45 @@ impl Fleet {
 }
 
 impl Device {
-    fn assembled(&self, hash: Hash) -> Option<Assignment> {
-        use sha2::Digest;
-        let bytes: Vec<u8> = self.body.values().flatten().copied().collect();
-        let whole = Hash(sha2::Sha256::digest(&bytes).into()) == hash;
-        whole.then(|| frame::decode_body(&bytes).expect("the hub's assignments decode"))
+    /// The Pods of an assignment, once its body and all of them are here.
+    fn assembled(&self, hash: Hash) -> Option<Vec<Pod>> {
+        let assignment: Assignment = whole(&self.body, hash)?;
+        assignment.pods.iter().map(|part| whole(self.parts.get(part)?, *part)).collect()
     }
+
+    /// Parts that are not here.
+    fn missing(&self, hash: Hash) -> List<Hash, { capacity::WANTED }> {
+        let assignment: Option<Assignment> = whole(&self.body, hash);
+        let pods = assignment.map(|assignment| assignment.pods.into_vec()).unwrap_or_default();
+        let is_here = |part: &Hash| {
+            self.parts.get(part).is_some_and(|chunks| whole::<Pod>(chunks, *part).is_some())
+        };
+        let missing = pods.into_iter().filter(|part| !is_here(part)).take(capacity::WANTED);
+        List::try_from(missing.collect::<Vec<_>>()).expect("as many as may be")
+    }
+}
+
+fn whole<T: serde::de::DeserializeOwned>(chunks: &BTreeMap<u32, Vec<u8>>, hash: Hash) -> Option<T> {
+    use sha2::Digest;
+    let bytes: Vec<u8> = chunks.values().flatten().copied().collect();
+    let whole = Hash(sha2::Sha256::digest(&bytes).into()) == hash;
+    whole.then(|| frame::decode_body(&bytes).expect("what the hub sends decodes"))
 }
 
 /// Ids are drawn from the seed, so no two starts of one store may have the same.
 fn start(records: &Records, starts: u8, now: Now) -> Result<Engine, LoadError> {
     let config = Config { seed: [starts; 32], lost_after_s: 300 };
     Engine::load(records.clone(), config, now)
+}
+
+fn container(phase: Phase) -> ContainerStatus {
+    let state = match phase {
+        Phase::Running => ContainerState::Running { pid: 1, started_ms: START_MS },
+        _ => ContainerState::Waiting { reason: Text::default(), message: Text::default() },
+    };
+    let (last_exit, restarts, image) = (None, 0, Hash([0; 32]));
+    let ready = phase == Phase::Running;
+    ContainerStatus { name: Text::cut("main"), state, last_exit, restarts, ready, image }
 }
 
 fn status(id: PodId, identity: Hash, phase: Phase) -> PodStatus {
@@ -441,10 +477,8 @@ fn status(id: PodId, identity: Hash, phase: Phase) -> PodStatus {
         phase,
         reason: Text::default(),
         message: Text::default(),
-        restarts: 0,
-        pid: 1,
-        started_ms: START_MS,
-        last_exit: None,
+        init_containers: List::default(),
+        containers: List::try_from(vec![container(phase)]).expect("one"),
     }
 }
 
@@ -474,7 +508,7 @@ fn hello(device: usize, way: u8, held: Option<AssignmentId>) -> Hello {
         labels: List::default(),
         assignment: held,
         clock_ms: 0,
-        max_body_bytes: if way & 32 == 0 { 1 << 20 } else { 64 },
+        max_assignment_bytes: if way & 32 == 0 { 1 << 20 } else { 64 },
     }
 }
 

@@ -5,7 +5,7 @@ use firmware_compat::{
     id::{Hash, PodId},
     v1::owned::{Assignment, AssignmentId, Phase, Pod},
 };
-use lichen_agent_core::{ContainerId, SavedAssignment, Up};
+use lichen_agent_core::{ContainerId, SavedAssignment, Up, config::Part};
 use lichen_hub_core::api::Kind;
 
 use crate::{
@@ -118,7 +118,11 @@ impl World {
         let held: AssignmentId = it.agent.as_ref()?.assignment()?;
         let saved = it.saved().saved.into_iter().find(|saved| saved.id == held)?;
         let assignment: Assignment = decode_body(&saved.body).ok()?;
-        Some(assignment.pods.into_vec())
+        let pod = |hash: &Hash| match saved.parts.get(hash)? {
+            Part::Pod(pod) => Some((**pod).clone()),
+            Part::Config(_) => None,
+        };
+        assignment.pods.iter().map(pod).collect()
     }
 
     /// Two minutes after power on.

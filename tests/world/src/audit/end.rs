@@ -216,9 +216,8 @@ impl World {
         // A name means what it meant when the workload was applied.
         let roots = self.audit.roots.get(thing)?;
         let root = roots.get(&workload.image).copied().flatten()?;
-        if workload.images().any(|image| roots.get(image).copied().flatten().is_none()) {
-            return None;
-        }
+        let all = workload.images().map(|image| roots.get(image).copied().flatten());
+        let all: Vec<_> = all.collect::<Option<_>>()?;
         let config = workload.config.clone().map(Thing::Config);
         let lacks_config = config.is_some_and(|config| self.declared.certain(&config).is_none());
         if lacks_config || !workload.stays_up() {
@@ -235,7 +234,7 @@ impl World {
             })
             .collect();
         let eligible: Vec<usize> = (0..self.boards.len())
-            .filter(|board| self.is_eligible(*board, workload, root))
+            .filter(|board| self.is_eligible(*board, workload, &all))
             .collect();
         let runs_on = |board: &usize| {
             let it = &self.boards[*board];
@@ -276,7 +275,7 @@ impl World {
         &self,
         board: usize,
         workload: &Workload,
-        root: firmware_compat::id::Hash,
+        roots: &[firmware_compat::id::Hash],
     ) -> bool {
         let it = &self.boards[board];
         let settings = match self.declared.certain(&Thing::Node(it.name.clone())) {
@@ -287,7 +286,9 @@ impl World {
         let tainted = !workload.tolerates && !settings.taints.is_empty();
         let closed = settings.cordoned && workload.replicas.is_some();
         let built = workload.wasm
-            || crate::hub::has_build(root, &Target::Container { arch: it.facts.arch.clone() });
+            || roots.iter().all(|root| {
+                crate::hub::has_build(*root, &Target::Container { arch: it.facts.arch.clone() })
+            });
         it.powered
             && it.firmware.is_none()
             && it.facts.protocol == firmware_compat::frame::VERSION

@@ -41,11 +41,11 @@ impl Wire {
 
     pub fn received(&mut self, name: &str, _now: u64, kind: Kind, _bytes: usize, to_all: bool) {
         let meter = self.meter(name);
-        // The daily beacon is the hub's, and a body's chunks are one thing.
+        // The daily beacon is the hub's, and chunks are what was asked for.
         if kind != Kind::Time && !to_all {
             meter.received += 1;
         }
-        if kind != Kind::Time && kind != Kind::Body {
+        if kind != Kind::Time && kind != Kind::Part {
             meter.allowed += PER_HEARD;
         }
     }

@@ -198,8 +198,7 @@ impl World {
         saved: &SavedAssignment,
         steps: Option<usize>,
     ) -> Result<(), &'static str> {
-        let current = self.boards[board].disk.read(saved::CURRENT).map(<[u8]>::to_vec);
-        let all = saved::save_steps(current.as_deref(), saved);
+        let all = saved::save_steps(&self.boards[board].disk.saved(), saved);
         let count = steps.unwrap_or(all.len()).min(all.len());
         let lazy = self.is(Canary::AgentSavesWithoutSync);
         for step in &all[..count] {

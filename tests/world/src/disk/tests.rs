@@ -8,6 +8,7 @@ use firmware_compat::{
 };
 use lichen_agent_core::{
     SavedAssignment,
+    config::Parts,
     saved::{CURRENT, DiskStep, LOAD_STEPS, Loaded, PREVIOUS, load, save_steps},
 };
 use sha2::{Digest, Sha256};
@@ -26,11 +27,11 @@ fn assignment(generation: u64) -> SavedAssignment {
         hash: Hash(Sha256::digest(&body).into()),
     };
     let signature = Bytes::try_from(generation.to_le_bytes().repeat(8)).expect("64 bytes");
-    SavedAssignment { id, signature, body }
+    SavedAssignment { id, signature, body, parts: Parts::new() }
 }
 
 fn steps(disk: &Disk, generation: u64) -> Vec<DiskStep> {
-    save_steps(disk.read(CURRENT), &assignment(generation))
+    save_steps(&disk.saved(), &assignment(generation))
 }
 
 fn save(disk: &mut Disk, generation: u64) -> Result<(), &'static str> {
@@ -42,7 +43,7 @@ fn start(disk: &mut Disk) -> Loaded {
     for step in &LOAD_STEPS {
         disk.step(step).expect("a sync of the directory");
     }
-    load(disk.read(CURRENT), disk.read(PREVIOUS))
+    load(disk.saved())
 }
 
 /// The generation in force; 0 for none.

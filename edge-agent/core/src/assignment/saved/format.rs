@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use firmware_compat::{capacity::full::BODY_BYTES, frame::decode_body};
 use sha2::{Digest, Sha256};
 
-use crate::config::SavedAssignment;
+use crate::config::{Parts, SavedAssignment};
 
 const MAGIC: [u8; 8] = *b"lichenas";
 const VERSION: u32 = 1;
@@ -51,7 +51,7 @@ pub fn encode(saved: &SavedAssignment) -> Vec<u8> {
     file
 }
 
-/// What [`encode`] made a file of.
+/// What [`encode`] made a file of; its parts are in files of their own.
 ///
 /// # Errors
 /// See [`Damage`].
@@ -77,7 +77,7 @@ pub fn decode(bytes: &[u8]) -> Result<SavedAssignment, Damage> {
     let head_length = usize::try_from(u32::from_le_bytes(*head_length)).unwrap_or(usize::MAX);
     let (head, body) = rest.split_at_checked(head_length).ok_or(Damage::Shape)?;
     let (id, signature) = decode_body(head).map_err(|_| Damage::Shape)?;
-    Ok(SavedAssignment { id, signature, body: body.to_vec() })
+    Ok(SavedAssignment { id, signature, body: body.to_vec(), parts: Parts::new() })
 }
 
 #[cfg(test)]
@@ -96,7 +96,8 @@ pub(super) mod tests {
             generation: Generation(generation),
             hash: Hash([2; 32]),
         };
-        SavedAssignment { id, signature: Default::default(), body: body.to_vec() }
+        let (signature, parts) = (Default::default(), Parts::new());
+        SavedAssignment { id, signature, body: body.to_vec(), parts }
     }
 
     #[test]
