@@ -92,10 +92,10 @@ impl Engine {
         let declared = self.state.objects.get(key)?.revision.clone()?;
         let uid = object.meta().uid.as_str();
         let newest = self.state.revisions.newest(uid).cloned();
-        if let Some(newest) = &newest {
-            if newest.revision.hash == declared.hash || controller::is_paused(object) {
-                return Some(newest.revision.clone());
-            }
+        if let Some(newest) = &newest
+            && (newest.revision.hash == declared.hash || controller::is_paused(object))
+        {
+            return Some(newest.revision.clone());
         }
         let number = newest.map_or(0, |newest| newest.number) + 1;
         let known = self.state.revisions.meaning(uid, &declared).cloned();

@@ -177,7 +177,9 @@ impl Engine {
         };
         let silent = self.now.since(device.heard_at);
         if silent >= most {
-            return self.on_disconnected(name);
+            self.on_disconnected(name);
+            // Its session may be open all the same: it is asked again, ever more seldom, until it is heard.
+            return self.ask_now(name, 0);
         }
         if silent >= most / 2 {
             self.send(name, &Report { spread_ms: 0 });

@@ -91,7 +91,8 @@ impl Engine {
     pub(crate) fn on_disconnected(&mut self, name: &str) {
         let Some(device) = self.state.fleet.get_mut(name) else { return };
         if !device.online() {
-            return;
+            // Its session is over, whatever it was asked for meanwhile.
+            return self.stop_asking(name);
         }
         device.presence = Presence::Offline { since: Some(self.now), since_ms: self.unix_ms };
         self.tell_hearing(name);

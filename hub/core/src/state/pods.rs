@@ -280,7 +280,7 @@ impl Pods {
             if since + least > now {
                 return Some(since + least);
             }
-            let Some(entry) = self.entries.get_mut(&id) else { return None };
+            let entry = self.entries.get_mut(&id)?;
             owned.remove(id, &entry.mark);
             entry.mark.available = true;
             owned.add(id, &entry.mark);
