@@ -26,8 +26,9 @@ use crate::{
 
 /// Devices of one site: what the label `lichen.dev/site` says.
 const SITE: usize = 100;
-/// Threads for calls to the hub's HTTP side, which block. As many as that side would serve at once anyway.
-const CALLS: usize = 8;
+/// Threads for calls to the hub's HTTP side, which block. Real devices have one each; fewer than this would hold a storm
+/// up, because the hub answers many calls in one turn.
+const CALLS: usize = 256;
 /// How long the tasks may take to end.
 const FAREWELL: Duration = Duration::from_secs(5);
 
