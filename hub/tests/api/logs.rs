@@ -98,7 +98,7 @@ impl Device {
 
 fn hello() -> Hello {
     let runtime = Runtime {
-        engine: RuntimeClass::Container,
+        runtime_class: RuntimeClass::Container,
         name: text("crun"),
         version: text("1"),
         usable: true,

@@ -131,7 +131,7 @@ impl Stranger {
                 let (kind, size) = (script.number(), usize::from(script.number()) * 256);
                 let frame = Bytes::from(vec![7; size.min(MAX_FRAME_BYTES)]);
                 let down = match kind % 3 {
-                    0 => Down::to_one(Kind::Body, frame),
+                    0 => Down::to_one(Kind::Part, frame),
                     1 => Down::to_every(Kind::Time, frame),
                     _ => Down::to_one(Kind::Head, frame).as_answer(),
                 };

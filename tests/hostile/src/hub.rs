@@ -20,7 +20,7 @@ pub mod fleet;
 
 use firmware_compat::{
     frame::{self, Frame, Kind, Message},
-    v1::owned::{Status, Want},
+    v1::owned::{List, Status, Want},
 };
 use lichen_hub_core::event::Event;
 
@@ -93,7 +93,7 @@ fn take(step: u8, script: &mut Script<'_>, fleet: &mut Fleet) {
             let device = device();
             let offset = u32::from(script.number()) * 7;
             if let Some(hash) = fleet.newest(device).map(|newest| newest.hash) {
-                fleet.say(device, &Want { hash, offset });
+                fleet.say(device, &Want { hash, offset, also: List::default() });
             }
         }
     }

@@ -75,6 +75,7 @@ fn keys(key: &str) {
         KeyOf::Meta => record::META.to_owned(),
         KeyOf::Object(of) => record::object_key(of),
         KeyOf::Pod(id) => record::pod_key(*id),
+        KeyOf::Revision(uid, hash) => record::revision_key(uid, hash),
         KeyOf::Device(name) => record::device_key(name),
         KeyOf::Retired(name) => record::retired_key(name),
         KeyOf::Image(reference) => record::image_key(reference),

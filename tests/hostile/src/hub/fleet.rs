@@ -382,6 +382,7 @@ impl Fleet {
             10 => Request::Logs {
                 namespace,
                 name: pod.unwrap_or_default(),
+                container: None,
                 follow: true,
                 tail: None,
                 previous: false,
@@ -484,8 +485,8 @@ fn status(id: PodId, identity: Hash, phase: Phase) -> PodStatus {
 
 fn hello(device: usize, way: u8, held: Option<AssignmentId>) -> Hello {
     let engines = [(RuntimeClass::Container, "crun"), (RuntimeClass::Wasm, "wasmtime")];
-    let runtimes = engines.map(|(engine, name)| Runtime {
-        engine,
+    let runtimes = engines.map(|(runtime_class, name)| Runtime {
+        runtime_class,
         name: Text::cut(name),
         version: Text::cut("1"),
         usable: way & 4 == 0,
