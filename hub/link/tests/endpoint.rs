@@ -319,7 +319,7 @@ async fn a_slow_reader_costs_a_bounded_amount_and_nobody_else() {
     let mut good = Device::connect(rig.broker, "good").await;
     rig.events.wait_for(&connected("slow")).await;
     let accepted =
-        (0..FRAMES).filter(|_| rig.link.send("slow", Kind::Body, vec![7; 16_384])).count();
+        (0..FRAMES).filter(|_| rig.link.send("slow", Kind::Part, vec![7; 16_384])).count();
     assert!(accepted < 200, "{accepted} frames of 16 KiB are kept for a device that does not read");
     assert!(rig.link.send("good", Kind::Command, b"now".to_vec()));
     good.message(b"now").await;

@@ -151,7 +151,7 @@ async fn a_fleets_turn_arrives_whole_heads_before_bodies() {
     for number in 0..DEVICES {
         let name = format!("device-{number}");
         rig.link.set_head(&name, vec![1; 180]);
-        assert!(rig.link.send(&name, Kind::Body, vec![2; 3 * 1024]), "{number}");
+        assert!(rig.link.send(&name, Kind::Part, vec![2; 3 * 1024]), "{number}");
     }
     let mut bodies = 0;
     let mut heads = HashSet::new();
@@ -169,7 +169,7 @@ async fn a_fleets_turn_arrives_whole_heads_before_bodies() {
     assert_eq!((heads.len(), rig.link.counts().sent_dropped), (DEVICES, 0));
 
     let accepted =
-        (0..20_000).filter(|_| rig.link.send("pi", Kind::Body, vec![3; 3 * 1024])).count();
+        (0..20_000).filter(|_| rig.link.send("pi", Kind::Part, vec![3; 3 * 1024])).count();
     let dropped = rig.link.counts().sent_dropped;
     assert_eq!(accepted as u64 + dropped, 20_000);
     assert!(dropped > 10_000, "{dropped}");

@@ -466,7 +466,7 @@ fn a_message_is_sent_once_with_the_most_that_was_granted_and_only_if_asked_for()
     assert!(
         matches!(&rig.heard()[..], [Packet::Publish(publish)] if publish.qos == QoS::AtMostOnce)
     );
-    assert!(!rig.deliver(Kind::Body, b"x"));
+    assert!(!rig.deliver(Kind::Part, b"x"));
     let time = Down::to_every(Kind::Time, Bytes::from_static(b"noon"));
     assert!(rig.session.deliver(&time, rig.now));
     let heard = rig.heard();
