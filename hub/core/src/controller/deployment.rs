@@ -385,7 +385,8 @@ impl Rollout {
         let elsewhere = Elsewhere::default();
         let mut far: Vec<PodId> = Vec::new();
         for (_, of) in owned.revisions().filter(|(hash, _)| *hash != newest) {
-            for (_, device, pod) in of.of(Class::Away) {
+            for (_, device, pod) in of.of(Class::Away).iter().filter(|(.., pod)| !draft.goes(*pod))
+            {
                 let device = draft.view.state.fleet.get(device);
                 let suits = device.is_none_or(|device| draft.suits(device).is_ok());
                 if suits || elsewhere.exists(draft) {

@@ -252,8 +252,10 @@ impl World {
         let newest = device.held.is_none_or(|held| {
             held.lineage == head.assignment.lineage && held.generation < head.assignment.generation
         });
-        if newest && device.wanted.as_ref().is_none_or(|w| w.assignment != head.assignment) {
+        // The same head again: an agent asks again after a while, for what it asked may have been lost.
+        if newest {
             device.body.clear();
+            device.asked.clear();
             let want = Want { hash: head.assignment.hash, offset: 0, also: List::default() };
             device.wanted = Some(head);
             self.device_sends(name, &want);
