@@ -55,7 +55,9 @@ async fn the_openapi_document_has_the_fields_and_the_keys_of_lists() {
         .pointer("/properties/spec/properties/template/properties/spec/properties/containers/items/properties/ports");
     let ports = ports.expect("ports");
     assert_eq!(ports["x-kubernetes-list-map-keys"], json!(["containerPort", "protocol"]));
-    assert!(schema["properties"]["spec"]["properties"]["paused"].is_null(), "not supported");
+    let pod = "/properties/spec/properties/template/properties/spec/properties";
+    assert!(schema.pointer(&format!("{pod}/hostNetwork")).is_some());
+    assert!(schema.pointer(&format!("{pod}/hostPID")).is_none(), "not supported");
     hub.running.stop().await.expect("stop");
 }
 

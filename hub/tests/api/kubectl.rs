@@ -124,14 +124,19 @@ async fn kubectl_creates_applies_gets_describes_and_deletes() {
 #[ignore = "needs kubectl: run by make test"]
 async fn kubectl_shows_every_field_that_lichen_does_not_support() {
     let hub = Hub::start().await;
-    let wrong = WEB.replace("  replicas: 2", "  replica: 2\n  paused: true");
+    let wrong = WEB
+        .replace("  replicas: 2", "  replica: 2")
+        .replace("      containers:", "      hostPID: true\n      containers:");
     let (ok, text) = try_kubectl(&hub, &["create", "--validate=false", "-f", "-"], &wrong).await;
     assert!(!ok);
     assert!(
         text.contains("spec.replica: Lichen does not support this field; did you mean replicas?"),
         "{text}"
     );
-    assert!(text.contains("spec.paused: Lichen does not support this field"), "{text}");
+    assert!(
+        text.contains("spec.template.spec.hostPID: Lichen does not support this field"),
+        "{text}"
+    );
     hub.running.stop().await.expect("stop");
 }
 

@@ -188,8 +188,11 @@ async fn patches_change_what_they_name_and_nothing_else() {
 
     let pinned = json!({"metadata": {"resourceVersion": "1"}, "spec": {"replicas": 4}});
     assert_eq!(patch("merge-patch+json", pinned).await.code, 409);
-    let unknown = patch("merge-patch+json", json!({"spec": {"paused": true}})).await.refusal();
-    assert!(unknown.contains("spec.paused: Lichen does not support this field"), "{unknown}");
+    let unknown =
+        patch("merge-patch+json", json!({"spec": {"template": {"spec": {"hostPID": true}}}}))
+            .await
+            .refusal();
+    assert!(unknown.contains("hostPID: Lichen does not support this field"), "{unknown}");
     let apply = patch("apply-patch+yaml", json!({})).await.refusal();
     assert!(
         apply.starts_with("415 UnsupportedMediaType: Lichen has no server-side apply"),

@@ -121,7 +121,7 @@ impl Stranger {
                 self.look();
             }
             4 => {
-                let taken = script.number() % 2 == 0;
+                let taken = script.number().is_multiple_of(2);
                 self.at_hand = false;
                 self.session.taken(taken, self.now);
                 self.look();
@@ -141,7 +141,7 @@ impl Stranger {
             }
             7 => self.subscribe(script.word()),
             _ => {
-                if script.number() % 2 == 0 {
+                if script.number().is_multiple_of(2) {
                     self.session.take_over(self.now);
                 } else {
                     self.session.shut_down(self.now);

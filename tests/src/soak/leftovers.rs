@@ -198,13 +198,13 @@ mod tests {
     fn a_mount_that_is_left_is_noticed_in_any_namespace() {
         let mut clean = Clean::new();
         let target = clean.dir.path().join("marks");
-        clean.leave_process(&format!("mount -t tmpfs none {}", target.display()), Path::new("/"));
+        clean.leave_process(&format!("mount --bind /etc {}", target.display()), Path::new("/"));
         clean.assert_finds("still uses");
 
         let mut clean = Clean::new();
         let target = clean.state().join("mnt");
         fs::create_dir_all(&target).expect("a directory");
-        clean.leave_process(&format!("mount -t tmpfs none {}", target.display()), Path::new("/"));
+        clean.leave_process(&format!("mount --bind /etc {}", target.display()), Path::new("/"));
         clean.assert_finds("a mount is left");
     }
 

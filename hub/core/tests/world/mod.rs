@@ -625,17 +625,19 @@ impl World {
 
     pub fn restore(&mut self, backup: Vec<(String, Vec<u8>)>) {
         self.records = backup.iter().cloned().collect();
-        let known = |name: &str| {
+        self.ahead = self.devices.keys().filter(|name| self.is_ahead(name)).cloned().collect();
+        self.load(backup);
+    }
+
+    /// Whether a device holds a newer generation than the hub's store.
+    fn is_ahead(&self, name: &str) -> bool {
+        let known = || {
             let record = self.records.get(&format!("device/{name}"))?;
             let record: serde_json::Value = serde_json::from_slice(&record[1..]).expect("JSON");
             record["generation"].as_u64()
         };
-        let ahead = |(name, device): (&String, &Device)| {
-            let held = device.held?.generation.0;
-            (held > known(name).unwrap_or(0)).then(|| name.clone())
-        };
-        self.ahead = self.devices.iter().filter_map(ahead).collect();
-        self.load(backup);
+        let held = self.devices.get(name).and_then(|device| device.held);
+        held.is_some_and(|held| held.generation.0 > known().unwrap_or(0))
     }
 
     /// Whether a conflict pauses a device.
@@ -652,7 +654,12 @@ impl World {
     /// The operator lets the hub take a device over.
     pub fn resume(&mut self, name: &str) -> Result<Response, String> {
         self.ahead.remove(name);
-        self.request(Request::Resume { device: name.into() })
+        let answer = self.request(Request::Resume { device: name.into() });
+        // A device that is away may hold still newer ones than the hub could know.
+        if self.is_ahead(name) {
+            self.ahead.insert(name.into());
+        }
+        answer
     }
 
     pub fn request(&mut self, request: Request) -> Result<Response, String> {

@@ -387,11 +387,11 @@ mod tests {
         outbox.connected(Limits { window: 16, ..LIMITS });
         for device in ["b", "a"] {
             outbox.keep(format!("{device}/head"), b"1".to_vec());
-            assert!(outbox.send(format!("{device}/body"), b"x".to_vec()));
+            assert!(outbox.send(format!("{device}/part"), b"x".to_vec()));
         }
         outbox.keep("b/head".into(), b"2".to_vec());
         assert_eq!(outbox.next().unwrap().frame, b"2");
-        assert_eq!(topics(&mut outbox), ["b/body", "a/head", "a/body"]);
+        assert_eq!(topics(&mut outbox), ["b/part", "a/head", "a/part"]);
     }
 
     #[test]

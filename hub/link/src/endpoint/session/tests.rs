@@ -488,7 +488,7 @@ fn a_head_answers_a_subscription_as_its_retain_handling_says() {
         ("lichen/1/pi/down/head", OnNewSubscribe, false),
         ("lichen/1/pi/down/head", OnEverySubscribe, true),
         ("lichen/1/pi/down/+", Never, false),
-        ("lichen/1/pi/down/body", OnEverySubscribe, false),
+        ("lichen/1/pi/down/part", OnEverySubscribe, false),
         ("lichen/1/all/down/+", OnEverySubscribe, false),
     ] {
         let (codes, steps) = rig.subscribe_as(filter(path, rule.clone()));
