@@ -131,8 +131,9 @@ fn cgroups(pods: &[String]) -> BTreeSet<PathBuf> {
             if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                 continue;
             }
-            let name = entry.file_name().to_string_lossy().into_owned();
-            if pods.iter().any(|uid| name.contains(uid)) {
+            // A Pod's group, and those of its containers below it.
+            let path = entry.path().to_string_lossy().into_owned();
+            if pods.iter().any(|uid| path.contains(uid)) {
                 found.insert(entry.path());
             }
             dirs.push(entry.path());

@@ -201,7 +201,7 @@ fn licences_go_with_ours() {
 
 #[test]
 fn every_message_of_the_wire_has_golden_bytes() {
-    let messages = read(&root().join("firmware-compat/src/v1/messages.rs"));
+    let messages = read(&root().join("firmware-compat/src/v1.rs"));
     let carried = messages.split("carried_by! {").nth(1).expect("the list of messages");
     let folder = root().join("firmware-compat/tests/golden");
     let golden: Vec<String> = fs::read_dir(folder)
