@@ -9,7 +9,7 @@ use firmware_compat::{
 use lichen_agent_core::{
     SavedAssignment,
     config::Parts,
-    saved::{CURRENT, DiskStep, LOAD_STEPS, Loaded, PREVIOUS, load, save_steps},
+    saved::{CURRENT, DiskStep, LOAD_STEPS, Loaded, load, save_steps},
 };
 use sha2::{Digest, Sha256};
 
