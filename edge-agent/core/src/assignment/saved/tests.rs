@@ -119,7 +119,7 @@ fn renames(steps: &[DiskStep]) -> Vec<(&str, &str)> {
 fn parts_are_whole_and_named_before_what_refers_to_them_and_the_names_come_last() {
     let one = pod(1, None);
     let files = save(&Files::default(), &followable(1, &[]));
-    let steps = save_steps(&files, &followable(2, &[one.clone()]));
+    let steps = save_steps(&files, &followable(2, core::slice::from_ref(&one)));
     let name = |name: &str| name.to_string();
     let expected = [
         DiskStep::Write { name: name(TEMPORARY_PART), bytes: one.1.bytes() },
@@ -138,7 +138,7 @@ fn parts_are_whole_and_named_before_what_refers_to_them_and_the_names_come_last(
 #[test]
 fn a_part_that_is_there_is_not_written_again_and_one_that_rotted_is() {
     let (one, two) = (pod(1, None), pod(2, None));
-    let mut files = save(&Files::default(), &followable(1, &[one.clone()]));
+    let mut files = save(&Files::default(), &followable(1, core::slice::from_ref(&one)));
     let next = followable(2, &[one.clone(), two.clone()]);
     assert_eq!(written(&save_steps(&files, &next)), [part_name(&two.0).as_str(), "assignment"]);
     files.parts.get_mut(&one.0).expect("there")[0] ^= 1;
