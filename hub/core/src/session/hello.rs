@@ -243,7 +243,8 @@ impl Engine {
         // Its full report follows in its own session.
         self.sessions.full_reports.remove(name);
         if !goes_on {
-            self.stop_asking(name);
+            // A hello that is repeated in a session brings none with it, and this hub may not have heard the first.
+            self.expect_report(name);
             if let Some(device) = self.state.fleet.get_mut(name) {
                 device.heard_whole = false;
             }
