@@ -66,7 +66,7 @@ impl Canary {
         (Self::AgentForgetsWhatRuns, "no-restart-without-reason", 50),
         (Self::ShellStartsTwice, "one-copy-per-slot", 50),
         (Self::HubCountsDown, "generations-rise", 50),
-        (Self::RestoredHubIsNotTold, "restored-hub-pauses", 1500),
+        (Self::RestoredHubIsNotTold, "restored-hub-pauses", 400),
         (Self::AgentRepeatsItself, "wire-budget", 50),
         (Self::AgentWritesWhenIdle, "quiet-hour-saves-nothing", 50),
         (Self::HubSavesWhenIdle, "quiet-hour-saves-nothing", 50),
@@ -148,6 +148,11 @@ impl World {
                     pod.message = Text::default();
                 }
                 status.pods = List::try_from(pods).unwrap_or_default();
+                again(&status, stamp, bytes);
+                Up::Status(status)
+            }
+            (Up::Status(mut status), Some(Canary::RestoredHubIsNotTold)) => {
+                status.assignment = None;
                 again(&status, stamp, bytes);
                 Up::Status(status)
             }
