@@ -2,7 +2,8 @@
 
 use firmware_compat::{
     frame::{self, Kind},
-    id::{AgentId, BootId},
+    id::{AgentId, BootId, Hash},
+    session::{Name, Session, Step},
     v1::fixed::{
         Assignment, AssignmentId, Head, Hello, List, Part, Runtime, RuntimeClass, Status, Text,
         Want,
@@ -19,20 +20,22 @@ const BODY_BYTES: u32 = 480;
 #[derive(Clone, Debug)]
 pub struct Firmware {
     agent: AgentId,
-    held: Option<AssignmentId>,
-    coming: Option<Head>,
-    newest: Option<AssignmentId>,
+    session: Session,
+    newest: Option<Name>,
+    /// The body that is coming.
+    body: Vec<u8>,
     /// Frames of the hub that its forms could not take.
     pub refused: u32,
 }
 
 impl Firmware {
     pub fn new(agent: AgentId) -> Self {
-        Self { agent, held: None, coming: None, newest: None, refused: 0 }
+        let body = vec![0; BODY_BYTES as usize];
+        Self { agent, session: Session::new(None), newest: None, body, refused: 0 }
     }
 
     pub fn after_power_cut(self) -> Self {
-        Self { coming: None, newest: None, ..self }
+        Self { session: Session::new(self.session.held()), newest: None, ..self }
     }
 
     fn hello(&self) -> Hello {
@@ -60,7 +63,7 @@ impl Firmware {
             runtimes,
             wasm: None,
             labels: List::default(),
-            assignment: self.held,
+            assignment: self.session.held().map(AssignmentId::from),
             clock_ms: 0,
             max_assignment_bytes: BODY_BYTES,
         }
@@ -68,7 +71,7 @@ impl Firmware {
 
     fn status(&self) -> Status {
         Status {
-            assignment: self.held,
+            assignment: self.session.held().map(AssignmentId::from),
             full: true,
             more: false,
             pods: List::default(),
@@ -76,9 +79,38 @@ impl Firmware {
         }
     }
 
+    fn head(&mut self, bytes: &[u8]) -> Step {
+        let Ok((_, head)) = frame::decode::<Head>(bytes) else {
+            self.refused += 1;
+            return Step::Rest;
+        };
+        let step = self.session.head(head.assignment.into(), head.length, self.body.len());
+        self.newest = self.session.coming().or(self.newest);
+        step
+    }
+
+    fn part(&mut self, bytes: &[u8]) -> Step {
+        let Ok((_, part)) = frame::decode::<Part>(bytes) else {
+            self.refused += 1;
+            return Step::Rest;
+        };
+        let digest = |bytes: &[u8]| Hash(Sha256::digest(bytes).into());
+        let step = self.session.chunk(part.hash, part.offset, &part.bytes, &mut self.body, digest);
+        if !matches!(step, Step::Body(_)) {
+            return step;
+        }
+        // Only what assigns nothing can be held: there is no firmware to run yet. The body of that is one byte.
+        let assigns = frame::decode_body::<Assignment>(&part.bytes);
+        if assigns.is_ok_and(|assignment| assignment.pods.is_empty()) {
+            self.session.kept();
+            return Step::Report;
+        }
+        Step::Rest
+    }
+
     /// What it still lacks.
     pub fn lacks(&self, label: &str) -> Option<String> {
-        (self.newest.is_some() && self.newest != self.held)
+        (self.newest.is_some() && self.newest != self.session.held())
             .then(|| format!("{label} does not hold the newest assignment"))
     }
 }
@@ -109,50 +141,20 @@ impl World {
 
     pub(crate) fn firmware_hears(&mut self, board: usize, kind: Kind, bytes: &[u8]) {
         let Some(mut firmware) = self.boards[board].firmware.clone() else { return };
-        let mut wants = None;
-        let mut reports = false;
-        match kind {
-            Kind::Head => match frame::decode::<Head>(bytes) {
-                Ok((_, head)) => {
-                    let new = head.assignment;
-                    // A head that is known asks whether it is held.
-                    reports = firmware.held == Some(new);
-                    let newer = firmware.held.is_none_or(|held| {
-                        held.lineage == new.lineage && held.generation < new.generation
-                    });
-                    if newer {
-                        firmware.newest = Some(new);
-                        wants = Some(Want { hash: new.hash, offset: 0, also: List::default() });
-                        firmware.coming = Some(head);
-                    }
-                }
-                Err(_) => firmware.refused += 1,
-            },
-            Kind::Part => match (frame::decode::<Part>(bytes), &firmware.coming) {
-                (Ok((_, body)), Some(head)) if body.hash == head.assignment.hash => {
-                    let whole = body.bytes.len() == head.length as usize
-                        && Sha256::digest(body.bytes.as_slice()).as_slice() == body.hash.0;
-                    // Only what assigns nothing can be held: there is no firmware to run yet.
-                    let assigns = frame::decode_body::<Assignment>(&body.bytes);
-                    if whole && assigns.is_ok_and(|assignment| assignment.pods.is_empty()) {
-                        firmware.held = Some(head.assignment);
-                        firmware.coming = None;
-                        reports = true;
-                    }
-                }
-                (Ok(_), _) => {}
-                (Err(_), _) => firmware.refused += 1,
-            },
+        let step = match kind {
+            Kind::Head => firmware.head(bytes),
+            Kind::Part => firmware.part(bytes),
             Kind::Report => return self.firmware_connected(board),
-            _ => {}
-        }
+            _ => Step::Rest,
+        };
         let status = firmware.status();
         self.boards[board].firmware = Some(firmware);
-        if let Some(want) = wants {
-            self.firmware_sends(board, &want);
-        }
-        if reports {
-            self.firmware_sends(board, &status);
+        match step {
+            Step::Want { hash, offset } => {
+                self.firmware_sends(board, &Want { hash, offset, also: List::default() });
+            }
+            Step::Report => self.firmware_sends(board, &status),
+            Step::Rest | Step::Body(_) => {}
         }
     }
 }
