@@ -32,6 +32,7 @@ use crate::{
 pub use container::Container;
 use files::Files;
 use sandbox::Sandbox;
+pub use status::ON_THE_WAY;
 
 /// One Pod: what is wanted, what the device holds of it, and where it stands.
 #[derive(Debug)]

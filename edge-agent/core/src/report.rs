@@ -24,6 +24,7 @@ use crate::{
     backoff::{Bucket, CHANGES, HELLO, LAST_WORDS, LINGER, REPORT_GAP, SEND, SPREAD_MAX},
     effect::{Effect, Up, WakeReason},
     out::Out,
+    pod::ON_THE_WAY,
 };
 
 /// Bytes of Pods in one status frame: well under a frame, so that the fields around them fit too.
@@ -170,7 +171,7 @@ impl Reporter {
         changed.retain(|status| self.told.get(&status.id) != Some(status));
         let is_urgent = self.told_assignment != assignment
             || !self.removed.is_empty()
-            || changed.iter().any(|status| is_result(status.phase));
+            || changed.iter().any(|status| is_news(self.told.get(&status.id), status));
         if changed.is_empty() && !is_urgent {
             self.changes_at = None;
             return self.say_last_word(assignment, now, out);
@@ -238,7 +239,27 @@ impl Reporter {
     }
 }
 
-/// Whether someone may be waiting to hear of it, as opposed to a step on the way.
+/// Whether someone may be waiting to hear of a change, as opposed to steps on the way: of the Pod, or of containers of it
+/// while others say what the Pod does.
+fn is_news(told: Option<&PodStatus>, now: &PodStatus) -> bool {
+    let is_step = |(told, now): (&ContainerStatus, &ContainerStatus)| {
+        told == now
+            || matches!(&now.state, ContainerState::Waiting { reason, .. }
+                if ON_THE_WAY.contains(&reason.as_str()))
+    };
+    let all = |status: &PodStatus| status.init_containers.len() + status.containers.len();
+    let are_steps = told.is_some_and(|told| {
+        let init = told.init_containers.iter().zip(&now.init_containers);
+        let of_pod = |status: &PodStatus| (status.identity, status.phase);
+        of_pod(told) == of_pod(now)
+            && (&told.reason, &told.message) == (&now.reason, &now.message)
+            && all(told) == all(now)
+            && init.chain(told.containers.iter().zip(&now.containers)).all(is_step)
+    });
+    is_result(now.phase) && !are_steps
+}
+
+/// As opposed to a step on the way.
 fn is_result(phase: Phase) -> bool {
     match phase {
         Phase::Waiting | Phase::Running | Phase::Backoff | Phase::Succeeded | Phase::Failed => true,

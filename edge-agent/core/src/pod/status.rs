@@ -290,6 +290,9 @@ impl Pod {
     }
 }
 
+/// Reasons of a container that waits for a step that is under way and soon leads further.
+pub const ON_THE_WAY: [&str; 2] = ["Preparing", "Starting"];
+
 /// One sentence for sandbox and container: two would be two reports.
 const PREPARING: &str = "layers and volumes are being made ready";
 
