@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 
 pub use self::{
-    apps::{DaemonSet, Deployment},
+    apps::{ControllerRevision, DaemonSet, Deployment, ReplicaSet},
     core::{ConfigMap, Event, Namespace, Node, Pod, ServiceAccount},
     error::ApiError,
     meta::ObjectMeta,
@@ -122,6 +122,10 @@ kinds! {
     Deployment,
     /// `apps/v1` DaemonSet: one Pod on every matching device.
     DaemonSet,
+    /// `apps/v1` ReplicaSet: a saved revision of a Deployment.
+    ReplicaSet,
+    /// `apps/v1` ControllerRevision: a saved revision of a DaemonSet.
+    ControllerRevision,
     /// `v1` Node: a device.
     Node,
     /// `v1` Pod: a running copy of a workload.

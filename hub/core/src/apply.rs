@@ -12,7 +12,7 @@ use alloc::{
 use firmware_compat::{id::PodId, v1::owned::Severity};
 
 use crate::{
-    api::{Key, Kind, Object, ObjectMeta},
+    api::{Key, Kind, Object, ObjectMeta, apps::annotations_of_revision, meta::Map},
     controller::{self, Plan, Scope, Step, View, Why, check},
     effect::Action,
     engine::{Engine, Timer, changed},
@@ -54,6 +54,7 @@ impl Engine {
         }
         self.note_progress(key, &revision);
         self.update_status(key, &revision);
+        self.show_revisions(&uid);
         self.wake_workload(key, &revision, ready_at);
     }
 
@@ -92,33 +93,51 @@ impl Engine {
         let declared = self.state.objects.get(key)?.revision.clone()?;
         let uid = object.meta().uid.as_str();
         let newest = self.state.revisions.newest(uid).cloned();
-        if let Some(newest) = &newest
-            && (newest.revision.hash == declared.hash || controller::is_paused(object))
-        {
-            return Some(newest.revision.clone());
-        }
-        let number = newest.map_or(0, |newest| newest.number) + 1;
-        let known = self.state.revisions.meaning(uid, &declared).cloned();
+        let is_newest = |revision: &Revision| {
+            newest.as_ref().is_some_and(|newest| newest.revision.hash == revision.hash)
+        };
+        let known = match &newest {
+            Some(newest) if is_newest(&declared) => Some(newest.clone()),
+            Some(newest) if controller::is_paused(object) => return Some(newest.revision.clone()),
+            _ => self.state.revisions.meaning(uid, &declared).cloned(),
+        };
         let mut saved = known.unwrap_or_else(|| Saved {
             owner: key.clone(),
             revision: declared.clone(),
             number: 0,
             created_ms: self.unix_ms,
+            annotations: Map::new(),
+            shown: None,
         });
         let revision = saved.revision.clone();
-        let is_newest =
-            self.state.revisions.newest(uid).is_some_and(|n| n.revision.hash == revision.hash);
-        if !is_newest {
-            saved.number = number;
-            let value = record::encode(&record::RevisionRecord::new(&saved));
-            self.records.insert(record::revision_key(uid, &revision.hash), Some(value));
-            self.state.revisions.insert(uid, saved);
+        let annotations = annotations_of_revision(&object.meta().annotations);
+        let becomes_newest = !is_newest(&revision);
+        if becomes_newest || saved.annotations != annotations {
+            if becomes_newest {
+                saved.number = newest.as_ref().map_or(0, |newest| newest.number) + 1;
+            }
+            saved.annotations = annotations;
+            self.save_revision(uid, saved);
         }
         if revision.hash != declared.hash {
             self.state.objects.set_revision(key, revision.clone());
         }
-        self.drop_revisions(uid, controller::history(object));
+        if becomes_newest {
+            self.drop_revisions(uid, controller::history(object));
+        }
         Some(revision)
+    }
+
+    fn save_revision(&mut self, uid: &str, saved: Saved) {
+        let value = record::encode(&record::RevisionRecord::new(&saved));
+        self.records.insert(record::revision_key(uid, &saved.revision.hash), Some(value));
+        self.state.revisions.insert(uid, saved);
+    }
+
+    fn drop_revision(&mut self, uid: &str, hash: &str) {
+        self.hide_revision(uid, hash);
+        self.state.revisions.remove(uid, hash);
+        self.records.insert(record::revision_key(uid, hash), None);
     }
 
     /// Drops the saved revisions that nobody needs any more.
@@ -126,8 +145,7 @@ impl Engine {
         let pods = &self.state.pods;
         let outlived = self.state.revisions.outlived(uid, keep, |hash| pods.any_of(uid, hash));
         for hash in outlived {
-            self.state.revisions.remove(uid, &hash);
-            self.records.insert(record::revision_key(uid, &hash), None);
+            self.drop_revision(uid, &hash);
         }
     }
 
@@ -156,8 +174,7 @@ impl Engine {
             .map(|saved| saved.revision.hash.clone())
             .collect();
         for hash in hashes {
-            self.state.revisions.remove(uid, &hash);
-            self.records.insert(record::revision_key(uid, &hash), None);
+            self.drop_revision(uid, &hash);
         }
     }
 

@@ -214,6 +214,7 @@ impl Engine {
             let pod = load_pod(id, stored, revision, self.versions.last);
             self.state.pods.insert(pod, self.now);
         }
+        self.show_loaded_revisions();
         for name in self.state.fleet.names().cloned().collect::<Vec<_>>() {
             self.tell_hearing(&name);
             // Every assignment is made again from the same parts. An equal hash keeps the generation; another one means
@@ -269,6 +270,8 @@ fn load_saved(key: &str, hash: &str, stored: RevisionRecord) -> Result<Saved, Lo
         revision: Arc::new(revision),
         number: stored.number,
         created_ms: stored.created_ms,
+        annotations: stored.annotations,
+        shown: None,
     })
 }
 

@@ -27,7 +27,7 @@ use firmware_compat::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
-    api::{Key, Kind, core::pod::PodTemplate},
+    api::{Key, Kind, core::pod::PodTemplate, meta::Map},
     device::Operator,
     event::Target,
     pod::Supplied,
@@ -128,6 +128,8 @@ pub struct RevisionRecord {
     pub template: PodTemplate,
     /// Digests of its images.
     pub roots: Roots,
+    /// Annotations of the workload while it was the newest.
+    pub annotations: Map,
 }
 
 impl RevisionRecord {
@@ -142,6 +144,7 @@ impl RevisionRecord {
             created_ms: saved.created_ms,
             template: saved.revision.template.clone(),
             roots: saved.revision.roots.clone(),
+            annotations: saved.annotations.clone(),
         }
     }
 }

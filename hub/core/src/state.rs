@@ -20,7 +20,7 @@ pub use self::{
     objects::{Objects, Progress, Stored},
     owned::{Class, Here, OfRevision, Owned},
     pods::{Hearing, OnDevice, Pods},
-    revisions::{Revisions, Saved},
+    revisions::{Revisions, Saved, Shown},
 };
 
 /// Everything that the hub knows.

@@ -1,4 +1,5 @@
-//! Devices and Pods as objects of the API: `v1` Node and Pod. Built when asked for; nothing of them is stored.
+//! Devices, Pods and saved revisions as objects of the API. Built when asked for; no such object is stored.
 
 mod node;
 pub(crate) mod pod;
+pub(crate) mod revision;

@@ -214,21 +214,22 @@ fn reasons_are_there(world: &mut World) {
 }
 
 fn settled(world: &mut World, declared: &Declared) {
-    let workloads = [Kind::Deployment, Kind::DaemonSet].map(|kind| world.list(kind));
-    let uids: Vec<String> =
-        workloads.iter().flatten().map(|object| object.meta().uid.clone()).collect();
+    // The workload of each object that Pods may belong to.
+    let mut workloads: BTreeMap<String, String> = BTreeMap::new();
+    for object in [Kind::Deployment, Kind::DaemonSet].iter().flat_map(|kind| world.list(*kind)) {
+        workloads.insert(object.meta().uid.clone(), object.meta().name.clone());
+    }
+    for set in world.list(Kind::ReplicaSet) {
+        let owner = workloads.get(&set.meta().owner_references[0].uid).cloned();
+        workloads.insert(set.meta().uid.clone(), owner.expect("revisions go with their workload"));
+    }
     let mut running: BTreeMap<String, u32> = BTreeMap::new();
     for pod in pods(world) {
         assert_eq!(pod.metadata.deletion_timestamp, None, "{}\n{}", pod.metadata.name, world.story);
         assert_eq!(pod.status.phase, "Running", "{pod:?}\n{}", world.story);
-        let owner = &pod.metadata.owner_references[0].name;
-        let uid = &pod.metadata.owner_references[0].uid;
-        assert!(
-            uids.contains(uid),
-            "{} is of a deleted workload\n{}",
-            pod.metadata.name,
-            world.story
-        );
+        let Some(owner) = workloads.get(&pod.metadata.owner_references[0].uid) else {
+            panic!("{} is of a deleted workload\n{}", pod.metadata.name, world.story);
+        };
         *running.entry(owner.clone()).or_default() += 1;
     }
     for (name, replicas) in declared {

@@ -89,14 +89,17 @@ fn patched(object: &Object, patch: &str) {
     let current = serde_json::to_value(object).expect("an object is JSON");
     let key: Key = object.key();
     let merge = "application/merge-patch+json";
-    for kind in [merge, "application/strategic-merge-patch+json"] {
+    let steps = "application/json-patch+json";
+    for kind in [merge, steps, "application/strategic-merge-patch+json"] {
         match strangers::patched(kind, object.kind(), &current, &patch) {
             Ok(changed) => {
-                let again = strangers::patched(kind, object.kind(), &changed, &patch)
-                    .expect("it was applied before");
+                let again = strangers::patched(kind, object.kind(), &changed, &patch);
+                // The steps of RFC 6902 may be good for one time only.
+                assert!(again.is_ok() || kind == steps, "it was applied before");
                 if kind == merge {
                     assert_eq!(
-                        again, changed,
+                        again.as_ref(),
+                        Ok(&changed),
                         "RFC 7386: applying a patch twice changes nothing more"
                     );
                 }

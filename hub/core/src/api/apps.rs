@@ -1,15 +1,42 @@
 //! The group `apps/v1`: workloads.
 
+pub mod controller_revision;
 pub mod daemon_set;
 pub mod deployment;
+pub mod replica_set;
 pub mod rollout;
 
 use alloc::format;
 
+pub use controller_revision::ControllerRevision;
 pub use daemon_set::DaemonSet;
 pub use deployment::Deployment;
+pub use replica_set::ReplicaSet;
 
-use super::{core::pod::PodTemplate, meta::LabelSelector, validate::Errors};
+use super::{
+    core::pod::PodTemplate,
+    meta::{LabelSelector, Map},
+    validate::Errors,
+};
+
+/// The annotation with the number of a revision, on ReplicaSets and on a Deployment, which has that of its newest. Written
+/// by the hub alone.
+pub const REVISION_ANNOTATION: &str = "deployment.kubernetes.io/revision";
+/// What kubectl remembers of the last manifest that it applied: it is about the workload, not about a revision.
+const LAST_APPLIED_ANNOTATION: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
+/// Whether a revision takes over an annotation of its workload.
+#[must_use]
+pub fn is_of_revision(annotation: &str) -> bool {
+    ![REVISION_ANNOTATION, LAST_APPLIED_ANNOTATION].contains(&annotation)
+}
+
+/// The annotations of a workload that its newest revision takes over.
+#[must_use]
+pub fn annotations_of_revision(workload: &Map) -> Map {
+    let kept = workload.iter().filter(|(name, _)| is_of_revision(name));
+    kept.map(|(name, text)| (name.clone(), text.clone())).collect()
+}
 
 /// The label that carries the hash of the template on a Pod.
 pub const TEMPLATE_HASH_LABEL: &str = "pod-template-hash";

@@ -222,6 +222,8 @@ pub enum Home {
     Devices,
     /// With the Pods.
     Pods,
+    /// With the saved revisions of workloads.
+    Revisions,
     /// With what happened.
     Events,
 }

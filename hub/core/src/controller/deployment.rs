@@ -6,6 +6,7 @@
 //! devices follow together. A revision that fails has then been stopped by those that can be heard.
 
 use alloc::{
+    borrow::ToOwned,
     format,
     string::{String, ToString},
     vec::Vec,
@@ -24,7 +25,7 @@ use super::{
 use crate::{
     api::{
         Object,
-        apps::{Deployment, deployment::DeploymentStatus},
+        apps::{Deployment, REVISION_ANNOTATION, deployment::DeploymentStatus},
         meta::Condition,
     },
     pod::Waiting,
@@ -478,10 +479,14 @@ pub fn status(deployment: &Deployment, view: &View<'_>, unix_ms: u64) -> Option<
         unavailable_replicas: number(replicas.saturating_sub(available)),
         conditions: both(available_condition, progressing(deployment, view, unix_ms)),
     };
-    if status == deployment.status {
+    let mut metadata = deployment.metadata.clone();
+    if let Some(newest) = view.state.revisions.newest(&metadata.uid) {
+        metadata.annotations.insert(REVISION_ANNOTATION.to_owned(), newest.number.to_string());
+    }
+    if status == deployment.status && metadata == deployment.metadata {
         return None;
     }
-    Some(Object::Deployment(Deployment { status, ..deployment.clone() }))
+    Some(Object::Deployment(Deployment { metadata, status, ..deployment.clone() }))
 }
 
 /// Whether a Deployment is where it should be: Pods of the newest revision, available Pods, and Pods of older ones.

@@ -70,6 +70,7 @@ impl Engine {
         match key.kind.names().home {
             Home::Pods => self.state.pods.names().get(key).and_then(|id| self.view_pod(*id)),
             Home::Devices => self.view_node(&key.name),
+            Home::Revisions => self.state.view_revision_named(key),
             Home::Events => self.recorder.iter().find(|event| event.key() == *key).cloned(),
             Home::Objects => self.state.objects.get(key).map(|stored| stored.object.clone()),
         }
@@ -84,6 +85,10 @@ impl Engine {
             }
             Home::Devices => {
                 self.state.fleet.names().filter_map(|name| self.view_node(name)).collect()
+            }
+            Home::Revisions => {
+                let all = self.state.view_revisions(kind);
+                all.filter(|object| wanted(&object.key())).collect()
             }
             Home::Events => {
                 self.recorder.iter().filter(|event| wanted(&event.key())).cloned().collect()
@@ -248,7 +253,9 @@ impl Engine {
         match key.kind.names().home {
             Home::Pods => self.delete_pod(key),
             Home::Devices => self.delete_node(key),
-            Home::Events => Err(ApiError::NotAllowed(key.kind.names().made_by.to_owned())),
+            Home::Revisions | Home::Events => {
+                Err(ApiError::NotAllowed(key.kind.names().made_by.to_owned()))
+            }
             Home::Objects if key.kind == Kind::Namespace => self.delete_namespace(key),
             Home::Objects => self.delete_object(key),
         }
@@ -264,6 +271,10 @@ impl Engine {
     }
 
     fn delete_object(&mut self, key: &Key) -> Result<Response, ApiError> {
+        if let Some(stored) = self.state.objects.get(key).filter(|s| s.revision.is_some()) {
+            let uid = stored.object.meta().uid.clone();
+            self.hide_revisions(&uid);
+        }
         let stored =
             self.state.objects.remove(key).ok_or_else(|| ApiError::NotFound(key.clone()))?;
         let version = self.next_resource_version();

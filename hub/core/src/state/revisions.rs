@@ -5,7 +5,10 @@ use alloc::{borrow::ToOwned, collections::BTreeMap, string::String, sync::Arc, v
 
 use firmware_compat::time::UnixMs;
 
-use crate::{api::Key, pod::Revision};
+use crate::{
+    api::{Key, meta::Map},
+    pod::Revision,
+};
 
 /// A revision that is saved.
 #[derive(Clone, Debug)]
@@ -18,6 +21,38 @@ pub struct Saved {
     pub number: u64,
     /// When it was first the newest.
     pub created_ms: UnixMs,
+    /// Annotations of the workload while it was the newest: why it was made, if somebody said so.
+    pub annotations: Map,
+    /// What the API shows of it; nothing once its workload is gone.
+    pub shown: Option<Shown>,
+}
+
+/// What the API shows of a revision, beside what never changes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Shown {
+    /// Of its last change.
+    pub resource_version: u64,
+    /// Its number then.
+    pub number: u64,
+    /// Its annotations then.
+    pub annotations: Map,
+    /// Its Pods then.
+    pub figures: Figures,
+}
+
+/// The Pods of a revision of a Deployment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// How many the Deployment wants.
+    pub wanted: u32,
+    /// How many there are.
+    pub replicas: u32,
+    /// How many of them run.
+    pub ready: u32,
+    /// How many of them have been ready for long enough.
+    pub available: u32,
+    /// How long that is, if the Deployment says so.
+    pub min_ready_seconds: Option<u32>,
 }
 
 /// Every saved revision, by uid of the workload and hash.
@@ -59,6 +94,13 @@ impl Revisions {
     pub fn insert(&mut self, owner_uid: &str, saved: Saved) {
         let hash = saved.revision.hash.clone();
         self.saved.entry(owner_uid.to_owned()).or_default().insert(hash, saved);
+    }
+
+    /// Notes what the API shows of a revision.
+    pub fn show(&mut self, owner_uid: &str, hash: &str, shown: Option<Shown>) {
+        if let Some(saved) = self.saved.get_mut(owner_uid).and_then(|of| of.get_mut(hash)) {
+            saved.shown = shown;
+        }
     }
 
     /// Forgets a revision.

@@ -5,13 +5,12 @@ use alloc::{borrow::ToOwned, format, string::ToString, sync::Arc, vec::Vec};
 use firmware_compat::{id::PodId, v1::owned::Phase};
 
 use crate::{
-    api::{
-        self, Object, ObjectMeta, apps::TEMPLATE_HASH_LABEL, meta::OwnerReference, time::rfc3339,
-    },
+    api::{self, Object, ObjectMeta, apps::TEMPLATE_HASH_LABEL, time::rfc3339},
     device::Device,
     engine::Engine,
     pod::{Pod, Waiting, status},
     recorder::uuid,
+    view::revision::owner_of_pods,
 };
 
 impl Engine {
@@ -33,14 +32,11 @@ impl Engine {
                 deletion_timestamp: pod.deleting.map(|deleting| rfc3339(deleting.since_ms)),
                 labels,
                 annotations: template.metadata.annotations.clone(),
-                owner_references: Vec::from([OwnerReference {
-                    api_version: pod.owner.kind.api_version().to_owned(),
-                    kind: pod.owner.kind.as_str().to_owned(),
-                    name: pod.owner.name.clone(),
-                    uid: pod.owner_uid.clone(),
-                    controller: true,
-                    block_owner_deletion: true,
-                }]),
+                owner_references: Vec::from([owner_of_pods(
+                    &pod.owner,
+                    &pod.owner_uid,
+                    &pod.revision.hash,
+                )]),
                 ..ObjectMeta::default()
             },
             spec,

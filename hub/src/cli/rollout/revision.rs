@@ -3,7 +3,8 @@
 
 use std::sync::Arc;
 
-use serde_json::Value;
+use lichen_hub_core::api::apps::{REVISION_ANNOTATION, TEMPLATE_HASH_LABEL, is_of_revision};
+use serde_json::{Map, Value};
 
 use crate::cli::{
     Context,
@@ -12,12 +13,8 @@ use crate::cli::{
     error::CliError,
 };
 
-/// The annotation of a ReplicaSet with its number.
-const NUMBER: &str = "deployment.kubernetes.io/revision";
 /// The annotation with why it was made.
 const CAUSE: &str = "kubernetes.io/change-cause";
-/// The label that tells the Pods of one ReplicaSet from those of another; no part of what was declared.
-const HASH_LABEL: &str = "pod-template-hash";
 
 /// One saved revision.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,6 +23,8 @@ pub struct Revision {
     pub number: i64,
     /// Why it was made, if somebody said so.
     pub cause: Option<String>,
+    /// Annotations that the workload had.
+    pub annotations: Map<String, Value>,
     /// What it declares.
     pub template: Value,
 }
@@ -74,7 +73,7 @@ fn is_controlled_by(object: &Value, uid: &str) -> bool {
 
 fn of_replica_set(set: &Value) -> Option<Revision> {
     let annotations = &set["metadata"]["annotations"];
-    let number = annotations[NUMBER].as_str()?.parse().ok()?;
+    let number = annotations[REVISION_ANNOTATION].as_str()?.parse().ok()?;
     Some(revision(number, annotations, &set["spec"]["template"]))
 }
 
@@ -86,7 +85,9 @@ fn of_controller_revision(saved: &Value) -> Option<Revision> {
 
 fn revision(number: i64, annotations: &Value, template: &Value) -> Revision {
     let cause = annotations[CAUSE].as_str().map(str::to_owned);
-    Revision { number, cause, template: declared(template) }
+    let mut annotations = annotations.as_object().cloned().unwrap_or_default();
+    annotations.retain(|name, _| is_of_revision(name));
+    Revision { number, cause, annotations, template: declared(template) }
 }
 
 /// A template without what the hub added to tell revisions apart.
@@ -100,7 +101,7 @@ pub fn declared(template: &Value) -> Value {
     if let Some(labels) =
         meta.and_then(|meta| meta.get_mut("labels")).and_then(Value::as_object_mut)
     {
-        labels.remove(HASH_LABEL);
+        labels.remove(TEMPLATE_HASH_LABEL);
     }
     template
 }
@@ -113,13 +114,13 @@ mod tests {
 
     #[test]
     fn both_places_of_revisions_read_alike() {
-        let template =
-            json!({"metadata": {"labels": {"app": "web", HASH_LABEL: "7c9f"}}, "spec": {}});
-        let set = json!({"metadata": {"annotations": {NUMBER: "3", CAUSE: "faster"}},
+        let template = json!({"metadata": {"labels": {"app": "web", TEMPLATE_HASH_LABEL: "7c9f"}}, "spec": {}});
+        let set = json!({"metadata": {"annotations": {REVISION_ANNOTATION: "3", CAUSE: "faster"}},
             "spec": {"template": template}});
         let expected = Revision {
             number: 3,
             cause: Some("faster".to_owned()),
+            annotations: Map::from_iter([(CAUSE.to_owned(), "faster".into())]),
             template: json!({"metadata": {"labels": {"app": "web"}}, "spec": {}}),
         };
         assert_eq!(of_replica_set(&set), Some(expected.clone()));

@@ -1,5 +1,6 @@
 //! `rollout undo`: puts the template of an earlier revision in place of the present one.
 
+use lichen_hub_core::api::apps::is_of_revision;
 use ureq::http::Method;
 
 use super::{
@@ -40,6 +41,11 @@ pub(super) fn run(
         }
         // With the version that was read, so that no change of somebody else is lost.
         value["spec"]["template"] = target.template.clone();
+        let mut annotations =
+            value["metadata"]["annotations"].as_object().cloned().unwrap_or_default();
+        annotations.retain(|name, _| !is_of_revision(name));
+        annotations.extend(target.annotations.clone());
+        value["metadata"]["annotations"] = annotations.into();
         if let Some(fields) = value.as_object_mut() {
             fields.remove("status");
         }
@@ -77,7 +83,7 @@ fn choose<'a>(
 
 #[cfg(test)]
 mod tests {
-    use serde_json::Value;
+    use serde_json::{Map, Value};
 
     use super::*;
     use crate::cli::discovery::tests::sample;
@@ -85,7 +91,12 @@ mod tests {
     #[test]
     fn without_a_number_it_goes_back_by_one() {
         let workload = ObjectRef::new(&sample().find("deploy").expect("a kind"), "a", "web");
-        let revision = |number| Revision { number, cause: None, template: Value::Null };
+        let revision = |number| Revision {
+            number,
+            cause: None,
+            annotations: Map::new(),
+            template: Value::Null,
+        };
         let revisions = [revision(1), revision(4), revision(5)];
         let check = |revisions: &[Revision], number: i64, expected: &str| {
             let said = match choose(revisions, number, &workload) {

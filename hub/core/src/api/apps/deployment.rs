@@ -1,10 +1,11 @@
 //! `apps/v1` Deployment: a number of Pods, placed where they fit.
 
-use alloc::{format, vec::Vec};
+use alloc::{borrow::ToOwned, format, vec::Vec};
 
 use serde::{Deserialize, Serialize};
 
 use super::{
+    REVISION_ANNOTATION,
     rollout::{DEPLOYMENT_STRATEGY, Strategy},
     validate_workload,
 };
@@ -148,10 +149,16 @@ impl Resource for Deployment {
 
     fn prepare_for_update(&mut self, old: &Self) {
         self.status = old.status.clone();
+        let number = old.metadata.annotations.get(REVISION_ANNOTATION);
+        self.metadata.annotations.remove(REVISION_ANNOTATION);
+        self.metadata
+            .annotations
+            .extend(number.map(|number| (REVISION_ANNOTATION.to_owned(), number.clone())));
     }
 
     fn prepare_for_create(&mut self) {
         self.status = DeploymentStatus::default();
+        self.metadata.annotations.remove(REVISION_ANNOTATION);
     }
 
     fn template(&self) -> Option<(&PodTemplate, RestartRule)> {
