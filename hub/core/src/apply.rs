@@ -233,11 +233,14 @@ impl Engine {
         device: Option<&str>,
     ) -> PodId {
         let id = self.rng.id();
-        let suffix: String = self.rng.suffix().iter().map(|byte| char::from(*byte)).collect();
-        let name = match owner.kind {
-            Kind::DaemonSet => format!("{}-{suffix}", owner.name),
-            _ => format!("{}-{}-{suffix}", owner.name, revision.hash),
+        let prefix = match owner.kind {
+            Kind::DaemonSet => owner.name.clone(),
+            _ => format!("{}-{}", owner.name, revision.hash),
         };
+        let pods = &self.state.pods;
+        let name = pod::name::draw(&prefix, &mut self.rng, |name| {
+            pods.named(&Key::new(Kind::Pod, &owner.namespace, name)).is_some()
+        });
         let pod = Pod {
             id,
             identity: pod::identity(id, &owner.namespace, &name, revision),
