@@ -75,6 +75,7 @@ impl Engine {
             timers: BTreeSet::new(),
             dirty: Dirty::default(),
             no_room: BTreeSet::new(),
+            steps_left: 0,
             wakes: BTreeMap::new(),
             records: BTreeMap::new(),
             effects: Vec::new(),
