@@ -128,7 +128,7 @@ kinds! {
     ControllerRevision,
     /// `v1` Node: a device.
     Node,
-    /// `v1` Pod: a running copy of a workload.
+    /// `v1` Pod: what runs on one device.
     Pod,
     /// `v1` Event: something that happened.
     Event,

@@ -37,7 +37,7 @@ impl Engine {
                 return;
             }
         }
-        let Some(revision) = self.adopt_revision(key, &object) else { return };
+        let Some(revision) = self.adopt_revision(key, &object, scope) else { return };
         self.provision(&revision, scope);
         let ready_at = self.state.pods.settle(key, controller::min_ready(&object), self.now);
         let plan = self.view(key, &revision, scope, |view| {
@@ -100,7 +100,12 @@ impl Engine {
 
     /// The revision that a workload's Pods are to be of, saved. One that means the same as a saved one is that one; an
     /// update that is held waits with the newest that was saved.
-    fn adopt_revision(&mut self, key: &Key, object: &Object) -> Option<Arc<Revision>> {
+    fn adopt_revision(
+        &mut self,
+        key: &Key,
+        object: &Object,
+        scope: &Scope,
+    ) -> Option<Arc<Revision>> {
         let declared = self.state.objects.get(key)?.revision.clone()?;
         let uid = object.meta().uid.as_str();
         let newest = self.state.revisions.newest(uid).cloned();
@@ -118,6 +123,7 @@ impl Engine {
             number: 0,
             created_ms: self.unix_ms,
             annotations: Map::new(),
+            complete: false,
             shown: None,
         });
         let revision = saved.revision.clone();
@@ -126,6 +132,7 @@ impl Engine {
         if becomes_newest || saved.annotations != annotations {
             if becomes_newest {
                 saved.number = newest.as_ref().map_or(0, |newest| newest.number) + 1;
+                saved.complete = false;
             }
             saved.annotations = annotations;
             self.save_revision(uid, saved);
@@ -133,7 +140,7 @@ impl Engine {
         if revision.hash != declared.hash {
             self.state.objects.set_revision(key, revision.clone());
         }
-        if becomes_newest {
+        if becomes_newest || *scope == Scope::All {
             self.drop_revisions(uid, controller::history(object));
         }
         Some(revision)
@@ -422,10 +429,23 @@ impl Engine {
         let same = progress.revision == revision.hash;
         let complete = (same && progress.complete)
             || controller::deployment::is_complete(object.replicas() as usize, reached);
-        if progress.reached != reached || !same || progress.complete != complete {
-            let revision = revision.hash.clone();
-            let progress = Progress { revision, reached, since: self.now, complete };
-            self.state.objects.set_progress(key, progress);
+        let reached = Progress {
+            revision: revision.hash.clone(),
+            reached,
+            since: progress.since,
+            complete,
+            paused: controller::is_paused(object),
+        };
+        if *progress == reached {
+            return;
+        }
+        let uid = object.meta().uid.clone();
+        self.state.objects.set_progress(key, Progress { since: self.now, ..reached });
+        if let Some(saved) = self.state.revisions.get(&uid, &revision.hash)
+            && complete
+            && !saved.complete
+        {
+            self.save_revision(&uid, Saved { complete, ..saved.clone() });
         }
     }
 

@@ -171,8 +171,6 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// What could not be done.
     pub report: Report,
-    /// The least number of Pods that must stay available, of those whose devices are waited for.
-    pub least_available: usize,
 }
 
 /// What is to be done for a workload.

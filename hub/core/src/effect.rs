@@ -159,6 +159,6 @@ pub struct Image {
     pub reference: String,
     /// Digest of its manifest or index.
     pub root: Hash,
-    /// Workloads that refer to it, or of which copies still run it.
+    /// Workloads that refer to it, or of which Pods still run it.
     pub used_by: Vec<Key>,
 }

@@ -223,14 +223,29 @@ impl Engine {
             // that this build writes assignments differently, and each device gets a new generation after its hello.
             self.dirty.assignments.insert(name);
         }
-        for key in self.state.objects.workloads() {
-            self.dirty.workloads.insert(key.clone(), Scope::All);
+        for key in self.state.objects.workloads().clone() {
+            self.load_progress(&key);
+            self.dirty.workloads.insert(key, Scope::All);
         }
         // What a workload left behind that is gone.
         for key in self.state.pods.iter().map(|pod| &pod.owner) {
             self.dirty.workloads.entry(key.clone()).or_default();
         }
         Ok(())
+    }
+}
+
+impl Engine {
+    /// What was rolled out to the end stays so, whichever of its devices are away now.
+    fn load_progress(&mut self, key: &Key) {
+        let Some(stored) = self.state.objects.get(key) else { return };
+        let newest = self.state.revisions.newest(&stored.object.meta().uid);
+        if let Some(newest) = newest.filter(|newest| newest.complete) {
+            let revision = newest.revision.hash.clone();
+            let progress =
+                Progress { revision, complete: true, since: self.now, ..Progress::default() };
+            self.state.objects.set_progress(key, progress);
+        }
     }
 }
 
@@ -273,6 +288,7 @@ fn load_saved(key: &str, hash: &str, stored: RevisionRecord) -> Result<Saved, Lo
         number: stored.number,
         created_ms: stored.created_ms,
         annotations: stored.annotations,
+        complete: stored.complete,
         shown: None,
     })
 }

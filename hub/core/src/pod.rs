@@ -1,4 +1,4 @@
-//! One running copy of a workload, as the hub knows it: what it is, where it was placed, what its device says of it.
+//! One Pod, as the hub knows it: what it is, where it was placed, what its device says of it.
 
 pub(crate) mod name;
 pub mod status;
@@ -108,7 +108,7 @@ impl Revision {
     }
 }
 
-/// One copy.
+/// One Pod.
 #[derive(Clone, Debug)]
 pub struct Pod {
     /// Its uid.
@@ -136,7 +136,7 @@ pub struct Pod {
     pub report: Option<PodStatus>,
     /// Whether an assignment ever held it: without one its device can't know it.
     pub assigned: bool,
-    /// Copies whose place on its device it takes: it starts there once none of them runs. Fixed when it becomes part
+    /// Pods whose place on its device it takes: it starts there once none of them runs. Fixed when it becomes part
     /// of an assignment, so that their end changes no assignment; not part of the identity.
     pub after: Vec<PodId>,
     /// Why it is not part of its device's assignment.
@@ -193,6 +193,13 @@ impl Pod {
     #[must_use]
     pub fn runs(&self) -> bool {
         self.report.as_ref().is_some_and(|report| report.phase == Phase::Running)
+    }
+
+    /// How often its containers were started again, all together, as its device says.
+    #[must_use]
+    pub fn restarts(&self) -> u32 {
+        let containers = self.report.iter().flat_map(|report| &report.containers);
+        containers.fold(0, |sum, container| sum.saturating_add(container.restarts))
     }
 
     /// Its namespace.

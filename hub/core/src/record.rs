@@ -130,6 +130,8 @@ pub struct RevisionRecord {
     pub roots: Roots,
     /// Annotations of the workload while it was the newest.
     pub annotations: Map,
+    /// Whether it was rolled out to the end.
+    pub complete: bool,
 }
 
 impl RevisionRecord {
@@ -145,6 +147,7 @@ impl RevisionRecord {
             template: saved.revision.template.clone(),
             roots: saved.revision.roots.clone(),
             annotations: saved.annotations.clone(),
+            complete: saved.complete,
         }
     }
 }

@@ -37,7 +37,7 @@ enum Step {
         colour: u8,
     },
     Config(u8),
-    /// So many changes of what copies read, each of which is a generation for the devices that can be heard.
+    /// So many changes of what Pods read, each of which is a generation for the devices that can be heard.
     Churn(u8),
     Wait(u16),
     /// A device's reports are lost, until they are not.
@@ -93,7 +93,7 @@ fn workload(kind: Kind, name: &str, replicas: u32, colour: u8) -> serde_json::Va
     object
 }
 
-/// What was declared: copies by workload name; `None` for one on every device.
+/// What was declared: Pods by workload name; `None` for one on every device.
 type Declared = BTreeMap<String, Option<u32>>;
 
 /// A copy of the store, and what was declared then.

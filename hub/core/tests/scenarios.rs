@@ -99,6 +99,7 @@ fn run(script: &str) -> String {
             ["explain", kind, name] => explain(&mut world, kind, name),
             ["status", kind, name] => status(&mut world, kind, name),
             ["pods"] => pods(&mut world),
+            ["revisions"] => revisions(&mut world),
             ["nodes"] => nodes(&mut world),
             _ => panic!("unknown command {command}"),
         }
@@ -265,6 +266,23 @@ fn pods(world: &mut World) {
                 format!(" ({})", pod.status.reason)
             },
         ));
+    }
+}
+
+fn revisions(world: &mut World) {
+    for object in world.list(Kind::ReplicaSet) {
+        let Object::ReplicaSet(set) = object else { continue };
+        world.say(format!(
+            "  {} is revision {}: {} of {} Pods ready",
+            set.metadata.name,
+            set.metadata.annotations["deployment.kubernetes.io/revision"],
+            set.status.ready_replicas,
+            set.spec.replicas,
+        ));
+    }
+    for object in world.list(Kind::ControllerRevision) {
+        let Object::ControllerRevision(saved) = object else { continue };
+        world.say(format!("  {} is revision {}", saved.metadata.name, saved.revision));
     }
 }
 

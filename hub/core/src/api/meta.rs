@@ -33,6 +33,9 @@ pub struct ObjectMeta {
     /// Set while the object waits for a device to let go of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deletion_timestamp: Option<String>,
+    /// How long its containers may take to end. Set with the time of deletion.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deletion_grace_period_seconds: Option<u64>,
     /// For selecting.
     #[serde(skip_serializing_if = "Map::is_empty", deserialize_with = "nullable")]
     pub labels: Map,

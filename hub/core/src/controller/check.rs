@@ -1,12 +1,16 @@
 //! Lints a plan before it is carried out, whichever controller made it: it touches its own Pods alone, takes no Pod
-//! twice, keeps one Pod a device where that is promised, and never lets an update go below what must stay available.
+//! twice, keeps one Pod a device where that is promised, and never lets an update go below what must stay available. What
+//! must be comes from the object and from what is there, never from the plan.
 
 use alloc::{collections::BTreeMap, collections::BTreeSet, string::String};
 
 use firmware_compat::id::PodId;
 
 use super::{Plan, Step, View, Why, daemon_set, rollout};
-use crate::{api::Object, state::Owned};
+use crate::{
+    api::{DaemonSet, Deployment, Object},
+    state::{Class, Owned},
+};
 
 /// What is wrong with a plan.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -36,6 +40,20 @@ pub enum Fault {
         /// How many must.
         least: usize,
     },
+    /// A Pod is said not to run, and does.
+    #[error("the plan drops Pod {0} as one that is not available, and it is")]
+    Healthy(PodId),
+    /// A Pod is said to be one too many, and is not.
+    #[error("the plan drops Pods as too many where {left} would be left, and {least} are declared")]
+    Missed {
+        /// How many stay.
+        left: usize,
+        /// How many must.
+        least: usize,
+    },
+    /// Where Pods are recreated, one would start before the older ones have ended.
+    #[error("the plan starts a Pod while {0} older ones are there, and the strategy is Recreate")]
+    Early(usize),
     /// More Pods than declared, and than `maxSurge` lets be.
     #[error("the plan makes {count} Pods, and at most {most} may be")]
     TooMany {
@@ -52,18 +70,48 @@ pub enum Fault {
 /// The first fault.
 pub fn check(object: &Object, view: &View<'_>, plan: &Plan) -> Result<(), Fault> {
     check_pods(view, plan)?;
-    check_available(view, plan)?;
     match object {
-        Object::Deployment(deployment) => {
-            let strategy = &deployment.spec.strategy;
-            let replicas = deployment.replicas() as usize;
-            let budget =
-                rollout::of_deployment(replicas, strategy.max_unavailable(), strategy.max_surge());
-            check_number(view, plan, replicas + budget.surge)
-        }
-        Object::DaemonSet(set) => check_devices(view, plan, daemon_set::most_on_a_device(set)),
+        Object::Deployment(deployment) => check_deployment(deployment, view, plan),
+        Object::DaemonSet(set) => check_daemon_set(set, view, plan),
         _ => Ok(()),
     }
+}
+
+fn check_deployment(deployment: &Deployment, view: &View<'_>, plan: &Plan) -> Result<(), Fault> {
+    let strategy = &deployment.spec.strategy;
+    let replicas = deployment.replicas() as usize;
+    let budget = rollout::of_deployment(replicas, strategy.max_unavailable(), strategy.max_surge());
+    let active = view.owned().map_or(0, Owned::active);
+    let others = deletes(plan, |why| !matches!(why, Why::Updated | Why::Unhealthy)).count();
+    let left = active.saturating_sub(others);
+    if deletes(plan, |why| why == Why::Excess).next().is_some() && left < replicas {
+        return Err(Fault::Missed { left, least: replicas });
+    }
+    if strategy.kind == "Recreate" {
+        check_number(view, plan, replicas)?;
+        return check_recreate(view, plan);
+    }
+    let away =
+        [Class::Away, Class::AwayUnready].map(|class| view.owned().map_or(0, |of| of.count(class)));
+    let missing = budget.unavailable.max(usize::from(budget.makes_way));
+    check_available(view, plan, replicas.saturating_sub(away.iter().sum::<usize>() + missing))?;
+    check_number(view, plan, replicas + budget.surge)
+}
+
+fn check_daemon_set(set: &DaemonSet, view: &View<'_>, plan: &Plan) -> Result<(), Fault> {
+    let waited = view.owned().map_or(0, daemon_set::waited_for);
+    let unwanted = deletes(plan, |why| matches!(why, Why::Unwanted | Why::Excess)).count();
+    let unavailable = daemon_set::budget(set, view).unavailable;
+    check_available(view, plan, waited.saturating_sub(unwanted + unavailable))?;
+    check_devices(view, plan, daemon_set::most_on_a_device(set))
+}
+
+/// The Pods that a plan deletes for some reasons.
+fn deletes(plan: &Plan, wanted: impl Fn(Why) -> bool) -> impl Iterator<Item = PodId> {
+    plan.steps.iter().filter_map(move |step| match step {
+        Step::Delete { pod, why } if wanted(*why) => Some(*pod),
+        _ => None,
+    })
 }
 
 fn check_pods(view: &View<'_>, plan: &Plan) -> Result<(), Fault> {
@@ -92,28 +140,41 @@ fn check_pods(view: &View<'_>, plan: &Plan) -> Result<(), Fault> {
         if !named.insert(pod) {
             return Err(Fault::Twice(pod));
         }
+        if matches!(step, Step::Delete { why: Why::Unhealthy, .. })
+            && view.state.pods.is_available(pod)
+        {
+            return Err(Fault::Healthy(pod));
+        }
     }
     Ok(())
 }
 
-fn check_available(view: &View<'_>, plan: &Plan) -> Result<(), Fault> {
-    let pods = &view.state.pods;
-    let goes = |updated: bool| {
-        plan.steps
-            .iter()
-            .filter(|step| {
-                matches!(step, Step::Delete { pod, why }
-                    if (*why == Why::Updated) == updated && pods.is_available(*pod))
-            })
-            .count()
-    };
+fn check_available(view: &View<'_>, plan: &Plan, least: usize) -> Result<(), Fault> {
+    let is_available = |pod: &PodId| view.state.pods.is_available(*pod);
     let all = view.owned().map_or(0, Owned::available);
-    let updated = goes(true);
-    let left = all.saturating_sub(updated + goes(false));
-    if updated > 0 && left < plan.least_available {
-        return Err(Fault::Unavailable { left, least: plan.least_available });
+    let updated = deletes(plan, |why| why == Why::Updated).filter(is_available).count();
+    let gone = deletes(plan, |_| true).filter(is_available).count();
+    let left = all.saturating_sub(gone);
+    if updated > 0 && left < least {
+        return Err(Fault::Unavailable { left, least });
     }
     Ok(())
+}
+
+fn check_recreate(view: &View<'_>, plan: &Plan) -> Result<(), Fault> {
+    let starts =
+        |step: &Step| matches!(step, Step::Create { device: Some(_), .. } | Step::Bind { .. });
+    let Some(owned) = view.owned().filter(|_| plan.steps.iter().any(starts)) else { return Ok(()) };
+    let newest = view.revision.hash.as_str();
+    let older: usize =
+        owned.revisions().filter(|(hash, _)| *hash != newest).map(|(_, of)| of.active()).sum();
+    // One that no device was ever told of ends with the plan.
+    let known = |pod: &PodId| view.state.pods.get(*pod).is_some_and(|pod| pod.assigned);
+    let gone = deletes(plan, |_| true).filter(|pod| !known(pod)).count();
+    match older.saturating_sub(gone) + owned.leaving_but(newest) {
+        0 => Ok(()),
+        left => Err(Fault::Early(left)),
+    }
 }
 
 fn check_number(view: &View<'_>, plan: &Plan, most: usize) -> Result<(), Fault> {
@@ -137,6 +198,13 @@ fn check_devices(view: &View<'_>, plan: &Plan, most: usize) -> Result<(), Fault>
             }
             Step::Delete { pod, .. } => _ = gone.insert(*pod),
             Step::Create { device: None, .. } | Step::Admit { .. } | Step::Wait { .. } => {}
+        }
+    }
+    for pod in deletes(plan, |why| why == Why::Excess) {
+        let device = view.state.pods.get(pod).and_then(|pod| pod.device.as_deref());
+        let here = view.owned().zip(device).and_then(|(owned, name)| owned.on(name));
+        if here.is_none_or(|here| here.active.iter().all(|id| gone.contains(id))) {
+            return Err(Fault::Missed { left: 0, least: 1 });
         }
     }
     for (device, made) in made {

@@ -26,12 +26,8 @@ use crate::{
 /// What is to be done for a DaemonSet.
 #[must_use]
 pub fn plan(set: &DaemonSet, view: &View<'_>) -> Plan {
-    let devices = view.owned().map_or(0, devices_with_one);
-    let strategy = &set.spec.update_strategy;
-    let rollout = Rollout {
-        updates: strategy.kind != "OnDelete",
-        budget: rollout::of_daemon_set(devices, strategy.max_unavailable(), strategy.max_surge()),
-    };
+    let rollout =
+        Rollout { updates: set.spec.update_strategy.kind != "OnDelete", budget: budget(set, view) };
     let mut draft = Draft::new(view);
     let mut places: Vec<(&str, Option<&Here>)> = Vec::new();
     each_device(view, |name, here| places.push((name, here)));
@@ -44,17 +40,25 @@ pub fn plan(set: &DaemonSet, view: &View<'_>) -> Plan {
     for (name, here) in places {
         rollout.look_at(&mut draft, name, here);
     }
-    let gone = draft.going().count();
     if rollout.updates {
         rollout.drop_unhealthy(&mut draft);
         rollout.roll(&mut draft);
     }
-    let waited = view.owned().map_or(0, |owned| {
-        let classes = WAITED.into_iter().chain([Class::Ready]);
-        classes.map(|class| owned.count(class)).sum::<usize>()
-    });
-    draft.plan.least_available = waited.saturating_sub(gone + rollout.budget.unavailable);
     draft.plan
+}
+
+/// How far an update may go at once.
+#[must_use]
+pub fn budget(set: &DaemonSet, view: &View<'_>) -> Budget {
+    let devices = view.owned().map_or(0, devices_with_one);
+    let strategy = &set.spec.update_strategy;
+    rollout::of_daemon_set(devices, strategy.max_unavailable(), strategy.max_surge())
+}
+
+/// Pods on devices that are waited for.
+#[must_use]
+pub fn waited_for(owned: &Owned) -> usize {
+    WAITED.into_iter().chain([Class::Ready]).map(|class| owned.count(class)).sum()
 }
 
 /// How many devices have a Pod that is not on its way out.

@@ -33,9 +33,6 @@ use crate::{
     state::{Class, Owned},
 };
 
-/// Seconds without progress after which an update is reported as stuck: Kubernetes' own.
-const PROGRESS_DEADLINE_S: u32 = 600;
-
 /// What is to be done for a Deployment.
 #[must_use]
 pub fn plan(deployment: &Deployment, view: &View<'_>) -> Plan {
@@ -52,14 +49,15 @@ pub fn plan(deployment: &Deployment, view: &View<'_>) -> Plan {
     }
     rollout.leave_silent_devices(&mut draft);
     rollout.leave_full_devices(&mut draft);
-    rollout.drop_unhealthy(&mut draft);
     rollout.drop_excess(&mut draft);
-    if rollout.recreates {
+    if deployment.spec.paused.unwrap_or(false) {
+        let missing = rollout.replicas.saturating_sub(count(&draft, |_| true));
+        rollout.place(&mut draft, missing);
+    } else if rollout.recreates {
         rollout.recreate(&mut draft);
     } else {
         rollout.roll(&mut draft);
     }
-    draft.plan.least_available = rollout.least_available(&draft);
     draft.plan
 }
 
@@ -120,21 +118,45 @@ impl Rollout {
         }
     }
 
-    /// Pods of older revisions that don't run are nobody's loss.
-    fn drop_unhealthy(&self, draft: &mut Draft<'_>) {
+    /// Older Pods that no device was ever told of are nobody's loss.
+    fn drop_untold(draft: &mut Draft<'_>) {
         let Some(owned) = draft.view.owned() else { return };
-        for (_, of) in owned.revisions().filter(|(hash, _)| *hash != draft.view.revision.hash) {
-            let classes = [
-                Class::Unplaced,
-                Class::Barred,
-                Class::Unready,
-                Class::SilentUnready,
-                Class::AwayUnready,
-            ];
-            for pod in classes.into_iter().flat_map(|class| of.ids(class)) {
-                draft.delete(pod, Why::Unhealthy);
-            }
+        let classes = [Class::Unplaced, Class::Barred, Class::Unready, Class::SilentUnready];
+        let is_untold =
+            |pod: &PodId| draft.view.state.pods.get(*pod).is_some_and(|pod| !pod.assigned);
+        let older = owned.revisions().filter(|(hash, _)| *hash != draft.view.revision.hash);
+        let untold: Vec<PodId> = older
+            .flat_map(|(_, of)| classes.into_iter().flat_map(|class| of.ids(class)))
+            .filter(is_untold)
+            .collect();
+        for pod in untold {
+            draft.delete(pod, Why::Unhealthy);
         }
+    }
+
+    /// Lets go of older Pods that don't run, or not for long enough yet: as many as there are beyond those that must
+    /// be available and those of the newest revision that are not. One that only restarts is no reason to have one Pod
+    /// more of a newest revision that does not come up.
+    fn drop_unhealthy(&self, draft: &mut Draft<'_>) {
+        let spare = self.spare(draft, self.budget.unavailable);
+        for (pod, _) in old_unhealthy(draft.view).take(spare) {
+            draft.delete(pod, Why::Unhealthy);
+        }
+    }
+
+    /// Pods that can go without a loss where so many may be missing: Kubernetes' rule for Pods that are not available.
+    fn spare(&self, draft: &Draft<'_>, unavailable: usize) -> usize {
+        const PLACED: [Class; 4] =
+            [Class::Unready, Class::Ready, Class::SilentUnready, Class::Silent];
+        let newest = draft.view.revision.hash.as_str();
+        let placed = |wanted: &dyn Fn(&str) -> bool| {
+            PLACED.into_iter().map(|class| draft.left(class, wanted)).sum::<usize>()
+        };
+        let new = placed(&|hash| hash == newest);
+        let available = draft.view.owned().and_then(|owned| owned.revision(newest));
+        let coming = new.saturating_sub(available.map_or(0, |of| of.available()));
+        let least = self.target(draft).saturating_sub(unavailable);
+        placed(&|_| true).saturating_sub(least + coming)
     }
 
     /// Lets go of Pods over the declared number: first those that run least surely.
@@ -188,13 +210,17 @@ impl Rollout {
         let old_left = count(draft, |hash| hash != newest) > 0
             || owned.is_some_and(|owned| owned.leaving_but(newest) > 0)
             || draft.going().any(ends);
-        let missing = self.replicas.saturating_sub(count(draft, |hash| hash == newest));
-        self.place(draft, if old_left { 0 } else { missing });
+        if !old_left {
+            let missing = self.replicas.saturating_sub(count(draft, |hash| hash == newest));
+            self.place(draft, missing);
+        }
     }
 
     fn roll(&self, draft: &mut Draft<'_>) {
         let newest = draft.view.revision.hash.clone();
         let is_old = |hash: &str| hash != newest;
+        Self::drop_untold(draft);
+        self.drop_unhealthy(draft);
         self.replace_available(draft, self.budget.unavailable);
         let near = |draft: &Draft<'_>, old: bool| {
             let of = |class: Class| draft.left(class, |hash| is_old(hash) == old);
@@ -223,14 +249,6 @@ impl Rollout {
         self.replicas.saturating_sub(away)
     }
 
-    fn least_available(&self, draft: &Draft<'_>) -> usize {
-        if self.recreates {
-            return 0;
-        }
-        let missing = self.budget.unavailable.max(usize::from(self.budget.makes_way));
-        self.target(draft).saturating_sub(missing)
-    }
-
     /// Lets go of older Pods that run, as far as enough stay available.
     fn replace_available(&self, draft: &mut Draft<'_>, unavailable: usize) {
         let target = self.target(draft);
@@ -245,12 +263,10 @@ impl Rollout {
             if free + more == 0 {
                 return;
             }
-            if draft.goes(pod) {
+            if draft.goes(pod) || !draft.view.state.pods.is_available(pod) {
                 continue;
             }
-            if !draft.view.state.pods.is_available(pod) {
-                draft.delete(pod, Why::Updated);
-            } else if free > 0 {
+            if free > 0 {
                 free -= 1;
                 draft.delete(pod, Why::Updated);
             } else if is_followed(draft, device) || elsewhere.exists(draft) {
@@ -260,11 +276,11 @@ impl Rollout {
         }
     }
 
-    /// Where no device has room for an old Pod and its successor, one old Pod makes way. True if one did.
+    /// Where no device has room for an old Pod and its successor, one old Pod makes way: one that does not run, or one
+    /// that does if nobody said that none may be missing. True if one did.
     fn makes_way(&self, draft: &mut Draft<'_>) -> bool {
-        if !self.budget.makes_way || draft.available() < self.target(draft) {
-            return false;
-        }
+        let idle_may = self.spare(draft, self.budget.unavailable.max(1)) > 0;
+        let ready_may = self.budget.makes_way && draft.available() >= self.target(draft);
         let fits = |draft: &Draft<'_>, pod: PodId, device: &str| {
             let Some(device) = draft.view.state.fleet.get(device) else { return false };
             let Some(pod) = draft.view.state.pods.get(pod) else { return false };
@@ -278,10 +294,16 @@ impl Rollout {
             scheduler::admits(device, &load, draft.view.revision, &|form| draft.supplied(form))
                 .is_ok()
         };
-        let found = old_ready(draft.view)
-            .find(|(pod, device)| !draft.goes(*pod) && fits(draft, *pod, device));
-        let Some((pod, _)) = found else { return false };
-        draft.delete(pod, Why::Updated);
+        let idle = old_unhealthy(draft.view).filter(|_| idle_may);
+        let idle = idle.map(|(pod, device)| (pod, device, Why::Unhealthy));
+        let is_available = |pod: &PodId| draft.view.state.pods.is_available(*pod);
+        let ready = old_ready(draft.view).filter(|(pod, _)| ready_may && is_available(pod));
+        let ready = ready.map(|(pod, device)| (pod, device, Why::Updated));
+        let found = idle
+            .chain(ready)
+            .find(|(pod, device, _)| !draft.goes(*pod) && fits(draft, *pod, device));
+        let Some((pod, _, why)) = found else { return false };
+        draft.delete(pod, why);
         // What waits for a place gets the one that becomes free.
         let Some(device) = draft.places(1).devices.first().map(|name| (*name).to_string()) else {
             return true;
@@ -386,8 +408,8 @@ impl Rollout {
         let elsewhere = Elsewhere::default();
         let mut far: Vec<PodId> = Vec::new();
         for (_, of) in owned.revisions().filter(|(hash, _)| *hash != newest) {
-            for (_, device, pod) in of.of(Class::Away).iter().filter(|(.., pod)| !draft.goes(*pod))
-            {
+            let away = [Class::Away, Class::AwayUnready].into_iter().flat_map(|class| of.of(class));
+            for (_, device, pod) in away.filter(|(.., pod)| !draft.goes(*pod)) {
                 let device = draft.view.state.fleet.get(device);
                 let suits = device.is_none_or(|device| draft.suits(device).is_ok());
                 if suits || elsewhere.exists(draft) {
@@ -430,6 +452,18 @@ fn old_ready<'a>(view: &'a View<'a>) -> impl Iterator<Item = (PodId, &'a str)> {
             .map(|(_, device, id)| (*id, device.as_str()))
     });
     crowded.chain(alone)
+}
+
+/// Older Pods that were given to a device that can be heard, and don't run or not for long enough yet.
+fn old_unhealthy<'a>(view: &'a View<'a>) -> impl Iterator<Item = (PodId, &'a str)> {
+    let newest = view.revision.hash.as_str();
+    let owned = view.owned().into_iter();
+    let older = owned.flat_map(Owned::revisions).filter(move |(hash, _)| *hash != newest);
+    let classes = [Class::Unready, Class::SilentUnready, Class::Ready];
+    older
+        .flat_map(move |(_, of)| classes.into_iter().flat_map(|class| of.of(class)))
+        .filter(|(.., id)| !view.state.pods.is_available(*id))
+        .map(|(_, device, id)| (*id, device.as_str()))
 }
 
 /// Whether the newest revision can follow a Pod on its device.
@@ -514,7 +548,7 @@ fn progressing(deployment: &Deployment, view: &View<'_>, unix_ms: u64) -> Condit
 /// When an update counts as stuck, unless it comes further before.
 #[must_use]
 pub fn deadline(deployment: &Deployment, view: &View<'_>) -> Option<Instant> {
-    let seconds = deployment.spec.progress_deadline_seconds.unwrap_or(PROGRESS_DEADLINE_S);
+    let seconds = deployment.progress_deadline_seconds();
     if deployment.spec.paused.unwrap_or(false) || view.progress.complete {
         return None;
     }

@@ -1,7 +1,9 @@
 //! How far an update may go at once: numbers and percentages of `maxUnavailable` and `maxSurge`, rounded as Kubernetes
 //! rounds them.
 
-use crate::api::apps::rollout::CountOrPercent;
+use crate::api::apps::rollout::{
+    CountOrPercent, DAEMON_SET_SURGE, DAEMON_SET_UNAVAILABLE, DEPLOYMENT_DEFAULT,
+};
 
 /// How many Pods may be missing, and how many more may be there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,9 +23,8 @@ pub fn of_deployment(
     unavailable: Option<CountOrPercent>,
     surge: Option<CountOrPercent>,
 ) -> Budget {
-    const DEFAULT: CountOrPercent = CountOrPercent::Percent(25);
-    let surge = surge.unwrap_or(DEFAULT).of_rounded_up(replicas);
-    let missing = unavailable.unwrap_or(DEFAULT).of_rounded_down(replicas);
+    let surge = surge.unwrap_or(DEPLOYMENT_DEFAULT).of_rounded_up(replicas);
+    let missing = unavailable.unwrap_or(DEPLOYMENT_DEFAULT).of_rounded_down(replicas);
     // Both at none would stand still.
     let missing = if surge == 0 { missing.max(1) } else { missing };
     Budget { unavailable: missing.min(replicas), surge, makes_way: unavailable.is_none() }
@@ -36,8 +37,8 @@ pub fn of_daemon_set(
     unavailable: Option<CountOrPercent>,
     surge: Option<CountOrPercent>,
 ) -> Budget {
-    let surge = surge.unwrap_or(CountOrPercent::Count(0)).of_rounded_up(devices);
-    let missing = unavailable.unwrap_or(CountOrPercent::Count(1)).of_rounded_up(devices);
+    let surge = surge.unwrap_or(DAEMON_SET_SURGE).of_rounded_up(devices);
+    let missing = unavailable.unwrap_or(DAEMON_SET_UNAVAILABLE).of_rounded_up(devices);
     let missing = if surge == 0 { missing.max(1) } else { missing };
     Budget { unavailable: missing, surge, makes_way: false }
 }

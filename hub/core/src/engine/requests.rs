@@ -376,7 +376,7 @@ impl Engine {
         let users = self.users_of_image(&reference);
         if let Some(user) = users.first() {
             return Err(ApiError::Forbidden(format!(
-                "image {reference} is used by {user}; delete that first, or update it and wait until no copy runs the image"
+                "image {reference} is used by {user}; delete that first, or update it and wait until no Pod runs the image"
             )));
         }
         if !self.state.images.forget(&reference) {

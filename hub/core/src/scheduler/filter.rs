@@ -62,12 +62,6 @@ impl FilterReason {
             Self::Assignment => "has no room left in its assignment".to_owned(),
         }
     }
-
-    /// Whether it may end when something becomes free on the device.
-    #[must_use]
-    pub fn is_room(&self) -> bool {
-        matches!(self, Self::Resource(_) | Self::Port(_) | Self::Full | Self::Assignment)
-    }
 }
 
 /// What is taken of a device.

@@ -5,9 +5,10 @@ use core::time::Duration;
 
 use firmware_compat::{
     frame::{self, DecodeError, Frame, Kind as FrameKind, Stamp},
+    id::{AgentId, BootId},
     time::UnixMs,
     topic,
-    v1::owned::{AssignmentId, Event, Gone, Hello, Report, Severity, Time},
+    v1::owned::{AssignmentId, Event, Gone, Hello, Report, Severity, Text, Time},
 };
 
 use super::gaps;
@@ -211,6 +212,7 @@ impl Engine {
         };
         let old_agent = device.agent();
         let known_facts = device.facts == facts;
+        let same_device = for_scheduling(&device.facts) == for_scheduling(&facts);
         let known_conflict = device.conflict;
         device.presence = Presence::Online { stamp, since_ms: unix_ms };
         device.met = true;
@@ -263,7 +265,7 @@ impl Engine {
             self.dirty_owners_on(name);
             self.dirty.room.insert(name.to_owned());
         }
-        if is_new || !known_facts || conflict_changed {
+        if is_new || !same_device || conflict_changed {
             self.dirty_device(name);
             self.resupply(name);
         }
@@ -374,6 +376,18 @@ fn steady(mut hello: Hello) -> Hello {
     hello.clock_ms = 0;
     hello.assignment = None;
     hello
+}
+
+/// The part of the facts that says what can run on the device: a boot, an upgrade and another state directory change
+/// nothing about it.
+fn for_scheduling(facts: &Hello) -> Hello {
+    Hello {
+        agent: AgentId([0; 16]),
+        boot: BootId([0; 16]),
+        version: Text::default(),
+        kernel: Text::default(),
+        ..facts.clone()
+    }
 }
 
 /// What is wrong with what a device holds, if it was not made here.

@@ -43,6 +43,8 @@ pub struct Progress {
     pub since: Instant,
     /// Whether all of its Pods were of this revision and available once.
     pub complete: bool,
+    /// Whether it was held: the time of that does not count.
+    pub paused: bool,
 }
 
 /// Every object, by key.

@@ -103,7 +103,6 @@ pub struct Owned {
     revisions: BTreeMap<String, OfRevision>,
     devices: BTreeMap<String, Here>,
     crowded: BTreeSet<String>,
-    unadmitted: BTreeSet<PodId>,
     too_large: BTreeSet<PodId>,
     settling: BTreeSet<(Instant, PodId)>,
     leaving: BTreeMap<String, usize>,
@@ -120,6 +119,9 @@ pub(super) struct Mark {
     pub admitted: bool,
     pub too_large: bool,
     pub runs: bool,
+    /// How often its containers were started again.
+    pub restarts: u32,
+    /// Since when it runs without a start, as far as it was heard.
     pub ready_since: Option<Instant>,
     pub available: bool,
 }
@@ -195,12 +197,6 @@ impl Owned {
         &self.crowded
     }
 
-    /// Pods that are bound to a device and not part of its assignment yet.
-    #[must_use]
-    pub fn unadmitted(&self) -> &BTreeSet<PodId> {
-        &self.unadmitted
-    }
-
     /// Pods for which their device's assignment has no room.
     #[must_use]
     pub fn too_large(&self) -> &BTreeSet<PodId> {
@@ -231,9 +227,6 @@ impl Owned {
             *self.leaving.entry(mark.revision.clone()).or_default() += 1;
             return;
         };
-        if !mark.admitted && mark.device.is_some() {
-            self.unadmitted.insert(id);
-        }
         if mark.too_large {
             self.too_large.insert(id);
         }
@@ -242,7 +235,7 @@ impl Owned {
             set.insert(mark.place(id));
         }
         of.available += usize::from(mark.available);
-        if let Some(since) = mark.ready_since.filter(|_| !mark.available) {
+        if let Some(since) = mark.ready_since.filter(|_| class == Class::Ready && !mark.available) {
             self.settling.insert((since, id));
         }
     }
@@ -270,7 +263,6 @@ impl Owned {
             }
             return;
         };
-        self.unadmitted.remove(&id);
         self.too_large.remove(&id);
         if let Some(since) = mark.ready_since {
             self.settling.remove(&(since, id));

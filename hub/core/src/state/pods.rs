@@ -405,7 +405,10 @@ fn mark_of(
     };
     let class = pod.deleting.is_none().then(|| class_of(pod, heard));
     let ready = class == Some(Class::Ready);
-    let known = before.filter(|before| ready && before.class == Some(Class::Ready));
+    let restarts = pod.restarts();
+    // A Pod that runs on while its device can't be heard has been ready all along.
+    let known = before.filter(|before| pod.runs() && before.runs && before.restarts == restarts);
+    let ready_since = known.and_then(|before| before.ready_since).or(ready.then_some(now));
     Mark {
         revision: pod.revision.hash.clone(),
         device: pod.device.clone(),
@@ -417,8 +420,9 @@ fn mark_of(
         admitted: pod.supply.is_some(),
         runs: pod.runs(),
         too_large: pod.waiting.as_ref().is_some_and(|waiting| waiting.reason == TOO_LARGE),
-        ready_since: known.map_or(ready.then_some(now), |before| before.ready_since),
-        available: known.is_some_and(|before| before.available),
+        restarts,
+        ready_since,
+        available: ready && known.is_some_and(|before| before.available),
     }
 }
 

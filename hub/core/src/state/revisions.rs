@@ -23,6 +23,8 @@ pub struct Saved {
     pub created_ms: UnixMs,
     /// Annotations of the workload while it was the newest: why it was made, if somebody said so.
     pub annotations: Map,
+    /// Whether all Pods of the workload were of it and available once, since it became the newest.
+    pub complete: bool,
     /// What the API shows of it; nothing once its workload is gone.
     pub shown: Option<Shown>,
 }
@@ -37,12 +39,12 @@ pub struct Shown {
     /// Its annotations then.
     pub annotations: Map,
     /// Its Pods then.
-    pub figures: Figures,
+    pub counts: Counts,
 }
 
 /// The Pods of a revision of a Deployment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Figures {
+pub struct Counts {
     /// How many the Deployment wants.
     pub wanted: u32,
     /// How many there are.
@@ -113,7 +115,8 @@ impl Revisions {
         }
     }
 
-    /// The revisions of a workload that go: those without Pods, but for the newest and `keep` before it.
+    /// The revisions of a workload that go: those without Pods, but for the newest and `keep` before it. One whose image
+    /// was never known goes always: no Pod of it ever ran, and the next has the same template.
     #[must_use]
     pub fn outlived(
         &self,
@@ -123,10 +126,15 @@ impl Revisions {
     ) -> Vec<String> {
         let mut of: Vec<&Saved> = self.of(owner_uid).collect();
         of.sort_by_key(|saved| core::cmp::Reverse(saved.number));
+        let mut kept = 0;
         of.into_iter()
             .skip(1)
             .filter(|saved| !has_pods(&saved.revision.hash))
-            .skip(keep)
+            .filter(|saved| {
+                let is_real = saved.revision.unknown_image().is_none();
+                kept += usize::from(is_real);
+                !is_real || kept > keep
+            })
             .map(|saved| saved.revision.hash.clone())
             .collect()
     }

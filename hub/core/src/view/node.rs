@@ -113,7 +113,7 @@ fn conditions(device: &Device, mismatch: Option<String>) -> Vec<Condition> {
         Presence::Offline { since: None, since_ms } => (
             "Unknown",
             "HubNotListening",
-            "the hub has no link to its broker, so it can't hear the agent".to_owned(),
+            "the hub's way to devices is closed, so it can't hear the agent".to_owned(),
             since_ms,
         ),
     };

@@ -30,6 +30,9 @@ impl Engine {
                 resource_version: pod.resource_version.to_string(),
                 creation_timestamp: Some(rfc3339(pod.created_ms)),
                 deletion_timestamp: pod.deleting.map(|deleting| rfc3339(deleting.since_ms)),
+                deletion_grace_period_seconds: pod
+                    .deleting
+                    .map(|_| u64::from(pod.revision.resolved.grace_ms) / 1000),
                 labels,
                 annotations: template.metadata.annotations.clone(),
                 owner_references: Vec::from([owner_of_pods(

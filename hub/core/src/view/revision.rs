@@ -26,7 +26,7 @@ use crate::{
     effect::Action,
     engine::{Engine, changed},
     recorder::uuid,
-    state::{Class, Saved, Shown, State, revisions::Figures},
+    state::{Class, Saved, Shown, State, revisions::Counts},
 };
 
 /// As which kind the revisions of a workload are shown.
@@ -77,9 +77,9 @@ impl State {
         Some(stored.object.as_ref()).filter(|object| object.meta().uid == owner_uid)
     }
 
-    fn figures(&self, owner_uid: &str, saved: &Saved) -> Figures {
+    fn counts(&self, owner_uid: &str, saved: &Saved) -> Counts {
         let Some(Object::Deployment(deployment)) = self.workload_of(owner_uid, saved) else {
-            return Figures::default();
+            return Counts::default();
         };
         let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
         let owned = self.pods.owned(&saved.owner);
@@ -87,7 +87,7 @@ impl State {
         let replicas = number(of.map_or(0, |of| of.active()));
         let newest = self.revisions.newest(owner_uid);
         let is_newest = newest.is_some_and(|newest| newest.number == saved.number);
-        Figures {
+        Counts {
             wanted: if is_newest { deployment.replicas() } else { replicas },
             replicas,
             ready: number(of.map_or(0, |of| of.of(Class::Ready).len())),
@@ -102,7 +102,7 @@ impl State {
             resource_version,
             number: saved.number,
             annotations: saved.annotations.clone(),
-            figures: self.figures(owner_uid, saved),
+            counts: self.counts(owner_uid, saved),
         }
     }
 
@@ -179,7 +179,7 @@ fn replica_set(
     with_hash(&mut selector.match_labels);
     let mut template: PodTemplate = saved.revision.template.clone();
     with_hash(&mut template.metadata.labels);
-    let Figures { wanted, replicas, ready, available, min_ready_seconds } = shown.figures;
+    let Counts { wanted, replicas, ready, available, min_ready_seconds } = shown.counts;
     ReplicaSet {
         metadata,
         spec: ReplicaSetSpec { replicas: wanted, min_ready_seconds, selector, template },
@@ -202,7 +202,7 @@ impl Engine {
             Some(shown) => {
                 shown.number != saved.number
                     || shown.annotations != saved.annotations
-                    || shown.figures != self.state.figures(owner_uid, saved)
+                    || shown.counts != self.state.counts(owner_uid, saved)
             }
         };
         let hashes: Vec<String> =

@@ -65,7 +65,7 @@ pub struct Device {
     stalled: Option<Vec<(FrameKind, Vec<u8>)>>,
     /// What it stops goes on until [`World::stopped`].
     pub slow_to_stop: bool,
-    /// Pods whose name contains this never run.
+    /// Pods whose name contains one of these, with `|` between them, never run.
     crashes: Option<String>,
     pub starts: u32,
 }
@@ -383,14 +383,14 @@ impl World {
                 device.coming.insert(id, (pod, identity, after));
                 continue;
             }
-            // A DaemonSet's copies are named after it, with a suffix.
+            // A DaemonSet's Pods are named after it, with a suffix.
             let owner = pod.rsplit_once('-').map_or("", |(owner, _)| owner);
             let beside =
                 device.running.values().chain(device.leaving.values()).any(|(other, _)| {
                     owner.starts_with("daemon-")
                         && other.rsplit_once('-').is_some_and(|o| o.0 == owner)
                 });
-            assert!(!beside, "{name} starts {pod} beside another copy\n{}", self.story);
+            assert!(!beside, "{name} starts {pod} beside another Pod\n{}", self.story);
             lines.push(format!("  {name} starts {pod}"));
             device.starts += 1;
             device.running.insert(id, (pod, identity));
@@ -476,7 +476,10 @@ impl World {
 
     fn statuses(&self, name: &str) -> Vec<PodStatus> {
         let device = &self.devices[name];
-        let crashes = |pod: &str| device.crashes.as_ref().is_some_and(|c| pod.contains(c));
+        let crashes = |pod: &str| {
+            let mut patterns = device.crashes.iter().flat_map(|all| all.split('|'));
+            patterns.any(|pattern| pod.contains(pattern))
+        };
         let running = device.running.iter().map(|(id, (pod, identity))| {
             (id, identity, if crashes(pod) { Phase::Backoff } else { Phase::Running }, "")
         });

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    rollout::{DAEMON_SET_STRATEGY, Strategy},
+    rollout::{DAEMON_SET_STRATEGY, DAEMON_SET_SURGE, Strategy},
     validate_workload,
 };
 use crate::api::{
@@ -118,7 +118,12 @@ impl Resource for DaemonSet {
     ];
 
     fn validate(&self, old: Option<&Self>, errors: &mut Errors) {
-        self.spec.update_strategy.validate("spec.updateStrategy", "OnDelete", errors);
+        self.spec.update_strategy.validate(
+            "spec.updateStrategy",
+            "OnDelete",
+            DAEMON_SET_SURGE,
+            errors,
+        );
         let old = old.map(|old| &old.spec.selector);
         validate_workload(&self.spec.selector, old, &self.spec.template, errors);
     }

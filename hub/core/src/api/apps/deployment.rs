@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     REVISION_ANNOTATION,
-    rollout::{DEPLOYMENT_STRATEGY, Strategy},
+    rollout::{DEPLOYMENT_DEFAULT, DEPLOYMENT_STRATEGY, Strategy},
     validate_workload,
 };
 use crate::api::{
@@ -18,6 +18,8 @@ use crate::api::{
     validate::Errors,
 };
 
+/// Seconds without progress after which an update is reported as stuck: Kubernetes' own.
+const PROGRESS_DEADLINE_S: u32 = 600;
 /// Pods of one Deployment: as many as a hub takes devices.
 const MAX_REPLICAS: u32 = 100_000;
 
@@ -84,10 +86,16 @@ pub struct DeploymentStatus {
 }
 
 impl Deployment {
-    /// Copies wanted.
+    /// Pods wanted.
     #[must_use]
     pub fn replicas(&self) -> u32 {
         self.spec.replicas.unwrap_or(1)
+    }
+
+    /// Seconds without progress after which an update is reported as stuck.
+    #[must_use]
+    pub fn progress_deadline_seconds(&self) -> u32 {
+        self.spec.progress_deadline_seconds.unwrap_or(PROGRESS_DEADLINE_S)
     }
 }
 
@@ -135,12 +143,15 @@ impl Resource for Deployment {
         if self.replicas() > MAX_REPLICAS {
             errors.add("spec.replicas", format!("at most {MAX_REPLICAS} are supported"));
         }
-        self.spec.strategy.validate("spec.strategy", "Recreate", errors);
+        self.spec.strategy.validate("spec.strategy", "Recreate", DEPLOYMENT_DEFAULT, errors);
         let min_ready = self.spec.min_ready_seconds.unwrap_or(0);
-        if self.spec.progress_deadline_seconds.is_some_and(|deadline| deadline <= min_ready) {
+        let deadline = self.progress_deadline_seconds();
+        if deadline <= min_ready {
             errors.add(
                 "spec.progressDeadlineSeconds",
-                format!("must be greater than minReadySeconds, which is {min_ready}"),
+                format!(
+                    "is {deadline}, and must be greater than minReadySeconds, which is {min_ready}"
+                ),
             );
         }
         let old = old.map(|old| &old.spec.selector);

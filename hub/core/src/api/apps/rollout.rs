@@ -19,6 +19,13 @@ pub enum CountOrPercent {
     Percent(u32),
 }
 
+/// `maxSurge` and `maxUnavailable` of a Deployment, where nothing is said.
+pub const DEPLOYMENT_DEFAULT: CountOrPercent = CountOrPercent::Percent(25);
+/// `maxUnavailable` of a DaemonSet, where nothing is said.
+pub const DAEMON_SET_UNAVAILABLE: CountOrPercent = CountOrPercent::Count(1);
+/// `maxSurge` of a DaemonSet, where nothing is said.
+pub const DAEMON_SET_SURGE: CountOrPercent = CountOrPercent::Count(0);
+
 impl CountOrPercent {
     /// How many of `all`, rounded up.
     #[must_use]
@@ -137,8 +144,15 @@ impl Strategy {
         self.rolling_update.as_ref()?.max_surge
     }
 
-    /// Finds what is wrong with it. `other` is the type beside `RollingUpdate` that the kind has.
-    pub(super) fn validate(&self, field: &str, other: &str, errors: &mut Errors) {
+    /// Finds what is wrong with it. `other` is the type beside `RollingUpdate` that the kind has, `surge` what it means
+    /// not to write `maxSurge`.
+    pub(super) fn validate(
+        &self,
+        field: &str,
+        other: &str,
+        surge: CountOrPercent,
+        errors: &mut Errors,
+    ) {
         let is_rolling = matches!(self.kind.as_str(), "" | "RollingUpdate");
         if !is_rolling && self.kind != other {
             errors.add(
@@ -157,8 +171,8 @@ impl Strategy {
         if matches!(missing, Some(CountOrPercent::Percent(percent)) if percent > 100) {
             errors.add(format!("{field}.maxUnavailable"), "is at most \"100%\"");
         }
-        if missing.is_some_and(CountOrPercent::is_none) && more.is_some_and(CountOrPercent::is_none)
-        {
+        let more = more.unwrap_or(surge);
+        if missing.is_some_and(CountOrPercent::is_none) && more.is_none() {
             errors.add(
                 format!("{field}.maxUnavailable"),
                 "can't be 0 where maxSurge is 0, too: nothing could ever be replaced",
