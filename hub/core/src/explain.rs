@@ -126,6 +126,7 @@ impl Engine {
                 Some(device) if !device.online() => {
                     "which is not connected and will be told when it is back"
                 }
+                _ if deleting.released.is_none() => "which is told as soon as it is heard",
                 _ => "which has been told",
             };
             lines.say(depth, false, format!("{name} is to go since {since} from {place}, {how}"));

@@ -59,6 +59,8 @@ pub struct Device {
     pub overtakes: bool,
     /// It does not answer when it is asked to report.
     pub silent: bool,
+    /// It stands still: what it is sent is read when it goes on.
+    stalled: Option<Vec<(FrameKind, Vec<u8>)>>,
     /// What it stops goes on until [`World::stopped`].
     pub slow_to_stop: bool,
     /// Pods whose name contains this never run.
@@ -247,6 +249,9 @@ impl World {
         let Some(device) = self.devices.get_mut(name).filter(|device| device.online) else {
             return;
         };
+        if let Some(unread) = &mut device.stalled {
+            return unread.push((FrameKind::Head, bytes.to_vec()));
+        }
         let (_, head): (_, Head) = frame::decode(bytes).expect("the hub's frames decode");
         assert!(bytes.len() < 200, "a head is under 200 bytes");
         let newest = device.held.is_none_or(|held| {
@@ -266,6 +271,9 @@ impl World {
         let Some(device) = self.devices.get_mut(name).filter(|device| device.online) else {
             return;
         };
+        if let Some(unread) = &mut device.stalled {
+            return unread.push((kind, bytes.to_vec()));
+        }
         if kind == FrameKind::Report {
             let (silent, overtakes, hello) = (device.silent, device.overtakes, hello(device));
             self.say(format!("  {name} is asked to report"));
@@ -569,9 +577,27 @@ impl World {
         self.join(name, &[]);
     }
 
+    /// Its agent stands still, with its connection open.
+    pub fn stall(&mut self, name: &str) {
+        self.devices.get_mut(name).expect("it is there").stalled = Some(Vec::new());
+    }
+
+    /// Its agent goes on, and reads what came meanwhile.
+    pub fn go_on(&mut self, name: &str) {
+        let unread = self.devices.get_mut(name).and_then(|device| device.stalled.take());
+        for (kind, frame) in unread.unwrap_or_default() {
+            match kind {
+                FrameKind::Head => self.on_head(name, &frame),
+                _ => self.on_sent(name, kind, &frame),
+            }
+            self.settle();
+        }
+    }
+
     pub fn leave(&mut self, name: &str) {
         if let Some(device) = self.devices.get_mut(name) {
             device.online = false;
+            device.stalled = None;
         }
         self.event(Event::Disconnected { device: name.into() });
     }
