@@ -147,6 +147,9 @@ fn workload(kind: Kind, name: &str, settings: &[&str]) -> serde_json::Value {
             }
             "replicas" => replicas = value.parse().expect("a number"),
             "image" => container["image"] = value.into(),
+            "init" => {
+                spec["initContainers"] = json!([{"name": value, "image": "hello:1"}]);
+            }
             "memory" => container["resources"] = json!({"requests": {"memory": value}}),
             "runtime" => spec["runtimeClassName"] = value.into(),
             "node" => spec["nodeName"] = value.into(),

@@ -47,6 +47,8 @@ pub struct Device {
     parts: BTreeMap<Hash, Vec<u8>>,
     asked: Vec<Hash>,
     running: BTreeMap<PodId, (String, Hash)>,
+    /// Names of the init containers of its Pods, which have all ended well.
+    initialized: BTreeMap<PodId, Vec<String>>,
     /// What it held and ran before that.
     before: (Option<AssignmentId>, BTreeMap<PodId, (String, Hash)>),
     /// What it was assigned and does not run yet, and what each of these takes the place of.
@@ -339,6 +341,8 @@ impl World {
         self.say(format!("  {name} takes generation {generation}"));
         let Some(device) = self.devices.get_mut(name) else { return };
         let mut lines = Vec::new();
+        let init = |pod: &Pod| pod.init_containers.iter().map(|c| c.name.to_string()).collect();
+        device.initialized = pods.iter().map(|pod| (pod.id, init(pod))).collect();
         let wanted: BTreeMap<PodId, (String, Hash)> =
             pods.iter().map(|i| (i.id, (i.name.to_string(), i.identity))).collect();
         let gone: Vec<_> = device
@@ -490,7 +494,7 @@ impl World {
                 phase,
                 reason: Text::cut(reason),
                 message: Text::default(),
-                init_containers: List::default(),
+                init_containers: init_containers(device, *id),
                 containers: vec![container(phase)].try_into().expect("one"),
             })
             .collect()
@@ -761,6 +765,25 @@ impl Device {
 
 fn decode<T: serde::de::DeserializeOwned>(part: &[u8]) -> T {
     frame::decode_body(part).expect("the hub's parts decode")
+}
+
+fn init_containers<const N: usize>(device: &Device, pod: PodId) -> List<ContainerStatus, N> {
+    let ended = |name: &String| ContainerStatus {
+        name: Text::cut(name),
+        state: ContainerState::Terminated(Exit {
+            code: 0,
+            reason: Text::cut("Completed"),
+            message: Text::default(),
+            started_ms: START_MS,
+            at_ms: START_MS,
+        }),
+        last_exit: None,
+        restarts: 0,
+        ready: true,
+        image: Hash([0; 32]),
+    };
+    let names = device.initialized.get(&pod).into_iter().flatten();
+    names.map(ended).collect::<Vec<_>>().try_into().expect("few")
 }
 
 fn container(phase: Phase) -> ContainerStatus {
