@@ -8,6 +8,9 @@ use firmware_compat::time::Instant;
 /// After the first end of a program: at once, as Kubernetes does, because most ends are hiccups and a person may be
 /// waiting. Not without any delay: that is for ends that nobody watched.
 pub const RESTART_FIRST: Duration = Duration::from_millis(10);
+/// What an earlier agent left and ends now is started again no sooner after it was found: the hub, which is about to be
+/// heard, may have deleted it meanwhile.
+pub const RESTART_FOUND: Duration = Duration::from_secs(1);
 /// After the second and later ends: Kubernetes' CrashLoopBackOff, 10 s doubling to 5 min.
 pub const RESTART: Pace = Pace::new(Duration::from_secs(10), Duration::from_mins(5));
 /// A program that ran this long is healthy: its next end counts as the first. Kubernetes' value.
