@@ -3,10 +3,13 @@
 //! A layer's packed bytes are deleted once they are unpacked; a note in `artefacts/unpacked/<digest of the packed
 //! bytes>` names the layer (by its diff id), and the artefact counts as present as long as the layer is there.
 
+mod turns;
+
 use std::{
     collections::BTreeSet,
     fs, io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use firmware_compat::id::Hash;
@@ -17,6 +20,7 @@ use lichen_oci::{
 };
 
 use crate::state::{StateDir, StateError, Written, make_dir, read_bounded};
+use turns::Turns;
 
 /// Packed bytes that are read at a time.
 const BLOCK_BYTES: usize = 64 * 1024;
@@ -42,6 +46,7 @@ pub struct Content {
     unpacked: PathBuf,
     layers: LayerStore,
     written: Written,
+    turns: Arc<Turns>,
 }
 
 impl Content {
@@ -55,7 +60,8 @@ impl Content {
         let layers = LayerStore::open(state.layers())?;
         layers.sweep_partial()?;
         let written = state.written().clone();
-        Ok(Self { artefacts: state.artefacts(), unpacked, layers, written })
+        let (artefacts, turns) = (state.artefacts(), Arc::default());
+        Ok(Self { artefacts, unpacked, layers, written, turns })
     }
 
     /// The directory of artefacts.
@@ -107,6 +113,7 @@ impl Content {
     /// # Errors
     /// See [`ContentError`].
     pub fn unpack(&self, layer: &LayerRef) -> Result<(), ContentError> {
+        let _turn = self.turns.take(layer.diff_id);
         let packed = Hash(*layer.digest.as_bytes());
         let path = match self.layers.has(&layer.diff_id) {
             true => None,

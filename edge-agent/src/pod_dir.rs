@@ -4,7 +4,8 @@
 //! run/<Pod>/pod                     which spec it runs, for an agent that starts later
 //! run/<Pod>/volumes/                emptyDir and configMap volumes: they live as long as the Pod
 //! run/<Pod>/etc/                    hosts, hostname, resolv.conf
-//! run/<Pod>/network                 holds the network namespace
+//! run/<Pod>/network, ipc            hold the namespaces
+//! run/<Pod>/shm/                    its /dev/shm
 //! run/<Pod>/main-0/, init-0/ …      see [`ContainerDir`]
 //! ```
 
@@ -98,6 +99,18 @@ impl PodDir {
     #[must_use]
     pub fn network(&self) -> PathBuf {
         self.path.join("network")
+    }
+
+    /// What holds its IPC namespace.
+    #[must_use]
+    pub fn ipc(&self) -> PathBuf {
+        self.path.join("ipc")
+    }
+
+    /// Where its shared memory is.
+    #[must_use]
+    pub fn shm(&self) -> PathBuf {
+        self.path.join("shm")
     }
 
     /// The directory of one of its containers.

@@ -1,8 +1,10 @@
-//! What the containers of a Pod share, made once before the first of them: volumes, network namespace, the files in
-//! `/etc`, the parent of their cgroups. No process holds any of it, so it outlives the agent and every shim; with the
+//! What the containers of a Pod share, made once before the first of them: volumes, the namespaces of network and IPC,
+//! `/dev/shm`, the files in `/etc`, the parent of their cgroups. No process holds any of it, so it outlives the agent and every shim; with the
 //! device's next boot it is made anew, but for what is on disk.
 
-use std::path::PathBuf;
+mod shm;
+
+use std::{io, path::PathBuf};
 
 use firmware_compat::{
     id::{AgentId, PodId},
@@ -11,9 +13,9 @@ use firmware_compat::{
 use lichen_agent_core::PodSpec;
 use lichen_oci::{
     bundle::{BundleError, remove_run_dir},
-    config::{EtcFiles, Network},
+    config::{EtcFiles, Ipc, Network},
     etc,
-    network::{NetworkError, hold_again, is_network, make_network, remove_network},
+    namespace::{self, Namespace, NamespaceError},
     runtime::CGROUP_PARENT,
 };
 
@@ -33,9 +35,19 @@ pub enum SandboxError {
     /// A volume.
     #[error(transparent)]
     Volume(#[from] VolumeError),
-    /// Its network.
+    /// Its network, or its IPC.
     #[error(transparent)]
-    Network(#[from] NetworkError),
+    Namespace(#[from] NamespaceError),
+    /// Its shared memory.
+    #[error("could not {what} {} for the pod's /dev/shm: {source}", path.display())]
+    Shm {
+        /// The step.
+        what: &'static str,
+        /// Where it is.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
     /// The files in `/etc`, or what is to be removed.
     #[error(transparent)]
     Bundle(#[from] BundleError),
@@ -45,7 +57,7 @@ pub enum SandboxError {
         /// Where they are.
         path: PathBuf,
         /// The system's answer.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// A process that does not end, in words.
     #[error("{0}")]
@@ -57,6 +69,8 @@ pub enum SandboxError {
 pub struct Names {
     /// The network to join.
     pub network: Network,
+    /// The IPC to join.
+    pub ipc: Ipc,
     /// The Pod's, or the device's on its own network.
     pub hostname: String,
     /// To be mounted at `/etc`.
@@ -73,9 +87,10 @@ pub fn make(pod: &PodSpec, dir: &PodDir, written: &Written) -> Result<(), Sandbo
     let is_boxed = pod.runtime_class == RuntimeClass::Container;
     let network = is_boxed && !pod.host_network;
     if network {
-        make_network(&dir.network())?;
+        namespace::make(Namespace::Network, &dir.network())?;
     }
     if is_boxed {
+        namespace::make(Namespace::Ipc, &dir.ipc())?;
         names(pod, dir)?;
     }
     let record = Record {
@@ -89,7 +104,8 @@ pub fn make(pod: &PodSpec, dir: &PodDir, written: &Written) -> Result<(), Sandbo
     Ok(dir.set_record(&record)?)
 }
 
-/// Names and network of a Pod of OCI containers. Brings the name servers up to date on the way.
+/// Names, network and IPC of a Pod of OCI containers. Brings the name servers up to date on the way, and has `/dev/shm`
+/// mounted: an agent to which its service manager gave other mounts than the one before does not see that one's.
 ///
 /// # Errors
 /// See [`SandboxError`].
@@ -102,18 +118,27 @@ pub fn names(pod: &Pod, dir: &PodDir) -> Result<Names, SandboxError> {
         false => (Network::Join(dir.network()), pod.hostname.to_string()),
     };
     let etc = etc::write(&dir.etc(), &network, &hostname)?;
-    Ok(Names { network, hostname, etc })
+    let shm = dir.shm();
+    shm::place(&shm).map_err(|source| {
+        let path = shm.clone();
+        SandboxError::Shm { what: "mount memory on", path, source }
+    })?;
+    let ipc = Ipc::Join { namespace: dir.ipc(), shm };
+    Ok(Names { network, ipc, hostname, etc })
 }
 
-/// Whether all of a sandbox is still there: not after a reboot, nor if somebody removed its network and none of the
-/// Pod's processes has it any more.
+/// Whether all of a sandbox is still there: not after a reboot, nor if somebody removed one of its namespaces and none
+/// of the Pod's processes has it any more.
 #[must_use]
-pub fn stands(dir: &PodDir, record: &Record, mut processes: impl Iterator<Item = u32>) -> bool {
+pub fn stands(dir: &PodDir, record: &Record, processes: &[u32]) -> bool {
     let is_of_this_boot = record.boot_id.is_some() && record.boot_id == probe::boot_id();
-    let network = dir.network();
-    let mut has_network =
-        || is_network(&network) || processes.any(|pid| hold_again(&network, pid).is_ok());
-    is_of_this_boot && (!record.network || has_network())
+    let has = |kind, path: PathBuf| {
+        let hold_again = |pid: &u32| namespace::hold_again(kind, &path, *pid).is_ok();
+        namespace::is_held(&path) || processes.iter().any(hold_again)
+    };
+    is_of_this_boot
+        && (!record.network || has(Namespace::Network, dir.network()))
+        && (record.wasm || has(Namespace::Ipc, dir.ipc()))
 }
 
 /// Takes the sandbox down, but for what is on disk and the volumes: the Pod will be started again.
@@ -122,7 +147,7 @@ pub fn stands(dir: &PodDir, record: &Record, mut processes: impl Iterator<Item =
 /// See [`SandboxError`].
 pub fn take_down(dir: &PodDir, cgroup: &str) -> Result<(), SandboxError> {
     lichen_shim::cgroup::remove(cgroup).map_err(SandboxError::Cgroup)?;
-    remove_network(&dir.network())?;
+    let_go(dir)?;
     match dir.record()? {
         Some(record) => Ok(dir.set_record(&Record { boot_id: None, ..record })?),
         None => Ok(()),
@@ -138,8 +163,16 @@ pub fn remove(dir: &PodDir, cgroup: &str) -> Result<(), SandboxError> {
     lichen_shim::cgroup::remove(cgroup).map_err(SandboxError::Cgroup)?;
     let volumes = dir.volumes();
     volumes::release(&volumes).map_err(|source| SandboxError::Release { path: volumes, source })?;
-    remove_network(&dir.network())?;
+    let_go(dir)?;
     Ok(remove_run_dir(dir.path())?)
+}
+
+/// Removes what is held for the containers of a Pod and is on no disk.
+fn let_go(dir: &PodDir) -> Result<(), SandboxError> {
+    namespace::remove(Namespace::Network, &dir.network())?;
+    namespace::remove(Namespace::Ipc, &dir.ipc())?;
+    let path = dir.shm();
+    shm::remove(&path).map_err(|source| SandboxError::Shm { what: "remove", path, source })
 }
 
 /// The cgroup of a Pod, below every hierarchy's root.
@@ -194,17 +227,18 @@ mod tests {
     }
 
     #[test]
-    fn a_sandbox_of_another_boot_or_without_its_network_does_not_stand() {
+    fn a_sandbox_of_another_boot_or_without_a_namespace_does_not_stand() {
         let run = tempfile::tempdir().expect("a directory");
         let dir = PodDir::new(run.path(), PodId([1; 16]));
-        let stands = |boot_id, network| {
+        let stands = |boot_id, network, wasm| {
             let (identity, label) = (Hash([1; 32]), String::new());
-            let record = Record { identity, boot_id, network, label, grace_ms: 0, wasm: false };
-            stands(&dir, &record, std::iter::empty())
+            let record = Record { identity, boot_id, network, label, grace_ms: 0, wasm };
+            stands(&dir, &record, &[])
         };
         let this = probe::boot_id();
-        assert!(this.is_some() && stands(this, false));
-        assert!(!stands(this, true) && !stands(None, false));
-        assert!(!stands(Some(lichen_shim::BootId([9; 16])), false));
+        assert!(this.is_some() && stands(this, false, true));
+        assert!(!stands(this, true, true) && !stands(this, false, false));
+        assert!(!stands(None, false, true));
+        assert!(!stands(Some(lichen_shim::BootId([9; 16])), false, true));
     }
 }

@@ -16,7 +16,9 @@ use firmware_compat::{
     v1::owned::{Exit as WireExit, Text},
 };
 use lichen_agent_core::{ContainerId, Event, event::Failure};
-use lichen_shim::{Decoder, Exit, Found, Outcome, Phase, Reply, Request, RunDir, Started};
+use lichen_shim::{
+    AdoptError, Decoder, Exit, Found, Outcome, Phase, Reply, Request, RunDir, Started,
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::UnixStream,
@@ -168,19 +170,29 @@ impl Watch {
     /// Reads what became of a run whose shim is gone, after ending what is left of it. `None` if that can't be told at
     /// present.
     async fn find_out(&self, stops: &mut mpsc::Receiver<u32>) -> Option<Exit> {
+        let run = self.run.clone();
+        // First: a shim that is just being killed still holds its run for a moment.
+        match self.blocking(move || lichen_shim::inspect(&run)).await? {
+            Found::Exited(exit) => return Some(exit),
+            Found::Running(_) => return None,
+            Found::Lost => {}
+        }
         let how = orphan::ask_to_end(&self.run, self.stop, Some(stops)).await.unwrap_or_else(|error| {
             tracing::warn!(pod = %self.pod, container = %self.container, error, "could not look for what is left");
             None
         });
         let (run, shim) = (self.run.clone(), self.shim.clone());
-        let found = tokio::task::spawn_blocking(move || match lichen_shim::inspect(&run) {
-            Ok(Found::Exited(exit)) => Ok(Some(exit)),
-            Ok(Found::Running(_)) => Ok(None),
-            Ok(Found::Lost) => lichen_shim::clean_up(&shim, &run).map(Some),
-            Err(error) => Err(error),
-        });
-        match found.await {
-            Ok(Ok(exit)) => exit.map(|exit| told(exit, how)),
+        let exit = self.blocking(move || lichen_shim::clean_up(&shim, &run)).await?;
+        Some(told(exit, how))
+    }
+
+    /// Looks at the run. `None` if that failed, or the agent shuts down.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        look: impl FnOnce() -> Result<T, AdoptError> + Send + 'static,
+    ) -> Option<T> {
+        match tokio::task::spawn_blocking(look).await {
+            Ok(Ok(found)) => Some(found),
             Ok(Err(error)) => {
                 tracing::warn!(pod = %self.pod, container = %self.container, error = chain(&error), "could not tell what runs");
                 None

@@ -16,7 +16,7 @@ use crate::state::Written;
 
 pub mod config_map;
 mod host_path;
-mod memory;
+pub(crate) mod memory;
 mod sub_path;
 
 /// Kubernetes gives every container access to an emptyDir.

@@ -24,11 +24,11 @@ async fn share_network_hostname_and_volumes(runtime: &'static str) {
     world.assign(vec![pod]);
     world.hub.until_running(ID).await;
     let [one, two] = world.hub.all_running(ID)[..] else { panic!("two containers") };
-    for kind in ["net", "mnt", "pid"] {
+    for kind in ["net", "ipc", "mnt", "pid"] {
         let is_shared = namespace(one.pid, kind) == namespace(two.pid, kind);
-        assert_eq!(is_shared, kind == "net", "{kind}");
+        assert_eq!(is_shared, ["net", "ipc"].contains(&kind), "{kind}");
+        assert_ne!(namespace(one.pid, kind), namespace(std::process::id(), kind));
     }
-    assert_ne!(namespace(one.pid, "net"), namespace(std::process::id(), "net"));
     world.until_log(1, "client", "web-1\nweb-1\n").await;
 
     let groups = cgroups(&world.group());
@@ -45,6 +45,45 @@ async fn share_network_hostname_and_volumes(runtime: &'static str) {
             assert!(second.lines().any(|line| line == two.pid.to_string()), "{group}");
         }
     }
+    world.until_gone().await;
+}
+
+async fn share_memory_for_as_long_as_the_sandbox_stands(runtime: &'static str) {
+    let mut world = World::new(runtime).await;
+    let writer = format!(
+        "echo moss > /dev/shm/word; busybox grep -c ' /dev/shm .*noexec' /proc/mounts; {WAIT}"
+    );
+    let reader = "until busybox cat /dev/shm/word 2>/dev/null; do busybox sleep 0.1; done; \
+                  while :; do busybox sleep 1; done";
+    let pod = world.pod(&[], &[("writer", &writer), ("reader", reader)]);
+    world.assign(vec![pod]);
+    world.hub.until_running(ID).await;
+    world.until_log(1, "reader", "moss\n").await;
+    world.until_log(2, "writer", "1\nready\n").await;
+    let [one, two] = world.hub.all_running(ID)[..] else { panic!("two containers") };
+
+    // It outlives the agent and each container.
+    let ipc = namespace(one.pid, "ipc");
+    world.device.kill();
+    world.start();
+    world
+        .hub
+        .until("it should find it", |hub| hub.told.iter().any(|l| l.contains("found 1 pods")))
+        .await;
+    world.hub.until_running(ID).await;
+    assert_eq!(world.hub.all_running(ID), [one, two]);
+    kill_9(two.pid as i32);
+    world.until_again("reader", two.pid).await;
+    world.until_log(3, "reader", "moss\n").await;
+    let [_, again] = world.hub.all_running(ID)[..] else { panic!("two containers") };
+    assert_eq!(namespace(again.pid, "ipc"), ipc);
+
+    // Not the device's next boot.
+    world.device.lose_power();
+    let shm = world.device.state.join("run").join(ID.to_string()).join("shm");
+    assert_eq!(fs::read_dir(&shm).unwrap().count(), 0, "nothing of it is on the disk");
+    world.start();
+    world.until_again("writer", one.pid).await;
     world.until_gone().await;
 }
 
@@ -120,6 +159,7 @@ async fn a_container_that_ends_starts_again_alone_in_the_same_sandbox(runtime: &
 
 for_each_runtime! {
     share_network_hostname_and_volumes
+    share_memory_for_as_long_as_the_sandbox_stands
     init_containers_come_first_one_by_one
     an_init_container_that_fails_for_good_fails_its_pod
     a_container_that_ends_starts_again_alone_in_the_same_sandbox

@@ -21,11 +21,14 @@ async fn an_agent_adopts_every_container_and_a_killed_shim_restarts_its_own_alon
     world.assign(vec![pod]);
     world.hub.until_running(ID).await;
     let before = world.hub.all_running(ID);
-    let network = namespace(before[0].pid, "net");
+    let [network, ipc] = ["net", "ipc"].map(|kind| namespace(before[0].pid, kind));
     world.device.kill();
     // As for an agent that its service manager gives other mounts.
-    let network_file = world.device.state.join("run").join(ID.to_string()).join("network");
-    rustix::mount::unmount(&network_file, rustix::mount::UnmountFlags::DETACH).unwrap();
+    let held = |name| world.device.state.join("run").join(ID.to_string()).join(name);
+    let [network_file, ipc_file, shm] = ["network", "ipc", "shm"].map(held);
+    for path in [&network_file, &ipc_file, &shm] {
+        rustix::mount::unmount(path, rustix::mount::UnmountFlags::DETACH).unwrap();
+    }
     world.start();
     world
         .hub
@@ -34,6 +37,7 @@ async fn an_agent_adopts_every_container_and_a_killed_shim_restarts_its_own_alon
     world.hub.until_running(ID).await;
     assert_eq!(world.hub.all_running(ID), before);
     assert_eq!(fs::metadata(&network_file).unwrap().ino(), network);
+    assert_eq!(fs::metadata(&ipc_file).unwrap().ino(), ipc);
 
     // With an agent to see it.
     let scratch = world.device.state.join("run").join(ID.to_string()).join("volumes/scratch");
@@ -43,7 +47,7 @@ async fn an_agent_adopts_every_container_and_a_killed_shim_restarts_its_own_alon
     world.until_again("other", before[1].pid).await;
     let [main, other] = world.hub.all_running(ID)[..] else { panic!("two containers") };
     assert_eq!((main, other.restarts), (before[0], 1));
-    assert_eq!(namespace(other.pid, "net"), network);
+    assert_eq!([namespace(other.pid, "net"), namespace(other.pid, "ipc")], [network, ipc]);
     assert!(scratch.join("asked").exists(), "it was asked to stop");
     let lost = world.hub.container(ID, "other").unwrap().last_exit.clone().unwrap();
     assert_eq!(&lost.reason[..], "Lost");
@@ -94,7 +98,7 @@ async fn what_is_left_without_files_is_found_by_its_cgroup(runtime: &'static str
     // As a cleaner of directories would, but for what is mounted there.
     let run = world.device.state.join("run");
     for entry in fs::read_dir(run.join(ID.to_string())).unwrap().flatten() {
-        if entry.file_name() != "network" {
+        if !["network", "ipc", "shm"].iter().any(|held| entry.file_name() == *held) {
             let path = entry.path();
             let _ = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
         }

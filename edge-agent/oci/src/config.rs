@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 pub use crate::container::{
-    CgroupVersion, ContainerSpec, EtcFiles, Host, Mount, MountSource, Network, Resources,
+    CgroupVersion, ContainerSpec, EtcFiles, Host, Ipc, Mount, MountSource, Network, Resources,
 };
 use crate::expand::{MAX_EXPANDED_BYTES, TooLong, command_line, expand, expand_env};
 use crate::image::ImageConfig;
@@ -201,8 +201,11 @@ fn no_nul<'a>(
 }
 
 fn namespaces(spec: &ContainerSpec, host: &Host) -> Vec<Value> {
-    let mut namespaces =
-        vec![json!({ "type": "pid" }), json!({ "type": "mount" }), json!({ "type": "ipc" })];
+    let mut namespaces = vec![json!({ "type": "pid" }), json!({ "type": "mount" })];
+    namespaces.push(match &spec.ipc {
+        Ipc::Private => json!({ "type": "ipc" }),
+        Ipc::Join { namespace, .. } => json!({ "type": "ipc", "path": namespace }),
+    });
     match &spec.network {
         Network::Host => {}
         Network::Private => {

@@ -29,6 +29,8 @@ pub struct ContainerSpec {
     pub allow_privilege_escalation: bool,
     /// Which network is seen.
     pub network: Network,
+    /// Which IPC is seen.
+    pub ipc: Ipc,
     /// Requests and limits.
     pub resources: Resources,
     /// Who dies first when memory runs out, -1000 to 1000.
@@ -49,6 +51,21 @@ pub enum Network {
     Host,
     /// An existing one, by the path of its namespace.
     Join(PathBuf),
+}
+
+/// Which System V and POSIX IPC a container sees.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Ipc {
+    /// A namespace and a `/dev/shm` of its own.
+    #[default]
+    Private,
+    /// Those of its Pod.
+    Join {
+        /// The path of the namespace.
+        namespace: PathBuf,
+        /// To be mounted at `/dev/shm`.
+        shm: PathBuf,
+    },
 }
 
 /// Requests and limits in plain units.

@@ -5,7 +5,7 @@
 //! when something runs (the agent's core does).
 //!
 //! In the order of a container's life: [`image`] reads manifest and config, [`layers`] unpacks each layer once,
-//! [`user`] finds the user in those layers, [`network`] and [`etc`] are what the containers of a Pod share,
+//! [`user`] finds the user in those layers, [`namespace`] and [`etc`] are what the containers of a Pod share,
 //! [`config`] writes `config.json`, [`bundle`] lays out the run directory, and [`runtime`] has found, at the agent's
 //! start, what runs it.
 
@@ -21,7 +21,7 @@ pub mod image;
 pub mod index;
 pub mod layers;
 mod mounts;
-pub mod network;
+pub mod namespace;
 mod place;
 mod probe;
 mod profile;

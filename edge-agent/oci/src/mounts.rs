@@ -6,8 +6,11 @@ use std::path::{Component, Path, PathBuf};
 use serde_json::{Value, json};
 
 use crate::config::ConfigError;
-use crate::container::{ContainerSpec, EtcFiles, Host, Mount, MountSource};
+use crate::container::{ContainerSpec, EtcFiles, Host, Ipc, Mount, MountSource};
 use crate::profile;
+
+/// Where POSIX shared memory is.
+const SHM: &str = "/dev/shm";
 
 /// The base mounts, the files in `/etc` and the volumes; a volume at the place of one of the others replaces it, and
 /// outer places come before inner ones.
@@ -19,6 +22,12 @@ pub(crate) fn mounts(spec: &ContainerSpec, host: &Host) -> Result<Vec<Value>, Co
     }
     own.sort_by_key(|(target, _)| target.matches('/').count());
     let mut mounts: Vec<Value> = profile::base_mounts(host);
+    if let Ipc::Join { shm, .. } = &spec.ipc {
+        let shared = bind(SHM, &host_path(shm)?, false, &["nosuid", "noexec", "nodev"]);
+        mounts.iter_mut().filter(|mount| mount["destination"] == SHM).for_each(|own| {
+            *own = shared.clone();
+        });
+    }
     mounts.extend(etc_mounts(&spec.etc)?);
     mounts.retain(|mount| !own.iter().any(|(target, _)| mount["destination"] == target.as_str()));
     mounts.extend(own.into_iter().map(|(_, mount)| mount));

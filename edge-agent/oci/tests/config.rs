@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use lichen_oci::config::{
-    CgroupVersion, ConfigError, ContainerSpec, EtcFiles, Host, Mount, MountSource, Network,
+    CgroupVersion, ConfigError, ContainerSpec, EtcFiles, Host, Ipc, Mount, MountSource, Network,
     Resources, runtime_config,
 };
 use lichen_oci::image::ImageConfig;
@@ -180,24 +180,42 @@ fn namespaces_follow_the_network() {
 }
 
 #[test]
-fn the_containers_of_a_pod_share_its_network_and_have_groups_below_its_own() {
+fn the_containers_of_a_pod_share_its_network_and_ipc_and_have_groups_below_its_own() {
     let config = |container: &str| {
         config(&ContainerSpec {
             id: format!("p-1-{container}"),
             cgroup: format!("p-1/{container}"),
             network: Network::Join(PathBuf::from("/run/p-1/network")),
+            ipc: Ipc::Join { namespace: "/run/p-1/ipc".into(), shm: "/run/p-1/shm".into() },
             ..spec()
         })
     };
     let (web, helper) = (config("web"), config("helper"));
     assert_eq!(at(&web, "/linux/cgroupsPath"), r#""/lichen/p-1/web""#);
     assert_eq!(at(&helper, "/linux/cgroupsPath"), r#""/lichen/p-1/helper""#);
-    let network = |config: &Value| {
+    let namespace = |config: &Value, kind: &str| {
         let all = config["linux"]["namespaces"].as_array().expect("namespaces").clone();
-        all.into_iter().find(|namespace| namespace["type"] == "network").expect("a network")
+        all.into_iter().find(|namespace| namespace["type"] == kind).expect("a namespace")
     };
-    assert_eq!(network(&web)["path"], "/run/p-1/network");
-    assert_eq!(network(&helper), network(&web));
+    let shm = |config: &Value| {
+        let all = config["mounts"].as_array().expect("mounts").clone();
+        let shm: Vec<_> = all.into_iter().filter(|m| m["destination"] == "/dev/shm").collect();
+        assert_eq!(shm.len(), 1);
+        shm[0].clone()
+    };
+    for config in [&web, &helper] {
+        assert_eq!(namespace(config, "network")["path"], "/run/p-1/network");
+        assert_eq!(namespace(config, "ipc")["path"], "/run/p-1/ipc");
+        assert_eq!(
+            (&shm(config)["type"], &shm(config)["source"]),
+            (&"bind".into(), &"/run/p-1/shm".into())
+        );
+        let options = shm(config)["options"].to_string();
+        assert!(
+            ["noexec", "nosuid", "nodev"].iter().all(|flag| options.contains(flag)),
+            "{options}"
+        );
+    }
     for cgroup in ["", "/", "a/", "/a", "a//b", "../b", "a/..", "a b"] {
         let spec = ContainerSpec { cgroup: cgroup.to_owned(), ..spec() };
         let result = runtime_config(&spec, &image(), &host());

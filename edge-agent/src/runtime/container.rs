@@ -140,6 +140,7 @@ fn container_spec(
         // Kubernetes' default.
         allow_privilege_escalation: true,
         network: shared.network,
+        ipc: shared.ipc,
         resources: resources(&container.resources),
         oom_score_adj: None,
         mounts: mounts.into_iter().map(mount).collect(),

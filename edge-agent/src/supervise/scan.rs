@@ -48,11 +48,12 @@ pub fn scan(
             containers.push(found);
         }
         let identity = record.as_ref().map(|record| record.identity);
-        let pids = containers.iter().filter_map(|found| match found.state {
+        let running = |found: &FoundContainer| match found.state {
             FoundState::Running { pid, .. } => Some(pid),
             _ => None,
-        });
-        let sandbox = record.is_some_and(|record| sandbox::stands(&dir, &record, pids));
+        };
+        let pids: Vec<u32> = containers.iter().filter_map(running).collect();
+        let sandbox = record.is_some_and(|record| sandbox::stands(&dir, &record, &pids));
         all.push((FoundPod { pod, identity, sandbox, containers }, watches));
     }
     Ok(all)

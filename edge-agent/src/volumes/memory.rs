@@ -6,10 +6,7 @@
 use std::{ffi::CString, fs, io, os::unix::fs::MetadataExt, path::Path};
 
 use firmware_compat::v1::owned::Volume;
-use rustix::{
-    io::Errno,
-    mount::{MountFlags, UnmountFlags, mount, unmount},
-};
+use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
 use super::{VolumeError, io_failed};
 
@@ -28,16 +25,26 @@ pub(super) fn place(
     if size_limit_bytes > 0 {
         options.push_str(&format!(",size={size_limit_bytes}"));
     }
-    let options = CString::new(options).expect("no NUL in it");
-    let flags = MountFlags::NOSUID | MountFlags::NODEV;
-    match mount("tmpfs", path, "tmpfs", flags, options.as_c_str()) {
-        Ok(()) => Ok(()),
-        Err(Errno::PERM) => Err(failed(io::Error::new(
+    mount_memory(path, &options, false).map_err(|error| match error.kind() {
+        io::ErrorKind::PermissionDenied => failed(io::Error::new(
             io::ErrorKind::PermissionDenied,
             "emptyDir with medium Memory needs an agent that runs as root; leave medium out",
-        ))),
-        Err(errno) => Err(failed(errno.into())),
-    }
+        )),
+        _ => failed(error),
+    })
+}
+
+/// Mounts a tmpfs, without devices and set-uid programs, and without any programs if `noexec`.
+pub(crate) fn mount_memory(path: &Path, options: &str, noexec: bool) -> io::Result<()> {
+    let options = CString::new(options)?;
+    let mut flags = MountFlags::NOSUID | MountFlags::NODEV;
+    flags.set(MountFlags::NOEXEC, noexec);
+    Ok(mount("tmpfs", path, "tmpfs", flags, options.as_c_str())?)
+}
+
+/// Unmounts what [`mount_memory`] has mounted; it ends when nobody uses it any more.
+pub(crate) fn unmount_memory(path: &Path) -> io::Result<()> {
+    Ok(unmount(path, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW)?)
 }
 
 /// Unmounts whatever is mounted directly below a Pod's volumes.
@@ -49,14 +56,14 @@ pub(super) fn release(volumes: &Path) -> io::Result<()> {
     for entry in entries {
         let path = entry?.path();
         if is_mount(&path)? {
-            unmount(&path, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW)?;
+            unmount_memory(&path)?;
         }
     }
     Ok(())
 }
 
 /// A mounted file system is another device than its directory's.
-fn is_mount(path: &Path) -> io::Result<bool> {
+pub(crate) fn is_mount(path: &Path) -> io::Result<bool> {
     let own = fs::symlink_metadata(path)?;
     let parent = path.parent().map_or_else(|| Ok(own.clone()), fs::symlink_metadata)?;
     Ok(own.is_dir() && own.dev() != parent.dev())

@@ -109,7 +109,7 @@ pub const LAST_GENERATION: Generation = Generation(u64::MAX / 2);
 /// Generations whose hashes are remembered per device, at the least.
 pub const RECENT: usize = 8;
 /// The same, at the most. Those that the device has not acknowledged yet are kept up to here, because it may hold any
-/// of them: so many are made only for a device whose connection broke without a word while much changed.
+/// of them: so many are made only for a device that can be heard and saves nothing while much changes.
 pub const MOST_RECENT: usize = 64;
 
 impl Desired {

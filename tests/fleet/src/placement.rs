@@ -165,6 +165,7 @@ fn device(number: usize) -> Device {
         unfamiliar: false,
         unknown_pods: BTreeSet::new(),
         pending: false,
+        told: Default::default(),
         heard_whole: true,
         request: ReportRequest::default(),
         retransmit: None,

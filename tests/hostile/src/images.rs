@@ -21,7 +21,7 @@ use lichen_images::{
 };
 use lichen_oci::{
     config::{
-        CgroupVersion, ContainerSpec, EtcFiles, Host, Mount, MountSource, Network, Resources,
+        CgroupVersion, ContainerSpec, EtcFiles, Host, Ipc, Mount, MountSource, Network, Resources,
         runtime_config,
     },
     expand, image, index, signal,
@@ -298,6 +298,7 @@ fn spec(env: &[(String, String)], words: &[String], text: &str) -> ContainerSpec
         read_only_root: false,
         allow_privilege_escalation: false,
         network: Network::Private,
+        ipc: Ipc::Private,
         resources: Resources::default(),
         oom_score_adj: None,
         mounts: vec![Mount {

@@ -88,7 +88,7 @@ fn a_container_sees_its_volumes_and_a_changed_config_map_in_place() {
         &[
             "/bin/sh",
             "-c",
-            "while :; do cat /config/moss; echo; echo kept > /scratch/file; sleep 0.1; done",
+            "echo kept > /scratch/file; while :; do cat /config/moss; echo; sleep 0.1; done",
         ],
     );
     let spec = pod_spec(&mut web);

@@ -102,6 +102,8 @@ impl Fleet {
             while !self.needs.is_empty() {
                 self.supply(0);
             }
+            // It is told of its Pods once it has been heard since the first, empty assignment.
+            self.report(device, 3, 0);
             self.report(device, 3, 0);
             assert!(!self.devices[device].pods.is_empty(), "something runs");
         }
