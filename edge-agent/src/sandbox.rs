@@ -86,7 +86,7 @@ pub fn make(pod: &PodSpec, dir: &PodDir, written: &Written) -> Result<(), Sandbo
         grace_ms: pod.grace_ms,
         wasm: pod.runtime_class == RuntimeClass::Wasm,
     };
-    Ok(dir.set_record(&record)?)
+    Ok(dir.set_record(&record, written)?)
 }
 
 /// Names and network of a Pod of OCI containers. Brings the name servers up to date on the way.
@@ -120,12 +120,15 @@ pub fn stands(dir: &PodDir, record: &Record, mut processes: impl Iterator<Item =
 ///
 /// # Errors
 /// See [`SandboxError`].
-pub fn take_down(dir: &PodDir, cgroup: &str) -> Result<(), SandboxError> {
+pub fn take_down(dir: &PodDir, cgroup: &str, written: &Written) -> Result<(), SandboxError> {
     lichen_shim::cgroup::remove(cgroup).map_err(SandboxError::Cgroup)?;
     remove_network(&dir.network())?;
     match dir.record()? {
-        Some(record) => Ok(dir.set_record(&Record { boot_id: None, ..record })?),
-        None => Ok(()),
+        // One of another boot does not stand as it is.
+        Some(record) if record.boot_id == probe::boot_id() => {
+            Ok(dir.set_record(&Record { boot_id: None, ..record }, written)?)
+        }
+        Some(_) | None => Ok(()),
     }
 }
 

@@ -26,6 +26,7 @@ pub mod assignment;
 mod write;
 
 pub use write::Written;
+pub(crate) use write::sync_dir_of;
 
 /// No small file of ours is larger.
 const MAX_SMALL: u64 = 4096;

@@ -18,7 +18,10 @@ use firmware_compat::{
     id::{Hash, PodId},
     v1::owned::Assignment,
 };
-use lichen_agent::{pod_dir::PodDir, state::StateDir};
+use lichen_agent::{
+    pod_dir::PodDir,
+    state::{StateDir, Written},
+};
 use lichen_agent_core::{ContainerId, SavedAssignment, saved};
 use lichen_shim::{Decoder, RunDir, Spec, log, protocol};
 use lichen_wasm_host::Run;
@@ -131,7 +134,7 @@ fn pod(bytes: &[u8]) {
         write(&run_dir.join(name), script.piece());
     }
     if let Some(record) = pod.record().expect("it can be read") {
-        pod.set_record(&record).expect("it can be written");
+        pod.set_record(&record, &Written::default()).expect("it can be written");
         assert_eq!(pod.record().expect("it was just written"), Some(record));
     }
     if let Some(record) = container.record().expect("it can be read") {
