@@ -10,7 +10,7 @@ use std::{
 };
 
 use firmware_compat::v1::owned::{Mount, Pod, Volume, VolumeSource};
-use lichen_agent_core::PodSpec;
+use lichen_agent_core::{PodSpec, spec::is_plain_name};
 
 use crate::state::Written;
 
@@ -111,7 +111,7 @@ fn place_one(
     dir: &Path,
     written: &Written,
 ) -> Result<(), VolumeError> {
-    if !is_plain(&volume.name) {
+    if !is_plain_name(&volume.name) {
         return Err(refused(volume, &volume.name, "a volume's name is letters, digits and `-`"));
     }
     let own = own_path(dir, volume);
@@ -167,12 +167,6 @@ fn resolve_one(pod: &Pod, mount: &Mount, dir: &Path) -> Result<Placed, VolumeErr
     };
     let source = if host { Source::Host(path) } else { Source::Own(path) };
     Ok(Placed { source, target: mount.path.to_string(), read_only })
-}
-
-/// Whether a name is safe as a directory's: the name comes from the hub. Kubernetes' names all are.
-fn is_plain(name: &str) -> bool {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
-    !name.is_empty() && !name.starts_with('.') && name.bytes().all(plain)
 }
 
 fn own_path(dir: &Path, volume: &Volume) -> PathBuf {
