@@ -116,7 +116,8 @@ impl Assign {
         }
     }
 
-    /// A part that the device has: of the assignment in force, of one that is being saved, or left on its disk.
+    /// A part that the device has: of one that is being saved, of the assignment in force, of the one before, or left on
+    /// its disk.
     fn known(&self, hash: &Hash, kind: PartKind) -> Option<Part> {
         let saving = match &self.saving {
             Saving::Idle => None,
@@ -125,8 +126,8 @@ impl Assign {
             }
         };
         let candidates = self.next.iter().chain(saving).map(|candidate| &candidate.saved.parts);
-        let in_force = self.in_force.iter().map(|held| &held.parts);
-        let part = candidates.chain(in_force).find_map(|parts| parts.get(hash)).cloned();
+        let held = self.in_force.iter().chain(&self.previous).map(|held| &held.parts);
+        let part = candidates.chain(held).find_map(|parts| parts.get(hash)).cloned();
         part.or_else(|| Part::read(kind, self.spare.get(hash)?).ok())
     }
 
