@@ -35,7 +35,7 @@ pub enum Fault {
     /// Nothing to run.
     #[error("has no container")]
     NoContainer,
-    /// A firmware slot runs one program.
+    /// A firmware slot runs one container.
     #[error("has several containers, a firmware slot runs one")]
     SeveralContainers,
     /// Two containers with one name.
