@@ -43,13 +43,13 @@ fn hint(cause: &io::Error) -> &'static str {
     }
 }
 
-/// Makes a network namespace with nothing but loopback, unless `path` holds one already. Returns whether it was made.
+/// Makes a network namespace with nothing but loopback, unless `path` holds one already.
 ///
 /// # Errors
 /// See [`NetworkError`].
-pub fn make_network(path: &Path) -> Result<bool, NetworkError> {
+pub fn make_network(path: &Path) -> Result<(), NetworkError> {
     if is_network(path) {
-        return Ok(false);
+        return Ok(());
     }
     File::create(path).map_err(failed("make a file", path))?;
     let made = std::thread::scope(|scope| {
@@ -66,7 +66,7 @@ pub fn make_network(path: &Path) -> Result<bool, NetworkError> {
         // Nothing is mounted on it.
         let _ = fs::remove_file(path);
     }
-    made.map(|()| true)
+    made
 }
 
 /// Holds the namespace that a process of the Pod is in, for an agent whose service manager gave it other mounts than
@@ -199,9 +199,9 @@ mod tests {
         let scratch = tempfile::tempdir().expect("scratch");
         let path = scratch.path().join("network");
         let inode = || fs::metadata(&path).map(|found| found.ino());
-        assert!(make_network(&path).expect("a network"));
+        make_network(&path).expect("a network");
         let first = inode().expect("a file");
-        assert!(!make_network(&path).expect("the same"));
+        make_network(&path).expect("the same");
         assert_eq!(inode().expect("a file"), first);
         let own = hold_again(&scratch.path().join("own"), std::process::id());
         assert!(own.expect_err("the device's").to_string().contains("own network"));

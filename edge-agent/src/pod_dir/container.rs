@@ -7,7 +7,7 @@
 //!
 //! The newest run and the one before it are kept, the latter for its log and its end.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use lichen_shim::run_dir;
 use serde::{Deserialize, Serialize};
@@ -40,12 +40,6 @@ pub struct ContainerDir {
 impl ContainerDir {
     pub(super) fn new(path: PathBuf) -> Self {
         Self { path }
-    }
-
-    /// The directory.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.path
     }
 
     /// The run directory of one start.

@@ -128,7 +128,7 @@ fn pod(bytes: &[u8]) {
     fs::create_dir_all(&run_dir).expect("a directory");
     let mut script = Script::new(bytes);
     write(&pod.path().join("pod"), script.piece());
-    write(&container.path().join("container"), script.piece());
+    write(&pod.path().join("main-0/container"), script.piece());
     let names = ["exit", "shim.spec", "pid", "shim.pid", "oci.pid"];
     for name in names {
         write(&run_dir.join(name), script.piece());
