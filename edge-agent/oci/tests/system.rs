@@ -204,7 +204,6 @@ fn check_view(runtime: &str) {
             source: MountSource::Volume(directory),
             target: format!("/{name}"),
             read_only,
-            sub_path: None,
         }
     };
     spec.mounts = vec![volume("data", false), volume("conf", true)];

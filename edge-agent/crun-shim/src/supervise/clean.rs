@@ -158,8 +158,8 @@ fn delete(run: &RunDir, container: &Container, boot_id: BootId) -> Result<(), St
     if setsid().is_ok() {
         claim_session(run, boot_id)?;
     }
-    // The same surroundings as in the shim, but no overlay: deleting needs none.
-    let surroundings = Container { overlay: None, ..container.clone() };
+    // The same surroundings as in the shim, but no file systems: deleting needs none.
+    let surroundings = Container { overlay: None, sub_paths: Vec::new(), ..container.clone() };
     namespace::enter(&surroundings)?;
     set_child_subreaper(Some(getpid())).map_err(|errno| format!("no subreaper: {errno}"))?;
     let init = first_process(run);
