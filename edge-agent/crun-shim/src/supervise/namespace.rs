@@ -8,9 +8,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Mode, OFlags};
-use rustix::mount::{
-    MountFlags, MountPropagationFlags, mount, mount_bind_recursive, mount_change,
-};
+use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_bind_recursive, mount_change};
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 
 use crate::beneath::{self, by_descriptor};
@@ -106,4 +104,3 @@ fn open(path: &Path) -> Result<OwnedFd, String> {
     rustix::fs::openat(CWD, path, flags, Mode::empty())
         .map_err(|errno| format!("could not open the directory {}: {errno}", path.display()))
 }
-
