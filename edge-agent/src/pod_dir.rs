@@ -19,7 +19,7 @@ use lichen_agent_core::ContainerId;
 use lichen_shim::BootId;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::state::{StateError, make_dir, read_bounded};
+use crate::state::{StateError, Written, make_dir, read_bounded, sync_dir_of};
 
 mod container;
 
@@ -146,12 +146,19 @@ impl PodDir {
         load(&self.path.join(RECORD))
     }
 
-    /// Keeps what it is.
+    /// Keeps what it is, durably: without it nobody knows after a power loss whose volumes these are and whose ends were
+    /// told, and a Pod that has ended for good would run again.
     ///
     /// # Errors
     /// Those of the system.
-    pub fn set_record(&self, record: &Record) -> Result<(), StateError> {
-        store(&self.path, RECORD, record)
+    pub fn set_record(&self, record: &Record, written: &Written) -> Result<(), StateError> {
+        let before = self.record()?;
+        if before.as_ref() == Some(record) {
+            return Ok(());
+        }
+        written.replace(&self.path.join(RECORD), &encode(record))?;
+        // The directory may be new.
+        if before.is_none() { sync_dir_of(&self.path) } else { Ok(()) }
     }
 }
 
@@ -166,7 +173,11 @@ fn load<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, StateError> {
     }))
 }
 
-/// Replaces a record, unless it says this already. It means nothing after a power loss, so nothing waits for the disk.
+fn encode<T: Serialize>(record: &T) -> Vec<u8> {
+    postcard::to_extend(record, vec![RECORD_VERSION]).expect("a record encodes")
+}
+
+/// Replaces a record, unless it says this already. A power loss may take it: nothing waits for the disk.
 fn store<T>(dir: &Path, name: &str, record: &T) -> Result<(), StateError>
 where
     T: Serialize + DeserializeOwned + PartialEq,
@@ -175,9 +186,8 @@ where
     if load(&path)?.as_ref() == Some(record) {
         return Ok(());
     }
-    let bytes = postcard::to_extend(record, vec![RECORD_VERSION]).expect("a record encodes");
     let new = dir.join(format!("{name}.new"));
-    fs::write(&new, bytes).map_err(|source| StateError::io("write", &new, source))?;
+    fs::write(&new, encode(record)).map_err(|source| StateError::io("write", &new, source))?;
     fs::rename(&new, &path).map_err(|source| StateError::io("replace", &path, source))
 }
 
@@ -208,8 +218,13 @@ mod tests {
             grace_ms: 5,
             wasm: true,
         };
-        dir.set_record(&record).expect("writable");
-        assert_eq!(dir.record().expect("readable"), Some(record));
+        let written = Written::default();
+        dir.set_record(&record, &written).expect("writable");
+        assert_eq!(dir.record().expect("readable"), Some(record.clone()));
+        let bytes = written.bytes();
+        assert_eq!(bytes, fs::metadata(dir.path().join(RECORD)).expect("there").len());
+        dir.set_record(&record, &written).expect("writable");
+        assert_eq!(written.bytes(), bytes, "what it says already is not written again");
         fs::write(dir.path().join(RECORD), [RECORD_VERSION, 1, 2]).expect("writable");
         assert_eq!(dir.record().expect("readable"), None);
     }

@@ -159,7 +159,7 @@ impl Launcher {
         }
         let cgroup = sandbox::cgroup(self.agent, pod);
         let removed = match keep_volumes {
-            true => sandbox::take_down(&dir, &cgroup),
+            true => sandbox::take_down(&dir, &cgroup, self.content.written()),
             false => sandbox::remove(&dir, &cgroup),
         };
         removed.map_err(|error| in_words(&error))

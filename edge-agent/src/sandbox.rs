@@ -101,7 +101,7 @@ pub fn make(pod: &PodSpec, dir: &PodDir, written: &Written) -> Result<(), Sandbo
         grace_ms: pod.grace_ms,
         wasm: pod.runtime_class == RuntimeClass::Wasm,
     };
-    Ok(dir.set_record(&record)?)
+    Ok(dir.set_record(&record, written)?)
 }
 
 /// Names, network and IPC of a Pod of OCI containers. Brings the name servers up to date on the way, and has `/dev/shm`
@@ -145,12 +145,15 @@ pub fn stands(dir: &PodDir, record: &Record, processes: &[u32]) -> bool {
 ///
 /// # Errors
 /// See [`SandboxError`].
-pub fn take_down(dir: &PodDir, cgroup: &str) -> Result<(), SandboxError> {
+pub fn take_down(dir: &PodDir, cgroup: &str, written: &Written) -> Result<(), SandboxError> {
     lichen_shim::cgroup::remove(cgroup).map_err(SandboxError::Cgroup)?;
     let_go(dir)?;
     match dir.record()? {
-        Some(record) => Ok(dir.set_record(&Record { boot_id: None, ..record })?),
-        None => Ok(()),
+        // One of another boot does not stand as it is.
+        Some(record) if record.boot_id == probe::boot_id() => {
+            Ok(dir.set_record(&Record { boot_id: None, ..record }, written)?)
+        }
+        Some(_) | None => Ok(()),
     }
 }
 

@@ -4,12 +4,13 @@
 //! |---|---|
 //! | `lock` | held by the one agent of this directory; its pid, for people |
 //! | `agent-id` | drawn once; tells two devices with one name apart |
-//! | `assignment`, `assignment.previous` | see [`assignment`] |
+//! | `assignment`, `assignment.previous` | the newest saved one and the one before, see [`assignment`] |
+//! | `part-<hash>` | a part that one of them refers to: a Pod, the files of a ConfigMap |
 //! | `hub` | where the broker was last time |
 //! | `time-floor` | a time that has certainly passed, in milliseconds since 1970 |
-//! | `artefacts/sha256/<hex>` | fetched bytes, see `artefacts` |
-//! | `layers/` | unpacked layers |
-//! | `run/<Pod>/` | what runs, see `runtime` |
+//! | `artefacts/sha256/<hex>` | fetched bytes, see [`crate::content`] |
+//! | `artefacts/unpacked/`, `layers/` | unpacked layers, and which packed one each is of, see [`crate::content`] |
+//! | `run/<Pod>/` | what runs, see [`crate::pod_dir`] |
 //!
 //! Files are replaced whole and only when their content changes; every byte written is counted.
 
@@ -26,6 +27,7 @@ pub mod assignment;
 mod write;
 
 pub use write::Written;
+pub(crate) use write::sync_dir_of;
 
 /// No small file of ours is larger.
 const MAX_SMALL: u64 = 4096;

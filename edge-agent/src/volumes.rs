@@ -10,7 +10,7 @@ use std::{
 };
 
 use firmware_compat::v1::owned::{Mount, Pod, Volume, VolumeSource};
-use lichen_agent_core::PodSpec;
+use lichen_agent_core::{PodSpec, spec::is_plain_name};
 
 use crate::state::Written;
 
@@ -79,8 +79,10 @@ pub enum Source {
 /// One mount, ready to be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Placed {
-    /// What to mount.
+    /// The volume.
     pub source: Source,
+    /// The part of it to mount, as [`lichen_shim::beneath`] takes it; empty for all of it.
+    pub inner: PathBuf,
     /// Where, in the container.
     pub target: String,
     /// Whether writing is refused.
@@ -111,7 +113,7 @@ fn place_one(
     dir: &Path,
     written: &Written,
 ) -> Result<(), VolumeError> {
-    if !is_plain(&volume.name) {
+    if !is_plain_name(&volume.name) {
         return Err(refused(volume, &volume.name, "a volume's name is letters, digits and `-`"));
     }
     let own = own_path(dir, volume);
@@ -160,19 +162,12 @@ fn resolve_one(pod: &Pod, mount: &Mount, dir: &Path) -> Result<Placed, VolumeErr
         // As in Kubernetes: the device writes it, nobody else.
         VolumeSource::ConfigMap { .. } => (own, true),
     };
-    let path = if mount.sub_path.is_empty() {
-        root
-    } else {
-        sub_path::place(volume, &root, &mount.sub_path)?
+    let inner = match mount.sub_path.as_str() {
+        "" => PathBuf::new(),
+        sub_path => sub_path::place(volume, &root, sub_path)?,
     };
-    let source = if host { Source::Host(path) } else { Source::Own(path) };
-    Ok(Placed { source, target: mount.path.to_string(), read_only })
-}
-
-/// Whether a name is safe as a directory's: the name comes from the hub. Kubernetes' names all are.
-fn is_plain(name: &str) -> bool {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
-    !name.is_empty() && !name.starts_with('.') && name.bytes().all(plain)
+    let source = if host { Source::Host(root) } else { Source::Own(root) };
+    Ok(Placed { source, inner, target: mount.path.to_string(), read_only })
 }
 
 fn own_path(dir: &Path, volume: &Volume) -> PathBuf {
@@ -294,8 +289,15 @@ mod tests {
             assert!(matches!(resolve(crooked), Err(VolumeError::Path { .. })), "{crooked}");
         }
         assert_eq!(fs::read_dir(outside.path()).expect("readable").count(), 0);
-        assert!(resolve("in/deep").is_ok());
+        let placed = resolve("in/deep").expect("resolvable");
+        assert_eq!(placed[0].source, Source::Own(dir.path().join("v")));
+        assert_eq!(placed[0].inner, Path::new("in/deep"));
         assert!(dir.path().join("v/in/deep").is_dir());
+        // One of the volume's own is gone through here, once.
+        std::os::unix::fs::symlink("in", dir.path().join("v/link")).expect("a link");
+        assert_eq!(resolve("link/deep").expect("resolvable")[0].inner, Path::new("in/deep"));
+        std::os::unix::fs::symlink("nowhere", dir.path().join("v/dangling")).expect("a link");
+        assert!(matches!(resolve("dangling"), Err(VolumeError::Path { .. })));
     }
 
     #[test]

@@ -6,7 +6,7 @@ mod support;
 
 use std::{fs, path::Path};
 
-use firmware_compat::v1::owned::{ContainerState, Phase, RestartPolicy};
+use firmware_compat::v1::owned::{ContainerState, File, Mount, Phase, RestartPolicy, Volume};
 use support::{
     hub::Hub,
     image::with_scratch,
@@ -157,7 +157,46 @@ async fn a_container_that_ends_starts_again_alone_in_the_same_sandbox(runtime: &
     world.until_gone().await;
 }
 
+/// A link that is there before the container is prepared; what becomes of one that comes later is tested with the shim.
+async fn parts_of_volumes_are_mounted_and_links_that_lead_out_are_refused(runtime: &'static str) {
+    let mut world = World::new(runtime).await;
+    let key = File {
+        path: "key".try_into().unwrap(),
+        mode: 0o644,
+        data: b"value\n".to_vec().try_into().unwrap(),
+    };
+    let settings = world.hub.config(vec![key]);
+    let evil = "until busybox test -e /scratch/part/ran; do busybox sleep 0.1; done; \
+                busybox rm -r /scratch/part; busybox ln -s / /scratch/part; \
+                while :; do busybox sleep 1; done";
+    let shown = "busybox cat /key; : > /part/ran; while busybox test -d /part/.; do busybox sleep 0.1; \
+                 busybox test -e /part/ran || exit 1; done";
+    let mut pod = with_scratch(world.pod(&[], &[("evil", evil), ("shown", shown)]), false);
+    let volume = Volume { name: "settings".try_into().unwrap(), source: settings };
+    pod.volumes.push(volume).unwrap();
+    let mount = |volume: &str, sub_path: &str, path: &str| Mount {
+        volume: volume.try_into().unwrap(),
+        path: path.try_into().unwrap(),
+        sub_path: sub_path.try_into().unwrap(),
+        read_only: false,
+    };
+    let mounts = vec![mount("scratch", "part", "/part"), mount("settings", "key", "/key")];
+    let mut containers = pod.containers.clone().into_vec();
+    containers[1].mounts = mounts.try_into().unwrap();
+    pod.containers = containers.try_into().unwrap();
+    world.assign(vec![pod]);
+    let is_refused = |hub: &Hub| {
+        hub.pods.get(&ID).is_some_and(|pod| {
+            pod.message.contains("shown") && pod.message.contains("leads out of the volume")
+        })
+    };
+    world.hub.until("the link should be refused", is_refused).await;
+    assert_eq!(world.log(1, "shown", false).await, "value\n");
+    world.until_gone().await;
+}
+
 for_each_runtime! {
+    parts_of_volumes_are_mounted_and_links_that_lead_out_are_refused
     share_network_hostname_and_volumes
     share_memory_for_as_long_as_the_sandbox_stands
     init_containers_come_first_one_by_one

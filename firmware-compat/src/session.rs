@@ -1,97 +1,20 @@
 //! The device's side of the protocol, without an allocator: what an assignment that a hub offers means, and the way from
-//! a head to an assignment that is held. Boards (the agent's core) and microcontrollers decide by the same functions;
+//! a head to an assignment that is held. Boards (the agent's core) and microcontrollers decide by the same [`Standing`];
 //! where bytes are kept and hashed is the caller's.
 
-use crate::{
-    frame::Stamp,
-    id::{Generation, Hash, Lineage},
-};
+mod offer;
 
-/// Which assignment: what both forms of the messages say of one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Name {
-    /// Of the hub's store that wrote it.
-    pub lineage: Lineage,
-    /// Rises with every change.
-    pub generation: Generation,
-    /// Of the body.
-    pub hash: Hash,
-}
+use crate::{frame::Stamp, id::Hash};
 
-macro_rules! named_by {
-    ($form:ident) => {
-        impl From<crate::v1::$form::AssignmentId> for Name {
-            fn from(id: crate::v1::$form::AssignmentId) -> Self {
-                Self { lineage: id.lineage, generation: id.generation, hash: id.hash }
-            }
-        }
-
-        impl From<Name> for crate::v1::$form::AssignmentId {
-            fn from(name: Name) -> Self {
-                Self { lineage: name.lineage, generation: name.generation, hash: name.hash }
-            }
-        }
-    };
-}
-
-named_by!(fixed);
-#[cfg(feature = "alloc")]
-named_by!(owned);
-
-/// What an assignment that a hub offers means for a device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// It is held already.
-    Held,
-    /// It is to be fetched.
-    Newer,
-    /// It is older than what the device has: refused, whoever sends it.
-    Stale {
-        /// What the device has.
-        held: Generation,
-    },
-    /// Two contents of one generation: the hub was restored from a backup, perhaps.
-    Conflict,
-    /// Of a hub that did not write what the device holds, and that nobody allowed to take it over.
-    Foreign,
-}
-
-/// What `offered` means for a device whose newest sound assignment is `held`. `may_adopt`: the operator allows the next
-/// foreign lineage.
-#[must_use]
-pub fn judge(held: Option<Name>, offered: Name, may_adopt: bool) -> Verdict {
-    let Some(held) = held else { return Verdict::Newer };
-    if held.lineage != offered.lineage {
-        return if may_adopt { Verdict::Newer } else { Verdict::Foreign };
-    }
-    match offered.generation.cmp(&held.generation) {
-        core::cmp::Ordering::Greater => Verdict::Newer,
-        core::cmp::Ordering::Less => Verdict::Stale { held: held.generation },
-        core::cmp::Ordering::Equal if held.hash == offered.hash => Verdict::Held,
-        core::cmp::Ordering::Equal => Verdict::Conflict,
-    }
-}
-
-/// Whether an assignment on its way is given up for one of a lower generation: a hub answers a Want for what it does not
-/// have with the head that it has. The head that was followed can have been retained from before a hub was restored from a
-/// backup; it would keep out all generations below it. `is_asked`: the hub was asked and has not answered with anything.
-#[must_use]
-pub fn gives_way(coming: Name, offered: Name, held: Option<Name>, is_asked: bool) -> bool {
-    let is_older = coming.lineage == offered.lineage
-        && coming.generation >= offered.generation
-        && coming != offered;
-    let is_of_use = held.is_none_or(|held| {
-        held.lineage != offered.lineage || held.generation <= offered.generation
-    });
-    is_asked && is_older && is_of_use
-}
+pub use offer::{Name, Standing, Verdict};
 
 /// A device that holds one assignment at a time and has room for one body: a microcontroller. What it holds is what the
-/// caller says that it keeps.
+/// caller says that it keeps. It needs no clock: the hub reminds a device that lags by its head.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Session {
     held: Option<Name>,
     coming: Option<Coming>,
+    refused: Option<Name>,
     stamp: Stamp,
 }
 
@@ -101,6 +24,9 @@ struct Coming {
     length: u32,
     /// Bytes of the body so far, without a gap.
     have: u32,
+    /// An older head was heard since the last byte, which may have been late, and the hub was asked once more. Another
+    /// one is its answer.
+    is_doubted: bool,
 }
 
 /// What a device does next.
@@ -117,8 +43,17 @@ pub enum Step {
         /// First byte wanted.
         offset: u32,
     },
-    /// The body is whole: look at it, keep it, then [`Session::kept`].
+    /// The body is whole: look at it, keep it, then [`Session::kept`], or [`Session::refuse`] it.
     Body(Name),
+    /// Say that it can't be taken: its body is empty or has no room. It is not offered to the caller again.
+    Refuse {
+        /// Which one.
+        name: Name,
+        /// Bytes of its body.
+        length: u32,
+        /// Bytes that a body may have.
+        room: usize,
+    },
 }
 
 impl Session {
@@ -153,16 +88,17 @@ impl Session {
 
     /// A head was heard. `room`: bytes that a body may have.
     pub fn head(&mut self, offered: Name, length: u32, room: usize) -> Step {
-        if self.coming.is_some_and(|coming| gives_way(coming.name, offered, self.held, true)) {
+        if self.standing().gives_up(offered) {
+            if self.ask_once_more() {
+                return self.go_on();
+            }
             self.coming = None;
         }
-        match judge(self.held, offered, false) {
+        match self.standing().judge(offered) {
             Verdict::Held => Step::Report,
-            Verdict::Newer if length as usize <= room => {
-                self.coming = Some(Coming { name: offered, length, have: 0 });
-                Step::Want { hash: offered.hash, offset: 0 }
-            }
-            Verdict::Newer | Verdict::Stale { .. } | Verdict::Conflict | Verdict::Foreign => {
+            Verdict::Coming => self.go_on(),
+            Verdict::Newer => self.begin(offered, length, room),
+            Verdict::Refused | Verdict::Stale { .. } | Verdict::Conflict | Verdict::Foreign => {
                 Step::Rest
             }
         }
@@ -180,12 +116,14 @@ impl Session {
     ) -> Step {
         let Some(coming) = &mut self.coming else { return Step::Rest };
         let (start, end) = (offset as usize, (offset as usize).saturating_add(bytes.len()));
-        if hash != coming.name.hash || offset != coming.have || end > coming.length as usize {
+        let is_next = hash == coming.name.hash && offset == coming.have && !bytes.is_empty();
+        if !is_next || end > coming.length as usize {
             return Step::Rest;
         }
         let Some(place) = body.get_mut(start..end) else { return Step::Rest };
         place.copy_from_slice(bytes);
         coming.have = u32::try_from(end).unwrap_or(u32::MAX);
+        coming.is_doubted = false;
         if coming.have < coming.length {
             return Step::Rest;
         }
@@ -202,5 +140,42 @@ impl Session {
         if let Some(coming) = self.coming.take() {
             self.held = Some(coming.name);
         }
+    }
+
+    /// The body that was whole can't be followed: what is held stays, and this one is not asked for again.
+    pub fn refuse(&mut self) {
+        if let Some(coming) = self.coming.take() {
+            self.refused = Some(coming.name);
+        }
+    }
+
+    /// What is coming was always asked for; whether that was long enough ago is what [`Self::ask_once_more`] finds out.
+    fn standing(&self) -> Standing {
+        let (held, coming, refused) = (self.held, self.coming(), self.refused);
+        Standing { held, coming, is_unanswered: true, refused, may_adopt: false }
+    }
+
+    /// Without a clock, a late head and the hub's answer look alike the first time. Returns whether this is it.
+    fn ask_once_more(&mut self) -> bool {
+        let coming = self.coming.as_mut().filter(|coming| !coming.is_doubted);
+        coming.map(|coming| coming.is_doubted = true).is_some()
+    }
+
+    /// From where it is.
+    fn go_on(&self) -> Step {
+        match self.coming {
+            None => Step::Rest,
+            Some(coming) if coming.have == coming.length => Step::Body(coming.name),
+            Some(coming) => Step::Want { hash: coming.name.hash, offset: coming.have },
+        }
+    }
+
+    fn begin(&mut self, name: Name, length: u32, room: usize) -> Step {
+        if length == 0 || length as usize > room {
+            self.refused = Some(name);
+            return Step::Refuse { name, length, room };
+        }
+        self.coming = Some(Coming { name, length, have: 0, is_doubted: false });
+        self.go_on()
     }
 }

@@ -128,7 +128,7 @@ fn dependencies_point_one_way() {
         ("lichen-images", &[]),
         ("lichen-shim", &[]),
         ("lichen-oci", &["lichen-shim"]),
-        ("lichen-wasm-host", &[]),
+        ("lichen-wasm-host", &["lichen-shim"]),
         ("lichen-wasmc", &["lichen-wasm-host"]),
         ("lichen-hub", &["firmware-compat", "lichen-hub-core", "lichen-link", "lichen-images"]),
         (

@@ -37,9 +37,9 @@ use parts::{AssembleError, BodyError, PartError, Parts};
 /// Which assignment is in force and which one is on its way.
 #[derive(Debug)]
 pub struct Assign {
-    in_force: Option<InForce>,
-    /// Artefacts of the assignment before the one in force.
-    previous: BTreeSet<Hash>,
+    in_force: Option<Held>,
+    /// The one before the one in force: an undo brings it back.
+    previous: Option<Held>,
     saving: Saving,
     /// Checked while another was being saved.
     next: Option<Candidate>,
@@ -50,13 +50,13 @@ pub struct Assign {
     foreign: Option<Head>,
     adopt: bool,
     max_bytes: usize,
-    /// Parts that were found on disk beside those of the assignment in force, by hash: what is left of a save that was cut
-    /// short, or of the assignment before.
+    /// Parts that were found on disk and are of neither, by hash: what is left of a save that was cut short.
     spare: BTreeMap<Hash, Vec<u8>>,
 }
 
+/// One that is saved.
 #[derive(Debug)]
-struct InForce {
+struct Held {
     id: AssignmentId,
     artefacts: BTreeSet<Hash>,
     /// Every part of it: the next assignment is likely to have most of them, too.
@@ -95,7 +95,7 @@ impl Assign {
         let max_bytes = usize::try_from(max_assignment_bytes).unwrap_or(usize::MAX);
         Self {
             in_force: None,
-            previous: BTreeSet::new(),
+            previous: None,
             saving: Saving::Idle,
             next: None,
             incoming: None,
@@ -119,14 +119,14 @@ impl Assign {
         for saved in saved {
             match read(&saved) {
                 Ok(sound) if self.in_force.is_none() => {
+                    self.in_force = Some(Held::new(saved.id, &sound, saved.parts));
                     pods = sound;
-                    self.in_force = Some(InForce {
-                        id: saved.id,
-                        artefacts: artefacts(&pods),
-                        parts: saved.parts,
-                    });
                 }
-                Ok(sound) => self.previous.extend(artefacts(&sound)),
+                Ok(sound) => {
+                    let mut parts = saved.parts;
+                    share(&mut parts, self.in_force.as_ref());
+                    self.previous = Some(Held::new(saved.id, &sound, parts));
+                }
                 Err(fault) => {
                     faults.push(format!("saved assignment {}: {fault}", saved.id.generation));
                 }
@@ -143,7 +143,7 @@ impl Assign {
     pub fn artefacts(&self, with_previous: bool) -> BTreeSet<Hash> {
         let mut all = self.in_force.as_ref().map(|h| h.artefacts.clone()).unwrap_or_default();
         if with_previous {
-            all.extend(&self.previous);
+            all.extend(self.previous.iter().flat_map(|before| &before.artefacts));
         }
         all
     }
@@ -192,15 +192,14 @@ impl Assign {
         match saving {
             Saving::UnderWay { candidate, .. } if candidate.saved.id.generation == generation => {
                 let id = candidate.saved.id;
-                let artefacts = artefacts(&candidate.pods);
-                let parts = candidate.saved.parts.clone();
-                let before = self.in_force.replace(InForce { id, artefacts, parts });
+                let held = Held::new(id, &candidate.pods, candidate.saved.parts.clone());
+                let before = self.in_force.replace(held);
                 // What was left of earlier saves has gone from the disk with this one.
                 self.spare.clear();
                 if before.as_ref().is_some_and(|before| before.id.lineage != id.lineage) {
                     self.adopt = false;
                 }
-                self.previous = before.map(|before| before.artefacts).unwrap_or_default();
+                self.previous = before;
                 self.foreign = None;
                 Some(candidate.pods)
             }
@@ -243,6 +242,22 @@ impl Assign {
     }
 }
 
+impl Held {
+    fn new(id: AssignmentId, pods: &[PodSpec], parts: Parts) -> Self {
+        let artefacts = pods.iter().flat_map(PodSpec::blobs).map(|blob| blob.digest).collect();
+        Self { id, artefacts, parts }
+    }
+}
+
+/// What both have is in memory once.
+fn share(parts: &mut Parts, with: Option<&Held>) {
+    for (hash, part) in parts {
+        if let Some(same) = with.and_then(|with| with.parts.get(hash)) {
+            *part = same.clone();
+        }
+    }
+}
+
 /// The Pods of a saved assignment, if this agent could follow it.
 pub fn read(saved: &SavedAssignment) -> Result<Vec<PodSpec>, String> {
     let assignment = parts::read_body(&saved.body, saved.id.hash).map_err(|e| e.to_string())?;
@@ -253,8 +268,4 @@ pub fn read(saved: &SavedAssignment) -> Result<Vec<PodSpec>, String> {
 /// What an assignment's id says of its body.
 pub fn hash(bytes: &[u8]) -> Hash {
     Hash(Sha256::digest(bytes).into())
-}
-
-fn artefacts(pods: &[PodSpec]) -> BTreeSet<Hash> {
-    pods.iter().flat_map(PodSpec::blobs).map(|blob| blob.digest).collect()
 }

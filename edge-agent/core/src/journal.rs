@@ -1,6 +1,6 @@
 //! Events on their way to the hub: kept in a bounded ring while it is away, sent in order, spread out.
-//! A newer event of the same Pod and reason replaces one that still waits, so that weeks of one program's
-//! crashes do not push out everything else.
+//! A newer event of the same Pod and reason replaces one that still waits, so that weeks of one
+//! container's crashes do not push out everything else.
 
 use alloc::{collections::VecDeque, format, string::String};
 

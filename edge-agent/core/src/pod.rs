@@ -251,11 +251,15 @@ impl Pod {
         current.step(spec, may_start, out)
     }
 
-    /// Every container of the spec has a place here, with what is known of it from before.
+    /// Every container of the spec has a place here, with what is known of it from before, and its name: one that was
+    /// found may be of an agent that had not written it down yet.
     fn meet_containers(&mut self, spec: &PodSpec) {
         for id in ContainerId::all(spec) {
-            let name = || id.of(spec).map_or("", |container| container.name.as_str()).into();
-            self.containers.entry(id).or_insert_with(|| Container::new(id, name()));
+            let name = id.of(spec).map_or("", |container| container.name.as_str());
+            let met = self.containers.entry(id).or_insert_with(|| Container::new(id, name.into()));
+            if *met.name != *name {
+                met.name = name.into();
+            }
         }
     }
 

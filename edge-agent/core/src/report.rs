@@ -267,14 +267,15 @@ fn is_result(phase: Phase) -> bool {
     }
 }
 
-/// How many of these go into one frame: bounded in number and in bytes. At least one, which always fits.
+/// How many of these go into one frame: bounded in number and in bytes. At least one, if there is one: it fits a frame
+/// alone, even where the upper bound of its bytes says otherwise.
 fn part_length(pods: &[PodStatus]) -> usize {
     let mut bytes = 0;
     let fits = |status: &&PodStatus| {
         bytes += encoded_bytes_at_most(status);
         bytes <= PART_BYTES
     };
-    pods.iter().take(capacity::STATUS_PODS).take_while(fits).count()
+    pods.iter().take(capacity::STATUS_PODS).take_while(fits).count().max(1).min(pods.len())
 }
 
 /// An upper bound of a status in postcard: its text, and its other fields at their longest.
@@ -306,4 +307,48 @@ fn bounded<T, const N: usize>(items: Vec<T>) -> List<T, N> {
         }
     }
     list
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use firmware_compat::{id::Hash, v1::owned::Text};
+
+    use super::*;
+
+    #[test]
+    fn a_status_with_as_much_to_say_as_may_be_goes_alone_and_nothing_is_nothing() {
+        let said = "x".repeat(1000);
+        let ended = || Exit {
+            code: i32::MIN,
+            reason: Text::cut(&said),
+            message: Text::cut(&said),
+            started_ms: u64::MAX,
+            at_ms: u64::MAX,
+        };
+        let container = ContainerStatus {
+            name: Text::cut(&said),
+            state: ContainerState::Terminated(ended()),
+            last_exit: Some(ended()),
+            restarts: u32::MAX,
+            ready: true,
+            image: Hash([9; 32]),
+        };
+        let status = PodStatus {
+            id: PodId([9; 16]),
+            identity: Hash([9; 32]),
+            phase: Phase::Failed,
+            reason: Text::cut(&said),
+            message: Text::cut(&said),
+            init_containers: bounded(vec![container.clone(); capacity::INIT_CONTAINERS]),
+            containers: bounded(vec![container; capacity::CONTAINERS]),
+        };
+        assert!(encoded_bytes_at_most(&status) > PART_BYTES);
+        let bytes = postcard::to_allocvec(&status).expect("it encodes").len();
+        assert!(bytes <= encoded_bytes_at_most(&status));
+        assert!(bytes + 256 <= firmware_compat::frame::MAX_FRAME_BYTES, "{bytes} fit no frame");
+        assert_eq!(part_length(&[status.clone(), status]), 1);
+        assert_eq!(part_length(&[]), 0);
+    }
 }

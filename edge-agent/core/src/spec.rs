@@ -112,3 +112,11 @@ impl Deref for PodSpec {
         &self.pod
     }
 }
+
+/// Whether a name that the hub gave is safe as a directory's and in a line of text: letters, digits, `-`, `_` and `.`, which
+/// is not the first. Kubernetes' names all are.
+#[must_use]
+pub fn is_plain_name(name: &str) -> bool {
+    let is_plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    !name.is_empty() && !name.starts_with('.') && name.bytes().all(is_plain)
+}

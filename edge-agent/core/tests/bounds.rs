@@ -136,6 +136,14 @@ fn paths_that_would_leave_their_place_are_refused() {
     check(|i| i.volumes = host_path("etc"), absolute);
     let within = "has a path in a volume that is absolute or climbs with `..`";
     check(|i| change_container(i, |c| c.mounts = mount("settings", "/x", "../y")), within);
+    let plain = "has a volume or hostname whose name is not plain: letters, digits, `-`, `_` and `.`, not first";
+    for name in ["../x", "a/b", "", ".", "..", ".hidden", "a b", "\n"] {
+        let name = || Text::cut(name);
+        let source = VolumeSource::EmptyDir { memory: false, size_limit_bytes: 0 };
+        let volumes = || List::try_from(vec![Volume { name: name(), source: source.clone() }]);
+        check(|i| i.volumes = volumes().unwrap(), plain);
+        check(|i| i.hostname = name(), plain);
+    }
     for path in ["../etc/passwd", "/etc/passwd", ""] {
         check(
             |i| {
@@ -162,6 +170,24 @@ fn a_body_longer_than_the_device_takes_is_not_asked_for() {
     let last = world.trace.last().unwrap();
     assert!(last.ends_with("it is 8195 bytes long, this device takes 1 to 8194"), "{last}");
     assert!(!world.trace.iter().any(|line| line.contains("want")));
+}
+
+#[test]
+fn a_chunk_that_lies_about_its_length_keeps_no_part_out() {
+    let mut world = World::new();
+    world.start_agent();
+    world.link_up = true;
+    world.feed(Event::LinkUp);
+    world.hub_serves = false;
+    let (head, body) = world.assign(1, vec![pod("web=1")]);
+    let (hash, bytes) = world.parts.first_key_value().map(|(h, b)| (*h, b.clone())).unwrap();
+    let part: Vec<Part> = world::chunks_of(hash, &bytes).collect();
+    let lie = Part { length: part[0].length + 1, ..part[0].clone() };
+    world.feed(Event::Heard(Down::Head(head)));
+    for chunk in body.into_iter().chain([lie]).chain(part) {
+        world.feed(Event::Heard(Down::Part(chunk)));
+    }
+    assert_eq!(world.disk.len(), 1, "{:?}", world.trace);
 }
 
 #[test]

@@ -48,6 +48,7 @@
 //! [`protocol::encode`]d requests and feeds what it reads to a [`Decoder`].
 
 pub mod adopt;
+pub mod beneath;
 pub mod cgroup;
 pub mod client;
 pub mod log;
@@ -66,6 +67,6 @@ pub use orphan::Orphan;
 pub use protocol::{Decoder, Refusal, Reply, Request};
 pub use run_dir::RunDir;
 pub use spawn::{SpawnError, Spawned, spawn};
-pub use spec::{Container, Kind, LogLimits, Overlay, Process, Spec, SpecError};
+pub use spec::{Container, Kind, LogLimits, Overlay, Process, Spec, SpecError, SubPath};
 pub use state::{BootId, Exit, Outcome, Phase, Started, State};
 pub use supervise::run;

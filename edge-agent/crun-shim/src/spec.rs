@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::beneath::is_inner;
+
 /// Most layers of one image, the number that container tools have settled on. It also keeps the mount
 /// options, 18 bytes a layer, inside the one page that `mount(2)` takes.
 pub const MAX_LAYERS: usize = 128;
@@ -67,6 +69,20 @@ pub struct Container {
     /// Mount a fresh cgroup2 over `/sys/fs/cgroup` for the runtime. For machines whose cgroups are mixed
     /// v1 and v2, which crun refuses; limits are not enforced then.
     pub private_cgroup2: bool,
+    /// Parts of volumes that the bundle's mounts name by their targets.
+    pub sub_paths: Vec<SubPath>,
+}
+
+/// A part of a volume, shown at a place of the shim's own before the runtime mounts it from there. By the volume's path, the
+/// runtime could be led elsewhere: see [`crate::beneath`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SubPath {
+    /// Absolute directory that containers may write to.
+    pub volume: PathBuf,
+    /// The way down from there.
+    pub inner: PathBuf,
+    /// Absolute path that nobody else writes to; made if it is missing.
+    pub target: PathBuf,
 }
 
 /// An overlay mount, made in the shim's own mount namespace.
@@ -146,6 +162,12 @@ pub enum SpecError {
         /// What was given.
         path: String,
     },
+    /// A way that could lead out of a volume.
+    #[error("sub path `{}`: it must be relative and have no `.` or `..`", path.display())]
+    Inner {
+        /// What was given.
+        path: PathBuf,
+    },
     /// No layer, or more than overlayfs takes.
     #[error("overlay with {count} layers: 1 to {MAX_LAYERS} are possible")]
     Layers {
@@ -210,7 +232,19 @@ impl Container {
         if let Some(cgroup) = self.cgroup.as_ref().filter(|path| !is_cgroup(path)) {
             return Err(SpecError::Cgroup { path: cgroup.clone() });
         }
+        self.sub_paths.iter().try_for_each(SubPath::validate)?;
         self.overlay.as_ref().map_or(Ok(()), Overlay::validate)
+    }
+}
+
+impl SubPath {
+    fn validate(&self) -> Result<(), SpecError> {
+        absolute("sub_paths.volume", &self.volume)?;
+        absolute("sub_paths.target", &self.target)?;
+        match is_inner(&self.inner) && self.inner.to_str().is_some() {
+            true => Ok(()),
+            false => Err(SpecError::Inner { path: self.inner.clone() }),
+        }
     }
 }
 
@@ -289,6 +323,7 @@ mod tests {
                 }),
                 cgroup: Some("lichen/a".into()),
                 private_cgroup2: false,
+                sub_paths: Vec::new(),
             }),
             ..process(&["x"])
         }
@@ -321,6 +356,21 @@ mod tests {
                 container.cgroup = Some(path.into());
             }
             assert_eq!(spec.validate(), Err(SpecError::Cgroup { path: path.into() }), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_sub_path_that_could_lead_out_is_refused() {
+        for inner in ["..", "/etc", "a/../..", "a\0b"] {
+            let mut spec = container("a", 1);
+            if let Kind::Container(container) = &mut spec.kind {
+                container.sub_paths = vec![SubPath {
+                    volume: "/volume".into(),
+                    inner: inner.into(),
+                    target: "/target".into(),
+                }];
+            }
+            assert!(matches!(spec.validate(), Err(SpecError::Inner { .. })), "{inner}");
         }
     }
 

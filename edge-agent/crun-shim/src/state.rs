@@ -58,7 +58,7 @@ pub struct Exit {
     pub started_at_ms: Option<u64>,
     /// When it ended, in milliseconds since 1970 by the machine's clock.
     pub finished_at_ms: u64,
-    /// The boot during which it ended.
+    /// The boot during which it ended; zeros if nobody can tell.
     pub boot_id: BootId,
     /// Reason for humans; empty when the outcome says it all. At most [`MAX_MESSAGE`] bytes.
     pub message: String,

@@ -8,8 +8,8 @@ use std::time::Duration;
 use std::{env, fs};
 
 use lichen_shim::{
-    Container, Found, Kind, LogLimits, Orphan, Outcome, Overlay, Phase, Request, Spec, clean_up,
-    inspect,
+    Container, Found, Kind, LogLimits, Orphan, Outcome, Overlay, Phase, Request, Spec, SubPath,
+    clean_up, inspect,
 };
 use support::{Run, eventually, gone, is_alive, kill_9, shim};
 
@@ -59,6 +59,7 @@ impl Boxed {
                 overlay: Some(overlay),
                 cgroup: (!private_cgroup2).then(|| self.id.clone()),
                 private_cgroup2,
+                sub_paths: Vec::new(),
             }),
             log: LogLimits::default(),
             label: format!("default/{}", self.id),
@@ -416,4 +417,53 @@ fn a_missing_layer_is_named() {
     let exit = container.run.ended();
     assert_eq!(exit.outcome, Outcome::StartError);
     assert!(exit.message.contains("/no/such/layer"), "{}", exit.message);
+}
+
+fn a_part_of_a_volume_is_shown_and_never_what_a_link_leads_to(runtime: &'static str) {
+    // What stands in the place of the part by the time of the start, and whether it is shown.
+    for (is_link, inner) in [(false, "a/part"), (false, "a/part/file"), (true, "a/part")] {
+        let container = Boxed::new(runtime);
+        let base = container.run.dir.parent().expect("a temporary directory").to_owned();
+        let [volume, outside] = ["volume", "outside"].map(|name| base.join(name));
+        for (dir, text) in [(volume.join("a/part"), "inside\n"), (outside.clone(), "secret\n")] {
+            fs::create_dir_all(&dir).expect("a directory");
+            fs::write(dir.join("file"), text).expect("a file");
+        }
+        if is_link {
+            fs::rename(volume.join("a/part"), volume.join("a/before")).expect("renamed");
+            std::os::unix::fs::symlink(&outside, volume.join("a/part")).expect("a link");
+        }
+        let mut spec = container.spec(&["/bin/sh", "-c", "cat /shown /shown/file; exit 7"]);
+        let target = base.join("sub-paths/0");
+        let Kind::Container(of) = &mut spec.kind else { panic!("a container") };
+        of.sub_paths = vec![SubPath { volume, inner: inner.into(), target: target.clone() }];
+        let config = of.bundle.join("config.json");
+        let mount = format!(
+            r#""mounts":[{{"destination":"/shown","type":"bind","source":{target:?},"options":["rbind"]}},"#
+        );
+        let text = fs::read_to_string(&config).expect("a config").replace(r#""mounts":["#, &mount);
+        fs::write(&config, text).expect("writable");
+        container.run.start(&spec);
+        let exit = container.run.ended();
+        if is_link {
+            assert_eq!(exit.outcome, Outcome::StartError);
+            assert!(exit.message.contains("could not open a/part in "), "{}", exit.message);
+        } else {
+            assert_eq!(exit.outcome, Outcome::Code(7), "{}", exit.message);
+            assert_eq!(container.run.lines("stdout"), ["inside"]);
+        }
+        container.assert_nothing_is_left();
+    }
+}
+
+#[test]
+#[ignore = "needs root, crun and busybox-static: run by make test"]
+fn with_crun_a_part_of_a_volume_is_shown_and_never_what_a_link_leads_to() {
+    a_part_of_a_volume_is_shown_and_never_what_a_link_leads_to("crun");
+}
+
+#[test]
+#[ignore = "needs root, runc and busybox-static: run by make test"]
+fn with_runc_a_part_of_a_volume_is_shown_and_never_what_a_link_leads_to() {
+    a_part_of_a_volume_is_shown_and_never_what_a_link_leads_to("runc");
 }

@@ -182,6 +182,32 @@ fn a_killed_shim_takes_its_process_along_and_the_run_is_lost_until_it_is_cleaned
 }
 
 #[test]
+fn a_loss_is_of_the_boot_that_the_run_was_of_whenever_it_is_found() {
+    use lichen_shim::{BootId, run_dir::SPEC};
+    let found_with = |spec: &dyn Fn(Vec<u8>) -> Vec<u8>| {
+        let run = Run::new();
+        let shim_pid = run.start(&script("sleep 1000"));
+        let started = run.started();
+        kill_9(shim_pid);
+        gone(started.pid);
+        gone(shim_pid);
+        let path = run.dir.join(SPEC);
+        let before = std::fs::read(&path).expect("readable");
+        std::fs::write(&path, spec(before)).expect("writable");
+        let exit = clean_up(shim(), &run.dir).expect("cleaned up");
+        assert_eq!(exit.outcome, Outcome::Lost);
+        exit.boot_id
+    };
+    // Behind the version.
+    let of_an_earlier_boot = |mut spec: Vec<u8>| {
+        spec[1..17].fill(7);
+        spec
+    };
+    assert_eq!(found_with(&of_an_earlier_boot), BootId([7; 16]));
+    assert_eq!(found_with(&|spec| spec[..20].to_vec()), BootId([0; 16]), "a torn one");
+}
+
+#[test]
 fn a_directory_without_a_shim_is_lost_and_a_living_shim_is_not_cleaned_up() {
     let run = Run::new();
     assert!(matches!(inspect(&run.dir), Ok(Found::Lost)));

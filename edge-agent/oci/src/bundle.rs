@@ -4,6 +4,7 @@
 //! <run dir>/bundle/config.json   for the runtime
 //! <run dir>/bundle/rootfs        where the shim mounts the overlay
 //! <run dir>/upper, work          what the container writes
+//! <run dir>/sub-paths/0 …        where the shim shows parts of volumes
 //! ```
 //!
 //! The files shown at `/etc` are the Pod's: see [`crate::etc`]. A run directory is laid out anew for each start and is worth nothing after a loss of power, so nothing here
@@ -14,12 +15,9 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, Mode, OFlags, mkdirat, openat};
-use rustix::io::Errno;
 use rustix::mount::{UnmountFlags, unmount};
 use serde_json::Value;
 
-use crate::mounts::is_inner_path;
 use crate::tree::remove_tree;
 
 /// Why a run directory can't be laid out or removed.
@@ -34,14 +32,6 @@ pub enum BundleError {
         path: PathBuf,
         /// What the system said.
         cause: io::Error,
-    },
-    /// A sub path leaves its volume.
-    #[error("subPath {sub_path:?} {why}")]
-    SubPath {
-        /// The sub path.
-        sub_path: String,
-        /// What is wrong with it.
-        why: &'static str,
     },
 }
 
@@ -79,6 +69,11 @@ impl RunDir {
     /// Where the root file system is mounted.
     pub fn rootfs(&self) -> PathBuf {
         self.root.join("bundle/rootfs")
+    }
+
+    /// Where one of the volumes' parts is shown to the runtime.
+    pub fn sub_path(&self, number: usize) -> PathBuf {
+        self.root.join("sub-paths").join(number.to_string())
     }
 
     /// The overlay of these layers (topmost first) on this run directory. The shim names them to the kernel by
@@ -130,37 +125,6 @@ pub fn remove_run_dir(path: &Path) -> Result<(), BundleError> {
     remove_tree(path).map_err(failed("remove (is something still mounted there?)", path))
 }
 
-/// Makes sure that a sub path exists inside a volume and that no symlink leads out of it; missing directories are
-/// made. Returns the full path. Call it before each start: what a container left in the volume is untrusted.
-pub fn prepare_sub_path(volume: &Path, sub_path: &str) -> Result<PathBuf, BundleError> {
-    let refuse = |why| BundleError::SubPath { sub_path: sub_path.to_owned(), why };
-    if !is_inner_path(sub_path) {
-        return Err(refuse("must be relative and without \"..\""));
-    }
-    let full = volume.join(sub_path);
-    let step = |cause: Errno| failed("open", &full)(cause.into());
-    let path_only = OFlags::PATH | OFlags::CLOEXEC;
-    let mut here =
-        openat(CWD, volume, path_only | OFlags::DIRECTORY, Mode::empty()).map_err(step)?;
-    for name in sub_path.split('/').filter(|name| !matches!(*name, "" | ".")) {
-        let flags = path_only | OFlags::NOFOLLOW;
-        let found = match openat(&here, name, flags, Mode::empty()) {
-            Err(Errno::NOENT) => {
-                mkdirat(&here, name, Mode::from_raw_mode(0o755)).map_err(step)?;
-                openat(&here, name, flags, Mode::empty()).map_err(step)?
-            }
-            Err(Errno::NOTDIR) => return Err(refuse("goes through a file")),
-            found => found.map_err(step)?,
-        };
-        let kind = rustix::fs::fstat(&found).map_err(step)?.st_mode;
-        if rustix::fs::FileType::from_raw_mode(kind) == rustix::fs::FileType::Symlink {
-            return Err(refuse("goes through a symlink, which could lead out of the volume"));
-        }
-        here = found;
-    }
-    Ok(full)
-}
-
 pub(crate) fn make_directory(path: &Path, mode: u32) -> Result<(), BundleError> {
     fs::DirBuilder::new().recursive(true).mode(mode).create(path).map_err(failed("create", path))
 }
@@ -196,24 +160,5 @@ mod tests {
         run.remove().expect("remove");
         run.remove().expect("a missing one is removed already");
         assert!(!scratch.path().join("run/x").exists());
-    }
-
-    #[test]
-    fn sub_paths_stay_inside_their_volume() {
-        let scratch = tempfile::tempdir().expect("scratch");
-        let volume = scratch.path().join("volume");
-        fs::create_dir(&volume).expect("volume");
-        std::os::unix::fs::symlink("/etc", volume.join("link")).expect("link");
-        fs::write(volume.join("file"), "").expect("file");
-        let prepare = |path| prepare_sub_path(&volume, path).map_err(|error| error.to_string());
-        assert_eq!(prepare("a//b/./c"), Ok(volume.join("a/b/c")));
-        assert!(volume.join("a/b/c").is_dir());
-        assert_eq!(prepare("file"), Ok(volume.join("file")));
-        assert!(prepare("link").expect_err("refused").contains("symlink"));
-        assert!(prepare("link/passwd").expect_err("refused").contains("symlink"));
-        assert!(prepare("file/x").expect_err("refused").contains("through a file"));
-        for path in ["../x", "/etc", "a/../../x", "a\0b"] {
-            assert!(prepare(path).expect_err("refused").contains("relative"), "{path}");
-        }
     }
 }

@@ -57,9 +57,6 @@ pub enum ConfigError {
     /// A volume's path on the device is relative or leaves its place.
     #[error("path {0:?} of a volume is not absolute and without \"..\"")]
     VolumePath(String),
-    /// A sub path leaves its volume.
-    #[error("subPath {0:?} must be relative and without \"..\"")]
-    SubPath(String),
 }
 
 /// The `config.json` of a container whose bundle has its root at `rootfs`.

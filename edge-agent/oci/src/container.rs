@@ -90,9 +90,6 @@ pub struct Mount {
     pub target: String,
     /// Whether the container may only read.
     pub read_only: bool,
-    /// A path inside the volume to mount instead of its root. Make sure of it with
-    /// [`crate::bundle::prepare_sub_path`] first: here it is only checked in form.
-    pub sub_path: Option<String>,
 }
 
 /// What a volume is.

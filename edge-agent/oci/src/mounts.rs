@@ -1,7 +1,7 @@
 //! The mounts of a container: the base ones, the files at `/etc` and the volumes, in the order that the runtime makes
 //! them. Only the form of paths is checked here; what is behind them is the business of [`crate::bundle`].
 
-use std::path::{Component, Path, PathBuf};
+use std::path::{Component, Path};
 
 use serde_json::{Value, json};
 
@@ -45,20 +45,12 @@ fn etc_mounts(etc: &EtcFiles) -> Result<Vec<Value>, ConfigError> {
 }
 
 fn volume(mount: &Mount, target: &str) -> Result<Value, ConfigError> {
-    let sub_path = mount.sub_path.as_deref().filter(|path| !path.is_empty());
-    let (MountSource::Volume(source) | MountSource::HostPath(source)) = &mount.source;
-    let mut path = PathBuf::from(host_path(source)?);
-    if let Some(sub_path) = sub_path {
-        if !is_inner_path(sub_path) {
-            return Err(ConfigError::SubPath(sub_path.to_owned()));
-        }
-        path.push(sub_path);
-    }
+    let (MountSource::Volume(path) | MountSource::HostPath(path)) = &mount.source;
     let options: &[&str] = match mount.source {
         MountSource::Volume(_) => &["nosuid", "nodev"],
         MountSource::HostPath(_) => &[],
     };
-    Ok(bind(target, &host_path(&path)?, mount.read_only, options))
+    Ok(bind(target, &host_path(path)?, mount.read_only, options))
 }
 
 fn bind(target: &str, source: &str, read_only: bool, more: &[&str]) -> Value {
@@ -83,11 +75,4 @@ fn host_path(path: &Path) -> Result<String, ConfigError> {
     let text = path.to_str().filter(|text| !text.contains('\0')).ok_or_else(refused)?;
     let leaves = path.components().any(|component| component == Component::ParentDir);
     if path.is_absolute() && !leaves { Ok(text.to_owned()) } else { Err(refused()) }
-}
-
-/// Whether a sub path is relative and stays inside.
-pub(crate) fn is_inner_path(path: &str) -> bool {
-    let mut components = Path::new(path).components();
-    !path.contains('\0')
-        && components.all(|part| matches!(part, Component::Normal(_) | Component::CurDir))
 }

@@ -82,9 +82,9 @@ fn hint(kind: Namespace, cause: &io::Error) -> String {
 ///
 /// # Errors
 /// See [`NamespaceError`].
-pub fn make(kind: Namespace, path: &Path) -> Result<bool, NamespaceError> {
+pub fn make(kind: Namespace, path: &Path) -> Result<(), NamespaceError> {
     if is_held(path) {
-        return Ok(false);
+        return Ok(());
     }
     File::create(path).map_err(failed(kind, "make a file", path))?;
     let made = std::thread::scope(|scope| {
@@ -101,7 +101,7 @@ pub fn make(kind: Namespace, path: &Path) -> Result<bool, NamespaceError> {
         // Nothing is mounted on it.
         let _ = fs::remove_file(path);
     }
-    made.map(|()| true)
+    made
 }
 
 /// Holds the namespace that a process of the Pod is in, for an agent whose service manager gave it other mounts than
@@ -234,9 +234,9 @@ mod tests {
 
     fn made_once(kind: Namespace, path: &Path) {
         let inode = || fs::metadata(path).map(|found| found.ino());
-        assert!(make(kind, path).expect("a namespace"));
+        make(kind, path).expect("a namespace");
         let first = inode().expect("a file");
-        assert!(!make(kind, path).expect("the same"));
+        make(kind, path).expect("the same");
         assert_eq!(inode().expect("a file"), first);
         let own = fs::metadata(format!("/proc/self/ns/{}", kind.file())).expect("there").ino();
         assert_ne!(first, own, "it is not the device's");

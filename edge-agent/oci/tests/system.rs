@@ -200,12 +200,7 @@ fn check_view(runtime: &str) {
         fs::create_dir_all(&directory).expect("volume");
         fs::write(directory.join("file"), format!("{name}\n")).expect("file");
         std::os::unix::fs::chown(directory.join("file"), Some(1000), None).expect("chown");
-        Mount {
-            source: MountSource::Volume(directory),
-            target: format!("/{name}"),
-            read_only,
-            sub_path: None,
-        }
+        Mount { source: MountSource::Volume(directory), target: format!("/{name}"), read_only }
     };
     spec.mounts = vec![volume("data", false), volume("conf", true)];
     let (code, text) = device.run(spec);

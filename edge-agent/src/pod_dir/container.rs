@@ -7,13 +7,16 @@
 //!
 //! The newest run and the one before it are kept, the latter for its log and its end.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use lichen_shim::run_dir;
 use serde::{Deserialize, Serialize};
 
 use super::{load, names, store};
-use crate::state::{StateError, make_dir};
+use crate::{
+    runtime::signal,
+    state::{StateError, make_dir},
+};
 
 const RECORD: &str = "container";
 
@@ -37,12 +40,6 @@ pub struct ContainerDir {
 impl ContainerDir {
     pub(super) fn new(path: PathBuf) -> Self {
         Self { path }
-    }
-
-    /// The directory.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.path
     }
 
     /// The run directory of one start.
@@ -75,17 +72,19 @@ impl ContainerDir {
         store(&self.path, RECORD, record)
     }
 
-    /// From now on, how its runs ended counts no more.
+    /// From now on, how its runs ended counts no more. A start that was prepared and has not run yet is none of them.
     ///
     /// # Errors
     /// Those of the system.
     pub fn forget_ends(&self) -> Result<(), StateError> {
-        let (record, newest) = (self.record()?, self.attempts()?.first().copied());
-        match record {
-            Some(record) => self.set_record(&ContainerRecord { forgotten: newest, ..record }),
-            // It was never prepared.
-            None => Ok(()),
-        }
+        let Some(newest) = self.runs()?.first().copied() else { return Ok(()) };
+        // A power loss may have taken the record; the next start writes name and signal anew.
+        let record = self.record()?.unwrap_or_else(|| ContainerRecord {
+            name: String::new(),
+            stop_signal: signal::TERM,
+            forgotten: None,
+        });
+        self.set_record(&ContainerRecord { forgotten: Some(newest), ..record })
     }
 
     /// The starts that have a run directory, newest first.
@@ -123,14 +122,19 @@ mod tests {
         for attempt in [2, 10, 9] {
             fs::create_dir_all(dir.attempt(attempt)).expect("makeable");
         }
-        fs::write(dir.attempt(9).join(run_dir::SPEC), "").expect("writable");
         dir.forget_ends().expect("nothing to forget");
+        assert_eq!(dir.record().expect("readable"), None);
+        fs::write(dir.attempt(9).join(run_dir::SPEC), "").expect("writable");
+        dir.forget_ends().expect("writable");
+        let record = dir.record().expect("readable").expect("made for what there was none of");
+        assert_eq!(record.forgotten, Some(9));
         let record = ContainerRecord { name: "web".into(), stop_signal: 3, forgotten: None };
         dir.set_record(&record).expect("writable");
         assert_eq!(dir.record().expect("readable"), Some(record));
         dir.forget_ends().expect("writable");
         let record = dir.record().expect("readable").expect("there");
-        assert_eq!((record.stop_signal, record.forgotten), (3, Some(10)));
+        // The tenth was prepared and has not run: how it will end counts.
+        assert_eq!((record.stop_signal, record.forgotten), (3, Some(9)));
         assert_eq!(dir.attempts().expect("readable"), [10, 9, 2]);
         assert_eq!(dir.runs().expect("readable"), [9]);
     }

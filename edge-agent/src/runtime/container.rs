@@ -9,7 +9,7 @@ use lichen_oci::{
     runtime::{CGROUP_PARENT, Findings, Found},
     user::{UserFiles, look_up},
 };
-use lichen_shim::{Container, Kind, LogLimits, Overlay, Spec};
+use lichen_shim::{Container, Kind, LogLimits, Overlay, Spec, SubPath};
 
 use super::{Job, PrepareError, Prepared, refuse, refuse_as, signal};
 use crate::{
@@ -37,11 +37,14 @@ pub(super) fn prepare(job: &Job<'_>, containers: &Containers) -> Result<Prepared
     make_dir(&job.attempt_dir).map_err(refuse)?;
     let run = RunDir::new(job.attempt_dir.join(DIR));
     run.create().map_err(refuse)?;
-    let spec = container_spec(job, &image, &lowers)?;
+    let placed = volumes::resolve(job.pod, &job.container.mounts, &job.dir.volumes());
+    let (mounts, sub_paths) = mounts(placed.map_err(refuse)?, &run);
+    let spec = container_spec(job, &image, &lowers, mounts)?;
     let config = runtime_config(&spec, &image.config, &runtime.host()).map_err(refuse)?;
     run.write_config(&config).map_err(refuse)?;
     let overlay = run.overlay(lowers);
-    Ok(Prepared { spec: shim_spec(job, runtime, &run, overlay), stop_signal: stop_signal(&image) })
+    let spec = shim_spec(job, runtime, &run, overlay, sub_paths);
+    Ok(Prepared { spec, stop_signal: stop_signal(&image) })
 }
 
 fn shim_spec(
@@ -49,6 +52,7 @@ fn shim_spec(
     runtime: &Found,
     run: &RunDir,
     overlay: lichen_oci::bundle::Overlay,
+    sub_paths: Vec<SubPath>,
 ) -> Spec {
     let overlay = Overlay {
         lower: overlay.lower,
@@ -64,6 +68,7 @@ fn shim_spec(
         overlay: Some(overlay),
         cgroup: cgroup(job, runtime),
         private_cgroup2: runtime.private_cgroup2,
+        sub_paths,
     };
     Spec { kind: Kind::Container(container), log: LogLimits::default(), label: job.label() }
 }
@@ -115,11 +120,11 @@ fn container_spec(
     job: &Job<'_>,
     image: &Image,
     lowers: &[std::path::PathBuf],
+    mounts: Vec<Mount>,
 ) -> Result<ContainerSpec, PrepareError> {
     let (pod, container) = (job.pod, job.container);
     let shared = sandbox::names(pod, job.dir).map_err(refuse)?;
     let user = look_up(&image.config.user, &UserFiles::read(lowers)).map_err(refuse)?;
-    let mounts = volumes::resolve(pod, &container.mounts, &job.dir.volumes()).map_err(refuse)?;
     let text = |words: &[firmware_compat::v1::owned::Text<_>]| {
         words.iter().map(ToString::to_string).collect::<Vec<_>>()
     };
@@ -143,7 +148,7 @@ fn container_spec(
         ipc: shared.ipc,
         resources: resources(&container.resources),
         oom_score_adj: None,
-        mounts: mounts.into_iter().map(mount).collect(),
+        mounts,
         etc: shared.etc,
     })
 }
@@ -158,13 +163,26 @@ fn resources(asked: &Resources) -> OciResources {
     }
 }
 
-fn mount(placed: Placed) -> Mount {
-    let source = match placed.source {
-        Source::Own(path) => MountSource::Volume(path),
-        Source::Host(path) => MountSource::HostPath(path),
-    };
-    // A sub path is part of the source already.
-    Mount { source, target: placed.target, read_only: placed.read_only, sub_path: None }
+/// The mounts for the runtime. Of a volume of which a part is mounted it is told a place in the run directory, where the
+/// shim shows that part.
+fn mounts(placed: Vec<Placed>, run: &RunDir) -> (Vec<Mount>, Vec<SubPath>) {
+    let (mut mounts, mut sub_paths) = (Vec::new(), Vec::new());
+    for Placed { source, inner, target, read_only } in placed {
+        let (kind, volume): (fn(_) -> _, _) = match source {
+            Source::Own(volume) => (MountSource::Volume, volume),
+            Source::Host(volume) => (MountSource::HostPath, volume),
+        };
+        let source = match inner.as_os_str().is_empty() {
+            true => kind(volume),
+            false => {
+                let target = run.sub_path(sub_paths.len());
+                sub_paths.push(SubPath { volume, inner, target: target.clone() });
+                kind(target)
+            }
+        };
+        mounts.push(Mount { source, target, read_only });
+    }
+    (mounts, sub_paths)
 }
 
 fn stop_signal(image: &Image) -> i32 {

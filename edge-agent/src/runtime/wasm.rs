@@ -68,10 +68,10 @@ fn preopens(job: &Job<'_>) -> Result<Vec<Preopen>, PrepareError> {
 }
 
 fn preopen(placed: Placed) -> Result<Preopen, PrepareError> {
-    let Placed { source, target, read_only } = placed;
+    let Placed { source, inner, target, read_only } = placed;
     match source {
-        Source::Own(host) | Source::Host(host) if host.is_dir() => {
-            Ok(Preopen { host, guest: target, read_only })
+        Source::Own(host) | Source::Host(host) if host.join(&inner).is_dir() => {
+            Ok(Preopen { host, inner, guest: target, read_only })
         }
         Source::Own(_) | Source::Host(_) => Err(refuse(format!(
             "mount at {target}: WebAssembly can be given directories, not single files; leave subPath out"

@@ -47,7 +47,7 @@ impl Written {
 }
 
 /// Makes renames in the directory of `path` durable.
-fn sync_dir_of(path: &Path) -> Result<(), StateError> {
+pub(crate) fn sync_dir_of(path: &Path) -> Result<(), StateError> {
     let dir = path.parent().unwrap_or(Path::new("/"));
     File::open(dir)
         .and_then(|dir| dir.sync_all())

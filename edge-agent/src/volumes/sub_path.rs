@@ -1,36 +1,42 @@
 //! `subPath`: a part of a volume, mounted in its place.
+//!
+//! Here it is found and, if it is missing, made. Who mounts it goes the way down once more: containers that have the volume
+//! change it at any time, so the path that was found is not to be trusted, see [`lichen_shim::beneath`].
 
 use std::{
-    fs,
-    os::unix::fs::DirBuilderExt,
+    fs, io,
     path::{Component, Path, PathBuf},
 };
 
 use firmware_compat::v1::owned::{Volume, VolumeSource};
+use lichen_shim::beneath;
 
 use super::{VolumeError, io_failed, refused};
 
-/// A path below a volume's root; a missing one is made as a directory. Symbolic links cannot lead out of the volume.
+/// The way down from a volume's root: names only, no symbolic link among them. A missing directory is made. Links of the
+/// volume's own are followed as long as they stay in it.
 pub(super) fn place(volume: &Volume, root: &Path, sub_path: &str) -> Result<PathBuf, VolumeError> {
     let part_is_plain = |part| matches!(part, Component::Normal(_));
     if !Path::new(sub_path).components().all(part_is_plain) {
         return Err(refused(volume, sub_path, "a subPath is relative and has no `.` or `..`"));
     }
     let path = root.join(sub_path);
-    if !path.exists() {
-        if let VolumeSource::ConfigMap { .. } = volume.source {
-            return Err(refused(volume, sub_path, "the configMap has no such file"));
-        }
-        // Before anything is made: what is there already must not lead out.
-        let there = path.ancestors().find(|part| part.exists()).unwrap_or(root);
-        inside(volume, root, there, sub_path)?;
-        let mut builder = fs::DirBuilder::new();
-        builder.recursive(true).mode(0o755);
-        builder.create(&path).map_err(io_failed(volume, "make", &path))?;
+    let there = path.ancestors().find(|part| part.exists()).unwrap_or(root);
+    if there != path && matches!(volume.source, VolumeSource::ConfigMap { .. }) {
+        return Err(refused(volume, sub_path, "the configMap has no such file"));
     }
-    inside(volume, root, &path, sub_path)
+    let missing = path.strip_prefix(there).unwrap_or(Path::new(""));
+    let inner = inside(volume, root, there, sub_path)?.join(missing);
+    match beneath::make(root, &inner) {
+        Ok(_) => Ok(inner),
+        Err(error) if is_link(&error) => Err(refused(volume, sub_path, LEADS_OUT)),
+        Err(error) => Err(io_failed(volume, "make", &path)(error)),
+    }
 }
 
+const LEADS_OUT: &str = "a symbolic link leads out of the volume";
+
+/// Where something that is there lies in the volume.
 fn inside(
     volume: &Volume,
     root: &Path,
@@ -39,9 +45,13 @@ fn inside(
 ) -> Result<PathBuf, VolumeError> {
     let real = |path: &Path| fs::canonicalize(path).map_err(io_failed(volume, "find", path));
     let (root, path) = (real(root)?, real(path)?);
-    if path.starts_with(&root) {
-        Ok(path)
-    } else {
-        Err(refused(volume, sub_path, "a symbolic link leads out of the volume"))
+    match path.strip_prefix(&root) {
+        Ok(inner) => Ok(inner.to_owned()),
+        Err(_) => Err(refused(volume, sub_path, LEADS_OUT)),
     }
+}
+
+/// A link that took the place of something since it was looked at, or one that leads nowhere yet.
+fn is_link(error: &io::Error) -> bool {
+    rustix::io::Errno::from_io_error(error) == Some(rustix::io::Errno::LOOP)
 }

@@ -6,6 +6,7 @@
 
 use std::os::fd::AsFd;
 
+use lichen_shim::beneath;
 use wasmtime_wasi::cli::OutputFile;
 use wasmtime_wasi::{FsPerms, WasiCtxBuilder};
 
@@ -33,13 +34,17 @@ pub fn view(run: &Run) -> Result<WasiCtxBuilder, RunError> {
 
 fn open(wasi: &mut WasiCtxBuilder, preopen: &Preopen) -> Result<(), RunError> {
     let perms = if preopen.read_only { FsPerms::ReadOnly } else { FsPerms::ReadWrite };
-    match wasi.preopened_dir(&preopen.host, &preopen.guest, perms) {
+    let refused = |cause: String| RunError::Preopen {
+        host: preopen.host.join(&preopen.inner),
+        guest: preopen.guest.clone(),
+        cause,
+    };
+    // Held until it is opened by its descriptor: by its path, another guest of the Pod could lead it elsewhere.
+    let found = beneath::open(&preopen.host, &preopen.inner);
+    let found = found.map_err(|error| refused(error.to_string()))?;
+    match wasi.preopened_dir(beneath::by_descriptor(&found), &preopen.guest, perms) {
         Ok(_) => Ok(()),
-        Err(error) => Err(RunError::Preopen {
-            host: preopen.host.clone(),
-            guest: preopen.guest.clone(),
-            cause: error.root_cause().to_string(),
-        }),
+        Err(error) => Err(refused(error.root_cause().to_string())),
     }
 }
 
@@ -47,4 +52,30 @@ fn unbuffered(stream: &impl AsFd) -> Result<OutputFile, RunError> {
     let duplicate = stream.as_fd().try_clone_to_owned();
     let fd = duplicate.map_err(|error| RunError::Host(format!("standard streams: {error}")))?;
     Ok(OutputFile::new(fd.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn a_part_of_a_volume_is_given_and_what_a_link_in_its_place_leads_to_is_not() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let part = dir.path().join("part");
+        fs::create_dir(&part).expect("makeable");
+        let preopen = |inner: &str| Preopen {
+            host: dir.path().to_owned(),
+            inner: inner.into(),
+            guest: "/data".to_owned(),
+            read_only: false,
+        };
+        let given = |inner| view(&Run { preopens: vec![preopen(inner)], ..Run::default() });
+        given("").expect("the whole volume");
+        given("part").expect("the part");
+        fs::remove_dir(&part).expect("removable");
+        std::os::unix::fs::symlink("/", &part).expect("a link");
+        assert!(matches!(given("part"), Err(RunError::Preopen { .. })));
+    }
 }

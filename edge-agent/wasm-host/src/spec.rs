@@ -34,8 +34,10 @@ pub struct Run {
 /// One directory of the host that the guest sees.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Preopen {
-    /// Where it is on the host.
+    /// A directory on the host, which others may write to.
     pub host: PathBuf,
+    /// The way down from there, as [`lichen_shim::beneath`] takes it; empty for the directory itself.
+    pub inner: PathBuf,
     /// Where the guest sees it.
     pub guest: String,
     /// Whether writes are refused.
@@ -119,7 +121,12 @@ mod tests {
             artefact: "/var/lib/lichen/a.cwasm".into(),
             args: vec!["hello".into(), "--loud".into()],
             env: vec![("NAME".into(), "moss".into())],
-            preopens: vec![Preopen { host: "/srv".into(), guest: "/data".into(), read_only: true }],
+            preopens: vec![Preopen {
+                host: "/srv".into(),
+                inner: "part".into(),
+                guest: "/data".into(),
+                read_only: true,
+            }],
             memory_limit_bytes: Some(16 << 20),
             network: false,
         }

@@ -19,11 +19,11 @@ use std::{
 
 use lichen_oci::{
     Digest,
-    bundle::prepare_sub_path,
     image::Compression,
     layers::{LayerStore, Limits},
     user::{UserFiles, look_up},
 };
+use lichen_shim::beneath;
 use sha2::{Digest as _, Sha256};
 
 use crate::{
@@ -84,9 +84,9 @@ fn use_layer(path: &Path, script: &[u8], secret: &str) {
     // A volume that a container has filled is no better than a layer.
     let sub_path = String::from_utf8_lossy(script.get(..16).unwrap_or(script)).into_owned();
     for sub_path in [sub_path.as_str(), "a/b", "etc/x", "etc"] {
-        match prepare_sub_path(path, sub_path) {
-            Ok(full) => {
-                let (full, root) = (real(&full), real(path));
+        match beneath::make(path, sub_path.as_ref()) {
+            Ok(found) => {
+                let (full, root) = (real(&beneath::by_descriptor(&found)), real(path));
                 assert!(full.starts_with(&root), "{sub_path:?} leads to {}", full.display());
             }
             Err(error) => assert!(!error.to_string().is_empty()),

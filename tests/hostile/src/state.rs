@@ -18,7 +18,10 @@ use firmware_compat::{
     id::{Hash, PodId},
     v1::owned::Assignment,
 };
-use lichen_agent::{pod_dir::PodDir, state::StateDir};
+use lichen_agent::{
+    pod_dir::PodDir,
+    state::{StateDir, Written},
+};
 use lichen_agent_core::{ContainerId, SavedAssignment, saved};
 use lichen_shim::{Decoder, RunDir, Spec, log, protocol};
 use lichen_wasm_host::Run;
@@ -125,13 +128,13 @@ fn pod(bytes: &[u8]) {
     fs::create_dir_all(&run_dir).expect("a directory");
     let mut script = Script::new(bytes);
     write(&pod.path().join("pod"), script.piece());
-    write(&container.path().join("container"), script.piece());
+    write(&pod.path().join("main-0/container"), script.piece());
     let names = ["exit", "shim.spec", "pid", "shim.pid", "oci.pid"];
     for name in names {
         write(&run_dir.join(name), script.piece());
     }
     if let Some(record) = pod.record().expect("it can be read") {
-        pod.set_record(&record).expect("it can be written");
+        pod.set_record(&record, &Written::default()).expect("it can be written");
         assert_eq!(pod.record().expect("it was just written"), Some(record));
     }
     if let Some(record) = container.record().expect("it can be read") {

@@ -5,8 +5,8 @@ use firmware_compat::{
     id::{AgentId, BootId, Hash},
     session::{Name, Session, Step},
     v1::fixed::{
-        Assignment, AssignmentId, Head, Hello, List, Part, Runtime, RuntimeClass, Status, Text,
-        Want,
+        Assignment, AssignmentId, Event, Head, Hello, List, Part, Runtime, RuntimeClass, Severity,
+        Status, Text, Want,
     },
 };
 use sha2::{Digest, Sha256};
@@ -20,7 +20,7 @@ const BODY_BYTES: u32 = 480;
 #[derive(Clone, Debug)]
 pub struct Firmware {
     agent: AgentId,
-    session: Session,
+    pub session: Session,
     newest: Option<Name>,
     /// The body that is coming.
     body: Vec<u8>,
@@ -105,6 +105,7 @@ impl Firmware {
             self.session.kept();
             return Step::Report;
         }
+        self.session.refuse();
         Step::Rest
     }
 
@@ -112,6 +113,19 @@ impl Firmware {
     pub fn lacks(&self, label: &str) -> Option<String> {
         (self.newest.is_some() && self.newest != self.session.held())
             .then(|| format!("{label} does not hold the newest assignment"))
+    }
+}
+
+/// As a board says it, in fewer words.
+fn refusal(name: Name, length: u32, room: usize) -> Event {
+    let message =
+        format!("generation {} is refused: {length} bytes, it takes 1 to {room}", name.generation);
+    Event {
+        pod: None,
+        severity: Severity::Warning,
+        reason: text("AssignmentRefused"),
+        message: text(&message),
+        at_ms: 0,
     }
 }
 
@@ -132,7 +146,8 @@ impl World {
     }
 
     fn firmware_sends<M: frame::Message>(&mut self, board: usize, message: &M) {
-        let stamp = self.next_stamp(board);
+        let Some(firmware) = &mut self.boards[board].firmware else { return };
+        let stamp = firmware.session.next_stamp();
         match frame::encode(message, stamp) {
             Ok(bytes) => self.send_raw(board, M::KIND, bytes),
             Err(error) => self.fail("bounds-hold", &error.to_string()),
@@ -154,7 +169,39 @@ impl World {
                 self.firmware_sends(board, &Want { hash, offset, also: List::default() });
             }
             Step::Report => self.firmware_sends(board, &status),
+            Step::Refuse { name, length, room } => {
+                self.firmware_sends(board, &refusal(name, length, room));
+            }
             Step::Rest | Step::Body(_) => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use firmware_compat::{
+        frame::Stamp,
+        id::{Generation, Lineage},
+        v1::fixed::Bytes,
+    };
+
+    use super::*;
+
+    #[test]
+    fn a_body_that_has_no_room_is_told_of_with_the_bound() {
+        let mut firmware = Firmware::new(AgentId([1; 16]));
+        let assignment = AssignmentId {
+            lineage: Lineage([1; 16]),
+            generation: Generation(3),
+            hash: Hash([1; 32]),
+        };
+        let head = Head { assignment, length: BODY_BYTES + 1, signature: Bytes::default() };
+        let frame = frame::encode(&head, Stamp::default()).expect("it fits");
+        let Step::Refuse { name, length, room } = firmware.head(&frame) else {
+            panic!("it has no room");
+        };
+        let event = refusal(name, length, room);
+        assert_eq!(&event.message[..], "generation 3 is refused: 481 bytes, it takes 1 to 480");
+        assert_eq!(firmware.lacks("m"), None);
     }
 }

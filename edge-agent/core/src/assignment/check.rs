@@ -8,7 +8,7 @@ use firmware_compat::{
     v1::owned::{Artefacts, Container, RuntimeClass, Volume, VolumeSource},
 };
 
-use crate::spec::PodSpec;
+use crate::spec::{PodSpec, is_plain_name};
 
 /// Why an assignment is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -35,7 +35,7 @@ pub enum Fault {
     /// Nothing to run.
     #[error("has no container")]
     NoContainer,
-    /// A firmware slot runs one program.
+    /// A firmware slot runs one container.
     #[error("has several containers, a firmware slot runs one")]
     SeveralContainers,
     /// Two containers with one name.
@@ -59,6 +59,11 @@ pub enum Fault {
     /// Paths in volumes stay in them.
     #[error("has a path in a volume that is absolute or climbs with `..`")]
     BadVolumePath,
+    /// Volumes are directories that have their names, and a hostname becomes a line of `/etc/hosts`.
+    #[error(
+        "has a volume or hostname whose name is not plain: letters, digits, `-`, `_` and `.`, not first"
+    )]
+    BadName,
     /// Not an environment variable's name.
     #[error("has an environment variable whose name is empty or holds `=`")]
     BadVariable,
@@ -96,7 +101,7 @@ fn check_pod(pod: &PodSpec) -> Result<(), Fault> {
     }
     let volumes = unique(pod.volumes.iter().map(|v| v.name.as_str()), Fault::VolumeTwice)?;
     unique(every().map(|c| c.name.as_str()), Fault::ContainerTwice)?;
-    no_zero(&pod.hostname)?;
+    plain(&pod.hostname)?;
     pod.volumes.iter().try_for_each(|volume| check_volume(volume, pod))?;
     every().try_for_each(|c| check_container(c, pod.runtime_class, &volumes))
 }
@@ -116,6 +121,7 @@ fn unique<'a>(
 }
 
 fn check_volume(volume: &Volume, pod: &PodSpec) -> Result<(), Fault> {
+    plain(&volume.name)?;
     match &volume.source {
         VolumeSource::EmptyDir { .. } => Ok(()),
         VolumeSource::HostPath { path, .. } => absolute(path),
@@ -162,6 +168,11 @@ fn check_container(
         within(&mount.sub_path)?;
     }
     Ok(())
+}
+
+fn plain(name: &str) -> Result<(), Fault> {
+    no_zero(name)?;
+    if is_plain_name(name) { Ok(()) } else { Err(Fault::BadName) }
 }
 
 fn absolute(path: &str) -> Result<(), Fault> {

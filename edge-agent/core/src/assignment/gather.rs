@@ -4,7 +4,7 @@ use alloc::{format, sync::Arc};
 
 use firmware_compat::{
     id::Hash,
-    session::{Name, Verdict, gives_way, judge},
+    session::{Name, Standing, Verdict},
     time::Instant,
     v1::owned::{AssignmentId, Head, Part as Chunk},
 };
@@ -27,9 +27,11 @@ impl Assign {
 
     pub fn head(&mut self, head: Head, now: Instant, out: &mut Out) {
         let offered = head.assignment;
-        self.give_up_what_nobody_has(&offered);
-        match self.judge(&offered) {
-            Verdict::Held => {}
+        if self.standing().gives_up(offered.into()) {
+            self.incoming = None;
+        }
+        match self.standing().judge(offered.into()) {
+            Verdict::Held | Verdict::Coming | Verdict::Refused => {}
             Verdict::Newer => self.begin(head, now, out),
             Verdict::Stale { held } => {
                 let message = format!(
@@ -56,34 +58,14 @@ impl Assign {
         }
     }
 
-    /// A hub answers a Want for a body that it does not have with the head that it has. The head that was followed can
-    /// have been retained from before a hub was restored from a backup: it would keep out all generations below it.
-    /// Should the answer be an older head that was late instead, the hub's reminder brings the newest back.
-    fn give_up_what_nobody_has(&mut self, offered: &AssignmentId) {
-        let Some(incoming) = &self.incoming else { return };
-        let held = self.latest_sound().map(Name::from);
-        let coming = incoming.head.assignment.into();
-        if gives_way(coming, (*offered).into(), held, incoming.is_unanswered()) {
-            self.incoming = None;
-        }
-    }
-
-    /// As [`judge`] does, but for what was refused or is coming already.
-    fn judge(&self, offered: &AssignmentId) -> Verdict {
-        if self.refused.as_ref() == Some(offered) {
-            return Verdict::Held;
-        }
-        let held = self.latest_sound().map(Name::from);
-        let verdict = judge(held, (*offered).into(), self.adopt);
-        match self.incoming.as_ref().map(|incoming| incoming.head.assignment) {
-            Some(coming)
-                if verdict == Verdict::Newer
-                    && coming.lineage == offered.lineage
-                    && coming.generation >= offered.generation =>
-            {
-                Verdict::Held
-            }
-            _ => verdict,
+    fn standing(&self) -> Standing {
+        let incoming = self.incoming.as_ref();
+        Standing {
+            held: self.latest_sound().map(Name::from),
+            coming: incoming.map(|incoming| incoming.head.assignment.into()),
+            is_unanswered: incoming.is_some_and(Incoming::is_unanswered),
+            refused: self.refused.map(Name::from),
+            may_adopt: self.adopt,
         }
     }
 
@@ -134,7 +116,8 @@ impl Assign {
         }
     }
 
-    /// A part that the device has: of the assignment in force, of one that is being saved, or left on its disk.
+    /// A part that the device has: of one that is being saved, of the assignment in force, of the one before, or left on
+    /// its disk.
     fn known(&self, hash: &Hash, kind: PartKind) -> Option<Part> {
         let saving = match &self.saving {
             Saving::Idle => None,
@@ -143,8 +126,8 @@ impl Assign {
             }
         };
         let candidates = self.next.iter().chain(saving).map(|candidate| &candidate.saved.parts);
-        let in_force = self.in_force.iter().map(|held| &held.parts);
-        let part = candidates.chain(in_force).find_map(|parts| parts.get(hash)).cloned();
+        let held = self.in_force.iter().chain(&self.previous).map(|held| &held.parts);
+        let part = candidates.chain(held).find_map(|parts| parts.get(hash)).cloned();
         part.or_else(|| Part::read(kind, self.spare.get(hash)?).ok())
     }
 

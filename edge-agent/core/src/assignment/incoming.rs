@@ -31,8 +31,8 @@ pub struct Incoming {
     coming: BTreeMap<Hash, Assembler>,
     /// Parts that are here.
     parts: Parts,
-    /// Parts of the one that was on its way before: it may have most in common with this one.
-    carried: Parts,
+    /// Of those that were on their way before: they may have most in common with this one.
+    carried: Carried,
     /// Bytes of parts that came or are coming, by what their chunks say.
     gathered: usize,
     max_bytes: usize,
@@ -45,6 +45,25 @@ pub struct Incoming {
     asked: BTreeSet<Hash>,
     /// What may still come in answer to the last Want.
     window: Window,
+}
+
+/// What is left of an assignment that another took the place of: at most as much as one may have.
+#[derive(Debug, Default)]
+struct Carried {
+    /// Parts that came.
+    parts: Parts,
+    /// Parts of which something came.
+    coming: BTreeMap<Hash, Assembler>,
+}
+
+impl Carried {
+    /// Heads can follow each other faster than their bodies come: one without a body hands on what it was given.
+    fn from(before: Incoming) -> Self {
+        match before.body {
+            Some(_) => Self { parts: before.parts, coming: before.coming },
+            None => before.carried,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -74,7 +93,7 @@ impl Incoming {
             body: None,
             coming: BTreeMap::new(),
             parts: Parts::new(),
-            carried: before.map(|before| before.parts).unwrap_or_default(),
+            carried: before.map(Carried::from).unwrap_or_default(),
             gathered: 0,
             max_bytes,
             wants: 0,
@@ -139,6 +158,7 @@ impl Incoming {
     ) -> Result<Progress, Refusal> {
         let Some(max) = self.expects(&chunk) else { return Ok(Progress::Going) };
         let length = usize::try_from(chunk.length).unwrap_or(usize::MAX);
+        self.forget_other_length(&chunk.hash, length);
         if !self.coming.contains_key(&chunk.hash) {
             self.gathered = self.gathered.saturating_add(length);
             if length == 0 || length > max || self.gathered > self.max_bytes {
@@ -148,7 +168,7 @@ impl Incoming {
         }
         let coming = self.coming.entry(chunk.hash).or_insert_with(|| Assembler::new(chunk.length));
         let size = chunk.bytes.len();
-        if coming.length() != length || !coming.take(chunk.offset, chunk.bytes) {
+        if !coming.take(chunk.offset, chunk.bytes) {
             return Ok(Progress::Going);
         }
         let is_complete = coming.is_complete();
@@ -158,6 +178,15 @@ impl Incoming {
         let used_up = self.window.bytes == 0 || self.window.chunks == 0;
         self.want_at = if used_up { now } else { now + WANT.delay(self.damaged.max(1)) };
         if is_complete { self.complete(chunk.hash, known, now) } else { Ok(Progress::Going) }
+    }
+
+    /// One hash has one length: some sender did not tell the truth, and the hub's chunks must not be the ones that are
+    /// dropped for good.
+    fn forget_other_length(&mut self, of: &Hash, length: usize) {
+        if let Some(other) = self.coming.get(of).map(Assembler::length).filter(|l| *l != length) {
+            self.coming.remove(of);
+            self.gathered = self.gathered.saturating_sub(other);
+        }
     }
 
     /// How long what a chunk is of may be; `None` if it is not missing.
@@ -197,6 +226,7 @@ impl Incoming {
             None => self.body = Some((parts::read_body(&bytes, of)?, bytes)),
         }
         self.look_for_known(known);
+        self.go_on_with_carried();
         if !self.missing().is_empty() {
             // Everything that was asked for is here, and more is needed.
             if self.asked.is_empty() {
@@ -215,13 +245,28 @@ impl Incoming {
                 .missing()
                 .into_iter()
                 .filter_map(|(hash, kind)| {
-                    Some((hash, known(&hash, kind).or_else(|| self.carried.get(&hash).cloned())?))
+                    Some((
+                        hash,
+                        known(&hash, kind).or_else(|| self.carried.parts.get(&hash).cloned())?,
+                    ))
                 })
                 .collect();
             if found.is_empty() {
                 return;
             }
             self.parts.extend(found);
+        }
+    }
+
+    /// What came of a part before needs not come again.
+    fn go_on_with_carried(&mut self) {
+        for (hash, kind) in self.missing() {
+            let Some(assembler) = self.carried.coming.remove(&hash) else { continue };
+            let gathered = self.gathered.saturating_add(assembler.length());
+            if assembler.length() <= kind.max_bytes() && gathered <= self.max_bytes {
+                self.gathered = gathered;
+                self.coming.entry(hash).or_insert(assembler);
+            }
         }
     }
 }

@@ -7,7 +7,9 @@
 //!
 //! - Every part is a file of its own, named by its hash: written and synced under another name first, so that a file that
 //!   has such a name is whole. The names of all parts are durable before an assignment is written that refers to them.
-//!   What is there is not written again; what neither assignment refers to goes last.
+//!   What is there is not written again.
+//! - What no assignment refers to, old or new, is left of a save that failed: it goes first, since the disk may be full.
+//!   What only the assignment before the last refers to goes last.
 //! - The new content is complete and synced under a third name before it gets the name that counts.
 //! - The two renames share the name `assignment`, and file systems keep the order of changes to one name: the second
 //!   never lasts without the first. Between them the newest is `assignment.previous` alone.
@@ -108,31 +110,34 @@ pub const LOAD_STEPS: [DiskStep; 1] = [DiskStep::SyncDir];
 /// Saves an assignment with its parts and keeps the one before.
 #[must_use]
 pub fn save_steps(files: &Files, saved: &SavedAssignment) -> Vec<DiskStep> {
-    let mut steps = Vec::new();
+    let mut parts = Vec::new();
     for (hash, part) in &saved.parts {
         let bytes = part.bytes();
         if files.parts.get(hash) != Some(&bytes) {
-            steps.extend(replace(TEMPORARY_PART, bytes, &part_name(hash)));
+            parts.extend(replace(TEMPORARY_PART, bytes, &part_name(hash)));
         }
     }
     let bytes = encode(saved);
     let current = files.current.as_deref();
     let keeps_current =
         current.is_some_and(|current| current != bytes && is_usable(current, files));
+    let before = if keeps_current { current } else { files.previous.as_deref() };
+    let in_use = needed(files, saved, &[current, files.previous.as_deref()]);
+    let kept = needed(files, saved, &[before]);
+    let mut steps: Vec<DiskStep> = removals(files, |hash| !in_use.contains(hash)).collect();
+    let writes_parts = !parts.is_empty();
+    steps.extend(parts);
     if current == Some(&bytes) {
         // It got there in an attempt whose last step failed, or a part of it had gone.
         steps.push(DiskStep::SyncDir);
     } else {
-        if !steps.is_empty() {
-            steps.push(DiskStep::SyncDir);
-        }
+        steps.extend(writes_parts.then_some(DiskStep::SyncDir));
         let [write, sync, rename] = replace(TEMPORARY, bytes, CURRENT);
         steps.extend([write, sync]);
         steps.extend(keeps_current.then(|| rename_step(CURRENT, PREVIOUS)));
         steps.extend([rename, DiskStep::SyncDir]);
     }
-    let before = if keeps_current { current } else { files.previous.as_deref() };
-    steps.extend(removals(files, saved, before));
+    steps.extend(removals(files, |hash| in_use.contains(hash) && !kept.contains(hash)));
     steps
 }
 
@@ -146,16 +151,16 @@ fn rename_step(from: &str, to: &str) -> DiskStep {
     DiskStep::Rename { from: from.to_string(), to: to.to_string() }
 }
 
-/// Takes away the parts to which neither assignment refers. A power cut may bring one back: the next save looks again.
-fn removals(
-    files: &Files,
-    saved: &SavedAssignment,
-    before: Option<&[u8]>,
-) -> impl Iterator<Item = DiskStep> {
-    let mut keep: BTreeSet<Hash> = saved.parts.keys().copied().collect();
-    keep.extend(before.map(|before| referred(before, files)).unwrap_or_default());
-    let names = files.parts.keys().filter(move |hash| !keep.contains(hash)).map(part_name);
+/// Takes parts away. A power cut may bring one back: the next save looks again.
+fn removals(files: &Files, goes: impl Fn(&Hash) -> bool) -> impl Iterator<Item = DiskStep> {
+    let names = files.parts.keys().filter(move |hash| goes(hash)).map(part_name);
     names.map(|name| DiskStep::Remove { name })
+}
+
+/// Every part of an assignment that is to be saved, and of these.
+fn needed(files: &Files, saved: &SavedAssignment, others: &[Option<&[u8]>]) -> BTreeSet<Hash> {
+    let others = others.iter().flatten().flat_map(|other| referred(other, files));
+    saved.parts.keys().copied().chain(others).collect()
 }
 
 /// Every part that a saved assignment refers to, there or not.

@@ -353,8 +353,10 @@ impl Chaos {
             let must = pod.restart == RestartPolicy::Always;
             assert!(runs || !must, "{view:?}");
         }
-        assert_eq!(view.containers.len(), pod.containers.len());
-        assert_eq!(view.init_containers.len(), pod.init_containers.len());
+        let names = |of: &[ContainerStatus]| of.iter().map(|c| c.name.clone()).collect::<Vec<_>>();
+        let specs = |of: &[Container]| of.iter().map(|c| c.name.clone()).collect::<Vec<_>>();
+        assert_eq!(names(&view.containers), specs(&pod.containers));
+        assert_eq!(names(&view.init_containers), specs(&pod.init_containers));
     }
 
     pub fn assert_quiet(&mut self) {

@@ -135,7 +135,11 @@ impl World {
         let config = Config { hello, time_floor_ms: self.time_floor_ms };
         let container = |pod: &PodId, (id, process): (&ContainerId, &Process)| FoundContainer {
             container: *id,
-            name: container_name(pod, *id),
+            // A container's directory is there before the record of its name.
+            name: match process.state {
+                FoundState::Created => String::new(),
+                _ => container_name(pod, *id),
+            },
             restarts: process.attempt,
             last_exit: None,
             state: process.state.clone(),

@@ -28,6 +28,9 @@ const RUNTIME_DEADLINE: Duration = Duration::from_secs(10);
 /// How long a killed process may take to go.
 const DEATH_DEADLINE: Timespec = Timespec { tv_sec: 5, tv_nsec: 0 };
 
+/// The boot of a run whose spec was damaged, by a power loss: none that anybody is in.
+const NO_BOOT: BootId = BootId([0; 16]);
+
 const LOST: &str = "the shim was gone: the machine lost power, or something killed the shim";
 
 /// Removes processes, container and cgroup of a run whose shim is dead, and records the run as lost.
@@ -37,7 +40,9 @@ pub(crate) fn clean_up(dir: &Path) -> Result<(), String> {
     let boot_id = procfs::boot_id().map_err(|error| format!("could not read boot_id: {error}"))?;
     // Damaged records come from a power loss, after which no process of theirs is left.
     let pid = run.pid().ok().flatten().filter(|pid| pid.boot_id == boot_id);
-    let spec = run.spec().ok().flatten().filter(|record| record.boot_id == boot_id);
+    let spec = run.spec().ok().flatten();
+    let lost_in = spec.as_ref().map_or(NO_BOOT, |record| record.boot_id);
+    let spec = spec.filter(|record| record.boot_id == boot_id);
     let shim = run.shim_pid().ok().flatten().filter(|shim| shim.boot_id == boot_id);
     if let Some(shim) = &shim {
         await_runtime(&run, shim)?;
@@ -56,7 +61,7 @@ pub(crate) fn clean_up(dir: &Path) -> Result<(), String> {
     for name in [OCI_PID, SHIM_PID, SOCKET] {
         let _ = fs::remove_file(run.file(name));
     }
-    record_loss(&run, boot_id, pid)
+    record_loss(&run, lost_in, pid)
 }
 
 /// Takes the lock. A child that a killed shim had just forked holds on to it (and to the socket) until its exec,
@@ -153,8 +158,8 @@ fn delete(run: &RunDir, container: &Container, boot_id: BootId) -> Result<(), St
     if setsid().is_ok() {
         claim_session(run, boot_id)?;
     }
-    // The same surroundings as in the shim, but no overlay: deleting needs none.
-    let surroundings = Container { overlay: None, ..container.clone() };
+    // The same surroundings as in the shim, but no file systems: deleting needs none.
+    let surroundings = Container { overlay: None, sub_paths: Vec::new(), ..container.clone() };
     namespace::enter(&surroundings)?;
     set_child_subreaper(Some(getpid())).map_err(|errno| format!("no subreaper: {errno}"))?;
     let init = first_process(run);
@@ -197,6 +202,7 @@ fn wait_for(pid: Pid) -> bool {
     false
 }
 
+/// `boot_id`: of the run. A loss in an earlier boot says no more than that the machine was switched off.
 fn record_loss(run: &RunDir, boot_id: BootId, pid: Option<PidRecord>) -> Result<(), String> {
     // A damaged exit record was torn by a power loss during its first write; it is replaced.
     if matches!(run.exit(), Ok(Some(_))) {

@@ -1,17 +1,18 @@
-//! The shim's own mount namespace: the overlay, and the private cgroup2.
+//! The shim's own mount namespace: the overlay, parts of volumes, and the private cgroup2.
 //!
 //! Nothing mounted here is visible outside, and everything is gone when the last process of the namespace is,
 //! whatever killed it.
 
 use std::fs;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Mode, OFlags};
-use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
+use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_bind_recursive, mount_change};
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 
-use crate::spec::{Container, Overlay};
+use crate::beneath::{self, by_descriptor};
+use crate::spec::{Container, Overlay, SubPath};
 
 /// Moves the shim into a mount namespace of its own and mounts what the container needs.
 pub(crate) fn enter(container: &Container) -> Result<(), String> {
@@ -26,7 +27,23 @@ pub(crate) fn enter(container: &Container) -> Result<(), String> {
     if container.private_cgroup2 {
         mount_cgroup2()?;
     }
+    container.sub_paths.iter().try_for_each(show)?;
     container.overlay.as_ref().map_or(Ok(()), mount_overlay)
+}
+
+/// Shows a part of a volume at its target, with what is mounted below it.
+fn show(part: &SubPath) -> Result<(), String> {
+    let SubPath { volume, inner, target } = part;
+    let failed = |what: &str, error: &dyn std::fmt::Display| {
+        format!("could not {what} {} in {}: {error}", inner.display(), volume.display())
+    };
+    let found = beneath::open(volume, inner).map_err(|error| failed("open", &error))?;
+    let is_dir = beneath::is_dir(&found).map_err(|error| failed("look at", &error))?;
+    let parent = target.parent().unwrap_or(Path::new("/"));
+    let place = fs::create_dir_all(if is_dir { target } else { parent });
+    let place = if is_dir { place } else { place.and_then(|()| fs::write(target, "")) };
+    place.map_err(|error| format!("could not make {}: {error}", target.display()))?;
+    mount_bind_recursive(by_descriptor(&found), target).map_err(|errno| failed("mount", &errno))
 }
 
 fn mount_cgroup2() -> Result<(), String> {
@@ -46,12 +63,13 @@ fn mount_overlay(overlay: &Overlay) -> Result<(), String> {
     let upper = open(&overlay.upper)?;
     let work = open(&overlay.work)?;
     let target = open(&overlay.target)?;
-    let lower: Vec<String> = layers.iter().map(by_descriptor).collect();
+    let named = |fd| by_descriptor(fd).to_string_lossy().into_owned();
+    let lower: Vec<String> = layers.iter().map(named).collect();
     let options = format!(
         "lowerdir={},upperdir={},workdir={}\0",
         lower.join(":"),
-        by_descriptor(&upper),
-        by_descriptor(&work)
+        named(&upper),
+        named(&work)
     );
     let options = core::ffi::CStr::from_bytes_with_nul(options.as_bytes())
         .map_err(|_| "the overlay's options contain a NUL byte".to_owned())?;
@@ -85,8 +103,4 @@ fn open(path: &Path) -> Result<OwnedFd, String> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     rustix::fs::openat(CWD, path, flags, Mode::empty())
         .map_err(|errno| format!("could not open the directory {}: {errno}", path.display()))
-}
-
-fn by_descriptor(fd: &OwnedFd) -> String {
-    format!("/proc/self/fd/{}", fd.as_raw_fd())
 }

@@ -91,6 +91,9 @@ impl World {
         it.link.session = session;
         it.link.sequence = 0;
         it.link.failures = 0;
+        if let Some(firmware) = &mut it.firmware {
+            firmware.session.connected(session);
+        }
         let delay = 1 + self.up_to(self.weather.delay);
         let life = self.boards[board].life;
         self.at(delay, Due::Board { board, life, wake: Wake::Established { conn } });
@@ -210,13 +213,6 @@ impl World {
     /// A frame of a microcontroller.
     pub(crate) fn send_raw(&mut self, board: usize, kind: Kind, bytes: Vec<u8>) {
         self.send_up(board, Packet { kind, bytes, to_all: false });
-    }
-
-    pub(crate) fn next_stamp(&mut self, board: usize) -> Stamp {
-        let link = &mut self.boards[board].link;
-        let stamp = Stamp { session: link.session, sequence: link.sequence };
-        link.sequence += 1;
-        stamp
     }
 
     pub(crate) fn firmware_wants_link(&mut self, board: usize) {

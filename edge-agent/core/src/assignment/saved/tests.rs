@@ -161,6 +161,23 @@ fn parts_that_neither_assignment_refers_to_go_and_those_of_both_stay() {
 }
 
 #[test]
+fn what_failed_saves_left_goes_first_and_what_only_the_oldest_refers_to_last() {
+    let [one, two, three, left] = [1, 2, 3, 4].map(|id| pod(id, None));
+    let mut files = save(&Files::default(), &followable(1, core::slice::from_ref(&one)));
+    files = save(&files, &followable(2, core::slice::from_ref(&two)));
+    // Of a save that a full disk cut short; the next one needs a part that it wrote, and the other's room.
+    files.parts.extend([&left, &three].map(|(hash, part)| (*hash, part.bytes())));
+    let steps = save_steps(&files, &followable(3, core::slice::from_ref(&three)));
+    let remove = |part: &(Hash, Part)| DiskStep::Remove { name: part_name(&part.0) };
+    assert_eq!((steps.first(), steps.last()), (Some(&remove(&left)), Some(&remove(&one))));
+    assert_eq!(written(&steps), [CURRENT]);
+    let left: Vec<Hash> = carry_out(&files, &steps).parts.into_keys().collect();
+    let mut expected = vec![two.0, three.0];
+    expected.sort();
+    assert_eq!(left, expected);
+}
+
+#[test]
 fn a_copy_that_can_not_be_followed_does_not_push_out_the_one_before() {
     let one = pod(1, None);
     let unsound_body = saved(1, b"not the bytes that its hash is of");
