@@ -130,9 +130,9 @@ pub struct Session {
     state: State,
     incoming: BytesMut,
     out: BytesMut,
-    /// When the last whole packet came.
+    /// When the last whole packet came, or we began to listen again.
     heard: Instant,
-    /// When bytes last left, or began to wait.
+    /// When bytes last left, began to wait, or could leave again.
     wrote: Instant,
     tally: Tally,
 }

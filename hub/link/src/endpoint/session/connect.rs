@@ -82,6 +82,8 @@ impl Session {
         let State::Admitted(admitted) = before else { return };
         let Admitted { device, agent: _, keep_alive_s, will, packet_bytes, window, connack } =
             *admitted;
+        // It may have waited for the engine since its CONNECT.
+        self.heard = now;
         let code = Code::Success;
         let connack = ConnAck { session_present: false, code, properties: Some(connack) };
         self.write(&Packet::ConnAck(connack), now);

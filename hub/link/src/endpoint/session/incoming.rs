@@ -89,10 +89,14 @@ impl Session {
         Some(Step::Frame { kind, bytes: publish.payload })
     }
 
-    /// The engine has taken the frame at hand, or has not.
+    /// The engine has taken the frame at hand, or has not. Until now nothing was read or written: that time is the hub's,
+    /// and none of the device's deadlines counts it.
     pub fn taken(&mut self, taken: bool, now: Instant) {
         let State::Open(open) = &mut self.state else { return };
         if std::mem::take(&mut open.handing_over) {
+            open.window.heard(now);
+            self.heard = now;
+            self.wrote = now;
             let packet = std::mem::take(&mut open.acknowledge);
             let reason = if taken { PubAckReason::Success } else { PubAckReason::QuotaExceeded };
             self.acknowledge(packet, reason, now);

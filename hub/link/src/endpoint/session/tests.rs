@@ -378,8 +378,30 @@ fn a_silent_device_is_given_up_after_one_and_a_half_keep_alives() {
 #[test]
 fn the_time_that_the_engine_takes_is_not_counted_as_the_devices_silence() {
     let mut rig = Rig::open();
+    assert!(rig.deliver(Kind::Command, b"x"));
+    rig.heard();
+    assert!(rig.deliver(Kind::Command, b"waits to be written"));
     rig.say(hello(QoS::AtLeastOnce));
-    rig.pass(Duration::from_secs(1000));
+    // The shell is busy with the frame: it neither reads nor writes, nor looks at the clock.
+    rig.now = rig.now + Duration::from_secs(1000);
+    rig.session.taken(true, rig.now);
+    rig.pass(limits::WRITE_TIMEOUT - Duration::from_millis(1));
+    assert!(!rig.session.has_ended());
+    rig.heard();
+    rig.pass(limits::ACKNOWLEDGE_TIMEOUT - limits::WRITE_TIMEOUT);
+    assert!(!rig.session.has_ended());
+    rig.pass(Duration::from_millis(1));
+    rig.ended(Reason::UnspecifiedError);
+}
+
+#[test]
+fn a_device_that_waited_long_to_be_let_in_is_not_silent() {
+    let mut rig = Rig::new();
+    rig.say(connect(|_, _| {}));
+    rig.now = rig.now + Duration::from_secs(1000);
+    rig.session.open(rig.now);
+    rig.heard();
+    rig.pass(Duration::from_secs(89));
     assert!(!rig.session.has_ended());
 }
 
