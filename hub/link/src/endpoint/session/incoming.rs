@@ -25,7 +25,7 @@ impl Session {
             Packet::PubAck(puback) => open.window.acknowledged(puback.pkid, now),
             Packet::Subscribe(subscribe) => self.on_subscribe(subscribe, now),
             Packet::Unsubscribe(unsubscribe) => self.on_unsubscribe(unsubscribe, now),
-            Packet::PingReq => self.write(&Packet::PingResp, now),
+            Packet::PingReq => self.write(Packet::PingResp, now),
             Packet::Disconnect(disconnect) => {
                 let clean = disconnect.reason_code == Reason::NormalDisconnection;
                 let will = open.will.take().filter(|_| !clean);
@@ -105,7 +105,7 @@ impl Session {
 
     fn acknowledge(&mut self, pkid: u16, reason: PubAckReason, now: Instant) {
         if pkid != 0 {
-            self.write(&Packet::PubAck(PubAck { pkid, reason, properties: None }), now);
+            self.write(Packet::PubAck(PubAck { pkid, reason, properties: None }), now);
         }
     }
 
@@ -131,7 +131,7 @@ impl Session {
             }
         }
         let pkid = subscribe.pkid;
-        self.write(&Packet::SubAck(SubAck { pkid, return_codes, properties: None }), now);
+        self.write(Packet::SubAck(SubAck { pkid, return_codes, properties: None }), now);
     }
 
     pub(super) fn ask_head(&mut self) -> Option<Step> {
@@ -148,6 +148,6 @@ impl Session {
         let remove = |filter: &String| open.subscriptions.remove(&open.device, filter);
         let reasons = unsubscribe.filters.iter().map(remove).collect();
         let pkid = unsubscribe.pkid;
-        self.write(&Packet::UnsubAck(UnsubAck { pkid, reasons, properties: None }), now);
+        self.write(Packet::UnsubAck(UnsubAck { pkid, reasons, properties: None }), now);
     }
 }
