@@ -21,6 +21,7 @@ use crate::{
         codec::Bad,
         identity::{self, Claim, Refusal},
         limits,
+        paced::clipped,
     },
 };
 
@@ -50,7 +51,10 @@ impl Session {
         match admit(self, &connect, will, &auth) {
             Ok(admitted) => self.state = State::Admitted(Box::new(admitted)),
             Err((code, why)) => {
-                tracing::warn!(client = connect.client_id, "refused a connection: {why}");
+                tracing::debug!(
+                    client = clipped(&connect.client_id),
+                    "refused a connection: {why}"
+                );
                 self.refuse(code, &why, now);
             }
         }

@@ -7,7 +7,7 @@ use rumqttc::{
 };
 
 use super::{Session, State, Step};
-use crate::endpoint::access;
+use crate::endpoint::{access, paced::clipped};
 
 impl Session {
     pub(super) fn on_packet(&mut self, packet: Packet, now: Instant) -> Option<Step> {
@@ -69,9 +69,9 @@ impl Session {
         let topic = str::from_utf8(&publish.topic).unwrap_or_default();
         let kind = access::published(&open.device, topic);
         let (Some(kind), false) = (kind, publish.retain) else {
-            tracing::warn!(
+            tracing::debug!(
                 device = &*open.device,
-                topic,
+                topic = clipped(topic),
                 retain = publish.retain,
                 "refused a message: a device publishes on its own upward topics, and retains nothing"
             );
@@ -123,8 +123,8 @@ impl Session {
                     return_codes.push(SubscribeReasonCode::Success(added.qos));
                 }
                 Err(code) => {
-                    let (device, filter) = (&*open.device, &*asked.path);
-                    tracing::warn!(device, filter, ?code, "refused a subscription");
+                    let (device, filter) = (&*open.device, clipped(&asked.path));
+                    tracing::debug!(device, filter, ?code, "refused a subscription");
                     self.tally.refused += 1;
                     return_codes.push(code);
                 }
