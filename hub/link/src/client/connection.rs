@@ -1,6 +1,6 @@
 //! One connection, from its CONNECT to its end.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use firmware_compat::frame::MAX_FRAME_BYTES;
 use rumqttc::{
@@ -10,12 +10,12 @@ use rumqttc::{
 };
 use tokio::{
     sync::watch,
-    time::{sleep, timeout},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 
 use super::{
     ClientConfig, Down, Handler, Shared, TELLS_TAKEOVERS, Will,
-    outbox::{Answer, Limits, SEND_WINDOW},
+    outbox::{self, Answer, Limits, SEND_WINDOW},
 };
 
 /// Largest packet in either direction: a frame, its topic and its properties.
@@ -26,8 +26,6 @@ const RECEIVE_WINDOW: u16 = 32;
 const REQUESTS: usize = 64;
 /// How long to wait for the network and the CONNACK.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long the broker may leave all our messages unacknowledged.
-const ACKNOWLEDGE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a shutdown may take to send what waits.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 /// How often a shutdown looks whether everything is sent.
@@ -105,7 +103,12 @@ async fn listen<H: Handler>(
                 shared.changed.notify_one();
             }
             Ok(Event::Incoming(Packet::Publish(publish))) => match str::from_utf8(&publish.topic) {
-                Ok(topic) => handler.message(topic, &publish.payload).await,
+                Ok(topic) => {
+                    shared.outbox().is_deaf();
+                    handler.message(topic, &publish.payload).await;
+                    shared.outbox().listens(Instant::now());
+                    shared.changed.notify_one();
+                }
                 Err(error) => tracing::debug!(%error, "dropped a message whose topic is not text"),
             },
             Ok(Event::Outgoing(Outgoing::Publish(packet))) => shared.outbox().numbered(packet),
@@ -115,7 +118,7 @@ async fn listen<H: Handler>(
                     PubAckReason::QuotaExceeded => Answer::TooBusy,
                     _ => Answer::Refused,
                 };
-                shared.outbox().acknowledged(puback.pkid, answer);
+                shared.outbox().acknowledged(puback.pkid, answer, Instant::now());
                 shared.changed.notify_one();
             }
             Ok(_) => {}
@@ -126,7 +129,6 @@ async fn listen<H: Handler>(
 
 /// Hands rumqttc what is to be sent, never more than the window, and watches that acknowledgements come.
 async fn feed(client: &AsyncClient, shared: &Shared) -> Down {
-    let mut quiet_since = Instant::now();
     loop {
         while let Some(message) = next(shared) {
             let options = PublishOptions::at_least_once().retain(message.retain);
@@ -135,17 +137,29 @@ async fn feed(client: &AsyncClient, shared: &Shared) -> Down {
                 break;
             }
         }
-        match timeout(ACKNOWLEDGE_TIMEOUT, shared.changed.notified()).await {
-            Ok(()) => quiet_since = Instant::now(),
-            Err(_) if shared.outbox().in_flight() == 0 => quiet_since = Instant::now(),
-            Err(_) if quiet_since.elapsed() >= ACKNOWLEDGE_TIMEOUT => return Down::Silent,
-            Err(_) => {}
+        let deadline = shared.outbox().deadline();
+        tokio::select! {
+            () = shared.changed.notified() => {}
+            () = until(deadline) => {
+                // It may have moved away meanwhile.
+                if shared.outbox().deadline().is_some_and(|at| at <= Instant::now()) {
+                    return Down::Silent;
+                }
+            }
         }
     }
 }
 
-fn next(shared: &Shared) -> Option<super::outbox::Outgoing> {
-    shared.outbox().next()
+// Not in the loop's head: the lock would be held in its body.
+fn next(shared: &Shared) -> Option<outbox::Outgoing> {
+    shared.outbox().next(Instant::now())
+}
+
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Waits for the owner's word, lets what waits be sent, and disconnects.

@@ -4,10 +4,17 @@
 //! the bodies that follow it and no device waits for those of all others. Those of the moment may hold so many bytes
 //! together; what does not fit is refused to the caller at once. Kept ones are in memory anyway, and only their topics wait.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    time::Duration,
+};
+
+use tokio::time::Instant;
 
 /// Messages sent and not acknowledged. Below Mosquitto's default of 20, and enough to fill a link.
 pub(super) const SEND_WINDOW: u16 = 16;
+/// How long the broker may leave all that is in flight unacknowledged.
+pub(super) const ACKNOWLEDGE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Room for an MQTT packet's header, topic length, packet id and properties.
 const PACKET_OVERHEAD: usize = 16;
 /// What a waiting message holds besides its topic and its frame: so that empty ones are bounded too.
@@ -72,6 +79,11 @@ pub(super) struct Outbox {
     unnumbered: VecDeque<Outgoing>,
     /// Numbered and not yet acknowledged.
     unacknowledged: HashMap<u16, Outgoing>,
+    /// While something is in flight and we listen: when the first of it was handed out, or the broker last acknowledged
+    /// something. What we send ourselves does not move it.
+    quiet_since: Option<Instant>,
+    /// Our owner is busy with a message, and nothing is read.
+    deaf: bool,
     /// Present while connected.
     limits: Option<Limits>,
     lost: u64,
@@ -88,6 +100,8 @@ impl Outbox {
             waiting: VecDeque::new(),
             unnumbered: VecDeque::new(),
             unacknowledged: HashMap::new(),
+            quiet_since: None,
+            deaf: false,
             limits: None,
             lost: 0,
         }
@@ -135,11 +149,13 @@ impl Outbox {
         self.held = 0;
         self.changed.clear();
         self.renewed.clear();
+        self.quiet_since = None;
+        self.deaf = false;
         was_connected
     }
 
     /// The next message, if the window has room.
-    pub(super) fn next(&mut self) -> Option<Outgoing> {
+    pub(super) fn next(&mut self, now: Instant) -> Option<Outgoing> {
         let limits = self.limits?;
         while self.in_flight() < usize::from(limits.window) {
             let message = self.next_waiting()?;
@@ -153,6 +169,7 @@ impl Outbox {
                 continue;
             }
             self.unnumbered.push_back(message.clone());
+            self.quiet_since.get_or_insert(now);
             return Some(message);
         }
         None
@@ -188,6 +205,9 @@ impl Outbox {
             }
             None => {}
         }
+        if self.in_flight() == 0 {
+            self.quiet_since = None;
+        }
     }
 
     fn change_next(&mut self, topic: String) {
@@ -204,8 +224,9 @@ impl Outbox {
     }
 
     /// The broker has answered. True if that was awaited.
-    pub(super) fn acknowledged(&mut self, packet: u16, answer: Answer) -> bool {
+    pub(super) fn acknowledged(&mut self, packet: u16, answer: Answer, now: Instant) -> bool {
         let Some(message) = self.unacknowledged.remove(&packet) else { return false };
+        self.quiet_since = (self.in_flight() > 0).then_some(now);
         let topic = &message.topic;
         match answer {
             Answer::Taken => {}
@@ -226,8 +247,26 @@ impl Outbox {
         true
     }
 
+    /// Nothing is read from now on, until [`Self::listens`]: if the broker seems silent meanwhile, that is ours.
+    pub(super) fn is_deaf(&mut self) {
+        self.deaf = true;
+    }
+
+    /// We read again.
+    pub(super) fn listens(&mut self, now: Instant) {
+        self.deaf = false;
+        if let Some(since) = &mut self.quiet_since {
+            *since = now;
+        }
+    }
+
+    /// When the broker is given up, if it stays silent.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.quiet_since.filter(|_| !self.deaf).map(|since| since + ACKNOWLEDGE_TIMEOUT)
+    }
+
     /// Messages handed out and not acknowledged.
-    pub(super) fn in_flight(&self) -> usize {
+    fn in_flight(&self) -> usize {
         self.unnumbered.len() + self.unacknowledged.len()
     }
 
@@ -259,8 +298,12 @@ mod tests {
         Outbox::new(BUDGET)
     }
 
+    fn now() -> Instant {
+        Instant::now()
+    }
+
     fn topics(outbox: &mut Outbox) -> Vec<String> {
-        std::iter::from_fn(|| outbox.next()).map(|message| message.topic).collect()
+        std::iter::from_fn(|| outbox.next(now())).map(|message| message.topic).collect()
     }
 
     #[test]
@@ -268,7 +311,7 @@ mod tests {
         let mut outbox = outbox();
         outbox.keep("head".into(), b"1".to_vec());
         assert!(!outbox.send("command".into(), b"x".to_vec()));
-        assert_eq!(outbox.next(), None);
+        assert_eq!(outbox.next(now()), None);
         outbox.connected(LIMITS);
         assert_eq!(topics(&mut outbox), ["head"]);
     }
@@ -279,8 +322,8 @@ mod tests {
         outbox.keep("head".into(), b"1".to_vec());
         outbox.keep("head".into(), b"2".to_vec());
         outbox.connected(LIMITS);
-        assert_eq!(outbox.next().unwrap().frame, b"2");
-        assert_eq!(outbox.next(), None);
+        assert_eq!(outbox.next(now()).unwrap().frame, b"2");
+        assert_eq!(outbox.next(now()), None);
     }
 
     #[test]
@@ -292,7 +335,7 @@ mod tests {
         assert_eq!(topics(&mut outbox), ["head", "command"]);
         outbox.numbered(1);
         outbox.numbered(2);
-        assert!(outbox.acknowledged(1, Answer::Taken));
+        assert!(outbox.acknowledged(1, Answer::Taken, now()));
         outbox.disconnected();
         assert_eq!(outbox.lost(), 1);
         outbox.connected(LIMITS);
@@ -308,8 +351,8 @@ mod tests {
         }
         assert_eq!(topics(&mut outbox), ["a", "b"]);
         outbox.numbered(7);
-        assert!(outbox.acknowledged(7, Answer::Taken));
-        assert!(!outbox.acknowledged(7, Answer::Taken));
+        assert!(outbox.acknowledged(7, Answer::Taken, now()));
+        assert!(!outbox.acknowledged(7, Answer::Taken, now()));
         assert_eq!(topics(&mut outbox), ["c"]);
     }
 
@@ -328,7 +371,7 @@ mod tests {
         outbox.connected(LIMITS);
         assert_eq!(topics(&mut outbox), ["head"]);
         outbox.numbered(1);
-        assert!(outbox.acknowledged(1, Answer::Taken));
+        assert!(outbox.acknowledged(1, Answer::Taken, now()));
         outbox.disconnected();
         outbox.connected(LIMITS);
         assert_eq!(topics(&mut outbox), Vec::<String>::new());
@@ -343,8 +386,8 @@ mod tests {
         assert_eq!(topics(&mut outbox), ["head"]);
         outbox.numbered(1);
         outbox.keep("head".into(), b"3".to_vec());
-        assert!(outbox.acknowledged(1, Answer::Taken));
-        assert_eq!(outbox.next().unwrap().frame, b"3");
+        assert!(outbox.acknowledged(1, Answer::Taken, now()));
+        assert_eq!(outbox.next(now()).unwrap().frame, b"3");
     }
 
     #[test]
@@ -363,7 +406,7 @@ mod tests {
         outbox.connected(LIMITS);
         assert!(outbox.send("a".into(), b"x".to_vec()));
         assert!(outbox.send("b".into(), b"x".to_vec()));
-        assert_eq!(outbox.next().unwrap().topic, "a");
+        assert_eq!(outbox.next(now()).unwrap().topic, "a");
         outbox.put_back();
         assert_eq!(topics(&mut outbox), ["a", "b"]);
     }
@@ -375,7 +418,7 @@ mod tests {
         let accepted = (0..BUDGET).filter(|_| outbox.send("a".into(), Vec::new())).count();
         assert_eq!(accepted, BUDGET / (1 + WAITING_OVERHEAD));
         assert_eq!(outbox.held, accepted * (1 + WAITING_OVERHEAD));
-        assert_eq!(outbox.next().unwrap().topic, "a");
+        assert_eq!(outbox.next(now()).unwrap().topic, "a");
         assert!(outbox.send("b".into(), Vec::new()));
         outbox.disconnected();
         assert_eq!((outbox.held, outbox.lost()), (0, accepted as u64 + 1));
@@ -390,7 +433,7 @@ mod tests {
             assert!(outbox.send(format!("{device}/part"), b"x".to_vec()));
         }
         outbox.keep("b/head".into(), b"2".to_vec());
-        assert_eq!(outbox.next().unwrap().frame, b"2");
+        assert_eq!(outbox.next(now()).unwrap().frame, b"2");
         assert_eq!(topics(&mut outbox), ["b/part", "a/head", "a/part"]);
     }
 
@@ -405,5 +448,38 @@ mod tests {
         assert!(outbox.send("now".into(), b"x".to_vec()));
         assert_eq!(topics(&mut outbox), ["b", "now", "a", "c"]);
         assert_eq!(outbox.unsettled(), 4);
+    }
+    #[test]
+    fn only_acknowledgements_move_the_moment_at_which_a_silent_broker_is_given_up() {
+        let start = now();
+        let at = |s| start + Duration::from_secs(s);
+        let gives_up = |s| Some(at(s) + ACKNOWLEDGE_TIMEOUT);
+        let mut outbox = outbox();
+        outbox.connected(LIMITS);
+        assert_eq!((outbox.next(at(0)), outbox.deadline()), (None, None));
+        for (second, topic) in [(1, "a"), (9, "b"), (17, "c")] {
+            assert!(outbox.send(topic.into(), b"x".to_vec()));
+            while outbox.next(at(second)).is_some() {}
+            assert_eq!(outbox.deadline(), gives_up(1), "{topic}");
+        }
+        outbox.numbered(1);
+        outbox.numbered(2);
+        assert!(!outbox.acknowledged(7, Answer::Taken, at(18)));
+        assert_eq!(outbox.deadline(), gives_up(1));
+        assert!(outbox.acknowledged(1, Answer::Taken, at(20)));
+        assert_eq!(outbox.deadline(), gives_up(20));
+        assert_eq!(outbox.next(at(21)).unwrap().topic, "c");
+        outbox.put_back();
+        assert_eq!(outbox.deadline(), gives_up(20));
+        assert!(outbox.acknowledged(2, Answer::Taken, at(22)));
+        assert_eq!(outbox.deadline(), None);
+        assert_eq!(outbox.next(at(30)).unwrap().topic, "c");
+        assert_eq!(outbox.deadline(), gives_up(30));
+        outbox.is_deaf();
+        assert_eq!(outbox.deadline(), None);
+        outbox.listens(at(99));
+        assert_eq!(outbox.deadline(), gives_up(99));
+        outbox.disconnected();
+        assert_eq!(outbox.deadline(), None);
     }
 }
