@@ -137,9 +137,10 @@ async fn feed(client: &AsyncClient, shared: &Shared) -> Down {
                 break;
             }
         }
-        let deadline = shared.outbox().deadline();
+        let (deadline, retry_at) = timers(shared);
         tokio::select! {
             () = shared.changed.notified() => {}
+            () = until(retry_at) => {}
             () = until(deadline) => {
                 // It may have moved away meanwhile.
                 if shared.outbox().deadline().is_some_and(|at| at <= Instant::now()) {
@@ -153,6 +154,11 @@ async fn feed(client: &AsyncClient, shared: &Shared) -> Down {
 // Not in the loop's head: the lock would be held in its body.
 fn next(shared: &Shared) -> Option<outbox::Outgoing> {
     shared.outbox().next(Instant::now())
+}
+
+fn timers(shared: &Shared) -> (Option<Instant>, Option<Instant>) {
+    let outbox = shared.outbox();
+    (outbox.deadline(), outbox.retry_at())
 }
 
 async fn until(at: Option<Instant>) {

@@ -15,6 +15,10 @@ use tokio::time::Instant;
 pub(super) const SEND_WINDOW: u16 = 16;
 /// How long the broker may leave all that is in flight unacknowledged.
 pub(super) const ACKNOWLEDGE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a kept message that the broker did not take waits before it is sent again. Access rules are changed by people.
+const RETRY_KEPT: Duration = Duration::from_secs(30);
+/// Time between two log lines about refused messages: a broker may refuse those for a whole fleet.
+const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
 /// Room for an MQTT packet's header, topic length, packet id and properties.
 const PACKET_OVERHEAD: usize = 16;
 /// What a waiting message holds besides its topic and its frame: so that empty ones are bounded too.
@@ -74,6 +78,11 @@ pub(super) struct Outbox {
     changed: BTreeSet<String>,
     /// The same, after everything else: the connection is new, and the broker may have lost them.
     renewed: BTreeSet<String>,
+    /// Topics of `kept` that the broker did not take, and when they are sent again.
+    refused: BTreeSet<String>,
+    retry_at: Option<Instant>,
+    /// When it was said last that the broker refuses messages.
+    complained: Option<Instant>,
     waiting: VecDeque<Waiting>,
     /// Handed out, in order, and not yet numbered by the client.
     unnumbered: VecDeque<Outgoing>,
@@ -97,6 +106,9 @@ impl Outbox {
             kept: BTreeMap::new(),
             changed: BTreeSet::new(),
             renewed: BTreeSet::new(),
+            refused: BTreeSet::new(),
+            retry_at: None,
+            complained: None,
             waiting: VecDeque::new(),
             unnumbered: VecDeque::new(),
             unacknowledged: HashMap::new(),
@@ -111,6 +123,7 @@ impl Outbox {
         // Without a connection, the next one makes everything kept due.
         if self.limits.is_some() {
             self.renewed.remove(&topic);
+            self.refused.remove(&topic);
             if self.changed.insert(topic.clone()) {
                 self.waiting.push_back(Waiting::Kept(topic.clone()));
             }
@@ -149,6 +162,8 @@ impl Outbox {
         self.held = 0;
         self.changed.clear();
         self.renewed.clear();
+        self.refused.clear();
+        self.retry_at = None;
         self.quiet_since = None;
         self.deaf = false;
         was_connected
@@ -157,6 +172,10 @@ impl Outbox {
     /// The next message, if the window has room.
     pub(super) fn next(&mut self, now: Instant) -> Option<Outgoing> {
         let limits = self.limits?;
+        if self.retry_at.is_some_and(|at| at <= now) {
+            self.retry_at = None;
+            self.renewed.append(&mut self.refused);
+        }
         while self.in_flight() < usize::from(limits.window) {
             let message = self.next_waiting()?;
             if message.topic.len() + message.frame.len() + PACKET_OVERHEAD > limits.packet_bytes {
@@ -227,24 +246,41 @@ impl Outbox {
     pub(super) fn acknowledged(&mut self, packet: u16, answer: Answer, now: Instant) -> bool {
         let Some(message) = self.unacknowledged.remove(&packet) else { return false };
         self.quiet_since = (self.in_flight() > 0).then_some(now);
-        let topic = &message.topic;
+        let Outgoing { topic, frame, retain } = message;
         match answer {
+            Answer::Taken if retain && frame.is_empty() => self.removed(&topic),
             Answer::Taken => {}
             Answer::TooBusy => {
-                self.lost += 1;
-                tracing::info!(topic, "the broker was too busy to take a message");
+                tracing::info!(topic, again = retain, "the broker was too busy to take a message");
+                self.not_taken(topic, retain, now);
             }
             Answer::Refused => {
-                self.lost += 1;
-                tracing::warn!(topic, "the broker refused a message; check its access rules");
+                if self.complained.is_none_or(|last| now >= last + COMPLAIN_EVERY) {
+                    self.complained = Some(now);
+                    tracing::warn!(topic, "the broker refused a message; check its access rules");
+                }
+                self.not_taken(topic, retain, now);
             }
         }
-        let removal = message.retain && message.frame.is_empty();
-        if removal && self.kept.get(&message.topic).is_some_and(Vec::is_empty) {
-            self.kept.remove(&message.topic);
-            self.renewed.remove(&message.topic);
-        }
         true
+    }
+
+    /// The broker holds nothing on this topic now. Nor do we, unless a message was put there meanwhile.
+    fn removed(&mut self, topic: &str) {
+        if self.kept.get(topic).is_some_and(Vec::is_empty) {
+            self.kept.remove(topic);
+            self.renewed.remove(topic);
+        }
+    }
+
+    /// What is kept is sent again, after a while and as it is by then; what was for the moment is lost.
+    fn not_taken(&mut self, topic: String, retain: bool, now: Instant) {
+        if !retain {
+            self.lost += 1;
+        } else if !self.changed.contains(&topic) && !self.renewed.contains(&topic) {
+            self.refused.insert(topic);
+            self.retry_at.get_or_insert(now + RETRY_KEPT);
+        }
     }
 
     /// Nothing is read from now on, until [`Self::listens`]: if the broker seems silent meanwhile, that is ours.
@@ -270,14 +306,23 @@ impl Outbox {
         self.unnumbered.len() + self.unacknowledged.len()
     }
 
-    /// Messages that wait or are in flight, kept ones included.
-    pub(super) fn unsettled(&self) -> usize {
-        self.waiting.len() + self.renewed.len() + self.in_flight()
+    /// When [`Self::next`] has something again that the broker did not take before.
+    pub(super) fn retry_at(&self) -> Option<Instant> {
+        self.retry_at
     }
 
-    /// Whether nothing waits or is in flight.
+    /// Messages that wait or are in flight, kept ones included.
+    pub(super) fn unsettled(&self) -> usize {
+        self.due() + self.refused.len()
+    }
+
+    /// Whether nothing is in flight, or waits for anything but a later try.
     pub(super) fn is_idle(&self) -> bool {
-        self.unsettled() == 0
+        self.due() == 0
+    }
+
+    fn due(&self) -> usize {
+        self.waiting.len() + self.renewed.len() + self.in_flight()
     }
 
     pub(super) fn lost(&self) -> u64 {
@@ -481,5 +526,50 @@ mod tests {
         assert_eq!(outbox.deadline(), gives_up(99));
         outbox.disconnected();
         assert_eq!(outbox.deadline(), None);
+    }
+    #[test]
+    fn a_kept_message_that_the_broker_does_not_take_is_sent_again_after_a_while() {
+        let start = now();
+        let mut outbox = outbox();
+        outbox.connected(Limits { window: 16, ..LIMITS });
+        outbox.keep("busy".into(), b"1".to_vec());
+        outbox.keep("gone".into(), Vec::new());
+        outbox.keep("newer".into(), b"1".to_vec());
+        assert_eq!(topics(&mut outbox), ["busy", "gone", "newer"]);
+        (1..=3).for_each(|packet| outbox.numbered(packet));
+        outbox.keep("newer".into(), b"2".to_vec());
+        for (packet, answer) in [(1, Answer::TooBusy), (2, Answer::Refused), (3, Answer::Refused)] {
+            assert!(outbox.acknowledged(packet, answer, start));
+        }
+        assert_eq!((outbox.lost(), outbox.unsettled()), (0, 3));
+        assert_eq!(outbox.next(start).unwrap().frame, b"2");
+        outbox.numbered(4);
+        assert!(outbox.acknowledged(4, Answer::Taken, start));
+        assert!(outbox.is_idle());
+
+        let retry = outbox.retry_at().unwrap();
+        assert_eq!(outbox.next(retry - Duration::from_millis(1)), None);
+        let again: Vec<_> = std::iter::from_fn(|| outbox.next(retry)).collect();
+        let again: Vec<_> =
+            again.iter().map(|message| (&*message.topic, &*message.frame)).collect();
+        assert_eq!(again, [("busy", &b"1"[..]), ("gone", b"")]);
+        assert_eq!(outbox.retry_at(), None);
+        outbox.numbered(5);
+        outbox.numbered(6);
+        assert!(outbox.acknowledged(5, Answer::Taken, retry));
+        assert!(outbox.acknowledged(6, Answer::Taken, retry));
+        assert_eq!(outbox.unsettled(), 0);
+        assert!(!outbox.kept.contains_key("gone"));
+    }
+
+    #[test]
+    fn a_message_of_the_moment_that_the_broker_does_not_take_is_lost() {
+        let mut outbox = outbox();
+        outbox.connected(LIMITS);
+        assert!(outbox.send("command".into(), b"x".to_vec()));
+        assert_eq!(topics(&mut outbox), ["command"]);
+        outbox.numbered(1);
+        assert!(outbox.acknowledged(1, Answer::Refused, now()));
+        assert_eq!((outbox.lost(), outbox.unsettled(), outbox.retry_at()), (1, 0, None));
     }
 }
