@@ -38,7 +38,7 @@ pub(crate) async fn serve(listener: TcpListener, most: usize, serving: Serving) 
             // The sender going away means the same.
             _ = stopping.wait_for(|stopping| *stopping) => break,
             (stream, permit) = accept(&listener, &permits) => {
-                let keep_alive = permits.available_permits() >= most / RESERVE;
+                let keep_alive = permits.available_permits() >= (most / RESERVE).max(1);
                 let serving = serving.clone();
                 connections.spawn(async move {
                     let _counted = Counted::new(&serving.counters, permit);
