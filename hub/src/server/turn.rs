@@ -61,22 +61,27 @@ impl Turn {
     /// The first turn, before anybody can ask: saves what loading changed, and fills the cache.
     pub(crate) fn begin(&mut self, cache: &WatchCache) -> Result<(), StoreError> {
         self.carry_out_all()?;
+        // The lists hold what loading changed.
+        self.batch = Batch::default();
         for kind in KINDS.iter().copied() {
             let request = Request::List { kind, namespace: None };
             let (reply, _) = oneshot::channel();
             self.waiting.insert(OWN_REQUEST, reply);
             self.engine.handle(Event::Request { id: OWN_REQUEST, request }, self.clock.now());
             self.carry_out_all()?;
-            for (_, answer) in std::mem::take(&mut self.batch).answers {
+            let batch = std::mem::take(&mut self.batch);
+            for (_, answer) in batch.answers {
                 if let Ok(Response::List(listing)) = answer {
                     cache.seed(kind, listing);
                 }
             }
+            // What became due meanwhile may be of a kind that is in the cache already.
+            cache.take_in(batch.changes);
         }
         Ok(())
     }
 
-    /// Turns until it is told to stop. An error means that the store has failed: memory and store differ, and the
+    /// Turns until it is told to stop, or nothing can be let out any more. An error means that the store has failed: memory and store differ, and the
     /// process must end.
     pub(crate) async fn run(
         mut self,
