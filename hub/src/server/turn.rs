@@ -98,8 +98,11 @@ impl Turn {
                 }
             }
             self.carry_out_all()?;
-            self.let_out().await;
-            if stopping {
+            let published = self.let_out().await;
+            if !published {
+                tracing::error!("the hub has to end: the thread that publishes changes has ended");
+            }
+            if stopping || !published {
                 return self.end().await;
             }
         }
@@ -229,14 +232,12 @@ impl Turn {
         }
     }
 
-    /// What may leave goes on its way.
-    async fn let_out(&mut self) {
+    /// What may leave goes on its way. False if it can't, and never will: readers would see an old state for ever.
+    async fn let_out(&mut self) -> bool {
         let batch = std::mem::take(&mut self.batch);
-        if let Some(publish) = &self.publish
-            && !batch.is_empty()
-        {
-            // Its thread outlives this one.
-            let _ = publish.send(batch).await;
+        match &self.publish {
+            Some(publish) if !batch.is_empty() => publish.send(batch).await.is_ok(),
+            _ => true,
         }
     }
 
@@ -320,3 +321,6 @@ async fn until(at: Option<tokio::time::Instant>) {
         None => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests;
