@@ -103,6 +103,14 @@ impl Api {
         }
     }
 
+    /// The refusal of a version from which nothing can be read.
+    fn expired(&self, version: u64) -> Refusal {
+        match self.cache.version() {
+            reached if version > reached => Refusal::not_reached(version, reached),
+            _ => Refusal::expired(version),
+        }
+    }
+
     /// Permission to keep a stream open.
     fn stream_permit(&self) -> Result<OwnedSemaphorePermit, Refusal> {
         self.streams.clone().try_acquire_owned().map_err(|_| {

@@ -98,6 +98,17 @@ impl Refusal {
         )
     }
 
+    /// 410 too: a client that has seen a version which this hub has not knows another past.
+    pub(crate) fn not_reached(version: u64, reached: u64) -> Self {
+        Self::new(
+            StatusCode::GONE,
+            "Expired",
+            format!(
+                "this hub has not reached resource version {version}, it is at {reached}; list again and watch from there"
+            ),
+        )
+    }
+
     /// 413.
     pub(crate) fn too_large(limit: usize) -> Self {
         Self::new(
