@@ -44,7 +44,7 @@ pub struct HubArgs {
     /// Use this MQTT broker, and do not listen for devices
     #[arg(long, value_name = "URL", conflicts_with = "broker")]
     pub external_broker: Option<String>,
-    /// Replace a silent device's Deployment copies after so long [default: 300]
+    /// Replace the Pods of Deployments on a silent device after so long [default: 300]
     #[arg(long, value_name = "SECONDS")]
     pub lost_after: Option<u32>,
 }
