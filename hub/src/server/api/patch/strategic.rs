@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 /// variables of a container; without a bound a body of 3 MiB would keep the engine's thread busy for minutes.
 const MAX_ITEMS: usize = 1024;
 /// Most items of all such lists of a patch, with each merging of one. Enough for every variable of ten containers.
-const MAX_WORK: usize = 16_384;
+const MAX_WORK: usize = 8192;
 
 const PATCH: &str = "$patch";
 const RETAIN: &str = "$retainKeys";

@@ -144,16 +144,19 @@ fn merge_one(
         }
         return Ok(());
     }
+    let mut results = Vec::new();
     for place in &there {
-        if changed(field, &merged[*place], item, budget)? == merged[*place] {
+        let result = changed(field, &merged[*place], item, budget)?;
+        if result == merged[*place] {
             return Ok(());
         }
+        results.push(result);
     }
-    let named = there.iter().copied().find(|place| same_also(field, &merged[*place], item));
+    let named = there.iter().position(|place| same_also(field, &merged[*place], item));
     // The only one of its key is meant, unless the patch names another.
-    let only = there.first().copied().filter(|_| there.len() == 1 && !gives_also(field, item));
+    let only = (there.len() == 1 && !gives_also(field, item)).then_some(0);
     match named.or(only) {
-        Some(place) => merged[place] = changed(field, &merged[place], item, budget)?,
+        Some(found) => merged[there[found]] = results.swap_remove(found),
         None => merged.push(changed(field, &Value::Null, item, budget)?),
     }
     Ok(())

@@ -42,7 +42,7 @@ fn many_lists_that_would_take_long_together_are_refused() {
     };
     let (before, patch) = (containers(10, "1"), containers(10, "2"));
     assert!(super::merge(&before, &patch, &POD_SPEC).is_ok_and(|merged| merged == patch));
-    let refused = super::merge(&containers(16, "1"), &containers(16, "2"), &POD_SPEC);
+    let refused = super::merge(&containers(11, "1"), &containers(11, "2"), &POD_SPEC);
     assert_eq!(refused, Err(PatchError::TooMuch));
     // A list of few items, each of which has to be tried on each: all have one key.
     let same = |protocol: &str| -> Vec<Value> {
