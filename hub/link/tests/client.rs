@@ -197,7 +197,12 @@ async fn a_shutdown_sends_what_waits_and_leaves_no_will() {
 async fn a_refused_client_says_so() {
     let (_link, _events, address) = broker().await;
     let mut agent = Agent::start(address, "Not A Name");
-    assert!(matches!(agent.next().await, Told::Down(Down::Refused { .. })));
+    let Told::Down(why) = agent.next().await else { panic!("it was let in") };
+    assert_eq!(
+        why.to_string(),
+        "the broker refused the connection (ClientIdentifierNotValid: \"the client id is not a device name: 1 to 63 of \
+         a-z, 0-9 and -\"); check its users and access rules"
+    );
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ use rumqttc::{
     AsyncClient, ConnAck, ConnectReturnCode, ConnectionError, DisconnectReasonCode, Event,
     EventLoop, LastWill, MqttOptions, NetworkOptions, Outgoing, Packet, PubAckReason,
     PublishOptions, QoS, StateError, SubAck, SubscribeFilterInput, SubscribeReasonCode,
+    default_socket_connect,
 };
 use tokio::{
     sync::watch,
@@ -15,6 +16,7 @@ use tokio::{
 
 use super::{
     ClientConfig, Down, Handler, Shared, TELLS_TAKEOVERS, Will,
+    connack::{Overheard, Reason},
     outbox::{self, Answer, Limits, SEND_WINDOW},
 };
 
@@ -38,16 +40,17 @@ pub(super) async fn connect<H: Handler>(
     shared: &Shared,
     stop: &mut watch::Receiver<bool>,
 ) -> Option<Down> {
-    let (client, events) =
-        AsyncClient::builder(options(config, handler.will())).capacity(REQUESTS).build();
+    let reason = Reason::default();
+    let options = options(config, handler.will(), reason.clone());
+    let (client, events) = AsyncClient::builder(options).capacity(REQUESTS).build();
     tokio::select! {
-        why = listen(config, events, &client, handler, shared) => Some(why),
+        why = listen(config, events, &client, handler, shared) => Some(why.because(reason.get())),
         why = feed(&client, shared) => Some(why),
         () = flush_and_leave(&client, shared, stop) => None,
     }
 }
 
-fn options(config: &ClientConfig, will: Option<Will>) -> MqttOptions {
+fn options(config: &ClientConfig, will: Option<Will>, reason: Reason) -> MqttOptions {
     let mut options =
         MqttOptions::new(config.client_id.clone(), (config.host.clone(), config.port));
     let mut network = NetworkOptions::new();
@@ -55,6 +58,13 @@ fn options(config: &ClientConfig, will: Option<Will>) -> MqttOptions {
     network.set_connection_timeout(CONNECT_TIMEOUT.as_secs());
     options
         .set_network_options(network)
+        // Of several addresses of a host the first that takes the connection is used.
+        .set_socket_connector(move |address, network| {
+            let reason = reason.clone();
+            async move {
+                Ok(Overheard::new(default_socket_connect(address, network).await?, reason))
+            }
+        })
         .set_connect_timeout(CONNECT_TIMEOUT)
         .set_keep_alive(u16::try_from(config.keep_alive.as_secs()).unwrap_or(u16::MAX))
         .set_clean_start(true)
@@ -240,6 +250,6 @@ fn refused(code: ConnectReturnCode) -> Down {
         | ConnectReturnCode::ServerUnavailable
         | ConnectReturnCode::ServerBusy
         | ConnectReturnCode::ConnectionRateExceeded => Down::Closed { code: format!("{code:?}") },
-        code => Down::Refused { code },
+        code => Down::Refused { code, reason: None },
     }
 }
