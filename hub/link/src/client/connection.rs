@@ -109,7 +109,9 @@ async fn listen<H: Handler>(
                     return Down::SubscriptionRefused { filter: refused };
                 }
                 shared.outbox().connected(limits);
+                shared.outbox().is_deaf();
                 handler.up().await;
+                shared.outbox().listens(Instant::now());
                 shared.changed.notify_one();
             }
             Ok(Event::Incoming(Packet::Publish(publish))) => match str::from_utf8(&publish.topic) {

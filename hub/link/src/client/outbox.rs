@@ -91,7 +91,7 @@ pub(super) struct Outbox {
     /// While something is in flight and we listen: when the first of it was handed out, or the broker last acknowledged
     /// something. What we send ourselves does not move it.
     quiet_since: Option<Instant>,
-    /// Our owner is busy with a message, and nothing is read.
+    /// Our owner is busy with what it was told, and nothing is read.
     deaf: bool,
     /// Present while connected.
     limits: Option<Limits>,
