@@ -314,7 +314,7 @@ mod tests {
             cursor: 0,
             initial: Vec::new().into_iter(),
             mark_initial: false,
-            selection: Selection::new(Kind::ConfigMap, None, &query).ok().expect("a selection"),
+            selection: Selection::new(Kind::ConfigMap, None, &query).expect("a selection"),
             form: Form::Objects,
             with_columns: true,
             ends: Instant::now() + DEFAULT_TIMEOUT,
