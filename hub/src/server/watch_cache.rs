@@ -273,9 +273,10 @@ pub(crate) mod tests {
         let cache = WatchCache::new();
         let objects = vec![config_map("x", 12, "")];
         cache.seed(Kind::ConfigMap, Listing { objects, resource_version: 12 });
-        cache.take_in(vec![told(Action::Deleted, "x", 11), told(Action::Modified, "x", 13)]);
+        cache.take_in(vec![told(Action::Deleted, "x", 11), told(Action::Added, "y", 13)]);
         assert_eq!(versions(&cache, 12), Ok(vec![13]));
-        assert_eq!(cache.sizes().objects, 1);
+        let sizes = cache.sizes();
+        assert_eq!((sizes.objects, sizes.changes), (2, 1));
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! The turn on its own, with an engine and a store in memory.
 
+use std::time::Duration;
+
 use firmware_compat::time;
 use lichen_hub_core::{engine, event::Now};
 
@@ -8,6 +10,9 @@ use crate::{
     server::{handle::EngineHandle, publish},
     store::MemoryStore,
 };
+
+/// Nothing here takes long; a turn that runs longer does not end.
+const DEADLINE: Duration = Duration::from_secs(20);
 
 fn turn(dir: &std::path::Path) -> (Turn, EngineHandle) {
     let (handle, inputs) = EngineHandle::new();
@@ -46,7 +51,8 @@ async fn a_turn_whose_publisher_has_died_ends_and_whoever_asked_is_told_so() {
     drop(publisher);
     turn.publish = Some(publish);
     let (_attach, attached) = oneshot::channel();
-    let (ended, answer) = tokio::join!(turn.run(attached), handle.ask(Request::Figures));
+    let both = async { tokio::join!(turn.run(attached), handle.ask(Request::Figures)) };
+    let (ended, answer) = tokio::time::timeout(DEADLINE, both).await.expect("it ends");
     assert!(ended.is_ok() && answer.is_err(), "{ended:?} {answer:?}");
 }
 
