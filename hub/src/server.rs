@@ -125,7 +125,7 @@ async fn start_locked(
         lineage,
         stopping: stopping.clone(),
         authority: Authority::of(address),
-        streams: connections / 2,
+        limits,
     });
     let failed = |what| move |source| HubError::System { what, source };
     let supplier = Supplier::new(

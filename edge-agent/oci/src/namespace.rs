@@ -78,7 +78,7 @@ fn hint(kind: Namespace, cause: &io::Error) -> String {
     }
 }
 
-/// Makes a namespace, unless `path` holds one already. Returns whether it was made.
+/// Makes a namespace, unless `path` holds one already.
 ///
 /// # Errors
 /// See [`NamespaceError`].

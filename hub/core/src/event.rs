@@ -134,7 +134,7 @@ pub enum Request {
         /// Its name.
         name: String,
     },
-    /// Read one object.
+    /// Read one object. Tests ask; in a hub every read is answered by the watch cache.
     Get {
         /// Its kind.
         kind: Kind,
@@ -143,7 +143,7 @@ pub enum Request {
         /// Its name.
         name: String,
     },
-    /// Read all objects of a kind.
+    /// Read all objects of a kind. A hub fills its watch cache with this, once, and answers every list from there.
     List {
         /// The kind.
         kind: Kind,

@@ -7,8 +7,10 @@
 //!
 //! Every connection starts clean, with a new `rumqttc` event loop, so that nothing of an old one can be sent again.
 //!
-//! - [`outbox`] decides what is sent next. - [`retry`] decides when to connect again.
+//! - [`outbox`] decides what is sent next. - [`retry`] decides when to connect again. - [`connack`] hears why a broker
+//!   refuses.
 
+mod connack;
 mod connection;
 mod outbox;
 mod retry;
@@ -103,10 +105,12 @@ pub enum Down {
         client_id: String,
     },
     /// The broker does not want this client.
-    #[error("the broker refused the connection ({code:?}); check its users and access rules")]
+    #[error("the broker refused the connection ({code:?}{}); check its users and access rules", in_words(reason.as_ref()))]
     Refused {
         /// The reason it gave.
         code: ConnectReturnCode,
+        /// The same in its own words, if it had any. It may be anything.
+        reason: Option<String>,
     },
     /// The broker does not let this client subscribe.
     #[error("the broker refused the subscription to {filter:?}; check its access rules")]
@@ -140,7 +144,20 @@ pub enum Down {
     Lost(String),
 }
 
+fn in_words(reason: Option<&String>) -> String {
+    // Quoted: what the broker says is not ours, and may not look like more of a log.
+    reason.map(|reason| format!(": {reason:?}")).unwrap_or_default()
+}
+
 impl Down {
+    /// The same, with what the broker says of it.
+    fn because(self, said: Option<String>) -> Self {
+        match self {
+            Self::Refused { code, .. } => Self::Refused { code, reason: said },
+            other => other,
+        }
+    }
+
     /// Whether the broker has gone away, whoever was connected.
     fn is_of_the_broker(&self) -> bool {
         match self {

@@ -13,7 +13,8 @@
 //!   [`access`] says which topics a device may use, [`identity`] is the one place that decides who a session is.
 //! - [`registry`] knows which connection is a device's session, and every head; [`mailbox`] is what waits for one
 //!   connection.
-//! - [`connection`] moves bytes; [`listener`] accepts. [`limits`] are the bounds of it all.
+//! - [`connection`] moves bytes; [`listener`] accepts. [`limits`] are the bounds of it all, that of log lines ([`paced`])
+//!   among them.
 //!
 //! Why a codec and not a protocol machine: rumqttc's codec (`rumqttc::mqttbytes::v5` on `mqttbytes-core-next`) reads and
 //! writes every packet of both sides, and is in the hub and the agent already, so it costs no crate; what a server has to
@@ -29,6 +30,7 @@ pub mod identity;
 pub(crate) mod limits;
 mod listener;
 mod mailbox;
+pub(crate) mod paced;
 mod registry;
 pub mod session;
 
@@ -45,6 +47,7 @@ use crate::{
     event::{Counters, Reporter, add, count},
 };
 use connection::Shared;
+use paced::Paced;
 use registry::Registry;
 use session::Down;
 
@@ -96,6 +99,7 @@ impl Endpoint {
             counters,
             limit: config.devices,
             epoch: tokio::time::Instant::now(),
+            too_many: Paced::default(),
         });
         let (stop, stopping) = watch::channel(false);
         let listener = tokio::spawn(listener::serve(socket, shared.clone(), stopping));

@@ -6,13 +6,20 @@ mod conformance;
 
 use std::{net::SocketAddr, time::Duration};
 
+use bytes::BytesMut;
 use conformance::{Events, device::DEADLINE, frame};
 use firmware_compat::frame::Kind;
 use lichen_link::{
     Endpoint, EndpointConfig, LinkEvent,
     client::{Client, ClientConfig, Down, Handler, RetryPolicy, Will},
 };
-use tokio::{sync::mpsc, time::timeout};
+use rumqttc::Packet;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+    sync::mpsc,
+    time::timeout,
+};
 
 #[derive(Debug, PartialEq)]
 enum Told {
@@ -190,7 +197,12 @@ async fn a_shutdown_sends_what_waits_and_leaves_no_will() {
 async fn a_refused_client_says_so() {
     let (_link, _events, address) = broker().await;
     let mut agent = Agent::start(address, "Not A Name");
-    assert!(matches!(agent.next().await, Told::Down(Down::Refused { .. })));
+    let Told::Down(why) = agent.next().await else { panic!("it was let in") };
+    assert_eq!(
+        why.to_string(),
+        "the broker refused the connection (ClientIdentifierNotValid: \"the client id is not a device name: 1 to 63 of \
+         a-z, 0-9 and -\"); check its users and access rules"
+    );
 }
 
 #[tokio::test]
@@ -200,4 +212,44 @@ async fn nothing_is_accepted_for_sending_without_a_connection() {
     let mut agent = Agent::start(address, "pi");
     assert!(matches!(agent.next().await, Told::Down(_)));
     assert!(!agent.client.send("lichen/1/pi/up/hello".into(), b"x".to_vec()));
+}
+
+/// A broker that lets a client in and subscribe, and says nothing more.
+async fn silent_broker() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut bytes = BytesMut::new();
+        loop {
+            if stream.read_buf(&mut bytes).await.unwrap() == 0 {
+                return;
+            }
+            while let Ok(packet) = Packet::read(&mut bytes, None) {
+                match packet {
+                    Packet::Connect(..) => stream.write_all(b"\x20\x03\x00\x00\x00").await.unwrap(),
+                    Packet::Subscribe(subscribe) => {
+                        let [high, low] = subscribe.pkid.to_be_bytes();
+                        let suback = [0x90, 5, high, low, 0, 1, 1];
+                        stream.write_all(&suback).await.unwrap();
+                    }
+                    _ => {}
+                }
+            }
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn a_broker_that_acknowledges_nothing_is_given_up_however_much_is_sent_to_it() {
+    let mut agent = Agent::start(silent_broker().await, "pi");
+    assert_eq!(agent.next().await, Told::Up);
+    tokio::time::pause();
+    // Sending goes on all the time that the broker has, and beyond.
+    for second in 0..60_u8 {
+        agent.client.send("lichen/1/pi/up/event".into(), vec![second]);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    assert_eq!(agent.told.try_recv().unwrap(), Told::Down(Down::Silent));
 }

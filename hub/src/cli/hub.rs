@@ -26,6 +26,8 @@ pub fn run(context: &mut Context, args: HubArgs) -> Result<(), CliError> {
         None => user_state("hub")?,
     };
     start_logging(context);
+    // The external one is a broker; ours is where devices connect.
+    let way = if args.external_broker.is_some() { "broker " } else { "devices" };
     let broker = match args.external_broker {
         Some(url) => Broker::External(url),
         None => Broker::Embedded(args.broker),
@@ -38,9 +40,9 @@ pub fn run(context: &mut Context, args: HubArgs) -> Result<(), CliError> {
         let running = server::start(config).await?;
         let url = format!("http://{}", running.api());
         let ui = &mut context.ui;
-        ui.line(&format!("hub     {url}  (API, artefacts, images)"))?;
-        ui.line(&format!("broker  {}", running.broker()))?;
-        ui.line(&format!("state   {}", state.display()))?;
+        ui.line(&format!("hub      {url}  (API, artefacts, images)"))?;
+        ui.line(&format!("{way}  {}", running.broker()))?;
+        ui.line(&format!("state    {}", state.display()))?;
         let server = if url == DEFAULT_SERVER { String::new() } else { format!("--server {url} ") };
         ui.note(&format!(
             "next: lichen-agent --state DIR --hub {url}     on this machine\n      lichen {server}get nodes"

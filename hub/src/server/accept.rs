@@ -1,6 +1,9 @@
 //! The accept loop: a bounded number of connections, some of them kept free for who has just come, and an orderly end.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::Router;
 use tokio::{
@@ -15,6 +18,8 @@ use super::{config::ApiTimes, connection, metrics::Counters};
 const RESERVE: usize = 8;
 /// Pause after a failed accept, which is mostly a lack of file descriptors that others must give back.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Time between two log lines about failed accepts: they come as long as the lack lasts.
+const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
 /// How long requests may take to finish when the hub stops.
 const STOP_TIME: Duration = Duration::from_secs(5);
 
@@ -33,12 +38,13 @@ pub(crate) async fn serve(listener: TcpListener, most: usize, serving: Serving) 
     let permits = Arc::new(Semaphore::new(most));
     let mut connections = JoinSet::new();
     let mut stopping = serving.stopping.clone();
+    let mut complained = None;
     loop {
         tokio::select! {
             // The sender going away means the same.
             _ = stopping.wait_for(|stopping| *stopping) => break,
-            (stream, permit) = accept(&listener, &permits) => {
-                let keep_alive = permits.available_permits() >= most / RESERVE;
+            (stream, permit) = accept(&listener, &permits, &mut complained) => {
+                let keep_alive = permits.available_permits() >= (most / RESERVE).max(1);
                 let serving = serving.clone();
                 connections.spawn(async move {
                     let _counted = Counted::new(&serving.counters, permit);
@@ -78,6 +84,7 @@ impl Drop for Counted {
 async fn accept(
     listener: &TcpListener,
     permits: &Arc<Semaphore>,
+    complained: &mut Option<Instant>,
 ) -> (TcpStream, OwnedSemaphorePermit) {
     let permit = permits.clone().acquire_owned().await.expect("the semaphore is never closed");
     loop {
@@ -88,7 +95,10 @@ async fn accept(
                 return (stream, permit);
             }
             Err(error) => {
-                tracing::warn!(%error, "could not accept a connection");
+                if complained.is_none_or(|last| last.elapsed() >= COMPLAIN_EVERY) {
+                    *complained = Some(Instant::now());
+                    tracing::warn!(%error, "could not accept a connection of the API");
+                }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }

@@ -43,12 +43,13 @@ use lichen_hub_core::effect;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch::Receiver};
 
 use super::{
-    artefacts, handle::EngineHandle, metrics::Counters, registry, watch_cache::WatchCache,
+    artefacts, handle::EngineHandle, limits::Limits, metrics::Counters, registry,
+    watch_cache::WatchCache,
 };
 pub(crate) use body::read as read_body;
 pub(crate) use guard::Authority;
 pub(crate) use query::Query;
-pub(crate) use status::Refusal;
+pub(crate) use status::{RETRY_AFTER_S, Refusal};
 
 /// What every request may need.
 #[derive(Clone, Debug)]
@@ -68,6 +69,8 @@ pub(crate) struct Api {
     /// Watches and logs that may be open at once; the other connections are for short requests.
     max_streams: usize,
     streams: Arc<Semaphore>,
+    /// Downloads that may be under way at once: the same, and each has an open file besides.
+    downloads: Arc<Semaphore>,
 }
 
 /// What the API is made of.
@@ -78,12 +81,12 @@ pub(crate) struct Parts {
     pub(crate) lineage: Lineage,
     pub(crate) stopping: Receiver<bool>,
     pub(crate) authority: Authority,
-    pub(crate) streams: usize,
+    pub(crate) limits: Limits,
 }
 
 impl Api {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { engine, cache, images, lineage, stopping, authority, streams } = parts;
+        let Parts { engine, cache, images, lineage, stopping, authority, limits } = parts;
         Self {
             engine,
             cache,
@@ -94,8 +97,17 @@ impl Api {
             broker: Arc::default(),
             stopping,
             authority,
-            max_streams: streams,
-            streams: Arc::new(Semaphore::new(streams)),
+            max_streams: limits.streams,
+            streams: Arc::new(Semaphore::new(limits.streams)),
+            downloads: Arc::new(Semaphore::new(limits.downloads)),
+        }
+    }
+
+    /// The refusal of a version from which nothing can be read.
+    fn expired(&self, version: u64) -> Refusal {
+        match self.cache.version() {
+            reached if version > reached => Refusal::not_reached(version, reached),
+            _ => Refusal::expired(version),
         }
     }
 
@@ -103,6 +115,13 @@ impl Api {
     fn stream_permit(&self) -> Result<OwnedSemaphorePermit, Refusal> {
         self.streams.clone().try_acquire_owned().map_err(|_| {
             Refusal::too_many(format!("{} watches and logs are open; close some", self.max_streams))
+        })
+    }
+
+    /// Permission to read a blob to a client. Devices try again by themselves, and later each time.
+    pub(crate) fn download_permit(&self) -> Result<OwnedSemaphorePermit, Refusal> {
+        self.downloads.clone().try_acquire_owned().map_err(|_| {
+            Refusal::too_many("as many downloads are under way as this hub serves; try again")
         })
     }
 }

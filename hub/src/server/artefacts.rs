@@ -15,6 +15,8 @@ use lichen_images::{
     store::{Opened, StoreError},
 };
 
+use tokio::sync::OwnedSemaphorePermit;
+
 use super::api::Api;
 
 /// Bytes read from disk at once, and held per download.
@@ -33,8 +35,14 @@ pub(crate) async fn get(
         Ok(digest) => digest,
         Err(error) => return (StatusCode::BAD_REQUEST, format!("{error}\n")).into_response(),
     };
+    let permit = match api.download_permit() {
+        Ok(permit) => permit,
+        Err(refusal) => return refusal.into_response(),
+    };
     match open(&api.images, digest).await {
-        Ok(Some(opened)) => serve(opened, &digest, "application/octet-stream", &method, &headers),
+        Ok(Some(opened)) => {
+            serve((opened, permit), &digest, "application/octet-stream", &method, &headers)
+        }
         Ok(None) => {
             (StatusCode::NOT_FOUND, format!("there is no artefact {digest}\n")).into_response()
         }
@@ -56,9 +64,10 @@ pub(crate) async fn open(
     opened.unwrap_or(Ok(None))
 }
 
-/// Answers with a blob, or the part of it that is asked for.
+/// Answers with a blob, or the part of it that is asked for. The permission to download it is kept as long as its file is
+/// open: until the client has taken everything, or has gone.
 pub(crate) fn serve(
-    opened: Opened,
+    (opened, permit): (Opened, OwnedSemaphorePermit),
     digest: &Digest,
     media_type: &str,
     method: &Method,
@@ -89,7 +98,7 @@ pub(crate) fn serve(
     let body = if *method == Method::HEAD || sent == 0 {
         Body::empty()
     } else {
-        Body::from_stream(stream(opened, first, sent))
+        Body::from_stream(stream(opened, permit, first, sent))
     };
     let mut response = Response::new(body);
     *response.status_mut() = code;
@@ -120,15 +129,16 @@ pub(crate) fn serve(
 /// The bytes of a part, read as the client takes them. A file that ends early breaks the connection off.
 fn stream(
     opened: Opened,
+    permit: OwnedSemaphorePermit,
     first: u64,
     len: u64,
 ) -> impl futures_util::Stream<Item = io::Result<Bytes>> {
-    let state = (Some(opened.file), len);
+    let state = (Some((opened.file, permit)), len);
     let mut seek = Some(first);
     futures_util::stream::unfold(state, move |(file, left)| {
         let seek = seek.take();
         async move {
-            let mut file = file.filter(|_| left > 0)?;
+            let (mut file, permit) = file.filter(|_| left > 0)?;
             let want = usize::try_from(left).unwrap_or(usize::MAX).min(CHUNK_BYTES);
             let read = tokio::task::spawn_blocking(move || {
                 if let Some(first) = seek {
@@ -139,7 +149,7 @@ fn stream(
                 Ok((file, Bytes::from(bytes)))
             });
             Some(match read.await.unwrap_or_else(|panic| Err(io::Error::other(panic))) {
-                Ok((file, bytes)) => (Ok(bytes), (Some(file), left - want as u64)),
+                Ok((file, bytes)) => (Ok(bytes), (Some((file, permit)), left - want as u64)),
                 Err(error) => (Err(error), (None, 0)),
             })
         }

@@ -18,7 +18,7 @@ pub struct HubConfig {
     pub broker: Broker,
     /// The Wasm compiler; without it, `lichen-wasmc` beside this program or in PATH.
     pub compiler: Option<PathBuf>,
-    /// How long a device may be silent before copies that could run elsewhere are replaced.
+    /// How long a device may be silent before its Pods that could run elsewhere are replaced.
     pub lost_after_s: u32,
     /// How long the API's clients may take.
     pub times: ApiTimes,

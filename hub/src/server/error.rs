@@ -26,7 +26,7 @@ pub enum HubError {
     /// An address can't be used.
     #[error(transparent)]
     Listen(#[from] ListenError),
-    /// The broker does not start.
+    /// Devices can't connect to the address, or the external broker's URL is not one.
     #[error(transparent)]
     Link(#[from] LinkError),
     /// Something of the system's.

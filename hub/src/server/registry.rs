@@ -23,11 +23,11 @@ use lichen_images::{
 use percent_encoding::percent_decode_str;
 
 use super::{
-    api::{Api, Query, Refusal},
+    api::{Api, Query, RETRY_AFTER_S, Refusal},
     artefacts,
     handle::AskError,
 };
-pub(crate) use uploads::Uploads;
+pub(crate) use uploads::{MAX_UPLOADS, Uploads};
 
 /// An answer that is no, in the registry's own words.
 #[derive(Debug)]
@@ -52,6 +52,9 @@ impl Denial {
         *response.status_mut() = status;
         let json = HeaderValue::from_static("application/json");
         response.headers_mut().insert(header::CONTENT_TYPE, json);
+        if status == StatusCode::TOO_MANY_REQUESTS {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_S));
+        }
         response
     }
 }
@@ -97,7 +100,11 @@ impl From<AskError> for Denial {
 
 impl From<Refusal> for Denial {
     fn from(refusal: Refusal) -> Self {
-        Self::new(Code::SizeInvalid, refusal.message().to_owned())
+        let code = match refusal.code() {
+            StatusCode::TOO_MANY_REQUESTS => Code::TooManyRequests,
+            _ => Code::SizeInvalid,
+        };
+        Self::new(code, refusal.message().to_owned())
     }
 }
 
@@ -158,12 +165,13 @@ async fn blob(
         // A push asks this way what it need not send: keep it until the manifest comes that refers to it.
         touch(api, digest).await?;
     }
+    let permit = api.download_permit()?;
     let opened = artefacts::open(&api.images, digest).await?;
     let opened = opened.ok_or_else(|| {
         Denial::new(Code::BlobUnknown, format!("blob {digest} is not in the store"))
     })?;
     let kind = "application/octet-stream";
-    Ok(artefacts::serve(opened, &digest, kind, method, headers))
+    Ok(artefacts::serve((opened, permit), &digest, kind, method, headers))
 }
 
 async fn touch(api: &Api, digest: Digest) -> Result<Option<u64>, Denial> {

@@ -64,22 +64,27 @@ impl Turn {
         while self.engine.has_more() {
             self.carry_out_all()?;
         }
+        // The lists hold what loading changed.
+        self.batch = Batch::default();
         for kind in KINDS.iter().copied() {
             let request = Request::List { kind, namespace: None };
             let (reply, _) = oneshot::channel();
             self.waiting.insert(OWN_REQUEST, reply);
             self.engine.handle(Event::Request { id: OWN_REQUEST, request }, self.clock.now());
             self.carry_out_all()?;
-            for (_, answer) in std::mem::take(&mut self.batch).answers {
+            let batch = std::mem::take(&mut self.batch);
+            for (_, answer) in batch.answers {
                 if let Ok(Response::List(listing)) = answer {
                     cache.seed(kind, listing);
                 }
             }
+            // What became due meanwhile may be of a kind that is in the cache already.
+            cache.take_in(batch.changes);
         }
         Ok(())
     }
 
-    /// Turns until it is told to stop. An error means that the store has failed: memory and store differ, and the
+    /// Turns until it is told to stop, or nothing can be let out any more. An error means that the store has failed: memory and store differ, and the
     /// process must end.
     pub(crate) async fn run(
         mut self,
@@ -96,8 +101,11 @@ impl Turn {
                 }
             }
             self.carry_out_all()?;
-            self.let_out().await;
-            if stopping {
+            let published = self.let_out().await;
+            if !published {
+                tracing::error!("the hub has to end: the thread that publishes changes has ended");
+            }
+            if stopping || !published {
                 return self.end().await;
             }
         }
@@ -231,14 +239,12 @@ impl Turn {
         }
     }
 
-    /// What may leave goes on its way.
-    async fn let_out(&mut self) {
+    /// What may leave goes on its way. False if it can't, and never will: readers would see an old state for ever.
+    async fn let_out(&mut self) -> bool {
         let batch = std::mem::take(&mut self.batch);
-        if let Some(publish) = &self.publish
-            && !batch.is_empty()
-        {
-            // Its thread outlives this one.
-            let _ = publish.send(batch).await;
+        match &self.publish {
+            Some(publish) if !batch.is_empty() => publish.send(batch).await.is_ok(),
+            _ => true,
         }
     }
 
@@ -322,3 +328,6 @@ async fn until(at: Option<tokio::time::Instant>) {
         None => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests;

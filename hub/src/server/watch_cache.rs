@@ -196,6 +196,10 @@ impl WatchCache {
 impl Content {
     fn apply(&mut self, change: effect::Change, bytes: usize, now: Instant) {
         let effect::Change { action, object, resource_version: version } = change;
+        // What the cache was filled with holds it.
+        if version <= self.newest {
+            return;
+        }
         let key = object.key();
         let before = match action {
             Action::Added | Action::Modified => {
@@ -264,6 +268,17 @@ pub(crate) mod tests {
         assert_eq!(versions(&cache, 15), Err(Expired), "a version of another past");
         assert_eq!(cache.version(), 14);
         assert_eq!(cache.since(Kind::Node, 14, 1).map(|changes| changes.len()), Ok(0));
+    }
+
+    #[test]
+    fn changes_that_the_first_list_holds_are_left_out() {
+        let cache = WatchCache::new();
+        let objects = vec![config_map("x", 12, "")];
+        cache.seed(Kind::ConfigMap, Listing { objects, resource_version: 12 });
+        cache.take_in(vec![told(Action::Deleted, "x", 11), told(Action::Added, "y", 13)]);
+        assert_eq!(versions(&cache, 12), Ok(vec![13]));
+        let sizes = cache.sizes();
+        assert_eq!((sizes.objects, sizes.changes), (2, 1));
     }
 
     #[test]

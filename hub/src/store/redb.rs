@@ -205,7 +205,8 @@ impl Store for RedbStore {
         }
         let removed = write(&open.database, records)
             .map_err(|source| self.shared.refused("write", source))?;
-        let added: usize = records.iter().map(weight).sum();
+        let kept = records.iter().filter(|record| record.value.is_some());
+        let added: usize = kept.map(weight).sum();
         open.live_bytes = (open.live_bytes + added as u64).saturating_sub(removed);
         if let Some(meanwhile) = &mut open.meanwhile {
             meanwhile.extend_from_slice(records);
@@ -225,9 +226,9 @@ impl Store for RedbStore {
     }
 }
 
-/// What a record adds to the store.
+/// Bytes of a record. A removal has its key.
 fn weight(record: &Record) -> usize {
-    record.value.as_ref().map_or(0, |value| record.key.len() + value.len())
+    record.key.len() + record.value.as_ref().map_or(0, Vec::len)
 }
 
 /// A new file with our version and no records.
@@ -371,6 +372,17 @@ mod tests {
         assert_eq!(expected, loaded(&store));
         assert_eq!(store.sizes().live_bytes, live as u64);
         assert!(!dir.path().join(NEW_FILE).exists());
+    }
+
+    #[test]
+    fn a_removal_weighs_what_it_holds_in_memory_and_adds_nothing_to_the_store() {
+        let removal = Record { key: "gone".into(), value: None };
+        assert_eq!(weight(&removal), 4);
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let store = RedbStore::open(dir.path()).expect("open");
+        store.commit(&[Record { key: "a".into(), value: Some(vec![7; 9]) }]).expect("commit");
+        store.commit(&[removal]).expect("commit");
+        assert_eq!(store.sizes().live_bytes, 10);
     }
 
     #[test]

@@ -84,10 +84,12 @@ async fn an_object_comes_and_goes_with_its_labels() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_version_that_is_too_old_or_unheard_of_is_expired() {
     let hub = Hub::start().await;
-    for version in ["1", "99999999999"] {
-        let refusal =
-            hub.get(&format!("{MAPS}?watch=true&resourceVersion={version}")).await.refusal();
-        assert!(refusal.starts_with("410 Expired: too old resource version"), "{refusal}");
+    let unheard_of = "this hub has not reached resource version 99999999999";
+    for (version, why) in [("1", "too old resource version: 1"), ("99999999999", unheard_of)] {
+        for path in [format!("{MAPS}?watch=true"), format!("{MAPS}?resourceVersionMatch=Exact")] {
+            let refusal = hub.get(&format!("{path}&resourceVersion={version}")).await.refusal();
+            assert!(refusal.starts_with(&format!("410 Expired: {why}")), "{refusal}");
+        }
     }
     let wrong = hub.get(&format!("{MAPS}?watch=true&resourceVersion=x")).await.refusal();
     assert!(wrong.starts_with("400 BadRequest: resourceVersion must be a whole number"), "{wrong}");

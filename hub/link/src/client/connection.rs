@@ -1,21 +1,23 @@
 //! One connection, from its CONNECT to its end.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use firmware_compat::frame::MAX_FRAME_BYTES;
 use rumqttc::{
     AsyncClient, ConnAck, ConnectReturnCode, ConnectionError, DisconnectReasonCode, Event,
     EventLoop, LastWill, MqttOptions, NetworkOptions, Outgoing, Packet, PubAckReason,
     PublishOptions, QoS, StateError, SubAck, SubscribeFilterInput, SubscribeReasonCode,
+    default_socket_connect,
 };
 use tokio::{
     sync::watch,
-    time::{sleep, timeout},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 
 use super::{
     ClientConfig, Down, Handler, Shared, TELLS_TAKEOVERS, Will,
-    outbox::{Answer, Limits, SEND_WINDOW},
+    connack::{Overheard, Reason},
+    outbox::{self, Answer, Limits, SEND_WINDOW},
 };
 
 /// Largest packet in either direction: a frame, its topic and its properties.
@@ -26,8 +28,6 @@ const RECEIVE_WINDOW: u16 = 32;
 const REQUESTS: usize = 64;
 /// How long to wait for the network and the CONNACK.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long the broker may leave all our messages unacknowledged.
-const ACKNOWLEDGE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a shutdown may take to send what waits.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 /// How often a shutdown looks whether everything is sent.
@@ -40,16 +40,17 @@ pub(super) async fn connect<H: Handler>(
     shared: &Shared,
     stop: &mut watch::Receiver<bool>,
 ) -> Option<Down> {
-    let (client, events) =
-        AsyncClient::builder(options(config, handler.will())).capacity(REQUESTS).build();
+    let reason = Reason::default();
+    let options = options(config, handler.will(), reason.clone());
+    let (client, events) = AsyncClient::builder(options).capacity(REQUESTS).build();
     tokio::select! {
-        why = listen(config, events, &client, handler, shared) => Some(why),
+        why = listen(config, events, &client, handler, shared) => Some(why.because(reason.get())),
         why = feed(&client, shared) => Some(why),
         () = flush_and_leave(&client, shared, stop) => None,
     }
 }
 
-fn options(config: &ClientConfig, will: Option<Will>) -> MqttOptions {
+fn options(config: &ClientConfig, will: Option<Will>, reason: Reason) -> MqttOptions {
     let mut options =
         MqttOptions::new(config.client_id.clone(), (config.host.clone(), config.port));
     let mut network = NetworkOptions::new();
@@ -57,6 +58,13 @@ fn options(config: &ClientConfig, will: Option<Will>) -> MqttOptions {
     network.set_connection_timeout(CONNECT_TIMEOUT.as_secs());
     options
         .set_network_options(network)
+        // Of several addresses of a host the first that takes the connection is used.
+        .set_socket_connector(move |address, network| {
+            let reason = reason.clone();
+            async move {
+                Ok(Overheard::new(default_socket_connect(address, network).await?, reason))
+            }
+        })
         .set_connect_timeout(CONNECT_TIMEOUT)
         .set_keep_alive(u16::try_from(config.keep_alive.as_secs()).unwrap_or(u16::MAX))
         .set_clean_start(true)
@@ -101,11 +109,18 @@ async fn listen<H: Handler>(
                     return Down::SubscriptionRefused { filter: refused };
                 }
                 shared.outbox().connected(limits);
+                shared.outbox().is_deaf();
                 handler.up().await;
+                shared.outbox().listens(Instant::now());
                 shared.changed.notify_one();
             }
             Ok(Event::Incoming(Packet::Publish(publish))) => match str::from_utf8(&publish.topic) {
-                Ok(topic) => handler.message(topic, &publish.payload).await,
+                Ok(topic) => {
+                    shared.outbox().is_deaf();
+                    handler.message(topic, &publish.payload).await;
+                    shared.outbox().listens(Instant::now());
+                    shared.changed.notify_one();
+                }
                 Err(error) => tracing::debug!(%error, "dropped a message whose topic is not text"),
             },
             Ok(Event::Outgoing(Outgoing::Publish(packet))) => shared.outbox().numbered(packet),
@@ -115,7 +130,7 @@ async fn listen<H: Handler>(
                     PubAckReason::QuotaExceeded => Answer::TooBusy,
                     _ => Answer::Refused,
                 };
-                shared.outbox().acknowledged(puback.pkid, answer);
+                shared.outbox().acknowledged(puback.pkid, answer, Instant::now());
                 shared.changed.notify_one();
             }
             Ok(_) => {}
@@ -126,7 +141,6 @@ async fn listen<H: Handler>(
 
 /// Hands rumqttc what is to be sent, never more than the window, and watches that acknowledgements come.
 async fn feed(client: &AsyncClient, shared: &Shared) -> Down {
-    let mut quiet_since = Instant::now();
     loop {
         while let Some(message) = next(shared) {
             let options = PublishOptions::at_least_once().retain(message.retain);
@@ -135,17 +149,35 @@ async fn feed(client: &AsyncClient, shared: &Shared) -> Down {
                 break;
             }
         }
-        match timeout(ACKNOWLEDGE_TIMEOUT, shared.changed.notified()).await {
-            Ok(()) => quiet_since = Instant::now(),
-            Err(_) if shared.outbox().in_flight() == 0 => quiet_since = Instant::now(),
-            Err(_) if quiet_since.elapsed() >= ACKNOWLEDGE_TIMEOUT => return Down::Silent,
-            Err(_) => {}
+        let (deadline, retry_at) = timers(shared);
+        tokio::select! {
+            () = shared.changed.notified() => {}
+            () = until(retry_at) => {}
+            () = until(deadline) => {
+                // It may have moved away meanwhile.
+                if shared.outbox().deadline().is_some_and(|at| at <= Instant::now()) {
+                    return Down::Silent;
+                }
+            }
         }
     }
 }
 
-fn next(shared: &Shared) -> Option<super::outbox::Outgoing> {
-    shared.outbox().next()
+// Not in the loop's head: the lock would be held in its body.
+fn next(shared: &Shared) -> Option<outbox::Outgoing> {
+    shared.outbox().next(Instant::now())
+}
+
+fn timers(shared: &Shared) -> (Option<Instant>, Option<Instant>) {
+    let outbox = shared.outbox();
+    (outbox.deadline(), outbox.retry_at())
+}
+
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Waits for the owner's word, lets what waits be sent, and disconnects.
@@ -220,6 +252,6 @@ fn refused(code: ConnectReturnCode) -> Down {
         | ConnectReturnCode::ServerUnavailable
         | ConnectReturnCode::ServerBusy
         | ConnectReturnCode::ConnectionRateExceeded => Down::Closed { code: format!("{code:?}") },
-        code => Down::Refused { code },
+        code => Down::Refused { code, reason: None },
     }
 }

@@ -4,10 +4,21 @@
 //! the bodies that follow it and no device waits for those of all others. Those of the moment may hold so many bytes
 //! together; what does not fit is refused to the caller at once. Kept ones are in memory anyway, and only their topics wait.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    time::Duration,
+};
+
+use tokio::time::Instant;
 
 /// Messages sent and not acknowledged. Below Mosquitto's default of 20, and enough to fill a link.
 pub(super) const SEND_WINDOW: u16 = 16;
+/// How long the broker may leave all that is in flight unacknowledged.
+pub(super) const ACKNOWLEDGE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a kept message that the broker did not take waits before it is sent again. Access rules are changed by people.
+const RETRY_KEPT: Duration = Duration::from_secs(30);
+/// Time between two log lines about refused messages: a broker may refuse those for a whole fleet.
+const COMPLAIN_EVERY: Duration = Duration::from_secs(60);
 /// Room for an MQTT packet's header, topic length, packet id and properties.
 const PACKET_OVERHEAD: usize = 16;
 /// What a waiting message holds besides its topic and its frame: so that empty ones are bounded too.
@@ -67,11 +78,21 @@ pub(super) struct Outbox {
     changed: BTreeSet<String>,
     /// The same, after everything else: the connection is new, and the broker may have lost them.
     renewed: BTreeSet<String>,
+    /// Topics of `kept` that the broker did not take, and when they are sent again.
+    refused: BTreeSet<String>,
+    retry_at: Option<Instant>,
+    /// When it was said last that the broker refuses messages.
+    complained: Option<Instant>,
     waiting: VecDeque<Waiting>,
     /// Handed out, in order, and not yet numbered by the client.
     unnumbered: VecDeque<Outgoing>,
     /// Numbered and not yet acknowledged.
     unacknowledged: HashMap<u16, Outgoing>,
+    /// While something is in flight and we listen: when the first of it was handed out, or the broker last acknowledged
+    /// something. What we send ourselves does not move it.
+    quiet_since: Option<Instant>,
+    /// Our owner is busy with what it was told, and nothing is read.
+    deaf: bool,
     /// Present while connected.
     limits: Option<Limits>,
     lost: u64,
@@ -85,9 +106,14 @@ impl Outbox {
             kept: BTreeMap::new(),
             changed: BTreeSet::new(),
             renewed: BTreeSet::new(),
+            refused: BTreeSet::new(),
+            retry_at: None,
+            complained: None,
             waiting: VecDeque::new(),
             unnumbered: VecDeque::new(),
             unacknowledged: HashMap::new(),
+            quiet_since: None,
+            deaf: false,
             limits: None,
             lost: 0,
         }
@@ -97,6 +123,7 @@ impl Outbox {
         // Without a connection, the next one makes everything kept due.
         if self.limits.is_some() {
             self.renewed.remove(&topic);
+            self.refused.remove(&topic);
             if self.changed.insert(topic.clone()) {
                 self.waiting.push_back(Waiting::Kept(topic.clone()));
             }
@@ -135,12 +162,20 @@ impl Outbox {
         self.held = 0;
         self.changed.clear();
         self.renewed.clear();
+        self.refused.clear();
+        self.retry_at = None;
+        self.quiet_since = None;
+        self.deaf = false;
         was_connected
     }
 
     /// The next message, if the window has room.
-    pub(super) fn next(&mut self) -> Option<Outgoing> {
+    pub(super) fn next(&mut self, now: Instant) -> Option<Outgoing> {
         let limits = self.limits?;
+        if self.retry_at.is_some_and(|at| at <= now) {
+            self.retry_at = None;
+            self.renewed.append(&mut self.refused);
+        }
         while self.in_flight() < usize::from(limits.window) {
             let message = self.next_waiting()?;
             if message.topic.len() + message.frame.len() + PACKET_OVERHEAD > limits.packet_bytes {
@@ -153,6 +188,7 @@ impl Outbox {
                 continue;
             }
             self.unnumbered.push_back(message.clone());
+            self.quiet_since.get_or_insert(now);
             return Some(message);
         }
         None
@@ -188,6 +224,9 @@ impl Outbox {
             }
             None => {}
         }
+        if self.in_flight() == 0 {
+            self.quiet_since = None;
+        }
     }
 
     fn change_next(&mut self, topic: String) {
@@ -204,41 +243,86 @@ impl Outbox {
     }
 
     /// The broker has answered. True if that was awaited.
-    pub(super) fn acknowledged(&mut self, packet: u16, answer: Answer) -> bool {
+    pub(super) fn acknowledged(&mut self, packet: u16, answer: Answer, now: Instant) -> bool {
         let Some(message) = self.unacknowledged.remove(&packet) else { return false };
-        let topic = &message.topic;
+        self.quiet_since = (self.in_flight() > 0).then_some(now);
+        let Outgoing { topic, frame, retain } = message;
         match answer {
+            Answer::Taken if retain && frame.is_empty() => self.removed(&topic),
             Answer::Taken => {}
             Answer::TooBusy => {
-                self.lost += 1;
-                tracing::info!(topic, "the broker was too busy to take a message");
+                tracing::info!(topic, again = retain, "the broker was too busy to take a message");
+                self.not_taken(topic, retain, now);
             }
             Answer::Refused => {
-                self.lost += 1;
-                tracing::warn!(topic, "the broker refused a message; check its access rules");
+                if self.complained.is_none_or(|last| now >= last + COMPLAIN_EVERY) {
+                    self.complained = Some(now);
+                    tracing::warn!(topic, "the broker refused a message; check its access rules");
+                }
+                self.not_taken(topic, retain, now);
             }
-        }
-        let removal = message.retain && message.frame.is_empty();
-        if removal && self.kept.get(&message.topic).is_some_and(Vec::is_empty) {
-            self.kept.remove(&message.topic);
-            self.renewed.remove(&message.topic);
         }
         true
     }
 
+    /// The broker holds nothing on this topic now. Nor do we, unless a message was put there meanwhile.
+    fn removed(&mut self, topic: &str) {
+        if self.kept.get(topic).is_some_and(Vec::is_empty) {
+            self.kept.remove(topic);
+            self.renewed.remove(topic);
+        }
+    }
+
+    /// What is kept is sent again, after a while and as it is by then; what was for the moment is lost.
+    fn not_taken(&mut self, topic: String, retain: bool, now: Instant) {
+        if !retain {
+            self.lost += 1;
+        } else if !self.changed.contains(&topic) && !self.renewed.contains(&topic) {
+            self.refused.insert(topic);
+            self.retry_at.get_or_insert(now + RETRY_KEPT);
+        }
+    }
+
+    /// Nothing is read from now on, until [`Self::listens`]: if the broker seems silent meanwhile, that is ours.
+    pub(super) fn is_deaf(&mut self) {
+        self.deaf = true;
+    }
+
+    /// We read again.
+    pub(super) fn listens(&mut self, now: Instant) {
+        self.deaf = false;
+        if let Some(since) = &mut self.quiet_since {
+            *since = now;
+        }
+    }
+
+    /// When the broker is given up, if it stays silent.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.quiet_since.filter(|_| !self.deaf).map(|since| since + ACKNOWLEDGE_TIMEOUT)
+    }
+
     /// Messages handed out and not acknowledged.
-    pub(super) fn in_flight(&self) -> usize {
+    fn in_flight(&self) -> usize {
         self.unnumbered.len() + self.unacknowledged.len()
+    }
+
+    /// When [`Self::next`] has something again that the broker did not take before.
+    pub(super) fn retry_at(&self) -> Option<Instant> {
+        self.retry_at
     }
 
     /// Messages that wait or are in flight, kept ones included.
     pub(super) fn unsettled(&self) -> usize {
-        self.waiting.len() + self.renewed.len() + self.in_flight()
+        self.due() + self.refused.len()
     }
 
-    /// Whether nothing waits or is in flight.
+    /// Whether nothing is in flight, or waits for anything but a later try.
     pub(super) fn is_idle(&self) -> bool {
-        self.unsettled() == 0
+        self.due() == 0
+    }
+
+    fn due(&self) -> usize {
+        self.waiting.len() + self.renewed.len() + self.in_flight()
     }
 
     pub(super) fn lost(&self) -> u64 {
@@ -247,163 +331,4 @@ impl Outbox {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a failing test should panic")]
-mod tests {
-    use super::*;
-
-    const LIMITS: Limits = Limits { packet_bytes: 1000, window: 2 };
-
-    const BUDGET: usize = 10_000;
-
-    fn outbox() -> Outbox {
-        Outbox::new(BUDGET)
-    }
-
-    fn topics(outbox: &mut Outbox) -> Vec<String> {
-        std::iter::from_fn(|| outbox.next()).map(|message| message.topic).collect()
-    }
-
-    #[test]
-    fn nothing_leaves_before_a_connection_and_only_kept_messages_wait_for_one() {
-        let mut outbox = outbox();
-        outbox.keep("head".into(), b"1".to_vec());
-        assert!(!outbox.send("command".into(), b"x".to_vec()));
-        assert_eq!(outbox.next(), None);
-        outbox.connected(LIMITS);
-        assert_eq!(topics(&mut outbox), ["head"]);
-    }
-
-    #[test]
-    fn only_the_newest_of_a_kept_message_is_sent() {
-        let mut outbox = outbox();
-        outbox.keep("head".into(), b"1".to_vec());
-        outbox.keep("head".into(), b"2".to_vec());
-        outbox.connected(LIMITS);
-        assert_eq!(outbox.next().unwrap().frame, b"2");
-        assert_eq!(outbox.next(), None);
-    }
-
-    #[test]
-    fn every_kept_message_is_sent_again_after_a_connect_and_the_others_are_lost() {
-        let mut outbox = outbox();
-        outbox.connected(LIMITS);
-        outbox.keep("head".into(), b"1".to_vec());
-        assert!(outbox.send("command".into(), b"x".to_vec()));
-        assert_eq!(topics(&mut outbox), ["head", "command"]);
-        outbox.numbered(1);
-        outbox.numbered(2);
-        assert!(outbox.acknowledged(1, Answer::Taken));
-        outbox.disconnected();
-        assert_eq!(outbox.lost(), 1);
-        outbox.connected(LIMITS);
-        assert_eq!(topics(&mut outbox), ["head"]);
-    }
-
-    #[test]
-    fn the_window_opens_with_acknowledgements() {
-        let mut outbox = outbox();
-        outbox.connected(LIMITS);
-        for topic in ["a", "b", "c"] {
-            assert!(outbox.send(topic.into(), b"x".to_vec()));
-        }
-        assert_eq!(topics(&mut outbox), ["a", "b"]);
-        outbox.numbered(7);
-        assert!(outbox.acknowledged(7, Answer::Taken));
-        assert!(!outbox.acknowledged(7, Answer::Taken));
-        assert_eq!(topics(&mut outbox), ["c"]);
-    }
-
-    #[test]
-    fn a_removal_is_repeated_until_it_is_acknowledged() {
-        let mut outbox = outbox();
-        outbox.keep("head".into(), Vec::new());
-        for _ in 0..2 {
-            outbox.connected(LIMITS);
-            assert_eq!(topics(&mut outbox), ["head"]);
-            outbox.numbered(1);
-            if outbox.lost() == 0 {
-                outbox.disconnected();
-            }
-        }
-        outbox.connected(LIMITS);
-        assert_eq!(topics(&mut outbox), ["head"]);
-        outbox.numbered(1);
-        assert!(outbox.acknowledged(1, Answer::Taken));
-        outbox.disconnected();
-        outbox.connected(LIMITS);
-        assert_eq!(topics(&mut outbox), Vec::<String>::new());
-        assert!(outbox.is_idle());
-    }
-
-    #[test]
-    fn a_head_set_again_after_its_removal_was_sent_stays() {
-        let mut outbox = outbox();
-        outbox.connected(LIMITS);
-        outbox.keep("head".into(), Vec::new());
-        assert_eq!(topics(&mut outbox), ["head"]);
-        outbox.numbered(1);
-        outbox.keep("head".into(), b"3".to_vec());
-        assert!(outbox.acknowledged(1, Answer::Taken));
-        assert_eq!(outbox.next().unwrap().frame, b"3");
-    }
-
-    #[test]
-    fn a_message_larger_than_the_broker_takes_is_dropped_alone() {
-        let mut outbox = outbox();
-        outbox.connected(LIMITS);
-        assert!(outbox.send("large".into(), vec![0; 1000]));
-        assert!(outbox.send("small".into(), b"x".to_vec()));
-        assert_eq!(topics(&mut outbox), ["small"]);
-        assert_eq!(outbox.lost(), 1);
-    }
-
-    #[test]
-    fn a_message_put_back_is_the_next_again() {
-        let mut outbox = outbox();
-        outbox.connected(LIMITS);
-        assert!(outbox.send("a".into(), b"x".to_vec()));
-        assert!(outbox.send("b".into(), b"x".to_vec()));
-        assert_eq!(outbox.next().unwrap().topic, "a");
-        outbox.put_back();
-        assert_eq!(topics(&mut outbox), ["a", "b"]);
-    }
-
-    #[test]
-    fn what_holds_more_than_the_budget_is_refused_and_room_comes_back() {
-        let mut outbox = outbox();
-        outbox.connected(LIMITS);
-        let accepted = (0..BUDGET).filter(|_| outbox.send("a".into(), Vec::new())).count();
-        assert_eq!(accepted, BUDGET / (1 + WAITING_OVERHEAD));
-        assert_eq!(outbox.held, accepted * (1 + WAITING_OVERHEAD));
-        assert_eq!(outbox.next().unwrap().topic, "a");
-        assert!(outbox.send("b".into(), Vec::new()));
-        outbox.disconnected();
-        assert_eq!((outbox.held, outbox.lost()), (0, accepted as u64 + 1));
-    }
-
-    #[test]
-    fn a_head_goes_before_its_body_whatever_came_for_others() {
-        let mut outbox = outbox();
-        outbox.connected(Limits { window: 16, ..LIMITS });
-        for device in ["b", "a"] {
-            outbox.keep(format!("{device}/head"), b"1".to_vec());
-            assert!(outbox.send(format!("{device}/part"), b"x".to_vec()));
-        }
-        outbox.keep("b/head".into(), b"2".to_vec());
-        assert_eq!(outbox.next().unwrap().frame, b"2");
-        assert_eq!(topics(&mut outbox), ["b/part", "a/head", "a/part"]);
-    }
-
-    #[test]
-    fn heads_that_the_broker_may_have_lost_come_after_what_is_new() {
-        let mut outbox = outbox();
-        for topic in ["a", "b", "c"] {
-            outbox.keep(topic.into(), b"1".to_vec());
-        }
-        outbox.connected(Limits { window: 16, ..LIMITS });
-        outbox.keep("b".into(), b"2".to_vec());
-        assert!(outbox.send("now".into(), b"x".to_vec()));
-        assert_eq!(topics(&mut outbox), ["b", "now", "a", "c"]);
-        assert_eq!(outbox.unsettled(), 4);
-    }
-}
+mod tests;

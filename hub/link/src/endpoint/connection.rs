@@ -23,6 +23,7 @@ use super::{
     identity::Credential,
     limits::{LINGER, READ_BYTES},
     mailbox::{Order, Peer},
+    paced::Paced,
     registry::{Entry, Registry},
     session::{Down, Session, Step},
 };
@@ -38,9 +39,23 @@ pub(crate) struct Shared {
     pub(crate) limit: usize,
     /// Where the sessions' clock begins.
     pub(crate) epoch: tokio::time::Instant,
+    /// When it was said last that there are too many devices.
+    pub(crate) too_many: Paced,
 }
 
 impl Shared {
+    /// Counts a connection that is not let in because there are too many, and says what to do.
+    pub(crate) fn turn_away(&self) {
+        count(&self.counters.turned_away);
+        if self.too_many.is_due() {
+            tracing::warn!(
+                limit = self.limit,
+                "turned a device away: as many are connected as this hub may hold; raise its hard limit of open files \
+                 (LimitNOFILE= of its service, or `ulimit -Hn` in the shell that starts it) and start it again"
+            );
+        }
+    }
+
     fn now(&self) -> Instant {
         Instant(u64::try_from(self.epoch.elapsed().as_millis()).unwrap_or(u64::MAX))
     }
@@ -118,7 +133,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 tracing::debug!(device = &*device, %remote, ?newcomer, "connected again");
             }
             Entry::Full => {
-                count(&shared.counters.turned_away);
+                shared.turn_away();
                 self.session.turn_away(now);
                 return None;
             }

@@ -43,5 +43,7 @@ pub(crate) const BACKLOG: u32 = 4096;
 pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 /// How long a shutdown waits for all devices to take their DISCONNECT.
 pub(crate) const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
-/// Time between two log lines about too many connections.
+/// Bytes of a client's own text that a log line shows. A topic may have 64 KiB.
+pub(crate) const LOG_BYTES: usize = 128;
+/// Time between two log lines of what many clients can cause.
 pub(crate) const COMPLAIN_EVERY: Duration = Duration::from_secs(60);

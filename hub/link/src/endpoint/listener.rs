@@ -7,15 +7,16 @@ use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
     sync::watch,
     task::JoinSet,
-    time::{Instant, sleep, timeout},
+    time::{sleep, timeout},
 };
 
 use super::{
     connection::{self, Shared},
     identity::Credential,
-    limits::{ACCEPT_PAUSE, BACKLOG, COMPLAIN_EVERY, OVERFLOW, SHUTDOWN_TIMEOUT},
+    limits::{ACCEPT_PAUSE, BACKLOG, OVERFLOW, SHUTDOWN_TIMEOUT},
+    paced::Paced,
 };
-use crate::{LinkError, event::count};
+use crate::LinkError;
 
 /// Listens for devices.
 pub(crate) fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), LinkError> {
@@ -40,7 +41,7 @@ pub(crate) async fn serve(
     mut stop: watch::Receiver<bool>,
 ) {
     let mut connections = JoinSet::new();
-    let mut complained = None;
+    let refused = Paced::default();
     loop {
         let accepted = tokio::select! {
             _ = stop.wait_for(|stop| *stop) => break,
@@ -49,8 +50,7 @@ pub(crate) async fn serve(
         };
         match accepted {
             Ok(_) if connections.len() >= shared.limit + OVERFLOW => {
-                count(&shared.counters.turned_away);
-                complain(&mut complained, shared.limit);
+                shared.turn_away();
             }
             Ok((stream, remote)) => {
                 connections.spawn(serve_one(stream, remote, shared.clone()));
@@ -58,7 +58,9 @@ pub(crate) async fn serve(
             // Its far end has left before it was accepted.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
-                tracing::warn!(%error, "could not accept a connection");
+                if refused.is_due() {
+                    tracing::warn!(%error, "could not accept a connection of a device");
+                }
                 sleep(ACCEPT_PAUSE).await;
             }
         }
@@ -73,15 +75,4 @@ async fn serve_one(stream: TcpStream, remote: SocketAddr, shared: Arc<Shared>) {
     // Messages are written whole; waiting for more only delays them. Refusal changes nothing else.
     let _slower = stream.set_nodelay(true);
     connection::serve(stream, remote, Credential::Loopback, shared).await;
-}
-
-fn complain(last: &mut Option<Instant>, limit: usize) {
-    if last.is_none_or(|last| last.elapsed() >= COMPLAIN_EVERY) {
-        *last = Some(Instant::now());
-        tracing::warn!(
-            limit,
-            "closed a connection: there are too many; raise the limit of open files (ulimit -n) \
-             for the hub, and start it again"
-        );
-    }
 }

@@ -29,7 +29,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use firmware_compat::{frame::Kind, id::AgentId, time::Instant};
-use rumqttc::{ConnectReturnCode, Packet};
+use rumqttc::{ConnAck, ConnectReturnCode, Packet};
 
 use super::{access::Scope, codec, identity::Credential, limits};
 use connect::Admitted;
@@ -111,8 +111,6 @@ struct Open {
     /// How long the device may be silent: one and a half times its keep-alive.
     silence: Duration,
     will: Option<Bytes>,
-    /// Largest packet that the device takes.
-    packet_bytes: usize,
     window: Window,
     subscriptions: Subscriptions,
     /// The packet id to acknowledge once the frame at hand was taken; 0 for none.
@@ -130,11 +128,13 @@ pub struct Session {
     state: State,
     incoming: BytesMut,
     out: BytesMut,
-    /// When the last whole packet came.
+    /// When the last whole packet came, or we began to listen again.
     heard: Instant,
-    /// When bytes last left, or began to wait.
+    /// When bytes last left, began to wait, or could leave again.
     wrote: Instant,
     tally: Tally,
+    /// Largest packet that the device takes.
+    packet_bytes: u32,
 }
 
 impl Session {
@@ -149,6 +149,7 @@ impl Session {
             heard: now,
             wrote: now,
             tally: Tally::default(),
+            packet_bytes: limits::MAX_PACKET_BYTES,
         }
     }
 
@@ -258,7 +259,17 @@ impl Session {
         std::mem::take(&mut self.tally)
     }
 
-    fn write(&mut self, packet: &Packet, now: Instant) {
+    /// A packet that is larger than the device takes goes without what only explains it; one that still is counts as
+    /// sent, and is not (MQTT-3.1.2-24 and -25).
+    fn write(&mut self, mut packet: Packet, now: Instant) {
+        let limit = self.packet_bytes as usize;
+        if packet.size() > limit {
+            leave_out_explanations(&mut packet);
+        }
+        if packet.size() > limit {
+            tracing::debug!(limit, "did not send a packet: the device takes none so large");
+            return;
+        }
         if self.out.is_empty() {
             self.wrote = now;
         }
@@ -272,9 +283,23 @@ impl Session {
 
     /// Ends a connection that was never a session with a CONNACK that says why.
     fn refuse(&mut self, code: ConnectReturnCode, why: &str, now: Instant) {
-        self.write(&connect::refusal(code, why), now);
+        self.write(connect::refusal(code, why), now);
         self.tally.refused += 1;
         self.state = State::Ended { will: None };
+    }
+}
+
+/// Takes out of a packet what must not make it too large: the reason string and the user properties (MQTT 5, 3.2.2.3 and
+/// 3.14.2.2).
+fn leave_out_explanations(packet: &mut Packet) {
+    match packet {
+        Packet::ConnAck(ConnAck { properties: Some(properties), .. }) => {
+            properties.reason_string = None;
+            properties.user_properties = Vec::new();
+        }
+        // Ours have nothing else.
+        Packet::Disconnect(disconnect) => disconnect.properties = None,
+        _ => {}
     }
 }
 

@@ -21,7 +21,7 @@ pub(crate) async fn ready(State(api): State<Api>) -> Response {
     }
     respond::text(
         StatusCode::SERVICE_UNAVAILABLE,
-        "the way to the devices is not open: the broker can't be reached\n",
+        "the way to the devices is not open: the hub is starting, or can't reach the external broker\n",
     )
 }
 

@@ -2,7 +2,7 @@
 //!
 //! | path | answer |
 //! |---|---|
-//! | `GET connect` | where devices find the broker, and the hub's lineage |
+//! | `GET connect` | where devices connect with MQTT, and the hub's lineage |
 //! | `GET devices/<name>/session` | which agent holds a device's session |
 //! | `POST devices/<name>/resume` | take over a device whose assignment another hub wrote |
 //! | `GET explain/<plural>/<namespace or ->/<name>` | why an object is as it is |
@@ -67,7 +67,9 @@ async fn serve(api: &Api, method: &Method, path: &[&str]) -> Result<Response, Re
 
 fn connect(api: &Api) -> Result<Response, Refusal> {
     let Some(broker) = api.broker.get() else {
-        return Err(Refusal::unavailable("the broker has not started yet; ask again in a second"));
+        return Err(Refusal::unavailable(
+            "the hub does not listen for devices yet; ask again in a second",
+        ));
     };
     Ok(ok(&json!({"broker": broker, "lineage": api.lineage.to_string()})))
 }

@@ -33,13 +33,13 @@ pub(super) fn answer(
     if let Start::NotOlderThan(version) = start
         && version > api.cache.version()
     {
-        return Err(Refusal::expired(version));
+        return Err(api.expired(version));
     }
     let go_on = match &start {
         Start::Now | Start::NotOlderThan(_) => None,
         Start::Exactly(version, after) => Some((*version, after)),
     };
-    let page = api.cache.page(&selection.ask(limit, go_on)).map_err(|_| start.expired())?;
+    let page = api.cache.page(&selection.ask(limit, go_on)).map_err(|_| start.expired(api))?;
     Ok(respond(form, selection.kind, page))
 }
 
@@ -77,10 +77,10 @@ impl Start {
         }
     }
 
-    fn expired(&self) -> Refusal {
+    fn expired(&self, api: &Api) -> Refusal {
         match self {
             Self::Now | Self::NotOlderThan(_) => Refusal::expired(0),
-            Self::Exactly(version, _) => Refusal::expired(*version),
+            Self::Exactly(version, _) => api.expired(*version),
         }
     }
 }

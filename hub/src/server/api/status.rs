@@ -10,6 +10,9 @@ use serde::Serialize;
 
 use crate::server::handle::AskError;
 
+/// After so many seconds whoever was one too many may try again.
+pub(crate) const RETRY_AFTER_S: u32 = 1;
+
 /// An answer that is no.
 #[derive(Clone, Debug)]
 pub(crate) struct Refusal {
@@ -95,6 +98,17 @@ impl Refusal {
         )
     }
 
+    /// 410 too: a client that has seen a version which this hub has not knows another past.
+    pub(crate) fn not_reached(version: u64, reached: u64) -> Self {
+        Self::new(
+            StatusCode::GONE,
+            "Expired",
+            format!(
+                "this hub has not reached resource version {version}, it is at {reached}; list again and watch from there"
+            ),
+        )
+    }
+
     /// 413.
     pub(crate) fn too_large(limit: usize) -> Self {
         Self::new(
@@ -112,8 +126,10 @@ impl Refusal {
     /// 429.
     pub(crate) fn too_many(message: impl Into<String>) -> Self {
         let mut refusal = Self::new(StatusCode::TOO_MANY_REQUESTS, "TooManyRequests", message);
-        refusal.details =
-            Some(Box::new(Details { retry_after_seconds: Some(1), ..Details::default() }));
+        refusal.details = Some(Box::new(Details {
+            retry_after_seconds: Some(RETRY_AFTER_S),
+            ..Details::default()
+        }));
         refusal
     }
 
@@ -144,6 +160,11 @@ impl Refusal {
     fn about(mut self, key: &Key) -> Self {
         self.details = Some(Box::new(Details::of(key.kind, &key.name)));
         self
+    }
+
+    /// The HTTP status.
+    pub(crate) fn code(&self) -> StatusCode {
+        self.code
     }
 
     /// In words.

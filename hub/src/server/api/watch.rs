@@ -55,15 +55,17 @@ pub(crate) fn start(
     query: &Query,
 ) -> Result<Response, Refusal> {
     let permit = api.stream_permit()?;
-    let timeout =
-        query.number("timeoutSeconds")?.map(|s| Duration::from_secs(s.min(MAX_TIMEOUT_S)));
+    let timeout = query
+        .number("timeoutSeconds")?
+        .filter(|s| *s > 0)
+        .map(|s| Duration::from_secs(s.min(MAX_TIMEOUT_S)));
     // Newer clients list by a watch that starts with everything and says when that has been sent.
     let listing = query.flag("sendInitialEvents");
     let version = query.number("resourceVersion")?.filter(|version| *version > 0);
     if let Some(version) = version
         && (version > api.cache.version() || !listing && !is_there(api, &selection, version))
     {
-        return Err(Refusal::expired(version));
+        return Err(api.expired(version));
     }
     let woken = api.cache.woken(selection.kind);
     let (cursor, initial) = match version.filter(|_| !listing) {
@@ -138,13 +140,17 @@ struct Line<'a, T: Serialize> {
 impl Watcher {
     async fn next_line(&mut self) -> Option<Bytes> {
         loop {
+            // Whatever changes meanwhile: over a kind that never rests, it would never wait, and never look.
+            if *self.stopping.borrow() {
+                return None;
+            }
             if let Some(lines) = self.initial_lines() {
                 return Some(lines);
             }
             if let Some(line) = self.lines.pop_front() {
                 return Some(line);
             }
-            if self.ended {
+            if self.ended || Instant::now() >= self.ends {
                 return None;
             }
             self.woken.mark_unchanged();
@@ -287,7 +293,58 @@ fn line(word: &str, object: &impl Serialize) -> Bytes {
 
 #[cfg(test)]
 mod tests {
+    use lichen_hub_core::api::Kind;
+    use tokio::sync::Semaphore;
+
     use super::*;
+    use crate::server::watch_cache::tests::told;
+
+    /// A watcher of a kind that has changed `changes` times, with the sender that stops it.
+    fn watcher(changes: u64) -> (Watcher, watch::Sender<bool>) {
+        let cache = Arc::new(WatchCache::new());
+        cache.take_in((1..=changes).map(|i| told(Action::Added, &format!("x{i}"), i)).collect());
+        let (stop, stopping) = watch::channel(false);
+        let permit = Arc::new(Semaphore::new(1)).try_acquire_owned().expect("there is one");
+        let query = Query::parse(None);
+        let watcher = Watcher {
+            woken: cache.woken(Kind::ConfigMap),
+            cache,
+            counters: Arc::default(),
+            stopping,
+            cursor: 0,
+            initial: Vec::new().into_iter(),
+            mark_initial: false,
+            selection: Selection::new(Kind::ConfigMap, None, &query).expect("a selection"),
+            form: Form::Objects,
+            with_columns: true,
+            ends: Instant::now() + DEFAULT_TIMEOUT,
+            bookmark: None,
+            lines: VecDeque::new(),
+            ended: false,
+            _permit: permit,
+        };
+        (watcher, stop)
+    }
+
+    #[tokio::test]
+    async fn a_watch_over_a_kind_that_never_rests_ends_in_time() {
+        let (mut watcher, _stop) = watcher(3 * BATCH as u64);
+        assert!(watcher.next_line().await.is_some());
+        watcher.ends = Instant::now();
+        let mut rest = 0;
+        while watcher.next_line().await.is_some() {
+            rest += 1;
+        }
+        assert_eq!(rest, BATCH - 1, "what was read from the ring is sent, and no more is read");
+    }
+
+    #[tokio::test]
+    async fn a_watch_over_a_kind_that_never_rests_ends_with_the_hub() {
+        let (mut watcher, stop) = watcher(3 * BATCH as u64);
+        assert!(watcher.next_line().await.is_some());
+        stop.send_replace(true);
+        assert_eq!(watcher.next_line().await, None);
+    }
 
     #[test]
     fn an_object_that_leaves_the_selection_is_deleted_for_its_watcher() {

@@ -38,6 +38,7 @@ pub(super) async fn get(
             format!("manifest {digest} of {name} is not in the store"),
         )
     };
+    let permit = api.download_permit()?;
     let opened = artefacts::open(&api.images, digest).await?.ok_or_else(unknown)?;
     let images = api.images.clone();
     // The type is told by the document: the store keeps bytes only. A layer is no manifest.
@@ -49,7 +50,7 @@ pub(super) async fn get(
         Ok(document.media_type().to_owned())
     })
     .await?;
-    Ok(artefacts::serve(opened, &digest, &media_type, method, headers))
+    Ok(artefacts::serve((opened, permit), &digest, &media_type, method, headers))
 }
 
 async fn named(api: &Api, reference: &str) -> Result<Digest, Denial> {

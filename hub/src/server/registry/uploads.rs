@@ -22,7 +22,7 @@ use super::{Call, Denial, blocking, digest_header, empty, touch};
 use crate::server::api::Api;
 
 /// Uploads at once. A push has a handful; each holds an open file.
-const MAX_UPLOADS: usize = 128;
+pub(crate) const MAX_UPLOADS: usize = 64;
 /// An upload that is not touched for so long is dropped with its bytes.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(3600);
 /// How long a sender may pause within a chunk.

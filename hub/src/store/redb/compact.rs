@@ -73,13 +73,15 @@ fn copy(shared: &Arc<Shared>, new_path: &Path) -> Result<(), redb::Error> {
         };
         write(&new, &records)?;
     }
+    // Opened while all can still be left as it was: for lack of a descriptor after the change of files the hub would end.
+    let directory = shared.path.parent().map(File::open).transpose()?;
     let mut open = shared.open();
     let last = open.meanwhile.take().unwrap_or_default();
     write(&new, &last)?;
     fs::rename(new_path, &shared.path)?;
     let old = std::mem::replace(&mut open.database, new);
     // Until this has worked, a loss of power may bring the old name of the file back, without what is written from now on.
-    open.broken = sync_directory(&shared.path).err();
+    open.broken = directory.and_then(|directory| directory.sync_all().err());
     open.compactions += 1;
     open.size_after = open.size(&shared.path);
     drop(open);
@@ -109,11 +111,4 @@ fn copy_all(
     }
     write(new, &batch)?;
     Ok(())
-}
-
-fn sync_directory(path: &Path) -> io::Result<()> {
-    match path.parent() {
-        Some(directory) => File::open(directory)?.sync_all(),
-        None => Ok(()),
-    }
 }

@@ -21,6 +21,7 @@ use crate::{
         codec::Bad,
         identity::{self, Claim, Refusal},
         limits,
+        paced::clipped,
     },
 };
 
@@ -35,7 +36,6 @@ pub(super) struct Admitted {
     pub(super) agent: Option<AgentId>,
     keep_alive_s: u16,
     will: Option<Bytes>,
-    packet_bytes: usize,
     window: u16,
     connack: ConnAckProperties,
 }
@@ -44,10 +44,17 @@ impl Session {
     pub(super) fn on_connect(&mut self, packet: Packet, now: Instant) {
         // The codec hands out nothing else as a first packet.
         let Packet::Connect(connect, will, auth) = packet else { return self.lose() };
+        let asked = connect.properties.as_ref().and_then(|asked| asked.max_packet_size);
+        // 0 is refused below, in words.
+        let asked = asked.filter(|bytes| *bytes > 0).unwrap_or(u32::MAX);
+        self.packet_bytes = asked.min(limits::MAX_PACKET_BYTES);
         match admit(self, &connect, will, &auth) {
             Ok(admitted) => self.state = State::Admitted(Box::new(admitted)),
             Err((code, why)) => {
-                tracing::warn!(client = connect.client_id, "refused a connection: {why}");
+                tracing::debug!(
+                    client = clipped(&connect.client_id),
+                    "refused a connection: {why}"
+                );
                 self.refuse(code, &why, now);
             }
         }
@@ -80,16 +87,16 @@ impl Session {
         }
         let before = std::mem::replace(&mut self.state, State::Ended { will: None });
         let State::Admitted(admitted) = before else { return };
-        let Admitted { device, agent: _, keep_alive_s, will, packet_bytes, window, connack } =
-            *admitted;
+        let Admitted { device, agent: _, keep_alive_s, will, window, connack } = *admitted;
+        // It may have waited for the engine since its CONNECT.
+        self.heard = now;
         let code = Code::Success;
         let connack = ConnAck { session_present: false, code, properties: Some(connack) };
-        self.write(&Packet::ConnAck(connack), now);
+        self.write(Packet::ConnAck(connack), now);
         self.state = State::Open(Box::new(Open {
             device,
             silence: Duration::from_secs(u64::from(keep_alive_s)) * 3 / 2,
             will,
-            packet_bytes,
             window: Window::new(window),
             subscriptions: Subscriptions::default(),
             acknowledge: 0,
@@ -147,7 +154,6 @@ fn admit(
         keep_alive_s,
         // A will of its own memory: the packet's is given back.
         will: will.map(|will| Bytes::copy_from_slice(&will.message)),
-        packet_bytes: asked.packet_bytes,
         window: asked.window,
         connack: connack(connect.keep_alive == 0, asked.lasting),
     })
@@ -155,7 +161,6 @@ fn admit(
 
 /// What the CONNECT's properties ask for.
 struct Asked {
-    packet_bytes: usize,
     window: u16,
     /// A session that outlives its connection.
     lasting: bool,
@@ -164,8 +169,7 @@ struct Asked {
 impl Asked {
     fn read(properties: Option<&ConnectProperties>) -> Result<Self, (Code, String)> {
         let Some(asked) = properties else {
-            let packet_bytes = limits::MAX_PACKET_BYTES as usize;
-            return Ok(Self { packet_bytes, window: limits::SEND_WINDOW, lasting: false });
+            return Ok(Self { window: limits::SEND_WINDOW, lasting: false });
         };
         if asked.authentication_method.is_some() || asked.authentication_data.is_some() {
             let why = "enhanced authentication is not supported".to_owned();
@@ -174,9 +178,7 @@ impl Asked {
         if asked.receive_maximum == Some(0) || asked.max_packet_size == Some(0) {
             return Err((Code::ProtocolError, "a maximum of 0 is not allowed".to_owned()));
         }
-        let packet_bytes = asked.max_packet_size.unwrap_or(u32::MAX).min(limits::MAX_PACKET_BYTES);
         Ok(Self {
-            packet_bytes: packet_bytes as usize,
             window: asked.receive_maximum.unwrap_or(u16::MAX).min(limits::SEND_WINDOW),
             lasting: asked.session_expiry_interval.is_some_and(|seconds| seconds > 0),
         })

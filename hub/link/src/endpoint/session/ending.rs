@@ -50,7 +50,7 @@ impl Session {
             server_reference: None,
         };
         let disconnect = Disconnect { reason_code, properties: Some(properties) };
-        self.write(&Packet::Disconnect(disconnect), now);
+        self.write(Packet::Disconnect(disconnect), now);
         self.state = State::Ended { will };
     }
 

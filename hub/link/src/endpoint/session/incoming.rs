@@ -7,7 +7,7 @@ use rumqttc::{
 };
 
 use super::{Session, State, Step};
-use crate::endpoint::access;
+use crate::endpoint::{access, paced::clipped};
 
 impl Session {
     pub(super) fn on_packet(&mut self, packet: Packet, now: Instant) -> Option<Step> {
@@ -25,7 +25,7 @@ impl Session {
             Packet::PubAck(puback) => open.window.acknowledged(puback.pkid, now),
             Packet::Subscribe(subscribe) => self.on_subscribe(subscribe, now),
             Packet::Unsubscribe(unsubscribe) => self.on_unsubscribe(unsubscribe, now),
-            Packet::PingReq => self.write(&Packet::PingResp, now),
+            Packet::PingReq => self.write(Packet::PingResp, now),
             Packet::Disconnect(disconnect) => {
                 let clean = disconnect.reason_code == Reason::NormalDisconnection;
                 let will = open.will.take().filter(|_| !clean);
@@ -69,9 +69,9 @@ impl Session {
         let topic = str::from_utf8(&publish.topic).unwrap_or_default();
         let kind = access::published(&open.device, topic);
         let (Some(kind), false) = (kind, publish.retain) else {
-            tracing::warn!(
+            tracing::debug!(
                 device = &*open.device,
-                topic,
+                topic = clipped(topic),
                 retain = publish.retain,
                 "refused a message: a device publishes on its own upward topics, and retains nothing"
             );
@@ -89,10 +89,14 @@ impl Session {
         Some(Step::Frame { kind, bytes: publish.payload })
     }
 
-    /// The engine has taken the frame at hand, or has not.
+    /// The engine has taken the frame at hand, or has not. Until now nothing was read or written: that time is the hub's,
+    /// and none of the device's deadlines counts it.
     pub fn taken(&mut self, taken: bool, now: Instant) {
         let State::Open(open) = &mut self.state else { return };
         if std::mem::take(&mut open.handing_over) {
+            open.window.heard(now);
+            self.heard = now;
+            self.wrote = now;
             let packet = std::mem::take(&mut open.acknowledge);
             let reason = if taken { PubAckReason::Success } else { PubAckReason::QuotaExceeded };
             self.acknowledge(packet, reason, now);
@@ -101,7 +105,7 @@ impl Session {
 
     fn acknowledge(&mut self, pkid: u16, reason: PubAckReason, now: Instant) {
         if pkid != 0 {
-            self.write(&Packet::PubAck(PubAck { pkid, reason, properties: None }), now);
+            self.write(Packet::PubAck(PubAck { pkid, reason, properties: None }), now);
         }
     }
 
@@ -119,15 +123,15 @@ impl Session {
                     return_codes.push(SubscribeReasonCode::Success(added.qos));
                 }
                 Err(code) => {
-                    let (device, filter) = (&*open.device, &*asked.path);
-                    tracing::warn!(device, filter, ?code, "refused a subscription");
+                    let (device, filter) = (&*open.device, clipped(&asked.path));
+                    tracing::debug!(device, filter, ?code, "refused a subscription");
                     self.tally.refused += 1;
                     return_codes.push(code);
                 }
             }
         }
         let pkid = subscribe.pkid;
-        self.write(&Packet::SubAck(SubAck { pkid, return_codes, properties: None }), now);
+        self.write(Packet::SubAck(SubAck { pkid, return_codes, properties: None }), now);
     }
 
     pub(super) fn ask_head(&mut self) -> Option<Step> {
@@ -144,6 +148,6 @@ impl Session {
         let remove = |filter: &String| open.subscriptions.remove(&open.device, filter);
         let reasons = unsubscribe.filters.iter().map(remove).collect();
         let pkid = unsubscribe.pkid;
-        self.write(&Packet::UnsubAck(UnsubAck { pkid, reasons, properties: None }), now);
+        self.write(Packet::UnsubAck(UnsubAck { pkid, reasons, properties: None }), now);
     }
 }

@@ -41,15 +41,15 @@ impl Session {
         if granted.qos == QoS::AtLeastOnce {
             publish.pkid = open.window.peek();
         }
-        if publish.size() > open.packet_bytes {
-            let (device, limit) = (&*open.device, open.packet_bytes);
-            tracing::warn!(device, limit, "dropped a message: the device takes none so large");
+        if publish.size() > self.packet_bytes as usize {
+            let (device, limit) = (&*open.device, self.packet_bytes);
+            tracing::debug!(device, limit, "dropped a message: the device takes none so large");
             return false;
         }
         if publish.pkid != 0 {
             open.window.sent(publish.pkid, now);
         }
-        self.write(&Packet::Publish(publish), now);
+        self.write(Packet::Publish(publish), now);
         true
     }
 }

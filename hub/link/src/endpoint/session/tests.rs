@@ -207,7 +207,8 @@ fn what_is_no_connect_of_version_5_is_answered_as_the_standard_says() {
 #[test]
 fn a_device_that_is_not_let_in_is_told_why() {
     type Change = fn(&mut Connect, &mut ConnectProperties);
-    let cases: [(Change, ConnectReturnCode); 5] = [
+    let cases: [(Change, ConnectReturnCode); 6] = [
+        (|_, properties| properties.max_packet_size = Some(0), ConnectReturnCode::ProtocolError),
         (|connect, _| connect.client_id.clear(), ConnectReturnCode::ClientIdentifierNotValid),
         (
             |connect, _| connect.client_id = "A b".into(),
@@ -378,8 +379,30 @@ fn a_silent_device_is_given_up_after_one_and_a_half_keep_alives() {
 #[test]
 fn the_time_that_the_engine_takes_is_not_counted_as_the_devices_silence() {
     let mut rig = Rig::open();
+    assert!(rig.deliver(Kind::Command, b"x"));
+    rig.heard();
+    assert!(rig.deliver(Kind::Command, b"waits to be written"));
     rig.say(hello(QoS::AtLeastOnce));
-    rig.pass(Duration::from_secs(1000));
+    // The shell is busy with the frame: it neither reads nor writes, nor looks at the clock.
+    rig.now = rig.now + Duration::from_secs(1000);
+    rig.session.taken(true, rig.now);
+    rig.pass(limits::WRITE_TIMEOUT - Duration::from_millis(1));
+    assert!(!rig.session.has_ended());
+    rig.heard();
+    rig.pass(limits::ACKNOWLEDGE_TIMEOUT - limits::WRITE_TIMEOUT);
+    assert!(!rig.session.has_ended());
+    rig.pass(Duration::from_millis(1));
+    rig.ended(Reason::UnspecifiedError);
+}
+
+#[test]
+fn a_device_that_waited_long_to_be_let_in_is_not_silent() {
+    let mut rig = Rig::new();
+    rig.say(connect(|_, _| {}));
+    rig.now = rig.now + Duration::from_secs(1000);
+    rig.session.open(rig.now);
+    rig.heard();
+    rig.pass(Duration::from_secs(89));
     assert!(!rig.session.has_ended());
 }
 
@@ -444,6 +467,38 @@ fn a_message_larger_than_the_device_takes_is_dropped_alone() {
     assert!(!rig.deliver(Kind::Command, &[0; 60]));
     assert!(rig.deliver(Kind::Command, b"small"));
     assert!(matches!(&rig.heard()[..], [Packet::Publish(publish)] if publish.pkid == 1));
+}
+
+#[test]
+fn what_explains_a_packet_is_left_out_if_it_would_be_larger_than_the_device_takes() {
+    let small = |packet_bytes| {
+        move |_: &mut Connect, properties: &mut ConnectProperties| {
+            properties.max_packet_size = Some(packet_bytes);
+        }
+    };
+    let mut rig = Rig::new();
+    rig.say(connect(small(30)));
+    rig.session.open(rig.now);
+    let heard = rig.heard();
+    let [Packet::ConnAck(connack)] = &heard[..] else { panic!("{heard:?}") };
+    assert_eq!(connack.properties.as_ref().unwrap().max_qos, Some(1));
+    rig.session.take_over(rig.now);
+    assert!(rig.session.out().len() <= 30, "{:?}", rig.session.out());
+    rig.ended(Reason::SessionTakenOver);
+
+    let mut rig = Rig::new();
+    rig.say(connect(small(20)));
+    rig.session.turn_away(rig.now);
+    assert!(rig.session.out().len() <= 20, "{:?}", rig.session.out());
+    assert!(
+        matches!(&rig.heard()[..], [Packet::ConnAck(ack)] if ack.code == ConnectReturnCode::ServerBusy)
+    );
+
+    // Not even its properties fit: it is as if it had been sent.
+    let mut rig = Rig::new();
+    rig.say(connect(small(10)));
+    rig.session.open(rig.now);
+    assert_eq!((rig.session.out(), rig.session.has_ended()), (&b""[..], false));
 }
 
 #[test]

@@ -4,14 +4,16 @@
 
 mod pairing;
 
-use std::cmp::Ordering;
+use std::{cmp::Ordering, collections::HashMap};
 
 use lichen_hub_core::api::field::{Field, Message, Shape};
 use serde_json::{Map, Value};
 
 /// Most items of a list that is merged item by item, before and after. The largest list that Lichen takes is the 256
-/// variables of a container; without a bound a body of 3 MiB would keep a processor busy for minutes.
+/// variables of a container; without a bound a body of 3 MiB would keep the engine's thread busy for minutes.
 const MAX_ITEMS: usize = 1024;
+/// Most items of all such lists of a patch, with each merging of one. Enough for every variable of ten containers.
+const MAX_WORK: usize = 8192;
 
 const PATCH: &str = "$patch";
 const RETAIN: &str = "$retainKeys";
@@ -38,6 +40,11 @@ pub(super) enum PatchError {
         /// Its items, those of the patch included.
         count: usize,
     },
+    /// Many lists that would take too long to merge.
+    #[error(
+        "the patch merges lists of more than {MAX_WORK} items in all; send the whole object (PUT, or `kubectl replace`)"
+    )]
+    TooMuch,
     /// An item that can't be matched.
     #[error("an item of {list} lacks its key {key}")]
     NoKey {
@@ -73,7 +80,17 @@ pub(super) fn merge(
     let patch = patch.as_object().ok_or(PatchError::NoObject)?;
     let nothing = Map::new();
     let target = target.as_object().unwrap_or(&nothing);
-    merge_map(target, patch, Some(table)).map(Value::Object)
+    merge_map(target, patch, Some(table), &mut Budget(MAX_WORK)).map(Value::Object)
+}
+
+/// What a patch may still take.
+struct Budget(usize);
+
+impl Budget {
+    fn spend(&mut self, items: usize) -> Result<(), PatchError> {
+        self.0 = self.0.checked_sub(items).ok_or(PatchError::TooMuch)?;
+        Ok(())
+    }
 }
 
 /// Merges two maps. Without a table nothing is known of their lists: they are replaced.
@@ -81,6 +98,7 @@ fn merge_map(
     target: &Map<String, Value>,
     patch: &Map<String, Value>,
     table: Option<&'static Message>,
+    budget: &mut Budget,
 ) -> Result<Map<String, Value>, PatchError> {
     let mut merged = match directive(patch)? {
         Directive::Merge => target.clone(),
@@ -100,7 +118,7 @@ fn merge_map(
             return Err(PatchError::Primitive(list.to_owned()));
         }
         let order = patch.get(&format!("{ORDER}{name}"));
-        match merge_value(field_of(name), merged.get(name), value, order)? {
+        match merge_value(field_of(name), merged.get(name), value, order, budget)? {
             Some(value) => merged.insert(name.clone(), value),
             None => merged.remove(name),
         };
@@ -113,6 +131,7 @@ fn merge_map(
             && let Some(key) = field_of(name).and_then(|field| field.merge)
             && items.len() <= MAX_ITEMS
         {
+            budget.spend(items.len())?;
             let sorted = sort(items.clone(), items, key, order_list(name, order)?);
             merged.insert(name.to_owned(), Value::Array(sorted));
         }
@@ -126,6 +145,7 @@ fn merge_value(
     before: Option<&Value>,
     patch: &Value,
     order: Option<&Value>,
+    budget: &mut Budget,
 ) -> Result<Option<Value>, PatchError> {
     Ok(match patch {
         Value::Null => None,
@@ -133,12 +153,12 @@ fn merge_value(
             // A field that is to go is left as an empty map by Kubernetes too.
             let nothing = Map::new();
             let before = before.and_then(Value::as_object).unwrap_or(&nothing);
-            Some(Value::Object(merge_map(before, patch, table_of(field))?))
+            Some(Value::Object(merge_map(before, patch, table_of(field), budget)?))
         }
         Value::Array(patch) => {
             let before = before.and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
             let merged = match field.and_then(|field| Some((field, field.merge?))) {
-                Some((field, key)) => merge_list(field, key, before, patch, order)?,
+                Some((field, key)) => merge_list(field, key, before, patch, order, budget)?,
                 None => patch.clone(),
             };
             Some(Value::Array(merged))
@@ -161,40 +181,43 @@ fn merge_list(
     before: &[Value],
     patch: &[Value],
     order: Option<&Value>,
+    budget: &mut Budget,
 ) -> Result<Vec<Value>, PatchError> {
     let count = before.len() + patch.len();
     if count > MAX_ITEMS {
         return Err(PatchError::TooMany { list: field.name.to_owned(), count });
     }
+    budget.spend(count)?;
     let order = order.map(|order| order_list(field.name, order)).transpose()?;
+    let mut ordered = HashMap::<&Value, usize>::new();
+    for item in order.into_iter().flatten() {
+        *ordered.entry(item.get(key).unwrap_or(&Value::Null)).or_default() += 1;
+    }
     let items: Vec<&Map<String, Value>> =
         patch.iter().map(Value::as_object).collect::<Option<_>>().ok_or(PatchError::NoObject)?;
     let mut replace = false;
+    let mut of_key = HashMap::<&Value, Vec<&Map<String, Value>>>::new();
     for item in &items {
+        of_key.entry(item.get(key).unwrap_or(&Value::Null)).or_default().push(item);
         replace |= matches!(directive(item)?, Directive::Replace);
     }
     let mut merged = if replace { Vec::new() } else { before.to_vec() };
-    let mut done = Vec::new();
     for item in &items {
         if let Directive::Replace = directive(item)? {
             // Alone it is the directive for the list; with other fields it is an item too.
             if item.len() > 1 {
-                merged.push(Value::Object(merge_map(&Map::new(), item, table_of(Some(field)))?));
+                let item = merge_map(&Map::new(), item, table_of(Some(field)), budget)?;
+                merged.push(Value::Object(item));
             }
             continue;
         }
         let wanted = item.get(key).filter(|wanted| !wanted.is_null());
         let wanted =
             wanted.ok_or_else(|| PatchError::NoKey { list: field.name.to_owned(), key })?;
-        if done.contains(&wanted) {
-            continue;
-        }
-        done.push(wanted);
-        let same = |item: &&&Map<String, Value>| item.get(key) == Some(wanted);
-        let same: Vec<&Map<String, Value>> = items.iter().filter(same).copied().collect();
-        let ordered = order
-            .map_or(0, |order| order.iter().filter(|item| item.get(key) == Some(wanted)).count());
-        pairing::merge(field, key, wanted, &mut merged, &same, ordered)?;
+        // Once for all items of a key.
+        let Some(same) = of_key.remove(wanted) else { continue };
+        let ordered = ordered.get(wanted).copied().unwrap_or_default();
+        pairing::merge((field, key, wanted), &mut merged, &same, ordered, budget)?;
     }
     Ok(match order {
         Some(order) => sort(merged, before, key, order),
@@ -205,8 +228,9 @@ fn merge_list(
 /// Puts the items that the order names into that order. The others keep their place before or behind the items that
 /// they stood before or behind.
 fn sort(merged: Vec<Value>, before: &[Value], key: &str, order: &[Value]) -> Vec<Value> {
-    let rank = |item: &Value| order.iter().position(|wanted| wanted.get(key) == item.get(key));
-    let stood = |item: &Value| before.iter().position(|other| other.get(key) == item.get(key));
+    let (ranks, places) = (first_places(order, key), first_places(before, key));
+    let rank = |item: &Value| ranks.get(&item.get(key)).copied();
+    let stood = |item: &Value| places.get(&item.get(key)).copied();
     let (mut named, others): (Vec<Value>, Vec<Value>) =
         merged.into_iter().partition(|item| rank(item).is_some());
     named.sort_by_key(rank);
@@ -224,6 +248,15 @@ fn sort(merged: Vec<Value>, before: &[Value], key: &str, order: &[Value]) -> Vec
         };
         sorted.extend(if other_first { others.next() } else { named.next() });
     }
+}
+
+/// Where each key stands first in a list.
+fn first_places<'a>(list: &'a [Value], key: &str) -> HashMap<Option<&'a Value>, usize> {
+    let mut places = HashMap::new();
+    for (place, item) in list.iter().enumerate() {
+        places.entry(item.get(key)).or_insert(place);
+    }
+    places
 }
 
 fn order_list<'a>(name: &str, order: &'a Value) -> Result<&'a [Value], PatchError> {

@@ -9,24 +9,27 @@
 use lichen_hub_core::api::field::Field;
 use serde_json::{Map, Value};
 
-use super::{Directive, PATCH, PatchError, directive, merge_map, table_of};
+use super::{Budget, Directive, PATCH, PatchError, directive, merge_map, table_of};
+
+/// The field, the key of its items, and what the items at hand have there.
+pub(super) type Of<'a> = (&'static Field, &'static str, &'a Value);
 
 /// Merges the patch's items of one key into the list. `ordered`: how many there are to be; 0 if the patch does not say.
 pub(super) fn merge(
-    field: &'static Field,
-    key: &'static str,
-    wanted: &Value,
+    of: Of<'_>,
     merged: &mut Vec<Value>,
     patch: &[&Map<String, Value>],
     ordered: usize,
+    budget: &mut Budget,
 ) -> Result<(), PatchError> {
-    if places(merged, key, wanted).is_empty() {
-        return add_all(field, merged, patch);
+    let (field, key, wanted) = of;
+    let there = places(merged, key, wanted);
+    if there.is_empty() {
+        return add_all(field, merged, patch, budget);
     }
     if ordered == 0 {
-        return patch.iter().try_for_each(|item| merge_one(field, key, wanted, merged, item));
+        return patch.iter().try_for_each(|item| merge_one(of, merged, item, budget));
     }
-    let there = places(merged, key, wanted);
     let mut items: Vec<Value> = there.iter().rev().map(|place| merged[*place].clone()).collect();
     let mut changes = Vec::new();
     for item in patch {
@@ -44,7 +47,7 @@ pub(super) fn merge(
             Directive::Replace => {}
         }
     }
-    apply(field, key, wanted, &mut items, changes, ordered)?;
+    apply(of, &mut items, changes, ordered, budget)?;
     let first = there.first().copied().unwrap_or(merged.len());
     for place in there.into_iter().rev() {
         merged.remove(place);
@@ -58,10 +61,11 @@ fn add_all(
     field: &'static Field,
     merged: &mut Vec<Value>,
     patch: &[&Map<String, Value>],
+    budget: &mut Budget,
 ) -> Result<(), PatchError> {
     for item in patch {
         if let Directive::Merge = directive(item)? {
-            merged.push(changed(field, &Value::Null, item)?);
+            merged.push(changed(field, &Value::Null, item, budget)?);
         }
     }
     Ok(())
@@ -69,13 +73,13 @@ fn add_all(
 
 /// Changes items of one key, in kubectl's order, and adds what is new.
 fn apply(
-    field: &'static Field,
-    key: &'static str,
-    wanted: &Value,
+    of: Of<'_>,
     items: &mut Vec<Value>,
     mut changes: Vec<Map<String, Value>>,
     ordered: usize,
+    budget: &mut Budget,
 ) -> Result<(), PatchError> {
+    let (field, key, wanted) = of;
     let mut open: Vec<usize> = (0..items.len()).collect();
     if changes.len() != ordered.max(items.len()) {
         // Not all of them change. A change that an item has already is of that item.
@@ -83,7 +87,7 @@ fn apply(
         for change in changes {
             let mut has = None;
             for (index, place) in open.iter().enumerate() {
-                if changed(field, &items[*place], &change)? == items[*place] {
+                if changed(field, &items[*place], &change, budget)? == items[*place] {
                     has = Some(index);
                     break;
                 }
@@ -111,22 +115,22 @@ fn apply(
             return Err(PatchError::Ambiguous { list: field.name.to_owned(), key, value });
         };
         let place = open.remove(found);
-        items[place] = changed(field, &items[place], &change)?;
+        items[place] = changed(field, &items[place], &change, budget)?;
     }
     for change in new {
-        items.push(changed(field, &Value::Null, &change)?);
+        items.push(changed(field, &Value::Null, &change, budget)?);
     }
     Ok(())
 }
 
 /// Merges an item of a patch that says nothing of the order: it was written by hand, and means what its fields say.
 fn merge_one(
-    field: &'static Field,
-    key: &'static str,
-    wanted: &Value,
+    of: Of<'_>,
     merged: &mut Vec<Value>,
     item: &Map<String, Value>,
+    budget: &mut Budget,
 ) -> Result<(), PatchError> {
+    let (field, key, wanted) = of;
     let there = places(merged, key, wanted);
     if let Directive::Replace = directive(item)? {
         return Ok(());
@@ -140,17 +144,20 @@ fn merge_one(
         }
         return Ok(());
     }
+    let mut results = Vec::new();
     for place in &there {
-        if changed(field, &merged[*place], item)? == merged[*place] {
+        let result = changed(field, &merged[*place], item, budget)?;
+        if result == merged[*place] {
             return Ok(());
         }
+        results.push(result);
     }
-    let named = there.iter().copied().find(|place| same_also(field, &merged[*place], item));
+    let named = there.iter().position(|place| same_also(field, &merged[*place], item));
     // The only one of its key is meant, unless the patch names another.
-    let only = there.first().copied().filter(|_| there.len() == 1 && !gives_also(field, item));
+    let only = (there.len() == 1 && !gives_also(field, item)).then_some(0);
     match named.or(only) {
-        Some(place) => merged[place] = changed(field, &merged[place], item)?,
-        None => merged.push(changed(field, &Value::Null, item)?),
+        Some(found) => merged[there[found]] = results.swap_remove(found),
+        None => merged.push(changed(field, &Value::Null, item, budget)?),
     }
     Ok(())
 }
@@ -164,10 +171,12 @@ fn changed(
     field: &'static Field,
     item: &Value,
     change: &Map<String, Value>,
+    budget: &mut Budget,
 ) -> Result<Value, PatchError> {
+    budget.spend(1)?;
     let nothing = Map::new();
     let before = item.as_object().unwrap_or(&nothing);
-    merge_map(before, change, table_of(Some(field))).map(Value::Object)
+    merge_map(before, change, table_of(Some(field)), budget).map(Value::Object)
 }
 
 /// Whether an item and a change agree in the second field that tells items apart.

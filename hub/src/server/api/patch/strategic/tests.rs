@@ -33,6 +33,26 @@ fn a_list_that_would_take_minutes_to_merge_is_refused() {
 }
 
 #[test]
+fn many_lists_that_would_take_long_together_are_refused() {
+    let containers = |count: usize, value: &str| {
+        let env: Vec<Value> =
+            (0..256).map(|n| json!({"name": n.to_string(), "value": value})).collect();
+        let one = |n: usize| json!({"name": n.to_string(), "env": env});
+        json!({"containers": (0..count).map(one).collect::<Vec<_>>()})
+    };
+    let (before, patch) = (containers(10, "1"), containers(10, "2"));
+    assert!(super::merge(&before, &patch, &POD_SPEC).is_ok_and(|merged| merged == patch));
+    let refused = super::merge(&containers(11, "1"), &containers(11, "2"), &POD_SPEC);
+    assert_eq!(refused, Err(PatchError::TooMuch));
+    // A list of few items, each of which has to be tried on each: all have one key.
+    let same = |protocol: &str| -> Vec<Value> {
+        (0..500).map(|n| json!({"containerPort": 80, "name": format!("{protocol}{n}")})).collect()
+    };
+    let refused = merge(&json!({"ports": same("a")}), &json!({"ports": same("b")}));
+    assert_eq!(refused, Err(PatchError::TooMuch));
+}
+
+#[test]
 fn maps_are_merged_and_null_removes() {
     check_in(
         &OBJECT_META,

@@ -1,0 +1,77 @@
+//! The turn on its own, with an engine and a store in memory.
+
+use std::time::Duration;
+
+use firmware_compat::time;
+use lichen_hub_core::{engine, event::Now};
+
+use super::*;
+use crate::{
+    server::{handle::EngineHandle, publish},
+    store::MemoryStore,
+};
+
+/// Nothing here takes long; a turn that runs longer does not end.
+const DEADLINE: Duration = Duration::from_secs(20);
+
+fn turn(dir: &std::path::Path) -> (Turn, EngineHandle) {
+    let (handle, inputs) = EngineHandle::new();
+    let counters = Arc::<Counters>::default();
+    let images = lichen_images::Store::open(&dir.join("artefacts")).expect("a store");
+    let answers = handle.inputs().clone();
+    let supplier = Supplier::new(dir, None, images, answers, counters.clone()).expect("a supplier");
+    let now = Now { instant: time::Instant::default(), unix_ms: 1 };
+    let engine = Engine::load(Vec::new(), engine::Config::default(), now).expect("an engine");
+    let turn = Turn {
+        engine,
+        store: Box::new(MemoryStore::default()),
+        clock: Clock::start(),
+        publish: None,
+        batch: Batch::default(),
+        supplier,
+        counters,
+        inputs,
+        waiting: HashMap::new(),
+        logs: HashMap::new(),
+        link: None,
+        link_events: None,
+        link_first: false,
+        _lock: StateLock::take(dir).expect("the directory"),
+    };
+    (turn, handle)
+}
+
+#[tokio::test]
+async fn a_turn_whose_publisher_has_died_ends_and_whoever_asked_is_told_so() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let (mut turn, handle) = turn(dir.path());
+    let cache = Arc::new(WatchCache::new());
+    turn.begin(&cache).expect("a store");
+    let (publish, publisher) = mpsc::channel(1);
+    drop(publisher);
+    turn.publish = Some(publish);
+    let (_attach, attached) = oneshot::channel();
+    let both = async { tokio::join!(turn.run(attached), handle.ask(Request::Figures)) };
+    let (ended, answer) = tokio::time::timeout(DEADLINE, both).await.expect("it ends");
+    assert!(ended.is_ok() && answer.is_err(), "{ended:?} {answer:?}");
+}
+
+#[tokio::test]
+async fn a_turn_goes_on_while_its_publisher_lives() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let (mut turn, handle) = turn(dir.path());
+    let cache = Arc::new(WatchCache::new());
+    turn.begin(&cache).expect("a store");
+    let (publish, publisher) = publish::start(cache).expect("a thread");
+    turn.publish = Some(publish);
+    let (_attach, attached) = oneshot::channel();
+    let asked = async {
+        for _ in 0..3 {
+            handle.ask(Request::Figures).await.expect("an answer");
+        }
+        handle.inputs().send(Input::Stop).await.expect("it runs");
+    };
+    let (ended, ()) = tokio::join!(turn.run(attached), asked);
+    ended.expect("a store");
+    publisher.join().expect("it ends with the turn");
+}
