@@ -135,7 +135,10 @@ fn run(request: &Request) -> Result<usize, String> {
     if let Some([received, sent]) = dropped {
         let of = Figure::new(OF_DEVICES, received.to_string(), "0");
         let to = Figure::new(TO_DEVICES, sent.to_string(), "");
-        [of, to].into_iter().inspect(tell).for_each(|figure| figures.push(figure));
+        for figure in [of, to] {
+            tell(&figure);
+            figures.push(figure);
+        }
     }
     publish(request, &figures)?;
     Ok(failures)
