@@ -1,13 +1,14 @@
-//! Identifiers that hub and devices compare: fixed-size, ordered, shown as lower-case hex.
+//! Identifiers that hub and devices compare: fixed-size, ordered, shown as lower-case hex. On the wire they are their
+//! bytes; in formats for people, such as JSON, they are the hex.
 
 use core::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 macro_rules! hex_id {
     ($(#[$doc:meta])* $name:ident, $len:literal) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name(pub [u8; $len]);
 
         impl $name {
@@ -22,7 +23,40 @@ macro_rules! hex_id {
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+                f.write_str(write_hex(&self.0, &mut [0; 2 * $len]))
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                if serializer.is_human_readable() {
+                    serializer.serialize_str(write_hex(&self.0, &mut [0; 2 * $len]))
+                } else {
+                    self.0.serialize(serializer)
+                }
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                struct Hex;
+                impl de::Visitor<'_> for Hex {
+                    type Value = $name;
+
+                    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                        write!(f, "{} lower-case hex digits", 2 * $len)
+                    }
+
+                    fn visit_str<E: de::Error>(self, text: &str) -> Result<$name, E> {
+                        let unusable = || E::invalid_value(de::Unexpected::Str(text), &self);
+                        $name::parse(text).ok_or_else(unusable)
+                    }
+                }
+                if deserializer.is_human_readable() {
+                    deserializer.deserialize_str(Hex)
+                } else {
+                    <[u8; $len]>::deserialize(deserializer).map(Self)
+                }
             }
         }
 
@@ -65,6 +99,16 @@ impl fmt::Display for Generation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(&self.0, f)
     }
+}
+
+/// Writes bytes into a buffer of twice their length.
+fn write_hex<'b>(bytes: &[u8], buffer: &'b mut [u8]) -> &'b str {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    for (pair, byte) in buffer.chunks_exact_mut(2).zip(bytes) {
+        pair[0] = DIGITS[usize::from(byte >> 4)];
+        pair[1] = DIGITS[usize::from(byte & 15)];
+    }
+    core::str::from_utf8(buffer).unwrap_or_default()
 }
 
 fn parse_hex(text: &str, out: &mut [u8]) -> Option<()> {

@@ -18,7 +18,7 @@ use crate::{
     engine::{Engine, Timer, changed},
     pod::{self, Deleting, Pod, Revision, Waiting},
     record,
-    state::{Progress, Saved, Stored},
+    state::{Owned, Progress, Saved, Stored},
 };
 
 impl Engine {
@@ -83,9 +83,11 @@ impl Engine {
 
     /// Lets go of the Pods of a workload of the same name that was deleted. False if some are left for the next turn.
     fn delete_orphans(&mut self, key: &Key, uid: &str) -> bool {
-        let orphans = self.state.pods.of(key);
-        let orphans = orphans.filter(|pod| pod.owner_uid != uid && pod.deleting.is_none());
-        let mut orphans: Vec<_> = orphans.map(|pod| pod.id).collect();
+        let pods = &self.state.pods;
+        let active = pods.owned(key).into_iter().flat_map(Owned::active_ids);
+        let is_orphan = |id: &PodId| pods.get(*id).is_some_and(|pod| pod.owner_uid != uid);
+        // One more tells that there are more.
+        let mut orphans: Vec<_> = active.filter(is_orphan).take(self.steps_left + 1).collect();
         let is_all = orphans.len() <= self.steps_left;
         orphans.truncate(self.steps_left);
         self.steps_left -= orphans.len();

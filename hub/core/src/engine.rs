@@ -56,6 +56,11 @@ pub const MAX_DEVICES: usize = 100_000;
 /// Steps of plans that one turn carries out, some 20 ms of work. What is left is planned anew with the next turn, and
 /// whoever asks something meanwhile is answered in between.
 const MOST_STEPS: usize = 256;
+/// A record that says only what its device would say again is written within this time, together with others: a fleet
+/// whose containers come and go is no reason for a commit each.
+const SAVE_REPORTS_WITHIN: Duration = Duration::from_secs(2);
+/// So many of these records are written by one turn.
+const MOST_REPORTS: usize = 512;
 /// Resource versions are reserved in steps, so that most changes need no write for them.
 const RESOURCE_VERSION_STEP: u64 = 100_000;
 
@@ -115,6 +120,8 @@ pub(crate) enum Timer {
     Provision(Need),
     /// A workload's Pods have been ready for long enough, or it made no progress for too long.
     Workload(Key),
+    /// Write what devices have said.
+    SaveReports,
     /// Tell every device the time.
     Beacon,
 }
@@ -130,6 +137,8 @@ pub(crate) struct Dirty {
     pub assignments: BTreeSet<String>,
     /// Pods whose record is to be written.
     pub pods: BTreeSet<PodId>,
+    /// What devices have said and would say again.
+    pub reports: Reports,
     /// Pods whose object changed.
     pub changed_pods: BTreeMap<PodId, Action>,
     /// Devices whose record is to be written.
@@ -138,6 +147,19 @@ pub(crate) struct Dirty {
     pub changed_nodes: BTreeMap<String, Action>,
     /// Devices on which something became free, or which can take what they could not.
     pub room: BTreeSet<String>,
+}
+
+/// Records that can wait for [`Timer::SaveReports`]: a hub that dies before is told again by the devices, for they have
+/// lost their connection.
+#[derive(Debug, Default)]
+pub(crate) struct Reports {
+    /// Pods, and whether their records say that they run.
+    pub pods: BTreeMap<PodId, bool>,
+    pub devices: BTreeSet<String>,
+    /// The timer is set.
+    pub is_waiting: bool,
+    /// They are to be written now.
+    pub is_due: bool,
 }
 
 /// Counters since the start.
@@ -194,7 +216,7 @@ impl Engine {
     /// Whether the last turn left something for the next.
     #[must_use]
     pub fn has_more(&self) -> bool {
-        !self.dirty.put_off.is_empty()
+        !self.dirty.put_off.is_empty() || self.dirty.reports.is_due
     }
 
     /// Ends the turn: plans what was touched, and hands out the effects in the order in which they must be done.
@@ -288,6 +310,7 @@ impl Engine {
 
     /// Turns what changed into records and into news for those who watch.
     fn publish(&mut self) {
+        self.take_reports();
         for id in core::mem::take(&mut self.dirty.pods) {
             let value = self.state.pods.get(id).map(|i| record::encode(&load::pod_record(i)));
             self.records.insert(record::pod_key(id), value);
@@ -310,6 +333,42 @@ impl Engine {
             let object = self.view_node(&name);
             self.effects.extend(object.map(|object| changed(action, object, version)));
         }
+    }
+
+    /// Moves what is due to what is written with this turn, as far as that has room. What is written anyway need not be
+    /// written again.
+    fn take_reports(&mut self) {
+        let Dirty { pods, devices, reports, .. } = &mut self.dirty;
+        pods.iter().for_each(|id| _ = reports.pods.remove(id));
+        devices.iter().for_each(|name| _ = reports.devices.remove(name));
+        if !reports.is_due {
+            return;
+        }
+        for _ in 0..MOST_REPORTS {
+            if let Some((id, _)) = reports.pods.pop_first() {
+                pods.insert(id);
+            } else if let Some(name) = reports.devices.pop_first() {
+                devices.insert(name);
+            } else {
+                reports.is_due = false;
+                return;
+            }
+        }
+    }
+
+    /// Has the records written soon of which something was inserted into [`Dirty::reports`].
+    pub(crate) fn save_reports_soon(&mut self) {
+        if !core::mem::replace(&mut self.dirty.reports.is_waiting, true) {
+            self.timers.insert((self.now + SAVE_REPORTS_WITHIN, Timer::SaveReports));
+        }
+    }
+
+    /// The device may not be there to say again what it has said.
+    pub(crate) fn save_reports_of(&mut self, device: &str) {
+        let Dirty { pods, devices, reports, .. } = &mut self.dirty;
+        let here = self.state.pods.on(device).pods().iter().copied();
+        pods.extend(here.filter(|id| reports.pods.remove(id).is_some()));
+        devices.extend(reports.devices.take(device));
     }
 
     /// The next resource version. Versions are reserved in the store before they are given out, because those of
@@ -355,6 +414,10 @@ impl Engine {
                 Timer::Workload(key) => {
                     self.wakes.remove(&key);
                     self.dirty.workloads.entry(key).or_default();
+                }
+                Timer::SaveReports => {
+                    self.dirty.reports.is_waiting = false;
+                    self.dirty.reports.is_due = true;
                 }
                 Timer::Beacon => self.beacon(),
             }

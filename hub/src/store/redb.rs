@@ -26,8 +26,9 @@ const FILE: &str = "hub.redb";
 const NEW_FILE: &str = "hub.redb.new";
 /// Version of the records as a whole. A hub refuses a newer one: it would drop what it doesn't know.
 const SCHEMA: u32 = 1;
-/// Pages that redb keeps in memory. The engine holds every record itself, so they are read once.
-const CACHE_BYTES: usize = 1 << 20;
+/// Pages that redb keeps in memory. The engine holds every record itself; but a commit reads the pages that it changes,
+/// and those of thousands of Pods and devices are all over the file.
+const CACHE_BYTES: usize = 8 << 20;
 /// A file below this size is not worth compacting.
 const COMPACT_MIN_BYTES: u64 = 16 << 20;
 /// Nor is one that is less than so many times as long as what it holds. A fresh copy is less than twice as long.

@@ -33,6 +33,9 @@ Scenarios:
 /// The table in the file begins and ends here.
 const MARKS: [&str; 2] = ["<!-- fleet -->\n", "<!-- end of fleet -->\n"];
 
+const OF_DEVICES: &str = "frames of devices that the hub dropped, in all scenarios";
+const TO_DEVICES: &str = "frames to devices that were dropped, in all scenarios, with those for connections that were cut";
+
 struct Request {
     plan: Plan,
     scenarios: Vec<Scenario>,
@@ -99,7 +102,7 @@ fn run(request: &Request) -> Result<usize, String> {
     let needs_site = request.scenarios.iter().any(|it| matches!(it.run, Run::Site(_)));
     let mut site = needs_site.then(|| Site::open(plan.clone())).transpose()?;
     let mut figures = Vec::new();
-    let mut failures = 0;
+    let (mut failures, mut dropped) = (0, None);
     for scenario in &request.scenarios {
         eprintln!("{}: {}", scenario.name, scenario.about);
         let outcome = match (scenario.run, site.as_mut()) {
@@ -108,7 +111,9 @@ fn run(request: &Request) -> Result<usize, String> {
                 if scenario.name != "connect" {
                     site.connect()?;
                 }
-                run(site)
+                let outcome = run(site);
+                dropped = Some(site.dropped());
+                outcome
             }
             (Run::Site(_), None) => Err("there is no site".to_owned()),
         };
@@ -127,6 +132,14 @@ fn run(request: &Request) -> Result<usize, String> {
         }
     }
     drop(site);
+    if let Some([received, sent]) = dropped {
+        let of = Figure::new(OF_DEVICES, received.to_string(), "0");
+        let to = Figure::new(TO_DEVICES, sent.to_string(), "");
+        for figure in [of, to] {
+            tell(&figure);
+            figures.push(figure);
+        }
+    }
     publish(request, &figures)?;
     Ok(failures)
 }

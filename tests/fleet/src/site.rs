@@ -54,7 +54,15 @@ pub struct Site {
     /// Memory of the hub before any device had connected.
     pub empty_pss: u64,
     known: Connect,
+    dropped: Dropped,
     _mosquitto: Option<Mosquitto>,
+}
+
+/// Frames that the hub has dropped in all its lives, and those of the present one.
+#[derive(Clone, Copy, Debug, Default)]
+struct Dropped {
+    received: [u64; 2],
+    sent: [u64; 2],
 }
 
 impl Site {
@@ -74,7 +82,8 @@ impl Site {
         let answer = api.text("/lichen/v1/connect").map_err(|refused| refused.text)?;
         let known = Connect::parse(&answer).map_err(|error| error.to_string())?;
         let empty_pss = usage::pss(hub.pid());
-        Ok(Self { plan, api, hub, fleet: None, empty_pss, known, _mosquitto: mosquitto })
+        let (fleet, dropped) = (None, Dropped::default());
+        Ok(Self { plan, api, hub, fleet, empty_pss, known, dropped, _mosquitto: mosquitto })
     }
 
     /// Switches the fleet on, unless it is, and waits until every device is Ready. Returns how long that took.
@@ -136,6 +145,21 @@ impl Site {
         let text = self.api.text("/metrics").ok()?;
         let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))?;
         line.parse().ok()
+    }
+
+    /// Adds up what the hub has dropped since the last look: frames of devices, frames to them. To be asked before the
+    /// hub is killed, and after every scenario.
+    pub fn dropped(&mut self) -> [u64; 2] {
+        let add = |sum: &mut [u64; 2], now: Option<u64>| {
+            let now = now.unwrap_or(sum[1]);
+            // A hub that was started again counts from 0.
+            sum[0] += if now < sum[1] { now } else { now - sum[1] };
+            sum[1] = now;
+            sum[0]
+        };
+        let received = self.metric("lichen_link_received_dropped_frames_total");
+        let sent = self.metric("lichen_link_sent_dropped_frames_total");
+        [add(&mut self.dropped.received, received), add(&mut self.dropped.sent, sent)]
     }
 
     /// Looks until `look` finds something.

@@ -286,7 +286,13 @@ impl Engine {
             && found.is_none()
             && matches!(device.conflict, Some(Conflict::Foreign(_)));
         device.conflict = news.or(device.conflict);
-        self.dirty.devices.insert(name.to_owned());
+        if found.is_some() {
+            // A hub that starts again pauses the device by its record, before that is back.
+            self.dirty.devices.insert(name.to_owned());
+        } else {
+            self.dirty.reports.devices.insert(name.to_owned());
+            self.save_reports_soon();
+        }
         self.touch_node(name);
         if news.is_some() {
             self.touch_pods_on(name);

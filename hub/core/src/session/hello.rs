@@ -80,6 +80,7 @@ impl Engine {
             names.push(device.name.clone());
         }
         for name in names {
+            self.save_reports_of(&name);
             self.tell_hearing(&name);
             self.end_logs_of(&name, reason);
             self.stop_asking(&name);
@@ -96,6 +97,7 @@ impl Engine {
             return self.stop_asking(name);
         }
         device.presence = Presence::Offline { since: Some(self.now), since_ms: self.unix_ms };
+        self.save_reports_of(name);
         self.tell_hearing(name);
         let key = Key::new(Kind::Node, "", name);
         self.record(

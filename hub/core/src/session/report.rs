@@ -5,7 +5,7 @@ use alloc::{borrow::ToOwned, string::String, vec::Vec};
 use firmware_compat::{
     capacity::full as capacity,
     id::PodId,
-    v1::owned::{AssignmentId, PodStatus, Status},
+    v1::owned::{AssignmentId, Phase, PodStatus, Status},
 };
 
 use crate::{device::Presence, engine::Engine};
@@ -102,12 +102,29 @@ impl Engine {
         let old_phase = pod.report.as_ref().map(|old| old.phase);
         let owner = pod.owner.clone();
         self.change_pod(report.id, |pod| pod.report = Some(report.clone()));
-        // Only what a restarted hub needs to know at once is worth a write: the rest is reported again.
         if old_phase != Some(report.phase) {
-            self.dirty.pods.insert(report.id);
+            self.save_phase(report.id, old_phase, report.phase);
             self.dirty_owner(&owner, Some(name));
         }
         self.touch_pod(report.id);
+    }
+
+    /// Only what a restarted hub needs to know at once is worth a commit: the rest is reported again. That a Pod runs it
+    /// must know, or it would take the Pod for one that nobody misses; that one does not run for a moment it need not.
+    fn save_phase(&mut self, id: PodId, old: Option<Phase>, new: Phase) {
+        let reports = &mut self.dirty.reports;
+        let runs_on_disk = reports.pods.get(&id).copied().unwrap_or(old == Some(Phase::Running));
+        let is_urgent = match new {
+            Phase::Succeeded | Phase::Failed => true,
+            Phase::Running => !runs_on_disk,
+            _ => false,
+        };
+        if is_urgent || self.dirty.pods.contains(&id) {
+            self.dirty.pods.insert(id);
+        } else {
+            reports.pods.insert(id, runs_on_disk);
+            self.save_reports_soon();
+        }
     }
 
     /// A device says that nothing of a Pod is left on it.

@@ -145,6 +145,11 @@ impl Owned {
         self.all.len() - self.leaving()
     }
 
+    /// The same, one by one: by revision, by class, and as those are ordered.
+    pub fn active_ids(&self) -> impl Iterator<Item = PodId> {
+        self.revisions.values().flat_map(|of| of.classes.iter().flatten()).map(|(.., id)| *id)
+    }
+
     /// Pods on their way out.
     #[must_use]
     pub fn leaving(&self) -> usize {

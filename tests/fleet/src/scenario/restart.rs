@@ -12,6 +12,7 @@ pub(super) fn run(site: &mut Site) -> Outcome {
     site.spread()?;
     settle(site);
     let starts = site.fleet().starts();
+    site.dropped();
     site.hub.kill();
     let start = Instant::now();
     site.hub.launch();
