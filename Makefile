@@ -1,7 +1,7 @@
 # The few verbs of this project. Each line calls one plain command, which can be run by hand as well.
 
 # Where cargo puts what it builds.
-TARGET := $(or $(CARGO_TARGET_DIR),target)
+BUILT := $(or $(CARGO_TARGET_DIR),target)
 
 .PHONY: quickstart build test soak simulate bench fleet lint fuzz
 
@@ -16,7 +16,7 @@ quickstart:
 	@echo "3/4  building four programs; the first time takes some minutes"
 	cargo build $(PROGRAMS)
 	@echo "4/4  a hub and a device"
-	$(TARGET)/debug/lichen quickstart $(QUICKSTART_FLAGS)
+	$(BUILT)/debug/lichen quickstart $(QUICKSTART_FLAGS)
 
 build:
 	cargo build --workspace --bins
@@ -41,7 +41,7 @@ simulate:
 DEVICES ?= 1000
 fleet:
 	cargo build --profile fleet -p lichen-hub -p lichen-fleet --bins
-	$(TARGET)/fleet/lichen-fleet --devices $(DEVICES) $(if $(RUN),--run $(RUN)) $(if $(BROKER),--$(BROKER)) $(FLEET_FLAGS)
+	$(BUILT)/fleet/lichen-fleet --devices $(DEVICES) $(if $(RUN),--run $(RUN)) $(if $(BROKER),--$(BROKER)) $(FLEET_FLAGS)
 
 lint:
 	cargo fmt --all --check
