@@ -28,8 +28,9 @@ test:
 
 # Real programs, killed at random while changes go on: `make soak MINUTES=10 SEED=7`. tests/src/soak says what it judges.
 soak: MINUTES ?= 10
-soak: build
+soak:
 	./setup/test.sh
+	cargo build --workspace --bins
 	MINUTES=$(MINUTES) SEED=$(SEED) cargo test -p lichen-tests --test soak -- --include-ignored --nocapture
 
 # Histories of the simulated world: `make simulate SEED=7` tells one, `SEEDS=`, `DEVICES=`, `HOURS=` size a run of many.
