@@ -13,7 +13,7 @@ quickstart:
 	./setup/quickstart.sh
 	@echo "2/4  the crates that the programs are made of"
 	cargo fetch --locked --target $$(rustc -vV | sed -n 's/^host: //p')
-	@echo "3/4  building four programs; the first time takes some minutes"
+	@echo "3/4  building four programs; the first time takes two to three minutes on two cores"
 	cargo build $(PROGRAMS)
 	@echo "4/4  a hub and a device"
 	$(BUILT)/debug/lichen quickstart $(QUICKSTART_FLAGS)
