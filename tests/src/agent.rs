@@ -127,6 +127,16 @@ impl Agent {
         self.process.take().unwrap().kill();
     }
 
+    /// The agent stands still (`kill -STOP`): its connection stays open, and nothing is read or said.
+    pub fn stand_still(&self) {
+        signal(self.pid(), Signal::STOP);
+    }
+
+    /// The agent goes on where it stood still.
+    pub fn go_on(&self) {
+        signal(self.pid(), Signal::CONT);
+    }
+
     /// Stops the agent as a service manager would. Returns whether it ended well.
     pub fn stop(&mut self) -> bool {
         self.process.take().unwrap().terminate().success()

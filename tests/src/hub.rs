@@ -29,6 +29,7 @@ pub struct Hub {
     api: SocketAddr,
     broker: Broker,
     log_level: &'static str,
+    flags: Vec<String>,
 }
 
 impl Hub {
@@ -56,11 +57,25 @@ impl Hub {
         Self::start_with(Broker::External(mosquitto.url()), "info")
     }
 
-    fn start_with(broker: Broker, log_level: &'static str) -> Self {
-        let dir = TempDir::with_prefix("lt-hub-").unwrap();
-        let mut hub = Self { dir, api: ports::free(), broker, process: None, log_level };
+    /// As [`Self::start`], with more flags.
+    #[must_use]
+    pub fn start_with_flags(flags: &[&str]) -> Self {
+        let mut hub = Self::new(Broker::Embedded(ports::free()), "debug");
+        hub.flags.extend(flags.iter().map(ToString::to_string));
         hub.start_again();
         hub
+    }
+
+    fn start_with(broker: Broker, log_level: &'static str) -> Self {
+        let mut hub = Self::new(broker, log_level);
+        hub.start_again();
+        hub
+    }
+
+    fn new(broker: Broker, log_level: &'static str) -> Self {
+        let dir = TempDir::with_prefix("lt-hub-").unwrap();
+        let (api, flags) = (ports::free(), Vec::new());
+        Self { dir, api, broker, process: None, log_level, flags }
     }
 
     /// Starts it on its state, at its old addresses, and waits until devices can connect.
@@ -104,7 +119,7 @@ impl Hub {
             Broker::Embedded(address) => command.arg("--broker").arg(address.to_string()),
             Broker::External(url) => command.arg("--external-broker").arg(url),
         };
-        command.env("LICHEN_LOG", self.log_level);
+        command.args(&self.flags).env("LICHEN_LOG", self.log_level);
         command
     }
 

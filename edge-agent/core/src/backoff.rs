@@ -5,8 +5,12 @@ use core::time::Duration;
 
 use firmware_compat::time::Instant;
 
-/// After the first end of a program: nearly at once, because most ends are hiccups and a person may be waiting.
-pub const RESTART_FIRST: Duration = Duration::from_secs(1);
+/// After the first end of a program: at once, as Kubernetes does, because most ends are hiccups and a person may be
+/// waiting. Not without any delay: that is for ends that nobody watched.
+pub const RESTART_FIRST: Duration = Duration::from_millis(10);
+/// What an earlier agent left and ends now is started again no sooner after it was found: the hub, which is about to be
+/// heard, may have deleted it meanwhile.
+pub const RESTART_FOUND: Duration = Duration::from_secs(1);
 /// After the second and later ends: Kubernetes' CrashLoopBackOff, 10 s doubling to 5 min.
 pub const RESTART: Pace = Pace::new(Duration::from_secs(10), Duration::from_mins(5));
 /// A program that ran this long is healthy: its next end counts as the first. Kubernetes' value.
@@ -149,9 +153,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn restarts_follow_kubernetes_after_a_quick_first_one() {
+    fn restarts_follow_kubernetes_the_first_at_once() {
         let seconds: [u64; 8] = core::array::from_fn(|i| restart_delay(i as u32).as_secs());
-        assert_eq!(seconds, [1, 1, 10, 20, 40, 80, 160, 300]);
+        assert_eq!(seconds, [0, 0, 10, 20, 40, 80, 160, 300]);
         assert_eq!(restart_delay(u32::MAX).as_secs(), 300);
     }
 

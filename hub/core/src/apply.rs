@@ -26,14 +26,16 @@ impl Engine {
     pub(crate) fn reconcile(&mut self, key: &Key, scope: &Scope) {
         let Some(stored) = self.state.objects.get(key).filter(|s| s.revision.is_some()) else {
             self.no_room.remove(key);
-            self.delete_orphans(key, "");
+            let _rest_is_put_off = self.delete_orphans(key, "");
             return;
         };
         let object = stored.object.clone();
         let uid = object.meta().uid.clone();
         if *scope == Scope::All {
             self.no_room.remove(key);
-            self.delete_orphans(key, &uid);
+            if !self.delete_orphans(key, &uid) {
+                return;
+            }
         }
         let Some(revision) = self.adopt_revision(key, &object) else { return };
         self.provision(&revision, scope);
@@ -79,12 +81,21 @@ impl Engine {
         })
     }
 
-    /// Lets go of the Pods of a workload of the same name that was deleted.
-    fn delete_orphans(&mut self, key: &Key, uid: &str) {
-        let orphans = self.state.pods.of(key).filter(|pod| pod.owner_uid != uid);
-        for id in orphans.map(|pod| pod.id).collect::<Vec<_>>() {
+    /// Lets go of the Pods of a workload of the same name that was deleted. False if some are left for the next turn.
+    fn delete_orphans(&mut self, key: &Key, uid: &str) -> bool {
+        let orphans = self.state.pods.of(key);
+        let orphans = orphans.filter(|pod| pod.owner_uid != uid && pod.deleting.is_none());
+        let mut orphans: Vec<_> = orphans.map(|pod| pod.id).collect();
+        let is_all = orphans.len() <= self.steps_left;
+        orphans.truncate(self.steps_left);
+        self.steps_left -= orphans.len();
+        for id in orphans {
             self.begin_delete(id);
         }
+        if !is_all {
+            self.put_off(key, Scope::All);
+        }
+        is_all
     }
 
     /// The revision that a workload's Pods are to be of, saved. One that means the same as a saved one is that one; an
@@ -178,12 +189,21 @@ impl Engine {
         }
     }
 
-    /// Carries a plan out.
+    /// Carries a plan out, as far as the turn has room. What is left is planned anew: a plan is good for what was seen.
     fn apply(&mut self, key: &Key, uid: &str, revision: &Arc<Revision>, plan: Plan) {
         /// Pods of one plan about which an event says why they wait.
         const TOLD: usize = 10;
         let mut told = 0;
+        let mut rest = Vec::new();
         for step in plan.steps {
+            // Every plan says of every Pod that waits why it does: only what changes something counts.
+            if !matches!(step, Step::Wait { .. }) {
+                if self.steps_left == 0 {
+                    rest.push(step);
+                    continue;
+                }
+                self.steps_left -= 1;
+            }
             match step {
                 Step::Create { device, after, waiting } => {
                     let waits = waiting.is_some();
@@ -211,11 +231,32 @@ impl Engine {
                 Step::Delete { pod, why } => self.delete_for(pod, why),
             }
         }
+        if !rest.is_empty() {
+            return self.put_off_steps(key, rest);
+        }
         if plan.report.no_place > 0 {
             self.no_room.insert(key.clone());
         } else {
             self.no_room.remove(key);
         }
+    }
+
+    /// Leaves steps to the next turn, which looks at their devices again.
+    fn put_off_steps(&mut self, key: &Key, steps: Vec<Step>) {
+        let mut scope = Scope::default();
+        for step in steps {
+            let pods = &self.state.pods;
+            let of = |pod: PodId| pods.get(pod).and_then(|pod| pod.device.clone());
+            let device = match step {
+                Step::Create { device, .. } => device,
+                Step::Bind { device, .. } => Some(device),
+                Step::Admit { pod, .. } | Step::Wait { pod, .. } | Step::Delete { pod, .. } => {
+                    of(pod)
+                }
+            };
+            device.iter().for_each(|device| scope.add(device));
+        }
+        self.put_off(key, scope);
     }
 
     fn delete_for(&mut self, id: PodId, why: Why) {
@@ -250,11 +291,14 @@ impl Engine {
         device: Option<&str>,
     ) -> PodId {
         let id = self.rng.id();
-        let suffix: String = self.rng.suffix().iter().map(|byte| char::from(*byte)).collect();
-        let name = match owner.kind {
-            Kind::DaemonSet => format!("{}-{suffix}", owner.name),
-            _ => format!("{}-{}-{suffix}", owner.name, revision.hash),
+        let prefix = match owner.kind {
+            Kind::DaemonSet => owner.name.clone(),
+            _ => format!("{}-{}", owner.name, revision.hash),
         };
+        let pods = &self.state.pods;
+        let name = pod::name::draw(&prefix, &mut self.rng, |name| {
+            pods.named(&Key::new(Kind::Pod, &owner.namespace, name)).is_some()
+        });
         let pod = Pod {
             id,
             identity: pod::identity(id, &owner.namespace, &name, revision),

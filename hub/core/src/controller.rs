@@ -46,6 +46,15 @@ impl Scope {
         }
     }
 
+    /// Looks at the devices of another scope too.
+    pub fn join(&mut self, other: Self) {
+        match (&mut *self, other) {
+            (Self::All, _) => {}
+            (_, Self::All) => *self = Self::All,
+            (Self::Devices(devices), Self::Devices(more)) => devices.extend(more),
+        }
+    }
+
     /// Looks at one device more.
     pub fn add(&mut self, device: &str) {
         if let Self::Devices(devices) = self

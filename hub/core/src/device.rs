@@ -54,6 +54,8 @@ pub struct Device {
     pub unknown_pods: BTreeSet<PodId>,
     /// What it should run differs from its newest assignment; the next one is made when it can be heard.
     pub pending: bool,
+    /// Whether it was told of its newest generation, or may have been, and nothing was heard of it since.
+    pub told: Told,
     /// Whether it has reported in full in its session, and nothing that it said since was lost: of what it does not
     /// report it has nothing.
     pub heard_whole: bool,
@@ -140,6 +142,20 @@ impl Desired {
     }
 }
 
+/// Whether a device has been heard since it was told of its newest generation. One that says nothing may be gone,
+/// whatever its connection looks like: it is told of no more meanwhile, so that a hub that talks to nobody fills no
+/// device with Pods that may run there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Told {
+    /// It has been, or was told of nothing.
+    #[default]
+    Heard,
+    /// Not yet.
+    Unheard,
+    /// Not yet, and what it should run has changed again.
+    Withheld,
+}
+
 /// Whether a device can be heard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Presence {
@@ -221,6 +237,7 @@ impl Device {
             unfamiliar: false,
             unknown_pods: BTreeSet::new(),
             pending: false,
+            told: Told::Heard,
             heard_whole: false,
             request: ReportRequest::default(),
             retransmit: None,

@@ -53,6 +53,9 @@ impl Default for Config {
 
 /// Devices that one hub takes. A device in memory is a few KiB.
 pub const MAX_DEVICES: usize = 100_000;
+/// Steps of plans that one turn carries out, some 20 ms of work. What is left is planned anew with the next turn, and
+/// whoever asks something meanwhile is answered in between.
+const MOST_STEPS: usize = 256;
 /// Resource versions are reserved in steps, so that most changes need no write for them.
 const RESOURCE_VERSION_STEP: u64 = 100_000;
 
@@ -70,6 +73,8 @@ pub struct Engine {
     pub(crate) timers: BTreeSet<(Instant, Timer)>,
     pub(crate) dirty: Dirty,
     pub(crate) no_room: BTreeSet<Key>,
+    /// Of [`MOST_STEPS`], in this turn.
+    pub(crate) steps_left: usize,
     pub(crate) wakes: BTreeMap<Key, Instant>,
     pub(crate) records: BTreeMap<String, Option<Vec<u8>>>,
     pub(crate) effects: Vec<Effect>,
@@ -119,6 +124,8 @@ pub(crate) enum Timer {
 pub(crate) struct Dirty {
     /// Their number of Pods, placement or status, and the devices to look at.
     pub workloads: BTreeMap<Key, Scope>,
+    /// Those of which the next turn carries out the rest.
+    pub put_off: BTreeMap<Key, Scope>,
     /// Their assignment.
     pub assignments: BTreeSet<String>,
     /// Pods whose record is to be written.
@@ -178,7 +185,16 @@ impl Engine {
     /// When [`Event::Timeout`] is wanted.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
+        if self.has_more() {
+            return Some(self.now);
+        }
         self.timers.first().map(|(at, _)| *at)
+    }
+
+    /// Whether the last turn left something for the next.
+    #[must_use]
+    pub fn has_more(&self) -> bool {
+        !self.dirty.put_off.is_empty()
     }
 
     /// Ends the turn: plans what was touched, and hands out the effects in the order in which they must be done.
@@ -202,13 +218,13 @@ impl Engine {
     /// Brings workloads and assignments to where they should be. A workload's plan may touch assignments, never
     /// another workload; but what one lets go of may be what others wait for.
     fn plan(&mut self) {
-        for (key, scope) in core::mem::take(&mut self.dirty.workloads) {
-            self.reconcile(&key, &scope);
+        self.steps_left = MOST_STEPS;
+        for (key, scope) in core::mem::take(&mut self.dirty.put_off) {
+            self.dirty.workloads.entry(key).or_default().join(scope);
         }
+        self.reconcile_dirty();
         self.tell_of_room();
-        for (key, scope) in core::mem::take(&mut self.dirty.workloads) {
-            self.reconcile(&key, &scope);
-        }
+        self.reconcile_dirty();
         for device in core::mem::take(&mut self.dirty.assignments) {
             self.assign(&device);
         }
@@ -216,14 +232,27 @@ impl Engine {
         let mut rounds = 0;
         while !self.dirty.workloads.is_empty() && rounds < MOST_ROUNDS {
             rounds += 1;
-            for (key, scope) in core::mem::take(&mut self.dirty.workloads) {
-                self.reconcile(&key, &scope);
-            }
+            self.reconcile_dirty();
             self.tell_of_room();
             for device in core::mem::take(&mut self.dirty.assignments) {
                 self.assign(&device);
             }
         }
+    }
+
+    fn reconcile_dirty(&mut self) {
+        for (key, scope) in core::mem::take(&mut self.dirty.workloads) {
+            if self.steps_left > 0 {
+                self.reconcile(&key, &scope);
+            } else {
+                self.put_off(&key, scope);
+            }
+        }
+    }
+
+    /// Leaves the rest of what is to be done for a workload to the next turn.
+    pub(crate) fn put_off(&mut self, key: &Key, scope: Scope) {
+        self.dirty.put_off.entry(key.clone()).or_default().join(scope);
     }
 
     /// Marks the workloads that wait for what became free on some devices.

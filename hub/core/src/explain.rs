@@ -126,6 +126,7 @@ impl Engine {
                 Some(device) if !device.online() => {
                     "which is not connected and will be told when it is back"
                 }
+                _ if deleting.released.is_none() => "which is told as soon as it is heard",
                 _ => "which has been told",
             };
             lines.say(depth, false, format!("{name} is to go since {since} from {place}, {how}"));
@@ -150,7 +151,7 @@ impl Engine {
                 );
             }
         }
-        for (name, exit) in status::last_exits(pod) {
+        for status::LastExit { name, exit, is_good } in status::last_exits(pod) {
             let text = format!(
                 "{name}last ended with code {} ({}) at {}{}{}",
                 exit.code,
@@ -159,7 +160,7 @@ impl Engine {
                 if exit.message.is_empty() { "" } else { ": " },
                 exit.message
             );
-            lines.say(depth + 1, false, text);
+            lines.say(depth + 1, is_good, text);
         }
         if pod.device.is_none() && pod.revision.unknown_image().is_none() {
             self.explain_devices(&pod.revision, depth + 1, lines, false);

@@ -1,5 +1,6 @@
 //! One running copy of a workload, as the hub knows it: what it is, where it was placed, what its device says of it.
 
+pub(crate) mod name;
 pub mod status;
 
 use alloc::{

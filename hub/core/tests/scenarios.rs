@@ -55,6 +55,9 @@ fn run(script: &str) -> String {
                 let lost = lichen_hub_core::event::Event::FramesLost { device: (*name).into() };
                 world.event(lost);
             }
+            ["stall", name] => world.stall(name),
+            ["go-on", name] => world.go_on(name),
+            ["repeat", times, rest @ ..] => repeat(&mut world, times, rest),
             ["last-word", name] => world.last_word(name),
             ["stopped", name] => world.stopped(name),
             ["heal"] => world.crash(None),
@@ -104,6 +107,21 @@ fn run(script: &str) -> String {
     world.story
 }
 
+/// Deletes and declares a workload again, or changes it, so many times.
+fn repeat(world: &mut World, times: &str, what: &[&str]) {
+    for round in 0..times.parse().expect("a number") {
+        let colour = format!("ROUND={round}");
+        match what {
+            ["delete-and-apply", kind, name] => {
+                delete(world, kind, name);
+                apply(world, kind_of(kind), name, &[]);
+            }
+            ["update", kind, name] => apply(world, kind_of(kind), name, &[&colour]),
+            _ => panic!("unknown command {what:?}"),
+        }
+    }
+}
+
 fn apply(world: &mut World, kind: Kind, name: &str, settings: &[&str]) {
     answer(world, kind, &workload(kind, name, settings));
 }
@@ -129,6 +147,9 @@ fn workload(kind: Kind, name: &str, settings: &[&str]) -> serde_json::Value {
             }
             "replicas" => replicas = value.parse().expect("a number"),
             "image" => container["image"] = value.into(),
+            "init" => {
+                spec["initContainers"] = json!([{"name": value, "image": "hello:1"}]);
+            }
             "memory" => container["resources"] = json!({"requests": {"memory": value}}),
             "runtime" => spec["runtimeClassName"] = value.into(),
             "node" => spec["nodeName"] = value.into(),

@@ -1,5 +1,6 @@
 //! The grammar of the command line, and the help that goes with it.
 
+mod duration;
 mod hub;
 mod image;
 mod objects;
@@ -11,6 +12,7 @@ use clap::{Args, Parser, Subcommand, builder::styling};
 use clap_complete::Shell;
 
 use super::client::{DEFAULT_SERVER, Server};
+pub use duration::whole_seconds;
 pub use hub::{DEFAULT_BROKER, HubArgs, QuickstartArgs};
 pub use image::{ImageCommand, PackArgs};
 pub use objects::{ApplyArgs, Cascade, DeleteArgs, GetArgs, NamedArgs, Output};
@@ -143,6 +145,10 @@ mod tests {
             "logs web -c main --prefix --previous --timestamps",
             "logs web --prefix=false --all-containers",
             "rollout status deployment/web --timeout 30",
+            "rollout status deployment/web --timeout=1h30m",
+            "delete deployment web --timeout 2m --grace-period 5s",
+            "hub --lost-after 5s",
+            "quickstart --once --timeout 10m",
             "rollout status deployment/web --watch=false",
             "rollout history deploy web --revision 2",
             "rollout undo ds/web --to-revision=3",
@@ -179,6 +185,8 @@ mod tests {
             "delete deploy web --grace-period=-2",
             "rollout undo",
             "rollout turn deploy/web",
+            "rollout status deploy/web --timeout 5x",
+            "hub --lost-after soon",
             "hub --broker 127.0.0.1:1 --external-broker mqtt://x",
             "hub --api localhost",
             "image pack app",

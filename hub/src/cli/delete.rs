@@ -10,7 +10,7 @@ use ureq::http::Method;
 
 use super::{
     Context,
-    args::{Cascade, DeleteArgs},
+    args::{Cascade, DeleteArgs, whole_seconds},
     client::{ClientError, Form, Item, News, Selectors, query},
     discovery::ObjectRef,
     error::CliError,
@@ -58,7 +58,7 @@ pub fn run(context: &mut Context, args: &DeleteArgs) -> Result<(), CliError> {
         }
     }
     if !pods.uids.is_empty() {
-        let patience = (args.timeout > 0).then(|| Duration::from_secs(args.timeout));
+        let patience = (!args.timeout.is_zero()).then_some(args.timeout);
         wait(context, pods, patience)?;
     }
     let Some(last) = failed.pop() else { return Ok(()) };
@@ -75,7 +75,8 @@ fn target(object: &ObjectRef, args: &DeleteArgs) -> String {
         Cascade::Background => "",
         Cascade::Orphan => "Orphan",
     };
-    let grace = args.grace_period.map(|seconds| seconds.to_string()).unwrap_or_default();
+    let grace = args.grace_period.map(whole_seconds).map(|seconds| seconds.to_string());
+    let grace = grace.unwrap_or_default();
     object.path() + &query(&[("propagationPolicy", policy), ("gracePeriodSeconds", &grace)])
 }
 

@@ -5,7 +5,13 @@ use std::path::PathBuf;
 use tokio::runtime::Runtime;
 use tracing::level_filters::LevelFilter;
 
-use super::{Context, args::HubArgs, client::DEFAULT_SERVER, error::CliError, ui::Level};
+use super::{
+    Context,
+    args::{HubArgs, whole_seconds},
+    client::DEFAULT_SERVER,
+    error::CliError,
+    ui::Level,
+};
 use crate::server::{self, Broker, HubConfig};
 
 /// Runs the command.
@@ -25,8 +31,8 @@ pub fn run(context: &mut Context, args: HubArgs) -> Result<(), CliError> {
         None => Broker::Embedded(args.broker),
     };
     let mut config = HubConfig::new(state.clone(), args.api, broker);
-    if let Some(seconds) = args.lost_after {
-        config.lost_after_s = seconds;
+    if let Some(time) = args.lost_after {
+        config.lost_after_s = whole_seconds(time);
     }
     runtime()?.block_on(async {
         let running = server::start(config).await?;

@@ -79,7 +79,7 @@ pub fn run(context: &mut Context, args: QuickstartArgs) -> Result<(), CliError> 
     let mut own = Context::new(client, ui);
     let result = Agent::start(&programs, &state, server.address()).and_then(|mut agent| {
         let story = Story { context: &mut own, server: &server, agent: &mut agent, state: &state };
-        let result = story.tell(args.once, Duration::from_secs(args.timeout.into()));
+        let result = story.tell(args.once, args.timeout);
         if matches!(result, Ok(End::Asked)) {
             own.ui.note("\nstopping what was started; the second Ctrl-C doesn't wait");
         }

@@ -61,6 +61,9 @@ impl Turn {
     /// The first turn, before anybody can ask: saves what loading changed, and fills the cache.
     pub(crate) fn begin(&mut self, cache: &WatchCache) -> Result<(), StoreError> {
         self.carry_out_all()?;
+        while self.engine.has_more() {
+            self.carry_out_all()?;
+        }
         for kind in KINDS.iter().copied() {
             let request = Request::List { kind, namespace: None };
             let (reply, _) = oneshot::channel();
@@ -211,7 +214,8 @@ impl Turn {
     }
 
     /// Ends the turn: what must be durable first, what leaves after. Carrying out may have made a new event (a reader
-    /// too slow for its log), which makes another turn.
+    /// too slow for its log), which makes another turn. So does what the engine has put off; before that others are
+    /// heard.
     fn carry_out_all(&mut self) -> Result<(), StoreError> {
         loop {
             let effects = self.engine.drain();
@@ -220,6 +224,9 @@ impl Turn {
             }
             for effect in effects {
                 self.carry_out(effect)?;
+            }
+            if self.engine.has_more() {
+                return Ok(());
             }
         }
     }

@@ -18,6 +18,7 @@ use std::{
         Arc, PoisonError, RwLock, RwLockReadGuard,
         atomic::{AtomicU64, Ordering},
     },
+    time::Instant,
 };
 
 use lichen_hub_core::{
@@ -112,8 +113,9 @@ impl WatchCache {
             let next: Vec<_> = next.take(AT_ONCE).collect();
             let reached = next.last().map_or(0, |(change, _)| change.resource_version);
             let mut content = self.write(kind);
+            let now = Instant::now();
             for (change, bytes) in next {
-                content.apply(change, bytes);
+                content.apply(change, bytes, now);
             }
             drop(content);
             self.version.fetch_max(reached, Ordering::Release);
@@ -192,7 +194,7 @@ impl WatchCache {
 }
 
 impl Content {
-    fn apply(&mut self, change: effect::Change, bytes: usize) {
+    fn apply(&mut self, change: effect::Change, bytes: usize, now: Instant) {
         let effect::Change { action, object, resource_version: version } = change;
         let key = object.key();
         let before = match action {
@@ -203,7 +205,7 @@ impl Content {
         };
         self.newest = version;
         let change = Change::new(action, key, object, before, version, bytes);
-        self.ring.push(change, self.bytes);
+        self.ring.push(change, self.bytes, now);
     }
 
     fn put(&mut self, key: Key, kept: Kept) -> Option<Arc<Object>> {

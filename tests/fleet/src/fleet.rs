@@ -16,6 +16,7 @@ use lichen_agent::{
     message::{CAPACITY, Message, Sender},
     options::{KEEP_ALIVE, Options},
     probe,
+    state::StateDir,
 };
 use tokio::{runtime::Runtime, sync::mpsc, task::AbortHandle};
 
@@ -29,6 +30,8 @@ const SITE: usize = 100;
 /// Threads for calls to the hub's HTTP side, which block. Real devices have one each; fewer than this would hold a storm
 /// up, because the hub answers many calls in one turn.
 const CALLS: usize = 256;
+/// The device that keeps its assignments on a real disk.
+pub const WITH_A_DISK: usize = 0;
 /// How long the tasks may take to end.
 const FAREWELL: Duration = Duration::from_secs(5);
 
@@ -48,11 +51,11 @@ struct Handle {
 }
 
 impl Fleet {
-    /// Switches all devices on at once.
+    /// Switches all devices on at once. One of them has its disk in `disk`.
     ///
     /// # Errors
-    /// The hub's address is none, or the threads can't be started.
-    pub fn start(devices: usize, hub: &str, known: &Connect) -> Result<Self, String> {
+    /// The hub's address is none, the threads can't be started, or the disk can't be used.
+    pub fn start(devices: usize, hub: &str, known: &Connect, disk: &Path) -> Result<Self, String> {
         let hub = Address::parse_hub(hub).map_err(|error| error.to_string())?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
@@ -62,13 +65,15 @@ impl Fleet {
             .build()
             .map_err(|error| format!("could not start the fleet's threads: {error}"))?;
         let counts = Arc::new(Counts::default());
+        let mut disk = Some(StateDir::open(disk).map_err(|error| error.to_string())?);
         let pattern = hello(&hub);
         let devices = (0..devices).map(|number| {
             let name = name(number);
             let hello = individual(&pattern, number);
             let identity = Identity { name, hello, hub: hub.clone(), known: known.clone() };
             let (messages, received) = mpsc::channel(CAPACITY);
-            let machine = Arc::new(Machine::default());
+            let disk = disk.take_if(|_| number == WITH_A_DISK);
+            let machine = Arc::new(disk.map_or_else(Machine::default, Machine::with_disk));
             // Booted on the runtime: a device may start tasks from then on.
             let device = Device::boot(
                 identity,
@@ -118,6 +123,12 @@ impl Fleet {
     #[must_use]
     pub fn running(&self) -> usize {
         self.counts.running.load(Relaxed)
+    }
+
+    /// Bytes that were written to the one real disk, ever.
+    #[must_use]
+    pub fn written(&self) -> u64 {
+        self.devices.get(WITH_A_DISK).map_or(0, |device| device.machine.written())
     }
 
     /// Ends a container on a device as a crash would. Whether one ran there.

@@ -1,4 +1,5 @@
-//! What a hollow device has instead of a machine: a disk, a store and a runtime in memory, which answer at once.
+//! What a hollow device has instead of a machine: a disk, a store and a runtime in memory, which answer at once. One
+//! device has a real disk for its assignments, so that what is written to it can be counted.
 
 use std::{
     collections::BTreeSet,
@@ -13,7 +14,8 @@ use firmware_compat::{
     id::PodId,
     v1::owned::{Exit, Text},
 };
-use lichen_agent_core::{ContainerId, Effect, Event};
+use lichen_agent::state::StateDir;
+use lichen_agent_core::{ContainerId, Effect, Event, SavedAssignment};
 
 /// What all devices of a fleet have done, counted.
 #[derive(Debug, Default)]
@@ -36,9 +38,31 @@ pub struct Counts {
 #[derive(Debug, Default)]
 pub struct Machine {
     running: Mutex<BTreeSet<(PodId, ContainerId)>>,
+    disk: Option<StateDir>,
 }
 
 impl Machine {
+    /// A machine whose assignments are saved in a state directory, as a real agent does it.
+    #[must_use]
+    pub fn with_disk(disk: StateDir) -> Self {
+        Self { disk: Some(disk), ..Self::default() }
+    }
+
+    /// Bytes written to its disk; none where it is in memory.
+    #[must_use]
+    pub fn written(&self) -> u64 {
+        self.disk.as_ref().map_or(0, |disk| disk.written().bytes())
+    }
+
+    fn save(&self, assignment: &SavedAssignment) -> Event {
+        let generation = assignment.id.generation;
+        let saved = self.disk.as_ref().map_or(Ok(()), |disk| disk.save_assignment(assignment));
+        match saved {
+            Ok(()) => Event::Saved { generation },
+            Err(error) => Event::SaveFailed { generation, message: error.to_string() },
+        }
+    }
+
     fn running(&self) -> MutexGuard<'_, BTreeSet<(PodId, ContainerId)>> {
         // No code panics while it holds the lock.
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
@@ -56,7 +80,7 @@ impl Machine {
         Some(match effect {
             Effect::SaveAssignment(assignment) => {
                 counts.saves.fetch_add(1, Relaxed);
-                Event::Saved { generation: assignment.id.generation }
+                self.save(assignment)
             }
             Effect::Fetch(blob) => Event::Fetched { digest: blob.digest },
             Effect::PrepareSandbox { pod } => Event::SandboxReady { pod: pod.id },

@@ -3,6 +3,7 @@
 mod api;
 mod apply;
 mod bytes;
+mod change;
 mod connect;
 mod deployment;
 mod idle;
@@ -61,6 +62,11 @@ pub const ALL: &[Scenario] = &[
         name: "bytes",
         about: "bytes on each device's connection",
         run: Run::Site(bytes::run),
+    },
+    Scenario {
+        name: "change",
+        about: "one changed variable on a device with 100 Pods: bytes on its connection and its disk",
+        run: Run::Site(change::run),
     },
     Scenario {
         name: "deployment",

@@ -86,7 +86,8 @@ impl Site {
             return Ok(Duration::ZERO);
         }
         let start = Instant::now();
-        self.fleet = Some(Fleet::start(self.plan.devices, &self.hub.url(), &self.known)?);
+        let disk = self.hub.scratch().join("disk");
+        self.fleet = Some(Fleet::start(self.plan.devices, &self.hub.url(), &self.known, &disk)?);
         self.until_all_ready()?;
         Ok(start.elapsed())
     }

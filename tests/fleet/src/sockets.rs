@@ -1,7 +1,7 @@
 //! The fleet's connections to its broker: cut all at once, as a network does, and counted by the kernel.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs,
     net::SocketAddr,
     os::fd::OwnedFd,
@@ -82,8 +82,21 @@ impl Traffic {
 /// Sums up what the kernel has counted for each connection of this process that stands, by `ss`.
 ///
 /// # Errors
-/// `ss` (Debian: iproute2) is missing, or does not answer.
+/// See [`traffic_by_port`].
 pub fn traffic(broker: SocketAddr) -> Result<Traffic, String> {
+    let mut sum = Traffic::default();
+    for each in traffic_by_port(broker)?.values() {
+        sum.payload += each.payload;
+        sum.segments += each.segments;
+    }
+    Ok(sum)
+}
+
+/// What the kernel has counted for each connection of this process that stands, by its local port.
+///
+/// # Errors
+/// `ss` (Debian: iproute2) is missing, or does not answer.
+pub fn traffic_by_port(broker: SocketAddr) -> Result<BTreeMap<u16, Traffic>, String> {
     // A hub that uses the same broker has a connection of its own to it.
     let mut own = BTreeSet::new();
     each_connection(broker, |socket| {
@@ -100,18 +113,17 @@ pub fn traffic(broker: SocketAddr) -> Result<Traffic, String> {
     if !output.status.success() {
         return Err(format!("ss: {}", String::from_utf8_lossy(&output.stderr)));
     }
-    Ok(sum(&String::from_utf8_lossy(&output.stdout), &own))
+    Ok(read(&String::from_utf8_lossy(&output.stdout), &own))
 }
 
 /// Lines such as `0 0 127.0.0.1:40000 127.0.0.1:6183 cubic … bytes_sent:100 …`, of these local ports.
-fn sum(text: &str, ports: &BTreeSet<u16>) -> Traffic {
-    let mut traffic = Traffic::default();
+fn read(text: &str, ports: &BTreeSet<u16>) -> BTreeMap<u16, Traffic> {
+    let mut all = BTreeMap::new();
     for line in text.lines() {
         let local = line.split_whitespace().nth(2).and_then(|local| local.rsplit_once(':'));
         let port = local.and_then(|(_, port)| port.parse().ok());
-        if !port.is_some_and(|port| ports.contains(&port)) {
-            continue;
-        }
+        let Some(port) = port.filter(|port| ports.contains(port)) else { continue };
+        let traffic: &mut Traffic = all.entry(port).or_default();
         for (name, number) in line.split_whitespace().filter_map(|word| word.split_once(':')) {
             let number: u64 = number.parse().unwrap_or(0);
             match name {
@@ -121,7 +133,7 @@ fn sum(text: &str, ports: &BTreeSet<u16>) -> Traffic {
             }
         }
     }
-    traffic
+    all
 }
 
 #[cfg(test)]
@@ -134,12 +146,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_ss_prints_is_summed_up_for_the_own_connections() {
+    fn what_ss_prints_is_read_for_the_own_connections() {
         let text = "0 0 127.0.0.1:40000 127.0.0.1:6183 cubic rto:201 bytes_sent:100 bytes_acked:101 \
                     bytes_received:30 segs_out:5 segs_in:4 data_segs_out:2\n\
                     0 0 127.0.0.1:40001 127.0.0.1:6183 cubic bytes_sent:7 segs_out:1\n";
-        let traffic = sum(text, &BTreeSet::from([40_000]));
-        assert_eq!(traffic, Traffic { payload: 130, segments: 9 });
+        let traffic = Traffic { payload: 130, segments: 9 };
+        let all = read(text, &BTreeSet::from([40_000]));
+        assert_eq!(all, BTreeMap::from([(40_000, traffic)]));
         assert_eq!(traffic.bytes(), 130 + 9 * 52);
     }
 

@@ -32,7 +32,8 @@ impl Site {
         Self::around(Hub::start_beside(mosquitto))
     }
 
-    fn around(hub: Hub) -> Self {
+    /// Around a hub.
+    pub fn around(hub: Hub) -> Self {
         hub.cli().push(&samples::hello_module(), "hello:1");
         Self { agent: Agent::start(DEVICE, &hub), hub }
     }

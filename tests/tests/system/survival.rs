@@ -2,6 +2,7 @@
 
 use lichen_tests::{
     api::{Pod, collection},
+    hub::Hub,
     mosquitto::Mosquitto,
     samples::{config_map, wasm_deployment},
     wait::wait_for,
@@ -51,8 +52,29 @@ fn an_agent_that_is_stopped_leaves_its_pods_running() {
 }
 
 #[test]
+fn an_agent_that_stands_still_is_not_ready_and_what_it_was_never_told_of_is_gone_at_once() {
+    let site = Site::around(Hub::start_with_flags(&["--lost-after", "5s"]));
+    let pod = site.run_hello("web");
+    let pid = site.pid_of(&pod);
+    site.agent.stand_still();
+    // The first change it is told of, and reads when it goes on; of the others nothing was said.
+    for _ in 0..10 {
+        site.api().apply("deployments", &wasm_deployment("second", "hello:1", 1));
+        site.api().remove("deployments", "second");
+    }
+    site.api().until_away(DEVICE);
+    let left = site.api().pods_of("second");
+    assert!(left.len() <= 1, "one Pod may have been told of, not {left:#?}");
+
+    site.agent.go_on();
+    site.api().until_ready(DEVICE);
+    assert_untouched(&site, "web", &pod, pid);
+    site.api().until_pods("nothing is left of the others", "second", <[Pod]>::is_empty);
+}
+
+#[test]
 fn what_the_api_has_accepted_is_there_after_the_hub_was_killed() {
-    let mut hub = lichen_tests::hub::Hub::start();
+    let mut hub = Hub::start();
     for round in 0..20 {
         let name = format!("object-{round}");
         let (kind, object) = match round % 2 {

@@ -40,6 +40,8 @@ pub struct Container {
     pub(super) last_exit: Option<Exit>,
     /// How it ended the time before.
     pub(super) exit_before: Option<Exit>,
+    /// When it was found, if an earlier agent started it.
+    pub(super) found_at: Option<Instant>,
 }
 
 /// Where a container stands.
@@ -84,6 +86,7 @@ impl Container {
             failures: Failures::default(),
             last_exit: None,
             exit_before: None,
+            found_at: None,
         }
     }
 
@@ -92,6 +95,7 @@ impl Container {
     pub(super) fn found(found: FoundContainer, now: Instant) -> Self {
         let mut container = Self::new(found.container, found.name.into());
         container.started = true;
+        container.found_at = Some(now);
         container.restarts = found.restarts;
         container.last_exit = found.last_exit;
         container.state = match found.state {

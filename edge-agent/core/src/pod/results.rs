@@ -16,7 +16,7 @@ use super::{
     sandbox::{self, Sandbox},
 };
 use crate::{
-    backoff::{RESTART_RESET, restart_delay},
+    backoff::{RESTART_FOUND, RESTART_RESET, restart_delay},
     effect::Effect,
     event::{Event, Failure, FoundPod},
     journal::or_usual,
@@ -197,7 +197,9 @@ impl Container {
     fn end(&mut self, exit: Exit, ran: Duration, now: Instant) {
         self.ends = if ran >= RESTART_RESET { 1 } else { self.ends.saturating_add(1) };
         self.exit_before = self.last_exit.replace(exit);
-        self.state = State::Ended { at: now, delay: restart_delay(self.ends) };
+        let earliest = self.found_at.map_or(now, |found_at| found_at + RESTART_FOUND);
+        let delay = restart_delay(self.ends).max(earliest.since(now));
+        self.state = State::Ended { at: now, delay };
     }
 }
 

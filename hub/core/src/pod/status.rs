@@ -206,20 +206,32 @@ fn terminated(exit: &Exit) -> Terminated {
     }
 }
 
-/// How each container last ended, with its name in front if the Pod has several.
-pub(crate) fn last_exits(pod: &Pod) -> Vec<(String, &Exit)> {
+/// How a container last ended.
+pub(crate) struct LastExit<'a> {
+    /// Its name as the beginning of a sentence; empty if the Pod has no other container.
+    pub name: String,
+    /// How it ended.
+    pub exit: &'a Exit,
+    /// Whether that is as it should be: with code 0, of one that is not to run for ever.
+    pub is_good: bool,
+}
+
+/// How each container last ended.
+pub(crate) fn last_exits(pod: &Pod) -> Vec<LastExit<'_>> {
     let Some(report) = &pod.report else { return Vec::new() };
-    let all = || report.init_containers.iter().chain(&report.containers);
-    let has_several = all().nth(1).is_some();
-    all()
-        .filter_map(|status| {
-            let exit = match &status.state {
-                wire::ContainerState::Terminated(exit) => Some(exit),
-                _ => status.last_exit.as_ref(),
+    let has_several = report.init_containers.len() + report.containers.len() > 1;
+    let of = |status: &'_ wire::ContainerStatus| match has_several {
+        true => format!("container {} ", status.name),
+        false => String::new(),
+    };
+    let init = report.init_containers.iter().map(|status| (status, true));
+    init.chain(report.containers.iter().map(|status| (status, false)))
+        .filter_map(|(status, is_init)| {
+            let (exit, is_over) = match &status.state {
+                wire::ContainerState::Terminated(exit) => (exit, true),
+                _ => (status.last_exit.as_ref()?, is_init),
             };
-            let name =
-                if has_several { format!("container {} ", status.name) } else { String::new() };
-            Some((name, exit?))
+            Some(LastExit { name: of(status), exit, is_good: is_over && exit.code == 0 })
         })
         .collect()
 }

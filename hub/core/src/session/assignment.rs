@@ -4,7 +4,8 @@
 //! A generation is made only for a device that can be heard: it has said which assignment it holds, and a hub whose
 //! store is older than that has noticed it. For a device that is away nothing is counted up; its next assignment is
 //! made when it is back, from what is so then. No two hubs with one lineage can so give one number to two contents
-//! without seeing it.
+//! without seeing it. Nor is a second one made before anything was heard of the device since the first: a connection that
+//! broke without a word looks open for a while, and every Pod in a generation that was sent may run on the device.
 
 use alloc::{borrow::ToOwned, collections::BTreeSet, format, vec::Vec};
 use core::time::Duration;
@@ -20,7 +21,7 @@ use sha2::{Digest, Sha256};
 use crate::{
     api::{Key, Kind},
     controller::draft::too_many_before,
-    device::{Conflict, Device, LAST_GENERATION},
+    device::{Conflict, Device, LAST_GENERATION, Told},
     effect::Effect,
     engine::{Engine, Timer},
     parts::{self, Content},
@@ -51,6 +52,9 @@ impl Engine {
         if device.desired.hash == Some(hash) {
             device.desired.body = body;
             device.desired.parts = parts;
+            if device.told == Told::Withheld {
+                device.told = Told::Unheard;
+            }
             let generation = device.desired.generation;
             self.set_pending(name, false);
             return self.release(name, generation);
@@ -61,15 +65,21 @@ impl Engine {
             let pending = !device.is_held();
             return self.set_pending(name, pending);
         }
+        if device.told != Told::Heard {
+            device.told = Told::Withheld;
+            return;
+        }
         let acknowledged = device.acknowledged.map_or(Generation(0), |held| held.generation);
         device.desired.advance(hash, body, acknowledged);
         device.desired.parts = parts;
         device.pending = false;
+        device.told = Told::Unheard;
         let generation = device.desired.generation;
         for id in included {
             if self.state.pods.get(id).is_some_and(|pod| !pod.assigned) {
                 self.change_pod(id, |pod| pod.assigned = true);
                 self.dirty.pods.insert(id);
+                self.touch_pod(id);
             }
         }
         self.metrics.assignments += 1;
@@ -80,6 +90,15 @@ impl Engine {
         self.push_body(name);
         self.schedule_retransmit(name, 0);
         self.watch_liveness(name);
+    }
+
+    /// Something was heard of a device: what was withheld from it is told now.
+    pub(crate) fn heard(&mut self, name: &str) {
+        let Some(device) = self.state.fleet.get_mut(name) else { return };
+        device.heard_at = self.now;
+        if core::mem::take(&mut device.told) == Told::Withheld {
+            self.dirty.assignments.insert(name.to_owned());
+        }
     }
 
     fn set_pending(&mut self, name: &str, pending: bool) {
@@ -322,6 +341,10 @@ impl Engine {
     pub(crate) fn retransmit(&mut self, name: &str, attempt: u32) {
         if !self.is_converged(name) {
             self.publish_head(name);
+            // It may be there all the same, and have nothing to say to a generation that it can't save.
+            if self.state.fleet.get(name).is_some_and(|device| device.told == Told::Withheld) {
+                self.ask_for_report(name);
+            }
             self.schedule_retransmit(name, attempt + 1);
         }
     }

@@ -154,9 +154,7 @@ impl Engine {
             Err(error) => return self.reject_frame(name, kind, error),
         };
         let stamp = frame.stamp;
-        if let Some(device) = self.state.fleet.get_mut(name) {
-            device.heard_at = self.now;
-        }
+        self.heard(name);
         let taken = match kind {
             FrameKind::Hello => frame.message().map(|hello| self.on_hello(name, stamp, hello)),
             FrameKind::Gone => frame.message().map(|gone: Gone| self.on_gone(name, stamp, gone)),

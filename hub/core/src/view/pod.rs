@@ -76,6 +76,9 @@ pub(crate) fn waiting(pod: &Pod, device: Option<&Device>) -> Option<Waiting> {
         let message = format!("{} is not connected; it will be told when it is back", device.name);
         return Some(Waiting::new("DeviceAway", message));
     }
-    let told = format!("{} has been told and has not reported yet", device.name);
+    let told = match pod.assigned {
+        true => format!("{} has been told and has not reported yet", device.name),
+        false => format!("{} is told as soon as it is heard", device.name),
+    };
     Some(Waiting::new("Assigned", told))
 }

@@ -47,6 +47,8 @@ pub struct Device {
     parts: BTreeMap<Hash, Vec<u8>>,
     asked: Vec<Hash>,
     running: BTreeMap<PodId, (String, Hash)>,
+    /// Names of the init containers of its Pods, which have all ended well.
+    initialized: BTreeMap<PodId, Vec<String>>,
     /// What it held and ran before that.
     before: (Option<AssignmentId>, BTreeMap<PodId, (String, Hash)>),
     /// What it was assigned and does not run yet, and what each of these takes the place of.
@@ -59,6 +61,8 @@ pub struct Device {
     pub overtakes: bool,
     /// It does not answer when it is asked to report.
     pub silent: bool,
+    /// It stands still: what it is sent is read when it goes on.
+    stalled: Option<Vec<(FrameKind, Vec<u8>)>>,
     /// What it stops goes on until [`World::stopped`].
     pub slow_to_stop: bool,
     /// Pods whose name contains this never run.
@@ -247,6 +251,9 @@ impl World {
         let Some(device) = self.devices.get_mut(name).filter(|device| device.online) else {
             return;
         };
+        if let Some(unread) = &mut device.stalled {
+            return unread.push((FrameKind::Head, bytes.to_vec()));
+        }
         let (_, head): (_, Head) = frame::decode(bytes).expect("the hub's frames decode");
         assert!(bytes.len() < 200, "a head is under 200 bytes");
         let newest = device.held.is_none_or(|held| {
@@ -266,6 +273,9 @@ impl World {
         let Some(device) = self.devices.get_mut(name).filter(|device| device.online) else {
             return;
         };
+        if let Some(unread) = &mut device.stalled {
+            return unread.push((kind, bytes.to_vec()));
+        }
         if kind == FrameKind::Report {
             let (silent, overtakes, hello) = (device.silent, device.overtakes, hello(device));
             self.say(format!("  {name} is asked to report"));
@@ -331,6 +341,8 @@ impl World {
         self.say(format!("  {name} takes generation {generation}"));
         let Some(device) = self.devices.get_mut(name) else { return };
         let mut lines = Vec::new();
+        let init = |pod: &Pod| pod.init_containers.iter().map(|c| c.name.to_string()).collect();
+        device.initialized = pods.iter().map(|pod| (pod.id, init(pod))).collect();
         let wanted: BTreeMap<PodId, (String, Hash)> =
             pods.iter().map(|i| (i.id, (i.name.to_string(), i.identity))).collect();
         let gone: Vec<_> = device
@@ -482,7 +494,7 @@ impl World {
                 phase,
                 reason: Text::cut(reason),
                 message: Text::default(),
-                init_containers: List::default(),
+                init_containers: init_containers(device, *id),
                 containers: vec![container(phase)].try_into().expect("one"),
             })
             .collect()
@@ -569,9 +581,27 @@ impl World {
         self.join(name, &[]);
     }
 
+    /// Its agent stands still, with its connection open.
+    pub fn stall(&mut self, name: &str) {
+        self.devices.get_mut(name).expect("it is there").stalled = Some(Vec::new());
+    }
+
+    /// Its agent goes on, and reads what came meanwhile.
+    pub fn go_on(&mut self, name: &str) {
+        let unread = self.devices.get_mut(name).and_then(|device| device.stalled.take());
+        for (kind, frame) in unread.unwrap_or_default() {
+            match kind {
+                FrameKind::Head => self.on_head(name, &frame),
+                _ => self.on_sent(name, kind, &frame),
+            }
+            self.settle();
+        }
+    }
+
     pub fn leave(&mut self, name: &str) {
         if let Some(device) = self.devices.get_mut(name) {
             device.online = false;
+            device.stalled = None;
         }
         self.event(Event::Disconnected { device: name.into() });
     }
@@ -735,6 +765,25 @@ impl Device {
 
 fn decode<T: serde::de::DeserializeOwned>(part: &[u8]) -> T {
     frame::decode_body(part).expect("the hub's parts decode")
+}
+
+fn init_containers<const N: usize>(device: &Device, pod: PodId) -> List<ContainerStatus, N> {
+    let ended = |name: &String| ContainerStatus {
+        name: Text::cut(name),
+        state: ContainerState::Terminated(Exit {
+            code: 0,
+            reason: Text::cut("Completed"),
+            message: Text::default(),
+            started_ms: START_MS,
+            at_ms: START_MS,
+        }),
+        last_exit: None,
+        restarts: 0,
+        ready: true,
+        image: Hash([0; 32]),
+    };
+    let names = device.initialized.get(&pod).into_iter().flatten();
+    names.map(ended).collect::<Vec<_>>().try_into().expect("few")
 }
 
 fn container(phase: Phase) -> ContainerStatus {

@@ -1,9 +1,10 @@
 //! What runs a hub: `hub` and `quickstart`.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::Args;
 
+use super::duration::duration;
 use crate::server::DEFAULT_API;
 
 /// Where the hub listens for devices if it is not told otherwise.
@@ -22,8 +23,8 @@ pub struct QuickstartArgs {
     #[arg(long, value_name = "DIR")]
     pub state: Option<PathBuf>,
     /// With --once, how long to wait
-    #[arg(long, value_name = "SECONDS", default_value_t = 120)]
-    pub timeout: u32,
+    #[arg(long, value_name = "TIME", default_value = "2m", value_parser = duration)]
+    pub timeout: Duration,
 }
 
 /// Arguments of `hub`.
@@ -44,7 +45,7 @@ pub struct HubArgs {
     /// Use this MQTT broker, and do not listen for devices
     #[arg(long, value_name = "URL", conflicts_with = "broker")]
     pub external_broker: Option<String>,
-    /// Replace a silent device's Deployment copies after so long [default: 300]
-    #[arg(long, value_name = "SECONDS")]
-    pub lost_after: Option<u32>,
+    /// Replace a silent device's Deployment copies after so long, like 30s or 2m [default: 5m]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub lost_after: Option<Duration>,
 }

@@ -1,8 +1,10 @@
 //! What reads and changes objects: `apply`, `delete`, `get`, `describe`, `explain`.
 
+use std::time::Duration;
+
 use clap::{Args, ValueEnum};
 
-use super::{FileArgs, NamespaceArg};
+use super::{FileArgs, NamespaceArg, duration::duration};
 
 /// Arguments of `apply`.
 #[derive(Debug, Args)]
@@ -39,15 +41,15 @@ pub struct DeleteArgs {
     /// Wait until the Pods are gone
     #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub wait: bool,
-    /// Wait at most so long; 0 for as long as it takes
-    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
-    pub timeout: u64,
+    /// Wait at most so long, like 30s or 2m; 0 for as long as it takes
+    #[arg(long, value_name = "TIME", default_value = "0", value_parser = duration)]
+    pub timeout: Duration,
     /// What becomes of the Pods of a workload
     #[arg(long, value_name = "HOW", default_value = "background")]
     pub cascade: Cascade,
-    /// Seconds that Pods get to end by themselves; 0 ends them at once [default: what their template says]
-    #[arg(long, value_name = "SECONDS")]
-    pub grace_period: Option<u32>,
+    /// How long Pods get to end by themselves; 0 ends them at once [default: what their template says]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub grace_period: Option<Duration>,
     /// What isn't there is no error
     #[arg(long)]
     pub ignore_not_found: bool,

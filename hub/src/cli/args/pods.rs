@@ -1,8 +1,10 @@
 //! What follows Pods: `logs` and `rollout`.
 
+use std::time::Duration;
+
 use clap::{Args, Subcommand};
 
-use super::NamespaceArg;
+use super::{NamespaceArg, duration::duration};
 
 /// Arguments of `logs`.
 #[derive(Debug, Args)]
@@ -44,7 +46,7 @@ pub struct LogsArgs {
 pub enum RolloutCommand {
     /// Say how far a rollout is, until it is done
     #[command(
-        after_help = "Ends well when every Pod is of the newest template and available, and badly when the rollout has made\nno progress for its progressDeadlineSeconds.\n\nExamples:\n  lichen rollout status deployment/web\n  lichen rollout status ds/collector --timeout 120"
+        after_help = "Ends well when every Pod is of the newest template and available, and badly when the rollout has made\nno progress for its progressDeadlineSeconds.\n\nExamples:\n  lichen rollout status deployment/web\n  lichen rollout status ds/collector --timeout 2m"
     )]
     Status(StatusArgs),
     /// Show the revisions that can be gone back to
@@ -85,9 +87,9 @@ pub struct StatusArgs {
     /// Wait until it is done
     #[arg(short, long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub watch: bool,
-    /// Wait at most so long; 0 for as long as it takes
-    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
-    pub timeout: u64,
+    /// Wait at most so long, like 30s or 2m; 0 for as long as it takes
+    #[arg(long, value_name = "TIME", default_value = "0", value_parser = duration)]
+    pub timeout: Duration,
 }
 
 /// Arguments of `rollout history`.

@@ -1,6 +1,6 @@
 //! `rollout status`: waits until a rollout is done, and tells each step once, in kubectl's words.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde_json::Value;
 
@@ -41,7 +41,7 @@ pub(super) fn run(
     if !args.watch || !matches!(first, Progress::Waits(_)) {
         return tell(context, first, workload).map(drop);
     }
-    let patience = (args.timeout > 0).then(|| Duration::from_secs(args.timeout));
+    let patience = (!args.timeout.is_zero()).then_some(args.timeout);
     let ends = patience.map(|patience| Instant::now() + patience);
     let selectors =
         Selectors { fields: format!("metadata.name={}", workload.name), ..Selectors::default() };
@@ -71,7 +71,7 @@ pub(super) fn run(
         }
     }
     Err(CliError::Failed(format!(
-        "{label} is not rolled out after {} s; see why with: lichen explain {label}",
+        "{label} is not rolled out after {:?}; see why with: lichen explain {label}",
         args.timeout,
         label = workload.label()
     )))
