@@ -80,7 +80,7 @@ fn of_workload(api: &Api, workload: &Workload, nodes: &[Value], pods: &[Value]) 
     let own: Vec<&Value> = own.collect();
     let mut wrong = Vec::new();
     if own.len() != wanted {
-        wrong.push(format!("{name} has {} copies of {wanted}", own.len()));
+        wrong.push(format!("{name} has {} Pods, not {wanted}", own.len()));
     }
     for shown in own {
         let pod = Pod::read(shown);

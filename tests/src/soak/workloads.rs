@@ -22,7 +22,7 @@ pub const BOX: &str = "box:1";
 pub const WASM: &str = "marker:1";
 /// The ConfigMap that the changing Deployments have mounted.
 pub const CONFIG: &str = "turn-config";
-/// A device with this label set to `on` gets a copy of the DaemonSet `turn-set`.
+/// A device with this label set to `on` gets a Pod of the DaemonSet `turn-set`.
 pub const LABEL: &str = "soak";
 
 /// Says who it is and sleeps; ends at once when it is asked to.
@@ -38,7 +38,7 @@ pub struct Workload {
     pub kind: &'static str,
     /// Whether it is WebAssembly.
     pub wasm: bool,
-    /// Copies at first; 0 for a DaemonSet, which has one on every device that it chooses.
+    /// Pods at first; 0 for a DaemonSet, which has one on every device that it chooses.
     pub replicas: u32,
 }
 
