@@ -45,7 +45,7 @@ pub struct HubArgs {
     /// Use this MQTT broker, and do not listen for devices
     #[arg(long, value_name = "URL", conflicts_with = "broker")]
     pub external_broker: Option<String>,
-    /// Replace a silent device's Deployment copies after so long, like 30s or 2m [default: 5m]
+    /// Replace the Deployments' Pods of a silent device after so long, like 30s or 2m [default: 5m]
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub lost_after: Option<Duration>,
 }
