@@ -87,13 +87,13 @@ fn apply(api: &Api, plan: &Plan, workload: &dyn Fn(&str) -> Value) -> Vec<f64> {
         let prefix = format!("{name}-");
         let start = Instant::now();
         api.post(&collection("deployments"), &workload).unwrap();
-        let ready = watch.until("the uid runs", |seen| {
+        let ready = watch.until("the Pod runs", |seen| {
             let pod = seen.pod();
             pod.name.starts_with(&prefix) && pod.ready
         });
         took.push(ready.at.duration_since(start).as_secs_f64() * 1000.0);
         api.remove("deployments", &name);
-        watch.until("the uid is gone", |seen| {
+        watch.until("the Pod is gone", |seen| {
             seen.word == "DELETED" && seen.pod().name.starts_with(&prefix)
         });
     }

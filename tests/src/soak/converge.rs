@@ -137,7 +137,7 @@ fn still(fleet: &Fleet, api: &Api) -> Still {
     .collect()
 }
 
-/// Deletes everything, stops the devices and the hub, and says what is wrong with what is left. `Pods` are the ids of
+/// Deletes everything, stops the devices and the hub, and says what is wrong with what is left. `pods` are the ids of
 /// all that ever ran.
 #[must_use]
 pub fn take_down(fleet: &mut Fleet, ledger: &mut Ledger, pods: &[String]) -> Vec<String> {
