@@ -29,6 +29,9 @@ pub const LABEL: &str = "soak";
 const MARK: &str = "hostname >> /marks/began || exit 9; trap 'exit 0' TERM; \
      while :; do sleep 5 & wait $!; done";
 
+/// Sleeps, and ends at once when it is asked to.
+const STAY: &str = "trap 'exit 0' TERM; while :; do sleep 5 & wait $!; done";
+
 /// A workload of the soak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Workload {
@@ -101,6 +104,13 @@ pub fn manifest(workload: &Workload, turn: u32, replicas: u32, marks: &Path) -> 
     let spec = pod_spec(&mut object);
     spec["volumes"] = json!(volumes);
     spec["containers"][0]["volumeMounts"] = json!(mounts);
+    if workload.name == "turn-box" {
+        // A Pod of several containers. Those beside the first leave no line.
+        spec["initContainers"] =
+            json!([{"name": "first", "image": BOX, "command": ["/bin/sh", "-c", "exit 0"]}]);
+        let beside = json!({"name": "beside", "image": BOX, "command": ["/bin/sh", "-c", STAY]});
+        spec["containers"].as_array_mut().expect("a list").push(beside);
+    }
     if workload.name == "turn-set" {
         spec["nodeSelector"] = json!({LABEL: "on"});
     }
