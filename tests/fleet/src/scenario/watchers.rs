@@ -38,11 +38,7 @@ pub(super) fn run(site: &mut Site) -> Outcome {
     Ok(vec![
         Figure::new(
             "DaemonSet while watched: POST to all ready",
-            format!(
-                "{}, {ratio:.1} times, {} watchers",
-                with_cpu(took, cpu),
-                site.plan.watchers
-            ),
+            format!("{}, {ratio:.1} times, {} watchers", with_cpu(took, cpu), site.plan.watchers),
             "≤ 1.2 times",
         ),
         Figure::new("watches that expired meanwhile", expired.to_string(), "0"),
