@@ -162,7 +162,7 @@ mod tests {
         check(
             &json!({"apiVersion": "v1", "kind": "Deploymet"}),
             &["kind: Lichen has no kind Deploymet; did you mean Deployment? it has Namespace, \
-               ConfigMap, ServiceAccount, Deployment, DaemonSet, Node, Pod, Event"],
+               ConfigMap, ServiceAccount, Deployment, DaemonSet, ReplicaSet, ControllerRevision, Node, Pod, Event"],
         );
         check(
             &json!({"apiVersion": "extensions/v1beta1", "kind": "Deployment"}),

@@ -109,6 +109,7 @@ Explanation:
   - Deployment default/web: 0 of 2 ...
 ...
 Labels:          tier=front
+Annotations:     deployment.kubernetes.io/revision=1
 Spec:
   replicas: 2
   selector:
