@@ -1,7 +1,7 @@
 # The few verbs of this project. Each line calls one plain command, which can be run by hand as well.
 
 # Where cargo puts what it builds.
-TARGET := $(or $(CARGO_TARGET_DIR),target)
+BUILT := $(or $(CARGO_TARGET_DIR),target)
 
 .PHONY: quickstart build test soak simulate bench fleet lint fuzz
 
@@ -13,10 +13,10 @@ quickstart:
 	./setup/quickstart.sh
 	@echo "2/4  the crates that the programs are made of"
 	cargo fetch --locked --target $$(rustc -vV | sed -n 's/^host: //p')
-	@echo "3/4  building four programs; the first time takes some minutes"
+	@echo "3/4  building four programs; the first time takes two to three minutes on two cores"
 	cargo build $(PROGRAMS)
 	@echo "4/4  a hub and a device"
-	$(TARGET)/debug/lichen quickstart $(QUICKSTART_FLAGS)
+	$(BUILT)/debug/lichen quickstart $(QUICKSTART_FLAGS)
 
 build:
 	cargo build --workspace --bins
@@ -28,8 +28,9 @@ test:
 
 # Real programs, killed at random while changes go on: `make soak MINUTES=10 SEED=7`. tests/src/soak says what it judges.
 soak: MINUTES ?= 10
-soak: build
+soak:
 	./setup/test.sh
+	cargo build --workspace --bins
 	MINUTES=$(MINUTES) SEED=$(SEED) cargo test -p lichen-tests --test soak -- --include-ignored --nocapture
 
 # Histories of the simulated world: `make simulate SEED=7` tells one, `SEEDS=`, `DEVICES=`, `HOURS=` size a run of many.
@@ -41,7 +42,7 @@ simulate:
 DEVICES ?= 1000
 fleet:
 	cargo build --profile fleet -p lichen-hub -p lichen-fleet --bins
-	$(TARGET)/fleet/lichen-fleet --devices $(DEVICES) $(if $(RUN),--run $(RUN)) $(if $(BROKER),--$(BROKER)) $(FLEET_FLAGS)
+	$(BUILT)/fleet/lichen-fleet --devices $(DEVICES) $(if $(RUN),--run $(RUN)) $(if $(BROKER),--$(BROKER)) $(FLEET_FLAGS)
 
 lint:
 	cargo fmt --all --check

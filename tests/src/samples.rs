@@ -142,7 +142,7 @@ pub fn try_busybox_layout(dir: &Path) -> Result<PathBuf, String> {
     fs::create_dir_all(root.join("tmp")).unwrap();
     fs::copy("/bin/busybox", root.join("bin/busybox"))
         .map_err(|error| format!("busybox-static must be installed: {error}"))?;
-    for applet in ["sh", "sleep", "cat", "httpd", "mount", "ls", "id", "hostname", "nc"] {
+    for applet in ["sh", "sleep", "cat", "httpd", "mount", "ls", "id", "hostname", "nc", "wget"] {
         std::os::unix::fs::symlink("busybox", root.join("bin").join(applet)).unwrap();
     }
     fs::write(root.join("etc/passwd"), "root:x:0:0::/:/bin/sh\n").unwrap();

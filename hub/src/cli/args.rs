@@ -15,7 +15,7 @@ use super::client::{DEFAULT_SERVER, Server};
 pub use duration::whole_seconds;
 pub use hub::{DEFAULT_BROKER, HubArgs, QuickstartArgs};
 pub use image::{ImageCommand, PackArgs};
-pub use objects::{ApplyArgs, Cascade, DeleteArgs, GetArgs, NamedArgs, Output};
+pub use objects::{ApplyArgs, DeleteArgs, GetArgs, NamedArgs, Output};
 pub use pods::{HistoryArgs, LogsArgs, RolloutCommand, StatusArgs, UndoArgs, WorkloadArgs};
 
 const STYLES: styling::Styles = styling::Styles::styled()
@@ -146,7 +146,7 @@ mod tests {
             "logs web --prefix=false --all-containers",
             "rollout status deployment/web --timeout 30",
             "rollout status deployment/web --timeout=1h30m",
-            "delete deployment web --timeout 2m --grace-period 5s",
+            "delete deployment web --timeout 2m",
             "hub --lost-after 5s",
             "quickstart --once --timeout 10m",
             "rollout status deployment/web --watch=false",
@@ -154,7 +154,6 @@ mod tests {
             "rollout undo ds/web --to-revision=3",
             "rollout pause deploy/web",
             "rollout restart deploy/web ds/web -n shop",
-            "delete deploy web --cascade=orphan --grace-period 0",
             "get pods --field-selector spec.nodeName=pi",
             "explain deployment web",
             "hub --state /s --api 127.0.0.1:0 --broker 127.0.0.1:0 --lost-after 30",
@@ -181,8 +180,8 @@ mod tests {
             "get pods -A -n shop",
             "get pods -o xml",
             "logs web -c main --all-containers",
-            "delete deploy web --cascade=maybe",
-            "delete deploy web --grace-period=-2",
+            "delete deploy web --cascade=orphan",
+            "delete deploy web --grace-period=0",
             "rollout undo",
             "rollout turn deploy/web",
             "rollout status deploy/web --timeout 5x",

@@ -10,8 +10,8 @@ use ureq::http::Method;
 
 use super::{
     Context,
-    args::{Cascade, DeleteArgs, whole_seconds},
-    client::{ClientError, Form, Item, News, Selectors, query},
+    args::DeleteArgs,
+    client::{ClientError, Form, Item, News, Selectors},
     discovery::ObjectRef,
     error::CliError,
     files,
@@ -39,10 +39,9 @@ pub fn run(context: &mut Context, args: &DeleteArgs) -> Result<(), CliError> {
     };
     let mut pods = Pods::default();
     let mut failed = Vec::new();
-    let waits = args.wait && args.cascade == Cascade::Background;
     for object in &objects {
-        let before = if waits { pods_of(context, object)? } else { BTreeSet::new() };
-        match context.client.call(Method::DELETE, &target(object, args), None) {
+        let before = if args.wait { pods_of(context, object)? } else { BTreeSet::new() };
+        match context.client.call(Method::DELETE, &object.path(), None) {
             Ok(_) => {
                 pods.add(object, before);
                 let deleted = context.ui.tinted("deleted", Tone::Warn);
@@ -66,18 +65,6 @@ pub fn run(context: &mut Context, args: &DeleteArgs) -> Result<(), CliError> {
         error.print(&mut context.ui);
     }
     Err(last)
-}
-
-/// The path, with what is asked of the deletion as kubectl's own options.
-fn target(object: &ObjectRef, args: &DeleteArgs) -> String {
-    let policy = match args.cascade {
-        // What the hub does anyway.
-        Cascade::Background => "",
-        Cascade::Orphan => "Orphan",
-    };
-    let grace = args.grace_period.map(whole_seconds).map(|seconds| seconds.to_string());
-    let grace = grace.unwrap_or_default();
-    object.path() + &query(&[("propagationPolicy", policy), ("gracePeriodSeconds", &grace)])
 }
 
 /// Pods that are to go.

@@ -36,8 +36,7 @@ pub fn pods_of(context: &Context, object: &ObjectRef) -> Result<Vec<Value>, CliE
 }
 
 /// Whether an object names another one of its namespace as its owner.
-#[must_use]
-pub fn owned_by(object: &Value, kind: &str, name: &str) -> bool {
+fn owned_by(object: &Value, kind: &str, name: &str) -> bool {
     let mut owners = object["metadata"]["ownerReferences"].as_array().into_iter().flatten();
     owners.any(|owner| owner["kind"] == kind && owner["name"] == name)
 }

@@ -8,8 +8,6 @@ mod limits;
 mod lists;
 mod logs;
 mod objects;
-mod page;
 mod registry;
 mod support;
 mod watch;
-mod watching;

@@ -1,11 +1,9 @@
-//! A hub and the clients that devices may be: every command of `docs/device-endpoint.md`, with the answers it shows; and the
-//! API while there are too many devices.
+//! A hub and clients that take its devices' places: one that is replaced by another, and more than there may be. Every
+//! command of `docs/device-endpoint.md` is run by `tests/tests/system/docs.rs`.
 
 use std::{
-    collections::BTreeMap,
     io::{BufRead, BufReader, Read, Write},
     net::TcpStream,
-    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Duration,
 };
@@ -16,16 +14,12 @@ use lichen_hub::{
 };
 use tokio::runtime::Runtime;
 
-/// Ports on the page, which stand for those of the test's hub.
-const PAGE_BROKER: &str = "1883";
-const PAGE_API: &str = "6180";
-
-/// A hub in this process, with devices' endpoint and API on free ports.
+/// A hub in this process, with its endpoint for devices on a free port.
 struct Hub {
     runtime: Runtime,
     running: Option<Running>,
     _dir: tempfile::TempDir,
-    ports: BTreeMap<&'static str, String>,
+    port: String,
 }
 
 impl Hub {
@@ -36,27 +30,15 @@ impl Hub {
         let config = HubConfig::new(dir.path().join("state"), any, Broker::Embedded(any));
         let store = Box::new(MemoryStore::default());
         let running = runtime.block_on(server::start_on(config, store)).expect("a hub");
-        let port = |url: &str| url.rsplit(':').next().expect("a port").to_owned();
-        let ports = BTreeMap::from([
-            (PAGE_BROKER, port(running.broker())),
-            (PAGE_API, running.api().port().to_string()),
-        ]);
-        Self { runtime, running: Some(running), _dir: dir, ports }
+        let port = running.broker().rsplit(':').next().expect("a port").to_owned();
+        Self { runtime, running: Some(running), _dir: dir, port }
     }
 
-    /// Runs commands of the page at the root of the repository. Gives all that they print.
+    /// Runs commands that find the port in `$PORT`. Gives all that they print.
     fn run(&self, commands: &str) -> String {
-        let mut commands = commands.to_owned();
-        for (page, own) in &self.ports {
-            commands = commands.replace(page, own);
-        }
-        let programs = Path::new(env!("CARGO_BIN_EXE_lichen")).parent().expect("a directory");
-        // Debian's own Python has Debian's own packages.
-        let path = format!("{}:/usr/bin:/bin:/usr/sbin", programs.display());
         let ran = Command::new("sh")
             .args(["-c", &format!("exec 2>&1\n{commands}")])
-            .current_dir(root())
-            .env("PATH", path)
+            .env("PORT", &self.port)
             .stdin(Stdio::null())
             .output()
             .expect("a shell");
@@ -72,53 +54,13 @@ impl Drop for Hub {
     }
 }
 
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
-}
-
-/// The page's commands, each with the lines that it shows of the answer.
-fn page() -> Vec<(String, Vec<String>)> {
-    let text = std::fs::read_to_string(root().join("docs/device-endpoint.md")).expect("the page");
-    let mut blocks = Vec::new();
-    for block in text.split("```sh\n").skip(1) {
-        let (commands, rest) = block.split_once("```\n").expect("a block ends");
-        let shown = rest.strip_prefix("```text\n").expect("an answer is shown");
-        let (shown, _) = shown.split_once("```").expect("a block ends");
-        blocks.push((commands.to_owned(), shown.lines().map(str::to_owned).collect()));
-    }
-    blocks
-}
-
-/// Whether a line is what the page shows; `…` stands for what differs from run to run.
-fn is_shown(line: &str, shown: &str) -> bool {
-    match shown.split_once('…') {
-        Some((start, end)) => line.starts_with(start) && line.ends_with(end),
-        None => line == shown,
-    }
-}
-
-#[test]
-#[ignore = "needs mosquitto_pub, mosquitto_sub and python3-paho-mqtt: run by make test"]
-fn every_command_of_the_page_answers_as_it_shows() {
-    let hub = Hub::start();
-    let blocks = page();
-    assert!(blocks.len() >= 10, "{} blocks", blocks.len());
-    for (commands, shown) in blocks {
-        let answer = hub.run(&commands);
-        for line in shown {
-            let found = answer.lines().any(|printed| is_shown(printed.trim_end(), &line));
-            assert!(found, "{line:?} is not in the answer to\n{commands}\n{answer}");
-        }
-    }
-}
-
 /// Two clients of one kind with one name: the older is told.
 #[test]
 #[ignore = "needs mosquitto_sub: run by make test"]
 fn a_replaced_mosquitto_client_is_told_so() {
     let hub = Hub::start();
-    let older = "stdbuf -oL mosquitto_sub -d -V 5 -p 1883 -i twin -t 'lichen/1/twin/down/#' -W 20 > \"$OUT\" 2>&1 & older=$!";
-    let newer = "mosquitto_sub -V 5 -p 1883 -i twin -t 'lichen/1/twin/down/#' -E";
+    let older = "stdbuf -oL mosquitto_sub -d -V 5 -p $PORT -i twin -t 'lichen/1/twin/down/#' -W 20 > \"$OUT\" 2>&1 & older=$!";
+    let newer = "mosquitto_sub -V 5 -p $PORT -i twin -t 'lichen/1/twin/down/#' -E";
     let until = "until grep -q Subscribed \"$OUT\"; do sleep 0.05; done";
     let script = format!(
         "OUT=$(mktemp); {older}\n{until}\n{newer}\n\

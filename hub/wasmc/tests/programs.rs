@@ -137,7 +137,12 @@ fn a_read_only_directory_can_be_read_and_not_written() {
     let with = |read_only| {
         let host = folder.clone();
         move |run| Run {
-            preopens: vec![Preopen { host: host.clone(), guest: "/data".into(), read_only }],
+            preopens: vec![Preopen {
+                host: host.clone(),
+                inner: std::path::PathBuf::new(),
+                guest: "/data".into(),
+                read_only,
+            }],
             ..run
         }
     };

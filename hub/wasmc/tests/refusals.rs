@@ -217,6 +217,7 @@ fn a_missing_artefact_and_a_missing_directory_are_named() {
     let mut run = plain(bench.compile(&sample("exit.wat"), class));
     run.preopens.push(lichen_wasm_host::Preopen {
         host: bench.path("no-folder"),
+        inner: std::path::PathBuf::new(),
         guest: "/data".into(),
         read_only: true,
     });

@@ -4,8 +4,10 @@ use std::fs;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Descriptors beside one for each device. The hub keeps most of them for its API, the fleet needs few.
-const RESERVE: u64 = 5_000;
+/// Descriptors beside those that grow with the devices: files, the fleet's watches, the hub's for its store.
+const RESERVE: u64 = 512;
+/// What a hub keeps for its API at the most; of a smaller limit it keeps a quarter.
+const MOST_FOR_API: u64 = 4096;
 /// The range of ports that Linux gives to connecting sockets, where it can't be read.
 const USUAL_PORTS: u64 = 28_232;
 
@@ -14,7 +16,9 @@ const USUAL_PORTS: u64 = 28_232;
 /// # Errors
 /// What is too low, and how to raise it.
 pub fn raise(devices: usize) -> Result<(), String> {
-    let needed = devices as u64 + RESERVE;
+    let each = devices as u64;
+    // A quarter of all is a third of what is left for devices.
+    let needed = each + (each / 3).min(MOST_FOR_API) + RESERVE;
     let limit = getrlimit(Resource::Nofile);
     let hard = limit.maximum.unwrap_or(u64::MAX).max(needed);
     let raised = Rlimit { current: Some(hard), maximum: Some(hard) };

@@ -2,6 +2,7 @@
 
 use lichen_fleet::{
     plan::Plan,
+    report::Figure,
     scenario::{ALL, Run},
     site::Site,
 };
@@ -17,6 +18,10 @@ fn a_small_fleet_goes_through_every_scenario_with_nothing_lost_and_nothing_resta
         };
         let figures = outcome.unwrap_or_else(|error| panic!("{}: {error}", scenario.name));
         assert!(!figures.is_empty(), "{} measures something", scenario.name);
+        for Figure { what, value, goal } in figures {
+            assert!(goal != "0" || value == "0", "{}: {what}: {value}", scenario.name);
+            assert!(!value.contains("expired"), "{}: {what}: {value}", scenario.name);
+        }
     }
     assert_eq!(site.fleet().running(), 0, "nothing runs after the last scenario");
     let counts = site.fleet().counts();

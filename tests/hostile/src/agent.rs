@@ -17,7 +17,7 @@
 //! | 14 | | the last message could not be sent |
 //! | 15 | | the operator allows another hub |
 
-mod device;
+pub(crate) mod device;
 
 use firmware_compat::{
     frame::Frame,
@@ -41,15 +41,19 @@ const BYTES_PER_BYTE: usize = 1024;
 /// One agent's life.
 pub fn agent(bytes: &[u8]) {
     let limit = BASE_BYTES + BYTES_PER_BYTE * bytes.len();
-    bounded("an agent's life", limit, || {
-        let mut device = Device::new();
-        let mut script = Script::new(bytes);
-        for _ in 0..MOST_STEPS {
-            let Some(step) = script.byte() else { break };
-            take(step, &mut script, &mut device);
-        }
-        device.check_in_the_end();
-    });
+    bounded("an agent's life", limit, || drop(life(bytes)));
+}
+
+/// The device at the end of the script.
+pub(crate) fn life(bytes: &[u8]) -> Device {
+    let mut device = Device::new();
+    let mut script = Script::new(bytes);
+    for _ in 0..MOST_STEPS {
+        let Some(step) = script.byte() else { break };
+        take(step, &mut script, &mut device);
+    }
+    device.check_in_the_end();
+    device
 }
 
 fn take(step: u8, script: &mut Script<'_>, device: &mut Device) {

@@ -20,6 +20,7 @@ pub mod fleet;
 
 use firmware_compat::{
     frame::{self, Frame, Kind, Message},
+    id::{Hash, PodId},
     v1::owned::{List, Status, Want},
 };
 use lichen_hub_core::event::Event;
@@ -37,15 +38,25 @@ const BYTES_PER_BYTE: usize = 2048;
 /// One hub's life.
 pub fn hub(bytes: &[u8]) {
     let limit = BASE_BYTES + BYTES_PER_BYTE * bytes.len();
-    bounded("a hub's life", limit, || {
-        let mut fleet = Fleet::new();
-        let mut script = Script::new(bytes);
-        for _ in 0..MOST_STEPS {
-            let Some(step) = script.byte() else { break };
-            take(step, &mut script, &mut fleet);
-        }
-        fleet.check_in_the_end();
-    });
+    bounded("a hub's life", limit, || drop(life(bytes)));
+}
+
+/// The fleet at the end of the script.
+pub(crate) fn life(bytes: &[u8]) -> Fleet {
+    let mut fleet = so_far(bytes);
+    fleet.check_in_the_end();
+    fleet
+}
+
+/// The fleet after the last step.
+pub(crate) fn so_far(bytes: &[u8]) -> Fleet {
+    let mut fleet = Fleet::new();
+    let mut script = Script::new(bytes);
+    for _ in 0..MOST_STEPS {
+        let Some(step) = script.byte() else { break };
+        take(step, &mut script, &mut fleet);
+    }
+    fleet
 }
 
 fn take(step: u8, script: &mut Script<'_>, fleet: &mut Fleet) {
@@ -104,9 +115,9 @@ fn improve(kind: Kind, body: &[u8], device: usize, fleet: &Fleet) -> Vec<u8> {
     let known = fleet.pods();
     let read = (kind == Status::KIND).then(|| frame::decode_body::<Status>(body).ok()).flatten();
     let Some(mut status) = read.filter(|_| !known.is_empty()) else { return body.to_vec() };
-    let real = |id: firmware_compat::id::PodId| match id.0 {
+    let real = |id: PodId| match id.0 {
         [0xff, n, ..] => known[usize::from(n) % known.len()],
-        _ => id,
+        _ => (id, Hash([0; 32])),
     };
     if let Some(held) = &mut status.assignment
         && held.hash.0[0] == 0xff
@@ -115,10 +126,14 @@ fn improve(kind: Kind, body: &[u8], device: usize, fleet: &Fleet) -> Vec<u8> {
     }
     let mut pods = status.pods.into_vec();
     for pod in &mut pods {
-        pod.id = real(pod.id);
+        let (id, identity) = real(pod.id);
+        pod.id = id;
+        if pod.identity.0[0] == 0xff {
+            pod.identity = identity;
+        }
     }
     status.pods = pods.try_into().expect("as many as before");
-    let removed: Vec<_> = status.removed.iter().map(|id| real(*id)).collect();
+    let removed: Vec<_> = status.removed.iter().map(|id| real(*id).0).collect();
     status.removed = removed.try_into().expect("as many as before");
     let stamp = frame::Stamp::default();
     let framed = frame::encode(&status, stamp).expect("what came in a frame fits one");

@@ -15,6 +15,7 @@ pub mod meter;
 mod records;
 mod requests;
 mod script;
+pub mod seeds;
 mod state;
 
 pub use agent::agent;

@@ -17,23 +17,38 @@ const BYTES_PER_BYTE: usize = 4096;
 
 /// One start from whatever the store holds.
 pub fn records(bytes: &[u8]) {
-    let (sound, rest) = match bytes.strip_prefix(b"+") {
-        Some(rest) => (true, rest),
-        None => (false, bytes),
-    };
-    let given = read(rest);
+    let (sound, given) = given(bytes);
     for (key, value) in &given {
         keys(key);
         let refusal = record::decode::<serde_json::Value>(key, value).err();
         assert!(refusal.is_none_or(|error| names(&error, key)));
     }
-    let mut records = if sound { Fleet::beginning() } else { Records::new() };
-    records.extend(given);
+    let records = beside(sound, given);
     let limit = BASE_BYTES + BYTES_PER_BYTE * bytes.len();
     bounded("a hub's start", limit, || match Fleet::open(records) {
         Ok(mut fleet) => begin(&mut fleet),
         Err(error) => assert!(!error.to_string().is_empty()),
     });
+}
+
+/// A hub that loads what the bytes say.
+pub(crate) fn opened(bytes: &[u8]) -> Result<Fleet, LoadError> {
+    let (sound, given) = given(bytes);
+    Fleet::open(beside(sound, given))
+}
+
+/// Whether there is a sound store, and the records.
+fn given(bytes: &[u8]) -> (bool, Records) {
+    match bytes.strip_prefix(b"+") {
+        Some(rest) => (true, read(rest)),
+        None => (false, read(bytes)),
+    }
+}
+
+fn beside(sound: bool, given: Records) -> Records {
+    let mut records = if sound { Fleet::beginning() } else { Records::new() };
+    records.extend(given);
+    records
 }
 
 /// What loads must work: a device comes, images are found, time passes, the operator changes something.

@@ -5,7 +5,7 @@
 //! |---|---|
 //! | 0 | a piece for `assignment`, one for `assignment.previous`, one for a part; with their checksums put right if bit 7 is set |
 //! | 1 | the agent's small files, one piece each |
-//! | 2 | a Pod's record, the files of its last run, and a log, one piece each |
+//! | 2 | a Pod's record, its container's, the files of its last run, a specification and a log, one piece each |
 //! | 3 | bytes on a shim's socket, cut as the second byte says |
 //! | 4 | the specification of a Wasm run |
 //!
@@ -22,8 +22,8 @@ use lichen_agent::{
     pod_dir::PodDir,
     state::{StateDir, Written},
 };
-use lichen_agent_core::{ContainerId, SavedAssignment, saved};
-use lichen_shim::{Decoder, RunDir, Spec, log, protocol};
+use lichen_agent_core::{ContainerId, Loaded, SavedAssignment, saved};
+use lichen_shim::{Decoder, Outcome, RunDir, Spec, log, protocol};
 use lichen_wasm_host::Run;
 use sha2::{Digest, Sha256};
 
@@ -42,15 +42,16 @@ pub fn state(bytes: &[u8]) {
     let Some((first, rest)) = bytes.split_first() else { return };
     let limit = BASE_BYTES + BYTES_PER_BYTE * bytes.len();
     bounded("reading a state", limit, || match first % 5 {
-        0 => assignments(rest, first & 0x80 != 0),
-        1 => small_files(rest),
-        2 => pod(rest),
+        0 => _ = assignments(rest, first & 0x80 != 0),
+        1 => _ = small_files(rest),
+        2 => _ = pod(rest),
         3 => socket(rest),
         _ => wasm_run(rest),
     });
 }
 
-fn assignments(bytes: &[u8], mend: bool) {
+/// Gives what was loaded.
+pub(crate) fn assignments(bytes: &[u8], mend: bool) -> Loaded {
     let mut script = Script::new(bytes);
     let (current, previous) = (script.piece().to_vec(), script.piece().to_vec());
     let files = [current, previous].map(|file| if mend { mended(file) } else { file });
@@ -69,6 +70,7 @@ fn assignments(bytes: &[u8], mend: bool) {
     for sound in &loaded.saved {
         followed(sound, &files);
     }
+    loaded
 }
 
 /// A part of whatever bytes are left, under its own name and under another.
@@ -103,7 +105,8 @@ fn mended(mut file: Vec<u8>) -> Vec<u8> {
     file
 }
 
-fn small_files(bytes: &[u8]) {
+/// Gives the time that is never gone back behind, in milliseconds.
+pub(crate) fn small_files(bytes: &[u8]) -> u64 {
     let dir = tempfile::tempdir_in(memory()).expect("a directory");
     let state = StateDir::open(dir.path()).expect("a new state directory");
     let mut script = Script::new(bytes);
@@ -117,9 +120,22 @@ fn small_files(bytes: &[u8]) {
     assert_eq!(state.time_floor().expect("it was just written"), floor);
     let hub = state.hub().expect("it can be read");
     assert!(hub.is_none_or(|hub| hub.len() <= 3 * 4096), "it is read without end");
+    floor
 }
 
-fn pod(bytes: &[u8]) {
+/// What was found of a Pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FoundPod {
+    /// Its own record and its container's.
+    pub(crate) records: bool,
+    /// The specification of the last run.
+    pub(crate) spec: bool,
+    /// How that ended.
+    pub(crate) exit: Option<Outcome>,
+}
+
+/// Gives what can be read.
+pub(crate) fn pod(bytes: &[u8]) -> FoundPod {
     let dir = tempfile::tempdir_in(memory()).expect("a directory");
     let id = PodId([7; 16]);
     let pod = PodDir::new(dir.path(), id);
@@ -133,18 +149,23 @@ fn pod(bytes: &[u8]) {
     for name in names {
         write(&run_dir.join(name), script.piece());
     }
-    if let Some(record) = pod.record().expect("it can be read") {
+    let (of_pod, of_container) = (pod.record(), container.record());
+    let (of_pod, of_container) = (of_pod.expect("readable"), of_container.expect("readable"));
+    let records = of_pod.is_some() && of_container.is_some();
+    if let Some(record) = of_pod {
         pod.set_record(&record, &Written::default()).expect("it can be written");
         assert_eq!(pod.record().expect("it was just written"), Some(record));
     }
-    if let Some(record) = container.record().expect("it can be read") {
+    if let Some(record) = of_container {
         container.set_record(&record).expect("it can be written");
         assert_eq!(container.record().expect("it was just written"), Some(record));
     }
     assert_eq!(PodDir::all(dir.path()).expect("it can be listed").len(), 1);
     let run = RunDir::open(&run_dir).expect("it is there");
+    let (mut outcome, spec) = (None, run.spec().is_ok_and(|spec| spec.is_some()));
     match run.exit() {
         Ok(Some(exit)) => {
+            outcome = Some(exit.outcome);
             let _ = exit.outcome.exit_code();
             let again = postcard::to_extend(&exit, vec![protocol::VERSION]).expect("it encodes");
             write(&run_dir.join("exit"), &again);
@@ -162,6 +183,7 @@ fn pod(bytes: &[u8]) {
     }
     specs(script.piece());
     lines(script.piece());
+    FoundPod { records, spec, exit: outcome }
 }
 
 /// A specification that is accepted reads back; one that is not says why.
@@ -210,7 +232,7 @@ fn socket(bytes: &[u8]) {
 }
 
 /// Whole bodies until the first error, with the bytes coming in pieces of this size.
-fn bodies(bytes: &[u8], size: usize) -> Vec<Vec<u8>> {
+pub(crate) fn bodies(bytes: &[u8], size: usize) -> Vec<Vec<u8>> {
     let (mut decoder, mut bodies) = (Decoder::default(), Vec::new());
     for piece in bytes.chunks(size) {
         decoder.push(piece);

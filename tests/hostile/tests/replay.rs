@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use lichen_hostile::TARGETS;
+use lichen_hostile::{TARGETS, seeds};
 
 fn fuzz() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz")
@@ -63,6 +63,44 @@ fn every_target_has_a_program_a_corpus_and_a_test_and_nothing_else_has() {
         assert!(manifest.contains(&format!("name = \"{name}\"\n")), "{name} is not in Cargo.toml");
     }
     assert_eq!(manifest.matches("[[bin]]").count(), targets.len(), "programs in Cargo.toml");
+}
+
+/// A fuzzer names a file by the hash of its bytes, in hexadecimal digits; people give it a name that says what it is.
+fn is_named(file: &str) -> bool {
+    file.len() != 40 || !file.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// What is made of messages and records is made of today's: `UPDATE_CORPUS=1` writes it anew after a change of either.
+#[test]
+fn named_seeds_are_made_of_todays_bytes_and_reach_what_they_are_kept_for() {
+    let seeds = seeds::all();
+    let updates = std::env::var_os("UPDATE_CORPUS").is_some();
+    for target in seeds::TARGETS {
+        let folder = fuzz().join("corpus").join(target);
+        let made: BTreeSet<String> =
+            seeds.iter().filter(|seed| seed.target == target).map(|s| s.name.clone()).collect();
+        let kept = names(&folder).into_iter().filter(|file| is_named(file));
+        for file in kept.filter(|file| !made.contains(file)) {
+            assert!(updates, "{target}/{file} is not made by tests/hostile/src/seeds");
+            fs::remove_file(folder.join(&file)).expect("it can be removed");
+        }
+    }
+    let mut misses = Vec::new();
+    for seed in &seeds {
+        let name = format!("{}/{}", seed.target, seed.name);
+        println!("{name}");
+        let path = fuzz().join("corpus").join(seed.target).join(&seed.name);
+        if updates {
+            fs::write(&path, &seed.bytes).expect("it can be written");
+        }
+        if fs::read(&path).ok().as_ref() != Some(&seed.bytes) {
+            misses.push(format!("{name} is of other bytes: UPDATE_CORPUS=1 writes it anew"));
+        }
+        if !(seed.reaches)(&seed.bytes) {
+            misses.push(format!("{name} does not reach what it is kept for"));
+        }
+    }
+    assert!(misses.is_empty(), "{}", misses.join("\n"));
 }
 
 /// A corpus is for what is worth keeping: it is in every clone of the repository.

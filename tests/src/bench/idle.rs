@@ -124,7 +124,7 @@ fn subjects(bench: &Bench) -> Vec<Subject> {
 
 fn memory_rows(plan: &Plan, memory: &BTreeMap<&str, Vec<f64>>) -> Vec<Row> {
     let mut rows = Vec::new();
-    let hub = format!("hub with its broker, idle, {} devices", plan.devices);
+    let hub = format!("hub with its endpoint for devices, idle, {} devices", plan.devices);
     for (role, what, goal) in [
         ("agent", "agent, idle, one module and one container", "≤ 4 MiB"),
         ("shim of a module", "shim of a module", "≤ 1 MiB"),

@@ -1,4 +1,4 @@
-//! From `apply` to running and to serving. The image is there already: one copy of it runs all the time.
+//! From `apply` to running and to serving. The image is there already: one Pod of it runs all the time.
 
 use std::{
     io::{self, Read, Write},
@@ -38,7 +38,7 @@ pub fn all(plan: &Plan) -> Vec<Row> {
     let figure = milliseconds(&took);
     rows.push(Row::new("apply to running, Wasm", figure, "≤ 50 ms", how(plan.rounds, running)));
     let figure = milliseconds(&update(&api, plan, wasm("changed-wasm")));
-    let to = "PUT to the new uid `Ready` in a watch";
+    let to = "PUT to the new Pod `Ready` in a watch";
     rows.push(Row::new("update, Wasm", figure, "≤ 400 ms", how(plan.updates, to)));
 
     let goals = [("apply to running, container", "≤ 200 ms"), ("update, container", "≤ 400 ms")];
@@ -58,7 +58,7 @@ pub fn all(plan: &Plan) -> Vec<Row> {
         format!("{}, runc", how(plan.rounds, running)),
     ));
     let figure = milliseconds(&serve(&api, plan));
-    let to = "PUT to the new uid's first answer over HTTP";
+    let to = "PUT to the new Pod's first answer over HTTP";
     rows.push(Row::new(updated, figure, update_goal, format!("{}, runc", how(plan.updates, to))));
     rows
 }
@@ -87,13 +87,13 @@ fn apply(api: &Api, plan: &Plan, workload: &dyn Fn(&str) -> Value) -> Vec<f64> {
         let prefix = format!("{name}-");
         let start = Instant::now();
         api.post(&collection("deployments"), &workload).unwrap();
-        let ready = watch.until("the uid runs", |seen| {
+        let ready = watch.until("the Pod runs", |seen| {
             let pod = seen.pod();
             pod.name.starts_with(&prefix) && pod.ready
         });
         took.push(ready.at.duration_since(start).as_secs_f64() * 1000.0);
         api.remove("deployments", &name);
-        watch.until("the uid is gone", |seen| {
+        watch.until("the Pod is gone", |seen| {
             seen.word == "DELETED" && seen.pod().name.starts_with(&prefix)
         });
     }
@@ -113,7 +113,7 @@ fn update(api: &Api, plan: &Plan, mut workload: Value) -> Vec<f64> {
         let start = Instant::now();
         api.put(&format!("{}/{name}", collection("deployments")), &workload).unwrap();
         let prefix = format!("{name}-");
-        let ready = watch.until("the new uid runs", |seen| {
+        let ready = watch.until("the new Pod runs", |seen| {
             let pod = seen.pod();
             pod.name.starts_with(&prefix) && pod.template != before.template && pod.ready
         });

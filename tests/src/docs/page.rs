@@ -1,7 +1,5 @@
 //! A page taken apart: its files and its commands, in their order.
 
-use std::{fs, path::Path};
-
 /// A page.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Page {
@@ -37,22 +35,15 @@ pub struct Step {
 }
 
 impl Page {
-    /// Reads a page.
+    /// Takes a text apart.
     ///
     /// # Panics
-    /// If it can't be read.
-    #[must_use]
-    pub fn read(path: &Path) -> Self {
-        let text = fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-        Self::parse(&text)
-    }
-
-    /// Takes a text apart.
+    /// If a fenced block is neither `console` nor a file.
     #[must_use]
     pub fn parse(text: &str) -> Self {
         let mut blocks = Vec::new();
         let mut lines = text.lines().enumerate();
-        while let Some((_, line)) = lines.next() {
+        while let Some((at, line)) = lines.next() {
             let Some(info) = line.strip_prefix("```") else { continue };
             let body = lines.by_ref().take_while(|(_, line)| *line != "```");
             let body: Vec<(usize, &str)> = body.map(|(at, line)| (at + 1, line)).collect();
@@ -62,7 +53,9 @@ impl Page {
                     let text = body.iter().map(|(_, line)| format!("{line}\n")).collect();
                     blocks.push(Block::File { name: (*name).to_owned(), text });
                 }
-                _ => {}
+                _ => {
+                    panic!("line {}: a block is `console`, or a language and a file's name", at + 1)
+                }
             }
         }
         Self { blocks }
@@ -79,6 +72,11 @@ fn steps(lines: &[(usize, &str)]) -> Vec<Step> {
                 expected: String::new(),
                 is_interrupted: false,
             }),
+            // As in a shell, a command goes on in the next line.
+            (None, Some(step)) if step.command.ends_with('\\') => {
+                step.command.push('\n');
+                step.command.push_str(line);
+            }
             (None, Some(step)) if *line == "^C" => step.is_interrupted = true,
             (None, Some(step)) => {
                 step.expected.push_str(line);
@@ -97,7 +95,7 @@ mod tests {
     #[test]
     fn a_page_is_files_and_commands() {
         let page = Page::parse(
-            "# Title\n```yaml web.yaml\na: 1\n```\ntext\n```console\n$ one\nsaid\n$ two -w\nx\n^C\n```\n```sh\nno\n```\n",
+            "# Title\n```yaml web.yaml\na: 1\n```\ntext\n```console\n$ one\nsaid\n$ two \\\n  -w\nx\n^C\n```\n",
         );
         let step = |line, command: &str, expected: &str, is_interrupted| {
             Block::Command(Step {
@@ -110,7 +108,13 @@ mod tests {
         let file = Block::File { name: "web.yaml".to_owned(), text: "a: 1\n".to_owned() };
         assert_eq!(
             page.blocks,
-            [file, step(7, "one", "said\n", false), step(9, "two -w", "x\n", true)]
+            [file, step(7, "one", "said\n", false), step(9, "two \\\n  -w", "x\n", true)]
         );
+    }
+
+    #[test]
+    #[should_panic(expected = "line 2: a block is")]
+    fn a_block_that_nobody_would_run_is_refused() {
+        let _page = Page::parse("text\n```sh\necho\n```\n");
     }
 }

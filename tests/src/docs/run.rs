@@ -9,10 +9,12 @@ use std::{
 };
 
 use rustix::process::{Pid, Signal, kill_process_group};
+use serde_json::json;
 use tempfile::TempDir;
 
 use super::{Block, Page, Step, compare::matches};
 use crate::{
+    hub::Hub,
     programs::{repository, workspace_program},
     wait::try_within,
 };
@@ -29,27 +31,49 @@ const LOOKS: [&str; 9] = [
     "kubectl logs",
     "curl",
 ];
+/// How a line begins that tells of a failure of these programs; of others it is not known how they end.
+const FAILURES: [&str; 3] = ["error:", "Error", "The ConfigMap"];
+const JUDGED: [&str; 2] = ["lichen ", "kubectl "];
+/// What pages use of the repository: examples, a module, and a frame for a device to send.
+const LINKS: [&str; 3] = ["manifests", "hub", "firmware-compat"];
 /// How long a command may take to show what the page says. It only bounds how long a wrong page is waited for.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Tells kubectl where the hub is.
+const KUBECONFIG: &str = ".kubeconfig";
 
 /// Where a page is run.
 #[derive(Debug)]
 pub struct Desk {
     dir: TempDir,
     server: String,
+    /// Ports on the pages, and those of the test's hub.
+    ports: [(String, String); 2],
 }
 
 impl Desk {
-    /// A fresh directory, with the repository's `manifests` in it.
+    /// A fresh directory with the repository's examples in it, for commands to a hub.
     ///
     /// # Panics
     /// If it can't be made.
     #[must_use]
-    pub fn new(server: &str) -> Self {
+    pub fn new(hub: &Hub) -> Self {
         let dir = TempDir::with_prefix("lt-docs-").unwrap();
-        symlink(fs::canonicalize(repository("manifests")).unwrap(), dir.path().join("manifests"))
-            .unwrap();
-        Self { dir, server: server.to_owned() }
+        for name in LINKS {
+            symlink(fs::canonicalize(repository(name)).unwrap(), dir.path().join(name)).unwrap();
+        }
+        let config = json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "lichen",
+            "clusters": [{"name": "lichen", "cluster": {"server": hub.url()}}],
+            "contexts": [{"name": "lichen", "context": {"cluster": "lichen"}}],
+        });
+        fs::write(dir.path().join(KUBECONFIG), config.to_string()).unwrap();
+        let [api, broker] = usual_ports();
+        let ports = [
+            (api, hub.address().port().to_string()),
+            (broker, hub.broker_address().port().to_string()),
+        ];
+        Self { dir, server: hub.url(), ports }
     }
 
     /// Runs a page of `docs/`.
@@ -57,7 +81,13 @@ impl Desk {
     /// # Panics
     /// At the first command that prints something else than the page says.
     pub fn follow(&self, name: &str) {
-        let page = Page::read(&repository("docs").join(name));
+        let path = repository("docs").join(name);
+        let mut text =
+            fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        for (usual, own) in &self.ports {
+            text = text.replace(usual, own);
+        }
+        let page = Page::parse(&text);
         assert!(!page.blocks.is_empty(), "docs/{name} has no block marked console");
         for block in page.blocks {
             match block {
@@ -86,11 +116,10 @@ impl Desk {
         let mut child = self.command(step, &log).spawn().unwrap();
         let success = child.wait().unwrap().success();
         let said = fs::read_to_string(&log).unwrap();
-        let fails = step
-            .expected
-            .lines()
-            .any(|line| line.starts_with("error:") || line.starts_with("Error"));
-        match (success != fails, matches(&step.expected, &said)) {
+        let tells = |line: &str| FAILURES.iter().any(|failure| line.starts_with(failure));
+        let fails = step.expected.lines().any(tells);
+        let judged = JUDGED.iter().any(|program| step.command.starts_with(program));
+        match (!judged || success != fails, matches(&step.expected, &said)) {
             (true, true) => Ok(()),
             (false, true) => {
                 Err(format!("it {} unexpectedly", if fails { "ended well" } else { "failed" }))
@@ -126,13 +155,31 @@ impl Desk {
         let output = File::create(log).unwrap();
         let programs = workspace_program("lichen");
         let mut path: Vec<PathBuf> = vec![programs.parent().unwrap().to_owned()];
+        // Debian's own Python has Debian's own packages.
+        path.push(PathBuf::from("/usr/bin"));
         path.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()));
         let mut command = Command::new("sh");
         command.arg("-c").arg(&step.command).current_dir(self.dir.path());
         command.env("PATH", std::env::join_paths(path).unwrap());
         command.env("LICHEN_SERVER", &self.server).env("HOME", self.dir.path());
-        command.env_remove("LICHEN_LOG").env_remove("KUBECONFIG").process_group(0);
+        command.env("KUBECONFIG", self.dir.path().join(KUBECONFIG));
+        command.env_remove("LICHEN_LOG").process_group(0);
         command.stdin(Stdio::null()).stderr(output.try_clone().unwrap()).stdout(output);
         command
     }
+}
+
+/// Ports of a hub that is told nothing, as the program says them: of its API, and for devices.
+fn usual_ports() -> [String; 2] {
+    let said = Command::new(workspace_program("lichen")).args(["hub", "--help"]).output().unwrap();
+    // Lines are broken where the terminal ends.
+    let help = String::from_utf8(said.stdout).unwrap();
+    let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
+    ["--api <ADDR>", "--broker <ADDR>"].map(|option| {
+        let (_, rest) = help.split_once(option).unwrap_or_else(|| panic!("{option}: {help}"));
+        let (_, rest) = rest.split_once("[default: ").expect("it has a default");
+        let (address, _) = rest.split_once(']').expect("the bracket is closed");
+        let (_, port) = address.rsplit_once(':').expect("an address has a port");
+        port.to_owned()
+    })
 }

@@ -24,7 +24,7 @@ const PAUSE_MS: std::ops::Range<u64> = 50..900;
 const DOWN_MS: std::ops::Range<u64> = 0..2500;
 /// An agent waits longer after every end of a Pod; after this many the wait is 20 s, and the end of the soak would
 /// have to be waited for.
-const MOST_KILLS_OF_AN_INSTANCE: u32 = 3;
+const MOST_KILLS_OF_A_POD: u32 = 3;
 
 /// How long a moment that is wanted may take to come.
 const PATIENCE: Duration = Duration::from_millis(600);
@@ -160,7 +160,7 @@ impl<'a> Chaos<'a> {
     fn choices(&self, mut running: Vec<Running>) -> Vec<Running> {
         let kills = |uid: &str| self.kills.get(uid).copied().unwrap_or_default();
         running.retain(|choice| {
-            may_be_killed(&choice.pod) && kills(&choice.uid) < MOST_KILLS_OF_AN_INSTANCE
+            may_be_killed(&choice.pod) && kills(&choice.uid) < MOST_KILLS_OF_A_POD
         });
         running
     }

@@ -80,7 +80,7 @@ fn of_workload(api: &Api, workload: &Workload, nodes: &[Value], pods: &[Value]) 
     let own: Vec<&Value> = own.collect();
     let mut wrong = Vec::new();
     if own.len() != wanted {
-        wrong.push(format!("{name} has {} copies of {wanted}", own.len()));
+        wrong.push(format!("{name} has {} Pods, not {wanted}", own.len()));
     }
     for shown in own {
         let pod = Pod::read(shown);
@@ -137,7 +137,7 @@ fn still(fleet: &Fleet, api: &Api) -> Still {
     .collect()
 }
 
-/// Deletes everything, stops the devices and the hub, and says what is wrong with what is left. `Pods` are the ids of
+/// Deletes everything, stops the devices and the hub, and says what is wrong with what is left. `pods` are the ids of
 /// all that ever ran.
 #[must_use]
 pub fn take_down(fleet: &mut Fleet, ledger: &mut Ledger, pods: &[String]) -> Vec<String> {

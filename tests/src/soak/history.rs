@@ -48,7 +48,7 @@ pub enum What {
         object: Object,
         /// Which change.
         change: Change,
-        /// Copies that may be made because of it.
+        /// Pods that may be made because of it.
         grants: Vec<Grant>,
     },
     /// And this came of the last change.
@@ -95,13 +95,13 @@ pub enum What {
     Note(String),
 }
 
-/// That so many copies of a workload may be made.
+/// That so many Pods of a workload may be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grant {
     /// The workload's name.
     pub workload: String,
     /// How many.
-    pub copies: u32,
+    pub pods: u32,
 }
 
 /// When something happened, and what.

@@ -7,7 +7,7 @@ use super::history::{Event, Grant, What};
 
 /// Starts without a cause.
 ///
-/// - A copy's first start must be granted: by a change of its workload that the API was asked for before.
+/// - A Pod's first start must be granted: by a change of its workload that the API was asked for before.
 /// - Every later one must follow the end of the run before by the test's hand.
 #[must_use]
 pub fn starts(events: &[Event], workloads: &BTreeSet<String>) -> Vec<String> {
@@ -19,8 +19,8 @@ pub fn starts(events: &[Event], workloads: &BTreeSet<String>) -> Vec<String> {
     for event in events {
         match &event.what {
             What::Asked { grants, .. } => {
-                for Grant { workload, copies } in grants {
-                    *granted.entry(workload).or_default() += copies;
+                for Grant { workload, pods } in grants {
+                    *granted.entry(workload).or_default() += pods;
                 }
             }
             What::KilledPart { uid, .. } => {
@@ -44,7 +44,7 @@ pub fn starts(events: &[Event], workloads: &BTreeSet<String>) -> Vec<String> {
                         let granted = granted.get(workload).copied().unwrap_or_default();
                         if *made > granted {
                             findings.push(format!(
-                                "{pod} ({uid}) on {device} is copy number {made} of {workload}, and \
+                                "{pod} ({uid}) on {device} is Pod number {made} of {workload}, and \
                                  what was asked for explains {granted}"
                             ));
                         }
@@ -111,7 +111,7 @@ pub fn reasons(events: &[Event]) -> Vec<String> {
     findings.into_iter().collect()
 }
 
-/// The workload that a copy's name begins with; the longest, as one may begin with another's name.
+/// The workload that a Pod's name begins with; the longest, as one may begin with another's name.
 fn workload_of<'a>(pod: &str, workloads: &'a BTreeSet<String>) -> Option<&'a str> {
     let owns =
         |name: &&String| pod.strip_prefix(name.as_str()).is_some_and(|rest| rest.starts_with('-'));
@@ -130,11 +130,11 @@ mod tests {
         BTreeSet::from(["web".to_owned(), "web-2".to_owned()])
     }
 
-    fn asked(workload: &str, copies: u32) -> What {
+    fn asked(workload: &str, pods: u32) -> What {
         What::Asked {
             object: Object::new("deployments", workload),
             change: Change::Delete,
-            grants: vec![Grant { workload: workload.to_owned(), copies }],
+            grants: vec![Grant { workload: workload.to_owned(), pods }],
         }
     }
 
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn one_kill_explains_one_start_of_its_own_instance_after_it() {
+    fn one_kill_explains_one_start_of_its_own_pod_after_it() {
         let again = |cause: What| {
             judge([
                 asked("web", 2),
@@ -203,7 +203,7 @@ mod tests {
     #[test]
     fn a_copy_that_no_change_explains_is_noticed() {
         let findings = judge([asked("web", 1), launched("1", "web-x-1"), launched("2", "web-x-2")]);
-        assert!(findings[0].contains("copy number 2 of web"), "{findings:?}");
+        assert!(findings[0].contains("Pod number 2 of web"), "{findings:?}");
         let late = judge([launched("1", "web-x-1"), asked("web", 1)]);
         assert_eq!(late.len(), 1, "a cause comes before");
         let other = judge([asked("web", 1), launched("1", "web-2-x-1")]);

@@ -11,7 +11,7 @@ use std::{
 use crate::footprint::{Footprint, command_line, is_alive};
 
 /// Looks for traces of devices. `states` are their state directories, `shared` what their Pods have mounted beside,
-/// `Pods` the ids of all that ever ran. Each finding is a sentence.
+/// `pods` the ids of all that ever ran. Each finding is a sentence.
 #[must_use]
 pub fn leftovers(states: &[PathBuf], shared: &Path, pods: &[String]) -> Vec<String> {
     let mut findings = BTreeSet::new();
@@ -67,12 +67,19 @@ pub fn users(places: &[&Path]) -> Vec<(u32, PathBuf)> {
     found
 }
 
-/// Mounts that only a shim and what it runs have. The network and the memory of a Pod are mounted for the whole machine:
-/// every process sees them, and uses them no more for that.
+/// The mounts of a process without those that this one sees too: what is mounted for the whole machine, as the network
+/// and the memory of a Pod are, every process sees, and uses no more for that.
 fn mounts_of_its_own(process: &Path) -> String {
+    let seen = mounts(Path::new("/proc/self"));
+    let own = mounts(process).into_iter().filter(|mount| !seen.contains(mount));
+    own.map(|mount| format!("{mount}\n")).collect()
+}
+
+/// The lines of a process' mount table without their first two words, the ids of a mount and of its parent: those alone
+/// differ between the mount namespaces that hold one mount.
+fn mounts(process: &Path) -> BTreeSet<String> {
     let table = fs::read_to_string(process.join("mountinfo")).unwrap_or_default();
-    let is_shared = |line: &&str| line.contains(" - nsfs ") || line.contains(" - tmpfs ");
-    table.lines().filter(|line| !is_shared(line)).map(|line| format!("{line}\n")).collect()
+    table.lines().filter_map(|line| Some(line.splitn(3, ' ').nth(2)?.to_owned())).collect()
 }
 
 fn sockets(dir: &Path) -> Vec<String> {

@@ -21,7 +21,7 @@ use crate::api::{Api, Refused, collection};
 
 /// Names of ConfigMaps that nothing uses: many small objects that must not be lost.
 const NOTES: u32 = 40;
-/// Most copies of a Deployment.
+/// Most Pods of a Deployment.
 const MOST_COPIES: u32 = 3;
 /// Between two requests.
 const PAUSE_MS: std::ops::Range<u64> = 20..250;
@@ -43,13 +43,13 @@ const MOVES: [(Move, u32); 9] = [
 enum Move {
     /// A workload's template changes; one that is not there is made.
     Update,
-    /// The number of copies changes.
+    /// The number of Pods changes.
     Scale,
     /// The template goes back to the one before.
     Undo,
     /// A workload goes.
     Delete,
-    /// One copy goes.
+    /// One Pod goes.
     DeletePod,
     /// The mounted ConfigMap changes.
     Config,
@@ -147,18 +147,18 @@ impl<'a> Operator<'a> {
         match draw(&mut self.dice, &MOVES) {
             Move::Update => {
                 self.turn += 1;
-                let copies = self.copies();
-                self.apply(workload, self.turn, copies);
+                let pods = self.pods();
+                self.apply(workload, self.turn, pods);
             }
             Move::Undo => {
                 let (_, before) = self.turns.get(workload.name).copied().unwrap_or_default();
-                let copies = self.copies();
-                self.apply(workload, before, copies);
+                let pods = self.pods();
+                self.apply(workload, before, pods);
             }
             Move::Scale => {
-                let copies = self.copies();
+                let pods = self.pods();
                 if workload.kind == "deployments" {
-                    self.scale(workload, copies);
+                    self.scale(workload, pods);
                 }
             }
             Move::Delete => self.delete(&Object::new(workload.kind, workload.name)),
@@ -180,7 +180,7 @@ impl<'a> Operator<'a> {
         }
     }
 
-    fn copies(&mut self) -> u32 {
+    fn pods(&mut self) -> u32 {
         self.dice.u32(0..=MOST_COPIES)
     }
 
@@ -193,14 +193,14 @@ impl<'a> Operator<'a> {
         self.turns.insert(workload.name, (turn, now));
         let object = Object::new(workload.kind, workload.name);
         let mut fields = Fields::from([("turn", turn.to_string())]);
-        let copies = if workload.kind == "deployments" {
+        let pods = if workload.kind == "deployments" {
             fields.insert("replicas", replicas.to_string());
             replicas
         } else {
             u32::try_from(self.devices.len()).unwrap_or(u32::MAX)
         };
         let body = manifest(workload, turn, replicas, &self.marks);
-        self.ask(&object, Change::Set(fields), grant(workload.name, copies), |api| {
+        self.ask(&object, Change::Set(fields), grant(workload.name, pods), |api| {
             api.put(&format!("{}?create=true", path(&object)), &body)
         });
     }
@@ -294,6 +294,6 @@ pub fn path(object: &Object) -> String {
     }
 }
 
-fn grant(workload: &str, copies: u32) -> Vec<Grant> {
-    vec![Grant { workload: workload.to_owned(), copies }]
+fn grant(workload: &str, pods: u32) -> Vec<Grant> {
+    vec![Grant { workload: workload.to_owned(), pods }]
 }

@@ -37,6 +37,9 @@ pub fn read(dir: &Path, device: &str) -> Vec<Event> {
     text.lines().filter_map(|line| event(line, device)).collect()
 }
 
+/// The container of each Pod whose starts are judged: the one that leaves a line.
+const JUDGED: &str = "main-0";
+
 /// Reads `SECONDS.MICROSECONDS launch …/run/POD/CONTAINER/ATTEMPT NAMESPACE/NAME/CONTAINER` or `… clean-up …`.
 fn event(line: &str, device: &str) -> Option<Event> {
     let mut words = line.split(' ');
@@ -44,8 +47,10 @@ fn event(line: &str, device: &str) -> Option<Event> {
     let verb = words.next()?;
     let mut dir = Path::new(words.next()?).iter().rev().map(|part| part.to_string_lossy());
     let attempt = dir.next()?.parse().ok()?;
-    let (uid, device) = (dir.nth(1)?.into_owned(), device.to_owned());
+    let container = dir.next()?;
+    let (uid, device) = (dir.next()?.into_owned(), device.to_owned());
     let what = match verb {
+        "launch" if container != JUDGED => return None,
         "launch" => {
             let pod = words.next()?.split('/').nth(1)?.to_owned();
             What::Launched { device, uid, pod, attempt }

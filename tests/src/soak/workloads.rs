@@ -22,12 +22,15 @@ pub const BOX: &str = "box:1";
 pub const WASM: &str = "marker:1";
 /// The ConfigMap that the changing Deployments have mounted.
 pub const CONFIG: &str = "turn-config";
-/// A device with this label set to `on` gets a copy of the DaemonSet `turn-set`.
+/// A device with this label set to `on` gets a Pod of the DaemonSet `turn-set`.
 pub const LABEL: &str = "soak";
 
 /// Says who it is and sleeps; ends at once when it is asked to.
 const MARK: &str = "hostname >> /marks/began || exit 9; trap 'exit 0' TERM; \
      while :; do sleep 5 & wait $!; done";
+
+/// Sleeps, and ends at once when it is asked to.
+const STAY: &str = "trap 'exit 0' TERM; while :; do sleep 5 & wait $!; done";
 
 /// A workload of the soak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +41,7 @@ pub struct Workload {
     pub kind: &'static str,
     /// Whether it is WebAssembly.
     pub wasm: bool,
-    /// Copies at first; 0 for a DaemonSet, which has one on every device that it chooses.
+    /// Pods at first; 0 for a DaemonSet, which has one on every device that it chooses.
     pub replicas: u32,
 }
 
@@ -101,6 +104,13 @@ pub fn manifest(workload: &Workload, turn: u32, replicas: u32, marks: &Path) -> 
     let spec = pod_spec(&mut object);
     spec["volumes"] = json!(volumes);
     spec["containers"][0]["volumeMounts"] = json!(mounts);
+    if workload.name == "turn-box" {
+        // A Pod of several containers. Those beside the first leave no line.
+        spec["initContainers"] =
+            json!([{"name": "first", "image": BOX, "command": ["/bin/sh", "-c", "exit 0"]}]);
+        let beside = json!({"name": "beside", "image": BOX, "command": ["/bin/sh", "-c", STAY]});
+        spec["containers"].as_array_mut().expect("a list").push(beside);
+    }
     if workload.name == "turn-set" {
         spec["nodeSelector"] = json!({LABEL: "on"});
     }

@@ -16,7 +16,7 @@ use serde_json::json;
 use crate::site::{DEVICE, Site, assert_no_gap, counted};
 
 /// A hub and a device that runs containers with `runtime`. The hub knows the image `busybox:1`.
-fn site(runtime: &str) -> Site {
+pub fn site(runtime: &str) -> Site {
     let hub = Hub::start();
     let layout = busybox_layout(hub.scratch());
     hub.cli().push(&layout, "busybox:1");
@@ -158,7 +158,8 @@ fn a_container_that_ends_is_started_again_and_says_with_which_code() {
         .api()
         .until_pods("it is started again", "web", |pods| pods.iter().any(|pod| pod.restarts > 0));
     let shown = site.cli().run(&["describe", "pod", &pod[0].name]).well();
-    assert!(shown.contains('9'), "the exit code is shown: {shown}");
+    let code = shown.lines().any(|line| line.trim() == "exitCode: 9");
+    assert!(code, "the exit code is shown: {shown}");
     let log = site
         .api()
         .until_log("the run before", &pod[0].name, "previous=true", |log| !log.is_empty());

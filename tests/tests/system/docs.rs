@@ -6,5 +6,30 @@ use lichen_tests::{agent::Agent, docs::Desk, hub::Hub};
 fn every_command_of_the_command_lines_page_prints_what_it_says() {
     let hub = Hub::start();
     let _pi = Agent::start_with("pi-1", &hub, &["--label", "lichen.dev/site=barn"]);
-    Desk::new(&hub.url()).follow("cli.md");
+    Desk::new(&hub).follow("cli.md");
+}
+
+#[test]
+fn every_command_of_the_rollouts_page_prints_what_it_says() {
+    let hub = Hub::start();
+    let _pi = Agent::start_with("pi-1", &hub, &[]);
+    Desk::new(&hub).follow("rollouts.md");
+}
+
+#[test]
+#[ignore = "needs kubectl: run by make test"]
+fn every_command_of_the_apis_page_prints_what_it_says() {
+    Desk::new(&Hub::start()).follow("api.md");
+}
+
+#[test]
+#[ignore = "needs curl: run by make test"]
+fn every_command_of_the_watches_page_prints_what_it_says() {
+    Desk::new(&Hub::start()).follow("watching.md");
+}
+
+#[test]
+#[ignore = "needs mosquitto_pub, mosquitto_sub and python3-paho-mqtt: run by make test"]
+fn every_command_of_the_devices_page_prints_what_it_says() {
+    Desk::new(&Hub::start()).follow("device-endpoint.md");
 }

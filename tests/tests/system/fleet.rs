@@ -92,7 +92,7 @@ fn a_lost_device_is_replaced_and_when_it_is_back_the_declared_number_remains() {
         pods.len() == 1 && pods[0].ready && pods[0].node != first.node
     });
     let kept: Vec<Pod> = hub.api().pods_of("everywhere");
-    assert_eq!(kept.len(), 2, "a DaemonSet's copy waits for its device: {kept:?}");
+    assert_eq!(kept.len(), 2, "a DaemonSet's Pod waits for its device: {kept:?}");
 
     devices[lost].start_again();
     let left = hub.api().until_running("everywhere", 2);

@@ -10,6 +10,7 @@ mod docs;
 mod fleet;
 mod offline;
 mod quickstart;
+mod sidecar;
 mod site;
 mod survival;
 mod wasm;

@@ -46,7 +46,7 @@ impl Site {
         self.hub.cli()
     }
 
-    /// Deploys one copy of the greeting module, and waits until it runs.
+    /// Deploys one Pod of the greeting module, and waits until it runs.
     pub fn run_hello(&self, name: &str) -> Pod {
         self.api().apply("deployments", &samples::wasm_deployment(name, "hello:1", 1));
         self.api().until_one_runs(name)

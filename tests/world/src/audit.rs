@@ -6,9 +6,9 @@
 //! | `acknowledged-is-kept` | 1 | at each start of an agent: it holds what it had acknowledged |
 //! | `boots-offline` | 2 | two minutes after power on: everything that was assigned has been started |
 //! | `time-blocks-nothing` | 5 | the same, where the clock is wrong |
-//! | `no-restart-without-reason` | 3 | at each stop, and each time the hub lets go of a copy |
+//! | `no-restart-without-reason` | 3 | at each stop, and each time the hub lets go of a Pod |
 //! | `init-containers-come-first` | 3 | at each start: every init container before it has ended with code 0 in this sandbox |
-//! | `one-copy-per-slot` | 3 | at each start: no second process of a Pod, no second copy of a DaemonSet |
+//! | `no-pod-runs-twice` | 3 | at each start: no second process of a container, no second Pod of a DaemonSet |
 //! | `generations-rise` | 4 | at each head and each save |
 //! | `restored-hub-pauses` | 4 | at each save after a restore |
 //! | `wire-budget` | 6 | after each step, and in a quiet hour |

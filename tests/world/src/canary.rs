@@ -64,7 +64,7 @@ impl Canary {
         (Self::AgentWaitsForTheTime, "time-blocks-nothing", 50),
         (Self::ReconnectRestarts, "no-restart-without-reason", 50),
         (Self::AgentForgetsWhatRuns, "no-restart-without-reason", 50),
-        (Self::ShellStartsTwice, "one-copy-per-slot", 50),
+        (Self::ShellStartsTwice, "no-pod-runs-twice", 50),
         (Self::HubCountsDown, "generations-rise", 50),
         (Self::RestoredHubIsNotTold, "restored-hub-pauses", 400),
         (Self::AgentRepeatsItself, "wire-budget", 50),

@@ -26,7 +26,7 @@ pub struct ApplyArgs {
 /// Arguments of `delete`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  lichen delete deployment web\n  lichen delete deploy/web ds/collector\n  lichen delete -f web.yaml\n  lichen delete deployment web --wait=false\n  lichen delete deployment web --cascade=orphan"
+    after_help = "The Pods of a workload always go with it. How long their containers get to end is said by the template's\nterminationGracePeriodSeconds.\n\nExamples:\n  lichen delete deployment web\n  lichen delete deploy/web ds/collector\n  lichen delete -f web.yaml\n  lichen delete deployment web --wait=false"
 )]
 pub struct DeleteArgs {
     /// KIND NAME…, or KIND/NAME…
@@ -44,24 +44,9 @@ pub struct DeleteArgs {
     /// Wait at most so long, like 30s or 2m; 0 for as long as it takes
     #[arg(long, value_name = "TIME", default_value = "0", value_parser = duration)]
     pub timeout: Duration,
-    /// What becomes of the Pods of a workload
-    #[arg(long, value_name = "HOW", default_value = "background")]
-    pub cascade: Cascade,
-    /// How long Pods get to end by themselves; 0 ends them at once [default: what their template says]
-    #[arg(long, value_name = "TIME", value_parser = duration)]
-    pub grace_period: Option<Duration>,
     /// What isn't there is no error
     #[arg(long)]
     pub ignore_not_found: bool,
-}
-
-/// What becomes of what a deleted object owns.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Cascade {
-    /// It is deleted too
-    Background,
-    /// It stays, without an owner
-    Orphan,
 }
 
 /// In which form objects are shown.

@@ -14,7 +14,7 @@ use crate::{
         kinds::DEFAULT_NAMESPACE,
         table::{Cell, Table},
         ui::{Tone, Ui},
-        workload::owned_by,
+        workload::pods_of,
     },
     manifest::decode::kind_of,
 };
@@ -105,8 +105,9 @@ fn row(
     let runtime = if class == "crun" { "container" } else { class }.to_owned();
     let name = workload.label();
     // While a template is replaced, the old Pod may still be there: the newest one counts.
+    let owned = pods_of(context, &workload)?;
     let is_own = |pod: &&Item| {
-        owned_by(&pod.object, &workload.resource.kind, &workload.name)
+        owned.iter().any(|own| own["metadata"]["uid"] == pod.object["metadata"]["uid"])
             && pod.object["metadata"]["deletionTimestamp"].is_null()
     };
     let own = pods.items.iter().filter(is_own);

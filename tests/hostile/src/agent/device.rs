@@ -41,6 +41,9 @@ pub struct Device {
     may_adopt: bool,
     last_sent: Option<Up>,
     ended: bool,
+    /// Containers that it started, and messages that it sent, in all its lives.
+    starts: usize,
+    sent: usize,
 }
 
 /// A Pod's directory.
@@ -79,6 +82,8 @@ impl Device {
             may_adopt: false,
             last_sent: None,
             ended: false,
+            starts: 0,
+            sent: 0,
         };
         device.begin();
         device
@@ -145,6 +150,7 @@ impl Device {
             Up::Hello(_) | Up::Reply(_) | Up::Want(_) => {}
         }
         self.last_sent = Some(up);
+        self.sent += 1;
     }
 
     fn retain(&mut self, keep: &BTreeSet<Hash>) {
@@ -321,6 +327,7 @@ impl Device {
                 let process = run.containers.get_mut(&container).expect("it was prepared");
                 (process.prepared, process.attempt) = (false, attempt);
                 if well {
+                    self.starts += 1;
                     process.state = FoundState::Running { pid: 7, started_ms: self.now };
                     Event::Started { pod: pod.id, container, pid: 7, started_ms: self.now }
                 } else {
@@ -494,6 +501,24 @@ impl Device {
             self.wake();
             self.answer_all();
         }
+    }
+
+    pub fn starts(&self) -> usize {
+        self.starts
+    }
+
+    pub fn sent(&self) -> usize {
+        self.sent
+    }
+
+    /// Whether its agent has quit.
+    pub fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// The assignment that it follows.
+    pub fn held(&self) -> Option<AssignmentId> {
+        self.agent.assignment()
     }
 
     fn is_running(&self, pod: &PodId, id: ContainerId) -> bool {

@@ -13,13 +13,14 @@ use firmware_compat::{
     time::Instant,
     topic,
     v1::owned::{
-        Artefacts, Assignment, AssignmentId, Blob, ContainerState, ContainerStatus, Head, Hello,
-        Layer, List, Packing, Part, Phase, Pod, PodStatus, Runtime, RuntimeClass, Status, Text,
-        Want, WasmSupport,
+        Artefacts, Assignment, AssignmentId, Blob, Command, ContainerState, ContainerStatus, Head,
+        Hello, Layer, List, Packing, Part, Phase, Pod, PodStatus, Runtime, RuntimeClass, Status,
+        Text, Want, WasmSupport,
     },
 };
 use lichen_hub_core::{
     api::{Kind, Object},
+    device::LAST_GENERATION,
     effect::{Effect, Response},
     engine::{Config, Engine},
     event::{Event, Need, Now, Request, RequestId, Shortage, Target},
@@ -44,6 +45,8 @@ pub struct Fleet {
     needs: VecDeque<Need>,
     requests: u64,
     log: Option<RequestId>,
+    command: Option<u64>,
+    log_parts: usize,
 }
 
 #[derive(Default)]
@@ -83,7 +86,18 @@ impl Fleet {
         let engine = start(&records, starts, now)?;
         let devices = NAMES.map(|_| Device::default()).into();
         let (needs, log) = (VecDeque::new(), None);
-        let mut fleet = Self { engine, records, starts, now: 0, devices, needs, requests: 0, log };
+        let mut fleet = Self {
+            engine,
+            records,
+            starts,
+            now: 0,
+            devices,
+            needs,
+            requests: 0,
+            log,
+            command: None,
+            log_parts: 0,
+        };
         fleet.event(Event::LinkUp);
         Ok(fleet)
     }
@@ -102,9 +116,10 @@ impl Fleet {
             while !self.needs.is_empty() {
                 self.supply(0);
             }
-            // It is told of its Pods once it has been heard since the first, empty assignment.
-            self.report(device, 3, 0);
-            self.report(device, 3, 0);
+            // What was supplied after the first generation is told once something was heard of the device.
+            for _ in 0..2 {
+                self.report(device, 3, 0);
+            }
             assert!(!self.devices[device].pods.is_empty(), "something runs");
         }
     }
@@ -158,7 +173,8 @@ impl Fleet {
             }
             Effect::ClearHead { device } => assert!(topic::is_device_name(&device)),
             Effect::Changed(change) => assert!(change.resource_version > 0),
-            Effect::LogPart { .. } | Effect::Reply { .. } => {}
+            Effect::LogPart { .. } => self.log_parts += 1,
+            Effect::Reply { .. } => {}
         }
     }
 
@@ -182,6 +198,11 @@ impl Fleet {
         assert!(topic::is_device_name(name), "a frame for {name:?}");
         assert_eq!(frame::Frame::parse(bytes).expect("the hub's frames parse").kind, kind);
         assert_eq!(kind.direction(), topic::Direction::Down);
+        if kind == FrameKind::Command {
+            let (_, command): (_, Command) =
+                frame::decode(bytes).expect("the hub's commands decode");
+            self.command = Some(command.id);
+        }
         if kind == FrameKind::Part {
             let (_, part): (_, Part) = frame::decode(bytes).expect("the hub's parts decode");
             assert!(part.offset as usize + part.bytes.len() <= part.length as usize);
@@ -231,7 +252,13 @@ impl Fleet {
             0 | 1 => self.devices[device].held,
             2 => None,
             _ => self.devices[device].held.map(|held| AssignmentId {
-                generation: Generation(u64::MAX - u64::from(way >> 6)),
+                // None that a hub counted up to; the last that one takes over; the next; one that this hub forgot.
+                generation: Generation(match way >> 6 {
+                    0 => u64::MAX,
+                    1 => LAST_GENERATION.0,
+                    2 => LAST_GENERATION.0 + 1,
+                    _ => held.generation.0.saturating_add(5),
+                }),
                 ..held
             }),
         };
@@ -338,7 +365,7 @@ impl Fleet {
         objects.map(|object| object.key().to_string()).collect()
     }
 
-    fn list(&mut self, kind: Kind) -> Vec<Object> {
+    pub fn list(&mut self, kind: Kind) -> Vec<Object> {
         match self.request(Request::List { kind, namespace: None }) {
             Ok(Response::List(list)) => list.objects.iter().map(|o| o.as_ref().clone()).collect(),
             other => panic!("a list was asked for, not {other:?}"),
@@ -425,9 +452,19 @@ impl Fleet {
         self.devices[device].newest
     }
 
-    /// Every Pod that any device was told of.
-    pub fn pods(&self) -> Vec<PodId> {
-        self.devices.iter().flat_map(|device| device.pods.iter().map(|(id, _)| *id)).collect()
+    /// Every Pod that any device was told of, with its identity.
+    pub fn pods(&self) -> Vec<(PodId, Hash)> {
+        self.devices.iter().flat_map(|device| device.pods.clone()).collect()
+    }
+
+    /// The last command that a device was given.
+    pub fn command(&self) -> Option<u64> {
+        self.command
+    }
+
+    /// How many pieces of logs were shown.
+    pub fn log_parts(&self) -> usize {
+        self.log_parts
     }
 }
 

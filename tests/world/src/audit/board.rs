@@ -92,7 +92,7 @@ impl World {
             .map(|(_, run)| run.name.clone());
         if let Some(other) = other {
             let what = format!("{label} starts {} while {other} still runs", pod.name);
-            self.fail("one-copy-per-slot", &what);
+            self.fail("no-pod-runs-twice", &what);
         }
     }
 

@@ -211,7 +211,7 @@ impl World {
         let pod = spec.id;
         let of = container.of(spec)?;
         if self.boards[board].is_container_running(&pod, container) {
-            self.fail("one-copy-per-slot", &format!("{} is started twice", spec.name));
+            self.fail("no-pod-runs-twice", &format!("{} is started twice", spec.name));
         }
         self.judge_order(board, spec, container);
         let program = Program::of(of);
