@@ -18,7 +18,6 @@ use std::{
         Arc, PoisonError, RwLock, RwLockReadGuard,
         atomic::{AtomicU64, Ordering},
     },
-    time::Instant,
 };
 
 use lichen_hub_core::{
@@ -113,9 +112,8 @@ impl WatchCache {
             let next: Vec<_> = next.take(AT_ONCE).collect();
             let reached = next.last().map_or(0, |(change, _)| change.resource_version);
             let mut content = self.write(kind);
-            let now = Instant::now();
             for (change, bytes) in next {
-                content.apply(change, bytes, now);
+                content.apply(change, bytes);
             }
             drop(content);
             self.version.fetch_max(reached, Ordering::Release);
@@ -194,7 +192,7 @@ impl WatchCache {
 }
 
 impl Content {
-    fn apply(&mut self, change: effect::Change, bytes: usize, now: Instant) {
+    fn apply(&mut self, change: effect::Change, bytes: usize) {
         let effect::Change { action, object, resource_version: version } = change;
         // What the cache was filled with holds it.
         if version <= self.newest {
@@ -209,7 +207,7 @@ impl Content {
         };
         self.newest = version;
         let change = Change::new(action, key, object, before, version, bytes);
-        self.ring.push(change, self.bytes, now);
+        self.ring.push(change, self.bytes);
     }
 
     fn put(&mut self, key: Key, kept: Kept) -> Option<Arc<Object>> {

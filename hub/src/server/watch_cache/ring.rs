@@ -1,15 +1,10 @@
 //! The recent changes of one kind, oldest first. A watcher reads at its own pace; one that falls off the end has to list
 //! again, alone.
 //!
-//! The budget follows the objects themselves: a watcher that is further behind than all of them are long gets them faster
-//! by a list than by the changes. But one turn may change more than that, and nobody could follow it however fast: what is
-//! fresh stays beyond the budget, up to a bound.
+//! The budget follows the objects themselves: a watcher that is further behind than twice all of them gets them faster by a
+//! list than by the changes.
 
-use std::{
-    collections::VecDeque,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::VecDeque, sync::Arc};
 
 use super::{Change, Expired};
 
@@ -17,17 +12,14 @@ use super::{Change, Expired};
 /// memory a change takes two to three times that.
 pub(super) const MIN_BYTES: usize = 1 << 20;
 /// Bytes of changes that are kept at most, however many objects there are.
-pub(super) const MAX_BYTES: usize = 64 << 20;
-/// So long a change stays, within [`MAX_BYTES`]: watchers read when they get a turn on the processor, and many of them
-/// share it with whoever makes the changes.
-const FRESH: Duration = Duration::from_secs(10);
+pub(super) const MAX_BYTES: usize = 32 << 20;
 /// What a change takes besides its object.
 const OVERHEAD: usize = 256;
 
 /// The changes.
 #[derive(Debug, Default)]
 pub(super) struct Ring {
-    changes: VecDeque<(Instant, Arc<Change>)>,
+    changes: VecDeque<Arc<Change>>,
     bytes: usize,
     /// Changes up to this version are not here.
     floor: u64,
@@ -40,15 +32,12 @@ impl Ring {
     }
 
     /// Adds a change. `live` is how many bytes all objects of the kind take. The newest change always stays.
-    pub(super) fn push(&mut self, change: Change, live: usize, now: Instant) {
+    pub(super) fn push(&mut self, change: Change, live: usize) {
         self.bytes += cost(&change);
-        self.changes.push_back((now, Arc::new(change)));
-        let budget = live.clamp(MIN_BYTES, MAX_BYTES);
+        self.changes.push_back(Arc::new(change));
+        let budget = (2 * live).clamp(MIN_BYTES, MAX_BYTES);
         while self.bytes > budget && self.changes.len() > 1 {
-            let is_old = |(at, _): &mut (Instant, _)| now.duration_since(*at) >= FRESH;
-            let is_too_much = self.bytes > MAX_BYTES;
-            let oldest = self.changes.pop_front_if(|change| is_too_much || is_old(change));
-            let Some((_, oldest)) = oldest else { break };
+            let Some(oldest) = self.changes.pop_front() else { break };
             self.bytes -= cost(&oldest);
             self.floor = oldest.version;
         }
@@ -57,15 +46,15 @@ impl Ring {
     /// At most `most` changes after a version, oldest first.
     pub(super) fn since(&self, version: u64, most: usize) -> Result<Vec<Arc<Change>>, Expired> {
         self.check(version)?;
-        let first = self.changes.partition_point(|(_, change)| change.version <= version);
-        Ok(self.changes.iter().skip(first).take(most).map(|(_, change)| change.clone()).collect())
+        let first = self.changes.partition_point(|change| change.version <= version);
+        Ok(self.changes.iter().skip(first).take(most).cloned().collect())
     }
 
     /// The changes after a version, newest first.
     pub(super) fn back_to(&self, version: u64) -> Result<impl Iterator<Item = &Change>, Expired> {
         self.check(version)?;
-        let newer = move |change: &&Change| change.version > version;
-        Ok(self.changes.iter().rev().map(|(_, change)| change.as_ref()).take_while(newer))
+        let newer = move |change: &&Arc<Change>| change.version > version;
+        Ok(self.changes.iter().rev().take_while(newer).map(AsRef::as_ref))
     }
 
     pub(super) fn len(&self) -> usize {
@@ -92,16 +81,10 @@ mod tests {
     use super::*;
     use crate::server::watch_cache::tests::config_map;
 
-    /// A change that comes so long after the one before that the budget counts alone.
     fn push(ring: &mut Ring, version: u64, bytes: usize, live: usize) {
-        let before = ring.changes.back().map_or_else(Instant::now, |(at, _)| *at);
-        push_at(ring, version, bytes, live, before + FRESH);
-    }
-
-    fn push_at(ring: &mut Ring, version: u64, bytes: usize, live: usize, now: Instant) {
         let object = config_map("x", version, "");
         let change = Change::new(Action::Modified, object.key(), object, None, version, bytes);
-        ring.push(change, live, now);
+        ring.push(change, live);
     }
 
     #[test]
@@ -117,29 +100,12 @@ mod tests {
     }
 
     #[test]
-    fn a_watcher_can_follow_a_turn_that_is_longer_than_the_budget() {
-        let (mut ring, start) = (Ring::after(0), Instant::now());
-        let many = (MAX_BYTES / MIN_BYTES) as u64 / 2;
-        for version in 1..=many {
-            push_at(&mut ring, version, MIN_BYTES, 0, start);
-        }
-        assert_eq!(ring.since(0, usize::MAX).map(|changes| changes.len() as u64), Ok(many));
-        for version in many + 1..=4 * many {
-            push_at(&mut ring, version, MIN_BYTES, 0, start);
-            assert!(ring.bytes() <= MAX_BYTES);
-        }
-        assert_eq!(ring.since(0, 1), Err(Expired));
-        push_at(&mut ring, 4 * many + 1, 1, 0, start + FRESH);
-        assert!(ring.bytes() <= MIN_BYTES, "what is not fresh any more goes");
-    }
-
-    #[test]
     fn many_objects_have_more_changes_and_one_change_always_stays() {
         let mut ring = Ring::after(0);
         for version in 1..=100 {
             push(&mut ring, version, MIN_BYTES / 10, 3 * MIN_BYTES);
         }
-        assert_eq!(ring.len(), 29);
+        assert_eq!(ring.len(), 59);
         push(&mut ring, 101, MAX_BYTES, 0);
         assert_eq!((ring.len(), ring.since(100, 9).map(|changes| changes.len())), (1, Ok(1)));
         assert_eq!(ring.since(99, 9), Err(Expired));
