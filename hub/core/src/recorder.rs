@@ -1,7 +1,7 @@
 //! The API's Events: what happened to an object, in a bounded ring in memory. Equal events are counted together.
 
 use alloc::{
-    collections::VecDeque,
+    collections::{BTreeMap, BTreeSet},
     format,
     string::{String, ToString},
     sync::Arc,
@@ -21,30 +21,59 @@ use crate::{
 /// Events kept. The oldest go first; a busy fleet keeps the last minutes, a quiet one weeks.
 const MOST: usize = 5000;
 
-/// The ring.
+/// The ring, in the order in which events last happened, and where in it those of an object are.
 #[derive(Debug, Default)]
 pub(crate) struct Recorder {
-    ring: VecDeque<Arc<Object>>,
+    ring: BTreeMap<u64, (Key, Arc<Object>)>,
+    objects: BTreeMap<Key, BTreeSet<u64>>,
+    last: u64,
     made: u64,
 }
 
 impl Recorder {
+    /// Every event, the oldest first.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Object>> {
-        self.ring.iter()
+        self.ring.values().map(|(_, object)| object)
     }
 
-    /// The newest occurrences of an object, newest first.
-    pub(crate) fn of<'a>(&'a self, key: &'a Key) -> impl Iterator<Item = &'a Event> {
-        self.ring.iter().rev().filter_map(|object| match object.as_ref() {
-            Object::Event(event) if is_about(event, key) => Some(event),
+    /// What happened to an object, the newest first.
+    pub(crate) fn of(&self, key: &Key) -> impl Iterator<Item = &Event> {
+        self.places_of(key).filter_map(|place| self.event(place))
+    }
+
+    fn places_of(&self, key: &Key) -> impl Iterator<Item = u64> {
+        self.objects.get(key).into_iter().flat_map(|places| places.iter().rev().copied())
+    }
+
+    fn event(&self, place: u64) -> Option<&Event> {
+        match self.ring.get(&place).map(|(_, object)| object.as_ref()) {
+            Some(Object::Event(event)) => Some(event),
             _ => None,
-        })
+        }
     }
-}
 
-fn is_about(event: &Event, key: &Key) -> bool {
-    let about = &event.involved_object;
-    about.kind == key.kind.as_str() && about.namespace == key.namespace && about.name == key.name
+    fn push(&mut self, about: &Key, object: Arc<Object>) {
+        self.last += 1;
+        self.objects.entry(about.clone()).or_default().insert(self.last);
+        self.ring.insert(self.last, (about.clone(), object));
+    }
+
+    fn remove(&mut self, place: u64) -> Option<Arc<Object>> {
+        let (about, object) = self.ring.remove(&place)?;
+        if let Some(places) = self.objects.get_mut(&about) {
+            places.remove(&place);
+            if places.is_empty() {
+                self.objects.remove(&about);
+            }
+        }
+        Some(object)
+    }
+
+    /// Takes the oldest out, if there are too many.
+    fn expire(&mut self) -> Option<Arc<Object>> {
+        let oldest = *self.ring.first_key_value().filter(|_| self.ring.len() > MOST)?.0;
+        self.remove(oldest)
+    }
 }
 
 /// Something that happened.
@@ -83,22 +112,24 @@ impl Engine {
         });
     }
 
-    /// Records a occurrence, or counts it to an equal one among the newest.
+    /// Records an occurrence, or counts it to an equal one among the newest of its object.
     pub(crate) fn record_occurrence(&mut self, occurrence: Occurrence<'_>) {
         /// How far back an equal occurrence is looked for.
-        const LOOK_BACK: usize = 200;
+        const LOOK_BACK: usize = 50;
         let version = self.next_resource_version();
         let at = rfc3339(occurrence.at_ms);
         let uid = self.uid_of(occurrence.about);
-        let equal = self.recorder.ring.iter().rev().take(LOOK_BACK).position(|object| {
-            matches!(object.as_ref(), Object::Event(event)
-                if is_about(event, occurrence.about)
-                    && event.involved_object.uid == uid
-                    && event.reason == occurrence.reason
-                    && event.message == occurrence.message)
-        });
-        let index = equal.map(|from_end| self.recorder.ring.len() - 1 - from_end);
-        let repeated = index.and_then(|index| self.recorder.ring.remove(index));
+        let is_equal = |event: &Event| {
+            event.involved_object.uid == uid
+                && event.reason == occurrence.reason
+                && event.message == occurrence.message
+        };
+        let recorder = &self.recorder;
+        let equal = recorder
+            .places_of(occurrence.about)
+            .take(LOOK_BACK)
+            .find(|place| recorder.event(*place).is_some_and(is_equal));
+        let repeated = equal.and_then(|place| self.recorder.remove(place));
         let (action, event) = match repeated.as_deref() {
             Some(Object::Event(event)) => {
                 let mut event = event.clone();
@@ -110,11 +141,9 @@ impl Engine {
             _ => (Action::Added, self.new_event(&occurrence, uid, version, at)),
         };
         let object = Arc::new(Object::Event(event));
-        self.recorder.ring.push_back(object.clone());
+        self.recorder.push(occurrence.about, object.clone());
         self.effects.push(changed(action, object, version));
-        if self.recorder.ring.len() > MOST
-            && let Some(oldest) = self.recorder.ring.pop_front()
-        {
+        if let Some(oldest) = self.recorder.expire() {
             let version = self.next_resource_version();
             self.effects.push(changed(Action::Deleted, oldest, version));
         }
