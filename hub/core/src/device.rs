@@ -19,7 +19,7 @@ use firmware_compat::{
 use crate::{
     api::{core::node::Taint, meta::Map},
     engine::ReportRequest,
-    event::Target,
+    event::Platform,
     parts::Content,
     resolve::{Amount, TaintEffect},
     state::Hearing,
@@ -199,7 +199,7 @@ impl Conflict {
     }
 }
 
-/// The form of an image that a device needs: what [`Target`] keeps, without a copy.
+/// The form of an image that a device needs: what [`Platform`] keeps, without a copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Form<'a> {
     /// A container on this architecture.
@@ -211,10 +211,10 @@ pub enum Form<'a> {
 impl Form<'_> {
     /// The same, to be kept.
     #[must_use]
-    pub fn target(&self) -> Target {
+    pub fn target(&self) -> Platform {
         match self {
-            Self::Container(arch) => Target::Container { arch: (*arch).to_owned() },
-            Self::Wasm(support) => Target::Wasm((*support).clone()),
+            Self::Container(arch) => Platform::Container { arch: (*arch).to_owned() },
+            Self::Wasm(support) => Platform::Wasm((*support).clone()),
         }
     }
 }
@@ -334,7 +334,7 @@ impl Device {
     ///
     /// # Errors
     /// As for [`Self::form`].
-    pub fn target(&self, class: RuntimeClass) -> Result<Target, String> {
+    pub fn target(&self, class: RuntimeClass) -> Result<Platform, String> {
         self.form(class).map(|form| form.target())
     }
 

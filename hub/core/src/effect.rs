@@ -10,7 +10,7 @@ use firmware_compat::{
 
 use crate::{
     api::{ApiError, Key, Object},
-    event::{Listing, Need, RequestId},
+    event::{ImageRequest, Listing, RequestId},
 };
 
 /// Do this.
@@ -56,7 +56,7 @@ pub enum Effect {
         frame: Vec<u8>,
     },
     /// Find or make what a device needs of an image, and answer with [`crate::event::Event::Supplied`].
-    Supply(Need),
+    Supply(ImageRequest),
     /// A piece of a log, for the request that asked.
     LogPart {
         /// The request.
@@ -135,8 +135,8 @@ pub enum Response {
     Images(Vec<Image>),
     /// Which agent holds a session.
     Session(Option<AgentId>),
-    /// Figures for metrics: name, value.
-    Figures(Vec<(&'static str, u64)>),
+    /// Counters, for monitoring: name, value.
+    Metrics(Vec<(&'static str, u64)>),
     /// Done.
     Done,
 }

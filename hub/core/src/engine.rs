@@ -25,7 +25,7 @@ use crate::{
     api::{Key, Object},
     controller::Scope,
     effect::{Action, Change, Effect, Record},
-    event::{Event, Need, Now},
+    event::{Event, ImageRequest, Now},
     load,
     pod::Pod,
     record,
@@ -117,7 +117,7 @@ pub(crate) enum Timer {
     /// Nothing was heard of a device on which something depends.
     Probe(String),
     /// An image may be there now.
-    Provision(Need),
+    Provision(ImageRequest),
     /// A workload's Pods have been ready for long enough, or it made no progress for too long.
     Workload(Key),
     /// Write what devices have said.

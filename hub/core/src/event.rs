@@ -61,9 +61,9 @@ pub enum Event {
     /// Answer to [`crate::effect::Effect::Supply`].
     Supplied {
         /// The question, as it was asked.
-        need: Need,
+        need: ImageRequest,
         /// What to put into the assignment, or why there is nothing.
-        result: Result<Artefacts, Shortage>,
+        result: Result<Artefacts, ImageError>,
     },
     /// Time passed: what the engine's `poll_timeout` asked for.
     Timeout,
@@ -71,16 +71,16 @@ pub enum Event {
 
 /// Which form of an image a device needs.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Need {
+pub struct ImageRequest {
     /// Digest of the image's manifest or index.
     pub root: Hash,
     /// For whom.
-    pub target: Target,
+    pub target: Platform,
 }
 
 /// For which kind of device.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Target {
+pub enum Platform {
     /// A container on this architecture (Kubernetes' name).
     Container {
         /// `amd64`, `arm64`, `arm`, `riscv64`.
@@ -92,7 +92,7 @@ pub enum Target {
 
 /// Why an image can't be supplied.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Shortage {
+pub struct ImageError {
     /// CamelCase: `ImageHasNoBuild`, `WasmRefused`, `CompileLimit`, `CompilerMissing`, `ArtefactMissing`.
     pub reason: String,
     /// In words, with the fix.
@@ -202,8 +202,8 @@ pub enum Request {
         /// The device.
         device: String,
     },
-    /// Figures for metrics.
-    Figures,
+    /// Counters, for monitoring.
+    Metrics,
 }
 
 /// From an object to what it is to be; a pure function of the object.

@@ -23,7 +23,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     api::{Key, core::pod::PodTemplate},
-    event::Target,
+    event::Platform,
     parts::{self, Content, PartCache},
     resolve::{self, Resolved, Roots},
 };
@@ -129,7 +129,7 @@ pub struct Pod {
     /// Its device, once placed.
     pub device: Option<String>,
     /// What its device needs of its images. Present once it may be part of an assignment.
-    pub supply: Option<(Target, Supplied)>,
+    pub supply: Option<(Platform, Supplied)>,
     /// When it was asked to go.
     pub deleting: Option<Deleting>,
     /// What its device last said.

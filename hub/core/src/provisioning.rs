@@ -15,7 +15,7 @@ use crate::{
     device::Device,
     effect::Effect,
     engine::{Engine, Timer},
-    event::{Need, Shortage, Target},
+    event::{ImageError, ImageRequest, Platform},
     pod::Revision,
     scheduler,
     state::images::Answer,
@@ -32,7 +32,7 @@ impl Engine {
             scheduler::matches(device, revision).ok()?;
             device.target(revision.resolved.runtime_class).ok()
         };
-        let targets: BTreeSet<Target> = match scope {
+        let targets: BTreeSet<Platform> = match scope {
             Scope::All => self.state.fleet.iter().filter_map(form).collect(),
             Scope::Devices(names) => {
                 let devices = names.iter().filter_map(|name| self.state.fleet.get(name));
@@ -41,19 +41,23 @@ impl Engine {
         };
         for target in targets {
             for root in &roots {
-                self.ask_image(Need { root: *root, target: target.clone() });
+                self.ask_image(ImageRequest { root: *root, target: target.clone() });
             }
         }
     }
 
-    fn ask_image(&mut self, need: Need) {
+    fn ask_image(&mut self, need: ImageRequest) {
         let fleet = &self.state.fleet;
         if self.state.images.admit(&need, || kinds(fleet.iter())) {
             self.effects.push(Effect::Supply(need));
         }
     }
 
-    pub(crate) fn on_supplied(&mut self, need: Need, result: Result<Artefacts, Shortage>) {
+    pub(crate) fn on_supplied(
+        &mut self,
+        need: ImageRequest,
+        result: Result<Artefacts, ImageError>,
+    ) {
         let answer = match result {
             Ok(artefacts) => Answer::Ready(artefacts),
             Err(shortage) => {
@@ -88,7 +92,7 @@ impl Engine {
         }
     }
 
-    pub(crate) fn retry_provisioning(&mut self, need: Need) {
+    pub(crate) fn retry_provisioning(&mut self, need: ImageRequest) {
         if self.state.images.ask_again(&need) {
             self.effects.push(Effect::Supply(need));
         }
@@ -117,7 +121,7 @@ impl Engine {
                 Some(artefacts) => ready.push((pod.id, target, artefacts)),
                 None => {
                     let roots = pod.revision.digests().unwrap_or_default().into_iter();
-                    asks.extend(roots.map(|root| Need { root, target: target.clone() }));
+                    asks.extend(roots.map(|root| ImageRequest { root, target: target.clone() }));
                 }
             }
         }
@@ -166,7 +170,7 @@ impl Engine {
 }
 
 /// Every form that some device needs.
-fn kinds<'a>(devices: impl Iterator<Item = &'a Device>) -> BTreeSet<Target> {
+fn kinds<'a>(devices: impl Iterator<Item = &'a Device>) -> BTreeSet<Platform> {
     let of_one = |device: &Device| {
         [RuntimeClass::Container, RuntimeClass::Wasm].map(|class| device.target(class).ok())
     };

@@ -29,7 +29,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use crate::{
     api::{Key, Kind, core::pod::PodTemplate, meta::Map},
     device::Operator,
-    event::Target,
+    event::Platform,
     pod::Supplied,
     resolve::Roots,
     state::Saved,
@@ -166,20 +166,20 @@ pub struct SupplyRecord {
 impl SupplyRecord {
     /// The record of a target and its artefacts.
     #[must_use]
-    pub fn new(target: &Target, artefacts: &Supplied) -> Self {
+    pub fn new(target: &Platform, artefacts: &Supplied) -> Self {
         let (arch, wasm) = match target {
-            Target::Container { arch } => (Some(arch.clone()), None),
-            Target::Wasm(support) => (None, Some(support.clone())),
+            Platform::Container { arch } => (Some(arch.clone()), None),
+            Platform::Wasm(support) => (None, Some(support.clone())),
         };
         Self { arch, wasm, artefacts: artefacts.clone() }
     }
 
     /// The target and its artefacts.
     #[must_use]
-    pub fn into_parts(self) -> Option<(Target, Supplied)> {
+    pub fn into_parts(self) -> Option<(Platform, Supplied)> {
         let target = match (self.arch, self.wasm) {
-            (_, Some(support)) => Target::Wasm(support),
-            (Some(arch), None) => Target::Container { arch },
+            (_, Some(support)) => Platform::Wasm(support),
+            (Some(arch), None) => Platform::Container { arch },
             (None, None) => return None,
         };
         Some((target, self.artefacts))

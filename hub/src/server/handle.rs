@@ -12,7 +12,7 @@ use firmware_compat::v1::owned::Artefacts;
 use lichen_hub_core::{
     api::ApiError,
     effect::{LogPart, Response},
-    event::{Need, Request, RequestId, Shortage},
+    event::{ImageError, ImageRequest, Request, RequestId},
 };
 use tokio::sync::{mpsc, oneshot};
 
@@ -39,7 +39,7 @@ pub(crate) enum Input {
     /// The reader of a log has left.
     LogLeft(RequestId),
     /// An answer of the supplier.
-    Supplied { need: Need, result: Result<Artefacts, Shortage> },
+    Supplied { need: ImageRequest, result: Result<Artefacts, ImageError> },
     /// Finish this turn and end.
     Stop,
 }

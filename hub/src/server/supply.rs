@@ -19,7 +19,7 @@ use firmware_compat::{
     id::Hash,
     v1::owned::{Artefacts, Blob, Layer, List, Packing, WasmSupport},
 };
-use lichen_hub_core::event::{Need, Shortage, Target};
+use lichen_hub_core::event::{self, ImageError, ImageRequest};
 use lichen_images::{
     Digest, Platform, Store,
     distribution::chain,
@@ -53,7 +53,7 @@ struct Inner {
     workshop: PathBuf,
     slots: Semaphore,
     /// Needs that are being worked on: the same need again waits for the same answer.
-    in_work: Mutex<BTreeSet<Need>>,
+    in_work: Mutex<BTreeSet<ImageRequest>>,
     /// Compilations that are wanted or running, by what they make.
     making: Mutex<BTreeMap<String, Arc<tokio::sync::Mutex<()>>>>,
 }
@@ -91,7 +91,7 @@ impl Supplier {
     }
 
     /// Starts to find or make it. The answer comes as [`Input::Supplied`].
-    pub(crate) fn supply(&self, need: Need) {
+    pub(crate) fn supply(&self, need: ImageRequest) {
         if !lock(&self.0.in_work).insert(need.clone()) {
             return;
         }
@@ -109,10 +109,10 @@ impl Supplier {
 }
 
 impl Inner {
-    async fn find(self: &Arc<Self>, need: &Need) -> Result<Artefacts, Shortage> {
+    async fn find(self: &Arc<Self>, need: &ImageRequest) -> Result<Artefacts, ImageError> {
         let root = Digest::from_bytes(need.root.0);
         match &need.target {
-            Target::Container { arch } => {
+            event::Platform::Container { arch } => {
                 match self.resolve(root, Platform::linux(arch, None)).await? {
                     Resolved::Container { config, layers, .. } => container(&config, &layers),
                     Resolved::Wasm { .. } => Err(no_build(
@@ -121,7 +121,7 @@ impl Inner {
                     )),
                 }
             }
-            Target::Wasm(support) => {
+            event::Platform::Wasm(support) => {
                 let any =
                     Platform { architecture: "wasm".into(), os: "wasip1".into(), variant: None };
                 match self.resolve(root, any).await? {
@@ -135,7 +135,7 @@ impl Inner {
         }
     }
 
-    async fn resolve(&self, root: Digest, device: Platform) -> Result<Resolved, Shortage> {
+    async fn resolve(&self, root: Digest, device: Platform) -> Result<Resolved, ImageError> {
         let images = self.images.clone();
         let resolved = tokio::task::spawn_blocking(move || resolve(&images, &root, &device)).await;
         match resolved {
@@ -149,8 +149,8 @@ impl Inner {
         self: &Arc<Self>,
         module: Digest,
         support: &WasmSupport,
-    ) -> Result<Artefacts, Shortage> {
-        let name = cache::name(&module, support).ok_or_else(|| Shortage {
+    ) -> Result<Artefacts, ImageError> {
+        let name = cache::name(&module, support).ok_or_else(|| ImageError {
             reason: "CompilerMissing".into(),
             message: format!(
                 "the device reports the Wasm class {:?} and engine {:?}, which no compiler can have",
@@ -185,7 +185,7 @@ impl Inner {
         name: &str,
         module: Digest,
         support: &WasmSupport,
-    ) -> Result<Blob, Shortage> {
+    ) -> Result<Blob, ImageError> {
         let compiler = self.compilers.find(support).await?;
         let slot = self.slots.acquire().await;
         let job = compile::Job {
@@ -211,7 +211,7 @@ impl Inner {
 fn container(
     config: &lichen_images::resolve::Blob,
     layers: &[lichen_images::resolve::Blob],
-) -> Result<Artefacts, Shortage> {
+) -> Result<Artefacts, ImageError> {
     let mut list = List::default();
     for layer in layers {
         let packing = packing(&layer.media_type);
@@ -234,7 +234,7 @@ fn packing(media_type: &str) -> Packing {
     }
 }
 
-fn shortage_of(error: &ResolveError) -> Shortage {
+fn shortage_of(error: &ResolveError) -> ImageError {
     let message = chain(error);
     match error {
         ResolveError::NoBuild { .. }
@@ -245,16 +245,16 @@ fn shortage_of(error: &ResolveError) -> Shortage {
         ResolveError::Wasm(lichen_images::wasm::WasmError::Blob(_))
         | ResolveError::Blob(_)
         | ResolveError::Walk(_) => missing(format!("{message}; push the image again")),
-        ResolveError::Wasm(_) => Shortage { reason: "WasmRefused".into(), message, retry: false },
+        ResolveError::Wasm(_) => ImageError { reason: "WasmRefused".into(), message, retry: false },
     }
 }
 
-fn no_build(message: String) -> Shortage {
-    Shortage { reason: "ImageHasNoBuild".into(), message, retry: false }
+fn no_build(message: String) -> ImageError {
+    ImageError { reason: "ImageHasNoBuild".into(), message, retry: false }
 }
 
-fn missing(message: String) -> Shortage {
-    Shortage { reason: "ArtefactMissing".into(), message, retry: true }
+fn missing(message: String) -> ImageError {
+    ImageError { reason: "ArtefactMissing".into(), message, retry: true }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -280,7 +280,7 @@ impl Turn {
     }
 
     fn reply(&mut self, id: RequestId, result: Result<Response, ApiError>) {
-        if let Ok(Response::Figures(_)) = &result {
+        if let Ok(Response::Metrics(_)) = &result {
             self.counters.set_store(self.store.sizes());
             if let Some(link) = &self.link {
                 self.counters.set_link(link.counts());

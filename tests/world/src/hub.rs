@@ -11,7 +11,7 @@ use lichen_hub_core::{
     api::ApiError,
     effect::{Effect, Record, Response},
     engine::{Config, Engine},
-    event::{Event, Need, Now, Request, RequestId, Shortage, Target},
+    event::{Event, ImageError, ImageRequest, Now, Platform, Request, RequestId},
 };
 use sha2::{Digest, Sha256};
 
@@ -79,8 +79,8 @@ pub enum HubWake {
     Turn,
     Link(LinkEvent),
     Supplied {
-        need: Need,
-        result: Result<Artefacts, Shortage>,
+        need: ImageRequest,
+        result: Result<Artefacts, ImageError>,
     },
     Connect,
 }
@@ -403,12 +403,12 @@ impl World {
 }
 
 /// Whether an image has a build: one in eight has none for arm64.
-pub fn has_build(root: Hash, target: &Target) -> bool {
-    !matches!(target, Target::Container { arch } if arch == "arm64" && root.0[1].is_multiple_of(8))
+pub fn has_build(root: Hash, target: &Platform) -> bool {
+    !matches!(target, Platform::Container { arch } if arch == "arm64" && root.0[1].is_multiple_of(8))
 }
 
 /// What a device needs of an image: made up from its digest, the same every time.
-fn supply(need: &Need) -> Result<Artefacts, Shortage> {
+fn supply(need: &ImageRequest) -> Result<Artefacts, ImageError> {
     let blob = |part: &str, size: u64| {
         let mut hasher = Sha256::new();
         hasher.update(need.root.0);
@@ -417,19 +417,19 @@ fn supply(need: &Need) -> Result<Artefacts, Shortage> {
     };
     let size = 1000 + u64::from(need.root.0[0]) * 4000;
     if !has_build(need.root, &need.target) {
-        return Err(Shortage {
+        return Err(ImageError {
             reason: "ImageHasNoBuild".into(),
             message: "the image has no build for this device".into(),
             retry: false,
         });
     }
     match &need.target {
-        Target::Container { arch } => {
+        Platform::Container { arch } => {
             let layer = Layer { blob: blob(arch, size), packing: Packing::TarGzip };
             let layers = List::try_from(vec![layer]).unwrap_or_default();
             Ok(Artefacts::Image { config: blob("config", 400), layers })
         }
-        Target::Wasm(support) => {
+        Platform::Wasm(support) => {
             Ok(Artefacts::Wasm { module: need.root, compiled: blob(&support.class, size) })
         }
     }

@@ -55,7 +55,7 @@ impl Engine {
                 Ok(Response::Session(device.map(|device| device.agent())))
             }
             Request::Resume { device } => self.resume(&device).map(|()| Response::Done),
-            Request::Figures => Ok(Response::Figures(self.list_figures())),
+            Request::Metrics => Ok(Response::Metrics(self.list_metrics())),
         };
         self.effects.push(Effect::Reply { id, result });
     }
@@ -408,7 +408,7 @@ impl Engine {
             .collect()
     }
 
-    fn list_figures(&self) -> Vec<(&'static str, u64)> {
+    fn list_metrics(&self) -> Vec<(&'static str, u64)> {
         let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
         let metrics = &self.metrics;
         Vec::from([

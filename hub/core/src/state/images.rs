@@ -13,7 +13,7 @@ use firmware_compat::{id::Hash, v1::owned::Artefacts};
 use crate::{
     api::core::pod::PodTemplate,
     device::{Device, Form},
-    event::{Need, Shortage, Target},
+    event::{ImageError, ImageRequest, Platform},
     pod::{Revision, Supplied, Waiting},
     resolve::{self, Roots},
     scheduler::FilterReason,
@@ -27,7 +27,7 @@ pub const MOST: usize = 20_000;
 #[derive(Clone, Debug, Default)]
 pub struct Images {
     names: BTreeMap<String, Hash>,
-    forms: BTreeMap<Need, Answer>,
+    forms: BTreeMap<ImageRequest, Answer>,
 }
 
 /// What is known of a form of an image.
@@ -38,7 +38,7 @@ pub enum Answer {
     /// It is there.
     Ready(Artefacts),
     /// It can't be had.
-    Short(Shortage),
+    Short(ImageError),
 }
 
 impl Images {
@@ -84,7 +84,7 @@ impl Images {
     }
 
     fn check_image(&self, image: &str, root: Hash, form: &Form<'_>) -> Result<(), FilterReason> {
-        match self.forms.get(&Need { root, target: form.target() }) {
+        match self.forms.get(&ImageRequest { root, target: form.target() }) {
             Some(Answer::Ready(_)) => Ok(()),
             Some(Answer::Short(shortage)) => Err(FilterReason::Image(shortage.message.clone())),
             None if self.forms.len() >= MOST => Err(FilterReason::Image(alloc::format!(
@@ -98,7 +98,11 @@ impl Images {
 
     /// Whether a form is new and is asked for from now on. At the bound, what was asked for kinds of devices that are
     /// no more is forgotten first.
-    pub fn admit(&mut self, need: &Need, kinds: impl FnOnce() -> BTreeSet<Target>) -> bool {
+    pub fn admit(
+        &mut self,
+        need: &ImageRequest,
+        kinds: impl FnOnce() -> BTreeSet<Platform>,
+    ) -> bool {
         if self.forms.contains_key(need) {
             return false;
         }
@@ -115,7 +119,7 @@ impl Images {
 
     /// What a device needs of a revision's images, if all are ready.
     #[must_use]
-    pub fn supply(&self, revision: &Revision, device: &Device) -> Option<(Target, Supplied)> {
+    pub fn supply(&self, revision: &Revision, device: &Device) -> Option<(Platform, Supplied)> {
         let target = device.target(revision.resolved.runtime_class).ok()?;
         let artefacts = self.artefacts(revision, &target)?;
         Some((target, artefacts))
@@ -123,9 +127,9 @@ impl Images {
 
     /// What a kind of device needs of a revision's images, if all are ready.
     #[must_use]
-    pub fn artefacts(&self, revision: &Revision, target: &Target) -> Option<Supplied> {
+    pub fn artefacts(&self, revision: &Revision, target: &Platform) -> Option<Supplied> {
         let of_image = |(image, root): (&String, &Option<Hash>)| {
-            let need = Need { root: (*root)?, target: target.clone() };
+            let need = ImageRequest { root: (*root)?, target: target.clone() };
             match self.forms.get(&need) {
                 Some(Answer::Ready(artefacts)) => Some((image.clone(), artefacts.clone())),
                 Some(Answer::Asked | Answer::Short(_)) | None => None,
@@ -135,14 +139,14 @@ impl Images {
     }
 
     /// Writes an answer. One to what was forgotten meanwhile is of no use to anyone.
-    pub fn answer(&mut self, need: &Need, answer: Answer) {
+    pub fn answer(&mut self, need: &ImageRequest, answer: Answer) {
         if let Some(known) = self.forms.get_mut(need) {
             *known = answer;
         }
     }
 
     /// Asks anew for a form that could not be had, if that may help.
-    pub fn ask_again(&mut self, need: &Need) -> bool {
+    pub fn ask_again(&mut self, need: &ImageRequest) -> bool {
         let again = matches!(self.forms.get(need), Some(Answer::Short(shortage)) if shortage.retry);
         if again {
             self.forms.insert(need.clone(), Answer::Asked);
@@ -151,8 +155,8 @@ impl Images {
     }
 
     /// Forgets the forms of an image that could not be had, and names them.
-    pub fn take_short(&mut self, root: Hash) -> Vec<Need> {
-        let short: Vec<Need> = self
+    pub fn take_short(&mut self, root: Hash) -> Vec<ImageRequest> {
+        let short: Vec<ImageRequest> = self
             .forms
             .iter()
             .filter(|(need, answer)| need.root == root && matches!(answer, Answer::Short(_)))
@@ -180,8 +184,11 @@ pub fn unknown_image(image: &str) -> Waiting {
 mod tests {
     use super::*;
 
-    fn need(arch: usize) -> Need {
-        Need { root: Hash([1; 32]), target: Target::Container { arch: alloc::format!("a{arch}") } }
+    fn need(arch: usize) -> ImageRequest {
+        ImageRequest {
+            root: Hash([1; 32]),
+            target: Platform::Container { arch: alloc::format!("a{arch}") },
+        }
     }
 
     #[test]

@@ -24,7 +24,7 @@ use lichen_hub_core::{
     api::{KINDS, Key, Kind, Object},
     effect::{Action, Change, Effect, Response},
     engine::{Config, Engine},
-    event::{Event, Need, Now, Request, RequestId, Shortage, Target},
+    event::{Event, ImageError, ImageRequest, Now, Platform, Request, RequestId},
 };
 use sha2::{Digest, Sha256};
 
@@ -225,20 +225,20 @@ impl World {
     }
 
     /// Every image has builds for the architectures of `builds`.
-    fn supply(&mut self, need: Need) {
+    fn supply(&mut self, need: ImageRequest) {
         let blob = Blob { digest: need.root, size: 1 };
         let (word, artefacts) = match &need.target {
-            Target::Container { arch } => {
+            Platform::Container { arch } => {
                 (arch.clone(), Artefacts::Image { config: blob, layers: List::default() })
             }
-            Target::Wasm(support) => {
+            Platform::Wasm(support) => {
                 (support.class.to_string(), Artefacts::Wasm { module: need.root, compiled: blob })
             }
         };
         let result = if self.builds.contains(&word) {
             Ok(artefacts)
         } else {
-            Err(Shortage {
+            Err(ImageError {
                 reason: "ImageHasNoBuild".into(),
                 message: format!("the image has no build for {word}"),
                 retry: false,

@@ -27,8 +27,8 @@ pub(crate) async fn ready(State(api): State<Api>) -> Response {
 
 /// `/metrics`, in the text format of Prometheus.
 pub(crate) async fn metrics(State(api): State<Api>) -> Response {
-    let figures = match api.engine.ask(Request::Figures).await {
-        Ok(effect::Response::Figures(figures)) => figures,
+    let figures = match api.engine.ask(Request::Metrics).await {
+        Ok(effect::Response::Metrics(figures)) => figures,
         Ok(other) => return unexpected(&other).into_response(),
         Err(error) => return Refusal::from(error).into_response(),
     };

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use lichen_hub_core::event::Shortage;
+use lichen_hub_core::event::ImageError;
 use lichen_images::{Digest, Store, distribution::chain};
 use tokio::{io::AsyncReadExt, process::Command};
 
@@ -34,7 +34,7 @@ enum End {
 }
 
 /// Compiles a module, and keeps the code in the artefact store. Gives its digest and size.
-pub(super) async fn run(job: Job) -> Result<(Digest, u64), Shortage> {
+pub(super) async fn run(job: Job) -> Result<(Digest, u64), ImageError> {
     let files = Files::new(&job.workshop).map_err(|error| ours("prepare a directory", &error))?;
     let (images, module, input) = (job.images.clone(), job.module, files.input.clone());
     blocking(move || copy_out(&images, &module, &input)).await?;
@@ -80,14 +80,14 @@ async fn compile(job: &Job, files: &Files) -> io::Result<End> {
 }
 
 /// The exit codes are documented with `lichen-wasmc`.
-fn judge(job: &Job, end: End) -> Result<(), Shortage> {
+fn judge(job: &Job, end: End) -> Result<(), ImageError> {
     let (status, complaint) = match end {
         End::Exit(status, _) if status.success() => return Ok(()),
         End::Exit(status, complaint) => (status, complaint),
         End::TooLong => {
             let message =
                 format!("compiling took more than {} s and was ended", MAX_TIME.as_secs());
-            return Err(Shortage { reason: "CompileLimit".into(), message, retry: false });
+            return Err(ImageError { reason: "CompileLimit".into(), message, retry: false });
         }
     };
     let (reason, retry) = match status.code() {
@@ -100,11 +100,11 @@ fn judge(job: &Job, end: End) -> Result<(), Shortage> {
         complaint => complaint.to_owned(),
     };
     let message = format!("could not compile the module for {}: {complaint}", job.class);
-    Err(Shortage { reason: reason.into(), message, retry })
+    Err(ImageError { reason: reason.into(), message, retry })
 }
 
-fn copy_out(images: &Store, module: &Digest, to: &Path) -> Result<(), Shortage> {
-    let missing = |cause: String| Shortage {
+fn copy_out(images: &Store, module: &Digest, to: &Path) -> Result<(), ImageError> {
+    let missing = |cause: String| ImageError {
         reason: "ArtefactMissing".into(),
         message: format!("could not read the module {module}: {cause}; push the image again"),
         retry: true,
@@ -130,14 +130,14 @@ fn keep(images: &Store, from: &Path) -> io::Result<(Digest, u64)> {
     Ok((digest, size))
 }
 
-fn ours(what: &str, error: &io::Error) -> Shortage {
+fn ours(what: &str, error: &io::Error) -> ImageError {
     let message = format!("the hub could not {what}: {}", chain(error));
-    Shortage { reason: "CompilerFailed".into(), message, retry: true }
+    ImageError { reason: "CompilerFailed".into(), message, retry: true }
 }
 
 async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Shortage> + Send + 'static,
-) -> Result<T, Shortage> {
+    work: impl FnOnce() -> Result<T, ImageError> + Send + 'static,
+) -> Result<T, ImageError> {
     let panicked = |panic: tokio::task::JoinError| ours("finish", &io::Error::other(panic));
     tokio::task::spawn_blocking(work).await.map_err(panicked)?
 }

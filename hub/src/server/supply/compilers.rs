@@ -11,7 +11,7 @@ use std::{
 };
 
 use firmware_compat::v1::owned::WasmSupport;
-use lichen_hub_core::event::Shortage;
+use lichen_hub_core::event::ImageError;
 use tokio::process::Command;
 
 /// The program's name.
@@ -41,7 +41,7 @@ impl Compilers {
     }
 
     /// The compiler for a device.
-    pub(super) async fn find(&self, support: &WasmSupport) -> Result<PathBuf, Shortage> {
+    pub(super) async fn find(&self, support: &WasmSupport) -> Result<PathBuf, ImageError> {
         let candidates = self.candidates();
         let mut others = Vec::new();
         for path in &candidates {
@@ -57,7 +57,7 @@ impl Compilers {
         Err(self.shortage(support, &others))
     }
 
-    fn shortage(&self, support: &WasmSupport, others: &[String]) -> Shortage {
+    fn shortage(&self, support: &WasmSupport, others: &[String]) -> ImageError {
         let (class, hash) = (support.class.as_str(), support.compatibility.as_str());
         let message = if others.is_empty() {
             format!(
@@ -72,7 +72,7 @@ impl Compilers {
                 self.older.display()
             )
         };
-        Shortage { reason: "CompilerMissing".into(), message, retry: true }
+        ImageError { reason: "CompilerMissing".into(), message, retry: true }
     }
 
     fn candidates(&self) -> Vec<PathBuf> {

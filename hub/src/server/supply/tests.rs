@@ -43,17 +43,17 @@ impl Bench {
         Hash(*digest.as_bytes())
     }
 
-    fn ask(&self, root: Hash, class: &str, compatibility: &str) -> Need {
+    fn ask(&self, root: Hash, class: &str, compatibility: &str) -> ImageRequest {
         let support = WasmSupport {
             class: class.try_into().expect("short"),
             compatibility: compatibility.try_into().expect("short"),
         };
-        let need = Need { root, target: Target::Wasm(support) };
+        let need = ImageRequest { root, target: event::Platform::Wasm(support) };
         self.supplier.supply(need.clone());
         need
     }
 
-    async fn answer(&mut self) -> (Need, Result<Artefacts, Shortage>) {
+    async fn answer(&mut self) -> (ImageRequest, Result<Artefacts, ImageError>) {
         let answer = tokio::time::timeout(Duration::from_secs(20), self.answers.recv()).await;
         match answer.expect("an answer in time") {
             Some(Input::Supplied { need, result }) => (need, result),
@@ -160,7 +160,9 @@ async fn what_an_image_lacks_is_said() {
     assert!(shortage.starts_with("ArtefactMissing (again later): "), "{shortage}");
     assert!(shortage.ends_with("push the image again"), "{shortage}");
     let root = bench.wasm("a");
-    bench.supplier.supply(Need { root, target: Target::Container { arch: "arm64".into() } });
+    bench
+        .supplier
+        .supply(ImageRequest { root, target: event::Platform::Container { arch: "arm64".into() } });
     let shortage = bench.answer().await.1.expect_err("no container");
     assert_eq!(shortage.reason, "ImageHasNoBuild");
     assert!(shortage.message.contains("set runtimeClassName: wasm"), "{}", shortage.message);

@@ -51,7 +51,7 @@ async fn a_turn_whose_publisher_has_died_ends_and_whoever_asked_is_told_so() {
     drop(publisher);
     turn.publish = Some(publish);
     let (_attach, attached) = oneshot::channel();
-    let both = async { tokio::join!(turn.run(attached), handle.ask(Request::Figures)) };
+    let both = async { tokio::join!(turn.run(attached), handle.ask(Request::Metrics)) };
     let (ended, answer) = tokio::time::timeout(DEADLINE, both).await.expect("it ends");
     assert!(ended.is_ok() && answer.is_err(), "{ended:?} {answer:?}");
 }
@@ -67,7 +67,7 @@ async fn a_turn_goes_on_while_its_publisher_lives() {
     let (_attach, attached) = oneshot::channel();
     let asked = async {
         for _ in 0..3 {
-            handle.ask(Request::Figures).await.expect("an answer");
+            handle.ask(Request::Metrics).await.expect("an answer");
         }
         handle.inputs().send(Input::Stop).await.expect("it runs");
     };

@@ -23,7 +23,7 @@ use lichen_hub_core::{
     device::LAST_GENERATION,
     effect::{Effect, Response},
     engine::{Config, Engine},
-    event::{Event, Need, Now, Request, RequestId, Shortage, Target},
+    event::{Event, ImageError, ImageRequest, Now, Platform, Request, RequestId},
     record::LoadError,
 };
 
@@ -42,7 +42,7 @@ pub struct Fleet {
     starts: u8,
     now: u64,
     devices: Vec<Device>,
-    needs: VecDeque<Need>,
+    needs: VecDeque<ImageRequest>,
     requests: u64,
     log: Option<RequestId>,
     command: Option<u64>,
@@ -326,16 +326,16 @@ impl Fleet {
         let Some(need) = self.needs.pop_front() else { return };
         let blob = Blob { digest: need.root, size: 1 };
         let result = match (way % 4, &need.target) {
-            (2 | 3, _) => Err(Shortage {
+            (2 | 3, _) => Err(ImageError {
                 reason: "ImageHasNoBuild".to_owned(),
                 message: "there is none".to_owned(),
                 retry: way % 4 == 3,
             }),
-            (_, Target::Container { .. }) => {
+            (_, Platform::Container { .. }) => {
                 let layer = Layer { blob, packing: Packing::TarGzip };
                 Ok(Artefacts::Image { config: blob, layers: vec![layer].try_into().expect("one") })
             }
-            (_, Target::Wasm(_)) => Ok(Artefacts::Wasm { module: need.root, compiled: blob }),
+            (_, Platform::Wasm(_)) => Ok(Artefacts::Wasm { module: need.root, compiled: blob }),
         };
         self.event(Event::Supplied { need, result });
     }

@@ -4,7 +4,7 @@ use firmware_compat::v1::owned::RuntimeClass;
 use lichen_agent_core::Event;
 use lichen_hub_core::{
     api::{Kind, Object},
-    event::{Request, Target},
+    event::{Platform, Request},
 };
 
 use crate::{
@@ -287,7 +287,7 @@ impl World {
         let closed = settings.cordoned && workload.replicas.is_some();
         let built = workload.wasm
             || roots.iter().all(|root| {
-                crate::hub::has_build(*root, &Target::Container { arch: it.facts.arch.clone() })
+                crate::hub::has_build(*root, &Platform::Container { arch: it.facts.arch.clone() })
             });
         it.powered
             && it.firmware.is_none()
