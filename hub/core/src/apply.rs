@@ -21,6 +21,9 @@ use crate::{
     state::{Owned, Progress, Saved, Stored},
 };
 
+/// Devices that one turn looks at for one DaemonSet: twice as many as it has steps for.
+const MOST_DEVICES: usize = 512;
+
 impl Engine {
     /// Brings one workload to where it should be.
     pub(crate) fn reconcile(&mut self, key: &Key, scope: &Scope) {
@@ -38,6 +41,7 @@ impl Engine {
             }
         }
         let Some(revision) = self.adopt_revision(key, &object, scope) else { return };
+        let scope = &self.bounded_scope(key, scope);
         self.provision(&revision, scope);
         let ready_at = self.state.pods.settle(key, controller::min_ready(&object), self.now);
         let plan = self.view(key, &revision, scope, |view| {
@@ -60,6 +64,23 @@ impl Engine {
         self.wake_workload(key, &revision, ready_at);
     }
 
+    /// The devices of a scope that one turn looks at for a workload with Pods on each; the rest is put off.
+    fn bounded_scope(&mut self, key: &Key, scope: &Scope) -> Scope {
+        let mut scope = scope.clone();
+        if key.kind != Kind::DaemonSet {
+            return scope;
+        }
+        if scope == Scope::All {
+            let here = self.state.pods.owned(key).into_iter().flat_map(Owned::devices);
+            let all = self.state.fleet.names().cloned();
+            scope = Scope::Devices(all.chain(here.map(|(name, _)| name.to_owned())).collect());
+        }
+        if let Some(rest) = scope.split_off(MOST_DEVICES) {
+            self.put_off(key, rest);
+        }
+        scope
+    }
+
     fn view<T>(
         &self,
         key: &Key,
@@ -75,6 +96,7 @@ impl Engine {
             state: &self.state,
             scope,
             no_room: self.no_room.contains(key),
+            room: self.steps_left,
             lost_after: self.lost_after(),
             progress: stored.map_or(&nothing, |stored| &stored.progress),
             now: self.now,
@@ -239,6 +261,9 @@ impl Engine {
                 }
                 Step::Delete { pod, why } => self.delete_for(pod, why),
             }
+        }
+        if plan.more {
+            self.put_off(key, Scope::default());
         }
         if !rest.is_empty() {
             return self.put_off_steps(key, rest);

@@ -51,8 +51,21 @@ impl Scope {
         match (&mut *self, other) {
             (Self::All, _) => {}
             (_, Self::All) => *self = Self::All,
-            (Self::Devices(devices), Self::Devices(more)) => devices.extend(more),
+            (Self::Devices(devices), Self::Devices(mut more)) => {
+                if more.len() > devices.len() {
+                    core::mem::swap(devices, &mut more);
+                }
+                devices.extend(more);
+            }
         }
+    }
+
+    /// Keeps some devices, in the order of their names, and gives the rest back.
+    #[must_use]
+    pub fn split_off(&mut self, most: usize) -> Option<Self> {
+        let Self::Devices(devices) = self else { return None };
+        let first = devices.iter().nth(most)?.clone();
+        Some(Self::Devices(devices.split_off(&first)))
     }
 
     /// Looks at one device more.
@@ -78,6 +91,8 @@ pub struct View<'a> {
     pub scope: &'a Scope,
     /// Whether nothing became free since no device could take another of its Pods.
     pub no_room: bool,
+    /// Steps that can be carried out now: to plan more is to plan it again.
+    pub room: usize,
     /// How long a device is silent before nobody waits for it.
     pub lost_after: Duration,
     /// How far the workload was.
@@ -171,6 +186,8 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// What could not be done.
     pub report: Report,
+    /// Whether more is to be done than there was room for.
+    pub more: bool,
 }
 
 /// What is to be done for a workload.

@@ -58,6 +58,7 @@ fn judge(world: &World, key: &Key, newest: Option<&Revision>, steps: Vec<Step>) 
         state,
         scope: &Scope::All,
         no_room: false,
+        room: usize::MAX,
         lost_after: Duration::from_secs(300),
         progress: &Progress::default(),
         now: Instant(0),

@@ -1,6 +1,8 @@
 //! A turn is bounded, whatever was asked for: whoever asks next is answered before all of it is done, and all of it is done
 //! in the end.
 
+mod world;
+
 use std::collections::BTreeSet;
 
 use firmware_compat::time::Instant;
@@ -11,6 +13,7 @@ use lichen_hub_core::{
     event::{Event, Now, Request, RequestId},
 };
 use serde_json::json;
+use world::World;
 
 const NOW: Now = Now { instant: Instant(1), unix_ms: 1_767_225_600_000 };
 /// Far more than one turn makes, with suffixes of names that collide now and then.
@@ -74,4 +77,29 @@ fn a_large_workload_is_made_and_deleted_in_many_turns_and_its_request_is_answere
     let turns = turns_after(&mut engine, Request::Delete { kind, namespace, name });
     assert!(turns >= PODS / MOST, "{turns} turns");
     assert!(engine.state().pods.is_empty());
+}
+
+#[test]
+fn a_workload_on_every_device_looks_at_all_of_them_in_the_end() {
+    // More than one turn looks at.
+    const DEVICES: usize = 600;
+    let mut world = World::new();
+    for number in 0..DEVICES {
+        world.join(&format!("d{number:04}"), &[]);
+    }
+    world.push_image("daemon:1", "one");
+    let daemon = json!({
+        "apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {"name": "daemon"},
+        "spec": {"selector": {"matchLabels": {"app": "daemon"}}, "template": {
+            "metadata": {"labels": {"app": "daemon"}},
+            "spec": {"containers": [{"name": "main", "image": "daemon:1"}]},
+        }},
+    });
+    world.apply(Kind::DaemonSet, &daemon).expect("it is a good manifest");
+    world.pass(1);
+    let pods = &world.engine.state().pods;
+    let places: BTreeSet<_> = pods.iter().filter_map(|pod| pod.device.clone()).collect();
+    assert_eq!((pods.len(), places.len()), (DEVICES, DEVICES));
+    let running = world.devices.values().map(|device| device.pods()).sum::<usize>();
+    assert_eq!(running, DEVICES);
 }

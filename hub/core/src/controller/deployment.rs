@@ -340,11 +340,14 @@ impl Rollout {
             .and_then(|owned| owned.revision(newest))
             .map(|of| of.ids(Class::Unplaced).filter(|id| !draft.goes(*id)).collect())
             .unwrap_or_default();
+        let steps_before = draft.plan.steps.len();
+        let room = draft.view.room.saturating_sub(steps_before);
+        draft.plan.more |= missing > room;
+        let missing = missing.min(room);
         let count = unplaced.len() + missing;
         if count == 0 {
             return 0;
         }
-        let steps_before = draft.plan.steps.len();
         // Nothing became free since, but by what goes now.
         if draft.view.no_room && missing == 0 && steps_before == 0 {
             draft.plan.report.no_place += count;

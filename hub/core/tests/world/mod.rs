@@ -529,7 +529,7 @@ impl World {
     }
 
     pub fn join(&mut self, name: &str, settings: &[&str]) {
-        let agent = u8::try_from(self.devices.len()).unwrap_or(0) + 1;
+        let agent = u8::try_from(self.devices.len() % 255).unwrap_or(0) + 1;
         let device = self.devices.entry(name.into()).or_insert_with(|| Device {
             agent,
             arch: "amd64".into(),
