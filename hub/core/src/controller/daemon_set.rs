@@ -169,7 +169,7 @@ impl Rollout {
         let Some(owned) = view.owned() else { return };
         let older =
             || owned.revisions().filter(|(hash, _)| *hash != view.revision.hash).map(|(_, of)| of);
-        if older().next().is_none() {
+        if older().next().is_none() || draft.missing_image().is_some() {
             return;
         }
         let (mut budget, mut held_up) = if self.in_turn() {

@@ -255,6 +255,10 @@ impl Rollout {
         let available = draft.available();
         let mut free = available.saturating_sub(target);
         let mut more = available.saturating_sub(target.saturating_sub(unavailable)) - free;
+        // What can't be followed anywhere is not asked about Pod by Pod.
+        if draft.missing_image().is_some() {
+            more = 0;
+        }
         if free + more == 0 {
             return;
         }
