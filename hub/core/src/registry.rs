@@ -287,6 +287,23 @@ mod tests {
     }
 
     #[test]
+    fn no_workload_keeps_history_without_a_bound() {
+        let with = |limit: u32| {
+            let labels = json!({"app": "a"});
+            let spec = json!({"revisionHistoryLimit": limit, "selector": {"matchLabels": labels},
+                "template": {"metadata": {"labels": labels},
+                    "spec": {"containers": [{"name": "main", "image": "a:1"}]}}});
+            let json = json!({"metadata": {"name": "a"}, "spec": spec});
+            [Kind::Deployment, Kind::DaemonSet].map(|kind| accept_new(object(kind, &json)))
+        };
+        assert!(with(100).iter().all(Result::is_ok));
+        for answer in with(101) {
+            let said = refused(answer);
+            assert!(said.contains("spec.revisionHistoryLimit: at most 100 are kept"), "{said}");
+        }
+    }
+
+    #[test]
     fn every_bound_is_told_by_its_name() {
         let map = map(&json!({"metadata": {"name": "a"}}));
         let said = |bytes: usize, stock: Stock| {

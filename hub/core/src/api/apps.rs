@@ -38,16 +38,24 @@ pub fn annotations_of_revision(workload: &Map) -> Map {
     kept.map(|(name, text)| (name.clone(), text.clone())).collect()
 }
 
+/// Old templates that are kept of one workload. All of them are in memory, with the annotations of their time.
+const MAX_HISTORY: u32 = 100;
+
 /// The label that carries the hash of the template on a Pod.
 pub const TEMPLATE_HASH_LABEL: &str = "pod-template-hash";
 
-/// What every workload's selector must be: some of the template's labels, and the same for ever.
+/// What every workload's selector must be: some of the template's labels, and the same for ever. And how much history it
+/// may keep.
 fn validate_workload(
     selector: &LabelSelector,
     old: Option<&LabelSelector>,
     template: &PodTemplate,
+    history: Option<u32>,
     errors: &mut Errors,
 ) {
+    if history.is_some_and(|history| history > MAX_HISTORY) {
+        errors.add("spec.revisionHistoryLimit", format!("at most {MAX_HISTORY} are kept"));
+    }
     if old.is_some_and(|old| old != selector) {
         errors.add("spec.selector", "can't be changed; delete the workload and apply it again");
     }

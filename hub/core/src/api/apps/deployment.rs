@@ -155,7 +155,8 @@ impl Resource for Deployment {
             );
         }
         let old = old.map(|old| &old.spec.selector);
-        validate_workload(&self.spec.selector, old, &self.spec.template, errors);
+        let history = self.spec.revision_history_limit;
+        validate_workload(&self.spec.selector, old, &self.spec.template, history, errors);
     }
 
     fn prepare_for_update(&mut self, old: &Self) {
