@@ -1,0 +1,230 @@
+//! The certificate authority of one hub: its key, its own certificate, and what it issues.
+
+use std::path::Path;
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName,
+    DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PublicKeyData,
+    SanType, SerialNumber, date_time_ymd,
+};
+use ring::rand::{SecureRandom, SystemRandom};
+use rustls::pki_types::{
+    CertificateDer, CertificateSigningRequestDer, PrivateKeyDer, PrivatePkcs8KeyDer, pem::PemObject,
+};
+use sha2::{Digest, Sha256};
+use time::OffsetDateTime;
+
+use crate::{
+    error::TrustError,
+    files,
+    identity::{ClientCertificate, DEVICES},
+};
+
+/// Largest certificate signing request that is read. One with an RSA key of 8192 bits takes a third of it.
+const MAX_CSR: usize = 8 * 1024;
+/// Random bytes of a serial number: as many as fit RFC 5280's bound whatever the first bit is.
+const SERIAL_BYTES: usize = 16;
+
+/// The organisation in the hub's own certificate.
+const HUB: &str = "lichen:hub";
+
+/// An authority. Its certificate has no well-defined end: it is replaced when somebody decides so, and never ends by
+/// itself.
+pub(crate) struct Authority {
+    certificate: CertificateDer<'static>,
+    pem: String,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+/// A certificate with the time at which it ends, in seconds since 1970.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Issued {
+    /// PEM.
+    pub certificate: String,
+    /// Big-endian, without leading zeros.
+    pub serial: Vec<u8>,
+    /// See [`ClientCertificate::key`].
+    pub key: [u8; 32],
+    /// The first second after its lifetime.
+    pub not_after: u64,
+}
+
+/// A certificate with its private key.
+pub(crate) struct Keyed {
+    pub(crate) issued: Issued,
+    /// PKCS#8 in PEM.
+    pub(crate) key: String,
+}
+
+/// For what a certificate may be used.
+#[derive(Clone, Copy)]
+enum Use {
+    Server,
+    Client,
+}
+
+impl Authority {
+    /// The authority that is kept under this name; `None` if there is none.
+    pub(crate) fn load(dir: &Path, name: &str) -> Result<Option<Self>, TrustError> {
+        let (certificate, key) = paths(dir, name);
+        // The certificate is written last: without it there is no authority yet.
+        let Some(certificate_pem) = files::read(&certificate)? else { return Ok(None) };
+        let Some(key_pem) = files::read(&key)? else {
+            return Err(TrustError::Missing { path: key });
+        };
+        let damaged = |path: &Path| TrustError::Damaged { path: path.to_owned() };
+        let key_pem = String::from_utf8(key_pem).map_err(|_| damaged(&key))?;
+        let key_pair = KeyPair::from_pem(&key_pem).map_err(|_| damaged(&key))?;
+        let pem = String::from_utf8(certificate_pem).map_err(|_| damaged(&certificate))?;
+        let der =
+            CertificateDer::from_pem_slice(pem.as_bytes()).map_err(|_| damaged(&certificate))?;
+        let issuer = Issuer::from_ca_cert_der(&der, key_pair).map_err(|_| damaged(&certificate))?;
+        Ok(Some(Self { certificate: der, pem, issuer }))
+    }
+
+    /// Makes an authority and keeps it under a name.
+    pub(crate) fn create(dir: &Path, name: &str) -> Result<Self, TrustError> {
+        let key_pair = KeyPair::generate()?;
+        let mut params = CertificateParams::default();
+        params.serial_number = Some(SerialNumber::from(serial()?));
+        params.distinguished_name = DistinguishedName::new();
+        // Tells one authority from the next where both are shown.
+        let id = short(&Sha256::digest(key_pair.public_key_raw()));
+        params.distinguished_name.push(DnType::CommonName, format!("lichen-ca-{id}"));
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        params.not_before = beginning();
+        params.not_after = no_end();
+        let certificate = params.self_signed(&key_pair)?;
+        let (certificate_path, key_path) = paths(dir, name);
+        files::replace(&key_path, key_pair.serialize_pem().as_bytes())?;
+        files::replace(&certificate_path, certificate.pem().as_bytes())?;
+        let (der, pem) = (certificate.der().clone(), certificate.pem());
+        Ok(Self { certificate: der, pem, issuer: Issuer::new(params, key_pair) })
+    }
+
+    /// Its own certificate, DER.
+    pub(crate) fn certificate(&self) -> &CertificateDer<'static> {
+        &self.certificate
+    }
+
+    /// Its own certificate, PEM.
+    pub(crate) fn pem(&self) -> &str {
+        &self.pem
+    }
+
+    /// SHA-256 of its certificate's DER.
+    pub(crate) fn fingerprint(&self) -> [u8; 32] {
+        Sha256::digest(&self.certificate).into()
+    }
+
+    /// A server's certificate with a fresh key.
+    pub(crate) fn server(
+        &self,
+        names: Vec<SanType>,
+        not_after: u64,
+    ) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), TrustError> {
+        let key_pair = KeyPair::generate()?;
+        let mut params = params("lichen-hub", HUB, Use::Server, not_after)?;
+        params.subject_alt_names = names;
+        let certificate = params.signed_by(&key_pair, &self.issuer)?;
+        let chain = vec![certificate.der().clone(), self.certificate.clone()];
+        Ok((chain, PrivatePkcs8KeyDer::from(key_pair.serialize_der()).into()))
+    }
+
+    /// A client's certificate with a fresh key.
+    pub(crate) fn client(
+        &self,
+        name: &str,
+        organization: &str,
+        not_after: u64,
+    ) -> Result<Keyed, TrustError> {
+        let key_pair = KeyPair::generate()?;
+        let params = params(name, organization, Use::Client, not_after)?;
+        let certificate = params.signed_by(&key_pair, &self.issuer)?;
+        Ok(Keyed { issued: issued(&certificate)?, key: key_pair.serialize_pem() })
+    }
+
+    /// A device's certificate for the key in its request. What else the request says is ignored.
+    pub(crate) fn device(
+        &self,
+        csr_pem: &str,
+        name: &str,
+        not_after: u64,
+    ) -> Result<Issued, TrustError> {
+        let mut csr = read_csr(csr_pem)?;
+        csr.params = params(name, DEVICES, Use::Client, not_after)?;
+        issued(&csr.signed_by(&self.issuer)?)
+    }
+}
+
+/// SHA-256 of the public key in a request (PEM): the same as [`ClientCertificate::key`] of what is issued for it.
+pub(crate) fn key_of(csr_pem: &str) -> Result<[u8; 32], TrustError> {
+    Ok(Sha256::digest(read_csr(csr_pem)?.public_key.subject_public_key_info()).into())
+}
+
+fn read_csr(pem: &str) -> Result<CertificateSigningRequestParams, TrustError> {
+    if pem.len() > MAX_CSR {
+        return Err(TrustError::Csr("it is too long"));
+    }
+    let der = CertificateSigningRequestDer::from_pem_slice(pem.as_bytes())
+        .map_err(|_| TrustError::Csr("it is not a CERTIFICATE REQUEST in PEM"))?;
+    CertificateSigningRequestParams::from_der(&der)
+        .map_err(|_| TrustError::Csr("it can't be read, or its signature is wrong"))
+}
+
+fn params(
+    name: &str,
+    organization: &str,
+    usage: Use,
+    not_after: u64,
+) -> Result<CertificateParams, TrustError> {
+    let mut params = CertificateParams::default();
+    params.serial_number = Some(SerialNumber::from(serial()?));
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.distinguished_name.push(DnType::OrganizationName, organization);
+    params.is_ca = IsCa::ExplicitNoCa;
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = vec![match usage {
+        Use::Server => ExtendedKeyUsagePurpose::ServerAuth,
+        Use::Client => ExtendedKeyUsagePurpose::ClientAuth,
+    }];
+    params.use_authority_key_identifier_extension = true;
+    // Of all time before the end: whose clock is behind must not refuse it.
+    params.not_before = beginning();
+    let end = i64::try_from(not_after).ok().map(OffsetDateTime::from_unix_timestamp);
+    params.not_after = end.and_then(Result::ok).unwrap_or_else(no_end);
+    Ok(params)
+}
+
+fn issued(certificate: &rcgen::Certificate) -> Result<Issued, TrustError> {
+    let read = ClientCertificate::read(certificate.der())?;
+    let ClientCertificate { serial, key, not_after, .. } = read;
+    Ok(Issued { certificate: certificate.pem(), serial, key, not_after })
+}
+
+/// Random, positive, and never one that was given before.
+fn serial() -> Result<Vec<u8>, TrustError> {
+    let mut bytes = [0; SERIAL_BYTES];
+    SystemRandom::new().fill(&mut bytes).map_err(|_| TrustError::Random)?;
+    bytes[0] = bytes[0] & 0x7f | 0x40;
+    Ok(bytes.to_vec())
+}
+
+fn beginning() -> OffsetDateTime {
+    date_time_ymd(1970, 1, 1)
+}
+
+/// RFC 5280 4.1.2.5: no well-defined expiration date.
+fn no_end() -> OffsetDateTime {
+    date_time_ymd(9999, 12, 31) + time::Duration::seconds(24 * 3600 - 1)
+}
+
+fn paths(dir: &Path, name: &str) -> (std::path::PathBuf, std::path::PathBuf) {
+    (dir.join(format!("{name}.pem")), dir.join(format!("{name}.key")))
+}
+
+fn short(digest: &[u8]) -> String {
+    digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,49 @@
+//! What may go wrong with keys and certificates.
+
+use std::path::PathBuf;
+
+use crate::{files::FileError, identity::Unreadable};
+
+/// Why something can't be issued, read or kept.
+#[derive(Debug, thiserror::Error)]
+pub enum TrustError {
+    /// The disk refuses.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// A file is not what it was.
+    #[error(
+        "{} is damaged; put it back from a backup (`lichen hub restore`): every device trusts what is in it",
+        path.display()
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file is gone and others that need it are there.
+    #[error(
+        "{} is missing, and the certificates beside it were made with it; put it back from a backup (`lichen hub restore`)",
+        path.display()
+    )]
+    Missing {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A certificate signing request is not one.
+    #[error("the certificate signing request can't be used: {0}")]
+    Csr(&'static str),
+    /// A name or address can't be in a certificate.
+    #[error("{0:?} can't be in a certificate: write a DNS name or an IP address, without port")]
+    Name(String),
+    /// The machine has no random numbers.
+    #[error("the system gives no random numbers")]
+    Random,
+    /// A certificate of ours can't be read.
+    #[error(transparent)]
+    Unreadable(#[from] Unreadable),
+    /// The library that makes certificates refuses.
+    #[error("could not make a certificate: {0}")]
+    Making(#[from] rcgen::Error),
+    /// The TLS library refuses.
+    #[error("could not prepare TLS: {0}")]
+    Tls(#[from] rustls::Error),
+}

@@ -1,0 +1,104 @@
+//! The hub's own certificate: for which names, until when, and a new one in time. It is kept nowhere: a hub that starts
+//! makes itself one, whose key has never left its memory.
+
+use std::{
+    net::IpAddr,
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use rcgen::SanType;
+use rustls::{
+    crypto::CryptoProvider,
+    server::{ClientHello, ResolvesServerCert},
+    sign::CertifiedKey,
+};
+
+use crate::{authority::Authority, error::TrustError};
+
+/// The name that is in every certificate of every hub. Devices know their hub by its authority, and ask for this name:
+/// so they may reach it by any address.
+pub const HUB_NAME: &str = "lichen-hub";
+/// How long a certificate of the hub lasts, in seconds. Nobody pins it, so a year is only a bound on a stolen key.
+const LIFETIME_S: u64 = 365 * 24 * 3600;
+
+/// What the hub shows of itself in a handshake. New connections get the newest.
+#[derive(Debug)]
+pub(crate) struct Shown {
+    provider: Arc<CryptoProvider>,
+    state: RwLock<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    key: Arc<CertifiedKey>,
+    /// From when on there should be a newer one: two thirds of its lifetime. Seconds since 1970.
+    renew_at: u64,
+}
+
+impl Shown {
+    pub(crate) fn new(
+        provider: Arc<CryptoProvider>,
+        authority: &Authority,
+        names: &[String],
+        now: u64,
+    ) -> Result<Self, TrustError> {
+        let state = RwLock::new(issue(&provider, authority, names, now)?);
+        Ok(Self { provider, state })
+    }
+
+    /// Makes a newer certificate.
+    pub(crate) fn renew(
+        &self,
+        authority: &Authority,
+        names: &[String],
+        now: u64,
+    ) -> Result<(), TrustError> {
+        let state = issue(&self.provider, authority, names, now)?;
+        *self.state.write().unwrap_or_else(PoisonError::into_inner) = state;
+        Ok(())
+    }
+
+    /// Whether it is time to renew.
+    pub(crate) fn is_due(&self, now: u64) -> bool {
+        now >= self.state.read().unwrap_or_else(PoisonError::into_inner).renew_at
+    }
+}
+
+impl ResolvesServerCert for Shown {
+    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.state.read().unwrap_or_else(PoisonError::into_inner).key.clone())
+    }
+}
+
+fn issue(
+    provider: &CryptoProvider,
+    authority: &Authority,
+    names: &[String],
+    now: u64,
+) -> Result<State, TrustError> {
+    let (chain, key) = authority.server(subject_alt_names(names)?, now + LIFETIME_S)?;
+    let key = Arc::new(CertifiedKey::from_der(chain, key, provider)?);
+    Ok(State { key, renew_at: now + LIFETIME_S / 3 * 2 })
+}
+
+/// The advertised names and addresses, those of this machine to itself, and the name that devices ask for; each once.
+fn subject_alt_names(names: &[String]) -> Result<Vec<SanType>, TrustError> {
+    let always = [HUB_NAME, "localhost", "127.0.0.1", "::1"];
+    let mut all: Vec<SanType> = Vec::new();
+    for name in always.into_iter().chain(names.iter().map(String::as_str)) {
+        let name = match name.parse::<IpAddr>() {
+            Ok(address) => SanType::IpAddress(address.to_canonical()),
+            Err(_) => SanType::DnsName(dns_name(name)?),
+        };
+        if !all.contains(&name) {
+            all.push(name);
+        }
+    }
+    Ok(all)
+}
+
+fn dns_name(name: &str) -> Result<rcgen::string::Ia5String, TrustError> {
+    let refused = || TrustError::Name(name.to_owned());
+    rustls::pki_types::DnsName::try_from(name).map_err(|_| refused())?;
+    name.try_into().map_err(|_| refused())
+}
