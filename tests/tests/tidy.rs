@@ -124,13 +124,17 @@ fn dependencies_point_one_way() {
         ("firmware-compat", &[] as &[&str]),
         ("lichen-hub-core", &["firmware-compat"]),
         ("lichen-agent-core", &["firmware-compat"]),
-        ("lichen-link", &["firmware-compat"]),
+        ("lichen-link", &["firmware-compat", "lichen-trust"]),
         ("lichen-images", &[]),
+        ("lichen-trust", &[]),
         ("lichen-shim", &[]),
         ("lichen-oci", &["lichen-shim"]),
         ("lichen-wasm-host", &["lichen-shim"]),
         ("lichen-wasmc", &["lichen-wasm-host"]),
-        ("lichen-hub", &["firmware-compat", "lichen-hub-core", "lichen-link", "lichen-images"]),
+        (
+            "lichen-hub",
+            &["firmware-compat", "lichen-hub-core", "lichen-link", "lichen-images", "lichen-trust"],
+        ),
         (
             "lichen-agent",
             &[

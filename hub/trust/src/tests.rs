@@ -1,3 +1,5 @@
+//! Handshakes with certificates of ours, of others, and of the past.
+
 use std::{
     io::{Read, Write},
     net::{TcpListener, TcpStream},
