@@ -1,6 +1,6 @@
 //! The objects of the API, with Kubernetes' names, shapes and meaning, as far as Lichen supports them.
 //!
-//! One file a kind, by group: [`core`](self::core), [`apps`]. Each says all there is to say of its kind by implementing
+//! One file a kind, by group: [`core`](self::core), [`apps`], [`lichen`]. Each says all there is to say of its kind by implementing
 //! [`Resource`]; [`kinds`] lists them, and nothing else does. What kinds share: [`meta`], [`quantity`], [`time`],
 //! [`validate`], [`cell`].
 
@@ -9,6 +9,7 @@ pub mod cell;
 pub mod core;
 mod error;
 pub mod field;
+pub mod lichen;
 pub mod meta;
 pub mod quantity;
 pub mod resource;
@@ -25,6 +26,7 @@ pub use self::{
     apps::{ControllerRevision, DaemonSet, Deployment, ReplicaSet},
     core::{ConfigMap, Event, Namespace, Node, Pod, ServiceAccount},
     error::ApiError,
+    lichen::{Enrolment, JoinToken},
     meta::ObjectMeta,
     resource::Resource,
     validate::FieldError,
@@ -126,6 +128,10 @@ kinds! {
     ReplicaSet,
     /// `apps/v1` ControllerRevision: a saved revision of a DaemonSet.
     ControllerRevision,
+    /// `lichen.dev/v1` JoinToken: lets devices join.
+    JoinToken,
+    /// `lichen.dev/v1` Enrolment: a device's admission.
+    Enrolment,
     /// `v1` Node: a device.
     Node,
     /// `v1` Pod: what runs on one device.

@@ -55,6 +55,18 @@ pub enum Effect {
         /// The frame.
         frame: Vec<u8>,
     },
+    /// Let a device in that shows one of these keys (SHA-256 of the public key in its certificate).
+    Admit {
+        /// The device.
+        device: String,
+        /// The newest first.
+        keys: Vec<Hash>,
+    },
+    /// Let a device in no more, and end its session.
+    Dismiss {
+        /// The device.
+        device: String,
+    },
     /// Find or make what a device needs of an image, and answer with [`crate::event::Event::Supplied`].
     Supply(ImageRequest),
     /// A piece of a log, for the request that asked.
@@ -135,6 +147,16 @@ pub enum Response {
     Images(Vec<Image>),
     /// Which agent holds a session.
     Session(Option<AgentId>),
+    /// A board may be a device of this name.
+    Enrolled {
+        /// The device's name.
+        name: String,
+    },
+    /// A board has to wait until an operator has approved it.
+    EnrolmentPending {
+        /// The device's name.
+        name: String,
+    },
     /// Counters, for monitoring: name, value.
     Metrics(Vec<(&'static str, u64)>),
     /// Done.

@@ -5,7 +5,7 @@ use core::fmt;
 
 use firmware_compat::{
     frame::Kind as FrameKind,
-    id::Hash,
+    id::{AgentId, Hash},
     time::UnixMs,
     v1::owned::{Artefacts, WasmSupport},
 };
@@ -197,6 +197,17 @@ pub enum Request {
         /// The device.
         device: String,
     },
+    /// A board asks to be a device of this hub.
+    Enrol(EnrolRequest),
+    /// A device asks for a new certificate.
+    Renew(RenewRequest),
+    /// A device's certificate was issued.
+    Certified {
+        /// The device.
+        device: String,
+        /// Until when it lasts, in milliseconds since 1970.
+        not_after_ms: UnixMs,
+    },
     /// Let the hub take over a device whose assignment another or a newer hub wrote.
     Resume {
         /// The device.
@@ -204,6 +215,42 @@ pub enum Request {
     },
     /// Counters, for monitoring.
     Metrics,
+}
+
+/// What a board says when it asks to be a device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EnrolRequest {
+    /// Its permission: name of the token, and SHA-256 of the secret.
+    pub token: Option<(String, Hash)>,
+    /// How it would be called.
+    pub name: String,
+    /// SHA-256 of its public key.
+    pub key: Hash,
+    /// The X25519 public key to which its secrets are to be sealed.
+    pub sealing_key: Hash,
+    /// The agent's id.
+    pub agent: AgentId,
+    /// Its serial number; empty if it knows none.
+    pub serial_number: String,
+    /// What it says that it is.
+    pub model: String,
+    /// From where it asks.
+    pub address: String,
+}
+
+/// What a device says when it asks for a new certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RenewRequest {
+    /// Its name, as its certificate says.
+    pub device: String,
+    /// SHA-256 of the public key in the certificate that it has.
+    pub key: Hash,
+    /// The same of the key that the new one is for.
+    pub new_key: Hash,
+    /// The X25519 public key to which its secrets are to be sealed.
+    pub sealing_key: Hash,
+    /// The agent's id.
+    pub agent: AgentId,
 }
 
 /// From an object to what it is to be; a pure function of the object.

@@ -17,6 +17,7 @@ pub mod controller;
 pub mod device;
 pub mod effect;
 pub mod engine;
+mod enrolment;
 pub mod event;
 mod explain;
 mod load;

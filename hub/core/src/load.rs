@@ -58,6 +58,7 @@ impl Engine {
         }
         engine.connect_records(pods)?;
         engine.next_resource_version();
+        engine.admit_all();
         engine.timers.insert((engine.now + BEACON_EVERY, Timer::Beacon));
         Ok(engine)
     }

@@ -21,7 +21,7 @@ use crate::{
 /// The namespace of an object that names none.
 pub const DEFAULT_NAMESPACE: &str = "default";
 /// Objects that operators may store in one hub, of all kinds together.
-pub const MAX_OBJECTS: usize = 50_000;
+pub const MAX_OBJECTS: usize = 200_000;
 /// Bytes of those objects as JSON. All of them are in memory.
 pub const MAX_BYTES: usize = 256 << 20;
 /// Pods that all workloads together may want by number. A Pod in memory is about a KiB.
@@ -314,7 +314,7 @@ mod tests {
         let of_kind = said(10, Stock { of_kind: most, ..Stock::default() }).expect("full");
         assert!(of_kind.contains("has 10000 configmaps and takes no more"), "{of_kind}");
         let objects = said(10, Stock { objects: MAX_OBJECTS, ..Stock::default() }).expect("full");
-        assert!(objects.contains("has 50000 objects"), "{objects}");
+        assert!(objects.contains("has 200000 objects"), "{objects}");
         let bytes = said(10, Stock { bytes: MAX_BYTES, ..Stock::default() }).expect("full");
         assert!(bytes.contains("over 256 MiB"), "{bytes}");
         let web = object(

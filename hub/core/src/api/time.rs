@@ -38,6 +38,12 @@ pub fn age(timestamp: Option<&str>, now_ms: u64) -> String {
     then.map_or_else(|| "<unknown>".to_owned(), |then| human((now_ms / 1000).saturating_sub(then)))
 }
 
+/// Milliseconds since 1970 of a timestamp like `2026-05-01T09:30:00Z`; `None` for any other form.
+#[must_use]
+pub fn unix_ms(text: &str) -> Option<UnixMs> {
+    unix_seconds(text)?.checked_mul(1000)
+}
+
 /// Seconds as kubectl shows them: two units where the first is small.
 fn human(seconds: u64) -> String {
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);

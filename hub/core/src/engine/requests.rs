@@ -54,6 +54,9 @@ impl Engine {
                 let device = self.state.fleet.get(&device).filter(|device| device.online());
                 Ok(Response::Session(device.map(|device| device.agent())))
             }
+            Request::Enrol(request) => self.enrol(request),
+            Request::Renew(request) => self.renew(&request),
+            Request::Certified { device, not_after_ms } => self.certified(&device, not_after_ms),
             Request::Resume { device } => self.resume(&device).map(|()| Response::Done),
             Request::Metrics => Ok(Response::Metrics(self.list_metrics())),
         };
@@ -183,7 +186,7 @@ impl Engine {
         Ok(())
     }
 
-    fn check_room(&self, object: &Object) -> Result<(), ApiError> {
+    pub(crate) fn check_room(&self, object: &Object) -> Result<(), ApiError> {
         let key = object.key();
         let stock = self.state.objects.stock_without(&key);
         let bytes = serde_json::to_vec(object).map_or(0, |json| json.len());
@@ -199,7 +202,7 @@ impl Engine {
     }
 
     /// Stores an object at a new version and marks what depends on it.
-    fn put(
+    pub(crate) fn put(
         &mut self,
         mut object: Object,
         revision: Option<Arc<Revision>>,
@@ -214,6 +217,9 @@ impl Engine {
             self.state.objects.set_config(&key.namespace, &key.name, data);
             self.records.insert(record::config_key(&key.namespace, &key.name), None);
             self.dirty_users_of_config(&key);
+        }
+        if let Object::Enrolment(enrolment) = &object {
+            self.admission_changed(enrolment);
         }
         let object = Arc::new(object);
         let is_workload = revision.is_some();
@@ -270,7 +276,7 @@ impl Engine {
         Ok(Response::Deleted(self.view_pod(id).unwrap_or(before)))
     }
 
-    fn delete_object(&mut self, key: &Key) -> Result<Response, ApiError> {
+    pub(crate) fn delete_object(&mut self, key: &Key) -> Result<Response, ApiError> {
         if let Some(stored) = self.state.objects.get(key).filter(|s| s.revision.is_some()) {
             let uid = stored.object.meta().uid.clone();
             self.hide_revisions(&uid);
@@ -289,6 +295,9 @@ impl Engine {
         }
         if key.kind == Kind::ConfigMap {
             self.retire_config(key);
+        }
+        if key.kind == Kind::Enrolment {
+            self.effects.push(Effect::Dismiss { device: key.name.clone() });
         }
         Ok(Response::Deleted(object))
     }

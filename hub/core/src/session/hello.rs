@@ -312,6 +312,7 @@ impl Engine {
         self.state.fleet.insert(device);
         self.dirty.devices.insert(name.to_owned());
         self.dirty.changed_nodes.insert(name.to_owned(), Action::Added);
+        self.label_as_enrolled(name);
         let key = Key::new(Kind::Node, "", name);
         self.record(&key, Severity::Normal, "Registered", format!("{name} joined the fleet"));
         true

@@ -178,6 +178,8 @@ impl World {
                     Effect::Send { device, kind, frame } => self.on_sent(&device, kind, &frame),
                     Effect::Supply(need) => self.supply(need),
                     Effect::Changed(change) => self.hear(change),
+                    // Its link lets everybody in.
+                    Effect::Admit { .. } | Effect::Dismiss { .. } => {}
                     Effect::SendAll { .. } | Effect::LogPart { .. } => {}
                 }
             }

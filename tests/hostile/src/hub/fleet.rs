@@ -171,7 +171,9 @@ impl Fleet {
                 assert!(!self.needs.contains(&need), "asks twice for {need:?}");
                 self.needs.push_back(need);
             }
-            Effect::ClearHead { device } => assert!(topic::is_device_name(&device)),
+            Effect::ClearHead { device }
+            | Effect::Admit { device, .. }
+            | Effect::Dismiss { device } => assert!(topic::is_device_name(&device)),
             Effect::Changed(change) => assert!(change.resource_version > 0),
             Effect::LogPart { .. } => self.log_parts += 1,
             Effect::Reply { .. } => {}

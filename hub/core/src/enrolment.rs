@@ -1,0 +1,370 @@
+//! Which boards become devices of this hub: by a token, by an operator's approval, or because their serial number was
+//! registered before they came. Certificates are the shell's; here it is decided who gets one.
+
+use alloc::{
+    borrow::ToOwned,
+    format,
+    string::{String, ToString},
+    vec::Vec,
+};
+
+use firmware_compat::{id::Hash, time::UnixMs, topic::is_device_name, v1::owned::Severity};
+
+use crate::{
+    api::{
+        ApiError, Enrolment, JoinToken, Key, Kind, Object, ObjectMeta,
+        lichen::enrolment::{EnrolmentStatus, MAX_SERIAL_NUMBER},
+        time::rfc3339,
+    },
+    effect::{Action, Effect, Response},
+    engine::Engine,
+    event::{EnrolRequest, RenewRequest},
+};
+
+/// Boards that may wait for approval. Anybody who reaches the hub can be one.
+const MAX_PENDING: usize = 256;
+/// A board that waits for so long makes room for another.
+const PENDING_FOR_MS: UnixMs = 24 * 3600 * 1000;
+/// Bytes that are kept of what a board says that it is.
+const MAX_MODEL: usize = 128;
+
+/// What a board gets for its request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Answer {
+    /// A certificate, as this device; and the token is used once more, unless it was by this very board.
+    Enrolled { name: String, uses_token: bool },
+    /// Nothing yet.
+    Pending { name: String },
+}
+
+/// What is known about a request: the token that it names, the enrolment of the name that it asks for, and the one that
+/// its serial number was registered with.
+struct Known<'a> {
+    token: Option<&'a JoinToken>,
+    of_name: Option<&'a Enrolment>,
+    of_serial: Option<&'a Enrolment>,
+}
+
+fn decide(request: &EnrolRequest, known: &Known<'_>, now: UnixMs) -> Result<Answer, String> {
+    let registered = known.of_serial.filter(|enrolment| enrolment.phase() == "Registered");
+    let name = registered.map_or(&request.name, |enrolment| &enrolment.metadata.name);
+    let present = registered.or(known.of_name);
+    let key = request.key.to_string();
+    if let Some(enrolment) = present {
+        if enrolment.spec.revoked {
+            return Err(format!("{name} was revoked by an operator"));
+        }
+        let is_other = !enrolment.status.key.is_empty() && enrolment.status.key != key;
+        if is_other && enrolment.spec.approved {
+            return Err(format!(
+                "another board is enrolled as {name}; join by another name (--name), or, if this one takes its place, \
+                 have an operator say: lichen device forget {name}"
+            ));
+        }
+        if is_other {
+            return Err(format!(
+                "another board asks to be {name} and waits for approval; join by another name (--name), or have an \
+                 operator say: lichen device deny {name}"
+            ));
+        }
+        // Its own answer may have been lost on the way.
+        if enrolment.is_admitted() {
+            return Ok(Answer::Enrolled { name: name.clone(), uses_token: false });
+        }
+    }
+    if let Some((_, secret)) = &request.token {
+        check_token(known.token, secret, name, now)?;
+        return Ok(Answer::Enrolled { name: name.clone(), uses_token: true });
+    }
+    let is_expected = registered.is_some_and(|enrolment| enrolment.spec.approved);
+    if is_expected {
+        return Ok(Answer::Enrolled { name: name.clone(), uses_token: false });
+    }
+    Ok(Answer::Pending { name: name.clone() })
+}
+
+fn check_token(
+    token: Option<&JoinToken>,
+    secret: &Hash,
+    name: &str,
+    now: UnixMs,
+) -> Result<(), String> {
+    let unknown = "the hub does not know this token: it was mistyped, or deleted; make another with: lichen token create";
+    let token = token.ok_or(unknown)?;
+    let kept = Hash::parse(&token.spec.secret_hash).unwrap_or(Hash([0; 32]));
+    if !is_same(&kept, secret) {
+        return Err(unknown.to_owned());
+    }
+    token.check_use(now).map_err(|why| format!("{why}; make another with: lichen token create"))?;
+    if !token.allows_name(name) {
+        return Err(format!(
+            "the token is for devices called {}; join by such a name (--name) instead of {name}",
+            token.spec.name_pattern
+        ));
+    }
+    Ok(())
+}
+
+/// Whether two hashes are the same, in a time that does not tell where they differ.
+fn is_same(one: &Hash, other: &Hash) -> bool {
+    one.0.iter().zip(other.0).fold(0, |differs, (one, other)| differs | (one ^ other)) == 0
+}
+
+impl Engine {
+    /// A board asks to be a device.
+    pub(crate) fn enrol(&mut self, request: EnrolRequest) -> Result<Response, ApiError> {
+        let request = EnrolRequest {
+            serial_number: short(&request.serial_number, MAX_SERIAL_NUMBER),
+            model: short(&request.model, MAX_MODEL),
+            ..request
+        };
+        if !is_device_name(&request.name) {
+            let name = &request.name;
+            return Err(ApiError::BadRequest(format!(
+                "{name:?} can't be a device's name: use 1 to 63 of a-z, 0-9 and '-', none at either end"
+            )));
+        }
+        let answer = {
+            let token = request.token.as_ref().map(|(id, _)| Key::new(Kind::JoinToken, "", id));
+            let known = Known {
+                token: token.and_then(|key| self.join_token(&key)),
+                of_name: self.enrolment(&request.name),
+                of_serial: self.registered(&request.serial_number),
+            };
+            decide(&request, &known, self.unix_ms)
+        };
+        let node = |name: &str| Key::new(Kind::Node, "", name);
+        match answer {
+            Err(why) => {
+                let said = format!("a board at {} may not join: {why}", request.address);
+                self.record(&node(&request.name), Severity::Warning, "EnrolmentRefused", said);
+                Err(ApiError::Forbidden(why))
+            }
+            Ok(Answer::Enrolled { name, uses_token }) => {
+                let labels = uses_token.then(|| self.use_token(&request)).flatten();
+                self.keep_enrolment(&name, &request, true, labels)?;
+                let said = format!("{name} may be a device, asked for at {}", request.address);
+                self.record(&node(&name), Severity::Normal, "Enrolled", said);
+                Ok(Response::Enrolled { name })
+            }
+            Ok(Answer::Pending { name }) => {
+                if self.enrolment(&name).is_none_or(|known| known.status.key.is_empty()) {
+                    self.make_room_to_wait()?;
+                    self.keep_enrolment(&name, &request, false, None)?;
+                    let said = format!(
+                        "a board at {} asks to be {name}: lichen device approve {name}",
+                        request.address
+                    );
+                    self.record(&node(&name), Severity::Normal, "EnrolmentPending", said);
+                }
+                Ok(Response::EnrolmentPending { name })
+            }
+        }
+    }
+
+    /// A device asks for a new certificate, for the same key or another one.
+    pub(crate) fn renew(&mut self, request: &RenewRequest) -> Result<Response, ApiError> {
+        let RenewRequest { device, key, new_key, sealing_key, agent } = request;
+        let known = self.enrolment(device).filter(|enrolment| enrolment.is_admitted());
+        let has_key = |enrolment: &&Enrolment| keys(enrolment).contains(key);
+        let Some(enrolment) = known.filter(has_key) else {
+            return Err(ApiError::Forbidden(format!(
+                "{device} is not enrolled here with this key; an operator can say: lichen device list"
+            )));
+        };
+        let mut enrolment = enrolment.clone();
+        let status = &mut enrolment.status;
+        let new_key = new_key.to_string();
+        if status.key != new_key {
+            status.previous_key = key.to_string();
+            status.key = new_key;
+        }
+        status.sealing_key = sealing_key.to_string();
+        status.agent = agent.to_string();
+        self.store_enrolment(enrolment);
+        Ok(Response::Done)
+    }
+
+    /// A certificate was issued.
+    pub(crate) fn certified(
+        &mut self,
+        device: &str,
+        not_after_ms: UnixMs,
+    ) -> Result<Response, ApiError> {
+        let key = Key::new(Kind::Enrolment, "", device);
+        let enrolment = self.enrolment(device).ok_or(ApiError::NotFound(key))?;
+        let mut enrolment = enrolment.clone();
+        enrolment.status.certificate_not_after = Some(rfc3339(not_after_ms));
+        self.store_enrolment(enrolment);
+        Ok(Response::Done)
+    }
+
+    /// An admission is new or changed: who may come in follows it, and so do the labels of its device.
+    pub(crate) fn admission_changed(&mut self, enrolment: &Enrolment) {
+        let device = enrolment.metadata.name.clone();
+        self.effects.push(match enrolment.is_admitted() {
+            true => Effect::Admit { device, keys: keys(enrolment) },
+            false => Effect::Dismiss { device },
+        });
+        self.label(&enrolment.metadata.name.clone(), enrolment);
+    }
+
+    /// Everyone who may come in, for a shell that has just started.
+    pub(crate) fn admit_all(&mut self) {
+        let enrolments = self.state.objects.of_kind(Kind::Enrolment);
+        let admitted = enrolments.filter_map(|(_, stored)| match stored.object.as_ref() {
+            Object::Enrolment(enrolment) if enrolment.is_admitted() => {
+                let device = enrolment.metadata.name.clone();
+                Some(Effect::Admit { device, keys: keys(enrolment) })
+            }
+            _ => None,
+        });
+        self.effects.extend(admitted.collect::<Vec<_>>());
+    }
+
+    /// Gives a device the labels that its enrolment says, beside those that it has.
+    pub(crate) fn label_as_enrolled(&mut self, name: &str) {
+        if let Some(enrolment) = self.enrolment(name).cloned() {
+            self.label(name, &enrolment);
+        }
+    }
+
+    fn label(&mut self, name: &str, enrolment: &Enrolment) {
+        let Some(device) = self.state.fleet.get_mut(name) else { return };
+        let mut labels = device.operator.labels.clone();
+        labels.extend(enrolment.spec.labels.clone());
+        if device.operator.labels != labels {
+            device.operator.labels = labels;
+            self.dirty.devices.insert(name.to_owned());
+            self.touch_node(name);
+            self.dirty_device(name);
+        }
+    }
+
+    fn enrolment(&self, name: &str) -> Option<&Enrolment> {
+        let key = Key::new(Kind::Enrolment, "", name);
+        match self.state.objects.get(&key)?.object.as_ref() {
+            Object::Enrolment(enrolment) => Some(enrolment),
+            _ => None,
+        }
+    }
+
+    fn join_token(&self, key: &Key) -> Option<&JoinToken> {
+        match self.state.objects.get(key)?.object.as_ref() {
+            Object::JoinToken(token) => Some(token),
+            _ => None,
+        }
+    }
+
+    fn enrolments(&self) -> impl Iterator<Item = &Enrolment> {
+        let all = self.state.objects.of_kind(Kind::Enrolment);
+        all.filter_map(|(_, stored)| match stored.object.as_ref() {
+            Object::Enrolment(enrolment) => Some(enrolment),
+            _ => None,
+        })
+    }
+
+    /// The enrolment that waits for a board with this serial number.
+    fn registered(&self, serial_number: &str) -> Option<&Enrolment> {
+        let of_it = |enrolment: &&Enrolment| enrolment.spec.serial_number == serial_number;
+        if serial_number.is_empty() { None } else { self.enrolments().find(of_it) }
+    }
+
+    /// Counts a use of a token and gives the labels of its devices.
+    fn use_token(&mut self, request: &EnrolRequest) -> Option<crate::api::meta::Map> {
+        let (id, _) = request.token.as_ref()?;
+        let mut token = self.join_token(&Key::new(Kind::JoinToken, "", id))?.clone();
+        token.status.used = token.status.used.saturating_add(1);
+        let labels = token.spec.labels.clone();
+        self.put(Object::JoinToken(token), None, Action::Modified);
+        Some(labels)
+    }
+
+    fn keep_enrolment(
+        &mut self,
+        name: &str,
+        request: &EnrolRequest,
+        approved: bool,
+        labels: Option<crate::api::meta::Map>,
+    ) -> Result<(), ApiError> {
+        let known = self.enrolment(name).cloned();
+        let is_new = known.is_none();
+        let meta = ObjectMeta { name: name.to_owned(), generation: 1, ..ObjectMeta::default() };
+        let mut enrolment = known.unwrap_or_else(|| Enrolment {
+            metadata: meta,
+            spec: Default::default(),
+            status: EnrolmentStatus::default(),
+        });
+        enrolment.spec.approved = approved;
+        enrolment.spec.labels.extend(labels.unwrap_or_default());
+        let status = &mut enrolment.status;
+        status.key = request.key.to_string();
+        status.previous_key.clear();
+        status.sealing_key = request.sealing_key.to_string();
+        status.agent = request.agent.to_string();
+        status.model.clone_from(&request.model);
+        status.serial_number.clone_from(&request.serial_number);
+        status.address.clone_from(&request.address);
+        status.requested_at.get_or_insert_with(|| rfc3339(self.unix_ms));
+        if let Some((token, _)) = &request.token {
+            status.token.clone_from(token);
+        }
+        if is_new {
+            let object = Object::Enrolment(enrolment.clone());
+            self.check_room(&object)?;
+            enrolment.set_phase();
+            self.create_stored(Object::Enrolment(enrolment), None);
+        } else {
+            self.store_enrolment(enrolment);
+        }
+        Ok(())
+    }
+
+    fn store_enrolment(&mut self, mut enrolment: Enrolment) {
+        enrolment.set_phase();
+        self.put(Object::Enrolment(enrolment), None, Action::Modified);
+    }
+
+    /// Room for one more board that waits: the oldest goes if it has waited for long.
+    fn make_room_to_wait(&mut self) -> Result<(), ApiError> {
+        let waiting = self.enrolments().filter(|enrolment| enrolment.phase() == "Pending");
+        let mut waiting: Vec<_> = waiting
+            .map(|enrolment| {
+                let asked = enrolment.status.requested_at.as_deref();
+                let asked = asked.and_then(crate::api::time::unix_ms).unwrap_or(0);
+                (asked, Key::new(Kind::Enrolment, "", &enrolment.metadata.name))
+            })
+            .collect();
+        if waiting.len() < MAX_PENDING {
+            return Ok(());
+        }
+        waiting.sort();
+        match waiting.first() {
+            Some((asked, key)) if self.unix_ms.saturating_sub(*asked) >= PENDING_FOR_MS => {
+                self.delete_object(key).map(drop)
+            }
+            _ => Err(ApiError::Full(format!(
+                "{MAX_PENDING} boards wait for approval already; an operator can approve or deny them: lichen device list"
+            ))),
+        }
+    }
+}
+
+/// The keys that a device may show, the newest first.
+fn keys(enrolment: &Enrolment) -> Vec<Hash> {
+    let EnrolmentStatus { key, previous_key, .. } = &enrolment.status;
+    [key, previous_key].into_iter().filter_map(|key| Hash::parse(key)).collect()
+}
+
+/// The beginning of a text, without what no terminal should be shown.
+fn short(text: &str, most: usize) -> String {
+    let shown = text.chars().filter(|letter| !letter.is_control());
+    let mut kept = String::new();
+    for letter in shown {
+        if kept.len() + letter.len_utf8() > most {
+            break;
+        }
+        kept.push(letter);
+    }
+    kept
+}

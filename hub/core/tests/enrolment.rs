@@ -1,0 +1,273 @@
+//! Which boards become devices, told by the engine's answers and by whom it lets in.
+
+use std::collections::BTreeMap;
+
+use firmware_compat::{
+    id::{AgentId, Hash},
+    time::Instant,
+};
+use lichen_hub_core::{
+    api::{ApiError, Enrolment, JoinToken, Kind, Object, time::rfc3339},
+    effect::{Effect, Response},
+    engine::{Config, Engine},
+    event::{EnrolRequest, Event, Now, RenewRequest, Request, RequestId},
+};
+use serde_json::{Value, json};
+
+const DAY_MS: u64 = 24 * 3600 * 1000;
+const START_MS: u64 = 1_800_000_000_000;
+
+/// A hub's engine, its records, and whom its listener lets in.
+struct Hub {
+    engine: Engine,
+    records: BTreeMap<String, Vec<u8>>,
+    admitted: BTreeMap<String, Vec<Hash>>,
+    unix_ms: u64,
+}
+
+impl Hub {
+    fn new() -> Self {
+        Self::start(BTreeMap::new(), START_MS)
+    }
+
+    fn start(records: BTreeMap<String, Vec<u8>>, unix_ms: u64) -> Self {
+        let now = Now { instant: Instant(0), unix_ms };
+        let engine = Engine::load(records.clone(), Config::default(), now).expect("sound records");
+        let mut hub = Self { engine, records, admitted: BTreeMap::new(), unix_ms };
+        hub.drain();
+        hub
+    }
+
+    fn restart(self) -> Self {
+        Self::start(self.records, self.unix_ms)
+    }
+
+    fn drain(&mut self) -> Option<Result<Response, ApiError>> {
+        let mut answer = None;
+        for effect in self.engine.drain() {
+            match effect {
+                Effect::Save(records) => records.into_iter().for_each(|record| {
+                    match record.value {
+                        Some(value) => self.records.insert(record.key, value),
+                        None => self.records.remove(&record.key),
+                    };
+                }),
+                Effect::Reply { result, .. } => answer = Some(result),
+                Effect::Admit { device, keys } => drop(self.admitted.insert(device, keys)),
+                Effect::Dismiss { device } => drop(self.admitted.remove(&device)),
+                _ => {}
+            }
+        }
+        answer
+    }
+
+    fn ask(&mut self, request: Request) -> Result<Response, ApiError> {
+        let now = Now { instant: Instant(0), unix_ms: self.unix_ms };
+        self.engine.handle(Event::Request { id: RequestId(1), request }, now);
+        self.drain().expect("every request is answered")
+    }
+
+    fn token(&mut self, secret: u8, spec: Value) {
+        let mut spec = spec;
+        spec["secretHash"] = json!(Hash([secret; 32]).to_string());
+        let token = json!({"metadata": {"name": "t"}, "spec": spec});
+        let token: JoinToken = serde_json::from_value(token).expect("a token");
+        self.ask(Request::Create(token.into())).expect("created");
+    }
+
+    fn register(&mut self, name: &str, spec: Value) {
+        let enrolment = json!({"metadata": {"name": name}, "spec": spec});
+        let enrolment: Enrolment = serde_json::from_value(enrolment).expect("an enrolment");
+        self.ask(Request::Create(enrolment.into())).expect("created");
+    }
+
+    fn enrolment(&mut self, name: &str) -> Enrolment {
+        let (kind, namespace) = (Kind::Enrolment, String::new());
+        let name = name.to_owned();
+        match self.ask(Request::Get { kind, namespace, name }).expect("there") {
+            Response::Object { object, .. } => match object.as_ref() {
+                Object::Enrolment(enrolment) => enrolment.clone(),
+                other => panic!("{other:?}"),
+            },
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn say(&mut self, name: &str, change: impl Fn(&mut Enrolment)) {
+        let mut enrolment = self.enrolment(name);
+        change(&mut enrolment);
+        self.ask(Request::Replace { object: enrolment.into(), create: false }).expect("changed");
+    }
+
+    fn enrol(&mut self, request: EnrolRequest) -> String {
+        match self.ask(Request::Enrol(request)) {
+            Ok(Response::Enrolled { name }) => format!("enrolled as {name}"),
+            Ok(Response::EnrolmentPending { name }) => format!("{name} waits"),
+            Ok(other) => panic!("{other:?}"),
+            Err(error) => format!("refused: {error}"),
+        }
+    }
+
+    fn is_in(&self, name: &str, key: u8) -> bool {
+        self.admitted.get(name).is_some_and(|keys| keys.contains(&Hash([key; 32])))
+    }
+}
+
+fn board(name: &str, key: u8) -> EnrolRequest {
+    EnrolRequest {
+        token: None,
+        name: name.to_owned(),
+        key: Hash([key; 32]),
+        sealing_key: Hash([key; 32]),
+        agent: AgentId([key; 16]),
+        serial_number: String::new(),
+        model: "Raspberry Pi 4".to_owned(),
+        address: "192.0.2.7".to_owned(),
+    }
+}
+
+fn with_token(name: &str, key: u8, secret: u8) -> EnrolRequest {
+    EnrolRequest { token: Some(("t".to_owned(), Hash([secret; 32]))), ..board(name, key) }
+}
+
+#[track_caller]
+fn check(said: &str, expected: &str) {
+    assert!(said.contains(expected), "{said}");
+}
+
+#[test]
+fn a_token_lets_in_as_many_devices_as_it_says_and_gives_them_its_labels() {
+    let mut hub = Hub::new();
+    hub.token(1, json!({"uses": 2, "labels": {"lichen.dev/site": "north"}}));
+    check(&hub.enrol(with_token("pi-1", 11, 1)), "enrolled as pi-1");
+    check(&hub.enrol(with_token("pi-2", 12, 1)), "enrolled as pi-2");
+    check(&hub.enrol(with_token("pi-3", 13, 1)), "good for 2 devices, and they have joined");
+    assert!(hub.is_in("pi-1", 11) && hub.is_in("pi-2", 12));
+    assert!(!hub.is_in("pi-3", 13) && !hub.is_in("pi-1", 12));
+    assert_eq!(hub.enrolment("pi-1").spec.labels["lichen.dev/site"], "north");
+}
+
+#[test]
+fn whoever_asks_again_because_the_answer_was_lost_uses_the_token_once() {
+    let mut hub = Hub::new();
+    hub.token(1, json!({"uses": 1}));
+    for _ in 0..3 {
+        check(&hub.enrol(with_token("pi-1", 11, 1)), "enrolled as pi-1");
+        hub = hub.restart();
+        assert!(hub.is_in("pi-1", 11));
+    }
+    check(&hub.enrol(with_token("pi-1", 12, 1)), "another board is enrolled as pi-1");
+}
+
+#[test]
+fn a_token_ends_when_it_says_and_only_its_own_secret_opens() {
+    let mut hub = Hub::new();
+    hub.token(
+        1,
+        json!({"uses": 9, "namePattern": "kiosk-*", "expirationTime": rfc3339(START_MS + DAY_MS)}),
+    );
+    check(&hub.enrol(with_token("kiosk-1", 11, 2)), "does not know this token");
+    let foreign = EnrolRequest { token: Some(("x".into(), Hash([1; 32]))), ..board("kiosk-1", 11) };
+    check(&hub.enrol(foreign), "does not know this token");
+    check(&hub.enrol(with_token("pi-1", 11, 1)), "for devices called kiosk-*");
+    check(&hub.enrol(with_token("kiosk-1", 11, 1)), "enrolled as kiosk-1");
+    hub.unix_ms += DAY_MS;
+    check(&hub.enrol(with_token("kiosk-2", 12, 1)), "was good until 2027-01-16");
+    let (kind, namespace) = (Kind::JoinToken, String::new());
+    hub.ask(Request::Delete { kind, namespace, name: "t".to_owned() }).expect("deleted");
+    check(&hub.enrol(with_token("kiosk-3", 13, 1)), "does not know this token");
+}
+
+#[test]
+fn without_a_token_a_board_waits_for_an_operator() {
+    let mut hub = Hub::new();
+    check(&hub.enrol(board("pi-1", 11)), "pi-1 waits");
+    check(&hub.enrol(board("pi-1", 11)), "pi-1 waits");
+    check(&hub.enrol(board("pi-1", 12)), "another board asks to be pi-1");
+    assert!(!hub.is_in("pi-1", 11));
+    assert_eq!(hub.enrolment("pi-1").status.phase, "Pending");
+    hub.say("pi-1", |enrolment| enrolment.spec.approved = true);
+    assert!(hub.is_in("pi-1", 11));
+    check(&hub.enrol(board("pi-1", 11)), "enrolled as pi-1");
+    check(&hub.enrol(board("pi-1", 12)), "another board is enrolled as pi-1");
+}
+
+#[test]
+fn a_registered_serial_number_brings_its_name_and_works_once() {
+    let mut hub = Hub::new();
+    hub.register("gate", json!({"approved": true, "serialNumber": "1000000abc"}));
+    assert!(hub.admitted.is_empty());
+    let with =
+        |serial: &str, key| EnrolRequest { serial_number: serial.into(), ..board("pi", key) };
+    check(&hub.enrol(with("1000000abc", 11)), "enrolled as gate");
+    assert!(hub.is_in("gate", 11));
+    check(&hub.enrol(with("1000000abc", 12)), "pi waits");
+    // Whoever knows only the name of a registered device does not become it.
+    hub.register("door", json!({"approved": true, "serialNumber": "2"}));
+    check(&hub.enrol(board("door", 13)), "door waits");
+    assert!(!hub.is_in("door", 13));
+}
+
+#[test]
+fn who_was_revoked_or_forgotten_is_out_and_stays_out() {
+    let mut hub = Hub::new();
+    hub.token(1, json!({"uses": 9}));
+    hub.enrol(with_token("pi-1", 11, 1));
+    hub.say("pi-1", |enrolment| enrolment.spec.revoked = true);
+    assert!(!hub.is_in("pi-1", 11));
+    check(&hub.enrol(with_token("pi-1", 11, 1)), "pi-1 was revoked by an operator");
+    hub = hub.restart();
+    assert!(!hub.is_in("pi-1", 11));
+    let (kind, namespace) = (Kind::Enrolment, String::new());
+    hub.ask(Request::Delete { kind, namespace, name: "pi-1".to_owned() }).expect("deleted");
+    check(&hub.enrol(with_token("pi-1", 12, 1)), "enrolled as pi-1");
+    assert!(hub.is_in("pi-1", 12) && !hub.is_in("pi-1", 11));
+}
+
+#[test]
+fn a_renewal_may_bring_a_new_key_and_needs_one_that_is_known() {
+    let mut hub = Hub::new();
+    hub.token(1, json!({"uses": 9}));
+    hub.enrol(with_token("pi-1", 11, 1));
+    let renew = |key: u8, new_key: u8| {
+        Request::Renew(RenewRequest {
+            device: "pi-1".to_owned(),
+            key: Hash([key; 32]),
+            new_key: Hash([new_key; 32]),
+            sealing_key: Hash([7; 32]),
+            agent: AgentId([11; 16]),
+        })
+    };
+    hub.ask(renew(11, 21)).expect("renewed");
+    assert!(hub.is_in("pi-1", 11) && hub.is_in("pi-1", 21));
+    hub.ask(renew(21, 21)).expect("renewed");
+    hub.ask(renew(21, 31)).expect("renewed");
+    assert!(!hub.is_in("pi-1", 11) && hub.is_in("pi-1", 31));
+    let refused = hub.ask(renew(11, 41)).expect_err("refused").to_string();
+    check(&refused, "not enrolled here with this key");
+    hub.say("pi-1", |enrolment| enrolment.spec.revoked = true);
+    assert!(hub.ask(renew(31, 31)).is_err());
+}
+
+#[test]
+fn those_who_wait_are_bounded_and_the_oldest_makes_room_after_a_day() {
+    let mut hub = Hub::new();
+    for number in 0..256_u16 {
+        let key = Hash([u8::try_from(number).expect("a byte"); 32]);
+        let request = EnrolRequest { key, ..board(&format!("pi-{number}"), 0) };
+        check(&hub.enrol(request), "waits");
+    }
+    check(&hub.enrol(board("one-more", 1)), "256 boards wait for approval already");
+    hub.unix_ms += DAY_MS;
+    check(&hub.enrol(board("one-more", 1)), "one-more waits");
+}
+
+#[test]
+fn names_that_are_none_never_become_devices() {
+    let mut hub = Hub::new();
+    hub.token(1, json!({"uses": 9}));
+    for name in ["", "all", "../x", "a/b", "#", "+", "a\0b", "PI", "-a", &"x".repeat(64)] {
+        check(&hub.enrol(with_token(name, 11, 1)), "can't be a device's name");
+    }
+    assert!(hub.admitted.is_empty());
+}
