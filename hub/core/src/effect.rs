@@ -62,8 +62,15 @@ pub enum Effect {
         /// The newest first.
         keys: Vec<Hash>,
     },
-    /// Let a device in no more, and end its session.
+    /// End a device's session and keep it out.
     Dismiss {
+        /// The device.
+        device: String,
+        /// What it is told.
+        why: String,
+    },
+    /// End a device's session: it is nobody here, until it is admitted.
+    Disown {
         /// The device.
         device: String,
     },

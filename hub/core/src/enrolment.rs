@@ -202,24 +202,16 @@ impl Engine {
     /// An admission is new or changed: who may come in follows it, and so do the labels of its device.
     pub(crate) fn admission_changed(&mut self, enrolment: &Enrolment) {
         let device = enrolment.metadata.name.clone();
-        self.effects.push(match enrolment.is_admitted() {
-            true => Effect::Admit { device, keys: keys(enrolment) },
-            false => Effect::Dismiss { device },
-        });
+        self.effects.push(admission(enrolment, device));
         self.label(&enrolment.metadata.name.clone(), enrolment);
     }
 
-    /// Everyone who may come in, for a shell that has just started.
+    /// Who may come in and who may not, for a shell that has just started.
     pub(crate) fn admit_all(&mut self) {
-        let enrolments = self.state.objects.of_kind(Kind::Enrolment);
-        let admitted = enrolments.filter_map(|(_, stored)| match stored.object.as_ref() {
-            Object::Enrolment(enrolment) if enrolment.is_admitted() => {
-                let device = enrolment.metadata.name.clone();
-                Some(Effect::Admit { device, keys: keys(enrolment) })
-            }
-            _ => None,
-        });
-        self.effects.extend(admitted.collect::<Vec<_>>());
+        let name = |enrolment: &Enrolment| enrolment.metadata.name.clone();
+        let all: Vec<_> =
+            self.enrolments().map(|enrolment| admission(enrolment, name(enrolment))).collect();
+        self.effects.extend(all);
     }
 
     /// Gives a device the labels that its enrolment says, beside those that it has.
@@ -347,6 +339,18 @@ impl Engine {
                 "{MAX_PENDING} boards wait for approval already; an operator can approve or deny them: lichen device list"
             ))),
         }
+    }
+}
+
+/// Whether a device may come in, for the shell.
+fn admission(enrolment: &Enrolment, device: String) -> Effect {
+    match enrolment.phase() {
+        "Enrolled" => Effect::Admit { device, keys: keys(enrolment) },
+        "Revoked" => {
+            let why = format!("{device} was revoked by an operator");
+            Effect::Dismiss { device, why }
+        }
+        _ => Effect::Disown { device },
     }
 }
 

@@ -54,7 +54,9 @@ impl Hub {
                 }),
                 Effect::Reply { result, .. } => answer = Some(result),
                 Effect::Admit { device, keys } => drop(self.admitted.insert(device, keys)),
-                Effect::Dismiss { device } => drop(self.admitted.remove(&device)),
+                Effect::Dismiss { device, .. } | Effect::Disown { device } => {
+                    drop(self.admitted.remove(&device))
+                }
                 _ => {}
             }
         }

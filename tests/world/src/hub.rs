@@ -367,7 +367,7 @@ impl World {
             }
             Effect::ClearHead { device } => self.clear_retained(hub, &device),
             // Its broker lets everybody in.
-            Effect::Admit { .. } | Effect::Dismiss { .. } => {}
+            Effect::Admit { .. } | Effect::Dismiss { .. } | Effect::Disown { .. } => {}
             Effect::Send { device, kind, frame } => self.send_down(hub, &device, kind, &frame),
             Effect::SendAll { kind, frame } => self.send_all(hub, kind, &frame),
             Effect::Supply(need) => {

@@ -297,7 +297,7 @@ impl Engine {
             self.retire_config(key);
         }
         if key.kind == Kind::Enrolment {
-            self.effects.push(Effect::Dismiss { device: key.name.clone() });
+            self.effects.push(Effect::Disown { device: key.name.clone() });
         }
         Ok(Response::Deleted(object))
     }

@@ -179,7 +179,7 @@ impl World {
                     Effect::Supply(need) => self.supply(need),
                     Effect::Changed(change) => self.hear(change),
                     // Its link lets everybody in.
-                    Effect::Admit { .. } | Effect::Dismiss { .. } => {}
+                    Effect::Admit { .. } | Effect::Dismiss { .. } | Effect::Disown { .. } => {}
                     Effect::SendAll { .. } | Effect::LogPart { .. } => {}
                 }
             }

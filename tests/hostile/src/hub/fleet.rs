@@ -173,7 +173,8 @@ impl Fleet {
             }
             Effect::ClearHead { device }
             | Effect::Admit { device, .. }
-            | Effect::Dismiss { device } => assert!(topic::is_device_name(&device)),
+            | Effect::Dismiss { device, .. }
+            | Effect::Disown { device } => assert!(topic::is_device_name(&device)),
             Effect::Changed(change) => assert!(change.resource_version > 0),
             Effect::LogPart { .. } => self.log_parts += 1,
             Effect::Reply { .. } => {}

@@ -1,0 +1,107 @@
+//! The HTTP side of the device port: how a board becomes a device and stays one, and the artefacts.
+//!
+//! | path | who | answer |
+//! |---|---|---|
+//! | `POST /lichen/v1/enrol` | anybody | a certificate, or that an operator has to approve |
+//! | `POST /lichen/v1/renew` | a device, whose certificate may have ended | a new one |
+//! | `GET /lichen/v1/connect` | a device | what it keeps of its hub |
+//! | `GET /lichen/v1/session` | a device | who holds its name |
+//! | `GET /artefacts/<digest>` | a device | the bytes |
+//!
+//! Who may join is decided by the engine; here certificates are issued. [`caller`] says who asks.
+
+mod caller;
+mod enrol;
+
+use std::sync::Arc;
+
+use axum::{
+    Router, middleware,
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use firmware_compat::{
+    enrolment::{
+        Address, Broker, CONNECT_PATH, ENROL_PATH, HubFacts, RENEW_PATH, SESSION_PATH,
+    },
+    id::{Lineage, SigningKey},
+};
+use lichen_trust::Trust;
+
+pub(crate) use caller::Caller;
+
+use super::{
+    api::{Api, Refusal},
+    artefacts,
+    handle::EngineHandle,
+};
+
+/// How long certificates last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lifetimes {
+    /// A device's certificate, in seconds.
+    pub certificate_s: u64,
+    /// How long after its end a certificate is good for a new one, in seconds.
+    pub grace_s: u64,
+}
+
+impl Default for Lifetimes {
+    fn default() -> Self {
+        const DAY: u64 = 24 * 3600;
+        // A device that was off for a year comes back by itself, and for some years more.
+        Self { certificate_s: 90 * DAY, grace_s: 5 * 365 * DAY }
+    }
+}
+
+/// What the device port needs.
+#[derive(Clone)]
+pub(crate) struct Devices {
+    pub(crate) engine: EngineHandle,
+    pub(crate) trust: Arc<Trust>,
+    pub(crate) lineage: Lineage,
+    pub(crate) signing_keys: Vec<SigningKey>,
+    pub(crate) addresses: Vec<Address>,
+    /// The operator's broker, if devices don't speak MQTT with the hub itself.
+    pub(crate) broker: Option<Broker>,
+    pub(crate) lifetimes: Lifetimes,
+}
+
+impl Devices {
+    /// What a device keeps of its hub.
+    fn facts(&self) -> Result<HubFacts, Refusal> {
+        let too_much = |_| Refusal::internal("the hub has more to say of itself than devices take");
+        Ok(HubFacts {
+            ca: self.trust.bundle().as_str().try_into().map_err(too_much)?,
+            signing_keys: self.signing_keys.clone().try_into().map_err(too_much)?,
+            lineage: self.lineage,
+            addresses: self.addresses.clone().try_into().map_err(too_much)?,
+            broker: self.broker.clone(),
+            unix_ms: self.trust.time().now() * 1000,
+        })
+    }
+}
+
+/// Every path of the device port.
+pub(crate) fn router(devices: Devices, api: Api) -> Router {
+    let artefacts = Router::new()
+        .route("/artefacts/{digest}", get(artefacts::get))
+        .layer(middleware::from_fn_with_state(devices.clone(), caller::only_devices))
+        .with_state(api);
+    Router::new()
+        .route(ENROL_PATH, post(enrol::enrol))
+        .route(RENEW_PATH, post(enrol::renew))
+        .route(CONNECT_PATH, get(enrol::connect))
+        .route(SESSION_PATH, get(enrol::session))
+        .with_state(devices)
+        .merge(artefacts)
+        .fallback(no_such_path)
+        .method_not_allowed_fallback(wrong_method)
+}
+
+async fn no_such_path() -> Response {
+    Refusal::no_such_path().into_response()
+}
+
+async fn wrong_method() -> Response {
+    Refusal::method("this path does not take that method").into_response()
+}

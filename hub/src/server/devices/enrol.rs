@@ -1,0 +1,171 @@
+//! Enrolment, renewal, and what a device asks of its hub.
+
+use axum::{
+    body::Body,
+    extract::{Extension, State},
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+use firmware_compat::{
+    enrolment::{EnrolRequest, Enrolled, Holder, MAX_DOCUMENT_BYTES, Pending, RenewRequest},
+    id::Hash,
+    topic::{is_device_name, usable_device_name},
+};
+use lichen_hub_core::{
+    effect,
+    event::{self, Request},
+};
+use lichen_trust::{Issued, Trust, TrustError};
+use serde::{Serialize, de::DeserializeOwned};
+use sha2::{Digest, Sha256};
+
+use super::{Caller, Devices};
+use crate::server::api::{Refusal, read_body, respond};
+
+/// When a board that waits for approval asks again.
+const RETRY_AFTER_S: u32 = 5;
+/// The name of a board that says none.
+const NAMELESS: &str = "device";
+
+/// A board asks to be a device.
+pub(super) async fn enrol(
+    State(devices): State<Devices>,
+    Extension(caller): Extension<Caller>,
+    body: Body,
+) -> Result<Response, Refusal> {
+    let request: EnrolRequest = read(body).await?;
+    let key = Hash(Trust::key_of(&request.csr).map_err(unusable)?);
+    let name = request.name.as_ref().map_or(NAMELESS, |name| name.as_str());
+    if !is_device_name(name) {
+        let usable = usable_device_name(name).unwrap_or_default();
+        let advice = if usable.is_empty() { NAMELESS } else { &usable };
+        return Err(Refusal::bad_request(format!(
+            "{name:?} can't be a device's name, which has 1 to 63 of a-z, 0-9 and '-': use --name {advice}"
+        )));
+    }
+    let text = |text: Option<&str>| text.unwrap_or_default().to_owned();
+    let asked = event::EnrolRequest {
+        token: request.token.as_ref().map(|token| {
+            let secret: [u8; 32] = Sha256::digest(token.secret().as_bytes()).into();
+            (token.id().to_owned(), Hash(secret))
+        }),
+        name: name.to_owned(),
+        key,
+        sealing_key: Hash(request.sealing_key.0),
+        agent: request.agent,
+        serial_number: text(request.serial.as_ref().map(|serial| serial.as_str())),
+        model: text(request.model.as_ref().map(|model| model.as_str())),
+        address: caller.address.ip().to_canonical().to_string(),
+    };
+    match devices.engine.ask(Request::Enrol(asked)).await? {
+        effect::Response::Enrolled { name } => {
+            let issued = issue(&devices, &request.csr, &name).await?;
+            Ok(respond::json(StatusCode::OK, &enrolled(&devices, &name, &issued)?))
+        }
+        effect::Response::EnrolmentPending { name } => Ok(respond::json(
+            StatusCode::ACCEPTED,
+            &document(&Pending {
+                pending: true,
+                name: name.as_str().try_into().map_err(internal)?,
+                message: format!(
+                    "an operator has to approve this device: lichen device approve {name}"
+                )
+                .as_str()
+                .try_into()
+                .map_err(internal)?,
+                retry_after_s: RETRY_AFTER_S,
+            }),
+        )),
+        other => Err(crate::server::api::unexpected(&other)),
+    }
+}
+
+/// A device asks for a new certificate.
+pub(super) async fn renew(
+    State(devices): State<Devices>,
+    Extension(caller): Extension<Caller>,
+    body: Body,
+) -> Result<Response, Refusal> {
+    let certificate = caller.renewable(devices.trust.time().now(), devices.lifetimes.grace_s)?;
+    let request: RenewRequest = read(body).await?;
+    let new_key = Hash(Trust::key_of(&request.csr).map_err(unusable)?);
+    let asked = event::RenewRequest {
+        device: certificate.common_name.clone(),
+        key: Hash(certificate.key),
+        new_key,
+        sealing_key: Hash(request.sealing_key.0),
+        agent: request.agent,
+    };
+    match devices.engine.ask(Request::Renew(asked)).await? {
+        effect::Response::Done => {}
+        other => return Err(crate::server::api::unexpected(&other)),
+    }
+    let name = &certificate.common_name;
+    let issued = issue(&devices, &request.csr, name).await?;
+    Ok(respond::json(StatusCode::OK, &enrolled(&devices, name, &issued)?))
+}
+
+/// A device asks what may have changed.
+pub(super) async fn connect(
+    State(devices): State<Devices>,
+    Extension(caller): Extension<Caller>,
+) -> Result<Response, Refusal> {
+    caller.device(devices.trust.time().now())?;
+    Ok(respond::json(StatusCode::OK, &document(&devices.facts()?)))
+}
+
+/// A device asks who holds its name.
+pub(super) async fn session(
+    State(devices): State<Devices>,
+    Extension(caller): Extension<Caller>,
+) -> Result<Response, Refusal> {
+    let device = caller.device(devices.trust.time().now())?.common_name.clone();
+    match devices.engine.ask(Request::Session { device }).await? {
+        effect::Response::Session(agent) => {
+            let holder = Holder { agent, boot: None };
+            Ok(respond::json(StatusCode::OK, &document(&holder)))
+        }
+        other => Err(crate::server::api::unexpected(&other)),
+    }
+}
+
+/// Issues a certificate, and has the engine note until when it lasts.
+async fn issue(devices: &Devices, csr: &str, name: &str) -> Result<Issued, Refusal> {
+    let issued =
+        devices.trust.device(csr, name, devices.lifetimes.certificate_s).map_err(unusable)?;
+    let not_after_ms = issued.not_after.saturating_mul(1000);
+    let request = Request::Certified { device: name.to_owned(), not_after_ms };
+    match devices.engine.ask(request).await? {
+        effect::Response::Done => Ok(issued),
+        other => Err(crate::server::api::unexpected(&other)),
+    }
+}
+
+fn enrolled(devices: &Devices, name: &str, issued: &Issued) -> Result<serde_json::Value, Refusal> {
+    Ok(document(&Enrolled {
+        name: name.try_into().map_err(internal)?,
+        certificate: issued.certificate.as_str().try_into().map_err(internal)?,
+        hub: devices.facts()?,
+    }))
+}
+
+async fn read<T: DeserializeOwned>(body: Body) -> Result<T, Refusal> {
+    let bytes = read_body(body, MAX_DOCUMENT_BYTES).await?;
+    serde_json::from_slice(&bytes)
+        .map_err(|error| Refusal::bad_request(format!("the request can't be read: {error}")))
+}
+
+fn document(document: &impl Serialize) -> serde_json::Value {
+    serde_json::to_value(document).unwrap_or_default()
+}
+
+fn unusable(error: TrustError) -> Refusal {
+    match error {
+        TrustError::Csr(_) => Refusal::bad_request(error.to_string()),
+        other => internal(other),
+    }
+}
+
+fn internal(error: impl std::fmt::Display) -> Refusal {
+    Refusal::internal(format!("the hub could not answer: {error}"))
+}
