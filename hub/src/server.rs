@@ -1,33 +1,42 @@
-//! The running hub: API, artefacts and registry around the one task that owns the engine.
+//! The running hub: two listeners around the one task that owns the engine.
 //!
 //! ```text
-//! HTTP ─ accept ─ connection ─ api ── handle ──► turn ─► store   one turn = one commit, before anything leaves
-//!                               │                │ │ ▲
-//!                               ▼                │ │ └── supply    images resolved, Wasm compiled
-//!                          watch_cache ◄─ publish ◄┘ ▼
-//!                                                   link ◄─► devices
+//! operators ─ accept ─ connection ─ api ── handle ──► turn ─► store   one turn = one commit, before anything leaves
+//!                                    │        ▲       │ │ ▲
+//!                                    ▼        │       │ │ └── supply    images resolved, Wasm compiled
+//!                               watch_cache ◄─│─ publish ◄┘
+//!                                             │         ▼
+//! devices ─ endpoint ─ HTTP ─ connection ─ devices     link ◄─► devices, by MQTT
 //! ```
 //!
 //! - [`start`] takes a [`HubConfig`] and gives a [`Running`] hub.
 //! - [`state_lock`] keeps a second hub out; [`turn`] owns the engine; [`handle`] asks it to change something.
 //! - [`publish`] lets out what a turn has saved, into the [`watch_cache`] first: every read is served from there.
-//! - [`accept`] and [`connection`] bound who may come and how long everything may take.
-//! - [`api`] speaks Kubernetes' REST; [`artefacts`] and [`registry`] serve bytes on the same listener.
+//! - [`accept`] and [`connection`] bound who may come and how long everything may take; TLS stands before anything else.
+//! - [`api`] speaks Kubernetes' REST to operators; [`registry`] takes their images.
+//! - [`devices`] is the HTTP side of the device port: enrolment, and [`artefacts`].
+//! - [`advertise`] says under which names and addresses the hub is found, [`renewal`] keeps its certificate new.
 //! - [`supply`] finds or makes what devices need of images.
 
 mod accept;
+mod addresses;
+mod admin;
+mod advertise;
 mod api;
 mod artefacts;
 mod clock;
 mod config;
 mod connection;
+mod devices;
 mod error;
 mod handle;
 mod limits;
 mod listen;
 mod metrics;
+mod peer;
 mod publish;
 mod registry;
+mod renewal;
 mod running;
 mod state_lock;
 mod supply;
@@ -47,13 +56,16 @@ use std::{
 use lichen_hub_core::engine::{self, Engine};
 use lichen_images::store as images;
 use lichen_link::{Endpoint, EndpointConfig, External, ExternalConfig, Link, LinkError};
+use lichen_trust::Trust;
 use tokio::sync::{mpsc, oneshot, watch};
 
 #[doc(hidden)]
 pub use api::strangers;
-pub use config::{ApiTimes, Broker, DEFAULT_API, HubConfig};
+pub use admin::ADMIN;
+pub use config::{ApiTimes, DEFAULT_API, DEFAULT_DEVICES, HubConfig};
+pub use devices::Lifetimes;
 pub use error::HubError;
-pub use listen::{ListenError, check_loopback};
+pub use listen::ListenError;
 pub use running::Running;
 pub use state_lock::StateLockError;
 

@@ -13,7 +13,7 @@ use clap_complete::Shell;
 
 use super::client::{DEFAULT_SERVER, Server};
 pub use duration::whole_seconds;
-pub use hub::{DEFAULT_BROKER, HubArgs, QuickstartArgs};
+pub use hub::{HubArgs, QuickstartArgs};
 pub use image::{ImageCommand, PackArgs};
 pub use objects::{ApplyArgs, DeleteArgs, GetArgs, NamedArgs, Output};
 pub use pods::{HistoryArgs, LogsArgs, RolloutCommand, StatusArgs, UndoArgs, WorkloadArgs};
@@ -156,7 +156,8 @@ mod tests {
             "rollout restart deploy/web ds/web -n shop",
             "get pods --field-selector spec.nodeName=pi",
             "explain deployment web",
-            "hub --state /s --api 127.0.0.1:0 --broker 127.0.0.1:0 --lost-after 30",
+            "hub --state /s --api 127.0.0.1:0 --devices [::]:443 --lost-after 30",
+            "hub --advertise hub.example:443 --advertise 192.0.2.1 --certificate-lifetime 30d",
             "hub --external-broker mqtt://127.0.0.1:1883",
             "image pack app -t app:1 --entrypoint /app --entrypoint --flag --env A=b=c",
             "image ls",
@@ -186,7 +187,7 @@ mod tests {
             "rollout turn deploy/web",
             "rollout status deploy/web --timeout 5x",
             "hub --lost-after soon",
-            "hub --broker 127.0.0.1:1 --external-broker mqtt://x",
+            "hub --devices hub.example:1",
             "hub --api localhost",
             "image pack app",
             "image pack app -t a --env X",

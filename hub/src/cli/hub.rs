@@ -2,17 +2,17 @@
 
 use std::path::PathBuf;
 
+use firmware_compat::enrolment::Address;
 use tokio::runtime::Runtime;
 use tracing::level_filters::LevelFilter;
 
 use super::{
     Context,
     args::{HubArgs, whole_seconds},
-    client::DEFAULT_SERVER,
     error::CliError,
     ui::Level,
 };
-use crate::server::{self, Broker, HubConfig};
+use crate::server::{self, HubConfig};
 
 /// Runs the command.
 ///
@@ -26,26 +26,34 @@ pub fn run(context: &mut Context, args: HubArgs) -> Result<(), CliError> {
         None => user_state("hub")?,
     };
     start_logging(context);
-    // The external one is a broker; ours is where devices connect.
-    let way = if args.external_broker.is_some() { "broker " } else { "devices" };
-    let broker = match args.external_broker {
-        Some(url) => Broker::External(url),
-        None => Broker::Embedded(args.broker),
-    };
-    let mut config = HubConfig::new(state.clone(), args.api, broker);
+    let mut config = HubConfig::new(state.clone(), args.api, args.devices);
+    for given in &args.advertise {
+        let address = Address::parse_or(given, config.devices.port());
+        config.advertise.push(address.map_err(|error| CliError::Usage(error.to_string()))?);
+    }
+    config.external_broker = args.external_broker;
     if let Some(time) = args.lost_after {
         config.lost_after_s = whole_seconds(time);
     }
+    if let Some(time) = args.certificate_lifetime {
+        config.lifetimes.certificate_s = whole_seconds(time).into();
+    }
+    if let Some(time) = args.renewal_grace {
+        config.lifetimes.grace_s = whole_seconds(time).into();
+    }
     runtime()?.block_on(async {
         let running = server::start(config).await?;
-        let url = format!("http://{}", running.api());
         let ui = &mut context.ui;
-        ui.line(&format!("hub      {url}  (API, artefacts, images)"))?;
-        ui.line(&format!("{way}  {}", running.broker()))?;
+        ui.line(&format!("hub      {}  (API, images)", running.url()))?;
+        ui.line(&format!("devices  {}  (MQTT, artefacts, enrolment)", running.devices()))?;
+        if let Some(broker) = running.broker() {
+            ui.line(&format!("broker   {broker}"))?;
+        }
         ui.line(&format!("state    {}", state.display()))?;
-        let server = if url == DEFAULT_SERVER { String::new() } else { format!("--server {url} ") };
         ui.note(&format!(
-            "next: lichen-agent --state DIR --hub {url}     on this machine\n      lichen {server}get nodes"
+            "next: lichen token create     prints the line by which a device joins\n      lichen get nodes        as {}, which {} says",
+            server::ADMIN,
+            running.kubeconfig().display()
         ));
         running.until_signal().await?;
         ui.note("the hub has stopped; devices go on with what they have");

@@ -1,4 +1,4 @@
-//! The hub's HTTP interface: Kubernetes' paths, Lichen's own, the artefacts, the registry, health and figures.
+//! What operators reach over HTTPS: Kubernetes' paths, Lichen's own, the registry, health and figures.
 //!
 //! Everything here turns HTTP into reads of the watch cache and requests to the engine, and answers back; nothing is
 //! decided here.
@@ -12,6 +12,7 @@ mod discovery;
 mod fields;
 mod guard;
 mod health;
+mod join_tokens;
 mod labels;
 mod lichen;
 mod list;
@@ -22,7 +23,7 @@ mod patch;
 mod path;
 mod protobuf;
 mod query;
-mod respond;
+pub(crate) mod respond;
 mod scale;
 mod selection;
 mod status;
@@ -31,19 +32,20 @@ mod submitted;
 mod table;
 mod watch;
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use axum::{
     Router, middleware,
     response::{IntoResponse, Response},
     routing::{any, get},
 };
-use firmware_compat::id::Lineage;
+use firmware_compat::enrolment::Address;
 use lichen_hub_core::effect;
+use lichen_trust::Trust;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch::Receiver};
 
 use super::{
-    artefacts, handle::EngineHandle, limits::Limits, metrics::Counters, registry,
+    handle::EngineHandle, limits::Limits, metrics::Counters, registry,
     watch_cache::WatchCache,
 };
 pub(crate) use body::read as read_body;
@@ -60,9 +62,9 @@ pub(crate) struct Api {
     pub(crate) images: lichen_images::Store,
     pub(crate) uploads: registry::Uploads,
     pub(crate) counters: Arc<Counters>,
-    pub(crate) lineage: Lineage,
-    /// The URL that devices connect to, once the broker is there.
-    pub(crate) broker: Arc<OnceLock<String>>,
+    pub(crate) trust: Arc<Trust>,
+    /// Where devices find the hub, best first.
+    pub(crate) devices: Vec<Address>,
     /// Becomes true when the hub stops: streams end.
     pub(crate) stopping: Receiver<bool>,
     authority: Authority,
@@ -78,7 +80,8 @@ pub(crate) struct Parts {
     pub(crate) engine: EngineHandle,
     pub(crate) cache: Arc<WatchCache>,
     pub(crate) images: lichen_images::Store,
-    pub(crate) lineage: Lineage,
+    pub(crate) trust: Arc<Trust>,
+    pub(crate) devices: Vec<Address>,
     pub(crate) stopping: Receiver<bool>,
     pub(crate) authority: Authority,
     pub(crate) limits: Limits,
@@ -86,15 +89,15 @@ pub(crate) struct Parts {
 
 impl Api {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { engine, cache, images, lineage, stopping, authority, limits } = parts;
+        let Parts { engine, cache, images, trust, devices, stopping, authority, limits } = parts;
         Self {
             engine,
             cache,
             images,
             uploads: registry::Uploads::default(),
             counters: Arc::default(),
-            lineage,
-            broker: Arc::default(),
+            trust,
+            devices,
             stopping,
             authority,
             max_streams: limits.streams,
@@ -140,7 +143,6 @@ pub(crate) fn router(api: Api) -> Router {
         .route("/apis/{*path}", any(objects::answer))
         .route("/openapi/{*path}", any(objects::answer))
         .route("/lichen/v1/{*path}", any(lichen::answer))
-        .route("/artefacts/{digest}", get(artefacts::get))
         .route("/v2", any(registry::answer))
         .route("/v2/", any(registry::answer))
         .route("/v2/{*path}", any(registry::answer))
@@ -164,7 +166,7 @@ async fn wrong_method() -> Response {
 }
 
 /// The engine gave an answer of another kind than the request calls for, which its types don't rule out.
-fn unexpected(response: &effect::Response) -> Refusal {
+pub(crate) fn unexpected(response: &effect::Response) -> Refusal {
     tracing::error!(?response, "the engine gave an answer of the wrong kind");
     Refusal::internal("the hub gave itself an answer of the wrong kind; please report this")
 }

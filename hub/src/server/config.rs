@@ -2,20 +2,33 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
+use firmware_compat::enrolment::Address;
 use lichen_hub_core::engine;
 
-/// The API's address, where no other is given.
-pub const DEFAULT_API: &str = "127.0.0.1:6180";
+use super::devices::Lifetimes;
+
+/// The operators' address, where no other is given: every address of the machine, IPv6 and IPv4.
+pub const DEFAULT_API: &str = "[::]:6180";
+/// The devices' address, where no other is given.
+pub const DEFAULT_DEVICES: &str = "[::]:6183";
 
 /// What a hub needs to know.
 #[derive(Clone, Debug)]
 pub struct HubConfig {
     /// The directory of its store and its artefacts.
     pub state: PathBuf,
-    /// Where API, artefacts and registry listen. Port 0 lets the system choose.
+    /// Where operators connect: API, registry, metrics. Port 0 lets the system choose.
     pub api: SocketAddr,
-    /// The way to the devices.
-    pub broker: Broker,
+    /// Where devices connect: MQTT, artefacts, enrolment. Port 0 lets the system choose.
+    pub devices: SocketAddr,
+    /// Names and addresses by which the hub is found, each with the port of the device port as seen from outside; those
+    /// of the machine if there are none.
+    pub advertise: Vec<Address>,
+    /// The operator's MQTT broker, if devices are not to speak MQTT with the hub itself: `mqtts://HOST:PORT`, or plain
+    /// `mqtt://` and `unix://` on this machine.
+    pub external_broker: Option<String>,
+    /// How long devices' certificates last.
+    pub lifetimes: Lifetimes,
     /// The Wasm compiler; without it, `lichen-wasmc` beside this program or in PATH.
     pub compiler: Option<PathBuf>,
     /// How long a device may be silent before its Pods that could run elsewhere are replaced.
@@ -48,17 +61,17 @@ impl Default for ApiTimes {
 impl HubConfig {
     /// A hub with the usual settings that listens where it is told to.
     #[must_use]
-    pub fn new(state: PathBuf, api: SocketAddr, broker: Broker) -> Self {
-        let lost_after_s = engine::Config::default().lost_after_s;
-        Self { state, api, broker, compiler: None, lost_after_s, times: ApiTimes::default() }
+    pub fn new(state: PathBuf, api: SocketAddr, devices: SocketAddr) -> Self {
+        Self {
+            state,
+            api,
+            devices,
+            advertise: Vec::new(),
+            external_broker: None,
+            lifetimes: Lifetimes::default(),
+            compiler: None,
+            lost_after_s: engine::Config::default().lost_after_s,
+            times: ApiTimes::default(),
+        }
     }
-}
-
-/// The way to the devices.
-#[derive(Clone, Debug)]
-pub enum Broker {
-    /// An MQTT endpoint in this process, listening here. Port 0 lets the system choose.
-    Embedded(SocketAddr),
-    /// A broker of the operator's, `mqtt://HOST:PORT`.
-    External(String),
 }

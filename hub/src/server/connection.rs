@@ -1,4 +1,4 @@
-//! One connection of the API: HTTP/1.1 with keep-alive, and a bound on every wait. TLS will end here.
+//! One connection of the API: HTTP/1.1 with keep-alive, and a bound on every wait. TLS has ended before it.
 //!
 //! - a request's head must be there [`ApiTimes::head`] after its first byte, and the first one after the connection's start;
 //! - a connection between two requests is kept for [`ApiTimes::idle`];
@@ -8,7 +8,7 @@
 
 use std::{
     convert::Infallible,
-    future::{Future, poll_fn},
+    future::poll_fn,
     io,
     pin::{Pin, pin},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -28,20 +28,39 @@ use hyper::{
 use hyper_util::{rt::TokioIo, service::TowerToHyperService};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
     time::{Instant, Sleep, sleep_until},
 };
 
-use super::{accept::Serving, config::ApiTimes};
+use super::{config::ApiTimes, metrics::Counters};
 
 /// Bytes of a request's head, and of an answer on its way into the socket. Kubernetes' clients send some KiB.
 const BUFFER_BYTES: usize = 64 << 10;
 
+/// What every connection of a listener is served with.
+#[derive(Clone)]
+pub(crate) struct Serving {
+    pub(crate) router: Router,
+    pub(crate) times: ApiTimes,
+    pub(crate) counters: Arc<Counters>,
+}
+
 /// Serves a connection to its end.
-pub(crate) async fn serve(stream: TcpStream, keep_alive: bool, serving: &Serving) {
+/// `peer`: who is at the far end; it goes with every request, as an extension. `stop` ends when the connection is to end:
+/// what was begun is answered, and no more.
+pub(crate) async fn serve<S, P>(
+    stream: S,
+    peer: P,
+    keep_alive: bool,
+    stop: impl Future<Output = ()>,
+    serving: &Serving,
+) where
+    S: AsyncRead + AsyncWrite + Unpin,
+    P: Clone + Send + Sync + 'static,
+{
     let activity = Arc::new(Activity::new());
     let service = Noted {
         router: TowerToHyperService::new(serving.router.clone()),
+        peer,
         activity: activity.clone(),
     };
     let stream = TokioIo::new(Timed { stream, activity: activity.clone() });
@@ -52,8 +71,7 @@ pub(crate) async fn serve(stream: TcpStream, keep_alive: bool, serving: &Serving
         .header_read_timeout(None)
         .serve_connection(stream, service);
     let mut connection = pin!(connection);
-    let mut stopping = serving.stopping.clone();
-    let mut stop = pin!(async move { drop(stopping.wait_for(|stopping| *stopping).await) });
+    let mut stop = pin!(stop);
     let mut stopped = false;
     let mut alarm = pin!(sleep_until(Instant::now()));
     poll_fn(|context| {
@@ -140,18 +158,20 @@ impl Activity {
 }
 
 /// Notes when a request begins and when its answer has been handed over.
-struct Noted {
+struct Noted<P> {
     router: TowerToHyperService<Router>,
+    peer: P,
     activity: Arc<Activity>,
 }
 
-impl Service<Request<Incoming>> for Noted {
+impl<P: Clone + Send + Sync + 'static> Service<Request<Incoming>> for Noted<P> {
     type Response = Response<NotedBody>;
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
 
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         self.activity.is(Phase::Serving);
+        request.extensions_mut().insert(self.peer.clone());
         let answer = self.router.call(request);
         let activity = self.activity.clone();
         Box::pin(async move { Ok(answer.await?.map(|body| NotedBody { body, activity })) })
@@ -191,19 +211,19 @@ impl hyper::body::Body for NotedBody {
 }
 
 /// A socket that notes when bytes come and when none can go.
-struct Timed {
-    stream: TcpStream,
+struct Timed<S> {
+    stream: S,
     activity: Arc<Activity>,
 }
 
-impl Timed {
-    fn noted(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+impl<S> Timed<S> {
+    fn noted<T>(&self, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         self.activity.wrote(written.is_ready());
         written
     }
 }
 
-impl AsyncRead for Timed {
+impl<S: AsyncRead + Unpin> AsyncRead for Timed<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -218,7 +238,7 @@ impl AsyncRead for Timed {
     }
 }
 
-impl AsyncWrite for Timed {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Timed<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -242,7 +262,9 @@ impl AsyncWrite for Timed {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
+        // What was written may still wait here, encrypted.
+        let flushed = Pin::new(&mut self.stream).poll_flush(context);
+        self.noted(flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -8,7 +8,8 @@
 //! | `GET /lichen/v1/session` | a device | who holds its name |
 //! | `GET /artefacts/<digest>` | a device | the bytes |
 //!
-//! Who may join is decided by the engine; here certificates are issued. [`caller`] says who asks.
+//! Who may join is decided by the engine; here certificates are issued. [`caller`] says who asks. The connections are the
+//! endpoint's, which knows who is at their far ends.
 
 mod caller;
 mod enrol;
@@ -26,13 +27,13 @@ use firmware_compat::{
     },
     id::{Lineage, SigningKey},
 };
+use lichen_link::endpoint::http::{HttpHandler, HttpPeer, HttpServing, HttpStream};
 use lichen_trust::Trust;
-
-pub(crate) use caller::Caller;
 
 use super::{
     api::{Api, Refusal},
     artefacts,
+    connection::{self, Serving},
     handle::EngineHandle,
 };
 
@@ -96,6 +97,21 @@ pub(crate) fn router(devices: Devices, api: Api) -> Router {
         .merge(artefacts)
         .fallback(no_such_path)
         .method_not_allowed_fallback(wrong_method)
+}
+
+/// Serves the HTTP connections of the device port.
+pub(crate) struct Http(pub(crate) Serving);
+
+impl HttpHandler for Http {
+    fn serve(&self, stream: HttpStream, peer: HttpPeer) -> HttpServing {
+        let serving = self.0.clone();
+        let peer = Arc::new(peer);
+        let closing = peer.clone();
+        Box::pin(async move {
+            let stop = async move { closing.until_closing().await };
+            connection::serve(stream, peer, true, stop, &serving).await;
+        })
+    }
 }
 
 async fn no_such_path() -> Response {

@@ -1,34 +1,24 @@
-//! Where the hub listens. Until devices and operators have identities, that is this machine alone. What comes
-//! in is accepted in [`super::accept`].
+//! Where the hub listens. What comes in is accepted in [`super::accept`].
 
 use std::{
     io,
-    net::{IpAddr, SocketAddr},
+    net::{Ipv4Addr, SocketAddr},
 };
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
+
+/// Connections that the system completes before they are accepted.
+const BACKLOG: u32 = 1024;
 
 /// Why an address can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
-    /// Others could reach it.
+    /// The way to an operator's broker would be open to others.
     #[error(
-        "{what} would listen on {address}, which other machines can reach, but connections have no encryption and \
-         no identities yet; use an address of this machine such as 127.0.0.1:{}",
-        .address.port()
+        "the broker {0:?} is on another machine and would be spoken to in clear: use mqtts://HOST:8883, or a broker of \
+         this machine such as mqtt://127.0.0.1:1883 or unix:///run/mosquitto.sock"
     )]
-    NotLoopback {
-        /// What would listen.
-        what: &'static str,
-        /// The address.
-        address: SocketAddr,
-    },
-    /// Others could be reached, or listen on the way.
-    #[error(
-        "the broker {0:?} is not on this machine, but connections have no encryption and no identities yet; \
-         use a broker of this machine such as mqtt://127.0.0.1:1883"
-    )]
-    NotLoopbackUrl(String),
+    PlainBroker(String),
     /// The system refuses.
     #[error(
         "could not listen on {address} for {what}; is another hub running? (choose another port with --{what})"
@@ -44,70 +34,53 @@ pub enum ListenError {
     },
 }
 
-/// Refuses an address that other machines can reach.
-///
-/// # Errors
-/// [`ListenError::NotLoopback`].
-pub fn check_loopback(what: &'static str, address: SocketAddr) -> Result<(), ListenError> {
-    if address.ip().to_canonical().is_loopback() {
-        return Ok(());
-    }
-    Err(ListenError::NotLoopback { what, address })
-}
-
-/// Refuses a broker's URL that leads away from this machine. Whether it is a URL at all is the link's to say.
-///
-/// # Errors
-/// [`ListenError::NotLoopbackUrl`].
-pub fn check_loopback_url(url: &str) -> Result<(), ListenError> {
-    let Some((_, rest)) = url.split_once("://") else { return Ok(()) };
-    let host = match rest.strip_prefix('[') {
-        Some(rest) => rest.split(']').next().unwrap_or_default(),
-        None => rest.split([':', '/']).next().unwrap_or_default(),
-    };
-    let address = host.parse::<IpAddr>();
-    if host == "localhost" || address.is_ok_and(|address| address.to_canonical().is_loopback()) {
-        return Ok(());
-    }
-    Err(ListenError::NotLoopbackUrl(url.to_owned()))
-}
-
-/// Listens on an address of this machine.
-pub(crate) async fn listen(
+/// Listens on an address of this machine. `[::]` takes IPv4 as well, and is `0.0.0.0` on a machine without IPv6.
+pub(crate) fn listen(
     what: &'static str,
     address: SocketAddr,
 ) -> Result<(TcpListener, SocketAddr), ListenError> {
-    check_loopback(what, address)?;
-    let failed = |source| ListenError::Bind { what, address, source };
-    let listener = TcpListener::bind(address).await.map_err(failed)?;
-    let bound = listener.local_addr().map_err(failed)?;
+    let bound = match bind(address) {
+        Err(error) if address.ip().is_unspecified() && is_without_ipv6(&error) => {
+            bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port())))
+        }
+        bound => bound,
+    };
+    bound.map_err(|source| ListenError::Bind { what, address, source })
+}
+
+fn bind(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    if address.is_ipv6() {
+        rustix::net::sockopt::set_ipv6_v6only(&socket, false)?;
+    }
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    let listener = socket.listen(BACKLOG)?;
+    let bound = listener.local_addr()?;
     Ok((listener, bound))
+}
+
+fn is_without_ipv6(error: &io::Error) -> bool {
+    let codes = [rustix::io::Errno::AFNOSUPPORT, rustix::io::Errno::ADDRNOTAVAIL];
+    codes.iter().any(|code| error.raw_os_error() == Some(code.raw_os_error()))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::TcpStream;
+
     use super::*;
 
-    #[test]
-    fn only_addresses_of_this_machine_are_taken() {
-        for good in ["127.0.0.1:0", "127.9.9.9:1", "[::1]:6180", "[::ffff:127.0.0.1]:1"] {
-            check_loopback("api", good.parse().expect("address")).expect(good);
+    #[tokio::test]
+    async fn the_unspecified_address_takes_both_families() {
+        let (_listener, address) =
+            listen("api", "[::]:0".parse().expect("address")).expect("a port");
+        let port = address.port();
+        TcpStream::connect(("127.0.0.1", port)).expect("IPv4");
+        if address.is_ipv6() {
+            TcpStream::connect(("::1", port)).expect("IPv6");
         }
-        for bad in ["0.0.0.0:6180", "[::]:6180", "192.168.0.1:6180", "10.0.0.1:1"] {
-            let error = check_loopback("api", bad.parse().expect("address")).expect_err(bad);
-            let text = error.to_string();
-            assert!(text.contains(bad) && text.contains("such as 127.0.0.1:"), "{text}");
-        }
-    }
-
-    #[test]
-    fn only_brokers_of_this_machine_are_taken() {
-        for good in ["mqtt://127.0.0.1:1883", "mqtt://localhost", "mqtt://[::1]:1883", "no url"] {
-            check_loopback_url(good).expect(good);
-        }
-        for bad in ["mqtt://broker.example:1883", "mqtt://10.0.0.1", "mqtt://127.0.0.1.example"] {
-            let error = check_loopback_url(bad).expect_err(bad).to_string();
-            assert!(error.contains(bad) && error.contains("is not on this machine"), "{error}");
-        }
+        let taken = listen("api", address).expect_err("taken").to_string();
+        assert!(taken.contains("choose another port with --api"), "{taken}");
     }
 }

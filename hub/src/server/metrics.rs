@@ -26,6 +26,7 @@ pub(crate) struct Counters {
     compiles_failed: AtomicU64,
     connections: AtomicU64,
     connections_timed_out: AtomicU64,
+    connections_refused: AtomicU64,
     watchers_behind: AtomicU64,
     store: Mutex<store::Sizes>,
 }
@@ -60,6 +61,11 @@ impl Counters {
     /// A connection was closed because its client took too long.
     pub(crate) fn timed_out(&self) {
         self.connections_timed_out.fetch_add(1, Relaxed);
+    }
+
+    /// A connection was closed because its address has too many.
+    pub(crate) fn connection_refused(&self) {
+        self.connections_refused.fetch_add(1, Relaxed);
     }
 
     pub(crate) fn watcher_fell_behind(&self) {
@@ -113,6 +119,8 @@ impl Counters {
         one(&mut text, "lichen_api_connections", self.connections.load(Relaxed));
         let timed_out = self.connections_timed_out.load(Relaxed);
         one(&mut text, "lichen_api_connections_timed_out_total", timed_out);
+        let refused = self.connections_refused.load(Relaxed);
+        one(&mut text, "lichen_api_connections_refused_total", refused);
         text
     }
 }

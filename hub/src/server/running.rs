@@ -1,6 +1,10 @@
 //! A hub that runs: where it is reached, and how it stops.
 
-use std::{io, net::SocketAddr};
+use std::{
+    io,
+    net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+};
 
 use tokio::{
     sync::{oneshot, watch},
@@ -17,7 +21,9 @@ use crate::store::StoreError;
 #[derive(Debug)]
 pub struct Running {
     pub(super) api: SocketAddr,
-    pub(super) broker: String,
+    pub(super) devices: SocketAddr,
+    pub(super) broker: Option<String>,
+    pub(super) kubeconfig: PathBuf,
     pub(super) engine: EngineHandle,
     pub(super) stop: watch::Sender<bool>,
     pub(super) http: JoinHandle<()>,
@@ -25,16 +31,34 @@ pub struct Running {
 }
 
 impl Running {
-    /// Where API, artefacts and registry listen.
+    /// Where operators connect.
     #[must_use]
     pub fn api(&self) -> SocketAddr {
         self.api
     }
 
-    /// The URL that devices connect to.
+    /// The operators' URL on this machine.
     #[must_use]
-    pub fn broker(&self) -> &str {
-        &self.broker
+    pub fn url(&self) -> String {
+        format!("https://{}", on_this_machine(self.api))
+    }
+
+    /// Where devices connect.
+    #[must_use]
+    pub fn devices(&self) -> SocketAddr {
+        self.devices
+    }
+
+    /// The operator's broker, if there is one.
+    #[must_use]
+    pub fn broker(&self) -> Option<&str> {
+        self.broker.as_deref()
+    }
+
+    /// The file by which this machine's owner is an admin.
+    #[must_use]
+    pub fn kubeconfig(&self) -> &Path {
+        &self.kubeconfig
     }
 
     /// Waits until SIGINT or SIGTERM, and stops; or until the hub has to end by itself.
@@ -71,6 +95,14 @@ impl Running {
             Ok(Ok(())) => Ok(()),
             ended => Err(failed_with(ended)),
         }
+    }
+}
+
+/// How a listener is reached from its own machine.
+pub(super) fn on_this_machine(listener: SocketAddr) -> SocketAddr {
+    match listener.ip().is_unspecified() {
+        true => SocketAddr::from((Ipv4Addr::LOCALHOST, listener.port())),
+        false => listener,
     }
 }
 

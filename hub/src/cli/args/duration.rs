@@ -5,15 +5,24 @@ use std::time::Duration;
 /// The longest that is taken: about 136 years. Beyond it is a slip of the finger, and clocks overflow somewhere.
 const LONGEST: Duration = Duration::from_secs(u32::MAX as u64);
 /// Units and their nanoseconds.
-const UNITS: [(&str, f64); 7] =
-    [("ns", 1.0), ("us", 1e3), ("µs", 1e3), ("ms", 1e6), ("s", 1e9), ("m", 60e9), ("h", 3600e9)];
+const UNITS: [(&str, f64); 8] = [
+    ("ns", 1.0),
+    ("us", 1e3),
+    ("µs", 1e3),
+    ("ms", 1e6),
+    ("s", 1e9),
+    ("m", 60e9),
+    ("h", 3600e9),
+    // Beyond Go: certificates last for days.
+    ("d", 86_400e9),
+];
 
-/// Reads `30`, `5s`, `1.5h` or `2h45m`.
+/// Reads `30`, `5s`, `1.5h`, `2h45m` or `90d`.
 ///
 /// # Errors
 /// It is none of these; the sentence says how to write it.
 pub fn duration(text: &str) -> Result<Duration, String> {
-    let refused = || "write it like 30s, 2m, 1h30m or as a number of seconds".to_owned();
+    let refused = || "write it like 30s, 2m, 1h30m, 90d or as a number of seconds".to_owned();
     let seconds = |nanos: f64| {
         let long = || format!("the longest time is {}s", LONGEST.as_secs());
         let time = Duration::try_from_secs_f64(nanos / 1e9).map_err(|_| long())?;
@@ -58,6 +67,7 @@ mod tests {
             ("30", 30_000),
             ("5s", 5_000),
             ("2m", 120_000),
+            ("2d", 172_800_000),
             ("1h", 3_600_000),
             ("1h30m", 5_400_000),
             ("1.5h", 5_400_000),

@@ -5,10 +5,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use clap::Args;
 
 use super::duration::duration;
-use crate::server::DEFAULT_API;
-
-/// Where the hub listens for devices if it is not told otherwise.
-pub const DEFAULT_BROKER: &str = "127.0.0.1:6183";
+use crate::server::{DEFAULT_API, DEFAULT_DEVICES};
 
 /// Arguments of `quickstart`.
 #[derive(Debug, Args)]
@@ -30,21 +27,31 @@ pub struct QuickstartArgs {
 /// Arguments of `hub`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Until devices and operators have identities, a hub listens on this machine only. LICHEN_LOG is off,\nerror, warn, info (default), debug or trace.\n\nExamples:\n  lichen hub\n  lichen hub --state /srv/lichen --api 127.0.0.1:8080\n  lichen hub --external-broker mqtt://127.0.0.1:1883"
+    after_help = "Operators and devices connect with TLS; the hub makes its own certificates at its first start. The machine's\nowner finds an admin's kubeconfig in the state directory, which lichen uses by itself. LICHEN_LOG is off,\nerror, warn, info (default), debug or trace.\n\nExamples:\n  lichen hub\n  lichen hub --state /srv/lichen --api 127.0.0.1:8080\n  lichen hub --devices [::]:443 --advertise hub.example:443\n  lichen hub --external-broker mqtts://broker.example:8883"
 )]
 pub struct HubArgs {
-    /// Where to keep objects and artefacts [default: ~/.local/state/lichen/hub; /var/lib/lichen-hub for root]
+    /// Where to keep objects, artefacts and keys [default: ~/.local/state/lichen/hub; /var/lib/lichen-hub for root]
     #[arg(long, value_name = "DIR")]
     pub state: Option<PathBuf>,
-    /// Where API, artefacts and registry listen; port 0 takes a free one
+    /// Where operators connect: API and registry; port 0 takes a free one
     #[arg(long, value_name = "ADDR", default_value = DEFAULT_API)]
     pub api: SocketAddr,
-    /// Where devices connect with MQTT; port 0 takes a free one
-    #[arg(long, value_name = "ADDR", default_value = DEFAULT_BROKER)]
-    pub broker: SocketAddr,
-    /// Use this MQTT broker, and do not listen for devices
-    #[arg(long, value_name = "URL", conflicts_with = "broker")]
+    /// Where devices connect: MQTT, artefacts and enrolment on one port; port 0 takes a free one
+    #[arg(long, value_name = "ADDR", default_value = DEFAULT_DEVICES)]
+    pub devices: SocketAddr,
+    /// A name or address by which the hub is found, with the devices' port if it is another one outside; may be repeated
+    /// [default: the machine's addresses]
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub advertise: Vec<String>,
+    /// Speak MQTT with devices by this broker: mqtts://HOST:PORT, or mqtt:// and unix:// on this machine
+    #[arg(long, value_name = "URL")]
     pub external_broker: Option<String>,
+    /// How long a device's certificate lasts; it is renewed at two thirds [default: 90d]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub certificate_lifetime: Option<Duration>,
+    /// How long after its end a device's certificate is good for a new one [default: 5 years]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub renewal_grace: Option<Duration>,
     /// Replace the Pods of Deployments on a silent device after so long, like 30s or 2m [default: 5m]
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub lost_after: Option<Duration>,

@@ -2,8 +2,7 @@
 //!
 //! | path | answer |
 //! |---|---|
-//! | `GET connect` | where devices connect with MQTT, and the hub's lineage |
-//! | `GET devices/<name>/session` | which agent holds a device's session |
+//! | `POST jointokens` | makes a token by which devices join |
 //! | `POST devices/<name>/resume` | take over a device whose assignment another hub wrote |
 //! | `GET explain/<plural>/<namespace or ->/<name>` | why an object is as it is |
 //! | `GET images` | names and digests of images |
@@ -24,7 +23,7 @@ use lichen_images::{Digest, Reference};
 use serde::Serialize;
 use serde_json::json;
 
-use super::{Api, path::decoded, respond, status::Refusal, unexpected};
+use super::{Api, join_tokens, path::decoded, respond, status::Refusal, unexpected};
 
 /// An image of the catalogue, as it is shown.
 #[derive(Serialize)]
@@ -37,18 +36,23 @@ struct ShownImage {
 
 /// Answers every path under `/lichen/v1/`.
 pub(crate) async fn answer(State(api): State<Api>, request: HttpRequest<Body>) -> Response {
-    let path = request.uri().path().trim_start_matches("/lichen/v1/");
+    let path = request.uri().path().trim_start_matches("/lichen/v1/").to_owned();
     let segments: Option<Vec<String>> = path.split('/').map(decoded).collect();
     let Some(segments) = segments else { return Refusal::no_such_path().into_response() };
     let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
-    let answer = serve(&api, request.method(), &segments).await;
+    let (method, body) = (request.method().clone(), request.into_body());
+    let answer = serve(&api, &method, &segments, body).await;
     answer.unwrap_or_else(IntoResponse::into_response)
 }
 
-async fn serve(api: &Api, method: &Method, path: &[&str]) -> Result<Response, Refusal> {
+async fn serve(
+    api: &Api,
+    method: &Method,
+    path: &[&str],
+    body: Body,
+) -> Result<Response, Refusal> {
     match (method, path) {
-        (&Method::GET, ["connect"]) => connect(api),
-        (&Method::GET, ["devices", name, "session"]) => session(api, name).await,
+        (&Method::POST, ["jointokens"]) => join_tokens::create(api, body).await,
         (&Method::POST, ["devices", name, "resume"]) => resume(api, name).await,
         (&Method::GET, ["explain", plural, namespace, name]) => {
             explain(api, plural, namespace, name).await
@@ -58,28 +62,10 @@ async fn serve(api: &Api, method: &Method, path: &[&str]) -> Result<Response, Re
         (&Method::DELETE, ["images", reference @ ..]) if !reference.is_empty() => {
             forget_image(api, &reference.join("/")).await
         }
-        (_, ["connect" | "images" | "explain" | "devices", ..]) => {
+        (_, ["jointokens" | "images" | "explain" | "devices", ..]) => {
             Err(Refusal::method("this path does not take that method"))
         }
         _ => Err(Refusal::no_such_path()),
-    }
-}
-
-fn connect(api: &Api) -> Result<Response, Refusal> {
-    let Some(broker) = api.broker.get() else {
-        return Err(Refusal::unavailable(
-            "the hub does not listen for devices yet; ask again in a second",
-        ));
-    };
-    Ok(ok(&json!({"broker": broker, "lineage": api.lineage.to_string()})))
-}
-
-async fn session(api: &Api, device: &str) -> Result<Response, Refusal> {
-    match api.engine.ask(Request::Session { device: device.to_owned() }).await? {
-        effect::Response::Session(agent) => {
-            Ok(ok(&json!({"agent": agent.map(|agent| agent.to_string())})))
-        }
-        other => Err(unexpected(&other)),
     }
 }
 

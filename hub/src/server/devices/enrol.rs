@@ -2,7 +2,7 @@
 
 use axum::{
     body::Body,
-    extract::{Extension, State},
+    extract::State,
     http::StatusCode,
     response::{IntoResponse, Response},
 };
@@ -30,7 +30,7 @@ const NAMELESS: &str = "device";
 /// A board asks to be a device.
 pub(super) async fn enrol(
     State(devices): State<Devices>,
-    Extension(caller): Extension<Caller>,
+    caller: Caller,
     body: Body,
 ) -> Result<Response, Refusal> {
     let request: EnrolRequest = read(body).await?;
@@ -83,15 +83,15 @@ pub(super) async fn enrol(
 /// A device asks for a new certificate.
 pub(super) async fn renew(
     State(devices): State<Devices>,
-    Extension(caller): Extension<Caller>,
+    caller: Caller,
     body: Body,
 ) -> Result<Response, Refusal> {
     let certificate = caller.renewable(devices.trust.time().now(), devices.lifetimes.grace_s)?;
     let request: RenewRequest = read(body).await?;
     let new_key = Hash(Trust::key_of(&request.csr).map_err(unusable)?);
     let asked = event::RenewRequest {
-        device: certificate.common_name.clone(),
-        key: Hash(certificate.key),
+        device: certificate.name.to_string(),
+        key: certificate.key,
         new_key,
         sealing_key: Hash(request.sealing_key.0),
         agent: request.agent,
@@ -100,7 +100,7 @@ pub(super) async fn renew(
         effect::Response::Done => {}
         other => return Err(crate::server::api::unexpected(&other)),
     }
-    let name = &certificate.common_name;
+    let name = &*certificate.name;
     let issued = issue(&devices, &request.csr, name).await?;
     Ok(respond::json(StatusCode::OK, &enrolled(&devices, name, &issued)?))
 }
@@ -108,7 +108,7 @@ pub(super) async fn renew(
 /// A device asks what may have changed.
 pub(super) async fn connect(
     State(devices): State<Devices>,
-    Extension(caller): Extension<Caller>,
+    caller: Caller,
 ) -> Result<Response, Refusal> {
     caller.device(devices.trust.time().now())?;
     Ok(respond::json(StatusCode::OK, &document(&devices.facts()?)))
@@ -117,9 +117,14 @@ pub(super) async fn connect(
 /// A device asks who holds its name.
 pub(super) async fn session(
     State(devices): State<Devices>,
-    Extension(caller): Extension<Caller>,
+    caller: Caller,
 ) -> Result<Response, Refusal> {
-    let device = caller.device(devices.trust.time().now())?.common_name.clone();
+    let device = caller.device(devices.trust.time().now())?.name.to_string();
+    if let Some(held) = caller.holder {
+        let holder = Holder { agent: held.agent, boot: held.boot };
+        return Ok(respond::json(StatusCode::OK, &document(&holder)));
+    }
+    // With an operator's broker, the engine alone knows who was heard.
     match devices.engine.ask(Request::Session { device }).await? {
         effect::Response::Session(agent) => {
             let holder = Holder { agent, boot: None };
