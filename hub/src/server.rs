@@ -93,11 +93,6 @@ const ARTEFACTS_PAUSE: Duration = Duration::from_millis(20);
 /// # Errors
 /// [`HubError`] says what is in the way and what to do.
 pub async fn start(config: HubConfig) -> Result<Running, HubError> {
-    listen::check_loopback("api", config.api)?;
-    match &config.broker {
-        Broker::Embedded(address) => listen::check_loopback("broker", *address)?,
-        Broker::External(url) => listen::check_loopback_url(url)?,
-    }
     let lock = StateLock::take(&config.state)?;
     let store = RedbStore::open(&config.state)?;
     start_locked(config, lock, Box::new(store)).await
@@ -124,8 +119,14 @@ async fn start_locked(
     let lineage = engine.lineage();
     let images = open_artefacts(&config.state).await?;
     // Before anything runs: an address that is taken is the commonest mistake.
-    let (listener, address) = listen::listen("api", config.api).await?;
+    let (listener, address) = listen::listen("api", config.api)?;
+    let (device_listener, device_address) = listen::listen("devices", config.devices)?;
     lock.answers_at(address);
+    let Advertised { devices: addresses, names } =
+        Advertised::new(&config.advertise, device_address);
+    let trust = Arc::new(Trust::open(&config.state.join("trust"), names)?);
+    let admin = Admin::new(&config.state, format!("https://{}", on_this_machine(address)));
+    admin.keep(&trust)?;
     let (handle, inputs) = EngineHandle::new();
     let cache = Arc::new(WatchCache::new());
     let (stop, stopping) = watch::channel(false);
@@ -134,7 +135,8 @@ async fn start_locked(
         engine: handle.clone(),
         cache: cache.clone(),
         images: images.clone(),
-        lineage,
+        trust: trust.clone(),
+        devices: addresses.clone(),
         stopping: stopping.clone(),
         authority: Authority::of(address),
         limits,
@@ -176,24 +178,55 @@ async fn start_locked(
         router: api::router(api.clone()),
         times: config.times,
         counters: api.counters.clone(),
-        stopping,
     };
-    let http = tokio::spawn(accept::serve(listener, connections, serving));
+    let operators = Operators {
+        serving: serving.clone(),
+        tls: trust.server_config(&[ALPN_HTTP]),
+        stopping: stopping.clone(),
+    };
+    let http = tokio::spawn(accept::serve(listener, connections, operators));
+    tokio::spawn(renewal::run(trust.clone(), admin.clone(), stopping));
     tracing::info!(%address, connections, "the API answers");
 
-    let mut running =
-        Running { api: address, broker: String::new(), engine: handle, stop, http, turn };
-    match connect(&config.broker, &lineage.to_string(), limits).await {
-        Ok((link, url)) => {
-            running.broker.clone_from(&url);
-            // Set once, here.
-            let _ = api.broker.set(url);
+    let broker = config.external_broker.as_deref().map(Broker::parse).transpose();
+    let mut running = Running {
+        api: address,
+        devices: device_address,
+        broker: config.external_broker.clone(),
+        kubeconfig: admin.path().to_owned(),
+        engine: handle.clone(),
+        stop,
+        http,
+        turn,
+    };
+    let connected = async {
+        let broker = broker?;
+        let devices = Devices {
+            engine: handle,
+            trust: trust.clone(),
+            lineage,
+            signing_keys: Vec::new(),
+            addresses,
+            broker: broker.clone(),
+            lifetimes: config.lifetimes,
+        };
+        let router = devices::router(devices, api);
+        let port = Port {
+            listener: device_listener,
+            devices: limits.devices,
+            http: Arc::new(devices::Http(Serving { router, ..serving })),
+            trust,
+        };
+        connect(port, config.external_broker, lineage).await
+    };
+    match connected.await {
+        Ok(link) => {
             let _turn_gone = attach.send(link);
             Ok(running)
         }
         Err(error) => {
             running.stop().await?;
-            Err(error.into())
+            Err(error)
         }
     }
 }
@@ -237,25 +270,40 @@ fn spawn_turn(
     Ok(end)
 }
 
+/// The port of the devices, and who answers there.
+struct Port {
+    listen: SocketAddr,
+    devices: usize,
+    http: Arc<devices::Http>,
+    trust: Arc<Trust>,
+}
+
+/// Opens the device port, and the way to the operator's broker if there is one. Devices speak MQTT with that one then.
 async fn connect(
-    broker: &Broker,
-    lineage: &str,
-    limits: Limits,
-) -> Result<(Attached, String), LinkError> {
+    port: Port,
+    broker: Option<String>,
+    lineage: Lineage,
+) -> Result<(Attached, SocketAddr), HubError> {
     let (events, reports) = mpsc::channel(LINK_QUEUE);
-    match broker {
-        Broker::Embedded(listen) => {
-            let config = EndpointConfig { listen: *listen, devices: limits.devices };
-            let (link, address) = Endpoint::start(config, events).await?;
-            Ok(((Link::Embedded(link), reports), format!("mqtt://{address}")))
-        }
-        Broker::External(url) => {
-            let client_id = format!("lichen-hub-{lineage}");
-            let config = ExternalConfig { url: url.clone(), client_id };
-            let link = External::start(config, events)?;
-            Ok(((Link::External(link), reports), url.clone()))
-        }
-    }
+    let protocols: &[&[u8]] = if broker.is_some() { &[ALPN_HTTP] } else { &PROTOCOLS };
+    let config = EndpointConfig {
+        listen: port.listen,
+        devices: port.devices,
+        tls: port.trust.server_config(protocols),
+        time: port.trust.time().clone(),
+        http: port.http,
+    };
+    let Some(url) = broker else {
+        let (endpoint, address) = Endpoint::start(config, events).await?;
+        let attached = Attached { link: Link::Embedded(endpoint), port: None, events: reports };
+        return Ok((attached, address));
+    };
+    // Nobody hears what it reports: without MQTT it is only a port.
+    let (unheard, _) = mpsc::channel(LINK_QUEUE);
+    let (endpoint, address) = Endpoint::start(config, unheard).await?;
+    let config = ExternalConfig { url, client_id: format!("lichen-hub-{lineage}") };
+    let link = Link::External(External::start(config, events)?);
+    Ok((Attached { link, port: Some(endpoint), events: reports }, address))
 }
 
 /// Random bytes from the kernel.

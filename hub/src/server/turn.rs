@@ -11,7 +11,7 @@ use lichen_hub_core::{
     engine::Engine,
     event::{Event, Request, RequestId},
 };
-use lichen_link::{Link, LinkEvent, Newcomer};
+use lichen_link::{Endpoint, Link, LinkEvent, Newcomer};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
@@ -26,7 +26,13 @@ const TURN_EVENTS: usize = 256;
 const OWN_REQUEST: RequestId = RequestId(0);
 
 /// A link and what it reports, handed to the turn together so that no report is heard before the link can be used.
-pub(crate) type Attached = (Link, mpsc::Receiver<LinkEvent>);
+#[derive(Debug)]
+pub(crate) struct Attached {
+    pub(crate) link: Link,
+    /// The device port, if it is not the link itself: MQTT goes by an operator's broker.
+    pub(crate) port: Option<Endpoint>,
+    pub(crate) events: mpsc::Receiver<LinkEvent>,
+}
 
 /// The engine, and everything that its effects need.
 pub(crate) struct Turn {
@@ -42,6 +48,9 @@ pub(crate) struct Turn {
     pub(crate) waiting: HashMap<RequestId, oneshot::Sender<Result<Response, ApiError>>>,
     pub(crate) logs: HashMap<RequestId, mpsc::Sender<LogPart>>,
     pub(crate) link: Option<Link>,
+    pub(crate) port: Option<Endpoint>,
+    /// Who may come in, as long as nobody can.
+    pub(crate) admissions: Vec<Effect>,
     pub(crate) link_events: Option<mpsc::Receiver<LinkEvent>>,
     /// Which queue is next, when both have something.
     pub(crate) link_first: bool,
@@ -119,6 +128,9 @@ impl Turn {
         if let Some(link) = self.link.take() {
             link.shutdown().await;
         }
+        if let Some(port) = self.port.take() {
+            port.shutdown().await;
+        }
         Ok(())
     }
 
@@ -173,9 +185,13 @@ impl Turn {
             Wake::Input(Some(Input::Supplied { need, result })) => {
                 self.handle(Event::Supplied { need, result });
             }
-            Wake::Attached(Some((link, events))) => {
+            Wake::Attached(Some(Attached { link, port, events })) => {
                 self.link = Some(link);
+                self.port = port;
                 self.link_events = Some(events);
+                for admission in std::mem::take(&mut self.admissions) {
+                    self.admit(admission);
+                }
             }
             // Whoever starts the hub has given up on the link, and will stop the task.
             Wake::Attached(None) => {}
@@ -206,6 +222,13 @@ impl Turn {
             // An agent that came back before its old connection was noticed as broken is no second device.
             LinkEvent::TakenOver { newcomer: Newcomer::SameAgent, .. } => {}
             LinkEvent::TakenOver { device, .. } => self.handle(Event::TakenOver { device }),
+            LinkEvent::Stranger { device, key, address, .. } => {
+                self.handle(Event::Stranger { device, key, address: address.ip().to_string() });
+            }
+            LinkEvent::TwoBoards { device, boards } => {
+                let boards = boards.map(|board| board.to_string());
+                self.handle(Event::TwoBoards { device, boards });
+            }
             LinkEvent::Lost { device } => self.handle(Event::FramesLost { device }),
             LinkEvent::Frame { device, kind, bytes } => {
                 self.handle(Event::Frame { device, kind, bytes });
@@ -268,8 +291,25 @@ impl Turn {
                 self.with_link(|link| _ = link.send(&device, kind, frame));
             }
             Effect::SendAll { kind, frame } => self.with_link(|link| link.send_all(kind, frame)),
+            Effect::Admit { .. } | Effect::Dismiss { .. } | Effect::Disown { .. } => {
+                self.admit(effect);
+            }
         }
         Ok(())
+    }
+
+    /// Tells the device port who may come in. Before there is one, it waits.
+    fn admit(&mut self, admission: Effect) {
+        let port = match (&self.port, &self.link) {
+            (Some(port), _) | (None, Some(Link::Embedded(port))) => port,
+            (None, Some(Link::External(_)) | None) => return self.admissions.push(admission),
+        };
+        match admission {
+            Effect::Admit { device, keys } => port.admit(&device, &keys),
+            Effect::Dismiss { device, why } => port.dismiss(&device, &why),
+            Effect::Disown { device } => port.forget(&device),
+            _ => {}
+        }
     }
 
     /// Before there is a link nothing is lost: the engine sends again what matters when the link comes up.
