@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 
 use firmware_compat::{
     frame::{self, Kind, Stamp},
-    id::AgentId,
+    id::{AgentId, BootId},
     topic::{ALL_DOWN_FILTER, Topic, write_device_filter},
     v1::owned::Gone,
 };
@@ -50,6 +50,8 @@ pub struct LinkConfig {
     pub name: String,
     /// Of the state directory.
     pub agent: AgentId,
+    /// This boot's.
+    pub boot: BootId,
     /// Where the hub is.
     pub hub: Address,
     /// How long the connection may be silent.
@@ -248,7 +250,7 @@ impl Link {
 
     /// Says that the agent leaves, and closes the connection. A broker does not publish the will after that.
     pub async fn leave(mut self) {
-        let gone = Gone { agent: self.config.agent };
+        let gone = Gone { agent: self.config.agent, boot: self.config.boot };
         self.send_frame(Kind::Gone, |stamp| frame::encode(&gone, stamp));
         if let Some((client, _)) = self.client.take() {
             client.shutdown().await;

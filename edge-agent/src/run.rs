@@ -86,14 +86,15 @@ fn shell(
     for damage in &loaded.damage {
         tracing::warn!(damage, "a saved assignment can't be used");
     }
-    let config =
-        Config { hello: probe::hello(options, agent_id), time_floor_ms: state.time_floor()? };
+    let hello = probe::hello(options, agent_id);
     let link = LinkConfig {
         name: options.name.clone(),
         agent: agent_id,
+        boot: hello.boot,
         hub: options.hub.clone(),
         keep_alive: options.keep_alive,
     };
+    let config = Config { hello, time_floor_ms: state.time_floor()? };
     let known = state.hub()?.and_then(|text| Connect::parse(&text).ok());
     let launcher = Launcher {
         agent: agent_id,

@@ -222,7 +222,7 @@ macro_rules! samples {
 
             #[test]
             fn the_small_messages_are_as_recorded() {
-                check("gone", &Gone { agent: AgentId([1; 16]) });
+                check("gone", &Gone { agent: AgentId([1; 16]), boot: BootId([2; 16]) });
                 check("time", &Time { unix_ms: 1_767_225_600_000 });
                 check("report", &Report { spread_ms: 2000 });
             }

@@ -81,7 +81,9 @@ impl Handler for Ear {
         // 0 is the hub's.
         self.session = u32::from_le_bytes(crate::random::bytes()).max(1);
         let stamp = Stamp { session: self.session, sequence: u32::MAX };
-        let frame = frame::encode(&Gone { agent: self.config.agent }, stamp).ok()?;
+        let frame =
+            frame::encode(&Gone { agent: self.config.agent, boot: self.config.boot }, stamp)
+                .ok()?;
         Some(Will { topic: Topic::up(&self.config.name, Kind::Gone).to_string(), frame })
     }
 
@@ -124,7 +126,10 @@ impl Handler for Ear {
 mod tests {
     use std::time::Duration;
 
-    use firmware_compat::{id::AgentId, v1::owned::Time};
+    use firmware_compat::{
+        id::{AgentId, BootId},
+        v1::owned::Time,
+    };
 
     use super::*;
     use crate::address::Address;
@@ -134,6 +139,7 @@ mod tests {
         let config = LinkConfig {
             name: "pi".to_owned(),
             agent: AgentId([1; 16]),
+            boot: BootId([2; 16]),
             hub: Address::parse_hub("http://127.0.0.1:1").expect("sound"),
             keep_alive: Duration::from_secs(60),
         };

@@ -93,6 +93,8 @@ pub struct Hello {
 pub struct Gone {
     /// Of the agent that had the connection.
     pub agent: AgentId,
+    /// The boot in which it had it: tells two boards with one agent id apart, as after a copy of an SD card.
+    pub boot: BootId,
 }
 
 /// The hub's clock.

@@ -201,16 +201,21 @@ impl Board {
             .then(|| WasmSupport { class: Text::cut(class), compatibility: Text::cut("c1") })
     }
 
-    fn hello(&self) -> Hello {
+    /// Changes with every boot.
+    fn boot_id(&self) -> BootId {
         let mut boot = [0; 16];
         boot[..4].copy_from_slice(&self.boots.to_le_bytes());
+        BootId(boot)
+    }
+
+    fn hello(&self) -> Hello {
         let label = |(key, value): (&String, &String)| Label {
             key: Text::cut(key),
             value: Text::cut(value),
         };
         Hello {
             agent: self.agent_id(),
-            boot: BootId(boot),
+            boot: self.boot_id(),
             version: Text::cut(&self.facts.version),
             arch: Text::cut(&self.facts.arch),
             os: Text::cut("linux"),

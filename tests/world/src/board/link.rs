@@ -82,9 +82,10 @@ impl World {
             return self.connect_after(board, most);
         }
         let session = self.dice.u32(1..);
-        let (name, agent) = (self.boards[board].name.clone(), self.boards[board].agent_id());
+        let it = &self.boards[board];
+        let (name, gone) = (it.name.clone(), Gone { agent: it.agent_id(), boot: it.boot_id() });
         let will = Stamp { session, sequence: u32::MAX };
-        let will = frame::encode(&Gone { agent }, will).unwrap_or_default();
+        let will = frame::encode(&gone, will).unwrap_or_default();
         let conn = self.open_session(board, &name, will);
         let it = &mut self.boards[board];
         it.link.conn = Some(conn);
