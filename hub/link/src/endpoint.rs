@@ -4,17 +4,21 @@
 //! hub's state answers for the retained head, and the engine says again what matters.
 //!
 //! ```text
-//! device ── stream ── connection ── session ──► LinkEvent
-//!                          ▲ mailbox
-//!                       registry ◄── set_head, send
+//!                      ┌─ mqtt ── connection ── session ──► LinkEvent
+//! device ── handshake ─┤               ▲ mailbox
+//!                      │            registry ◄── set_head, send, admit, dismiss
+//!                      └─ http/1.1 ── HttpHandler
 //! ```
 //!
+//! - [`listener`] accepts, [`doors`] counts who comes from where, [`handshake`] bounds how long it takes until it is known
+//!   who it is; [`tls`] encrypts. All of it happens on threads of its own ([`runtime`]).
+//! - [`identity`] is the one place that decides who a session is, by its certificate; [`roster`] says who is welcome, and
+//!   [`boards`] notices a second board with a copy of a device's key. [`strangers`] bounds what is told of who is kept out.
 //! - [`session`] decides: one device's session as a state machine without IO. [`codec`] makes packets of bytes,
-//!   [`access`] says which topics a device may use, [`identity`] is the one place that decides who a session is.
+//!   [`access`] says which topics a device may use, [`bucket`] how much it may say.
 //! - [`registry`] knows which connection is a device's session, and every head; [`mailbox`] is what waits for one
-//!   connection.
-//! - [`connection`] moves bytes; [`listener`] accepts. [`limits`] are the bounds of it all, that of log lines ([`paced`])
-//!   among them.
+//!   connection. [`connection`] moves bytes.
+//! - [`http`] passes on who speaks HTTP. [`limits`] are the bounds of it all, that of log lines ([`paced`]) among them.
 //!
 //! Why a codec and not a protocol machine: rumqttc's codec (`rumqttc::mqttbytes::v5` on `mqttbytes-core-next`) reads and
 //! writes every packet of both sides, and is in the hub and the agent already, so it costs no crate; what a server has to
@@ -24,19 +28,30 @@
 //! Both check lengths, flags and UTF-8; neither allocates by an unchecked length.
 
 pub(crate) mod access;
+mod boards;
+mod bucket;
 pub(crate) mod codec;
 mod connection;
+mod doors;
+mod handshake;
+pub mod http;
 pub mod identity;
 pub(crate) mod limits;
 mod listener;
 mod mailbox;
 pub(crate) mod paced;
 mod registry;
+pub mod roster;
+mod runtime;
 pub mod session;
+mod strangers;
+mod tls;
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{fmt, net::SocketAddr, sync::Arc};
 
-use firmware_compat::frame::Kind;
+use firmware_compat::{frame::Kind, id::Hash};
+use lichen_trust::KnownTime;
+use rustls::ServerConfig;
 use tokio::{
     sync::{mpsc, watch},
     task::JoinHandle,
@@ -46,20 +61,34 @@ use crate::{
     LinkCounts, LinkError, LinkEvent,
     event::{Counters, Reporter, add, count},
 };
-use connection::Shared;
-use paced::Paced;
+use connection::{Said, Shared};
+use doors::Doors;
+use http::{Guestbook, HttpHandler};
+use limits::{HTTP_SHARE, LEAST_HTTP, MOST_HTTP, OVERFLOW};
 use registry::Registry;
+use roster::Verdict;
+use runtime::Threads;
 use session::Down;
+use strangers::Strangers;
+
+/// The protocols that the endpoint speaks, as TLS names them (ALPN): [`EndpointConfig::tls`] has to offer these. Whoever
+/// names none speaks MQTT.
+pub const PROTOCOLS: [&[u8]; 2] = [b"mqtt", b"http/1.1"];
 
 /// What the endpoint needs to know.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct EndpointConfig {
-    /// Where devices connect. Port 0 lets the system choose. The caller has made sure that it is a loopback address as
-    /// long as devices have no identities.
+    /// Where devices connect. Port 0 lets the system choose. `[::]` is every address of this machine, of IPv4 too.
     pub listen: SocketAddr,
-    /// Devices at once; each holds one file descriptor. A few more are needed for those that come and go, see
+    /// Devices at once; each holds one file descriptor. More are needed for HTTP and for those that come and go, see
     /// [`EndpointConfig::descriptors`].
     pub devices: usize,
+    /// What the hub shows of itself, and which certificates it believes. With [`PROTOCOLS`].
+    pub tls: Arc<ServerConfig>,
+    /// By which certificates of devices are judged.
+    pub time: Arc<KnownTime>,
+    /// Who answers HTTP.
+    pub http: Arc<dyn HttpHandler>,
 }
 
 impl EndpointConfig {
@@ -67,16 +96,40 @@ impl EndpointConfig {
     #[must_use]
     pub fn descriptors(devices: usize) -> usize {
         // The listener, and one that was accepted and is closed again.
-        devices + limits::OVERFLOW + 2
+        Self::connections(devices) + 2
+    }
+
+    fn connections(devices: usize) -> usize {
+        devices + Self::http_connections(devices) + OVERFLOW
+    }
+
+    fn http_connections(devices: usize) -> usize {
+        (devices / HTTP_SHARE).clamp(LEAST_HTTP, MOST_HTTP)
     }
 }
 
-/// The running endpoint.
-#[derive(Debug)]
+impl fmt::Debug for EndpointConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { listen, devices, .. } = self;
+        f.debug_struct("EndpointConfig")
+            .field("listen", listen)
+            .field("devices", devices)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The running endpoint. Dropping it breaks every connection off, as a crash would; [`Endpoint::shutdown`] does not.
 pub struct Endpoint {
     shared: Arc<Shared>,
     stop: watch::Sender<bool>,
     listener: JoinHandle<()>,
+    threads: Threads,
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Endpoint").field("counts", &self.counts()).finish_non_exhaustive()
+    }
 }
 
 impl Endpoint {
@@ -84,27 +137,66 @@ impl Endpoint {
     /// [`LinkEvent::Up`] is in the queue.
     ///
     /// # Errors
-    /// If the address cannot be listened on.
+    /// If the address cannot be listened on, or the system gives no threads.
     pub async fn start(
         config: EndpointConfig,
         events: mpsc::Sender<LinkEvent>,
     ) -> Result<(Self, SocketAddr), LinkError> {
-        let (socket, address) = listener::listen(config.listen)?;
+        let threads = Threads::start().map_err(LinkError::Threads)?;
+        let (socket, address) = {
+            // Its events come to these threads.
+            let _there = threads.handle().enter();
+            listener::listen(config.listen)?
+        };
         let counters = Arc::new(Counters::default());
         let reporter = Reporter::new(events, counters.clone());
         reporter.presence(LinkEvent::Up).await;
+        let EndpointConfig { listen: _, devices, tls, time, http } = config;
         let shared = Arc::new(Shared {
             registry: Registry::default(),
+            guestbook: Guestbook::new(EndpointConfig::http_connections(devices)),
+            doors: Doors::new(EndpointConfig::connections(devices)),
+            strangers: Strangers::default(),
             reporter,
             counters,
-            limit: config.devices,
+            tls,
+            time,
+            http,
+            limit: devices,
             epoch: tokio::time::Instant::now(),
-            too_many: Paced::default(),
+            said: Said::default(),
         });
         let (stop, stopping) = watch::channel(false);
-        let listener = tokio::spawn(listener::serve(socket, shared.clone(), stopping));
-        tracing::info!(%address, limit = config.devices, "devices can connect");
-        Ok((Self { shared, stop, listener }, address))
+        let serving = listener::serve(socket, shared.clone(), stopping);
+        let listener = threads.handle().spawn(serving);
+        tracing::info!(%address, limit = devices, "devices can connect");
+        Ok((Self { shared, stop, listener, threads }, address))
+    }
+
+    /// See [`crate::Link::admit`].
+    pub fn admit(&self, device: &str, keys: &[Hash]) {
+        self.shared.registry.admit(device, keys);
+        self.end_http(device);
+    }
+
+    /// See [`crate::Link::dismiss`].
+    pub fn dismiss(&self, device: &str, why: &str) {
+        self.shared.registry.dismiss(device, why);
+        self.end_http(device);
+    }
+
+    /// See [`crate::Link::forget`].
+    pub fn forget(&self, device: &str) {
+        self.shared.registry.forget(device);
+        self.end_http(device);
+    }
+
+    /// Ends the HTTP connections of a device by keys that are not welcome any more.
+    fn end_http(&self, device: &str) {
+        let registry = &self.shared.registry;
+        self.shared
+            .guestbook
+            .dismiss(device, |key| registry.verdict(device, key) == Verdict::Welcome);
     }
 
     /// See [`crate::Link::set_head`].
@@ -141,13 +233,17 @@ impl Endpoint {
         LinkCounts {
             devices: self.shared.registry.sessions() as u64,
             devices_limit: self.shared.limit as u64,
+            connections: self.shared.doors.connections() as u64,
+            http: self.shared.guestbook.connections() as u64,
             ..self.shared.counters.snapshot()
         }
     }
 
     /// Tells every device that the hub stops, and closes.
     pub async fn shutdown(self) {
-        self.stop.send_replace(true);
-        let _ended = self.listener.await;
+        let Self { stop, listener, threads, .. } = self;
+        stop.send_replace(true);
+        let _ended = listener.await;
+        drop(threads);
     }
 }

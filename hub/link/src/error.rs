@@ -23,6 +23,9 @@ pub enum LinkError {
         #[source]
         source: io::Error,
     },
+    /// There are no threads to serve devices with.
+    #[error("could not start the threads that serve devices")]
+    Threads(#[source] io::Error),
     /// The external broker's URL is not one.
     #[error(
         "could not use {url:?} as the external broker: {problem}; write mqtt://HOST or mqtt://HOST:PORT"

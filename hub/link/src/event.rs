@@ -1,6 +1,7 @@
 //! What a link reports, the bounded way on which it does so, and the numbers that it keeps.
 
 use std::{
+    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -10,6 +11,7 @@ use std::{
 
 use firmware_compat::{
     frame::{Kind, MAX_FRAME_BYTES},
+    id::{AgentId, BootId, Hash},
     topic::{Direction, Topic},
 };
 use tokio::sync::mpsc;
@@ -46,6 +48,26 @@ pub enum LinkEvent {
         /// Who came.
         newcomer: Newcomer,
     },
+    /// Endpoint only: a device with a certificate of this hub's is not welcome, and was kept out. Told once in ten
+    /// minutes for each, as far as there is room.
+    Stranger {
+        /// Its name.
+        device: String,
+        /// SHA-256 of its public key.
+        key: Hash,
+        /// Of its certificate, big-endian, without leading zeros.
+        serial: Vec<u8>,
+        /// From where it came.
+        address: SocketAddr,
+    },
+    /// Endpoint only: two boards come with one name, one key and one agent id, as after a copy of an SD card. The second
+    /// one is kept out while the first is connected. Told once until one of them was not seen for a day.
+    TwoBoards {
+        /// The name.
+        device: String,
+        /// The one that had the name last, and the one that came.
+        boards: [Board; 2],
+    },
     /// A frame of a device was dropped, for the engine had no room for it in time. What the device said last is not
     /// known.
     Lost {
@@ -74,6 +96,26 @@ pub enum Newcomer {
     Unknown,
 }
 
+/// A board as the endpoint knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Board {
+    /// Of its agent.
+    pub agent: AgentId,
+    /// Changes with every boot.
+    pub boot: BootId,
+    /// From where it connected.
+    pub address: SocketAddr,
+}
+
+/// Who has a device's session, as far as it has said so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// Its agent.
+    pub agent: Option<AgentId>,
+    /// The boot in which it connected.
+    pub boot: Option<BootId>,
+}
+
 /// Numbers since the link's start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LinkCounts {
@@ -87,8 +129,26 @@ pub struct LinkCounts {
     pub sent_dropped: u64,
     /// Connections, subscriptions and messages refused by the access rules. Endpoint only.
     pub refused: u64,
+    /// Those of them that were connections of devices that are not welcome. Endpoint only.
+    pub unwelcome: u64,
+    /// Those of them that were connections of a second board with the name of one that is connected. Endpoint only.
+    pub second_boards: u64,
     /// Connections closed because there were too many. Endpoint only.
     pub turned_away: u64,
+    /// Connections closed because too many of their address had not come in yet. Endpoint only.
+    pub crowded: u64,
+    /// Sessions refused because their device had opened too many. Endpoint only.
+    pub too_often: u64,
+    /// HTTP connections refused because there were too many. Endpoint only.
+    pub http_refused: u64,
+    /// Times that a device was read more slowly because it says too much. Endpoint only.
+    pub slowed: u64,
+    /// Handshakes of who came for the first time, or with an old ticket. Endpoint only.
+    pub handshakes_full: u64,
+    /// Handshakes that were spared the certificates. Endpoint only.
+    pub handshakes_resumed: u64,
+    /// Handshakes that came to nothing. Endpoint only.
+    pub handshakes_failed: u64,
     /// Sessions that a newer connection took over. Endpoint only.
     pub takeovers: u64,
     /// Messages that wait for the broker's acknowledgement or for their turn. External only.
@@ -97,6 +157,10 @@ pub struct LinkCounts {
     pub devices: u64,
     /// Devices that may have one at once. Endpoint only.
     pub devices_limit: u64,
+    /// Connections of all kinds that there are now, whoever has them. Endpoint only.
+    pub connections: u64,
+    /// HTTP connections among them. Endpoint only.
+    pub http: u64,
 }
 
 /// The live counters behind [`LinkCounts`].
@@ -107,7 +171,16 @@ pub(crate) struct Counters {
     pub(crate) received_dropped: AtomicU64,
     pub(crate) sent_dropped: AtomicU64,
     pub(crate) refused: AtomicU64,
+    pub(crate) unwelcome: AtomicU64,
+    pub(crate) second_boards: AtomicU64,
     pub(crate) turned_away: AtomicU64,
+    pub(crate) crowded: AtomicU64,
+    pub(crate) too_often: AtomicU64,
+    pub(crate) http_refused: AtomicU64,
+    pub(crate) slowed: AtomicU64,
+    pub(crate) handshakes_full: AtomicU64,
+    pub(crate) handshakes_resumed: AtomicU64,
+    pub(crate) handshakes_failed: AtomicU64,
     pub(crate) takeovers: AtomicU64,
 }
 
@@ -119,11 +192,18 @@ impl Counters {
             received_dropped: self.received_dropped.load(Relaxed),
             sent_dropped: self.sent_dropped.load(Relaxed),
             refused: self.refused.load(Relaxed),
+            unwelcome: self.unwelcome.load(Relaxed),
+            second_boards: self.second_boards.load(Relaxed),
             turned_away: self.turned_away.load(Relaxed),
+            crowded: self.crowded.load(Relaxed),
+            too_often: self.too_often.load(Relaxed),
+            http_refused: self.http_refused.load(Relaxed),
+            slowed: self.slowed.load(Relaxed),
+            handshakes_full: self.handshakes_full.load(Relaxed),
+            handshakes_resumed: self.handshakes_resumed.load(Relaxed),
+            handshakes_failed: self.handshakes_failed.load(Relaxed),
             takeovers: self.takeovers.load(Relaxed),
-            waiting: 0,
-            devices: 0,
-            devices_limit: 0,
+            ..LinkCounts::default()
         }
     }
 }
@@ -160,6 +240,12 @@ impl Reporter {
     #[cfg(feature = "endpoint")]
     pub(crate) async fn room(&self) -> Option<mpsc::Permit<'_, LinkEvent>> {
         self.events.reserve().await.ok()
+    }
+
+    /// Reports what is told again if it stays so. False if there was no room.
+    #[cfg(feature = "endpoint")]
+    pub(crate) fn try_tell(&self, event: LinkEvent) -> bool {
+        self.events.try_send(event).is_ok()
     }
 
     /// Hands over what arrived on `topic`.

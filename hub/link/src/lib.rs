@@ -19,12 +19,12 @@ mod error;
 mod event;
 pub mod external;
 
-use firmware_compat::frame::Kind;
+use firmware_compat::{frame::Kind, id::Hash};
 
 #[cfg(feature = "endpoint")]
-pub use endpoint::{Endpoint, EndpointConfig};
+pub use endpoint::{Endpoint, EndpointConfig, PROTOCOLS};
 pub use error::LinkError;
-pub use event::{LinkCounts, LinkEvent, Newcomer};
+pub use event::{Board, Holder, LinkCounts, LinkEvent, Newcomer};
 pub use external::{External, ExternalConfig};
 
 /// How the hub reaches its devices. Both kinds take the same calls and report the same events.
@@ -73,6 +73,35 @@ impl Link {
             #[cfg(feature = "endpoint")]
             Self::Embedded(link) => link.send_all(kind, frame),
             Self::External(link) => link.send_all(kind, frame),
+        }
+    }
+
+    /// Lets `device` in with one of these keys (SHA-256 of the public key in its certificate), two at most, and with no
+    /// other: a session with another key ends. An external broker has its own rules, and this says nothing to it.
+    pub fn admit(&self, device: &str, keys: &[Hash]) {
+        match self {
+            #[cfg(feature = "endpoint")]
+            Self::Embedded(link) => link.admit(device, keys),
+            Self::External(_) => {}
+        }
+    }
+
+    /// Ends the session of `device`, and keeps it out. It is told `why`. See [`Self::admit`] for external brokers.
+    pub fn dismiss(&self, device: &str, why: &str) {
+        match self {
+            #[cfg(feature = "endpoint")]
+            Self::Embedded(link) => link.dismiss(device, why),
+            Self::External(_) => {}
+        }
+    }
+
+    /// Ends the session of `device`, and knows nothing of it any more: whoever comes by this name is a stranger. See
+    /// [`Self::admit`] for external brokers.
+    pub fn forget(&self, device: &str) {
+        match self {
+            #[cfg(feature = "endpoint")]
+            Self::Embedded(link) => link.forget(device),
+            Self::External(_) => {}
         }
     }
 

@@ -4,42 +4,32 @@
 
 mod conformance;
 
-use std::net::SocketAddr;
-
 use conformance::{
-    Events, Rig,
+    Rig,
     device::{self, DEADLINE, Device, Heard},
+    embedded::start_at,
+    fleet::Fleet,
     frame,
 };
 use firmware_compat::{
     frame::{Kind, Stamp},
-    id::AgentId,
+    id::{AgentId, BootId},
     v1::owned::Gone,
 };
-use lichen_link::{Endpoint, EndpointConfig, Link, LinkError, LinkEvent, Newcomer};
+use lichen_link::{LinkError, LinkEvent, Newcomer};
 use rumqttc::{
     ConnectReturnCode, DisconnectReasonCode, LastWill, PubAckReason, QoS, SubscribeReasonCode,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
-    sync::mpsc,
     time::timeout,
 };
 
 const ANY_PORT: &str = "127.0.0.1:0";
 
-async fn start_at(listen: SocketAddr) -> Result<Rig, LinkError> {
-    let (sender, events) = mpsc::channel(1024);
-    let config = EndpointConfig { listen, devices: 1000 };
-    let (endpoint, broker) = Endpoint::start(config, sender).await?;
-    let mut rig = Rig { link: Link::Embedded(endpoint), events: Events(events), broker };
-    assert_eq!(rig.events.next().await, LinkEvent::Up);
-    Ok(rig)
-}
-
 async fn start() -> Rig {
-    start_at(ANY_PORT.parse().unwrap()).await.unwrap()
+    conformance::embedded::start(1000).await
 }
 
 macro_rules! conforms {
@@ -72,7 +62,7 @@ fn disconnected(device: &str) -> LinkEvent {
 #[tokio::test]
 async fn sessions_are_reported_from_connect_to_abrupt_end() {
     let mut rig = start().await;
-    let device = Device::connect(rig.broker, "pi").await;
+    let device = Device::connect(&rig.broker, "pi").await;
     assert_eq!(rig.events.next().await, connected("pi"));
     device.vanish().await;
     assert_eq!(rig.events.next().await, frame("pi", Kind::Gone, b"gone"));
@@ -82,7 +72,7 @@ async fn sessions_are_reported_from_connect_to_abrupt_end() {
 #[tokio::test]
 async fn an_orderly_end_is_reported_without_the_will() {
     let mut rig = start().await;
-    let device = Device::connect(rig.broker, "pi").await;
+    let device = Device::connect(&rig.broker, "pi").await;
     assert_eq!(rig.events.next().await, connected("pi"));
     device.client.disconnect().await.unwrap();
     assert_eq!(rig.events.next().await, disconnected("pi"));
@@ -91,8 +81,8 @@ async fn an_orderly_end_is_reported_without_the_will() {
 #[tokio::test]
 async fn a_takeover_is_told_to_the_older_and_reports_neither_a_will_nor_a_disconnect() {
     let mut rig = start().await;
-    let mut older = Device::connect(rig.broker, "pi").await;
-    let mut newer = Device::connect(rig.broker, "pi").await;
+    let mut older = Device::connect(&rig.broker, "pi").await;
+    let mut newer = Device::connect(&rig.broker, "pi").await;
     assert_eq!(older.end().await, Heard::Disconnected(DisconnectReasonCode::SessionTakenOver));
     newer.publish("lichen/1/pi/up/hello", b"newer").await;
     let seen = rig.events.wait_for(&frame("pi", Kind::Hello, b"newer")).await;
@@ -105,7 +95,7 @@ async fn a_takeover_is_told_to_the_older_and_reports_neither_a_will_nor_a_discon
 #[tokio::test]
 async fn foreign_and_wide_subscriptions_are_refused() {
     let rig = start().await;
-    let mut device = Device::connect(rig.broker, "pi").await;
+    let mut device = Device::connect(&rig.broker, "pi").await;
     let foreign = SubscribeReasonCode::NotAuthorized;
     let wide = SubscribeReasonCode::WildcardSubscriptionsNotSupported;
     for (filter, code) in [
@@ -123,7 +113,7 @@ async fn foreign_and_wide_subscriptions_are_refused() {
     ] {
         assert_eq!(device.subscribe(filter).await, code, "{filter}");
     }
-    let mut other = Device::start(device::options(rig.broker, "pi-2"));
+    let mut other = Device::start(device::options(&rig.broker, "pi-2"));
     assert_eq!(other.next().await, Heard::Connected);
     // A client that heeds the CONNACK does not even ask.
     let shared = other.client.subscribe("$share/g/lichen/1/pi-2/down/#", QoS::AtLeastOnce).await;
@@ -140,8 +130,8 @@ async fn foreign_and_wide_subscriptions_are_refused() {
 #[tokio::test]
 async fn foreign_messages_are_refused_and_their_sender_stays() {
     let mut rig = start().await;
-    let mut victim = Device::connect(rig.broker, "pi-2").await;
-    let mut device = Device::connect(rig.broker, "pi").await;
+    let mut victim = Device::connect(&rig.broker, "pi-2").await;
+    let mut device = Device::connect(&rig.broker, "pi").await;
     for topic in [
         "lichen/1/pi-2/up/hello",
         "lichen/1/pi-2/down/command",
@@ -164,7 +154,7 @@ async fn foreign_messages_are_refused_and_their_sender_stays() {
 #[tokio::test]
 async fn a_device_retains_nothing() {
     let rig = start().await;
-    let mut device = Device::connect(rig.broker, "pi").await;
+    let mut device = Device::connect(&rig.broker, "pi").await;
     let retained = rumqttc::PublishOptions::at_least_once().retained();
     device.client.publish("lichen/1/pi/up/hello", b"kept?".to_vec(), retained).await.unwrap();
     assert_eq!(device.next().await, Heard::Published(PubAckReason::NotAuthorized));
@@ -175,18 +165,18 @@ async fn a_device_retains_nothing() {
 async fn names_usernames_and_wills_of_others_are_refused() {
     let rig = start().await;
     let will = |topic: &str| LastWill::new(topic, b"w".to_vec(), QoS::AtLeastOnce, false, None);
-    let mut foreign_will = device::options(rig.broker, "pi");
+    let mut foreign_will = device::options(&rig.broker, "pi");
     foreign_will.set_last_will(will("lichen/1/pi-2/up/gone"));
-    let mut downward_will = device::options(rig.broker, "pi");
+    let mut downward_will = device::options(&rig.broker, "pi");
     downward_will.set_last_will(will("lichen/1/all/down/time"));
-    let mut foreign_user = device::options(rig.broker, "pi");
+    let mut foreign_user = device::options(&rig.broker, "pi");
     foreign_user.set_username("pi-2");
-    let bad_name = device::options(rig.broker, "Not A Name");
-    let reserved = device::options(rig.broker, "all");
-    let mut retained_will = device::options(rig.broker, "pi");
+    let bad_name = device::options_as(&rig.broker, "Not A Name", "pi");
+    let other_name = device::options_as(&rig.broker, "pi-2", "pi");
+    let mut retained_will = device::options(&rig.broker, "pi");
     let gone = "lichen/1/pi/up/gone";
     retained_will.set_last_will(LastWill::new(gone, b"w".to_vec(), QoS::AtLeastOnce, true, None));
-    let mut exact_will = device::options(rig.broker, "pi");
+    let mut exact_will = device::options(&rig.broker, "pi");
     exact_will.set_last_will(LastWill::new(gone, b"w".to_vec(), QoS::ExactlyOnce, false, None));
     let (foreign, bad) =
         (ConnectReturnCode::NotAuthorized, ConnectReturnCode::ClientIdentifierNotValid);
@@ -197,11 +187,11 @@ async fn names_usernames_and_wills_of_others_are_refused() {
         (retained_will, foreign),
         (exact_will, ConnectReturnCode::QoSNotSupported),
         (bad_name, bad),
-        (reserved, bad),
+        (other_name, bad),
     ] {
         assert_eq!(Device::start(options).end().await, Heard::Refused(code));
     }
-    let mut own_user = device::options(rig.broker, "pi");
+    let mut own_user = device::options(&rig.broker, "pi");
     own_user.set_username("pi");
     assert_eq!(Device::start(own_user).next().await, Heard::Connected);
 }
@@ -211,9 +201,9 @@ async fn silent_connections_do_not_hold_up_others() {
     let rig = start().await;
     let mut silent = Vec::new();
     for _ in 0..100 {
-        silent.push(TcpStream::connect(rig.broker).await.unwrap());
+        silent.push(TcpStream::connect(rig.broker.address()).await.unwrap());
     }
-    let mut device = Device::connect(rig.broker, "pi").await;
+    let mut device = Device::connect(&rig.broker, "pi").await;
     assert_eq!(device.publish("lichen/1/pi/up/hello", b"x").await, PubAckReason::Success);
     drop(silent);
 }
@@ -221,7 +211,7 @@ async fn silent_connections_do_not_hold_up_others() {
 #[tokio::test]
 async fn what_is_not_mqtt_is_closed() {
     let rig = start().await;
-    let mut browser = TcpStream::connect(rig.broker).await.unwrap();
+    let mut browser = rig.raw("pi").await;
     browser.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
     let mut answer = Vec::new();
     let _closed_or_reset = timeout(DEADLINE, browser.read_to_end(&mut answer)).await.unwrap();
@@ -232,8 +222,8 @@ async fn what_is_not_mqtt_is_closed() {
 #[tokio::test]
 async fn a_packet_over_the_limit_is_told_so_and_others_stay() {
     let mut rig = start().await;
-    let mut good = Device::connect(rig.broker, "good").await;
-    let mut bad = TcpStream::connect(rig.broker).await.unwrap();
+    let mut good = Device::connect(&rig.broker, "good").await;
+    let mut bad = rig.raw("bad").await;
     bad.write_all(b"\x10\x10\x00\x04MQTT\x05\x02\x00\x3c\x00\x00\x03bad").await.unwrap();
     let mut connack = [0; 2];
     bad.read_exact(&mut connack).await.unwrap();
@@ -253,13 +243,10 @@ async fn a_packet_over_the_limit_is_told_so_and_others_stay() {
 #[tokio::test]
 async fn a_slow_engine_slows_a_device_and_loses_nothing() {
     const FRAMES: u8 = 100;
-    let (sender, events) = mpsc::channel(1);
-    let config = EndpointConfig { listen: ANY_PORT.parse().unwrap(), devices: 10 };
-    let (link, broker) = Endpoint::start(config, sender).await.unwrap();
-    let mut events = Events(events);
-    assert_eq!(events.next().await, LinkEvent::Up);
+    let started = start_at(Fleet::new(), ANY_PORT.parse().unwrap(), 10, 1).await;
+    let Rig { link, mut events, broker } = started.unwrap();
     let device = tokio::spawn(async move {
-        let mut device = Device::connect(broker, "pi").await;
+        let mut device = Device::connect(&broker, "pi").await;
         for number in 0..FRAMES {
             device.publish("lichen/1/pi/up/event", &[number]).await;
         }
@@ -276,7 +263,7 @@ async fn a_slow_engine_slows_a_device_and_loses_nothing() {
 #[tokio::test]
 async fn a_version_3_client_is_told_that_its_version_is_not_spoken() {
     let rig = start().await;
-    let mut old = TcpStream::connect(rig.broker).await.unwrap();
+    let mut old = rig.raw("old").await;
     old.write_all(b"\x10\x0f\x00\x04MQTT\x04\x02\x00\x3c\x00\x03old").await.unwrap();
     let mut answer = Vec::new();
     timeout(DEADLINE, old.read_to_end(&mut answer)).await.unwrap().unwrap();
@@ -286,22 +273,19 @@ async fn a_version_3_client_is_told_that_its_version_is_not_spoken() {
 
 #[tokio::test]
 async fn a_full_house_says_so_and_lets_in_who_replaces_its_own_connection() {
-    let (sender, events) = mpsc::channel(64);
-    let config = EndpointConfig { listen: ANY_PORT.parse().unwrap(), devices: 2 };
-    let (link, broker) = Endpoint::start(config, sender).await.unwrap();
-    let mut events = Events(events);
-    let one = Device::connect(broker, "one").await;
-    let mut two = Device::connect(broker, "two").await;
+    let Rig { link, mut events, broker } = conformance::embedded::start(2).await;
+    let one = Device::connect(&broker, "one").await;
+    let mut two = Device::connect(&broker, "two").await;
     let busy = Heard::Refused(ConnectReturnCode::ServerBusy);
-    assert_eq!(Device::start(device::options(broker, "three")).end().await, busy);
+    assert_eq!(Device::start(device::options(&broker, "three")).end().await, busy);
     let counts = link.counts();
     assert_eq!((counts.devices, counts.devices_limit, counts.turned_away), (2, 2, 1));
-    let newer = Device::connect(broker, "two").await;
+    let newer = Device::connect(&broker, "two").await;
     let taken_over = Heard::Disconnected(DisconnectReasonCode::SessionTakenOver);
     assert_eq!(two.end().await, taken_over);
     one.vanish().await;
     events.wait_for(&disconnected("one")).await;
-    let three = Device::connect(broker, "three").await;
+    let three = Device::connect(&broker, "three").await;
     assert_eq!(link.counts().takeovers, 1);
     drop((newer, three));
 }
@@ -311,12 +295,12 @@ async fn a_full_house_says_so_and_lets_in_who_replaces_its_own_connection() {
 async fn a_slow_reader_costs_a_bounded_amount_and_nobody_else() {
     const FRAMES: usize = 4000;
     let mut rig = start().await;
-    let mut slow = TcpStream::connect(rig.broker).await.unwrap();
+    let mut slow = rig.raw("slow").await;
     slow.write_all(b"\x10\x11\x00\x04MQTT\x05\x02\x00\x3c\x00\x00\x04slow").await.unwrap();
     let filter = b"lichen/1/slow/down/#";
     let subscribe = [0x82, 2 + 1 + 2 + filter.len() as u8 + 1, 0, 1, 0, 0, filter.len() as u8];
     slow.write_all(&[&subscribe[..], filter, &[1]].concat()).await.unwrap();
-    let mut good = Device::connect(rig.broker, "good").await;
+    let mut good = Device::connect(&rig.broker, "good").await;
     rig.events.wait_for(&connected("slow")).await;
     let accepted =
         (0..FRAMES).filter(|_| rig.link.send("slow", Kind::Part, vec![7; 16_384])).count();
@@ -331,11 +315,12 @@ async fn a_slow_reader_costs_a_bounded_amount_and_nobody_else() {
 
 #[tokio::test]
 async fn a_storm_of_takeovers_leaves_one_session_and_the_events_in_order() {
-    const ROUNDS: usize = 200;
+    // As many as one device may open at once, but for the first and the last.
+    const ROUNDS: usize = 28;
     let mut rig = start().await;
-    let mut last = Device::connect(rig.broker, "pi").await;
+    let mut last = Device::connect(&rig.broker, "pi").await;
     for _ in 0..ROUNDS {
-        let mut newer = Device::start(device::options(rig.broker, "pi"));
+        let mut newer = Device::start(device::options(&rig.broker, "pi"));
         assert_eq!(newer.next().await, Heard::Connected);
         drop(std::mem::replace(&mut last, newer));
     }
@@ -364,9 +349,9 @@ async fn two_agents_with_one_name_are_told_apart_from_one_that_came_back() {
         (2, Some(Newcomer::OtherAgent)),
         (2, Some(Newcomer::SameAgent)),
     ] {
-        let gone = Gone { agent: AgentId([agent; 16]) };
+        let gone = Gone { agent: AgentId([agent; 16]), boot: BootId([1; 16]) };
         let will = firmware_compat::frame::encode(&gone, Stamp::default()).unwrap();
-        let mut options = device::options(rig.broker, "pi");
+        let mut options = device::options(&rig.broker, "pi");
         options.set_last_will(LastWill::new(
             "lichen/1/pi/up/gone",
             will,
@@ -390,14 +375,15 @@ async fn two_agents_with_one_name_are_told_apart_from_one_that_came_back() {
 #[tokio::test]
 async fn an_endpoint_that_stops_says_so_and_comes_back_on_the_same_port() {
     let rig = start().await;
-    let broker = rig.broker;
-    let mut device = Device::connect(broker, "pi").await;
+    let broker = rig.broker.clone();
+    let mut device = Device::connect(&broker, "pi").await;
+    let fleet = rig.fleet().clone();
     rig.link.shutdown().await;
     let stops = DisconnectReasonCode::ServerShuttingDown;
     assert_eq!(device.end().await, Heard::Disconnected(stops));
-    let mut rig = start_at(broker).await.unwrap();
+    let mut rig = start_at(fleet, broker.address(), 1000, 1024).await.unwrap();
     rig.link.set_head("pi", b"head".to_vec());
-    let mut device = Device::connect(rig.broker, "pi").await;
+    let mut device = Device::connect(&rig.broker, "pi").await;
     device.message(b"head").await;
     rig.events.wait_for(&connected("pi")).await;
 }
@@ -405,9 +391,10 @@ async fn an_endpoint_that_stops_says_so_and_comes_back_on_the_same_port() {
 #[tokio::test]
 async fn a_port_in_use_is_an_error_with_the_fix() {
     let rig = start().await;
-    let error = start_at(rig.broker).await.err().unwrap();
-    assert!(matches!(error, LinkError::AddressInUse { address } if address == rig.broker));
-    assert!(error.to_string().contains(&rig.broker.to_string()));
+    let taken = rig.broker.address();
+    let error = start_at(Fleet::new(), taken, 1000, 1024).await.err().unwrap();
+    assert!(matches!(error, LinkError::AddressInUse { address } if address == taken));
+    assert!(error.to_string().contains(&taken.to_string()));
     assert!(error.to_string().contains("--broker"));
 }
 

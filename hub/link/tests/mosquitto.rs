@@ -26,7 +26,11 @@ fn link_to(broker: &Mosquitto) -> Rig {
         client_id: "lichen-hub-test".into(),
     };
     let external = External::start(config, sender).unwrap();
-    Rig { link: Link::External(external), events: Events(events), broker: broker.address }
+    Rig {
+        link: Link::External(external),
+        events: Events(events),
+        broker: device::Broker::Plain(broker.address),
+    }
 }
 
 async fn start() -> (Mosquitto, Rig) {
@@ -79,13 +83,13 @@ async fn a_broker_that_lost_everything_has_every_head_again() {
     rig.events.wait_for(&LinkEvent::Up).await;
 
     conformance::barrier(&mut rig).await;
-    let mut first = Device::connect(rig.broker, &name(0)).await;
+    let mut first = Device::connect(&rig.broker, &name(0)).await;
     assert_eq!(first.message(b"set meanwhile").await, ("lichen/1/device-0/down/head".into(), true));
     for number in [2, 3, DEVICES / 2, DEVICES - 1] {
-        let mut device = Device::connect(rig.broker, &name(number)).await;
+        let mut device = Device::connect(&rig.broker, &name(number)).await;
         assert!(device.message(b"old").await.1);
     }
-    let mut cleared = Device::connect(rig.broker, &name(1)).await;
+    let mut cleared = Device::connect(&rig.broker, &name(1)).await;
     rig.link.send(&name(1), Kind::Command, b"now".to_vec());
     assert_eq!(cleared.message(b"now").await.0, "lichen/1/device-1/down/command");
     assert_eq!(first.publish("lichen/1/device-0/up/hello", b"hello").await, PubAckReason::Success);
@@ -97,7 +101,7 @@ async fn a_broker_that_lost_everything_has_every_head_again() {
 #[ignore = "needs mosquitto: run by make test"]
 async fn a_huge_message_on_the_broker_does_not_reach_the_hub() {
     let (_broker, mut rig) = start().await;
-    let mut pi = Device::connect(rig.broker, "pi").await;
+    let mut pi = Device::connect(&rig.broker, "pi").await;
     pi.publish("lichen/1/pi/up/hello", &vec![0; 1_000_000]).await;
     pi.publish("lichen/1/pi/up/hello", b"small").await;
     assert_eq!(rig.events.next().await, frame("pi", Kind::Hello, b"small"));
@@ -109,7 +113,7 @@ async fn the_removal_of_a_head_reaches_a_device_as_an_empty_message() {
     let (broker, mut rig) = start().await;
     rig.link.set_head("pi", b"head".to_vec());
     conformance::barrier(&mut rig).await;
-    let mut pi = Device::connect(rig.broker, "pi").await;
+    let mut pi = Device::connect(&rig.broker, "pi").await;
     assert!(pi.message(b"head").await.1);
     rig.link.clear_head("pi");
     pi.message(b"").await;
@@ -142,7 +146,7 @@ async fn of_two_hubs_with_one_identity_one_reports_the_conflict_and_waits() {
 async fn a_fleets_turn_arrives_whole_heads_before_bodies() {
     const DEVICES: usize = 3000;
     let (_broker, rig) = start().await;
-    let mut all = Device::start(device::options(rig.broker, "all-ears"));
+    let mut all = Device::start(device::options(&rig.broker, "all-ears"));
     assert_eq!(all.next().await, Heard::Connected);
     let granted = SubscribeReasonCode::Success(QoS::AtLeastOnce);
     assert_eq!(all.subscribe("lichen/1/+/down/#").await, granted);

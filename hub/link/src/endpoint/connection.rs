@@ -1,5 +1,5 @@
-//! One connection: moves bytes between a stream and its [`Session`], and carries out what that asks for. It decides
-//! nothing. The stream is any: TLS will be one.
+//! One connection of a device: moves bytes between a stream and its [`Session`], and carries out what that asks for. It
+//! decides nothing.
 
 use std::{
     future::poll_fn,
@@ -14,40 +14,66 @@ use std::{
 
 use bytes::Bytes;
 use firmware_compat::{frame::Kind, time::Instant};
+use lichen_trust::KnownTime;
+use rustls::ServerConfig;
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf},
     time::{Sleep, sleep_until, timeout},
 };
 
 use super::{
-    identity::Credential,
+    doors::{Doors, Place},
+    http::{Guestbook, HttpHandler},
+    identity::{Credential, DeviceCertificate},
     limits::{LINGER, READ_BYTES},
     mailbox::{Order, Peer},
     paced::Paced,
     registry::{Entry, Registry},
-    session::{Down, Session, Step},
+    roster::Verdict,
+    session::{Down, Rejection, Session, Step},
+    strangers::Strangers,
+    tls::poll_drain,
 };
-use crate::event::{Counters, Reporter, add, count};
+use crate::{
+    LinkEvent,
+    event::{Counters, Reporter, add, count},
+};
 
 /// What every connection's task needs.
-#[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) registry: Registry,
+    pub(crate) guestbook: Guestbook,
+    pub(crate) doors: Arc<Doors>,
+    pub(crate) strangers: Strangers,
     pub(crate) reporter: Reporter,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) tls: Arc<ServerConfig>,
+    /// By which certificates are judged.
+    pub(crate) time: Arc<KnownTime>,
+    pub(crate) http: Arc<dyn HttpHandler>,
     /// Sessions at once.
     pub(crate) limit: usize,
     /// Where the sessions' clock begins.
     pub(crate) epoch: tokio::time::Instant,
-    /// When it was said last that there are too many devices.
+    pub(crate) said: Said,
+}
+
+/// When it was said last that a bound was hit, for each of them.
+#[derive(Debug, Default)]
+pub(crate) struct Said {
     pub(crate) too_many: Paced,
+    pub(crate) crowded: Paced,
+    pub(crate) handshakes: Paced,
+    pub(crate) http_busy: Paced,
+    pub(crate) too_often: Paced,
+    pub(crate) slowed: Paced,
 }
 
 impl Shared {
     /// Counts a connection that is not let in because there are too many, and says what to do.
     pub(crate) fn turn_away(&self) {
         count(&self.counters.turned_away);
-        if self.too_many.is_due() {
+        if self.said.too_many.is_due() {
             tracing::warn!(
                 limit = self.limit,
                 "turned a device away: as many are connected as this hub may hold; raise its hard limit of open files \
@@ -56,7 +82,19 @@ impl Shared {
         }
     }
 
-    fn now(&self) -> Instant {
+    /// Counts a connection that is not let in because too many of its address wait to come in.
+    pub(crate) fn turn_away_one_of_many(&self, remote: SocketAddr) {
+        count(&self.counters.crowded);
+        if self.said.crowded.is_due() {
+            tracing::warn!(
+                %remote,
+                "turned a connection away: too many from this address have not said yet who they are; a fleet behind one \
+                 address comes in by and by, and silent connections end by themselves"
+            );
+        }
+    }
+
+    pub(crate) fn now(&self) -> Instant {
         Instant(u64::try_from(self.epoch.elapsed().as_millis()).unwrap_or(u64::MAX))
     }
 
@@ -72,11 +110,13 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     stream: S,
     remote: SocketAddr,
     credential: Credential,
+    mut place: Place,
     shared: Arc<Shared>,
 ) {
-    let session = Session::new(credential, shared.now());
+    let session = Session::new(credential.clone(), shared.time.now(), shared.now());
     let mut connection = Connection { stream, session, shared, flushing: false };
-    if let Some((device, peer)) = connection.knock(remote).await {
+    if let Some((device, peer)) = connection.knock(remote, credential).await {
+        place.come_in();
         let _live = Live(&connection.shared.clone().registry);
         connection.stay(&device, &peer).await;
         connection.leave(&device, &peer).await;
@@ -105,12 +145,16 @@ struct Connection<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Waits for the CONNECT and lets the device in, if it may.
-    async fn knock(&mut self, remote: SocketAddr) -> Option<(Box<str>, Arc<Peer>)> {
+    async fn knock(
+        &mut self,
+        remote: SocketAddr,
+        credential: Credential,
+    ) -> Option<(Box<str>, Arc<Peer>)> {
         let mut timer = pin!(sleep_until(self.shared.at(self.session.poll_timeout())));
         loop {
             let now = self.shared.now();
             match self.session.next(now) {
-                Some(Step::Open) => return self.come_in(remote).await,
+                Some(Step::Open) => return self.come_in(remote, credential).await,
                 // Nothing else comes before the session is open.
                 Some(Step::End | Step::Frame { .. } | Step::Head) => return None,
                 None => {}
@@ -119,31 +163,94 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    async fn come_in(&mut self, remote: SocketAddr) -> Option<(Box<str>, Arc<Peer>)> {
-        let device: Box<str> = self.session.device()?.into();
-        let peer = Arc::new(Peer::new(remote, self.session.agent()));
+    async fn come_in(
+        &mut self,
+        remote: SocketAddr,
+        credential: Credential,
+    ) -> Option<(Box<str>, Arc<Peer>)> {
+        let Credential::Device(certificate) = credential else { return None };
+        let device = certificate.name.clone();
+        let peer = Arc::new(Peer::new(remote, certificate.key, self.session.holder()));
         let shared = self.shared.clone();
         let room = shared.reporter.room().await?;
-        let entry = shared.registry.open(&device, &peer, shared.limit, |event| room.send(event));
         let now = shared.now();
+        let tell = |event| room.send(event);
+        let (entry, two_boards) = shared.registry.open(&device, &peer, shared.limit, now, tell);
+        if let Some(boards) = two_boards {
+            let [there, here] = boards;
+            tracing::warn!(
+                device = &*device, there = %there.address, here = %here.address,
+                "two boards have one name, one key and one agent id, as after a copy of a card; the one that is connected stays"
+            );
+            let device = device.to_string();
+            shared.reporter.presence(LinkEvent::TwoBoards { device, boards }).await;
+        }
         match entry {
             Entry::Open => tracing::debug!(device = &*device, %remote, "connected"),
             Entry::TookOver(newcomer) => {
                 count(&shared.counters.takeovers);
                 tracing::debug!(device = &*device, %remote, ?newcomer, "connected again");
             }
-            Entry::Full => {
-                shared.turn_away();
-                self.session.turn_away(now);
-                return None;
-            }
-            Entry::Closing => {
-                self.session.lose();
+            refused => {
+                self.keep_out(&certificate, remote, refused);
                 return None;
             }
         }
         self.session.open(now);
         Some((device, peer))
+    }
+
+    /// Tells a device why it does not come in, and counts it.
+    fn keep_out(&mut self, certificate: &DeviceCertificate, remote: SocketAddr, entry: Entry) {
+        let shared = self.shared.clone();
+        let (now, device) = (shared.now(), &*certificate.name);
+        let rejection = match entry {
+            Entry::Open | Entry::TookOver(_) | Entry::Closing => return self.session.lose(),
+            Entry::Full => {
+                shared.turn_away();
+                Rejection::TooMany
+            }
+            Entry::TooOften => {
+                count(&shared.counters.too_often);
+                if shared.said.too_often.is_due() {
+                    tracing::warn!(device, %remote, "refused a device: it connects too often");
+                }
+                Rejection::TooOften
+            }
+            Entry::Unwelcome(verdict) => {
+                count(&shared.counters.unwelcome);
+                self.note_stranger(certificate, remote, &verdict);
+                Rejection::Unwelcome(verdict.why(device))
+            }
+            Entry::Second { other } => {
+                count(&shared.counters.second_boards);
+                Rejection::SecondBoard(format!(
+                    "another board with this name, key and agent id is connected from {}: one of the two is a copy; \
+                     give this one an empty state directory and join it under a name of its own",
+                    other.address
+                ))
+            }
+        };
+        self.session.reject(&rejection, now);
+    }
+
+    /// Tells the engine of a device that was kept out, if it has not just been told.
+    fn note_stranger(
+        &self,
+        certificate: &DeviceCertificate,
+        remote: SocketAddr,
+        verdict: &Verdict,
+    ) {
+        let DeviceCertificate { name, key, serial, .. } = certificate;
+        self.shared.strangers.note(name, self.shared.now(), || {
+            tracing::warn!(device = &**name, %remote, "kept a device out: {}", verdict.why(name));
+            self.shared.reporter.try_tell(LinkEvent::Stranger {
+                device: name.to_string(),
+                key: *key,
+                serial: serial.to_vec(),
+                address: remote,
+            })
+        });
     }
 
     /// Carries messages both ways until the session ends.
@@ -174,6 +281,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let now = self.shared.now();
         match peer.ordered() {
             Some(Order::TakeOver) => self.session.take_over(now),
+            Some(Order::Dismiss(why)) => self.session.dismiss(&why, now),
             Some(Order::ShutDown) => self.session.shut_down(now),
             None => return false,
         }
@@ -214,6 +322,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let tally = self.session.tally();
         add(&self.shared.counters.refused, tally.refused);
         add(&self.shared.counters.received_dropped, tally.dropped);
+        add(&self.shared.counters.slowed, tally.slowed);
+        if tally.slowed > 0 && self.shared.said.slowed.is_due() {
+            let device = self.session.device();
+            tracing::warn!(device, "a device says so much that it is read more slowly");
+        }
     }
 
     /// Tells the engine that the device is gone, unless it is here again already.
@@ -232,13 +345,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 shared.registry.close(device, peer, |event| room.send(event));
             }
         };
-        // Whoever was replaced has nothing to tell, and a hub that stops does not listen.
-        if peer.ordered().is_none() {
-            tokio::select! {
+        match peer.ordered() {
+            // Whoever was replaced has nothing to tell, and a hub that stops does not listen.
+            Some(Order::TakeOver | Order::ShutDown) => {}
+            // It is kept out by now, so nobody replaces it while this waits.
+            Some(Order::Dismiss(_)) => told.await,
+            None => tokio::select! {
                 biased;
                 () = told => {}
                 () = peer.until_ordered() => {}
-            }
+            },
         }
         tracing::debug!(device, remote = %peer.remote, "disconnected");
     }
@@ -327,20 +443,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 .await?;
             }
             self.stream.shutdown().await?;
-            poll_fn(|context| {
-                loop {
-                    let mut room = [MaybeUninit::uninit(); READ_BYTES];
-                    let mut read = ReadBuf::uninit(&mut room);
-                    match Pin::new(&mut self.stream).poll_read(context, &mut read)? {
-                        Poll::Ready(()) if read.filled().is_empty() => {
-                            return Poll::Ready(Ok::<_, io::Error>(()));
-                        }
-                        Poll::Ready(()) => {}
-                        Poll::Pending => return Poll::Pending,
-                    }
-                }
-            })
-            .await
+            poll_fn(|context| poll_drain(&mut self.stream, context)).await
         };
         let _in_vain = timeout(LINGER, last_words).await;
     }

@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use firmware_compat::frame::MAX_FRAME_BYTES;
 
+use super::bucket::Rate;
+
 /// Largest MQTT packet in either direction: a frame, its topic and its properties.
 pub(crate) const MAX_PACKET_BYTES: u32 = MAX_FRAME_BYTES as u32 + 1024;
 /// Largest CONNECT: names, a will with its frame, some properties. It comes from somebody unknown.
 pub(crate) const MAX_CONNECT_BYTES: u32 = 4096;
-/// How long a connection may take to send its CONNECT.
+/// How long a connection may take to send its CONNECT, once it has shaken hands.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The keep-alive of a client that asks for none: what agents use. A connection that never has to speak would never be
 /// found dead.
@@ -34,9 +36,61 @@ pub(crate) const MAILBOX_MESSAGES: usize = 64;
 pub(crate) const MAILBOX_BYTES: usize = 512 * 1024;
 /// How long a connection that has ended waits for its last words to be taken. Until then it holds a file descriptor.
 pub(crate) const LINGER: Duration = Duration::from_secs(1);
-/// Connections beyond the limit, to tell those who come that there are too many, and to let in who replaces its own
-/// older connection.
+/// Connections beyond those of devices and of HTTP, to tell those who come that there are too many, and to let in who
+/// replaces its own older connection.
 pub(crate) const OVERFLOW: usize = 64;
+/// Connections that one address may always have on the doorstep, however full the house is: half of [`OVERFLOW`].
+pub(crate) const ADDRESS_PLACES: usize = 32;
+/// Threads that serve devices, at the most, where there are so many processors. Handshakes are what needs them.
+pub(crate) const THREADS: usize = 8;
+
+/// How long a connection may say nothing at all. Until then it holds a place on the doorstep, and no handshake.
+pub(crate) const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a connection waits for its turn to shake hands: a fleet of 50,000 that comes back at once, on two cores.
+pub(crate) const TURN_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a handshake may take, once it is its turn: some round trips over a bad link.
+pub(crate) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Handshakes at once. More would only take memory (some 10 KiB each) and longer each: with a round trip of half a second
+/// so many are 2,000 a second, what a machine with few cores can do.
+pub(crate) const HANDSHAKES: usize = 1024;
+/// The same for one address, behind which a whole fleet may sit: others find the other half.
+pub(crate) const ADDRESS_HANDSHAKES: usize = HANDSHAKES / 2;
+/// Bytes of a client's handshake: a certificate, or a ticket with one in it, is 2 KiB at most.
+pub(crate) const HANDSHAKE_BYTES: usize = 16 * 1024;
+/// Encrypted bytes on their way into a socket, beyond which nothing more is taken to be sent.
+pub(crate) const TLS_OUT_BYTES: usize = 32 * 1024;
+
+/// Tokens of a device's session: one for each byte that it says, and as many as [`PACKET_TOKENS`] for each packet. The
+/// burst is a full report of a device with a hundred Pods, or some MiB of a log; what comes back lets a log of 1 MiB/s
+/// go on, and 256 packets a second. A device that says more is read more slowly.
+pub(crate) const SAYING: Rate = Rate { burst: 4 << 20, per_second: 1 << 20 };
+/// What a packet costs besides its bytes: each is work for the engine, however small.
+pub(crate) const PACKET_TOKENS: u64 = 4096;
+/// Sessions that one device may open. Each makes the engine hear a hello and a report. A device on a bad link connects
+/// anew every few seconds for a while; more often than that is a fault, or worse.
+pub(crate) const OPENING: Rate = Rate { burst: 30, per_second: 1 };
+
+/// Boots that are remembered for one name: its board's last ones, and those of its copies that still knock.
+pub(crate) const BOOTS: usize = 4;
+/// A second board that was not seen for this long is gone for good, and news when it comes again. One that is kept out
+/// knocks every minute.
+pub(crate) const SECOND_BOARD_GONE: Duration = Duration::from_secs(24 * 3600);
+/// How often the engine is told of one stranger.
+pub(crate) const STRANGER_EVERY: Duration = Duration::from_secs(600);
+/// Strangers that are told apart. Each has a certificate of this hub's, so there are few.
+pub(crate) const STRANGERS: usize = 1024;
+
+/// HTTP connections of one device: one for its artefact, one for a question, and what a broken link left behind.
+pub(crate) const DEVICE_HTTP: usize = 4;
+/// HTTP connections in all, for each device that may connect: an eighth, within these bounds. Downloads go one by one,
+/// and a fleet does not fetch all at once without a queue.
+pub(crate) const HTTP_SHARE: usize = 8;
+pub(crate) const LEAST_HTTP: usize = 16;
+pub(crate) const MOST_HTTP: usize = 512;
+/// How long an HTTP connection of somebody unknown may last. It asks for a certificate, and that is one short request.
+pub(crate) const GUEST_TIME: Duration = Duration::from_secs(60);
+/// How long nothing may move on an HTTP connection, whatever it waits for. The handler has nearer deadlines.
+pub(crate) const HTTP_STALL: Duration = Duration::from_secs(120);
 /// Connections that the system completes before we accept them: every device at once, after a hub's restart.
 pub(crate) const BACKLOG: u32 = 4096;
 /// Pause after the system refused to accept a connection.

@@ -4,22 +4,25 @@
 use std::{
     collections::VecDeque,
     net::SocketAddr,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use firmware_compat::id::AgentId;
+use firmware_compat::id::Hash;
 use tokio::sync::Notify;
 
 use super::{
     limits::{MAILBOX_BYTES, MAILBOX_MESSAGES},
     session::Down,
 };
+use crate::{Board, Holder};
 
 /// Why the connection has to end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Order {
     /// A newer connection has the name.
     TakeOver,
+    /// Its device is not welcome any more, and why.
+    Dismiss(Arc<str>),
     /// The hub stops.
     ShutDown,
 }
@@ -28,8 +31,10 @@ pub(crate) enum Order {
 #[derive(Debug)]
 pub(crate) struct Peer {
     pub(crate) remote: SocketAddr,
-    /// The agent behind it, if its will said so.
-    pub(crate) agent: Option<AgentId>,
+    /// SHA-256 of the public key in its certificate.
+    pub(crate) key: Hash,
+    /// The agent behind it, and the boot, if its will said so.
+    pub(crate) holder: Holder,
     waiting: Mutex<Waiting>,
     changed: Notify,
 }
@@ -44,8 +49,14 @@ struct Waiting {
 }
 
 impl Peer {
-    pub(crate) fn new(remote: SocketAddr, agent: Option<AgentId>) -> Self {
-        Self { remote, agent, waiting: Mutex::default(), changed: Notify::new() }
+    pub(crate) fn new(remote: SocketAddr, key: Hash, holder: Holder) -> Self {
+        Self { remote, key, holder, waiting: Mutex::default(), changed: Notify::new() }
+    }
+
+    /// The board behind it, if it can be told from others.
+    pub(crate) fn board(&self) -> Option<Board> {
+        let Holder { agent: Some(agent), boot: Some(boot) } = self.holder else { return None };
+        Some(Board { agent, boot, address: self.remote })
     }
 
     /// Puts a message in. False if there is no room.
@@ -88,7 +99,7 @@ impl Peer {
     }
 
     pub(crate) fn ordered(&self) -> Option<Order> {
-        self.lock().order
+        self.lock().order.clone()
     }
 
     /// Waits until something was put in since the last time.
@@ -117,7 +128,8 @@ mod tests {
     use super::*;
 
     fn peer() -> Peer {
-        Peer::new(SocketAddr::from(([127, 0, 0, 1], 9)), None)
+        let nobody = Holder { agent: None, boot: None };
+        Peer::new(SocketAddr::from(([127, 0, 0, 1], 9)), Hash([1; 32]), nobody)
     }
 
     fn message(bytes: usize) -> Down {

@@ -1,7 +1,8 @@
-//! Which connection is a device's session, and every device's newest head.
+//! Which connection is a device's session, who may have one, and every device's newest head.
 //!
 //! Changes to who is there are told to the engine while the lock is held, with room that was kept in its queue before:
-//! so the engine hears of them in the order in which they were made, and nobody waits with the lock in hand.
+//! so the engine hears of them in the order in which they were made, and nobody waits with the lock in hand. Who is
+//! welcome lies under the same lock: between the look and the opening nobody is dismissed.
 
 use std::{
     collections::HashMap,
@@ -9,17 +10,21 @@ use std::{
 };
 
 use bytes::Bytes;
-use firmware_compat::frame::Kind;
+use firmware_compat::{frame::Kind, id::Hash, time::Instant};
 use tokio::sync::Notify;
 
 use super::{
+    boards::{Boards, Comer},
+    bucket::Bucket,
+    limits::OPENING,
     mailbox::{Order, Peer},
+    roster::{Roster, Verdict},
     session::Down,
 };
-use crate::{LinkEvent, Newcomer};
+use crate::{Board, Holder, LinkEvent, Newcomer};
 
 /// What became of a device that wants to come in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Entry {
     /// It is in.
     Open,
@@ -27,6 +32,15 @@ pub(crate) enum Entry {
     TookOver(Newcomer),
     /// There are too many.
     Full,
+    /// It comes too often.
+    TooOften,
+    /// It is not welcome.
+    Unwelcome(Verdict),
+    /// It is a second board, and the other one is there.
+    Second {
+        /// The one that is there.
+        other: Board,
+    },
     /// The hub stops.
     Closing,
 }
@@ -35,9 +49,19 @@ pub(crate) enum Entry {
 struct Tables {
     sessions: HashMap<Arc<str>, Arc<Peer>>,
     heads: HashMap<String, Bytes>,
+    roster: Roster,
+    /// Of devices that are welcome and were here.
+    past: HashMap<Box<str>, Past>,
     /// Connections that were let in and have not said their last words.
     live: usize,
     closing: bool,
+}
+
+/// What is remembered of a device.
+#[derive(Debug, Default)]
+struct Past {
+    boards: Boards,
+    opened: Bucket,
 }
 
 /// See the module.
@@ -49,38 +73,57 @@ pub(crate) struct Registry {
 }
 
 impl Registry {
-    /// Lets a connection in as the session of `device`, in place of any other, if there are fewer than `limit`. The
-    /// engine is told with `tell`.
+    /// Lets a connection in as the session of `device`, in place of any other, if it may come in and there are fewer than
+    /// `limit`. The engine is told with `tell`. With the entry come both boards, if that there are two is news.
     pub(crate) fn open(
         &self,
         device: &str,
         peer: &Arc<Peer>,
         limit: usize,
+        now: Instant,
         tell: impl FnOnce(LinkEvent),
-    ) -> Entry {
+    ) -> (Entry, Option<[Board; 2]>) {
         let mut tables = self.lock();
-        let older = tables.sessions.get(device).cloned();
+        let tables = &mut *tables;
         if tables.closing {
-            return Entry::Closing;
+            return (Entry::Closing, None);
+        }
+        let verdict = tables.roster.verdict(device, &peer.key);
+        if verdict != Verdict::Welcome {
+            return (Entry::Unwelcome(verdict), None);
+        }
+        let older = tables.sessions.get(device).cloned();
+        let past = tables.past.entry(device.into()).or_default();
+        if !past.opened.try_take(1, OPENING, now) {
+            return (Entry::TooOften, None);
+        }
+        let mut news = None;
+        if let Some(board) = peer.board()
+            && let Comer::Second { other, is_news } = past.boards.comes(board, older.is_some(), now)
+        {
+            news = is_news.then_some([other, board]);
+            if older.is_some() {
+                return (Entry::Second { other }, news);
+            }
         }
         if older.is_none() && tables.sessions.len() >= limit {
-            return Entry::Full;
+            return (Entry::Full, news);
         }
         tables.live += 1;
         tables.sessions.insert(device.into(), peer.clone());
         let device = device.to_owned();
         let Some(older) = older else {
             tell(LinkEvent::Connected { device });
-            return Entry::Open;
+            return (Entry::Open, news);
         };
         older.order(Order::TakeOver);
-        let newcomer = match (older.agent, peer.agent) {
+        let newcomer = match (older.holder.agent, peer.holder.agent) {
             (Some(older), Some(newer)) if older == newer => Newcomer::SameAgent,
             (Some(_), Some(_)) => Newcomer::OtherAgent,
             _ => Newcomer::Unknown,
         };
         tell(LinkEvent::TakenOver { device, newcomer });
-        Entry::TookOver(newcomer)
+        (Entry::TookOver(newcomer), news)
     }
 
     /// Takes the session of `device` out if it still is this connection's; the engine is told with `tell` then.
@@ -90,6 +133,47 @@ impl Registry {
             tables.sessions.remove(device);
             tell(LinkEvent::Disconnected { device: device.to_owned() });
         }
+    }
+
+    /// Lets a device in with these keys, and ends its session if it has another.
+    pub(crate) fn admit(&self, device: &str, keys: &[Hash]) {
+        self.change(device, |roster| roster.admit(device, keys));
+    }
+
+    /// Keeps a device out, and ends its session.
+    pub(crate) fn dismiss(&self, device: &str, why: &str) {
+        self.change(device, |roster| roster.dismiss(device, why));
+    }
+
+    /// Forgets a device, and ends its session.
+    pub(crate) fn forget(&self, device: &str) {
+        self.change(device, |roster| roster.forget(device));
+    }
+
+    fn change(&self, device: &str, change: impl FnOnce(&mut Roster)) {
+        let mut tables = self.lock();
+        change(&mut tables.roster);
+        let Some(peer) = tables.sessions.get(device).cloned() else {
+            if !tables.roster.is_welcome(device) {
+                tables.past.remove(device);
+            }
+            return;
+        };
+        let verdict = tables.roster.verdict(device, &peer.key);
+        if verdict != Verdict::Welcome {
+            peer.order(Order::Dismiss(verdict.why(device).into()));
+            tables.past.remove(device);
+        }
+    }
+
+    /// Whether a device may come in with a key.
+    pub(crate) fn verdict(&self, device: &str, key: &Hash) -> Verdict {
+        self.lock().roster.verdict(device, key)
+    }
+
+    /// Who has the session of `device`.
+    pub(crate) fn holder(&self, device: &str) -> Option<Holder> {
+        self.lock().sessions.get(device).map(|peer| peer.holder)
     }
 
     /// Whether this connection is the session of `device`.
@@ -164,80 +248,4 @@ impl Registry {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::net::SocketAddr;
-
-    use firmware_compat::id::AgentId;
-
-    use super::*;
-
-    fn peer(agent: Option<u8>) -> Arc<Peer> {
-        let agent = agent.map(|number| AgentId([number; 16]));
-        Arc::new(Peer::new(SocketAddr::from(([127, 0, 0, 1], 9)), agent))
-    }
-
-    fn open(registry: &Registry, device: &str, peer: &Arc<Peer>, limit: usize) -> Entry {
-        registry.open(device, peer, limit, |_| {})
-    }
-
-    #[test]
-    fn the_end_of_a_replaced_session_leaves_the_newer_one() {
-        let registry = Registry::default();
-        let (old, new) = (peer(None), peer(None));
-        assert_eq!(open(&registry, "pi", &old, 9), Entry::Open);
-        assert_eq!(open(&registry, "pi", &new, 9), Entry::TookOver(Newcomer::Unknown));
-        assert_eq!((old.ordered(), new.ordered()), (Some(Order::TakeOver), None));
-        registry.close("pi", &old, |event| panic!("{event:?} of a session that was replaced"));
-        assert!(registry.is_newest("pi", &new));
-        let mut told = None;
-        registry.close("pi", &new, |event| told = Some(event));
-        assert_eq!(told, Some(LinkEvent::Disconnected { device: "pi".into() }));
-        assert_eq!(registry.sessions(), 0);
-    }
-
-    #[test]
-    fn wills_tell_whether_an_agent_replaced_itself() {
-        for (older, newer, expected) in [
-            (Some(1), Some(1), Newcomer::SameAgent),
-            (Some(1), Some(2), Newcomer::OtherAgent),
-            (Some(1), None, Newcomer::Unknown),
-            (None, None, Newcomer::Unknown),
-        ] {
-            let registry = Registry::default();
-            open(&registry, "pi", &peer(older), 9);
-            assert_eq!(open(&registry, "pi", &peer(newer), 9), Entry::TookOver(expected));
-        }
-    }
-
-    #[test]
-    fn a_full_house_lets_in_only_who_replaces_its_own_older_connection() {
-        let registry = Registry::default();
-        assert_eq!(open(&registry, "one", &peer(None), 1), Entry::Open);
-        assert_eq!(open(&registry, "two", &peer(None), 1), Entry::Full);
-        assert_eq!(open(&registry, "one", &peer(None), 1), Entry::TookOver(Newcomer::Unknown));
-    }
-
-    #[test]
-    fn nobody_comes_in_while_the_hub_stops() {
-        let registry = Registry::default();
-        let peer = peer(None);
-        open(&registry, "pi", &peer, 9);
-        registry.shut_down();
-        assert_eq!(peer.ordered(), Some(Order::ShutDown));
-        assert_eq!(open(&registry, "two", &peer, 9), Entry::Closing);
-    }
-
-    #[test]
-    fn a_head_is_replaced_sent_to_who_is_there_and_cleared() {
-        let registry = Registry::default();
-        let peer = peer(None);
-        registry.set_head("pi", Bytes::from_static(b"1"));
-        open(&registry, "pi", &peer, 9);
-        assert_eq!(peer.take(), None);
-        registry.set_head("pi", Bytes::from_static(b"2"));
-        assert_eq!(peer.take().map(|head| head.frame), Some(Bytes::from_static(b"2")));
-        assert_eq!(registry.head("pi"), Some(Bytes::from_static(b"2")));
-        registry.clear_head("pi");
-        assert_eq!(registry.head("pi"), None);
-    }
-}
+mod tests;

@@ -28,18 +28,20 @@ mod window;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use firmware_compat::{frame::Kind, id::AgentId, time::Instant};
+use firmware_compat::{frame::Kind, id::Hash, time::Instant};
 use rumqttc::{ConnAck, ConnectReturnCode, Packet};
 
-use super::{access::Scope, codec, identity::Credential, limits};
+use super::{access::Scope, bucket::Bucket, codec, identity::Credential, limits};
+use crate::Holder;
 use connect::Admitted;
+pub use connect::Rejection;
 use subscriptions::Subscriptions;
 use window::Window;
 
 /// What the shell has to do before the session goes on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// A device may come in: [`Session::open`] or [`Session::turn_away`].
+    /// A device may come in, if it is welcome: [`Session::open`] or [`Session::reject`].
     Open,
     /// A frame for the engine: [`Session::taken`] says whether it was.
     Frame {
@@ -94,6 +96,8 @@ pub struct Tally {
     pub refused: u64,
     /// Frames that were too long to be one of ours.
     pub dropped: u64,
+    /// Times that reading stopped for a moment, because the device says too much.
+    pub slowed: u64,
 }
 
 #[derive(Debug)]
@@ -125,6 +129,8 @@ struct Open {
 #[derive(Debug)]
 pub struct Session {
     credential: Credential,
+    /// By which certificates are judged: seconds since 1970.
+    known_time: u64,
     state: State,
     incoming: BytesMut,
     out: BytesMut,
@@ -133,30 +139,39 @@ pub struct Session {
     /// When bytes last left, began to wait, or could leave again.
     wrote: Instant,
     tally: Tally,
+    /// What the device may still say without being slowed down.
+    saying: Bucket,
+    /// It has said too much: nothing is read until then.
+    slowed_until: Option<Instant>,
     /// Largest packet that the device takes.
     packet_bytes: u32,
 }
 
 impl Session {
-    /// A connection that has said nothing.
+    /// A connection that has said nothing. `known_time`: seconds since 1970.
     #[must_use]
-    pub fn new(credential: Credential, now: Instant) -> Self {
+    pub fn new(credential: Credential, known_time: u64, now: Instant) -> Self {
         Self {
             credential,
+            known_time,
             state: State::Waiting { until: now + limits::CONNECT_TIMEOUT },
             incoming: BytesMut::new(),
             out: BytesMut::new(),
             heard: now,
             wrote: now,
             tally: Tally::default(),
+            saying: Bucket::default(),
+            slowed_until: None,
             packet_bytes: limits::MAX_PACKET_BYTES,
         }
     }
 
-    /// Whether more bytes are wanted: not while the device does not take what is said to it.
+    /// Whether more bytes are wanted: not while the device does not take what is said to it, or has said too much.
     #[must_use]
     pub fn wants_bytes(&self) -> bool {
-        !matches!(self.state, State::Ended { .. }) && self.out.len() < limits::OUT_BYTES
+        !matches!(self.state, State::Ended { .. })
+            && self.out.len() < limits::OUT_BYTES
+            && self.slowed_until.is_none()
     }
 
     /// Takes bytes of the device.
@@ -175,9 +190,10 @@ impl Session {
                 State::Open(open) if open.wants_head && self.has_room() => return self.ask_head(),
                 State::Open(_) | State::Waiting { .. } => {}
             }
-            if self.out.len() >= limits::OUT_BYTES {
+            if self.out.len() >= limits::OUT_BYTES || self.is_slowed(now) {
                 return None;
             }
+            let before = self.incoming.len();
             let packet = match &self.state {
                 State::Waiting { .. } => codec::connect(&mut self.incoming),
                 _ => codec::packet(&mut self.incoming),
@@ -190,6 +206,7 @@ impl Session {
                 Ok(None) => return None,
                 Ok(Some(packet)) => {
                     self.heard = now;
+                    self.charge(before - self.incoming.len(), now);
                     if let Some(step) = self.on_packet(packet, now) {
                         return Some(step);
                     }
@@ -197,6 +214,18 @@ impl Session {
                 Err(error) => self.on_bad_bytes(error, now),
             }
         }
+    }
+
+    /// Takes what a packet costs, and stops reading for as long as it takes to earn it.
+    fn charge(&mut self, bytes: usize, now: Instant) {
+        let tokens = bytes as u64 + limits::PACKET_TOKENS;
+        self.slowed_until = self.saying.take(tokens, limits::SAYING, now);
+        self.tally.slowed += u64::from(self.slowed_until.is_some());
+    }
+
+    fn is_slowed(&mut self, now: Instant) -> bool {
+        self.slowed_until = self.slowed_until.filter(|until| now < *until);
+        self.slowed_until.is_some()
     }
 
     fn on_bad_bytes(&mut self, error: codec::Bad, now: Instant) {
@@ -230,12 +259,21 @@ impl Session {
         }
     }
 
-    /// The agent that the will names, before the session opens.
+    /// Before the session opens: SHA-256 of the public key in the device's certificate.
     #[must_use]
-    pub fn agent(&self) -> Option<AgentId> {
+    pub fn key(&self) -> Option<Hash> {
         match &self.state {
-            State::Admitted(admitted) => admitted.agent,
+            State::Admitted(admitted) => Some(admitted.key),
             _ => None,
+        }
+    }
+
+    /// Before the session opens: who has it, as far as the will says so.
+    #[must_use]
+    pub fn holder(&self) -> Holder {
+        match &self.state {
+            State::Admitted(admitted) => admitted.holder,
+            _ => Holder { agent: None, boot: None },
         }
     }
 

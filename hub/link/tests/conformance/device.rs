@@ -1,6 +1,6 @@
 //! A device as the tests play it: a plain rumqttc client, with everything that it hears in one channel.
 
-use std::{collections::VecDeque, net::SocketAddr, time::Duration};
+use std::{collections::VecDeque, net::SocketAddr, sync::Arc, time::Duration};
 
 use rumqttc::{
     AsyncClient, ConnectReturnCode, ConnectionError, DisconnectReasonCode, Event, LastWill,
@@ -8,8 +8,27 @@ use rumqttc::{
 };
 use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
 
+use super::fleet::{Fleet, dial};
+
 /// Nothing in these tests takes longer unless it is broken.
 pub const DEADLINE: Duration = Duration::from_secs(20);
+
+/// Where devices connect, and how.
+#[derive(Clone)]
+pub enum Broker {
+    /// A broker without TLS.
+    Plain(SocketAddr),
+    /// The endpoint, and who has certificates for it.
+    Tls(SocketAddr, Arc<Fleet>),
+}
+
+impl Broker {
+    pub fn address(&self) -> SocketAddr {
+        match self {
+            Self::Plain(address) | Self::Tls(address, _) => *address,
+        }
+    }
+}
 
 /// What a device hears.
 #[derive(Debug, PartialEq, Eq)]
@@ -33,7 +52,7 @@ pub struct Device {
 
 impl Device {
     /// Connects under `name`, with a will on its own `gone` topic, and subscribes to what is meant for it.
-    pub async fn connect(broker: SocketAddr, name: &str) -> Self {
+    pub async fn connect(broker: &Broker, name: &str) -> Self {
         let mut device = Self::start(options(broker, name));
         assert_eq!(device.next().await, Heard::Connected);
         for filter in [format!("lichen/1/{name}/down/#"), "lichen/1/all/down/#".to_owned()] {
@@ -170,8 +189,18 @@ impl Drop for Device {
 }
 
 /// How a device connects: clean, own will, explicit sizes.
-pub fn options(broker: SocketAddr, name: &str) -> MqttOptions {
-    let mut options = MqttOptions::new(name, (broker.ip().to_string(), broker.port()));
+pub fn options(broker: &Broker, name: &str) -> MqttOptions {
+    options_as(broker, name, name)
+}
+
+/// The same with another device's certificate.
+pub fn options_as(broker: &Broker, name: &str, certificate: &str) -> MqttOptions {
+    let address = broker.address();
+    let mut options = MqttOptions::new(name, (address.ip().to_string(), address.port()));
+    if let Broker::Tls(_, fleet) = broker {
+        let (_, config) = fleet.device(certificate);
+        options.set_socket_connector(move |_, _| dial(address, config.clone()));
+    }
     options
         .set_keep_alive(60)
         .set_clean_start(true)

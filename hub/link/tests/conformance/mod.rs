@@ -3,21 +3,21 @@
 #![allow(dead_code, unreachable_pub, reason = "each test program uses its part")]
 
 pub mod device;
-
-use std::net::SocketAddr;
+pub mod embedded;
+pub mod fleet;
 
 use firmware_compat::frame::{Kind, MAX_FRAME_BYTES};
 use lichen_link::{Link, LinkEvent};
 use rumqttc::{DisconnectReasonCode, PubAckReason};
 use tokio::{sync::mpsc, time::timeout};
 
-use device::{DEADLINE, Device, Heard};
+use device::{Broker, DEADLINE, Device, Heard};
 
 /// A running link, what it reports, and where devices connect.
 pub struct Rig {
     pub link: Link,
     pub events: Events,
-    pub broker: SocketAddr,
+    pub broker: Broker,
 }
 
 /// What a link reports.
@@ -51,8 +51,8 @@ pub fn frame(device: &str, kind: Kind, bytes: &[u8]) -> LinkEvent {
 }
 
 pub async fn frames_travel_both_ways(rig: &mut Rig) {
-    let mut pi = Device::connect(rig.broker, "pi").await;
-    let mut other = Device::connect(rig.broker, "pi-2").await;
+    let mut pi = Device::connect(&rig.broker, "pi").await;
+    let mut other = Device::connect(&rig.broker, "pi-2").await;
     assert_eq!(pi.publish("lichen/1/pi/up/hello", b"hello").await, PubAckReason::Success);
     rig.events.wait_for(&frame("pi", Kind::Hello, b"hello")).await;
 
@@ -70,7 +70,7 @@ pub async fn a_head_is_found_on_connect_after_replacement_and_not_after_removal(
     rig.link.set_head("pi", b"head 2".to_vec());
     rig.link.set_head("pi-2", b"other".to_vec());
     barrier(rig).await;
-    let mut pi = Device::connect(rig.broker, "pi").await;
+    let mut pi = Device::connect(&rig.broker, "pi").await;
     match pi.next().await {
         Heard::Message { topic, payload, retain } => {
             assert_eq!(
@@ -86,21 +86,21 @@ pub async fn a_head_is_found_on_connect_after_replacement_and_not_after_removal(
 
     rig.link.clear_head("pi");
     barrier(rig).await;
-    let mut pi = Device::connect(rig.broker, "pi").await;
+    let mut pi = Device::connect(&rig.broker, "pi").await;
     rig.link.send("pi", Kind::Command, b"first".to_vec());
     assert!(matches!(pi.next().await, Heard::Message { payload, .. } if payload == b"first"));
 }
 
 pub async fn an_abrupt_end_publishes_the_will(rig: &mut Rig) {
-    let mut pi = Device::connect(rig.broker, "pi").await;
+    let mut pi = Device::connect(&rig.broker, "pi").await;
     pi.publish("lichen/1/pi/up/hello", b"hello").await;
     pi.vanish().await;
     rig.events.wait_for(&frame("pi", Kind::Gone, b"gone")).await;
 }
 
 pub async fn the_newer_of_two_with_one_name_replaces_the_older(rig: &mut Rig) {
-    let mut older = Device::connect(rig.broker, "pi").await;
-    let mut newer = Device::connect(rig.broker, "pi").await;
+    let mut older = Device::connect(&rig.broker, "pi").await;
+    let mut newer = Device::connect(&rig.broker, "pi").await;
     // Not every broker says why: Mosquitto 2.0.11 just closes.
     let end = older.end().await;
     let taken_over = Heard::Disconnected(DisconnectReasonCode::SessionTakenOver);
@@ -113,7 +113,7 @@ pub async fn the_newer_of_two_with_one_name_replaces_the_older(rig: &mut Rig) {
 
 pub async fn the_largest_frame_passes_both_ways(rig: &mut Rig) {
     let largest = vec![7; MAX_FRAME_BYTES];
-    let mut pi = Device::connect(rig.broker, "pi").await;
+    let mut pi = Device::connect(&rig.broker, "pi").await;
     assert_eq!(pi.publish("lichen/1/pi/up/reply", &largest).await, PubAckReason::Success);
     rig.events.wait_for(&frame("pi", Kind::Reply, &largest)).await;
     rig.link.send("pi", Kind::Part, largest.clone());
@@ -121,8 +121,8 @@ pub async fn the_largest_frame_passes_both_ways(rig: &mut Rig) {
 }
 
 pub async fn an_oversized_frame_is_dropped_and_others_pass(rig: &mut Rig) {
-    let mut good = Device::connect(rig.broker, "good").await;
-    let mut bad = Device::connect(rig.broker, "bad").await;
+    let mut good = Device::connect(&rig.broker, "good").await;
+    let mut bad = Device::connect(&rig.broker, "bad").await;
     bad.publish("lichen/1/bad/up/hello", &vec![0; MAX_FRAME_BYTES + 1]).await;
     good.publish("lichen/1/good/up/hello", b"x").await;
     let passed = rig.events.wait_for(&frame("good", Kind::Hello, b"x")).await;
@@ -137,7 +137,7 @@ pub async fn many_heads_all_arrive(rig: &mut Rig) {
     }
     barrier(rig).await;
     for number in 0..DEVICES {
-        let mut device = Device::connect(rig.broker, &name(number)).await;
+        let mut device = Device::connect(&rig.broker, &name(number)).await;
         device.message(format!("head {number}").as_bytes()).await;
     }
 }

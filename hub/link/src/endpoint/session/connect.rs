@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use firmware_compat::{
     frame::{Frame, Kind},
-    id::AgentId,
+    id::{BootId, Hash},
     time::Instant,
     v1::owned::Gone,
 };
@@ -16,10 +16,11 @@ use rumqttc::{
 
 use super::{Open, Session, State, Subscriptions, Window};
 use crate::{
+    Holder,
     client::TELLS_TAKEOVERS,
     endpoint::{
         codec::Bad,
-        identity::{self, Claim, Refusal},
+        identity::{self, Claim},
         limits,
         paced::clipped,
     },
@@ -32,12 +33,27 @@ const UNACCEPTABLE_VERSION_3: &[u8] = &[0x20, 2, 0, 1];
 #[derive(Debug)]
 pub(super) struct Admitted {
     pub(super) device: Box<str>,
-    /// Of the agent behind it, if its will says so.
-    pub(super) agent: Option<AgentId>,
+    /// SHA-256 of the public key in its certificate.
+    pub(super) key: Hash,
+    /// The agent behind it, and its boot, if its will says so.
+    pub(super) holder: Holder,
     keep_alive_s: u16,
     will: Option<Bytes>,
     window: u16,
     connack: ConnAckProperties,
+}
+
+/// Why a device that is who it says does not come in all the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rejection {
+    /// There are too many.
+    TooMany,
+    /// It comes too often.
+    TooOften,
+    /// It is not welcome, and why.
+    Unwelcome(String),
+    /// Another board with its name, its key and its agent id is there, and which.
+    SecondBoard(String),
 }
 
 impl Session {
@@ -87,7 +103,7 @@ impl Session {
         }
         let before = std::mem::replace(&mut self.state, State::Ended { will: None });
         let State::Admitted(admitted) = before else { return };
-        let Admitted { device, agent: _, keep_alive_s, will, window, connack } = *admitted;
+        let Admitted { device, keep_alive_s, will, window, connack, .. } = *admitted;
         // It may have waited for the engine since its CONNECT.
         self.heard = now;
         let code = Code::Success;
@@ -105,10 +121,22 @@ impl Session {
         }));
     }
 
-    /// Tells an admitted device to come again later: there are too many.
-    pub fn turn_away(&mut self, now: Instant) {
-        if matches!(self.state, State::Admitted(_)) {
-            self.refuse(Code::ServerBusy, "too many devices are connected", now);
+    /// Does not let an admitted device in. The first two reasons pass by themselves, and our client tries again soon; with
+    /// the others it waits long.
+    pub fn reject(&mut self, rejection: &Rejection, now: Instant) {
+        if !matches!(self.state, State::Admitted(_)) {
+            return;
+        }
+        match rejection {
+            Rejection::TooMany => {
+                self.refuse(Code::ServerBusy, "too many devices are connected", now)
+            }
+            Rejection::TooOften => {
+                let why = "this device connects too often";
+                self.refuse(Code::ConnectionRateExceeded, why, now);
+            }
+            Rejection::Unwelcome(why) => self.refuse(Code::NotAuthorized, why, now),
+            Rejection::SecondBoard(why) => self.refuse(Code::ClientIdentifierNotValid, why, now),
         }
     }
 }
@@ -128,13 +156,8 @@ fn admit(
     // The codec has made sure that it is text.
     let will_topic = will.as_ref().map(|will| str::from_utf8(&will.topic).unwrap_or_default());
     let claim = Claim { client_id: &connect.client_id, username, will_topic };
-    let name = identity::admit(session.credential, claim).map_err(|refusal| {
-        let code = match refusal {
-            Refusal::Name => Code::ClientIdentifierNotValid,
-            Refusal::Username | Refusal::Will => Code::NotAuthorized,
-        };
-        (code, refusal.to_string())
-    })?;
+    let certificate = identity::admit(&session.credential, session.known_time, claim)
+        .map_err(|refusal| (refusal.code(), refusal.to_string()))?;
     if let Some(will) = &will {
         if will.qos == QoS::ExactlyOnce {
             return Err((Code::QoSNotSupported, "a will with QoS 2 is not supported".to_owned()));
@@ -149,8 +172,9 @@ fn admit(
         asked => asked,
     };
     Ok(Admitted {
-        device: name.into(),
-        agent: will.as_ref().and_then(|will| agent_of(&will.message)),
+        device: certificate.name.clone(),
+        key: certificate.key,
+        holder: holder_of(will.as_ref()),
         keep_alive_s,
         // A will of its own memory: the packet's is given back.
         will: will.map(|will| Bytes::copy_from_slice(&will.message)),
@@ -185,10 +209,16 @@ impl Asked {
     }
 }
 
-/// The agent that a will frame names. Other clients' wills are whatever they like.
-fn agent_of(will: &[u8]) -> Option<AgentId> {
-    let frame = Frame::parse(will).ok().filter(|frame| frame.kind == Kind::Gone)?;
-    frame.message::<Gone>().ok().map(|gone| gone.agent)
+/// The agent and the boot that a will names. Other clients' wills are whatever they like, and a board that does not know
+/// its boot names none.
+fn holder_of(will: Option<&LastWill>) -> Holder {
+    let frame = will.and_then(|will| Frame::parse(&will.message).ok());
+    let frame = frame.filter(|frame| frame.kind == Kind::Gone);
+    let gone = frame.and_then(|frame| frame.message::<Gone>().ok());
+    Holder {
+        agent: gone.map(|gone| gone.agent),
+        boot: gone.map(|gone| gone.boot).filter(|boot| *boot != BootId([0; 16])),
+    }
 }
 
 fn connack(set_keep_alive: bool, lasting: bool) -> ConnAckProperties {

@@ -15,6 +15,11 @@ impl Session {
         self.end_because(Reason::SessionTakenOver, why, now);
     }
 
+    /// Ends the session: its device is not welcome any more.
+    pub fn dismiss(&mut self, why: &str, now: Instant) {
+        self.end_because(Reason::NotAuthorized, why, now);
+    }
+
     /// Ends the session: the hub stops.
     pub fn shut_down(&mut self, now: Instant) {
         self.end_because(Reason::ServerShuttingDown, "the hub stops", now);
@@ -58,6 +63,7 @@ impl Session {
     #[must_use]
     pub fn poll_timeout(&self) -> Instant {
         let writes = (!self.out.is_empty()).then(|| self.wrote + limits::WRITE_TIMEOUT);
+        let slowed = self.slowed_until.filter(|_| !self.has_ended());
         let own = match &self.state {
             State::Waiting { until } => *until,
             State::Admitted(_) => self.heard + limits::CONNECT_TIMEOUT,
@@ -69,11 +75,13 @@ impl Session {
             }
             State::Ended { .. } => Instant(u64::MAX),
         };
-        writes.map_or(own, |writes| writes.min(own))
+        [writes, slowed].into_iter().flatten().fold(own, Instant::min)
     }
 
     /// Ends what has waited too long.
     pub fn handle_timeout(&mut self, now: Instant) {
+        // Whoever was slowed down for long enough may go on; that ends nothing.
+        self.is_slowed(now);
         if now < self.poll_timeout() {
             return;
         }

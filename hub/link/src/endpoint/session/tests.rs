@@ -2,7 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a failing test should panic")]
 
-use firmware_compat::frame::MAX_FRAME_BYTES;
+use std::sync::Arc;
+
+use firmware_compat::{
+    frame::{self, MAX_FRAME_BYTES, Stamp},
+    id::{AgentId, BootId},
+    v1::owned::Gone,
+};
 use rumqttc::{
     Connect, ConnectAuth, ConnectProperties, Disconnect, DisconnectReasonCode as Reason, LastWill,
     PubAck, PubAckReason, Publish, PublishProperties, QoS, Subscribe, SubscribeFilter,
@@ -10,6 +16,7 @@ use rumqttc::{
 };
 
 use super::*;
+use crate::endpoint::identity::{DeviceCertificate, Unusable};
 
 const HELLO: &str = "lichen/1/pi/up/hello";
 
@@ -22,7 +29,7 @@ struct Rig {
 impl Rig {
     fn new() -> Self {
         let now = Instant(0);
-        Self { session: Session::new(Credential::Loopback, now), now }
+        Self { session: Session::new(device(100), 100, now), now }
     }
 
     /// A session that is open, with a will and both subscriptions.
@@ -108,6 +115,11 @@ impl Rig {
     }
 }
 
+fn device(not_after: u64) -> Credential {
+    let (name, key) = ("pi".into(), Hash([1; 32]));
+    Credential::Device(Arc::new(DeviceCertificate { name, key, serial: [1].into(), not_after }))
+}
+
 fn connect(change: impl FnOnce(&mut Connect, &mut ConnectProperties)) -> Packet {
     let mut connect =
         Connect { keep_alive: 60, client_id: "pi".into(), clean_start: true, properties: None };
@@ -142,7 +154,8 @@ fn a_connack_says_what_the_endpoint_can_do() {
         properties.session_expiry_interval = Some(600);
     });
     assert_eq!(rig.say(asks_much), [Step::Open]);
-    assert_eq!((rig.session.device(), rig.session.agent()), (Some("pi"), None));
+    assert_eq!((rig.session.device(), rig.session.key()), (Some("pi"), Some(Hash([1; 32]))));
+    assert_eq!(rig.session.holder(), Holder { agent: None, boot: None });
     rig.session.open(rig.now);
     let heard = rig.heard();
     let [Packet::ConnAck(connack)] = &heard[..] else { panic!("{heard:?}") };
@@ -214,8 +227,10 @@ fn a_device_that_is_not_let_in_is_told_why() {
             |connect, _| connect.client_id = "A b".into(),
             ConnectReturnCode::ClientIdentifierNotValid,
         ),
-        // The will is another device's then.
-        (|connect, _| connect.client_id = "pi-2".into(), ConnectReturnCode::NotAuthorized),
+        (
+            |connect, _| connect.client_id = "pi-2".into(),
+            ConnectReturnCode::ClientIdentifierNotValid,
+        ),
         (
             |_, properties| properties.authentication_method = Some("SCRAM".into()),
             ConnectReturnCode::BadAuthenticationMethod,
@@ -230,13 +245,108 @@ fn a_device_that_is_not_let_in_is_told_why() {
         assert!(refused(code) || refused(ConnectReturnCode::ProtocolError), "{heard:?}");
         assert_eq!((rig.session.tally().refused, rig.session.due_will()), (1, None));
     }
-    let mut rig = Rig::new();
-    rig.say(connect(|_, _| {}));
-    rig.session.turn_away(rig.now);
-    let heard = rig.heard();
-    assert!(
-        matches!(&heard[..], [Packet::ConnAck(ack)] if ack.code == ConnectReturnCode::ServerBusy)
-    );
+}
+
+/// What a CONNACK says that lets nobody in.
+fn refusal(rig: &mut Rig) -> (ConnectReturnCode, String) {
+    assert_eq!(rig.session.next(rig.now), Some(Step::End));
+    match &rig.heard()[..] {
+        [Packet::ConnAck(ack)] => {
+            let why = ack.properties.as_ref().and_then(|said| said.reason_string.clone());
+            (ack.code, why.unwrap_or_default())
+        }
+        heard => panic!("{heard:?}"),
+    }
+}
+
+#[test]
+fn a_device_that_is_kept_out_is_told_why() {
+    let why = "it was revoked".to_owned();
+    for (rejection, code, said) in [
+        (Rejection::TooMany, ConnectReturnCode::ServerBusy, "too many devices"),
+        (Rejection::TooOften, ConnectReturnCode::ConnectionRateExceeded, "too often"),
+        (Rejection::Unwelcome(why.clone()), ConnectReturnCode::NotAuthorized, "it was revoked"),
+        (
+            Rejection::SecondBoard(why),
+            ConnectReturnCode::ClientIdentifierNotValid,
+            "it was revoked",
+        ),
+    ] {
+        let mut rig = Rig::new();
+        assert_eq!(rig.say(connect(|_, _| {})), [Step::Open]);
+        rig.session.reject(&rejection, rig.now);
+        let heard = refusal(&mut rig);
+        assert!(heard.0 == code && heard.1.contains(said), "{heard:?}");
+        assert_eq!((rig.session.tally().refused, rig.session.due_will()), (1, None));
+    }
+}
+
+#[test]
+fn each_certificate_that_lets_nobody_in_has_its_own_words() {
+    let operator = Credential::Unusable(Unusable::NotADevice("system:admin".into()));
+    for (credential, said) in [
+        (Credential::Anonymous, "no client certificate"),
+        (device(99), "has ended"),
+        (operator, "\"system:admin\" is an operator's"),
+    ] {
+        let mut rig = Rig { session: Session::new(credential, 100, Instant(0)), now: Instant(0) };
+        assert_eq!(rig.say(connect(|_, _| {})), [Step::End]);
+        let (code, why) = refusal(&mut rig);
+        assert!(code == ConnectReturnCode::NotAuthorized && why.contains(said), "{why}");
+    }
+}
+
+#[test]
+fn a_will_names_the_agent_and_its_boot_if_it_knows_it() {
+    let (agent, boot) = (AgentId([7; 16]), BootId([8; 16]));
+    for (boot, expected) in [(boot, Some(boot)), (BootId([0; 16]), None)] {
+        let will = frame::encode(&Gone { agent, boot }, Stamp::default()).unwrap();
+        let Packet::Connect(connect, _, auth) = connect(|_, _| {}) else { unreachable!() };
+        let topic = "lichen/1/pi/up/gone";
+        let will = LastWill::new(topic, will, QoS::AtLeastOnce, false, None);
+        let mut rig = Rig::new();
+        rig.say(Packet::Connect(connect, Some(will), auth));
+        assert_eq!(rig.session.holder(), Holder { agent: Some(agent), boot: expected });
+    }
+}
+
+#[test]
+fn a_device_that_says_too_much_is_read_more_slowly_and_loses_nothing() {
+    const PACKETS: u64 = 3000;
+    let mut rig = Rig::open();
+    let mut bytes = BytesMut::new();
+    for _ in 0..PACKETS {
+        Packet::PingReq.write(&mut bytes, None).unwrap();
+    }
+    rig.say_bytes(&bytes);
+    let mut answered = rig.heard().len() as u64;
+    let free = limits::SAYING.burst / limits::PACKET_TOKENS;
+    assert!(answered <= free && answered >= free - 5, "{answered} of {free}");
+    assert!(!rig.session.wants_bytes());
+    // Its time is the hub's: nothing ends meanwhile, and what the hub says leaves.
+    assert!(rig.deliver(Kind::Command, b"now"));
+    rig.heard();
+    let started = rig.now;
+    while answered < PACKETS {
+        rig.now = rig.session.poll_timeout();
+        rig.session.handle_timeout(rig.now);
+        assert_eq!(rig.session.next(rig.now), None);
+        answered += rig.heard().len() as u64;
+    }
+    let took = rig.now.since(started);
+    let due =
+        Duration::from_secs((PACKETS - free) * limits::PACKET_TOKENS / limits::SAYING.per_second);
+    assert!(took >= due && took < due * 2, "{took:?} {due:?}");
+    assert!(!rig.session.has_ended() && rig.session.tally().slowed > 0);
+    rig.pass(Duration::from_secs(1));
+    assert!(rig.session.wants_bytes());
+}
+
+#[test]
+fn a_dismissed_device_is_told_so() {
+    let mut rig = Rig::open();
+    rig.session.dismiss("it was revoked", rig.now);
+    rig.ended(Reason::NotAuthorized);
 }
 
 #[test]
@@ -287,7 +397,7 @@ fn foreign_retained_and_oversized_messages_are_refused_and_the_session_stays() {
     let unanswered = publish("elsewhere", QoS::AtMostOnce, b"x");
     assert_eq!(rig.say(Packet::Publish(unanswered)), []);
     assert_eq!(rig.heard(), []);
-    assert_eq!(rig.session.tally(), Tally { refused: 4, dropped: 1 });
+    assert_eq!(rig.session.tally(), Tally { refused: 4, dropped: 1, slowed: 0 });
 }
 
 #[test]
@@ -458,6 +568,8 @@ fn packet_ids_wrap_around_past_those_in_flight() {
         let Some(Packet::Publish(publish)) = heard.last() else { panic!("{heard:?}") };
         assert!(publish.pkid > 1);
         rig.say(puback(publish.pkid, PubAckReason::Success));
+        // A device that acknowledges without a pause would be slowed down.
+        rig.now = rig.now + Duration::from_millis(10);
     }
 }
 
@@ -488,7 +600,7 @@ fn what_explains_a_packet_is_left_out_if_it_would_be_larger_than_the_device_take
 
     let mut rig = Rig::new();
     rig.say(connect(small(20)));
-    rig.session.turn_away(rig.now);
+    rig.session.reject(&Rejection::TooMany, rig.now);
     assert!(rig.session.out().len() <= 20, "{:?}", rig.session.out());
     assert!(
         matches!(&rig.heard()[..], [Packet::ConnAck(ack)] if ack.code == ConnectReturnCode::ServerBusy)
@@ -596,15 +708,16 @@ fn subscriptions_are_bounded() {
 
 #[test]
 fn a_device_that_does_not_read_is_not_listened_to() {
+    const LARGE: &[u8] = &[7; MAX_FRAME_BYTES];
     let mut rig = Rig::open();
-    let pings = [0xC0, 0].repeat(limits::OUT_BYTES);
-    rig.say_bytes(&pings);
-    assert!(rig.session.out().len() <= limits::OUT_BYTES);
+    let sent = (0..10).filter(|_| rig.deliver(Kind::Part, LARGE)).count();
+    assert_eq!(sent, limits::OUT_BYTES.div_ceil(MAX_FRAME_BYTES));
     assert!(!rig.session.wants_bytes() && !rig.session.has_room());
-    rig.heard();
+    rig.say(Packet::PingReq);
+    assert_eq!(rig.heard().len(), sent, "it is not answered before it reads");
     assert!(rig.session.wants_bytes());
     assert_eq!(rig.session.next(rig.now), None);
-    assert_eq!(rig.heard().len(), limits::OUT_BYTES / 2);
+    assert_eq!(rig.heard(), [Packet::PingResp]);
 }
 
 #[test]

@@ -1,0 +1,124 @@
+//! Which devices are welcome, and with which keys. The engine says so; the endpoint keeps everybody else out.
+//!
+//! It is as large as the engine makes it: nothing that a stranger does adds to it.
+
+use std::{collections::HashMap, sync::Arc};
+
+use firmware_compat::id::Hash;
+
+/// Keys that one device may have: the one that it uses, and the one that takes its place.
+pub(crate) const KEYS: usize = 2;
+
+/// Whether a device may come in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It may.
+    Welcome,
+    /// The engine has named no such device.
+    Stranger,
+    /// It is to have another key.
+    OtherKey,
+    /// The engine keeps it out.
+    Dismissed(Arc<str>),
+}
+
+impl Verdict {
+    /// In words, for who is kept out.
+    #[must_use]
+    pub fn why(&self, device: &str) -> String {
+        match self {
+            Self::Welcome => format!("{device} is welcome"),
+            Self::Stranger => format!(
+                "{device} is not enrolled here; an operator can approve it: lichen device approve {device}"
+            ),
+            Self::OtherKey => format!(
+                "another key is enrolled as {device}; if this board takes its place, have an operator say: lichen \
+                 device forget {device}, and join again"
+            ),
+            Self::Dismissed(why) => why.to_string(),
+        }
+    }
+}
+
+#[derive(Debug)]
+enum Entry {
+    Welcome([Option<Hash>; KEYS]),
+    Dismissed(Arc<str>),
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(crate) struct Roster(HashMap<Box<str>, Entry>);
+
+impl Roster {
+    /// Welcomes a device with these keys and no others. Of more than [`KEYS`] the first count.
+    pub(crate) fn admit(&mut self, device: &str, keys: &[Hash]) {
+        let mut kept = [None; KEYS];
+        for (place, key) in kept.iter_mut().zip(keys) {
+            *place = Some(*key);
+        }
+        self.0.insert(device.into(), Entry::Welcome(kept));
+    }
+
+    /// Keeps a device out, for a reason that it is told.
+    pub(crate) fn dismiss(&mut self, device: &str, why: &str) {
+        self.0.insert(device.into(), Entry::Dismissed(why.into()));
+    }
+
+    /// Knows nothing of a device any more.
+    pub(crate) fn forget(&mut self, device: &str) {
+        self.0.remove(device);
+    }
+
+    /// Whether a device may come in at all.
+    pub(crate) fn is_welcome(&self, device: &str) -> bool {
+        matches!(self.0.get(device), Some(Entry::Welcome(_)))
+    }
+
+    pub(crate) fn verdict(&self, device: &str, key: &Hash) -> Verdict {
+        match self.0.get(device) {
+            None => Verdict::Stranger,
+            Some(Entry::Dismissed(why)) => Verdict::Dismissed(why.clone()),
+            Some(Entry::Welcome(keys)) if keys.contains(&Some(*key)) => Verdict::Welcome,
+            Some(Entry::Welcome(_)) => Verdict::OtherKey,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ONE: Hash = Hash([1; 32]);
+    const TWO: Hash = Hash([2; 32]);
+    const THREE: Hash = Hash([3; 32]);
+
+    #[test]
+    fn only_the_keys_that_were_named_last_are_welcome() {
+        let mut roster = Roster::default();
+        assert_eq!(roster.verdict("pi", &ONE), Verdict::Stranger);
+        roster.admit("pi", &[ONE, TWO, THREE]);
+        for (key, expected) in
+            [(ONE, Verdict::Welcome), (TWO, Verdict::Welcome), (THREE, Verdict::OtherKey)]
+        {
+            assert_eq!(roster.verdict("pi", &key), expected);
+        }
+        assert_eq!(roster.verdict("pi-2", &ONE), Verdict::Stranger);
+        roster.admit("pi", &[TWO]);
+        assert_eq!(roster.verdict("pi", &ONE), Verdict::OtherKey);
+        roster.admit("pi", &[]);
+        assert_eq!(roster.verdict("pi", &TWO), Verdict::OtherKey);
+    }
+
+    #[test]
+    fn a_dismissed_device_is_told_why_until_it_is_admitted_or_forgotten() {
+        let mut roster = Roster::default();
+        roster.admit("pi", &[ONE]);
+        roster.dismiss("pi", "pi was revoked by an operator");
+        assert_eq!(roster.verdict("pi", &ONE).why("pi"), "pi was revoked by an operator");
+        roster.forget("pi");
+        assert!(roster.verdict("pi", &ONE).why("pi").contains("lichen device approve pi"));
+        roster.admit("pi", &[ONE]);
+        assert_eq!(roster.verdict("pi", &ONE), Verdict::Welcome);
+    }
+}
