@@ -24,7 +24,8 @@ use super::{
     client::Client,
     discovery::ObjectRef,
     error::{CliError, chain},
-    explain, files, hub, image as images,
+    explain, files, hub, image as images, kinds,
+    kubeconfig::{Choice, admin},
     ui::{Level, Tone, Ui, plain},
 };
 use crate::manifest::{Source, read::read};
@@ -68,12 +69,10 @@ pub fn run(context: &mut Context, args: QuickstartArgs) -> Result<(), CliError> 
     let programs = Programs::find()?;
     begin(&mut context.ui, Step::Hub);
     let mut server = Server::start(context, &programs, &state)?;
-    let client = Client::new(
-        server.address().parse().map_err(|error| {
-            CliError::Failed(format!("could not use the hub's address: {error}"))
-        })?,
-        context.ui.level == Level::Verbose,
-    );
+    // Whatever else the user's contexts say.
+    let choice =
+        Choice { kubeconfig: Some(state.join("hub").join(admin::FILE)), ..Choice::default() };
+    let client = Client::new(choice, context.ui.level == Level::Verbose);
     tell(&mut context.ui, &format!("{}  (log: {})", server.address(), server.log().display()));
     let ui = std::mem::replace(&mut context.ui, Ui::captured().0);
     let mut own = Context::new(client, ui);
@@ -216,7 +215,7 @@ impl Story<'_> {
             manifests.extend(read(&source).map_err(CliError::Manifests)?);
         }
         for manifest in &mut manifests {
-            files::settle(manifest, None);
+            files::settle(manifest, None, kinds::DEFAULT_NAMESPACE);
         }
         let (ui, out, err) = Ui::captured();
         let mut quiet = Context::new(self.context.client.clone(), ui);

@@ -5,9 +5,13 @@
 mod compare;
 
 mod commands;
+
 mod examples;
+mod front;
 mod images;
+
 mod problems;
 mod rollout;
+mod script;
 mod shown;
 mod support;
