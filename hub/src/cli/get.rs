@@ -197,7 +197,7 @@ fn nothing(args: &GetArgs, kinds: &[Arc<ApiResource>], own: &str) -> String {
         text.push_str(&format!(" in namespace {own} (-A looks in all)"));
     }
     if what == ["nodes"] {
-        text.push_str("; start an agent on a device with: lichen-agent --state DIR --hub URL");
+        text.push_str("; a device joins with the line that `lichen token create` prints");
     }
     text
 }

@@ -66,6 +66,20 @@ pub(super) struct TlsTransport {
     stream: StreamOwned<ClientConnection, TransportAdapter>,
 }
 
+impl TlsTransport {
+    /// What the peer said before it closed the connection: a hub that does not take a certificate says so after the
+    /// handshake, when the request may be on its way already.
+    fn last_words(&mut self) -> Option<io::Error> {
+        let StreamOwned { conn, sock } = &mut self.stream;
+        while conn.read_tls(sock).is_ok_and(|read| read > 0) {
+            if let Err(error) = conn.process_new_packets() {
+                return Some(io::Error::new(io::ErrorKind::InvalidData, error));
+            }
+        }
+        None
+    }
+}
+
 impl Transport for TlsTransport {
     fn buffers(&mut self) -> &mut dyn Buffers {
         &mut self.buffers
@@ -73,8 +87,10 @@ impl Transport for TlsTransport {
 
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), ureq::Error> {
         self.stream.sock.set_timeout(timeout);
-        self.stream.write_all(&self.buffers.output()[..amount])?;
-        Ok(())
+        match self.stream.write_all(&self.buffers.output()[..amount]) {
+            Ok(()) => Ok(()),
+            Err(error) => Err(self.last_words().unwrap_or(error).into()),
+        }
     }
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, ureq::Error> {

@@ -371,13 +371,11 @@ mod tests {
         let said = desk.meant(Some("prod"));
         assert!(said.starts_with("there is no context \"prod\"; there are none"), "{said}");
         // Ours is there as well, but kubectl points to the other one.
-        let mixed = format!(
-            "current-context: prod\n\
-             clusters: [{{name: p, cluster: {{server: 'https://p'}}}}, {{name: c, cluster: {{server: \
-             'https://c', extensions: [{{name: lichen.dev/hub}}]}}}}]\n\
-             contexts: [{{name: prod, context: {{cluster: p}}}}, {{name: ours, context: {{cluster: c}}}}]\n"
-        );
-        let desk = Desk::new(&[("kube-1", &mixed), ("own", &file("o", "o", false))]);
+        let mixed = "current-context: prod\n\
+             clusters: [{name: p, cluster: {server: 'https://p'}}, {name: c, cluster: {server: \
+             'https://c', extensions: [{name: lichen.dev/hub}]}}]\n\
+             contexts: [{name: prod, context: {cluster: p}}, {name: ours, context: {cluster: c}}]\n";
+        let desk = Desk::new(&[("kube-1", mixed), ("own", &file("o", "o", false))]);
         assert_eq!(desk.meant(None), "own/o");
         assert_eq!(desk.meant(Some("ours")), "kube-1/ours");
     }

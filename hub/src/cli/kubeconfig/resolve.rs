@@ -189,3 +189,74 @@ pub fn portable(entry: &Entry<'_>, embed: bool) -> Result<Value, KubeconfigError
     }
     Ok(value)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+    use crate::cli::kubeconfig::{
+        Document, Found, Place, Source,
+        show::{Form, view},
+    };
+
+    fn any_value() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            "(a|https://a|b:1|Y2E=|\\PC{0,4})".prop_map(Value::from),
+        ];
+        let names: Vec<&str> = OF_CONTEXT
+            .iter()
+            .chain(&OF_CLUSTER)
+            .chain(&OF_USER)
+            .copied()
+            .chain(["exec", "x"])
+            .collect();
+        leaf.prop_recursive(3, 12, 3, move |inner| {
+            let field = (proptest::sample::select(names.clone()), inner.clone());
+            prop_oneof![
+                proptest::collection::vec(inner, 0..3).prop_map(Value::from),
+                proptest::collection::vec(field, 0..4).prop_map(|fields| {
+                    fields
+                        .into_iter()
+                        .map(|(name, value)| (name.to_owned(), value))
+                        .collect::<Value>()
+                }),
+            ]
+        })
+    }
+
+    fn any_list(one: &'static str) -> impl Strategy<Value = Value> {
+        let entry =
+            ("[ab]", any_value()).prop_map(move |(name, value)| json!({"name": name, one: value}));
+        let list = proptest::collection::vec(entry, 0..3).prop_map(Value::from);
+        prop_oneof![4 => list, 1 => any_value()]
+    }
+
+    proptest! {
+        #[test]
+        fn no_kubeconfig_panics(
+            clusters in any_list("cluster"),
+            users in any_list("user"),
+            contexts in any_list("context"),
+            current in prop_oneof![Just(json!("a")), any_value()],
+        ) {
+            let text = json!({"clusters": clusters, "users": users, "contexts": contexts, "current-context": current});
+            let path = PathBuf::from("/nowhere/kubeconfig");
+            if let Ok(document) = Document::parse(&text.to_string(), &path) {
+                let sources = vec![Source { path, document: document.clone() }];
+                let group = Group { place: Place::Kubernetes, sources };
+                for (name, _) in document.entries(Section::Contexts) {
+                    let _ = resolve(&group, name, &Choice::default());
+                }
+                let found = Found { groups: vec![group], skipped: Vec::new() };
+                let _ = view(&found, None, Form { raw: false, minify: true, flatten: true });
+                let _ = view(&found, None, Form::default());
+            }
+        }
+    }
+}
