@@ -5,9 +5,11 @@ mod about;
 mod apply;
 pub mod args;
 pub mod client;
+mod config;
 mod context;
 mod delete;
 mod describe;
+mod device;
 pub mod discovery;
 pub mod error;
 mod explain;
@@ -16,10 +18,13 @@ mod get;
 mod hub;
 mod image;
 mod kinds;
+pub mod kubeconfig;
+mod login;
 mod logs;
 mod quickstart;
 mod rollout;
 pub mod table;
+mod token;
 mod tone;
 pub mod ui;
 mod workload;
@@ -33,6 +38,7 @@ use args::{Cli, Command};
 use client::Client;
 pub use context::Context;
 use error::CliError;
+use kubeconfig::Places;
 use ui::{Level, Ui};
 
 /// Runs the command line of this process.
@@ -44,7 +50,8 @@ pub fn main() -> ExitCode {
         (_, true) => Level::Verbose,
         _ => Level::Normal,
     };
-    let client = Client::new(cli.server, level == Level::Verbose);
+    let choice = cli.connection.choice(Places::of_process());
+    let client = Client::new(choice, level == Level::Verbose);
     let mut context = Context::new(client, Ui::standard(level));
     match run(&mut context, cli.command) {
         Ok(()) => ExitCode::SUCCESS,
@@ -64,6 +71,10 @@ pub fn run(context: &mut Context, command: Command) -> Result<(), CliError> {
     match command {
         Command::Quickstart(args) => quickstart::run(context, args),
         Command::Hub(args) => hub::run(context, args),
+        Command::Login(args) => login::run(context, args),
+        Command::Config(command) => config::run(context, &command),
+        Command::Token(command) => token::run(context, &command),
+        Command::Device(command) => device::run(context, &command),
         Command::Apply(args) => apply::run(context, &args),
         Command::Delete(args) => delete::run(context, &args),
         Command::Get(args) => get::run(context, &args),

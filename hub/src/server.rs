@@ -47,6 +47,7 @@ use std::{
     collections::HashMap,
     fs::File,
     io::{self, Read},
+    net::SocketAddr,
     path::Path,
     sync::Arc,
     thread::JoinHandle,
@@ -55,7 +56,11 @@ use std::{
 
 use lichen_hub_core::engine::{self, Engine};
 use lichen_images::store as images;
-use lichen_link::{Endpoint, EndpointConfig, External, ExternalConfig, Link, LinkError};
+use firmware_compat::{
+    enrolment::{ALPN_HTTP, Broker},
+    id::Lineage,
+};
+use lichen_link::{Endpoint, EndpointConfig, External, ExternalConfig, Link, PROTOCOLS};
 use lichen_trust::Trust;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -70,12 +75,16 @@ pub use running::Running;
 pub use state_lock::StateLockError;
 
 use crate::store::{RedbStore, Store, StoreError};
-use accept::Serving;
+use accept::Operators;
+use admin::Admin;
 use api::{Api, Authority};
 use clock::Clock;
+use connection::Serving;
+use devices::Devices;
 use handle::EngineHandle;
 use limits::Limits;
 use publish::Batch;
+use running::on_this_machine;
 use state_lock::StateLock;
 use supply::Supplier;
 use turn::{Attached, Turn};
@@ -120,10 +129,8 @@ async fn start_locked(
     let images = open_artefacts(&config.state).await?;
     // Before anything runs: an address that is taken is the commonest mistake.
     let (listener, address) = listen::listen("api", config.api)?;
-    let (device_listener, device_address) = listen::listen("devices", config.devices)?;
     lock.answers_at(address);
-    let Advertised { devices: addresses, names } =
-        Advertised::new(&config.advertise, device_address);
+    let names = advertise::names(&config.advertise, config.devices);
     let trust = Arc::new(Trust::open(&config.state.join("trust"), names)?);
     let admin = Admin::new(&config.state, format!("https://{}", on_this_machine(address)));
     admin.keep(&trust)?;
@@ -136,7 +143,7 @@ async fn start_locked(
         cache: cache.clone(),
         images: images.clone(),
         trust: trust.clone(),
-        devices: addresses.clone(),
+        devices: Arc::default(),
         stopping: stopping.clone(),
         authority: Authority::of(address),
         limits,
@@ -162,6 +169,8 @@ async fn start_locked(
         waiting: HashMap::new(),
         logs: HashMap::new(),
         link: None,
+        port: None,
+        admissions: Vec::new(),
         link_events: None,
         link_first: false,
         _lock: lock,
@@ -188,10 +197,9 @@ async fn start_locked(
     tokio::spawn(renewal::run(trust.clone(), admin.clone(), stopping));
     tracing::info!(%address, connections, "the API answers");
 
-    let broker = config.external_broker.as_deref().map(Broker::parse).transpose();
     let mut running = Running {
         api: address,
-        devices: device_address,
+        devices: config.devices,
         broker: config.external_broker.clone(),
         kubeconfig: admin.path().to_owned(),
         engine: handle.clone(),
@@ -200,27 +208,30 @@ async fn start_locked(
         turn,
     };
     let connected = async {
-        let broker = broker?;
+        let broker = config.external_broker.as_deref().map(Broker::parse).transpose()?;
         let devices = Devices {
             engine: handle,
+            addresses: api.devices.clone(),
             trust: trust.clone(),
             lineage,
             signing_keys: Vec::new(),
-            addresses,
-            broker: broker.clone(),
+            broker,
             lifetimes: config.lifetimes,
         };
-        let router = devices::router(devices, api);
+        let router = devices::router(devices, api.clone());
         let port = Port {
-            listener: device_listener,
+            listen: config.devices,
             devices: limits.devices,
             http: Arc::new(devices::Http(Serving { router, ..serving })),
             trust,
         };
-        connect(port, config.external_broker, lineage).await
+        connect(port, config.external_broker.clone(), lineage).await
     };
     match connected.await {
-        Ok(link) => {
+        Ok((link, devices)) => {
+            running.devices = devices;
+            // Set once, here.
+            let _ = api.devices.set(advertise::addresses(&config.advertise, devices));
             let _turn_gone = attach.send(link);
             Ok(running)
         }

@@ -15,12 +15,16 @@ pub fn version(context: &mut Context, client_only: bool) -> Result<(), CliError>
     if client_only {
         return Ok(());
     }
-    let server = context.client.server().clone();
+    let connection = context.client.connection()?.clone();
     let answer = context.client.get("/version")?;
     let git = answer["gitVersion"].as_str().unwrap_or("unknown");
     let (kubernetes, lichen) = git.split_once("+lichen-").unwrap_or((git, "unknown"));
+    let server = &connection.server;
     let line = format!("hub    {lichen} at {server}, with the API of Kubernetes {kubernetes}");
     context.ui.line(&plain(&line))?;
+    for fingerprint in connection.authorities.fingerprints() {
+        context.ui.line(&format!("       its authority has the fingerprint {fingerprint}"))?;
+    }
     Ok(())
 }
 

@@ -19,7 +19,8 @@ use crate::manifest::{Manifest, Problems};
 /// # Errors
 /// What is wrong with the manifests, or with the hub.
 pub fn run(context: &mut Context, args: &ApplyArgs) -> Result<(), CliError> {
-    let mut manifests = files::read_all(&args.files, args.namespace.namespace.as_deref())?;
+    let usual = context.namespace(&args.namespace);
+    let mut manifests = files::read_all(&args.files, &args.namespace, &usual)?;
     files::check_all(&manifests)?;
     files::sort(&mut manifests);
     if args.dry_run {
@@ -48,11 +49,7 @@ pub fn apply(context: &mut Context, manifests: &[Manifest]) -> Result<(), CliErr
                 );
                 context.ui.line(&line)?;
             }
-            Err(
-                error @ CliError::Client(ClientError::NoHub(_) | ClientError::Unreachable { .. }),
-            ) => {
-                return Err(error);
-            }
+            Err(CliError::Client(error)) if error.is_of_connection() => return Err(error.into()),
             Err(error) => {
                 failed += 1;
                 error.print(&mut context.ui);

@@ -1,5 +1,7 @@
 //! The grammar of the command line, and the help that goes with it.
 
+mod connection;
+mod devices;
 mod duration;
 mod hub;
 mod image;
@@ -11,7 +13,10 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, builder::styling};
 use clap_complete::Shell;
 
-use super::client::{DEFAULT_SERVER, Server};
+pub use connection::{
+    ConfigCommand, ConnectionArgs, ContextsOutput, LoginArgs, ViewArgs, ViewOutput,
+};
+pub use devices::{DeviceCommand, DevicesArgs, LabelArgs, RegisterArgs, TokenArgs, TokenCommand};
 pub use duration::whole_seconds;
 pub use hub::{HubArgs, QuickstartArgs};
 pub use image::{ImageCommand, PackArgs};
@@ -35,9 +40,9 @@ const STYLES: styling::Styles = styling::Styles::styled()
     after_help = "Start here:\n  lichen quickstart                  a hub and a device on this machine, with two workloads\n  lichen get all                     what there is\n  lichen explain deployment/web      why it does or doesn't run\n\nlichen COMMAND --help shows examples."
 )]
 pub struct Cli {
-    /// The hub to talk to
-    #[arg(long, global = true, env = "LICHEN_SERVER", value_name = "URL", default_value = DEFAULT_SERVER, help_heading = "Global options")]
-    pub server: Server,
+    /// Which hub is meant
+    #[command(flatten)]
+    pub connection: ConnectionArgs,
     /// Say nothing but results and errors
     #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = "Global options")]
     pub quiet: bool,
@@ -56,6 +61,17 @@ pub enum Command {
     Quickstart(QuickstartArgs),
     /// Run a hub
     Hub(HubArgs),
+    /// Get to know a hub, and make it the one that commands talk to
+    Login(LoginArgs),
+    /// Show and choose contexts: who asks which hub
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Make, show and delete the tokens by which devices join
+    #[command(subcommand)]
+    Token(TokenCommand),
+    /// Show, approve, deny, revoke, forget and register devices
+    #[command(subcommand)]
+    Device(DeviceCommand),
     /// Create or change what manifests declare
     Apply(ApplyArgs),
     /// Delete objects and wait until their Pods are gone
@@ -161,7 +177,25 @@ mod tests {
             "hub --external-broker mqtt://127.0.0.1:1883",
             "image pack app -t app:1 --entrypoint /app --entrypoint --flag --env A=b=c",
             "image ls",
-            "image push a.wasm a:1 --server http://127.0.0.1:1",
+            "image push a.wasm a:1 --server https://127.0.0.1:1",
+            "get pods --server hub --context shop --kubeconfig f --token t",
+            "login hub --token t --context shop -n shop",
+            "login [::1]:6180 --fingerprint sha256:0000000000000000000000000000000000000000000000000000000000000000",
+            "login --kubeconfig f --context shop",
+            "config get-contexts -o name",
+            "config use-context shop",
+            "config current-context",
+            "config delete-context shop",
+            "config view --raw --minify --flatten -o json",
+            "token create --ttl 2h --uses 20 --label a=b --label c= --site barn --name kiosk-*",
+            "token list -o yaml",
+            "token delete a b",
+            "device ls",
+            "device approve pi-1 pi-2",
+            "device deny pi-1",
+            "device revoke pi-1",
+            "device forget pi-1",
+            "device register --serial 1 --name pi --label a=b --site barn",
             "-q quickstart --once",
             "resume pi",
             "completion zsh",
@@ -192,7 +226,16 @@ mod tests {
             "image pack app",
             "image pack app -t a --env X",
             "-q -v get pods",
-            "get pods --server https://x",
+            "get pods --server http://x",
+            "get pods --token",
+            "login hub --fingerprint 00",
+            "config",
+            "config use-context",
+            "token create --uses 0",
+            "token create --label a",
+            "token delete",
+            "device approve",
+            "device register --name pi",
         ] {
             let words = std::iter::once("lichen").chain(line.split_whitespace());
             let error = Cli::try_parse_from(words).expect_err(line);

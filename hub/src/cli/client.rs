@@ -1,30 +1,49 @@
-//! Talks to a hub: Kubernetes' REST paths and Lichen's own. Blocking; a command line has one thing to wait for.
+//! Talks to a hub over HTTPS: Kubernetes' REST paths and Lichen's own. Blocking; a command line has one thing to wait for.
+//! Which hub that is, is looked up when it is first asked something.
 
 mod answer;
+mod connection;
+mod first_contact;
 mod follow;
 mod listing;
 mod server;
+mod tls;
+mod trust;
 
 use std::{
     io::Read,
+    sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
-use ureq::{Agent, Body, SendBody, http};
+use ureq::{
+    Agent, Body, SendBody, http,
+    unversioned::{
+        resolver::DefaultResolver,
+        transport::{Connector, TcpConnector},
+    },
+};
 
 pub use answer::{ClientError, Refused};
+pub use connection::{Connection, Credentials, KeyedCertificate, Token};
+pub use first_contact::{Introduction, introduce};
 pub use follow::{Follow, News};
 pub use listing::{Column, Form, Item, Listing, Selectors};
-pub use server::{DEFAULT_SERVER, Server, ServerError};
+pub use server::{DEFAULT_PORT, DEFAULT_SERVER, Server, ServerError};
+pub use trust::{Authorities, Distrust, Fingerprint};
 
-use super::discovery::ObjectRef;
+use super::{
+    discovery::ObjectRef,
+    kubeconfig::{self, Choice, KubeconfigError},
+};
+use tls::Tls;
 
 /// The usual form of bodies.
 const JSON: &str = "application/json";
-/// How long connecting to a machine that is up may take.
-const CONNECT_TIME: Duration = Duration::from_secs(5);
+/// How long connecting to a machine that is up may take, with both sides' cryptography, on a slow one that is busy.
+const CONNECT_TIME: Duration = Duration::from_secs(10);
 /// How long the beginning of an answer may take. The hub itself gives up on its disk after 30 seconds.
 const ANSWER_TIME: Duration = Duration::from_secs(40);
 /// Largest answer that is read whole: a list of all that a hub can hold.
@@ -43,15 +62,29 @@ struct Request<'a> {
 /// Talks to one hub. Clones share the connections.
 #[derive(Clone, Debug)]
 pub struct Client {
-    agent: Agent,
-    server: Server,
-    trace: bool,
+    shared: Arc<Shared>,
 }
 
-impl Client {
-    /// A client; nothing is sent yet. With `trace`, each request is told on stderr.
-    #[must_use]
-    pub fn new(server: Server, trace: bool) -> Self {
+#[derive(Debug)]
+struct Shared {
+    choice: Choice,
+    trace: bool,
+    way: OnceLock<Result<Way, Arc<KubeconfigError>>>,
+}
+
+/// The way to a hub.
+#[derive(Debug)]
+struct Way {
+    agent: Agent,
+    connection: Connection,
+}
+
+impl Way {
+    fn new(connection: Connection) -> Result<Self, KubeconfigError> {
+        let tls = Tls::new(&connection).map_err(|cause| KubeconfigError::Unusable {
+            origin: connection.origin.clone(),
+            cause,
+        })?;
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .proxy(None)
@@ -60,13 +93,64 @@ impl Client {
             .timeout_recv_response(Some(ANSWER_TIME))
             .user_agent(concat!("lichen/", env!("CARGO_PKG_VERSION")))
             .build();
-        Self { agent: Agent::new_with_config(config), server, trace }
+        let connector = ().chain(TcpConnector::default()).chain(tls);
+        let agent = Agent::with_parts(config, connector, DefaultResolver::default());
+        Ok(Self { agent, connection })
+    }
+}
+
+impl Client {
+    /// A client of the hub that is meant; nothing is looked up or sent yet. With `trace`, each request is told on stderr.
+    #[must_use]
+    pub fn new(choice: Choice, trace: bool) -> Self {
+        Self { shared: Arc::new(Shared { choice, trace, way: OnceLock::new() }) }
     }
 
-    /// The hub that is talked to.
+    /// A client of a known hub; nothing is sent yet.
+    ///
+    /// # Errors
+    /// The certificates can't be used.
+    pub fn to(connection: Connection, trace: bool) -> Result<Self, KubeconfigError> {
+        let way = OnceLock::from(Ok(Way::new(connection)?));
+        Ok(Self { shared: Arc::new(Shared { choice: Choice::default(), trace, way }) })
+    }
+
+    /// What the command line said of the hub that is meant.
     #[must_use]
-    pub fn server(&self) -> &Server {
-        &self.server
+    pub fn choice(&self) -> &Choice {
+        &self.shared.choice
+    }
+
+    /// Whether each request is told.
+    #[must_use]
+    pub fn trace(&self) -> bool {
+        self.shared.trace
+    }
+
+    /// How the hub is reached.
+    ///
+    /// # Errors
+    /// It is not known which one is meant.
+    pub fn connection(&self) -> Result<&Connection, ClientError> {
+        self.way().map(|way| &way.connection)
+    }
+
+    /// The URL of a path, for messages; the path alone if it is not known of which hub.
+    #[must_use]
+    pub fn url(&self, target: &str) -> String {
+        self.way().map_or_else(|_| target.to_owned(), |way| way.connection.server.url(target))
+    }
+
+    fn way(&self) -> Result<&Way, ClientError> {
+        let Shared { choice, trace, way } = self.shared.as_ref();
+        let known = way.get_or_init(|| {
+            let way = kubeconfig::connection(choice).and_then(Way::new);
+            if let (true, Ok(Way { connection, .. })) = (trace, &way) {
+                eprintln!("the hub at {}, by {}", connection.server, connection.origin);
+            }
+            way.map_err(Arc::new)
+        });
+        known.as_ref().map_err(|error| ClientError::Kubeconfig(error.clone()))
     }
 
     /// Sends a request and reads nothing but the head of its answer.
@@ -80,10 +164,14 @@ impl Client {
         headers: &[(&str, &str)],
         body: Option<SendBody<'b>>,
     ) -> Result<http::Response<Body>, ClientError> {
-        let url = self.server.url(target);
+        let Way { agent, connection } = self.way()?;
+        let url = connection.server.url(target);
         let mut request = http::Request::builder().method(method.clone()).uri(&url);
         for (name, value) in headers {
             request = request.header(*name, *value);
+        }
+        if let Credentials::Token(token) = &connection.credentials {
+            request = request.header("authorization", format!("Bearer {}", token.secret()));
         }
         let invalid = |error: http::Error| ClientError::Answer {
             url: url.clone(),
@@ -91,15 +179,25 @@ impl Client {
         };
         let begun = Instant::now();
         let result = match body {
-            Some(body) => self.agent.run(request.body(body).map_err(invalid)?),
-            None => self.agent.run(request.body(()).map_err(invalid)?),
+            Some(body) => agent.run(request.body(body).map_err(invalid)?),
+            None => agent.run(request.body(()).map_err(invalid)?),
         };
-        if self.trace {
+        if self.trace() {
             let outcome =
                 result.as_ref().map_or_else(ToString::to_string, |r| r.status().to_string());
             eprintln!("{method} {url} → {outcome} ({} ms)", begun.elapsed().as_millis());
         }
-        result.map_err(|error| ClientError::from_ureq(&self.server, &url, error))
+        result.map_err(|error| ClientError::from_ureq(connection, &url, error))
+    }
+
+    /// The hub's no, as it is told: Kubernetes' own words, but for what only this side knows.
+    #[must_use]
+    pub fn refusal(&self, code: u16, bytes: &[u8]) -> ClientError {
+        let refused = Refused::read(code, bytes);
+        match self.connection() {
+            Ok(connection) if code == 401 => ClientError::unknown(connection, &refused),
+            _ => ClientError::Refused(refused),
+        }
     }
 
     /// Asks for JSON, perhaps with JSON. The HTTP status tells what 200 and 201 mean.
@@ -136,12 +234,12 @@ impl Client {
         }
         let response = self.send(method.clone(), target, &headers, body)?;
         let status = response.status().as_u16();
-        let bytes = read_all(response, &self.server.url(target))?;
+        let bytes = read_all(response, &self.url(target))?;
         if !(200..300).contains(&status) {
-            return Err(ClientError::Refused(Refused::read(status, &bytes)));
+            return Err(self.refusal(status, &bytes));
         }
         let value = serde_json::from_slice(&bytes).map_err(|error| ClientError::Answer {
-            url: self.server.url(target),
+            url: self.url(target),
             cause: format!("it is not JSON: {error}"),
         })?;
         Ok((status, value))
@@ -181,8 +279,8 @@ impl Client {
         let response = self.send(http::Method::GET, target, &[("accept", accept)], None)?;
         let status = response.status().as_u16();
         if status != 200 {
-            let bytes = read_all(response, &self.server.url(target))?;
-            return Err(ClientError::Refused(Refused::read(status, &bytes)));
+            let bytes = read_all(response, &self.url(target))?;
+            return Err(self.refusal(status, &bytes));
         }
         Ok(response.into_body().into_with_config().limit(u64::MAX).reader())
     }

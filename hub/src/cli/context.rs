@@ -5,10 +5,11 @@ use std::cell::OnceCell;
 use serde_json::Value;
 
 use super::{
+    args::NamespaceArg,
     client::Client,
     discovery::{Discovery, ObjectRef},
     error::CliError,
-    kinds,
+    kinds::{self, DEFAULT_NAMESPACE},
     ui::Ui,
 };
 
@@ -38,6 +39,17 @@ impl Context {
         }
         let read = Discovery::read(&self.client)?;
         Ok(self.discovery.get_or_init(|| read))
+    }
+
+    /// Where objects are: where the command line says, or the context of the hub.
+    #[must_use]
+    pub fn namespace(&self, given: &NamespaceArg) -> String {
+        let usual = || {
+            // Why the hub is not known is told by what is asked of it.
+            let connection = self.client.connection().ok();
+            connection.and_then(|connection| connection.namespace.clone())
+        };
+        given.namespace.clone().or_else(usual).unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned())
     }
 
     /// Objects by `KIND NAME…` or `KIND/NAME…`.

@@ -15,7 +15,6 @@ use super::{
     discovery::ObjectRef,
     error::CliError,
     files,
-    kinds::DEFAULT_NAMESPACE,
     ui::Tone,
     workload,
 };
@@ -28,11 +27,11 @@ const SAY_AFTER: Duration = Duration::from_secs(3);
 /// # Errors
 /// What can't be deleted, or is not gone in time.
 pub fn run(context: &mut Context, args: &DeleteArgs) -> Result<(), CliError> {
-    let namespace = args.namespace.namespace.as_deref();
+    let usual = context.namespace(&args.namespace);
     let objects: Vec<ObjectRef> = if args.files.files.is_empty() {
-        context.objects(&args.words, namespace.unwrap_or(DEFAULT_NAMESPACE), "delete")?
+        context.objects(&args.words, &usual, "delete")?
     } else {
-        let mut manifests = files::read_all(&args.files, namespace)?;
+        let mut manifests = files::read_all(&args.files, &args.namespace, &usual)?;
         files::sort(&mut manifests);
         // What depends goes first.
         manifests.iter().rev().map(|manifest| ObjectRef::known(&manifest.key())).collect()

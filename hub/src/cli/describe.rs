@@ -13,7 +13,6 @@ use super::{
     error::CliError,
     explain,
     get::{View, text},
-    kinds::DEFAULT_NAMESPACE,
     tone,
     ui::plain,
 };
@@ -28,8 +27,8 @@ const MAX_EVENTS: usize = 20;
 /// # Errors
 /// There is no such object, or the hub can't be reached.
 pub fn run(context: &mut Context, args: &NamedArgs) -> Result<(), CliError> {
-    let namespace = args.namespace.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE);
-    let objects = context.objects(&args.words, namespace, "describe")?;
+    let namespace = context.namespace(&args.namespace);
+    let objects = context.objects(&args.words, &namespace, "describe")?;
     for (index, object) in objects.iter().enumerate() {
         let row = context.client.read_row(object, Form::RowsAndObjects)?;
         let row = row.ok_or_else(|| object.not_found())?;

@@ -2,7 +2,7 @@
 
 use std::{error::Error, io, path::PathBuf};
 
-use super::{client::ClientError, ui::Ui};
+use super::{client::ClientError, kubeconfig::KubeconfigError, ui::Ui};
 use crate::{
     manifest::{Problems, report::MAX_SHOWN},
     server::HubError,
@@ -17,6 +17,9 @@ pub enum CliError {
     /// The hub can't be reached or says no.
     #[error(transparent)]
     Client(#[from] ClientError),
+    /// A kubeconfig can't be used or written.
+    #[error(transparent)]
+    Kubeconfig(#[from] KubeconfigError),
     /// Manifests can't be taken.
     #[error("{0}")]
     Manifests(Problems),

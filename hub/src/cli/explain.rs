@@ -8,7 +8,6 @@ use super::{
     client::{ClientError, segment},
     discovery::ObjectRef,
     error::CliError,
-    kinds::DEFAULT_NAMESPACE,
     ui::{Tone, plain},
 };
 
@@ -17,8 +16,8 @@ use super::{
 /// # Errors
 /// There is no such object, or the hub can't be reached.
 pub fn run(context: &mut Context, args: &NamedArgs) -> Result<(), CliError> {
-    let namespace = args.namespace.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE);
-    for object in context.objects(&args.words, namespace, "explain")? {
+    let namespace = context.namespace(&args.namespace);
+    for object in context.objects(&args.words, &namespace, "explain")? {
         for line in lines(context, &object)? {
             context.ui.line(&shown(context, &line))?;
         }
@@ -44,7 +43,7 @@ pub fn lines(context: &Context, object: &ObjectRef) -> Result<Vec<Line>, CliErro
     })?;
     serde_json::from_value(answer["lines"].take()).map_err(|error| {
         let cause = format!("it has no lines: {error}");
-        ClientError::Answer { url: context.client.server().url(&target), cause }.into()
+        ClientError::Answer { url: context.client.url(&target), cause }.into()
     })
 }
 

@@ -10,7 +10,10 @@ use std::{
 
 use lichen_hub_core::api::{FieldError, Key};
 
-use super::{args::FileArgs, error::CliError, kinds::DEFAULT_NAMESPACE};
+use super::{
+    args::{FileArgs, NamespaceArg},
+    error::CliError,
+};
 use crate::manifest::{
     Problem, Problems, Source,
     check::check,
@@ -20,11 +23,16 @@ use crate::manifest::{
 /// Files that a directory may hold; more is most likely the wrong directory.
 const MAX_FILES: usize = 10_000;
 
-/// Reads every object of every manifest, in the order of the command line; each is in a namespace afterwards.
+/// Reads every object of every manifest, in the order of the command line; each is in a namespace afterwards, `usual` if
+/// nothing else is said.
 ///
 /// # Errors
 /// Everything that is wrong with any of them.
-pub fn read_all(args: &FileArgs, namespace: Option<&str>) -> Result<Vec<Manifest>, CliError> {
+pub fn read_all(
+    args: &FileArgs,
+    namespace: &NamespaceArg,
+    usual: &str,
+) -> Result<Vec<Manifest>, CliError> {
     let mut manifests = Vec::new();
     let mut problems = Vec::new();
     for source in sources(args)? {
@@ -34,7 +42,7 @@ pub fn read_all(args: &FileArgs, namespace: Option<&str>) -> Result<Vec<Manifest
         }
     }
     for manifest in &mut manifests {
-        problems.extend(settle(manifest, namespace));
+        problems.extend(settle(manifest, namespace.namespace.as_deref(), usual));
     }
     problems.extend(repeated(&manifests));
     Problems(problems).into_result().map_err(CliError::Manifests)?;
@@ -61,13 +69,17 @@ pub fn check_all(manifests: &[Manifest]) -> Result<(), CliError> {
     Problems(problems).into_result().map_err(CliError::Manifests)
 }
 
-/// Puts an object into the namespace that the command line says, if its manifest doesn't.
-pub(super) fn settle(manifest: &mut Manifest, namespace: Option<&str>) -> Option<Problem> {
+/// Puts an object into the namespace that the command line says, or the usual one, if its manifest doesn't.
+pub(super) fn settle(
+    manifest: &mut Manifest,
+    namespace: Option<&str>,
+    usual: &str,
+) -> Option<Problem> {
     let namespaced = manifest.object.kind().namespaced();
     let meta = manifest.object.meta_mut();
     match (namespaced, meta.namespace.as_str(), namespace) {
         (false, _, _) => meta.namespace.clear(),
-        (true, "", wanted) => wanted.unwrap_or(DEFAULT_NAMESPACE).clone_into(&mut meta.namespace),
+        (true, "", wanted) => wanted.unwrap_or(usual).clone_into(&mut meta.namespace),
         (true, own, Some(wanted)) if own != wanted => {
             let cause = format!("it is in {own}, but the command line says --namespace {wanted}");
             return Some(manifest.problem(&FieldError::new("metadata.namespace", cause)));

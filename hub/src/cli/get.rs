@@ -14,7 +14,7 @@ use super::{
     client::{Form, Item, Listing, Selectors},
     discovery::{ApiResource, ObjectRef},
     error::CliError,
-    kinds::{self, DEFAULT_NAMESPACE, Wanted},
+    kinds::{self, Wanted},
     yaml::to_yaml,
 };
 pub(super) use view::{View, text};
@@ -30,7 +30,8 @@ struct Group {
 /// # Errors
 /// What isn't there, or the hub can't be reached.
 pub fn run(context: &mut Context, args: &GetArgs) -> Result<(), CliError> {
-    let own = args.namespace.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE);
+    let own = context.namespace(&args.namespace);
+    let own = own.as_str();
     let wanted = kinds::wanted(context.discovery()?, &args.words, own)?;
     if args.watch {
         return watch::run(context, args, &wanted, own);
@@ -40,7 +41,7 @@ pub fn run(context: &mut Context, args: &GetArgs) -> Result<(), CliError> {
         Wanted::Objects(objects) => read(context, args, objects)?,
     };
     match args.output {
-        None | Some(Output::Wide) => show_tables(context, args, &groups, &wanted)?,
+        None | Some(Output::Wide) => show_tables(context, args, &groups, &wanted, own)?,
         Some(Output::Name) => {
             for (resource, item) in each(&groups) {
                 context.ui.line(&format!("{}/{}", resource.singular, item.name()))?;
@@ -158,6 +159,7 @@ fn show_tables(
     args: &GetArgs,
     groups: &[Group],
     wanted: &Wanted,
+    own: &str,
 ) -> Result<(), CliError> {
     let several = matches!(wanted, Wanted::Kinds(kinds) if kinds.len() > 1) || groups.len() > 1;
     let view = View {
@@ -178,12 +180,12 @@ fn show_tables(
         }
     }
     if let (true, Wanted::Kinds(kinds)) = (first, wanted) {
-        context.ui.note(&nothing(args, kinds));
+        context.ui.note(&nothing(args, kinds, own));
     }
     Ok(())
 }
 
-fn nothing(args: &GetArgs, kinds: &[Arc<ApiResource>]) -> String {
+fn nothing(args: &GetArgs, kinds: &[Arc<ApiResource>], own: &str) -> String {
     let what: Vec<&str> = kinds.iter().map(|kind| kind.plural.as_str()).collect();
     let mut text = format!("no {}", what.join(", "));
     match (&args.selector, &args.field_selector) {
@@ -192,11 +194,10 @@ fn nothing(args: &GetArgs, kinds: &[Arc<ApiResource>]) -> String {
         _ => text.push_str(" that are selected"),
     }
     if !args.all_namespaces && kinds.iter().any(|kind| kind.namespaced) {
-        let namespace = args.namespace.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE);
-        text.push_str(&format!(" in namespace {namespace} (-A looks in all)"));
+        text.push_str(&format!(" in namespace {own} (-A looks in all)"));
     }
     if what == ["nodes"] {
-        text.push_str("; start an agent on a device with: lichen-agent --state DIR --hub URL");
+        text.push_str("; a device joins with the line that `lichen token create` prints");
     }
     text
 }

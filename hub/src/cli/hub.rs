@@ -1,6 +1,6 @@
 //! `lichen hub`: runs a hub in this process until it is told to stop.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use firmware_compat::enrolment::Address;
 use tokio::runtime::Runtime;
@@ -10,6 +10,7 @@ use super::{
     Context,
     args::{HubArgs, whole_seconds},
     error::CliError,
+    kubeconfig::admin,
     ui::Level,
 };
 use crate::server::{self, HubConfig};
@@ -43,6 +44,7 @@ pub fn run(context: &mut Context, args: HubArgs) -> Result<(), CliError> {
     }
     runtime()?.block_on(async {
         let running = server::start(config).await?;
+        announce(context, running.kubeconfig());
         let ui = &mut context.ui;
         ui.line(&format!("hub      {}  (API, images)", running.url()))?;
         ui.line(&format!("devices  {}  (MQTT, artefacts, enrolment)", running.devices()))?;
@@ -59,6 +61,15 @@ pub fn run(context: &mut Context, args: HubArgs) -> Result<(), CliError> {
         ui.note("the hub has stopped; devices go on with what they have");
         Ok(())
     })
+}
+
+/// Lets `lichen` of the same user find the hub, wherever it keeps its state.
+pub(super) fn announce(context: &mut Context, kubeconfig: &Path) {
+    let Ok(link) = user_state(admin::FILE) else { return };
+    if let Err(error) = admin::announce(&link, kubeconfig) {
+        let link = link.display();
+        context.ui.warn(&format!("could not write {link}: {error}; use --kubeconfig"));
+    }
 }
 
 /// The runtime that a hub runs on.

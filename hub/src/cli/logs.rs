@@ -16,7 +16,6 @@ use super::{
     client::{Client, query},
     discovery::ObjectRef,
     error::{CliError, chain},
-    kinds::DEFAULT_NAMESPACE,
     ui::plain,
 };
 use end::EndNotice;
@@ -34,8 +33,8 @@ const LINES: usize = 256;
 /// # Errors
 /// There is no such Pod or log, or the hub can't be reached.
 pub fn run(context: &mut Context, args: &LogsArgs) -> Result<(), CliError> {
-    let namespace = args.namespace.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE);
-    let subject = subject(context, &args.words, namespace)?;
+    let namespace = context.namespace(&args.namespace);
+    let subject = subject(context, &args.words, &namespace)?;
     let sources = sources(context, args, &subject)?;
     match sources.as_slice() {
         [one] if args.prefix != Some(true) => show_one(context, args, one),

@@ -25,6 +25,9 @@ use super::{
     discovery::ObjectRef,
     error::{CliError, chain},
     explain, files, hub, image as images,
+    kinds,
+    kubeconfig::{Choice, admin},
+    token,
     ui::{Level, Tone, Ui, plain},
 };
 use crate::manifest::{Source, read::read};
@@ -68,16 +71,16 @@ pub fn run(context: &mut Context, args: QuickstartArgs) -> Result<(), CliError> 
     let programs = Programs::find()?;
     begin(&mut context.ui, Step::Hub);
     let mut server = Server::start(context, &programs, &state)?;
-    let client = Client::new(
-        server.address().parse().map_err(|error| {
-            CliError::Failed(format!("could not use the hub's address: {error}"))
-        })?,
-        context.ui.level == Level::Verbose,
-    );
+    // Whatever else the user's contexts say.
+    let choice =
+        Choice { kubeconfig: Some(state.join("hub").join(admin::FILE)), ..Choice::default() };
+    let client = Client::new(choice, context.ui.level == Level::Verbose);
     tell(&mut context.ui, &format!("{}  (log: {})", server.address(), server.log().display()));
     let ui = std::mem::replace(&mut context.ui, Ui::captured().0);
     let mut own = Context::new(client, ui);
-    let result = Agent::start(&programs, &state, server.address()).and_then(|mut agent| {
+    let started =
+        token::make(&own.client).and_then(|token| Agent::start(&programs, &state, &token));
+    let result = started.and_then(|mut agent| {
         let story = Story { context: &mut own, server: &server, agent: &mut agent, state: &state };
         let result = story.tell(args.once, args.timeout);
         if matches!(result, Ok(End::Asked)) {
@@ -216,7 +219,7 @@ impl Story<'_> {
             manifests.extend(read(&source).map_err(CliError::Manifests)?);
         }
         for manifest in &mut manifests {
-            files::settle(manifest, None);
+            files::settle(manifest, None, kinds::DEFAULT_NAMESPACE);
         }
         let (ui, out, err) = Ui::captured();
         let mut quiet = Context::new(self.context.client.clone(), ui);
@@ -296,10 +299,6 @@ impl Story<'_> {
 
     fn show_next_commands(&mut self) {
         let program = program();
-        let server = match self.server.address() == super::client::DEFAULT_SERVER {
-            true => String::new(),
-            false => format!(" --server {}", self.server.address()),
-        };
         let commands = [
             ("get all", "what there is"),
             ("logs -f deployment/hello-wasm", "what it prints, as it comes"),
@@ -309,7 +308,7 @@ impl Story<'_> {
             ("delete deployment hello-wasm", "stop it; run quickstart again to bring it back"),
         ];
         let commands =
-            commands.map(|(command, what)| (format!("{program}{server} {command}"), what));
+            commands.map(|(command, what)| (format!("{program} {command}"), what));
         let width = commands.iter().map(|(command, _)| command.chars().count()).max().unwrap_or(0);
         let mut text = "\nworth trying in another terminal:\n".to_owned();
         for (command, what) in commands {

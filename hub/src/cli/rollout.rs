@@ -17,7 +17,6 @@ use super::{
     client::ClientError,
     discovery::ObjectRef,
     error::CliError,
-    kinds::DEFAULT_NAMESPACE,
 };
 
 /// The annotation of a template that says when it was asked to be restarted.
@@ -54,8 +53,8 @@ fn workloads(
     args: &WorkloadArgs,
     verb: &str,
 ) -> Result<Vec<ObjectRef>, CliError> {
-    let namespace = args.namespace.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE);
-    context.objects(&args.words, namespace, &format!("rollout {verb}"))
+    let namespace = context.namespace(&args.namespace);
+    context.objects(&args.words, &namespace, &format!("rollout {verb}"))
 }
 
 /// A workload that must be there and have Pods of a template.

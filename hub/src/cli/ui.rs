@@ -125,6 +125,12 @@ impl Ui {
         }
     }
 
+    /// A question, or part of one, on stderr; also when nothing else is said.
+    pub fn ask(&mut self, text: &str) {
+        let _ = write!(self.err, "{text}");
+        let _ = self.err.flush();
+    }
+
     /// Something to look at, on stderr.
     pub fn warn(&mut self, text: &str) {
         let lead = tint("warning:", Tone::Warn, self.err_colour);

@@ -5,34 +5,26 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use firmware_compat::enrolment::{ADDRESSES, Address};
 
-/// Where a hub is found.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Advertised {
-    /// The device port, best address first.
-    pub(crate) devices: Vec<Address>,
-    /// Names and addresses without ports, for the certificate.
-    pub(crate) names: Vec<String>,
+/// The device port, best address first. `given`: what the operator said, with the port as it is seen from outside.
+/// `listen`: where it is on this machine.
+pub(crate) fn addresses(given: &[Address], listen: SocketAddr) -> Vec<Address> {
+    let found = match given {
+        [] => of_machine(listen),
+        given => given.to_vec(),
+    };
+    let mut addresses: Vec<Address> = Vec::new();
+    for address in found {
+        if !addresses.contains(&address) && addresses.len() < ADDRESSES {
+            addresses.push(address);
+        }
+    }
+    addresses
 }
 
-impl Advertised {
-    /// `given`: what the operator said, the port of which is that of the device port as seen from outside. `listen`:
-    /// where the device port is on this machine.
-    pub(crate) fn new(given: &[Address], listen: SocketAddr) -> Self {
-        let found = match given {
-            [] => of_machine(listen),
-            given => given.to_vec(),
-        };
-        let mut devices: Vec<Address> = Vec::new();
-        for address in found {
-            if !devices.contains(&address) && devices.len() < ADDRESSES {
-                devices.push(address);
-            }
-        }
-        let mut names: Vec<String> =
-            devices.iter().map(|address| address.host().to_owned()).collect();
-        names.extend(host_name());
-        Self { devices, names }
-    }
+/// Names and addresses without ports, for the certificate.
+pub(crate) fn names(given: &[Address], listen: SocketAddr) -> Vec<String> {
+    let hosts = addresses(given, listen).into_iter().map(|address| address.host().to_owned());
+    hosts.chain(host_name()).collect()
 }
 
 /// The addresses by which others reach this machine: the one that it listens on, or those of its way to the world.
@@ -50,7 +42,9 @@ fn of_machine(listen: SocketAddr) -> Vec<Address> {
             found
         }
     };
-    found.into_iter().filter_map(|ip| Address::new(&ip.to_string(), listen.port())).collect()
+    // Port 0 is chosen later, and no part of a name.
+    let port = listen.port().max(1);
+    found.into_iter().filter_map(|ip| Address::new(&ip.to_string(), port)).collect()
 }
 
 /// The address that this machine would use towards the world. Nothing is sent: a UDP socket only asks the routes.
@@ -97,22 +91,21 @@ mod tests {
     fn what_the_operator_says_is_all_that_devices_are_told_each_once() {
         let given = ["hub.example:443", "[2001:db8::5]:6183", "hub.example:443"].map(parse);
         let listen = "[::]:6183".parse().expect("an address");
-        let advertised = Advertised::new(&given, listen);
-        assert_eq!(advertised.devices, given[..2]);
-        assert_eq!(advertised.names[..2], ["hub.example", "2001:db8::5"]);
+        assert_eq!(addresses(&given, listen), given[..2]);
+        assert_eq!(names(&given, listen)[..2], ["hub.example", "2001:db8::5"]);
     }
 
     #[test]
     fn a_hub_that_listens_on_one_address_is_found_there() {
         let listen = "127.0.0.1:7000".parse().expect("an address");
-        assert_eq!(Advertised::new(&[], listen).devices, [parse("127.0.0.1:7000")]);
+        assert_eq!(addresses(&[], listen), [parse("127.0.0.1:7000")]);
     }
 
     #[test]
     fn a_hub_that_listens_everywhere_is_found_somewhere() {
         let listen = "[::]:6183".parse().expect("an address");
-        let devices = Advertised::new(&[], listen).devices;
-        assert!(devices.contains(&parse("127.0.0.1:6183")));
-        assert!(devices.len() <= ADDRESSES);
+        let found = addresses(&[], listen);
+        assert!(found.contains(&parse("127.0.0.1:6183")));
+        assert!(found.len() <= ADDRESSES);
     }
 }

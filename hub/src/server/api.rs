@@ -32,7 +32,7 @@ mod submitted;
 mod table;
 mod watch;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use axum::{
     Router, middleware,
@@ -63,8 +63,8 @@ pub(crate) struct Api {
     pub(crate) uploads: registry::Uploads,
     pub(crate) counters: Arc<Counters>,
     pub(crate) trust: Arc<Trust>,
-    /// Where devices find the hub, best first.
-    pub(crate) devices: Vec<Address>,
+    /// Where devices find the hub, best first, once it listens for them.
+    pub(crate) devices: Arc<OnceLock<Vec<Address>>>,
     /// Becomes true when the hub stops: streams end.
     pub(crate) stopping: Receiver<bool>,
     authority: Authority,
@@ -81,7 +81,7 @@ pub(crate) struct Parts {
     pub(crate) cache: Arc<WatchCache>,
     pub(crate) images: lichen_images::Store,
     pub(crate) trust: Arc<Trust>,
-    pub(crate) devices: Vec<Address>,
+    pub(crate) devices: Arc<OnceLock<Vec<Address>>>,
     pub(crate) stopping: Receiver<bool>,
     pub(crate) authority: Authority,
     pub(crate) limits: Limits,

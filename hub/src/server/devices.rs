@@ -14,7 +14,7 @@
 mod caller;
 mod enrol;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use axum::{
     Router, middleware,
@@ -58,10 +58,10 @@ impl Default for Lifetimes {
 #[derive(Clone)]
 pub(crate) struct Devices {
     pub(crate) engine: EngineHandle,
+    pub(crate) addresses: Arc<OnceLock<Vec<Address>>>,
     pub(crate) trust: Arc<Trust>,
     pub(crate) lineage: Lineage,
     pub(crate) signing_keys: Vec<SigningKey>,
-    pub(crate) addresses: Vec<Address>,
     /// The operator's broker, if devices don't speak MQTT with the hub itself.
     pub(crate) broker: Option<Broker>,
     pub(crate) lifetimes: Lifetimes,
@@ -70,12 +70,13 @@ pub(crate) struct Devices {
 impl Devices {
     /// What a device keeps of its hub.
     fn facts(&self) -> Result<HubFacts, Refusal> {
+        let addresses = self.addresses.get().ok_or_else(Refusal::just_starting)?;
         let too_much = |_| Refusal::internal("the hub has more to say of itself than devices take");
         Ok(HubFacts {
             ca: self.trust.bundle().as_str().try_into().map_err(too_much)?,
             signing_keys: self.signing_keys.clone().try_into().map_err(too_much)?,
             lineage: self.lineage,
-            addresses: self.addresses.clone().try_into().map_err(too_much)?,
+            addresses: addresses.clone().try_into().map_err(too_much)?,
             broker: self.broker.clone(),
             unix_ms: self.trust.time().now() * 1000,
         })

@@ -2,10 +2,12 @@
 
 use std::io;
 
+use firmware_compat::enrolment::AddressError;
 use lichen_hub_core::record::LoadError;
 use lichen_link::LinkError;
+use lichen_trust::TrustError;
 
-use super::{listen::ListenError, state_lock::StateLockError};
+use super::{admin::AdminError, listen::ListenError, state_lock::StateLockError};
 use crate::store::StoreError;
 
 /// Why a hub does not start, or had to end.
@@ -29,6 +31,15 @@ pub enum HubError {
     /// Devices can't connect to the address, or the external broker's URL is not one.
     #[error(transparent)]
     Link(#[from] LinkError),
+    /// The operator's broker can't be one.
+    #[error("could not use the external broker: {0}")]
+    Broker(#[from] AddressError),
+    /// The hub's keys and certificates can't be used.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
+    /// The admin's kubeconfig can't be written.
+    #[error("could not write the admin's kubeconfig")]
+    Admin(#[from] AdminError),
     /// Something of the system's.
     #[error("could not {what}")]
     System {

@@ -222,13 +222,7 @@ impl Turn {
             // An agent that came back before its old connection was noticed as broken is no second device.
             LinkEvent::TakenOver { newcomer: Newcomer::SameAgent, .. } => {}
             LinkEvent::TakenOver { device, .. } => self.handle(Event::TakenOver { device }),
-            LinkEvent::Stranger { device, key, address, .. } => {
-                self.handle(Event::Stranger { device, key, address: address.ip().to_string() });
-            }
-            LinkEvent::TwoBoards { device, boards } => {
-                let boards = boards.map(|board| board.to_string());
-                self.handle(Event::TwoBoards { device, boards });
-            }
+            LinkEvent::Stranger { .. } | LinkEvent::TwoBoards { .. } => {}
             LinkEvent::Lost { device } => self.handle(Event::FramesLost { device }),
             LinkEvent::Frame { device, kind, bytes } => {
                 self.handle(Event::Frame { device, kind, bytes });

@@ -1,6 +1,6 @@
 //! Applying, showing, explaining and deleting.
 
-use super::support::{Hub, lichen, lichen_words};
+use super::support::{Hub, alone};
 
 const WEB: &str = "
 apiVersion: apps/v1
@@ -173,25 +173,20 @@ fn a_directory_gives_its_manifests_and_deeper_ones_only_if_asked() {
     hub.file("set/deeper/b.yml", WEB);
     hub.file("set/notes.txt", "not a manifest");
     let dir = hub.path().join("set").display().to_string();
-    let said = lichen_words("http://127.0.0.1:1", &["apply", "--dry-run", "-f", &dir]).well();
+    let said = alone(&format!("apply --dry-run -f {dir}")).well();
     assert_eq!(said, "configmap/colours checked\n");
-    let said = lichen_words("http://127.0.0.1:1", &["apply", "--dry-run", "-R", "-f", &dir]).well();
+    let said = alone(&format!("apply --dry-run -R -f {dir}")).well();
     assert_eq!(said, "configmap/colours checked\ndeployment/web checked\n");
 }
 
 #[test]
-fn without_a_hub_it_says_how_to_start_or_name_one() {
-    // Bound and closed again: nobody listens there.
-    let free =
-        std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port");
-    let url = format!("http://{free}");
+fn without_a_hub_it_says_how_to_start_or_find_one() {
     for line in ["get pods", "explain deploy/web", "delete deploy web", "image list", "version"] {
-        let err = lichen(&url, line).failed();
+        let err = alone(line).failed();
         assert_eq!(
             err,
-            format!(
-                "error: no hub answers at {url}; start one with `lichen hub`, or name another with --server or LICHEN_SERVER\n"
-            )
+            "error: no hub is known here: start one on this machine with `lichen hub`, or log in to one with \
+             `lichen login HUB --token TOKEN`\n"
         );
     }
 }
@@ -201,6 +196,7 @@ fn versions_and_completions_are_printed() {
     let hub = Hub::start();
     let said = hub.lichen("version").well();
     assert!(said.starts_with("lichen ") && said.contains("\nhub    "), "{said}");
+    assert!(said.contains("its authority has the fingerprint sha256:"), "{said}");
     for shell in ["bash", "zsh", "fish"] {
         assert!(
             hub.lichen(&format!("completion {shell}")).well().contains("quickstart"),

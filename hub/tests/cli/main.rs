@@ -5,9 +5,16 @@
 mod compare;
 
 mod commands;
+mod contexts;
+mod devices;
 mod examples;
+mod front;
 mod images;
+mod kubectl;
+mod login;
 mod problems;
 mod rollout;
+mod script;
 mod shown;
 mod support;
+mod trust;

@@ -84,7 +84,7 @@ default     configmap/colours   2      ...s",
     check(
         &hub,
         "get nodes",
-        "no nodes; start an agent on a device with: lichen-agent --state DIR --hub URL",
+        "no nodes; a device joins with the line that `lichen token create` prints",
     );
     check(&hub, "get events", "LAST SEEN   TYPE   REASON   OBJECT   MESSAGE\n...");
 }

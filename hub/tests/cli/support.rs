@@ -1,6 +1,6 @@
 //! A hub to talk to, and a way to run commands on it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::Parser;
 use lichen_hub::{
@@ -8,13 +8,17 @@ use lichen_hub::{
         Context,
         args::Cli,
         client::Client,
+        kubeconfig::{Places, admin},
         run,
         ui::{Captured, Ui},
     },
     server::{self, Broker, HubConfig, Running},
     store::MemoryStore,
 };
+use lichen_trust::Trust;
 use tokio::runtime::Runtime;
+
+use super::front::Front;
 
 /// What a command printed, and how it ended.
 #[derive(Debug, PartialEq, Eq)]
@@ -40,14 +44,19 @@ impl Said {
     }
 }
 
-/// Runs a command line, without the program's name, against a hub.
-pub fn lichen(server: &str, line: &str) -> Said {
-    lichen_words(server, &line.split_whitespace().collect::<Vec<_>>())
+/// Runs a command line, without the program's name, that finds no hub.
+pub fn alone(line: &str) -> Said {
+    lichen(&Places::default(), line)
+}
+
+/// Runs a command line, without the program's name, with the kubeconfigs of these places.
+pub fn lichen(places: &Places, line: &str) -> Said {
+    lichen_words(places, &line.split_whitespace().collect::<Vec<_>>())
 }
 
 /// Runs a command line that has spaces in its words.
-pub fn lichen_words(server: &str, words: &[&str]) -> Said {
-    let words = ["lichen", "--server", server].into_iter().chain(words.iter().copied());
+pub fn lichen_words(places: &Places, words: &[&str]) -> Said {
+    let words = ["lichen"].into_iter().chain(words.iter().copied());
     let cli = match Cli::try_parse_from(words) {
         Ok(cli) => cli,
         Err(error) => {
@@ -55,7 +64,8 @@ pub fn lichen_words(server: &str, words: &[&str]) -> Said {
         }
     };
     let (ui, out, err): (Ui, Captured, Captured) = Ui::captured();
-    let mut context = Context::new(Client::new(cli.server, false), ui);
+    let choice = cli.connection.choice(places.clone());
+    let mut context = Context::new(Client::new(choice, false), ui);
     let code = match run(&mut context, cli.command) {
         Ok(()) => 0,
         Err(error) => {
@@ -66,12 +76,18 @@ pub fn lichen_words(server: &str, words: &[&str]) -> Said {
     Said { out: out.text(), err: err.text(), code }
 }
 
+/// The kubeconfig of who may do everything.
+pub fn admin_of(trust: &Trust, server: &str) -> String {
+    let admin = trust.client("system:admin", "system:masters", 3600).expect("issued");
+    admin::admin_kubeconfig(server, &trust.bundle(), &admin.certificate, &admin.key)
+}
+
 /// A hub in this process, with a directory for a test's files. Its broker is not there, so that no device can be.
 pub struct Hub {
     runtime: Runtime,
     running: Option<Running>,
     dir: tempfile::TempDir,
-    url: String,
+    places: Places,
 }
 
 impl Hub {
@@ -83,12 +99,16 @@ impl Hub {
         let config = HubConfig::new(dir.path().join("state"), api, broker);
         let store = Box::new(MemoryStore::default());
         let running = runtime.block_on(server::start_on(config, store)).expect("a hub");
-        let url = format!("http://{}", running.api());
-        Self { runtime, running: Some(running), dir, url }
+        let trust = Trust::open(&dir.path().join("trust"), Vec::new()).expect("trust");
+        let front = runtime.block_on(Front::before(running.api(), &trust));
+        let kubeconfig = dir.path().join(admin::FILE);
+        std::fs::write(&kubeconfig, admin_of(&trust, &front.url())).expect("written");
+        let places = Places { hubs: vec![kubeconfig], ..Places::default() };
+        Self { runtime, running: Some(running), dir, places }
     }
 
     pub fn lichen(&self, line: &str) -> Said {
-        lichen(&self.url, line)
+        lichen(&self.places, line)
     }
 
     /// Writes a file and gives its path.
@@ -100,6 +120,11 @@ impl Hub {
 
     pub fn path(&self) -> &Path {
         self.dir.path()
+    }
+
+    /// Its owner's kubeconfig.
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.dir.path().join(admin::FILE)
     }
 }
 

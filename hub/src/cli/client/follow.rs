@@ -122,7 +122,7 @@ impl Follow<'_> {
             Ok(_) if line.ends_with(b"\n") => Ok(Some(line)),
             Ok(_) => Ok(None),
             Err(error) => {
-                let url = self.client.server().url(&self.resource.collection(None));
+                let url = self.client.url(&self.resource.collection(None));
                 Err(ClientError::Broken { url, cause: error.to_string() })
             }
         }

@@ -179,7 +179,7 @@ impl Client {
     ) -> Result<Vec<Item>, ClientError> {
         let Value::Array(mut items) = answer["items"].take() else {
             let cause = "it has no items".to_owned();
-            return Err(ClientError::Answer { url: self.server.url(target), cause });
+            return Err(ClientError::Answer { url: self.url(target), cause });
         };
         // Items of a list may leave out what the list says of them all.
         for item in items.iter_mut().filter_map(Value::as_object_mut) {
@@ -191,7 +191,7 @@ impl Client {
 
     fn rows(&self, answer: Value, target: &str, to: &mut Listing) -> Result<(), ClientError> {
         let table = Table::read(answer)
-            .map_err(|cause| ClientError::Answer { url: self.server.url(target), cause })?;
+            .map_err(|cause| ClientError::Answer { url: self.url(target), cause })?;
         if to.columns.is_empty() {
             to.columns = table.column_definitions.unwrap_or_default();
         }

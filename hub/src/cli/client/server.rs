@@ -1,24 +1,31 @@
-//! The hub's address, as `--server` or `LICHEN_SERVER` gives it.
+//! A hub's address, as `--server`, `LICHEN_SERVER` and kubeconfigs give it.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, net::Ipv6Addr, str::FromStr};
 
-/// Where a hub listens if it is not told otherwise.
-pub const DEFAULT_SERVER: &str = "http://127.0.0.1:6180";
+/// Where a hub listens for operators if it is not told otherwise.
+pub const DEFAULT_PORT: u16 = 6180;
+/// The address of a hub on this machine that is told nothing.
+pub const DEFAULT_SERVER: &str = "https://127.0.0.1:6180";
+/// The port of a URL without one.
+const HTTPS_PORT: u16 = 443;
 
-/// `http://HOST:PORT`.
+/// `https://HOST:PORT`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Server(String);
+pub struct Server {
+    /// As it is connected to; an IPv6 address without its brackets.
+    host: String,
+    port: u16,
+    url: String,
+}
 
 /// Why an address can't be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ServerError {
-    /// Encryption needs identities, which devices and operators don't have yet.
-    #[error(
-        "https is not there yet; hubs listen on this machine only: write http://127.0.0.1:6180"
-    )]
-    Https,
+    /// Nothing goes to a hub in clear.
+    #[error("http:// is not encrypted and hubs don't speak it; write https://{0}")]
+    Plain(String),
     /// Something else than a host and a port.
-    #[error("{0:?} is not a hub's address; write it like http://127.0.0.1:6180")]
+    #[error("{0:?} is not a hub's address; write it like https://127.0.0.1:6180")]
     Shape(String),
 }
 
@@ -26,7 +33,29 @@ impl Server {
     /// The URL of a path.
     #[must_use]
     pub fn url(&self, target: &str) -> String {
-        format!("{}{target}", self.0)
+        format!("{}{target}", self.url)
+    }
+
+    /// `HOST:PORT` as in the URL, for commands that take a hub.
+    #[must_use]
+    pub fn authority(&self) -> &str {
+        match self.url.strip_prefix("https://") {
+            // What has no scheme and no port would be at the usual one.
+            Some(authority) if self.url.ends_with(&format!(":{}", self.port)) => authority,
+            _ => &self.url,
+        }
+    }
+
+    /// The host alone; an IPv6 address without brackets.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The port, said or not.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
     }
 }
 
@@ -35,11 +64,10 @@ impl FromStr for Server {
 
     fn from_str(text: &str) -> Result<Self, ServerError> {
         let shape = || ServerError::Shape(text.chars().take(100).collect());
-        let rest = match text.split_once("://") {
-            Some(("http", rest)) => rest,
-            Some(("https", _)) => return Err(ServerError::Https),
+        let (scheme, rest) = match text.split_once("://") {
+            Some((scheme @ ("http" | "https"), rest)) => (Some(scheme), rest),
             Some(_) => return Err(shape()),
-            None => text,
+            None => (None, text),
         };
         let rest = rest.strip_suffix('/').unwrap_or(rest);
         let (host, port) = match rest.rsplit_once(':') {
@@ -47,26 +75,34 @@ impl FromStr for Server {
             _ => (rest, None),
         };
         let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
-        let host_fits = match bare {
-            Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
-            None => {
-                !host.is_empty()
-                    && host
-                        .bytes()
-                        .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'))
-            }
+        let fits = match bare {
+            Some(address) => address.parse::<Ipv6Addr>().is_ok(),
+            None => !host.is_empty() && host.bytes().all(is_of_name),
         };
-        let port_fits = port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port > 0));
-        if !host_fits || !port_fits {
+        let port = port.map(|port| port.parse::<u16>().ok().filter(|port| *port > 0));
+        if !fits || port == Some(None) {
             return Err(shape());
         }
-        Ok(Self(format!("http://{rest}")))
+        if scheme == Some("http") {
+            return Err(ServerError::Plain(rest.to_owned()));
+        }
+        let said = port.flatten();
+        let url = match (scheme, said) {
+            (Some(_), None) => format!("https://{host}"),
+            _ => format!("https://{host}:{}", said.unwrap_or(DEFAULT_PORT)),
+        };
+        let usual = if scheme.is_some() { HTTPS_PORT } else { DEFAULT_PORT };
+        Ok(Self { host: bare.unwrap_or(host).to_owned(), port: said.unwrap_or(usual), url })
     }
+}
+
+fn is_of_name(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_')
 }
 
 impl fmt::Display for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.url)
     }
 }
 
@@ -76,15 +112,19 @@ mod tests {
 
     #[test]
     fn addresses_are_taken_in_every_usual_form() {
-        for (text, expected) in [
-            ("http://127.0.0.1:6180", "http://127.0.0.1:6180"),
-            ("127.0.0.1:6180", "http://127.0.0.1:6180"),
-            ("http://localhost:1/", "http://localhost:1"),
-            ("http://[::1]:6180", "http://[::1]:6180"),
-            ("http://[::1]", "http://[::1]"),
-            ("http://hub", "http://hub"),
+        for (text, url, host, port) in [
+            ("https://127.0.0.1:6180", "https://127.0.0.1:6180", "127.0.0.1", 6180),
+            ("127.0.0.1:6180", "https://127.0.0.1:6180", "127.0.0.1", 6180),
+            ("https://localhost:1/", "https://localhost:1", "localhost", 1),
+            ("https://[::1]:6180", "https://[::1]:6180", "::1", 6180),
+            ("https://[::1]", "https://[::1]", "::1", 443),
+            ("https://hub", "https://hub", "hub", 443),
+            ("hub.example", "https://hub.example:6180", "hub.example", 6180),
+            ("[2001:db8::1]", "https://[2001:db8::1]:6180", "2001:db8::1", 6180),
         ] {
-            assert_eq!(text.parse::<Server>().map(|s| s.to_string()).as_deref(), Ok(expected));
+            let server: Server = text.parse().expect(text);
+            assert_eq!((server.to_string().as_str(), server.host()), (url, host), "{text}");
+            assert_eq!(server.port(), port, "{text}");
         }
     }
 
@@ -92,17 +132,19 @@ mod tests {
     fn anything_else_is_refused_with_the_form() {
         for text in [
             "",
-            "http://",
+            "https://",
             "ftp://x",
-            "http://a/b",
-            "http://a:0",
-            "http://a:b",
-            "http://::1",
+            "https://a/b",
+            "https://a:0",
+            "https://a:b",
+            "https://::1",
+            "https://user@hub",
             "a b",
         ] {
             let error = text.parse::<Server>().expect_err(text).to_string();
-            assert!(error.contains("write it like http://127.0.0.1:6180"), "{error}");
+            assert!(error.contains("write it like https://127.0.0.1:6180"), "{error}");
         }
-        assert_eq!("https://hub".parse::<Server>(), Err(ServerError::Https));
+        let error = "http://hub:6180/".parse::<Server>().expect_err("plain").to_string();
+        assert!(error.ends_with("write https://hub:6180"), "{error}");
     }
 }

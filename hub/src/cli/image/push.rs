@@ -15,7 +15,7 @@ use ureq::{
 
 use crate::cli::{
     Context,
-    client::{Client, ClientError, Refused, read_all, segment},
+    client::{Client, ClientError, read_all, segment},
     error::CliError,
     ui::{Level, Tone},
 };
@@ -138,8 +138,8 @@ impl Registry<'_> {
             return Err(ClientError::Answer { url: target, cause }.into());
         };
         // A registry may answer with a whole URL; ours answers with a path.
-        let base = self.client.server().to_string();
-        let path = location.strip_prefix(&base).unwrap_or(&location);
+        let base = self.client.url("");
+        let path = location.strip_prefix(base.as_str()).unwrap_or(&location);
         let joint = if path.contains('?') { '&' } else { '?' };
         let target = format!("{path}{joint}digest={}", segment(&digest.to_string()));
         let blob = image.open(piece).map_err(|error| self.unreadable(&error))?;
@@ -172,7 +172,7 @@ impl Registry<'_> {
         let code = response.status().as_u16();
         match read_all(response, "the registry") {
             Ok(bytes) => {
-                let refused = Refused::read(code, &bytes);
+                let refused = self.client.refusal(code, &bytes);
                 CliError::Failed(format!("could not push {}: {refused}", self.name))
             }
             Err(error) => error.into(),

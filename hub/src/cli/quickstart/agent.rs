@@ -43,7 +43,7 @@ struct Launch {
     state: PathBuf,
     log: PathBuf,
     pid_file: PathBuf,
-    hub: String,
+    token: String,
 }
 
 impl Agent {
@@ -52,14 +52,14 @@ impl Agent {
     ///
     /// # Errors
     /// The program can't be started.
-    pub fn start(programs: &Programs, state: &Path, hub: &str) -> Result<Self, CliError> {
+    pub fn start(programs: &Programs, state: &Path, token: &str) -> Result<Self, CliError> {
         let command = Launch {
             program: programs.agent.clone(),
             shim: programs.shim.clone(),
             state: state.join("agent"),
             log: state.join("agent.log"),
             pid_file: state.join("agent.pid"),
-            hub: hub.to_owned(),
+            token: token.to_owned(),
         };
         end_leftover(&command);
         let child = command.spawn(false)?;
@@ -157,7 +157,8 @@ impl Launch {
         let log = log.map_err(failed(&self.log))?;
         let errors = log.try_clone().map_err(failed(&self.log))?;
         let mut command = Command::new(&self.program);
-        command.arg("--state").arg(&self.state).args(["--name", DEVICE, "--hub", &self.hub]);
+        // One that has joined before says so and runs.
+        command.args(["join", &self.token, "--name", DEVICE]).arg("--state").arg(&self.state);
         command.arg("--shim").arg(&self.shim);
         command.args(["--label", "lichen.dev/site=here", "--drain-on-exit"]);
         command.stdin(Stdio::null()).stdout(log).stderr(errors);

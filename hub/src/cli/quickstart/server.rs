@@ -19,11 +19,10 @@ use super::programs::Programs;
 use crate::{
     cli::{
         Context,
-        args::DEFAULT_BROKER,
         error::{CliError, chain},
         hub,
     },
-    server::{self, Broker, DEFAULT_API, HubConfig, HubError},
+    server::{self, DEFAULT_API, DEFAULT_DEVICES, HubConfig, HubError},
 };
 
 /// What the main thread is told.
@@ -66,11 +65,12 @@ impl Server {
         let runtime = hub::runtime()?;
         let (sender, news) = channel();
         let (stop, stopped) = oneshot::channel();
-        let broker = Broker::Embedded(free_or_any(DEFAULT_BROKER));
-        let mut config = HubConfig::new(state.join("hub"), free_or_any(DEFAULT_API), broker);
+        let (api, devices) = (free_or_any(DEFAULT_API), free_or_any(DEFAULT_DEVICES));
+        let mut config = HubConfig::new(state.join("hub"), api, devices);
         config.compiler = Some(programs.compiler.clone());
         let mut running = runtime.block_on(server::start(config))?;
-        let address = format!("http://{}", running.api());
+        hub::announce(context, running.kubeconfig());
+        let address = running.url();
         let asked = sender.clone();
         runtime.spawn(async move {
             let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
@@ -139,7 +139,9 @@ impl Server {
 /// An address if nothing listens there, else any of the same host.
 fn free_or_any(address: &str) -> SocketAddr {
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
-    match address.parse::<SocketAddr>() {
+    // This machine is enough to try it; `lichen hub` listens for others too.
+    let port = address.rsplit(':').next().unwrap_or_default();
+    match format!("127.0.0.1:{port}").parse::<SocketAddr>() {
         Ok(address) if TcpListener::bind(address).is_ok() => address,
         _ => any,
     }

@@ -89,8 +89,9 @@ pub(super) async fn create(api: &Api, body: Body) -> Result<Response, Refusal> {
 /// What is pasted on a device.
 fn word(api: &Api, name: &str, secret: &str) -> Result<String, Refusal> {
     let unusable = || Refusal::internal("the hub could not put a token together");
+    let addresses = api.devices.get().ok_or_else(Refusal::just_starting)?;
     let word = Word {
-        addresses: api.devices.clone().try_into().map_err(|_| unusable())?,
+        addresses: addresses.clone().try_into().map_err(|_| unusable())?,
         fingerprint: Fingerprint(api.trust.fingerprint()),
         secret: JoinSecret::parse(&format!("{name}.{secret}")).ok_or_else(unusable)?,
     };

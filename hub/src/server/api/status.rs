@@ -143,6 +143,11 @@ impl Refusal {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", message)
     }
 
+    /// 503 before the hub listens for devices.
+    pub(crate) fn just_starting() -> Self {
+        Self::unavailable("the hub does not listen for devices yet; ask again in a second")
+    }
+
     /// 422, with every field that can't be taken.
     pub(crate) fn invalid(kind: Kind, name: &str, causes: &[FieldError]) -> Self {
         let listed: Vec<String> = causes.iter().map(ToString::to_string).collect();

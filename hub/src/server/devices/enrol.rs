@@ -4,7 +4,7 @@ use axum::{
     body::Body,
     extract::State,
     http::StatusCode,
-    response::{IntoResponse, Response},
+    response::Response,
 };
 use firmware_compat::{
     enrolment::{EnrolRequest, Enrolled, Holder, MAX_DOCUMENT_BYTES, Pending, RenewRequest},
@@ -19,7 +19,7 @@ use lichen_trust::{Issued, Trust, TrustError};
 use serde::{Serialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
 
-use super::{Caller, Devices};
+use super::{Devices, caller::Caller};
 use crate::server::api::{Refusal, read_body, respond};
 
 /// When a board that waits for approval asks again.
