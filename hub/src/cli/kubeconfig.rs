@@ -29,6 +29,12 @@ pub use resolve::{entry_server, portable, resolve};
 /// It is not known which one, or what a file says of it can't be used.
 pub fn connection(choice: &Choice) -> Result<Connection, KubeconfigError> {
     let found = Found::look(choice)?;
-    let (group, name) = found.context(choice.context.as_deref())?;
+    let meant = found.context(choice.context.as_deref());
+    let (group, name) = meant.map_err(|error| match (error, &choice.server) {
+        (KubeconfigError::NoHub { .. }, Some(server)) => {
+            KubeconfigError::Stranger { server: server.clone() }
+        }
+        (error, _) => error,
+    })?;
     resolve(group, &name, choice)
 }

@@ -20,7 +20,7 @@ use tokio_rustls::rustls::{
 
 use super::{
     script::{Asked, Script, status, write},
-    support::{Hub, Said, admin_of, lichen},
+    support::{Hub, Said, admin_of, alone, lichen},
 };
 
 const VERSION: &str = "v1.32.0+lichen-0.1.0";
@@ -257,6 +257,10 @@ fn what_is_no_hub_is_told() {
         "{err}"
     );
     assert!(err.contains("start one with `lichen hub`, or name another with --context"), "{err}");
+    // A hub of which nothing is known is not asked either.
+    let err = alone(&format!("version --server {}", hub.address())).failed();
+    assert!(err.contains(&format!("nothing is known of the hub at {}", hub.url())), "{err}");
+    assert_eq!(hub.asked(), []);
     let refused = hub.lichen("version --server http://127.0.0.1:6180");
     assert_eq!(refused.code, 2);
     assert!(refused.err.contains("write https://127.0.0.1:6180"), "{}", refused.err);

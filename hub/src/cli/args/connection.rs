@@ -40,7 +40,7 @@ impl ConnectionArgs {
 /// Arguments of `login`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "The hub's certificate authority is fetched from the hub itself; its fingerprint tells that nobody else\nanswered. `lichen version` shows it on the hub's machine. Without --fingerprint you are asked.\n\nWith --kubeconfig FILE and no HUB, a kubeconfig that somebody has handed over is taken in.\n\nExamples:\n  lichen login hub.example --token TOKEN\n  lichen login 192.0.2.7:6180 --token TOKEN --fingerprint sha256:5f2a… --context shop -n shop\n  lichen login --kubeconfig laptop.kubeconfig"
+    after_help = "The hub's certificate authority is fetched from the hub itself; its fingerprint tells that nobody\nelse answered. `lichen version` shows it on the hub's machine. Without --fingerprint you are asked.\nLICHEN_TOKEN in place of --token keeps the token out of the list of processes.\n\nWith --kubeconfig FILE and no HUB, a kubeconfig that somebody has handed over is taken in.\n\nExamples:\n  lichen login hub.example --token TOKEN\n  lichen login 192.0.2.7:6180 --token TOKEN --fingerprint sha256:5f2a… --context shop -n shop\n  lichen login --kubeconfig laptop.kubeconfig"
 )]
 pub struct LoginArgs {
     /// The hub; its port is 6180 if none is said

@@ -116,6 +116,11 @@ impl Document {
                 let cause = format!("an entry of {list} has no name");
                 return Err(KubeconfigError::shape(path, cause));
             };
+            // It is shown, and nothing shown may drive a terminal.
+            if name.chars().any(char::is_control) {
+                let cause = format!("an entry of {list} has control characters in its name");
+                return Err(KubeconfigError::shape(path, cause));
+            }
             if !entry[one].is_object() && !entry[one].is_null() {
                 return Err(KubeconfigError::shape(
                     path,
@@ -269,6 +274,10 @@ contexts: null
             ("users: geheim", "users is no list"),
             ("users: [geheim]", "an entry of users has no name"),
             ("users: [{name: 7}]", "an entry of users has no name"),
+            (
+                "users: [{name: \"a\\e[31m\"}]",
+                "an entry of users has control characters in its name",
+            ),
             ("users: [{name: a, user: geheim}]", "users[a].user is no map"),
             ("users: [{name: a}, {name: a}]", "users has two entries named a"),
             ("current-context: [geheim]", "current-context is no text"),

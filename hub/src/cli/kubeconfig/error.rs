@@ -5,6 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::cli::client::Server;
+
 /// Why a kubeconfig can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum KubeconfigError {
@@ -57,6 +59,15 @@ pub enum KubeconfigError {
     NoHub {
         /// Files that were looked into and say nothing of use, with why.
         skipped: Vec<(PathBuf, String)>,
+    },
+    /// An address is given, and nothing is known of what is there.
+    #[error(
+        "nothing is known of the hub at {server}, by which it could be told from another; log in: lichen login {} \
+         --token TOKEN", server.authority()
+    )]
+    Stranger {
+        /// The address.
+        server: Server,
     },
     /// There is no context of that name.
     #[error("there is no context {name:?}; {}{}", known(names), listed(skipped))]
