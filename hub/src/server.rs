@@ -77,7 +77,7 @@ pub use state_lock::StateLockError;
 use crate::store::{RedbStore, Store, StoreError};
 use accept::Operators;
 use admin::Admin;
-use api::{Api, Authority};
+use api::Api;
 use clock::Clock;
 use connection::Serving;
 use devices::Devices;
@@ -145,7 +145,6 @@ async fn start_locked(
         trust: trust.clone(),
         devices: Arc::default(),
         stopping: stopping.clone(),
-        authority: Authority::of(address),
         limits,
     });
     let failed = |what| move |source| HubError::System { what, source };

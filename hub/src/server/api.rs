@@ -49,7 +49,6 @@ use super::{
     watch_cache::WatchCache,
 };
 pub(crate) use body::read as read_body;
-pub(crate) use guard::Authority;
 pub(crate) use query::Query;
 pub(crate) use status::{RETRY_AFTER_S, Refusal};
 
@@ -67,7 +66,6 @@ pub(crate) struct Api {
     pub(crate) devices: Arc<OnceLock<Vec<Address>>>,
     /// Becomes true when the hub stops: streams end.
     pub(crate) stopping: Receiver<bool>,
-    authority: Authority,
     /// Watches and logs that may be open at once; the other connections are for short requests.
     max_streams: usize,
     streams: Arc<Semaphore>,
@@ -83,13 +81,12 @@ pub(crate) struct Parts {
     pub(crate) trust: Arc<Trust>,
     pub(crate) devices: Arc<OnceLock<Vec<Address>>>,
     pub(crate) stopping: Receiver<bool>,
-    pub(crate) authority: Authority,
-    pub(crate) limits: Limits,
+        pub(crate) limits: Limits,
 }
 
 impl Api {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { engine, cache, images, trust, devices, stopping, authority, limits } = parts;
+        let Parts { engine, cache, images, trust, devices, stopping, limits } = parts;
         Self {
             engine,
             cache,
@@ -99,7 +96,6 @@ impl Api {
             trust,
             devices,
             stopping,
-            authority,
             max_streams: limits.streams,
             streams: Arc::new(Semaphore::new(limits.streams)),
             downloads: Arc::new(Semaphore::new(limits.downloads)),
@@ -146,7 +142,7 @@ pub(crate) fn router(api: Api) -> Router {
         .route("/v2", any(registry::answer))
         .route("/v2/", any(registry::answer))
         .route("/v2/{*path}", any(registry::answer))
-        .layer(middleware::from_fn_with_state(api.clone(), guard::keep_pages_out))
+        .layer(middleware::from_fn(guard::keep_pages_out))
         // Whoever asks by whatever name may know whether the hub lives.
         .route("/healthz", get(health::alive))
         .route("/livez", get(health::alive))

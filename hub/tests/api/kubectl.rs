@@ -18,7 +18,7 @@ async fn try_kubectl(hub: &Hub, arguments: &[&str], stdin: &str) -> (bool, Strin
     std::fs::write(&input, stdin).expect("write");
     let mut command = Command::new("kubectl");
     command
-        .arg(format!("--server=http://{}", hub.running.api()))
+        .arg(format!("--kubeconfig={}", hub.running.kubeconfig().display()))
         .args(["--request-timeout=20s"])
         .arg(format!("--cache-dir={}", hub.dir.path().join("cache").display()))
         .args(arguments)

@@ -30,7 +30,7 @@ async fn start(times: ApiTimes) -> Hub {
 }
 
 /// Everything that comes until the hub closes the connection.
-async fn to_end(stream: &mut TcpStream) -> String {
+async fn to_end(stream: &mut (impl AsyncRead + Unpin)) -> String {
     let mut bytes = Vec::new();
     // A connection that is cut off may end in an error as well.
     let _ = timeout(DEADLINE, stream.read_to_end(&mut bytes)).await.expect("an end in time");
@@ -46,9 +46,9 @@ async fn timed_out(hub: &Hub) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_says_nothing_or_half_a_head_is_let_go() {
     let hub = start(ApiTimes { head: SHORT, ..ApiTimes::default() }).await;
-    let mut silent = TcpStream::connect(hub.running.api()).await.expect("connect");
+    let mut silent = hub.connect().await;
     assert_eq!(to_end(&mut silent).await, "");
-    let mut slow = TcpStream::connect(hub.running.api()).await.expect("connect");
+    let mut slow = hub.connect().await;
     slow.write_all(b"GET /healthz HTTP/1.1\r\nhost: 127.0.0.1\r\nx-slow: ").await.expect("write");
     assert_eq!(to_end(&mut slow).await, "");
     assert_eq!(timed_out(&hub).await, "lichen_api_connections_timed_out_total 2");
@@ -56,7 +56,7 @@ async fn a_client_that_says_nothing_or_half_a_head_is_let_go() {
 }
 
 /// Asks for the health on a connection that stays.
-async fn ask(stream: &mut TcpStream) {
+async fn ask(stream: &mut Tls) {
     stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n").await.expect("write");
     let mut answer = Vec::new();
     while !answer.ends_with(b"\r\n\r\nok") {
@@ -68,7 +68,7 @@ async fn ask(stream: &mut TcpStream) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_is_kept_between_requests() {
     let hub = Hub::start().await;
-    let mut stream = TcpStream::connect(hub.running.api()).await.expect("connect");
+    let mut stream = hub.connect().await;
     for _ in 0..3 {
         ask(&mut stream).await;
     }
@@ -80,7 +80,7 @@ async fn a_connection_is_kept_between_requests() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_idle_connection_is_closed() {
     let hub = start(ApiTimes { idle: SHORT, ..ApiTimes::default() }).await;
-    let mut stream = TcpStream::connect(hub.running.api()).await.expect("connect");
+    let mut stream = hub.connect().await;
     ask(&mut stream).await;
     assert_eq!(to_end(&mut stream).await, "");
     assert_eq!(timed_out(&hub).await, "lichen_api_connections_timed_out_total 1");
@@ -93,7 +93,7 @@ async fn a_watch_without_changes_is_not_idle() {
     let hub = start(times).await;
     let mut watch = hub.watch(&format!("{MAPS}?watch=true")).await;
     // When this one has been let go, the watch would have been, too.
-    let mut silent = TcpStream::connect(hub.running.api()).await.expect("connect");
+    let mut silent = hub.connect().await;
     assert_eq!(to_end(&mut silent).await, "");
     hub.put("POST", MAPS, &config_map("a", json!({}), json!({}))).await.expect(201);
     assert_eq!(watch.change().await, "ADDED a");
@@ -109,7 +109,7 @@ async fn a_client_that_takes_nothing_of_its_answer_is_let_go() {
         let map = config_map(&format!("m{i}"), json!({}), json!({"x": large}));
         hub.put("POST", MAPS, &map).await.expect(201);
     }
-    let mut stream = TcpStream::connect(hub.running.api()).await.expect("connect");
+    let mut stream = hub.connect().await;
     let request = format!("GET {MAPS} HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n");
     stream.write_all(request.as_bytes()).await.expect("write");
     // The figure says when it has happened; no answer comes whole.
@@ -128,7 +128,7 @@ async fn a_client_that_takes_nothing_of_its_answer_is_let_go() {
 async fn only_the_hubs_own_authority_may_ask_from_a_browser() {
     let hub = Hub::start().await;
     let port = hub.running.api().port();
-    let own = [format!("http://127.0.0.1:{port}"), format!("http://localhost:{port}")];
+    let own = [format!("https://127.0.0.1:{port}"), format!("https://localhost:{port}")];
     for origin in &own {
         let reply = hub.send("GET", MAPS, &[("origin", origin)], b"").await;
         assert_eq!(reply.code, 200, "{origin}");

@@ -134,8 +134,7 @@ fn data(text: &str) -> Outcome {
 /// A hub with its own broker, a device, and a Pod on it. Gives the path of the Pod's log.
 async fn placed() -> (Hub, Device, String) {
     let dir = tempfile::tempdir().expect("temporary directory");
-    let mut config = config(dir.path().to_owned());
-    config.broker = Broker::Embedded("127.0.0.1:0".parse().expect("address"));
+    let config = config(dir.path().to_owned());
     let running = server::start_on(config, Box::new(MemoryStore::default())).await.expect("start");
     let hub = Hub { running, dir };
     push_image(&hub).await;

@@ -1,10 +1,20 @@
 //! A hub to test against, and a small HTTP client.
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use lichen_hub::{
-    server::{self, Broker, HubConfig, Running},
+    server::{self, HubConfig, Running},
     store::{MemoryStore, Store},
+};
+use lichen_trust::Trust;
+use rustls::{
+    ClientConfig, RootCertStore,
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
 };
 use serde_json::Value;
 use tokio::{
@@ -12,23 +22,56 @@ use tokio::{
     net::TcpStream,
     time::timeout,
 };
+use tokio_rustls::{TlsConnector, client::TlsStream};
+
+/// A connection to a hub.
+pub type Tls = TlsStream<TcpStream>;
 
 /// Nothing here takes long; a test that waits longer has failed.
 pub const DEADLINE: Duration = Duration::from_secs(20);
 
-/// A hub in this process. Its external broker is not there, which the API does not need.
+/// A hub in this process.
 pub struct Hub {
     pub running: Running,
     pub dir: tempfile::TempDir,
 }
 
-/// The settings of a hub in a directory, without a broker.
+/// The settings of a hub in a directory.
 pub fn config(state: PathBuf) -> HubConfig {
-    let api = "127.0.0.1:0".parse().expect("address");
-    HubConfig::new(state, api, Broker::External("mqtt://127.0.0.1:1".into()))
+    let any = "127.0.0.1:0".parse().expect("address");
+    HubConfig::new(state, any, any)
+}
+
+/// What a client shows that is the admin of the hub with this state.
+pub fn admin_of(state: &Path) -> ClientConfig {
+    let trust = Trust::open(&state.join("trust"), Vec::new()).expect("the hub's trust");
+    let admin = trust.client("system:admin", "system:masters", 3600).expect("a certificate");
+    let mut roots = RootCertStore::empty();
+    let authority = CertificateDer::from_pem_slice(trust.bundle().as_bytes()).expect("PEM");
+    roots.add(authority).expect("an authority");
+    let chain = vec![CertificateDer::from_pem_slice(admin.certificate.as_bytes()).expect("PEM")];
+    let key = PrivateKeyDer::from_pem_slice(admin.key.as_bytes()).expect("PEM");
+    ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_root_certificates(roots)
+        .with_client_auth_cert(chain, key)
+        .expect("a certificate with its key")
 }
 
 impl Hub {
+    /// A connection to it, as its admin.
+    pub async fn connect(&self) -> Tls {
+        self.connect_by(admin_of(self.dir.path())).await
+    }
+
+    pub async fn connect_by(&self, config: ClientConfig) -> Tls {
+        let stream = TcpStream::connect(self.running.api()).await.expect("connect");
+        let name = ServerName::try_from("localhost").expect("a name");
+        let connector = TlsConnector::from(Arc::new(config));
+        connector.connect(name, stream).await.expect("a handshake")
+    }
+
     pub async fn start() -> Self {
         Self::start_on(MemoryStore::default()).await
     }
@@ -83,7 +126,7 @@ impl Hub {
         headers: &[(&str, &str)],
         body: &[u8],
     ) -> Stream {
-        let mut stream = TcpStream::connect(self.running.api()).await.expect("connect");
+        let mut stream = self.connect().await;
         let mut head = format!("{method} {path} HTTP/1.1\r\nconnection: close\r\n");
         if !headers.iter().any(|(name, _)| *name == "host") {
             head.push_str("host: 127.0.0.1\r\n");
@@ -145,12 +188,12 @@ pub struct Stream {
     pub code: u16,
     pub headers: BTreeMap<String, String>,
     pub chunked: bool,
-    pub reader: BufReader<TcpStream>,
+    pub reader: BufReader<Tls>,
     line: Vec<u8>,
 }
 
 impl Stream {
-    async fn read_head(stream: TcpStream) -> Self {
+    async fn read_head(stream: Tls) -> Self {
         let mut reader = BufReader::new(stream);
         let mut line = String::new();
         let read = timeout(DEADLINE, reader.read_line(&mut line)).await;

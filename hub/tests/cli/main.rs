@@ -8,7 +8,6 @@ mod commands;
 mod contexts;
 mod devices;
 mod examples;
-mod front;
 mod images;
 mod kubectl;
 mod login;

@@ -12,13 +12,11 @@ use lichen_hub::{
         run,
         ui::{Captured, Ui},
     },
-    server::{self, Broker, HubConfig, Running},
+    server::{self, HubConfig, Running},
     store::MemoryStore,
 };
 use lichen_trust::Trust;
 use tokio::runtime::Runtime;
-
-use super::front::Front;
 
 /// What a command printed, and how it ended.
 #[derive(Debug, PartialEq, Eq)]
@@ -94,16 +92,12 @@ impl Hub {
     pub fn start() -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let runtime = Runtime::new().expect("a runtime");
-        let api = "127.0.0.1:0".parse().expect("an address");
-        let broker = Broker::External("mqtt://127.0.0.1:1".to_owned());
-        let config = HubConfig::new(dir.path().join("state"), api, broker);
+        let any = "127.0.0.1:0".parse().expect("an address");
+        let config = HubConfig::new(dir.path().join("state"), any, any);
         let store = Box::new(MemoryStore::default());
         let running = runtime.block_on(server::start_on(config, store)).expect("a hub");
-        let trust = Trust::open(&dir.path().join("trust"), Vec::new()).expect("trust");
-        let front = runtime.block_on(Front::before(running.api(), &trust));
-        let kubeconfig = dir.path().join(admin::FILE);
-        std::fs::write(&kubeconfig, admin_of(&trust, &front.url())).expect("written");
-        let places = Places { hubs: vec![kubeconfig], ..Places::default() };
+        let places =
+            Places { hubs: vec![running.kubeconfig().to_owned()], ..Places::default() };
         Self { runtime, running: Some(running), dir, places }
     }
 
@@ -124,7 +118,7 @@ impl Hub {
 
     /// Its owner's kubeconfig.
     pub fn kubeconfig(&self) -> PathBuf {
-        self.dir.path().join(admin::FILE)
+        self.dir.path().join("state").join(admin::FILE)
     }
 }
 
