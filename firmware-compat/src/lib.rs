@@ -7,6 +7,7 @@
 //! - [`id`] holds the identifiers that both sides compare.
 //! - [`capacity`] names every bound, with its reason.
 //! - [`session`] is the device's side of it: what moves a device, and what does not.
+//! - `enrolment`, with the feature `alloc`, is how a device comes to its identity: documents over HTTPS, and the join token.
 //! - [`v1`] holds the messages of protocol version 1, each in two forms with the same bytes: `v1::fixed`
 //!   (heapless, capacities for a microcontroller) and, with the feature `alloc`, `v1::owned` (String and Vec).
 //!
@@ -21,6 +22,8 @@
 extern crate alloc;
 
 pub mod capacity;
+#[cfg(feature = "alloc")]
+pub mod enrolment;
 pub mod frame;
 pub mod id;
 pub mod session;

@@ -102,3 +102,29 @@ pub fn is_device_name(name: &str) -> bool {
         && bytes.last() != Some(&b'-')
         && name != ALL
 }
+
+/// A name that a device may have, as near as possible to one that it may not: capitals become small, and each run of what
+/// is not allowed becomes one `-`. `rpi_node1` gives `rpi-node1`, `PHost01` gives `phost01`. A name that may be used comes
+/// back as it is. `None` if nothing is left.
+#[must_use]
+pub fn usable_device_name(name: &str) -> Option<heapless::String<MAX_DEVICE_NAME>> {
+    if is_device_name(name) {
+        return heapless::String::try_from(name).ok();
+    }
+    let mut usable = heapless::String::new();
+    for letter in name.chars().map(|letter| letter.to_ascii_lowercase()) {
+        let letter =
+            if letter.is_ascii_lowercase() || letter.is_ascii_digit() { letter } else { '-' };
+        let doubled = letter == '-' && (usable.is_empty() || usable.ends_with('-'));
+        if !doubled && usable.push(letter).is_err() {
+            break;
+        }
+    }
+    while usable.ends_with('-') {
+        usable.pop();
+    }
+    if usable == ALL {
+        return heapless::String::try_from("device-all").ok();
+    }
+    is_device_name(&usable).then_some(usable)
+}
