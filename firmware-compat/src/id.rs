@@ -88,9 +88,10 @@ hex_id!(
     /// A SHA-256: of an assignment's body, of a Pod's spec, of an artefact's bytes.
     Hash, 32
 );
+
 hex_id!(
-    /// The public half of an Ed25519 key with which a hub signs frames.
-    SigningKey, 32
+    /// An Ed25519 public key (RFC 8032), by which devices know what their hub says.
+    PublicKey, 32
 );
 
 /// Number of a device's assignment. Only ever rises; an agent refuses an older one.
