@@ -239,7 +239,7 @@ async fn connect(
         }
         Broker::External(url) => {
             let client_id = format!("lichen-hub-{lineage}");
-            let config = ExternalConfig { url: url.clone(), client_id };
+            let config = ExternalConfig { url: url.clone(), tls: None, client_id };
             let link = External::start(config, events)?;
             Ok(((Link::External(link), reports), url.clone()))
         }

@@ -60,7 +60,10 @@ pub fn check_loopback(what: &'static str, address: SocketAddr) -> Result<(), Lis
 /// # Errors
 /// [`ListenError::NotLoopbackUrl`].
 pub fn check_loopback_url(url: &str) -> Result<(), ListenError> {
-    let Some((_, rest)) = url.split_once("://") else { return Ok(()) };
+    let Some((scheme, rest)) = url.split_once("://") else { return Ok(()) };
+    if scheme == "unix" {
+        return Ok(());
+    }
     let host = match rest.strip_prefix('[') {
         Some(rest) => rest.split(']').next().unwrap_or_default(),
         None => rest.split([':', '/']).next().unwrap_or_default(),
@@ -102,7 +105,8 @@ mod tests {
 
     #[test]
     fn only_brokers_of_this_machine_are_taken() {
-        for good in ["mqtt://127.0.0.1:1883", "mqtt://localhost", "mqtt://[::1]:1883", "no url"] {
+        let local = ["mqtt://127.0.0.1:1883", "mqtt://localhost", "mqtt://[::1]:1883"];
+        for good in local.into_iter().chain(["unix:///run/mosquitto.sock", "no url"]) {
             check_loopback_url(good).expect(good);
         }
         for bad in ["mqtt://broker.example:1883", "mqtt://10.0.0.1", "mqtt://127.0.0.1.example"] {
