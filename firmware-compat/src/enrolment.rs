@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 pub use crate::form::owned::{List, Text};
 use crate::{
     capacity::full,
-    id::{AgentId, BootId, Lineage, SigningKey},
+    id::{AgentId, BootId, Lineage, PublicKey},
     time::UnixMs,
 };
 pub use address::{Address, AddressError, Broker};
@@ -63,8 +63,8 @@ pub const WISHED_NAME: usize = 253;
 pub const SERIAL: usize = 64;
 /// Addresses under which one hub is found.
 pub const ADDRESSES: usize = 8;
-/// Keys with which frames may be signed: the one in use, the one before it, and room for another rotation.
-pub const SIGNING_KEYS: usize = 4;
+/// Keys of one hub at a time: the one that it signs with, and the next one while it changes them.
+pub const SIGNING_KEYS: usize = 2;
 
 /// A device asks for an identity.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -126,7 +126,7 @@ pub struct HubFacts {
     /// The CAs that are believed, PEM; two during a rotation.
     pub ca: Text<CERTIFICATES_BYTES>,
     /// The keys with which the hub signs frames, newest first.
-    pub signing_keys: List<SigningKey, SIGNING_KEYS>,
+    pub signing_keys: List<PublicKey, SIGNING_KEYS>,
     /// Of the hub's store.
     pub lineage: Lineage,
     /// Where the hub's device port is, best first.

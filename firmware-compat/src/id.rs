@@ -93,6 +93,11 @@ hex_id!(
     SigningKey, 32
 );
 
+hex_id!(
+    /// An Ed25519 public key (RFC 8032), by which devices know what their hub says.
+    PublicKey, 32
+);
+
 /// Number of a device's assignment. Only ever rises; an agent refuses an older one.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,

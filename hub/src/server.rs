@@ -57,11 +57,14 @@ use std::{
 use lichen_hub_core::engine::{self, Engine};
 use lichen_images::store as images;
 use firmware_compat::{
-    enrolment::{ALPN_HTTP, Broker},
+    enrolment::{ALPN_HTTP, ALPN_MQTT, BROKER_NAME, Broker},
     id::Lineage,
 };
-use lichen_link::{Endpoint, EndpointConfig, External, ExternalConfig, Link, PROTOCOLS};
+use lichen_link::{
+    Endpoint, EndpointConfig, External, ExternalConfig, Link, PROTOCOLS, TlsSource, client::Tls,
+};
 use lichen_trust::Trust;
+use rustls::pki_types::ServerName;
 use tokio::sync::{mpsc, oneshot, watch};
 
 #[doc(hidden)]
@@ -90,6 +93,8 @@ use supply::Supplier;
 use turn::{Attached, Turn};
 use watch_cache::WatchCache;
 
+/// Whom the hub is at the operator's broker. No device has a name like this.
+const HUB_USER: &str = "lichen:hub";
 /// Reports of the link that may wait for the engine.
 const LINK_QUEUE: usize = 1024;
 /// How long the artefact store of a hub that has just ended may stay in use, and how often to look.
@@ -311,9 +316,18 @@ async fn connect(
     // Nobody hears what it reports: without MQTT it is only a port.
     let (unheard, _) = mpsc::channel(LINK_QUEUE);
     let (endpoint, address) = Endpoint::start(config, unheard).await?;
-    let config = ExternalConfig { url, client_id: format!("lichen-hub-{lineage}") };
+    let tls = url.starts_with("mqtts:").then(|| way_to_broker(port.trust)).transpose()?;
+    let config = ExternalConfig { url, tls, client_id: format!("lichen-hub-{lineage}") };
     let link = Link::External(External::start(config, events)?);
     Ok((Attached { link, port: Some(endpoint), events: reports }, address))
+}
+
+/// What the hub shows to the operator's broker, and by which it knows it.
+fn way_to_broker(trust: Arc<Trust>) -> Result<TlsSource, HubError> {
+    let name = ServerName::try_from(BROKER_NAME).expect("a name that DNS could have");
+    let config = trust.client_config(HUB_USER, HUB_USER, ALPN_MQTT)?;
+    let tls = Tls { config: Arc::new(config), name: Some(name) };
+    Ok(TlsSource(Arc::new(move || tls.clone())))
 }
 
 /// Random bytes from the kernel.

@@ -11,7 +11,7 @@ use std::{
 
 use lichen_link::{
     Endpoint, EndpointConfig, LinkEvent,
-    client::{Client, ClientConfig, Down, Handler, RetryPolicy},
+    client::{Client, ClientConfig, Down, Handler, RetryPolicy, Route},
 };
 use tokio::{sync::mpsc, time::timeout};
 
@@ -94,8 +94,7 @@ fn name(number: usize) -> String {
 
 fn client(address: SocketAddr, name: &str) -> ClientConfig {
     ClientConfig {
-        host: address.ip().to_string(),
-        port: address.port(),
+        route: Route::plain(address.into()),
         client_id: name.to_owned(),
         keep_alive: Duration::from_secs(1200),
         subscriptions: vec![format!("lichen/1/{name}/down/#"), "lichen/1/all/down/#".to_owned()],

@@ -7,13 +7,15 @@
 //!
 //! Every connection starts clean, with a new `rumqttc` event loop, so that nothing of an old one can be sent again.
 //!
-//! - [`outbox`] decides what is sent next. - [`retry`] decides when to connect again. - [`connack`] hears why a broker
-//!   refuses.
+//! - [`way`] is where to connect and how it is protected; [`dial`] does it. - [`outbox`] decides what is sent next.
+//! - [`retry`] decides when to connect again. - [`connack`] hears why a broker refuses.
 
 mod connack;
 mod connection;
+mod dial;
 mod outbox;
 mod retry;
+mod way;
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -22,14 +24,15 @@ use std::{
 
 use rumqttc::{ConnectReturnCode, DisconnectReasonCode};
 use tokio::{
-    net::TcpStream,
     sync::{Notify, watch},
     task::JoinHandle,
-    time::{sleep, timeout},
+    time::sleep,
 };
 
+use dial::{Turn, still_listens};
 use outbox::Outbox;
 pub use retry::RetryPolicy;
+pub use way::{Place, Route, Tls, Way};
 
 /// A connection is a good one once it has lasted this many of the longest pauses; the next pause then starts from the
 /// shortest again. Two programs that replace each other by turns never have a good one.
@@ -42,11 +45,6 @@ const EARLY: Duration = Duration::from_secs(5);
 /// Such closes in a row before they are taken for a conflict. After each the broker must be there as before: one that is
 /// restarted is no second client.
 const EARLY_CLOSES: u32 = 3;
-/// How long after such a close the broker is looked for: one that stops may close its connections before its listener.
-const LOOK_AFTER: Duration = Duration::from_millis(100);
-/// How long that may take.
-const LOOK_TIMEOUT: Duration = Duration::from_secs(2);
-
 /// A user property of the CONNACK: this server tells every client that it replaces (0x8E). Our endpoint says so; a
 /// connection that it closes without a word was never taken over.
 pub const TELLS_TAKEOVERS: (&str, &str) = ("lichen-takeover", "told");
@@ -54,10 +52,8 @@ pub const TELLS_TAKEOVERS: (&str, &str) = ("lichen-takeover", "told");
 /// Where and how to connect.
 #[derive(Clone, Debug)]
 pub struct ClientConfig {
-    /// The broker's host name or address.
-    pub host: String,
-    /// The broker's port.
-    pub port: u16,
+    /// Where the broker is, and how the connection is protected. Asked before each connection.
+    pub route: Route,
     /// The MQTT client id. A second connection with the same one replaces the first.
     pub client_id: String,
     /// How long the connection may be idle before a ping.
@@ -112,6 +108,18 @@ pub enum Down {
         /// The same in its own words, if it had any. It may be anything.
         reason: Option<String>,
     },
+    /// What answers is not the broker, or its certificate can't be believed.
+    #[error("what answers is not the broker that it should be: {why}")]
+    Impostor {
+        /// What is wrong with its certificate.
+        why: String,
+    },
+    /// The broker does not believe this client's certificate.
+    #[error("the broker refused this program's certificate ({why})")]
+    CertificateRefused {
+        /// What it finds wrong with it.
+        why: String,
+    },
     /// The broker does not let this client subscribe.
     #[error("the broker refused the subscription to {filter:?}; check its access rules")]
     SubscriptionRefused {
@@ -150,14 +158,6 @@ fn in_words(reason: Option<&String>) -> String {
 }
 
 impl Down {
-    /// The same, with what the broker says of it.
-    fn because(self, said: Option<String>) -> Self {
-        match self {
-            Self::Refused { code, .. } => Self::Refused { code, reason: said },
-            other => other,
-        }
-    }
-
     /// Whether the broker has gone away, whoever was connected.
     fn is_of_the_broker(&self) -> bool {
         match self {
@@ -167,6 +167,8 @@ impl Down {
             }
             Self::TakenOver { .. }
             | Self::Refused { .. }
+            | Self::Impostor { .. }
+            | Self::CertificateRefused { .. }
             | Self::SubscriptionRefused { .. }
             | Self::Contested { .. }
             | Self::ClosedSilently
@@ -253,13 +255,6 @@ fn failures_after(before: u32, was_up: bool, good: bool, why: &Down) -> u32 {
     before.saturating_add(1)
 }
 
-/// Whether the broker that has just closed the connection still listens.
-async fn still_listens(config: &ClientConfig) -> bool {
-    sleep(LOOK_AFTER).await;
-    let connecting = TcpStream::connect((config.host.as_str(), config.port));
-    timeout(LOOK_TIMEOUT, connecting).await.is_ok_and(|connected| connected.is_ok())
-}
-
 async fn run<H: Handler>(
     config: ClientConfig,
     mut handler: H,
@@ -268,17 +263,25 @@ async fn run<H: Handler>(
 ) {
     let mut failures = 0;
     let mut early_closes = 0;
+    let turn = Turn::default();
     while !*stop.borrow() {
         let started = Instant::now();
-        let ended = connection::connect(&config, &mut handler, &shared, &mut stop).await;
+        let way = Arc::new(config.route.way());
+        let ended =
+            connection::connect(&config, &way, &turn, &mut handler, &shared, &mut stop).await;
         let was_up = shared.outbox().disconnected();
+        if !was_up {
+            turn.pass();
+        }
         let Some(mut why) = ended.filter(|_| !*stop.borrow()) else { return };
 
         let lasted = started.elapsed();
         let good = was_up && lasted >= config.retry.longest * GOOD_AFTER_PAUSES;
         failures = failures_after(failures, was_up, good, &why);
-        let early =
-            was_up && why == Down::ClosedSilently && lasted < EARLY && still_listens(&config).await;
+        let early = was_up
+            && why == Down::ClosedSilently
+            && lasted < EARLY
+            && still_listens(&way, &turn).await;
         early_closes = if early { early_closes + 1 } else { 0 };
         if early_closes >= EARLY_CLOSES {
             why = Down::Contested { client_id: config.client_id.clone() };

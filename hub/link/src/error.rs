@@ -28,7 +28,8 @@ pub enum LinkError {
     Threads(#[source] io::Error),
     /// The external broker's URL is not one.
     #[error(
-        "could not use {url:?} as the external broker: {problem}; write mqtt://HOST or mqtt://HOST:PORT"
+        "could not use {url:?} as the external broker: {problem}; write mqtts://HOST:PORT, or mqtt://HOST:PORT or \
+         unix:///PATH for one on this machine"
     )]
     Url {
         /// What was given.

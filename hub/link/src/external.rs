@@ -14,12 +14,13 @@ use tokio::sync::mpsc;
 
 use crate::{
     LinkCounts, LinkError, LinkEvent,
-    client::{Client, ClientConfig, Down, Handler, RetryPolicy},
+    client::{Client, ClientConfig, Down, Handler, Place, RetryPolicy, Route, Tls, Way},
     event::{Counters, Reporter, count},
 };
 
-/// The port of MQTT without TLS.
-const DEFAULT_PORT: u16 = 1883;
+/// The ports of MQTT without TLS, and with.
+const PLAIN_PORT: u16 = 1883;
+const TLS_PORT: u16 = 8883;
 /// Short, for the hub's connection is the one that everything waits for.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 const RETRY: RetryPolicy = RetryPolicy {
@@ -34,11 +35,23 @@ const OUTBOX_BYTES: usize = 16 * 1024 * 1024;
 /// What the client of an external broker needs to know.
 #[derive(Clone, Debug)]
 pub struct ExternalConfig {
-    /// `mqtt://HOST` or `mqtt://HOST:PORT`. The caller has made sure that it is on loopback as long as connections
-    /// carry no identities.
+    /// `mqtts://HOST[:PORT]`, `mqtt://HOST[:PORT]` or `unix:///PATH`. The caller has made sure that `mqtt://` leads
+    /// nowhere beyond this machine.
     pub url: String,
+    /// For `mqtts://`: what is shown and believed. Asked before each connection.
+    pub tls: Option<TlsSource>,
     /// `lichen-hub-<lineage>`: two hubs of one lineage on one broker are a mistake, and the broker lets one of them in.
     pub client_id: String,
+}
+
+/// Gives the TLS of the next connection.
+#[derive(Clone)]
+pub struct TlsSource(pub Arc<dyn Fn() -> Tls + Send + Sync>);
+
+impl std::fmt::Debug for TlsSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("TlsSource")
+    }
 }
 
 /// The running client.
@@ -57,11 +70,10 @@ impl External {
         config: ExternalConfig,
         events: mpsc::Sender<LinkEvent>,
     ) -> Result<Self, LinkError> {
-        let (host, port) = host_and_port(&config.url)?;
+        let route = route(&config.url, config.tls)?;
         let counters = Arc::new(Counters::default());
         let client = ClientConfig {
-            host,
-            port,
+            route,
             client_id: config.client_id,
             keep_alive: KEEP_ALIVE,
             subscriptions: vec![HUB_FILTER.to_owned()],
@@ -143,10 +155,27 @@ impl Handler for Ears {
     }
 }
 
-fn host_and_port(url: &str) -> Result<(String, u16), LinkError> {
+fn route(url: &str, tls: Option<TlsSource>) -> Result<Route, LinkError> {
+    let (place, is_tls) = place(url)?;
+    if !is_tls {
+        return Ok(Route::plain(place));
+    }
+    let problem = "this hub has no certificate to show to it";
+    let source = tls.ok_or_else(|| LinkError::Url { url: url.to_owned(), problem })?;
+    Ok(Route::new(move || Way { places: vec![place.clone()], tls: Some((source.0)()) }))
+}
+
+/// Where a URL leads, and whether it is TLS.
+fn place(url: &str) -> Result<(Place, bool), LinkError> {
     let problem = |problem| LinkError::Url { url: url.to_owned(), problem };
-    let Some(rest) = url.strip_prefix("mqtt://") else {
-        return Err(problem("it does not begin with mqtt://"));
+    let (rest, is_tls) = match url.split_once("://") {
+        Some(("unix", path)) if path.len() > 1 && path.starts_with('/') => {
+            return Ok((Place::Unix(path.into()), false));
+        }
+        Some(("unix", _)) => return Err(problem("it has no absolute path")),
+        Some(("mqtt", rest)) => (rest, false),
+        Some(("mqtts", rest)) => (rest, true),
+        _ => return Err(problem("it begins with neither mqtts:// nor mqtt:// nor unix://")),
     };
     let authority = rest.strip_suffix('/').unwrap_or(rest);
     if authority.contains(['/', '@', '?', '#']) {
@@ -156,13 +185,13 @@ fn host_and_port(url: &str) -> Result<(String, u16), LinkError> {
         Some((host, port)) if !port.contains(']') => {
             (host, port.parse().map_err(|_| problem("its port is not a number up to 65535"))?)
         }
-        _ => (authority, DEFAULT_PORT),
+        _ => (authority, if is_tls { TLS_PORT } else { PLAIN_PORT }),
     };
     let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     if host.is_empty() || port == 0 {
         return Err(problem("it has no host or port 0"));
     }
-    Ok((host.to_owned(), port))
+    Ok((Place::Tcp { host: host.to_owned(), port }, is_tls))
 }
 
 #[cfg(test)]
@@ -171,15 +200,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn urls_name_a_host_and_perhaps_a_port() {
-        for (url, host, port) in [
-            ("mqtt://localhost", "localhost", 1883),
-            ("mqtt://127.0.0.1:2883", "127.0.0.1", 2883),
-            ("mqtt://broker.site:1883/", "broker.site", 1883),
-            ("mqtt://[::1]:2883", "::1", 2883),
-            ("mqtt://[::1]", "::1", 1883),
+    fn urls_name_a_host_and_perhaps_a_port_or_a_socket() {
+        for (url, shown, is_tls) in [
+            ("mqtt://localhost", "localhost:1883", false),
+            ("mqtt://127.0.0.1:2883", "127.0.0.1:2883", false),
+            ("mqtts://broker.site:8884/", "broker.site:8884", true),
+            ("mqtts://broker.site", "broker.site:8883", true),
+            ("mqtt://[::1]:2883", "[::1]:2883", false),
+            ("mqtt://[::1]", "[::1]:1883", false),
+            ("unix:///run/mosquitto.sock", "unix:///run/mosquitto.sock", false),
         ] {
-            assert_eq!(host_and_port(url).unwrap(), (host.to_owned(), port), "{url}");
+            let (place, tls) = place(url).unwrap();
+            assert_eq!((place.to_string().as_str(), tls), (shown, is_tls), "{url}");
         }
     }
 
@@ -188,15 +220,19 @@ mod tests {
         for url in [
             "",
             "localhost",
-            "mqtts://h",
+            "http://h",
             "mqtt://",
             "mqtt://h:0",
             "mqtt://h:x",
-            "mqtt://u@h",
+            "mqtts://u@h",
             "mqtt://h/p",
+            "unix://run/x",
+            "unix:///",
         ] {
-            let message = host_and_port(url).unwrap_err().to_string();
-            assert!(message.contains("write mqtt://HOST"), "{message}");
+            let message = place(url).unwrap_err().to_string();
+            assert!(message.contains("write mqtts://HOST"), "{message}");
         }
+        let message = route("mqtts://h", None).unwrap_err().to_string();
+        assert!(message.contains("no certificate"), "{message}");
     }
 }

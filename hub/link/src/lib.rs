@@ -25,7 +25,7 @@ use firmware_compat::{frame::Kind, id::Hash};
 pub use endpoint::{Endpoint, EndpointConfig, PROTOCOLS};
 pub use error::LinkError;
 pub use event::{Board, Holder, LinkCounts, LinkEvent, Newcomer};
-pub use external::{External, ExternalConfig};
+pub use external::{External, ExternalConfig, TlsSource};
 
 /// How the hub reaches its devices. Both kinds take the same calls and report the same events.
 #[derive(Debug)]

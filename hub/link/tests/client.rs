@@ -11,7 +11,7 @@ use conformance::{Events, device::DEADLINE, frame};
 use firmware_compat::frame::Kind;
 use lichen_link::{
     Endpoint, EndpointConfig, LinkEvent,
-    client::{Client, ClientConfig, Down, Handler, RetryPolicy, Will},
+    client::{Client, ClientConfig, Down, Handler, RetryPolicy, Route, Will},
 };
 use rumqttc::Packet;
 use tokio::{
@@ -61,8 +61,7 @@ impl Agent {
     fn start(broker: SocketAddr, name: &'static str) -> Self {
         let (tell, told) = mpsc::unbounded_channel();
         let config = ClientConfig {
-            host: broker.ip().to_string(),
-            port: broker.port(),
+            route: Route::plain(broker.into()),
             client_id: name.into(),
             keep_alive: Duration::from_secs(60),
             subscriptions: vec![format!("lichen/1/{name}/down/#"), "lichen/1/all/down/#".into()],

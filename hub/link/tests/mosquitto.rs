@@ -23,6 +23,7 @@ fn link_to(broker: &Mosquitto) -> Rig {
     let (sender, events) = mpsc::channel(1024);
     let config = ExternalConfig {
         url: format!("mqtt://{}", broker.address),
+        tls: None,
         client_id: "lichen-hub-test".into(),
     };
     let external = External::start(config, sender).unwrap();

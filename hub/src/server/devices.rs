@@ -25,7 +25,7 @@ use firmware_compat::{
     enrolment::{
         Address, Broker, CONNECT_PATH, ENROL_PATH, HubFacts, RENEW_PATH, SESSION_PATH,
     },
-    id::{Lineage, SigningKey},
+    id::{Lineage, PublicKey},
 };
 use lichen_link::endpoint::http::{HttpHandler, HttpPeer, HttpServing, HttpStream};
 use lichen_trust::Trust;
@@ -61,7 +61,7 @@ pub(crate) struct Devices {
     pub(crate) addresses: Arc<OnceLock<Vec<Address>>>,
     pub(crate) trust: Arc<Trust>,
     pub(crate) lineage: Lineage,
-    pub(crate) signing_keys: Vec<SigningKey>,
+    pub(crate) signing_keys: Vec<PublicKey>,
     /// The operator's broker, if devices don't speak MQTT with the hub itself.
     pub(crate) broker: Option<Broker>,
     pub(crate) lifetimes: Lifetimes,

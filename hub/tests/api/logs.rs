@@ -1,6 +1,6 @@
 //! Logs over HTTP, with a device that is played: a real connection to the hub's own broker, and answers on command.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use firmware_compat::{
     frame::{self, Frame, Kind, Message, Stamp},
@@ -13,7 +13,7 @@ use lichen_hub::{
     store::MemoryStore,
 };
 use lichen_images::Digest;
-use lichen_link::client::{Client, ClientConfig, Down, Handler, RetryPolicy};
+use lichen_link::client::{Client, ClientConfig, Down, Handler, RetryPolicy, Route};
 use serde_json::json;
 use tokio::{sync::mpsc, time::timeout};
 
@@ -56,14 +56,13 @@ fn text<const N: usize>(text: &str) -> Text<N> {
 
 impl Device {
     async fn connect(hub: &Hub) -> Self {
-        let (host, port) =
-            hub.running.broker().trim_start_matches("mqtt://").split_once(':').expect("a port");
+        let broker = hub.running.broker().trim_start_matches("mqtt://");
+        let broker: SocketAddr = broker.parse().expect("an address");
         let (up, mut is_up) = mpsc::channel(4);
         let (to_test, commands) = mpsc::channel(16);
         let second = Duration::from_secs(1);
         let client = ClientConfig {
-            host: host.into(),
-            port: port.parse().expect("a port"),
+            route: Route::plain(broker.into()),
             client_id: DEVICE.into(),
             keep_alive: Duration::from_secs(60),
             subscriptions: vec![format!("lichen/1/{DEVICE}/down/#"), "lichen/1/all/down/#".into()],

@@ -25,6 +25,8 @@ const MAX_CSR: usize = 8 * 1024;
 /// Random bytes of a serial number: as many as fit RFC 5280's bound whatever the first bit is.
 const SERIAL_BYTES: usize = 16;
 
+/// An end that never comes, for a key that lives as long as its process.
+pub(crate) const NO_END: u64 = u64::MAX;
 /// The organisation in the hub's own certificate.
 const HUB: &str = "lichen:hub";
 
@@ -143,6 +145,20 @@ impl Authority {
         let params = params(name, organization, Use::Client, not_after)?;
         let certificate = params.signed_by(&key_pair, &self.issuer)?;
         Ok(Keyed { issued: issued(&certificate)?, key: key_pair.serialize_pem() })
+    }
+
+    /// The same for a client of this process: its key never leaves memory.
+    pub(crate) fn client_key(
+        &self,
+        name: &str,
+        organization: &str,
+        not_after: u64,
+    ) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), TrustError> {
+        let key_pair = KeyPair::generate()?;
+        let params = params(name, organization, Use::Client, not_after)?;
+        let certificate = params.signed_by(&key_pair, &self.issuer)?;
+        let key = PrivatePkcs8KeyDer::from(key_pair.serialize_der());
+        Ok((vec![certificate.der().clone()], key.into()))
     }
 
     /// A device's certificate for the key in its request. What else the request says is ignored.

@@ -26,7 +26,7 @@ use std::{
 };
 
 use rustls::{
-    ServerConfig,
+    ClientConfig, RootCertStore, ServerConfig,
     crypto::{CryptoProvider, ring},
 };
 
@@ -159,6 +159,28 @@ impl Trust {
         let not_after = self.time.now().saturating_add(lifetime_s);
         let keyed = self.authority.client(name, group, not_after)?;
         Ok(Credentials { certificate: keyed.issued.certificate, key: keyed.key })
+    }
+
+    /// The TLS settings of a client that is this user of this group, believes this hub's authority, and speaks one protocol.
+    ///
+    /// # Errors
+    /// The machine has no random numbers.
+    pub fn client_config(
+        &self,
+        name: &str,
+        group: &str,
+        protocol: &[u8],
+    ) -> Result<ClientConfig, TrustError> {
+        let (chain, key) = self.authority.client_key(name, group, authority::NO_END)?;
+        let mut roots = RootCertStore::empty();
+        roots.add(self.authority.certificate().clone())?;
+        let mut config = ClientConfig::builder_with_provider(self.provider.clone())
+            .with_safe_default_protocol_versions()
+            .expect("ring speaks TLS 1.2 and 1.3")
+            .with_root_certificates(roots)
+            .with_client_auth_cert(chain, key)?;
+        config.alpn_protocols = vec![protocol.to_vec()];
+        Ok(config)
     }
 
     /// Renews what the hub shows of itself if it is time; connections go on. True if it did.

@@ -1,5 +1,5 @@
-//! Overhears what a broker says when it does not let a client in: its CONNACK may have a reason in words, of which rumqttc
-//! passes on the code alone.
+//! Overhears what a broker says when it does not let a client in, of which rumqttc passes on less: its CONNACK may have a
+//! reason in words, and TLS says what is wrong with a certificate.
 
 use std::{
     io,
@@ -10,9 +10,11 @@ use std::{
 
 use bytes::BytesMut;
 use rumqttc::{ConnAck, Error, Packet};
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::{
+    Down,
+    dial::{Stream, Unreached, tls_error},
 };
 
 /// A CONNACK that is longer is not looked at.
@@ -22,29 +24,77 @@ const REASON_BYTES: usize = 256;
 
 /// What the broker said, once it has.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Reason(Arc<OnceLock<String>>);
+pub(super) struct Heard(Arc<Said>);
 
-impl Reason {
-    /// In the broker's words.
-    pub(super) fn get(&self) -> Option<String> {
-        self.0.get().cloned()
+#[derive(Debug, Default)]
+struct Said {
+    reason: OnceLock<String>,
+    tls: OnceLock<rustls::Error>,
+}
+
+impl Heard {
+    /// No connection was made.
+    pub(super) fn unreached(&self, unreached: &Unreached) {
+        self.tls(unreached.tls());
+    }
+
+    fn tls(&self, error: Option<&rustls::Error>) {
+        if let Some(error) = error {
+            // The first one is the cause of the others.
+            let _ = self.0.tls.set(error.clone());
+        }
+    }
+
+    /// Why there is no connection, with what the broker says of it.
+    pub(super) fn explain(&self, why: Down) -> Down {
+        match why {
+            Down::Refused { code, .. } => {
+                Down::Refused { code, reason: self.0.reason.get().cloned() }
+            }
+            Down::Lost(_) | Down::ClosedSilently => {
+                self.0.tls.get().and_then(distrust).unwrap_or(why)
+            }
+            other => other,
+        }
+    }
+}
+
+/// One of both sides does not believe the other's certificate. Anything else that TLS complains of is an accident.
+fn distrust(error: &rustls::Error) -> Option<Down> {
+    use rustls::AlertDescription as Alert;
+    match error {
+        rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented => {
+            Some(Down::Impostor { why: error.to_string() })
+        }
+        rustls::Error::AlertReceived(
+            alert @ (Alert::AccessDenied
+            | Alert::BadCertificate
+            | Alert::CertificateExpired
+            | Alert::CertificateRequired
+            | Alert::CertificateRevoked
+            | Alert::CertificateUnknown
+            | Alert::DecryptError
+            | Alert::UnknownCA
+            | Alert::UnsupportedCertificate),
+        ) => Some(Down::CertificateRefused { why: format!("{alert:?}") }),
+        _ => None,
     }
 }
 
 /// A stream whose first packet is looked at as it passes.
 pub(super) struct Overheard {
-    stream: TcpStream,
+    stream: Box<dyn Stream>,
     /// What has come of the first packet, until it is there.
     first: Option<BytesMut>,
-    reason: Reason,
+    heard: Heard,
 }
 
 impl Overheard {
-    pub(super) fn new(stream: TcpStream, reason: Reason) -> Self {
-        Self { stream, first: Some(BytesMut::new()), reason }
+    pub(super) fn new(stream: Box<dyn Stream>, heard: Heard) -> Self {
+        Self { stream, first: Some(BytesMut::new()), heard }
     }
 
-    fn heard(&mut self, bytes: &[u8]) {
+    fn look(&mut self, bytes: &[u8]) {
         let Some(mut first) = self.first.take() else { return };
         let room = MAX_BYTES.saturating_sub(first.len());
         first.extend_from_slice(&bytes[..bytes.len().min(room)]);
@@ -53,7 +103,7 @@ impl Overheard {
                 if let Some(mut reason) = properties.reason_string {
                     reason.truncate(reason.floor_char_boundary(REASON_BYTES));
                     // There is one CONNACK.
-                    let _ = self.reason.0.set(reason);
+                    let _ = self.heard.0.reason.set(reason);
                 }
             }
             Err(Error::InsufficientBytes(_)) if first.len() < MAX_BYTES => self.first = Some(first),
@@ -71,7 +121,15 @@ impl AsyncRead for Overheard {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(context, buffer);
-        self.heard(&buffer.filled()[before..]);
+        match read {
+            Poll::Ready(Ok(())) => self.look(&buffer.filled()[before..]),
+            // Closed without a word, as a TCP connection is: MQTT knows by itself whether a packet is whole.
+            Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                return Poll::Ready(Ok(()));
+            }
+            Poll::Ready(Err(ref error)) => self.heard.tls(tls_error(error)),
+            Poll::Pending => {}
+        }
         read
     }
 }

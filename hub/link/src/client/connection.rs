@@ -1,13 +1,12 @@
 //! One connection, from its CONNECT to its end.
 
-use std::time::Duration;
+use std::{io, sync::Arc, time::Duration};
 
 use firmware_compat::frame::MAX_FRAME_BYTES;
 use rumqttc::{
     AsyncClient, ConnAck, ConnectReturnCode, ConnectionError, DisconnectReasonCode, Event,
     EventLoop, LastWill, MqttOptions, NetworkOptions, Outgoing, Packet, PubAckReason,
     PublishOptions, QoS, StateError, SubAck, SubscribeFilterInput, SubscribeReasonCode,
-    default_socket_connect,
 };
 use tokio::{
     sync::watch,
@@ -16,8 +15,10 @@ use tokio::{
 
 use super::{
     ClientConfig, Down, Handler, Shared, TELLS_TAKEOVERS, Will,
-    connack::{Overheard, Reason},
+    connack::{Heard, Overheard},
+    dial::{DIAL_TIMEOUT, Turn, Unreached, dial},
     outbox::{self, Answer, Limits, SEND_WINDOW},
+    way::Way,
 };
 
 /// Largest packet in either direction: a frame, its topic and its properties.
@@ -26,8 +27,8 @@ const MAX_PACKET_BYTES: u32 = MAX_FRAME_BYTES as u32 + 1024;
 const RECEIVE_WINDOW: u16 = 32;
 /// Requests between us and rumqttc: the window's publishes and the subscription. It is never full.
 const REQUESTS: usize = 64;
-/// How long to wait for the network and the CONNACK.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long to wait for the CONNACK of a broker that can be reached.
+const CONNACK_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a shutdown may take to send what waits.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 /// How often a shutdown looks whether everything is sent.
@@ -36,36 +37,31 @@ const FLUSH_POLL: Duration = Duration::from_millis(5);
 /// Connects and stays until the connection ends, for the reason returned, or the owner stops it: `None`.
 pub(super) async fn connect<H: Handler>(
     config: &ClientConfig,
+    way: &Arc<Way>,
+    turn: &Turn,
     handler: &mut H,
     shared: &Shared,
     stop: &mut watch::Receiver<bool>,
 ) -> Option<Down> {
-    let reason = Reason::default();
-    let options = options(config, handler.will(), reason.clone());
+    let heard = Heard::default();
+    let mut options = options(config, handler.will());
+    set_way(&mut options, way, turn, &heard);
     let (client, events) = AsyncClient::builder(options).capacity(REQUESTS).build();
     tokio::select! {
-        why = listen(config, events, &client, handler, shared) => Some(why.because(reason.get())),
+        why = listen(config, events, &client, handler, shared) => Some(heard.explain(why)),
         why = feed(&client, shared) => Some(why),
         () = flush_and_leave(&client, shared, stop) => None,
     }
 }
 
-fn options(config: &ClientConfig, will: Option<Will>, reason: Reason) -> MqttOptions {
-    let mut options =
-        MqttOptions::new(config.client_id.clone(), (config.host.clone(), config.port));
+fn options(config: &ClientConfig, will: Option<Will>) -> MqttOptions {
+    // The place is chosen by the socket's connector.
+    let mut options = MqttOptions::new(config.client_id.clone(), "broker");
     let mut network = NetworkOptions::new();
     network.set_tcp_nodelay(true);
-    network.set_connection_timeout(CONNECT_TIMEOUT.as_secs());
+    network.set_connection_timeout(DIAL_TIMEOUT.as_secs());
     options
         .set_network_options(network)
-        // Of several addresses of a host the first that takes the connection is used.
-        .set_socket_connector(move |address, network| {
-            let reason = reason.clone();
-            async move {
-                Ok(Overheard::new(default_socket_connect(address, network).await?, reason))
-            }
-        })
-        .set_connect_timeout(CONNECT_TIMEOUT)
         .set_keep_alive(u16::try_from(config.keep_alive.as_secs()).unwrap_or(u16::MAX))
         .set_clean_start(true)
         .set_session_expiry_interval(Some(0))
@@ -79,6 +75,19 @@ fn options(config: &ClientConfig, will: Option<Will>, reason: Reason) -> MqttOpt
         options.set_last_will(LastWill::new(topic, frame, QoS::AtLeastOnce, false, None));
     }
     options
+}
+
+fn set_way(options: &mut MqttOptions, way: &Arc<Way>, turn: &Turn, heard: &Heard) {
+    let dials = DIAL_TIMEOUT * u32::try_from(way.places.len()).unwrap_or(u32::MAX);
+    let (way, turn, heard) = (way.clone(), turn.clone(), heard.clone());
+    options.set_connect_timeout(dials + CONNACK_TIMEOUT).set_socket_connector(move |_, network| {
+        let (way, turn, heard) = (way.clone(), turn.clone(), heard.clone());
+        async move {
+            let dialled = dial(&way, &turn, &network).await;
+            let stream = dialled.inspect_err(|unreached| heard.unreached(unreached));
+            Ok(Overheard::new(stream.map_err(io::Error::other)?, heard))
+        }
+    });
 }
 
 /// Reads what the broker says, until the connection ends.
@@ -233,15 +242,18 @@ fn why(config: &ClientConfig, error: ConnectionError, tells_takeovers: bool) -> 
             }
         }
         ConnectionError::MqttState(StateError::ConnectionAborted) if tells_takeovers => {
-            Down::Lost(format!("the hub at {}:{} is gone", config.host, config.port))
+            Down::Lost("the hub is gone".to_owned())
         }
         ConnectionError::MqttState(StateError::ConnectionAborted) => Down::ClosedSilently,
         ConnectionError::ConnectionRefused(code) => refused(code),
         ConnectionError::MqttState(StateError::ConnFail { reason }) => refused(reason),
-        error => Down::Lost(format!(
-            "could not reach the broker at {}:{}: {error}",
-            config.host, config.port
-        )),
+        // Says which place was tried, and why in vain.
+        ConnectionError::Io(error)
+            if error.get_ref().is_some_and(|inner| inner.is::<Unreached>()) =>
+        {
+            Down::Lost(error.to_string())
+        }
+        error => Down::Lost(format!("the connection to the broker broke: {error}")),
     }
 }
 

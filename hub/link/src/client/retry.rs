@@ -14,8 +14,8 @@ pub struct RetryPolicy {
     pub first: Duration,
     /// The bound that is never passed.
     pub longest: Duration,
-    /// The bound after the broker has shown that trying sooner is no use: another program has the client id, or the
-    /// broker refuses this client.
+    /// The bound after the broker has shown that trying sooner is no use: another program has the client id, or one side
+    /// does not want the other.
     pub unwelcome: Duration,
 }
 
@@ -31,6 +31,8 @@ impl RetryPolicy {
             Down::TakenOver { .. }
             | Down::Contested { .. }
             | Down::Refused { .. }
+            | Down::Impostor { .. }
+            | Down::CertificateRefused { .. }
             | Down::SubscriptionRefused { .. } => {
                 let bound = doubled(self.unwelcome / 4, doublings).min(self.unwelcome);
                 bound / 2 + part(bound / 2, random)

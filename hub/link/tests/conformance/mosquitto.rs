@@ -17,6 +17,11 @@ pub struct Mosquitto {
 
 impl Mosquitto {
     pub fn start() -> Self {
+        Self::start_with("")
+    }
+
+    /// With more lines of configuration: other listeners.
+    pub fn start_with(more: &str) -> Self {
         let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has free ports");
         let address = free.local_addr().expect("it is bound");
         drop(free);
@@ -24,7 +29,7 @@ impl Mosquitto {
         write!(
             config,
             "listener {} 127.0.0.1\nallow_anonymous true\npersistence false\nmax_queued_messages 100000\n\
-             set_tcp_nodelay true\nlog_dest stderr\nlog_type all\n",
+             set_tcp_nodelay true\nlog_dest stderr\nlog_type all\n{more}\n",
             address.port()
         )
         .expect("the file can be written");
