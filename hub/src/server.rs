@@ -16,6 +16,7 @@
 //! - [`api`] speaks Kubernetes' REST to operators; [`registry`] takes their images.
 //! - [`devices`] is the HTTP side of the device port: enrolment, and [`artefacts`].
 //! - [`advertise`] says under which names and addresses the hub is found, [`renewal`] keeps its certificate new.
+//! - [`signing`] is the key by which devices know this hub.
 //! - [`supply`] finds or makes what devices need of images.
 
 mod accept;
@@ -38,6 +39,7 @@ mod publish;
 mod registry;
 mod renewal;
 mod running;
+mod signing;
 mod state_lock;
 mod supply;
 mod turn;
@@ -54,7 +56,10 @@ use std::{
     time::Duration,
 };
 
-use lichen_hub_core::engine::{self, Engine};
+use lichen_hub_core::{
+    engine::{self, Engine},
+    signing::Sign,
+};
 use lichen_images::store as images;
 use firmware_compat::{
     enrolment::{ALPN_HTTP, ALPN_MQTT, BROKER_NAME, Broker},
@@ -75,6 +80,7 @@ pub use devices::Lifetimes;
 pub use error::HubError;
 pub use listen::ListenError;
 pub use running::Running;
+pub use signing::SigningKeyError;
 pub use state_lock::StateLockError;
 
 use crate::store::{RedbStore, Store, StoreError};
@@ -88,6 +94,7 @@ use handle::EngineHandle;
 use limits::Limits;
 use publish::Batch;
 use running::on_this_machine;
+use signing::SigningKey;
 use state_lock::StateLock;
 use supply::Supplier;
 use turn::{Attached, Turn};
@@ -129,7 +136,8 @@ async fn start_locked(
     let limits = Limits::raise();
     let clock = Clock::start();
     let settings = engine::Config { seed: random_seed()?, lost_after_s: config.lost_after_s };
-    let engine = Engine::load(store.load()?, settings, clock.now())?;
+    let signer = Arc::new(SigningKey::open(&config.state)?);
+    let engine = Engine::load(store.load()?, settings, signer.clone(), clock.now())?;
     let lineage = engine.lineage();
     let images = open_artefacts(&config.state).await?;
     // Before anything runs: an address that is taken is the commonest mistake.
@@ -218,7 +226,7 @@ async fn start_locked(
             addresses: api.devices.clone(),
             trust: trust.clone(),
             lineage,
-            signing_keys: Vec::new(),
+            signing_keys: signer.keys().iter().copied().collect(),
             broker,
             lifetimes: config.lifetimes,
         };

@@ -1,7 +1,7 @@
 //! What the hub asks to be done once. Each command is answered: by the shell's replies, or by a refusal from here.
 
 use alloc::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet},
     format,
     string::String,
     vec::Vec,
@@ -21,27 +21,30 @@ use crate::{
 
 /// Commands at a time: each follows a file and holds a task in the shell.
 pub const CONCURRENT: usize = 8;
-/// Ids of commands that are remembered, so that a duplicate is not carried out again.
+/// Ids of commands that are remembered, so that a duplicate is not carried out again. A hub's ids rise: of those that are
+/// no greater than one that was forgotten none is carried out any more.
 pub const REMEMBERED: usize = 32;
 
 /// The hub's commands.
 #[derive(Debug, Default)]
 pub struct Commands {
     running: BTreeSet<u64>,
-    /// Oldest first.
-    seen: VecDeque<u64>,
+    /// The greatest that were heard in this connection.
+    heard: BTreeSet<u64>,
+    /// The greatest that was forgotten.
+    forgotten: Option<u64>,
 }
 
 impl Commands {
     /// Carries a command out, unless its id is known.
     pub fn take(&mut self, command: Command, pods: &BTreeMap<PodId, Pod>, out: &mut Out) {
-        if self.seen.contains(&command.id) || self.running.contains(&command.id) {
+        let is_forgotten = self.forgotten.is_some_and(|forgotten| command.id <= forgotten);
+        if is_forgotten || self.running.contains(&command.id) || !self.heard.insert(command.id) {
             return;
         }
-        if self.seen.len() >= REMEMBERED {
-            self.seen.pop_front();
+        if self.heard.len() > REMEMBERED {
+            self.forgotten = self.heard.pop_first();
         }
-        self.seen.push_back(command.id);
         match command.action {
             Action::Cancel { command: earlier } => {
                 if self.running.contains(&earlier) {
@@ -70,6 +73,12 @@ impl Commands {
                 }
             }
         }
+    }
+
+    /// A new connection: the commands of those before it are not let through any more.
+    pub fn connected(&mut self) {
+        self.heard.clear();
+        self.forgotten = None;
     }
 
     /// Its last reply was sent.

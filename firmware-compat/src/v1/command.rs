@@ -3,12 +3,16 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Bytes, Text, capacity};
-use crate::id::PodId;
+use crate::id::{Lineage, PodId};
 
-/// Something to do once.
+/// Something to do once. Signed, and bound to one connection of its device: the frame's session is the one that the
+/// device drew for it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Command {
-    /// Named by the hub; every part of the answer carries it. A repeated id is carried out once.
+    /// Of the hub's store.
+    pub lineage: Lineage,
+    /// Given by the hub, each greater than the one before; every part of the answer carries it. A repeated id is carried
+    /// out once.
     pub id: u64,
     /// What to do.
     pub action: Action,

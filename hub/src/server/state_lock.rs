@@ -72,7 +72,7 @@ impl StateLock {
 
     /// Adds where the hub answers. Only people read it, so failing changes nothing.
     pub(crate) fn answers_at(&mut self, api: SocketAddr) {
-        let holder = format!("process {}, http://{api}", std::process::id());
+        let holder = format!("process {}, https://{api}", std::process::id());
         if let Err(error) = self.write(&holder) {
             tracing::warn!(%error, "could not write into the state directory's lock");
         }
@@ -103,7 +103,7 @@ mod tests {
         let mut first = StateLock::take(&state).expect("free");
         first.answers_at("127.0.0.1:6180".parse().expect("address"));
         let error = StateLock::take(&state).expect_err("in use").to_string();
-        let holder = format!("(process {}, http://127.0.0.1:6180)", std::process::id());
+        let holder = format!("(process {}, https://127.0.0.1:6180)", std::process::id());
         assert!(error.contains(&holder) && error.contains("stop that one first"), "{error}");
         drop(first);
         StateLock::take(&state).expect("free again");

@@ -1,25 +1,30 @@
-//! Logs over HTTP, with a device that is played: a real connection to the hub's own broker, and answers on command.
+//! Logs over HTTP, with a device that is played: a real connection to the hub's own broker, and answers on command. It
+//! checks the hub's signatures, as a device does.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use firmware_compat::{
     frame::{self, Frame, Kind, Message, Stamp},
-    id::{AgentId, BootId},
+    guard::Guard,
+    id::{AgentId, BootId, KeyId, Lineage, PublicKey},
+    keys::{PinnedHub, SigningKeys},
+    signed::Signature,
     topic::Topic,
     v1::owned::{Action, Bytes, Command, Hello, List, Outcome, Reply, Runtime, RuntimeClass, Text},
 };
-use lichen_hub::{
-    server::{self, Broker},
-    store::MemoryStore,
-};
+use lichen_hub::{server, store::MemoryStore};
 use lichen_images::Digest;
-use lichen_link::client::{Client, ClientConfig, Down, Handler, RetryPolicy, Route};
+use lichen_link::client::{Client, ClientConfig, Down, Handler, RetryPolicy, Route, Tls, Way};
+use rustls::pki_types::ServerName;
 use serde_json::json;
-use tokio::{sync::mpsc, time::timeout};
+use tokio::{sync::mpsc, task::spawn_blocking, time::timeout};
 
+use crate::joined::join;
 use crate::support::{DEADLINE, DEPLOYMENTS, Hub, Stream, config, deployment};
 
 const DEVICE: &str = "pi";
+/// Of its connection.
+const SESSION: u32 = 7;
 const PODS: &str = "/api/v1/namespaces/default/pods";
 
 /// A device that the test speaks for.
@@ -30,6 +35,7 @@ struct Device {
 }
 
 struct Ears {
+    guard: Guard,
     up: mpsc::Sender<()>,
     commands: mpsc::Sender<Command>,
 }
@@ -44,7 +50,8 @@ impl Handler for Ears {
     async fn message(&mut self, topic: &str, bytes: &[u8]) {
         let topic = Topic::parse(topic).expect("a topic of ours");
         if topic.kind == Kind::Command {
-            let command = Frame::parse(bytes).expect("a frame").message().expect("a command");
+            let frame = Frame::parse(bytes).expect("a frame");
+            let command = self.guard.open(&frame, topic.device).expect("the hub has signed it");
             let _gone = self.commands.send(command).await;
         }
     }
@@ -56,29 +63,39 @@ fn text<const N: usize>(text: &str) -> Text<N> {
 
 impl Device {
     async fn connect(hub: &Hub) -> Self {
-        let broker = hub.running.broker().trim_start_matches("mqtt://");
-        let broker: SocketAddr = broker.parse().expect("an address");
+        let (state, running) = (hub.dir.path().to_owned(), &hub.running);
+        let (api, devices) = (running.api(), running.devices());
+        let joined = spawn_blocking(move || join(&state, api, devices, DEVICE)).await;
+        let joined = joined.expect("it joins");
+        let mut config = joined.shows();
+        config.alpn_protocols = vec![b"mqtt".to_vec()];
+        let name = ServerName::try_from("lichen-hub").expect("a name");
+        let tls = Some(Tls { config: Arc::new(config), name: Some(name) });
         let (up, mut is_up) = mpsc::channel(4);
         let (to_test, commands) = mpsc::channel(16);
         let second = Duration::from_secs(1);
         let client = ClientConfig {
-            route: Route::plain(broker.into()),
+            route: Route::fixed(Way { places: vec![devices.into()], tls }),
             client_id: DEVICE.into(),
             keep_alive: Duration::from_secs(60),
             subscriptions: vec![format!("lichen/1/{DEVICE}/down/#"), "lichen/1/all/down/#".into()],
             retry: RetryPolicy { first: second, longest: second, unwelcome: second },
             outbox_bytes: 64 * 1024,
         };
-        let client = Client::start(client, Ears { up, commands: to_test });
+        let pinned = pin(&joined.facts);
+        let mut guard = Guard::new(verify, Some(pinned), 0);
+        guard.connected(SESSION);
+        let client = Client::start(client, Ears { guard, up, commands: to_test });
         timeout(DEADLINE, is_up.recv()).await.expect("connected in time");
         let mut device = Self { client, commands, sequence: 0 };
-        device.say(&hello());
+        let keys: Vec<KeyId> = pinned.keys.ids().collect();
+        device.say(&Hello { keys: keys.try_into().expect("one or two"), ..hello() });
         device
     }
 
     fn say<M: Message>(&mut self, message: &M) {
         self.sequence += 1;
-        let stamp = Stamp { session: 7, sequence: self.sequence };
+        let stamp = Stamp { session: SESSION, sequence: self.sequence };
         let frame = frame::encode(message, stamp).expect("a frame");
         assert!(self.client.send(Topic::up(DEVICE, M::KIND).to_string(), frame));
     }
@@ -93,6 +110,20 @@ impl Device {
             .expect("a command in time")
             .expect("a command")
     }
+}
+
+/// What a device learns of a hub at their first contact.
+fn pin(connect: &serde_json::Value) -> PinnedHub {
+    let keys = connect["signingKeys"].as_array().expect("a list");
+    let key = |key: &serde_json::Value| PublicKey::parse(key.as_str()?);
+    let keys: Vec<PublicKey> = keys.iter().map(|it| key(it).expect("a key")).collect();
+    let lineage = connect["lineage"].as_str().and_then(Lineage::parse).expect("a lineage");
+    PinnedHub { lineage, keys: SigningKeys::new(&keys).expect("one or two") }
+}
+
+fn verify(key: &PublicKey, message: &[u8], signature: &Signature) -> bool {
+    let key = ring::signature::UnparsedPublicKey::new(&ring::signature::ED25519, key.0);
+    key.verify(message, signature).is_ok()
 }
 
 fn hello() -> Hello {
@@ -123,6 +154,7 @@ fn hello() -> Hello {
         assignment: None,
         clock_ms: 0,
         max_assignment_bytes: 1 << 20,
+        keys: List::default(),
     }
 }
 

@@ -2,6 +2,8 @@
 //! disk. Nothing here needs root or a network.
 
 mod durability;
+#[path = "../common/joined.rs"]
+mod joined;
 mod kinds;
 mod kubectl;
 mod limits;

@@ -2,7 +2,8 @@
 
 use std::{
     collections::BTreeMap,
-    path::{Path, PathBuf},
+    net::SocketAddr,
+    path::PathBuf,
     sync::Arc,
     time::Duration,
 };
@@ -11,11 +12,7 @@ use lichen_hub::{
     server::{self, HubConfig, Running},
     store::{MemoryStore, Store},
 };
-use lichen_trust::Trust;
-use rustls::{
-    ClientConfig, RootCertStore,
-    pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
-};
+use rustls::{ClientConfig, pki_types::ServerName};
 use serde_json::Value;
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
@@ -23,6 +20,8 @@ use tokio::{
     time::timeout,
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
+
+pub use crate::joined::admin_of;
 
 /// A connection to a hub.
 pub type Tls = TlsStream<TcpStream>;
@@ -42,34 +41,10 @@ pub fn config(state: PathBuf) -> HubConfig {
     HubConfig::new(state, any, any)
 }
 
-/// What a client shows that is the admin of the hub with this state.
-pub fn admin_of(state: &Path) -> ClientConfig {
-    let trust = Trust::open(&state.join("trust"), Vec::new()).expect("the hub's trust");
-    let admin = trust.client("system:admin", "system:masters", 3600).expect("a certificate");
-    let mut roots = RootCertStore::empty();
-    let authority = CertificateDer::from_pem_slice(trust.bundle().as_bytes()).expect("PEM");
-    roots.add(authority).expect("an authority");
-    let chain = vec![CertificateDer::from_pem_slice(admin.certificate.as_bytes()).expect("PEM")];
-    let key = PrivateKeyDer::from_pem_slice(admin.key.as_bytes()).expect("PEM");
-    ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .expect("versions")
-        .with_root_certificates(roots)
-        .with_client_auth_cert(chain, key)
-        .expect("a certificate with its key")
-}
-
 impl Hub {
     /// A connection to it, as its admin.
     pub async fn connect(&self) -> Tls {
-        self.connect_by(admin_of(self.dir.path())).await
-    }
-
-    pub async fn connect_by(&self, config: ClientConfig) -> Tls {
-        let stream = TcpStream::connect(self.running.api()).await.expect("connect");
-        let name = ServerName::try_from("localhost").expect("a name");
-        let connector = TlsConnector::from(Arc::new(config));
-        connector.connect(name, stream).await.expect("a handshake")
+        connect(self.running.api(), admin_of(self.dir.path())).await
     }
 
     pub async fn start() -> Self {
@@ -147,6 +122,13 @@ impl Hub {
         assert_eq!(stream.code, 200, "{path}");
         stream
     }
+}
+
+/// A connection to a hub on this machine.
+pub async fn connect(address: SocketAddr, config: ClientConfig) -> Tls {
+    let stream = TcpStream::connect(address).await.expect("connect");
+    let name = ServerName::try_from("localhost").expect("a name");
+    TlsConnector::from(Arc::new(config)).connect(name, stream).await.expect("a handshake")
 }
 
 /// A whole answer.

@@ -1,89 +1,30 @@
-//! A hub and clients that take its devices' places: one that is replaced by another, and more than there may be. Every
-//! command of `docs/device-endpoint.md` is run by `tests/tests/system/docs.rs`.
+//! A hub with few places, and more who knock than there are places for.
+
+#[path = "../common/joined.rs"]
+mod joined;
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
-    net::TcpStream,
+    net::{SocketAddr, TcpStream},
     process::{Child, Command, Stdio},
-    time::Duration,
 };
 
-use lichen_hub::{
-    server::{self, Broker, HubConfig, Running},
-    store::MemoryStore,
-};
-use tokio::runtime::Runtime;
-
-/// A hub in this process, with its endpoint for devices on a free port.
-struct Hub {
-    runtime: Runtime,
-    running: Option<Running>,
-    _dir: tempfile::TempDir,
-    port: String,
-}
-
-impl Hub {
-    fn start() -> Self {
-        let dir = tempfile::tempdir().expect("a directory");
-        let runtime = Runtime::new().expect("a runtime");
-        let any = "127.0.0.1:0".parse().expect("an address");
-        let config = HubConfig::new(dir.path().join("state"), any, Broker::Embedded(any));
-        let store = Box::new(MemoryStore::default());
-        let running = runtime.block_on(server::start_on(config, store)).expect("a hub");
-        let port = running.broker().rsplit(':').next().expect("a port").to_owned();
-        Self { runtime, running: Some(running), _dir: dir, port }
-    }
-
-    /// Runs commands that find the port in `$PORT`. Gives all that they print.
-    fn run(&self, commands: &str) -> String {
-        let ran = Command::new("sh")
-            .args(["-c", &format!("exec 2>&1\n{commands}")])
-            .env("PORT", &self.port)
-            .stdin(Stdio::null())
-            .output()
-            .expect("a shell");
-        String::from_utf8_lossy(&ran.stdout).into_owned()
-    }
-}
-
-impl Drop for Hub {
-    fn drop(&mut self) {
-        if let Some(running) = self.running.take() {
-            self.runtime.block_on(running.stop()).expect("it stops");
-        }
-    }
-}
-
-/// Two clients of one kind with one name: the older is told.
-#[test]
-#[ignore = "needs mosquitto_sub: run by make test"]
-fn a_replaced_mosquitto_client_is_told_so() {
-    let hub = Hub::start();
-    let older = "stdbuf -oL mosquitto_sub -d -V 5 -p $PORT -i twin -t 'lichen/1/twin/down/#' -W 20 > \"$OUT\" 2>&1 & older=$!";
-    let newer = "mosquitto_sub -V 5 -p $PORT -i twin -t 'lichen/1/twin/down/#' -E";
-    let until = "until grep -q Subscribed \"$OUT\"; do sleep 0.05; done";
-    let script = format!(
-        "OUT=$(mktemp); {older}\n{until}\n{newer}\n\
-         until grep -q 'Received DISCONNECT (142)' \"$OUT\"; do sleep 0.05; done\n\
-         kill $older; cat \"$OUT\"; rm \"$OUT\""
-    );
-    let said = hub.run(&format!("timeout 60 sh -c '{}'", script.replace('\'', "'\\''")));
-    assert!(said.contains("Received DISCONNECT (142)"), "{said}");
-}
+use joined::{Blocking, admin_of, ask, join, open};
+use rustls::ClientConfig;
 
 /// A hub in a process of its own that may open few files.
 struct Small {
     process: Child,
-    api: String,
-    devices: String,
-    _dir: tempfile::TempDir,
+    api: SocketAddr,
+    devices: SocketAddr,
+    dir: tempfile::TempDir,
 }
 
 impl Small {
     fn start() -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let mut process = Command::new("sh")
-            .args(["-c", "ulimit -n 300 && exec \"$0\" hub --state \"$1\" --api 127.0.0.1:0 --broker 127.0.0.1:0"])
+            .args(["-c", "ulimit -n 300 && exec \"$0\" hub --state \"$1\" --api 127.0.0.1:0 --devices 127.0.0.1:0"])
             .arg(env!("CARGO_BIN_EXE_lichen"))
             .arg(dir.path())
             .env("LICHEN_LOG", "off")
@@ -95,12 +36,19 @@ impl Small {
             let line = lines.find(|line| line.as_ref().is_ok_and(|line| line.starts_with(what)));
             let line = line.expect("the hub starts").expect("text");
             let shown = line.split_whitespace().nth(1).expect("where").to_owned();
-            shown.rsplit("://").next().expect("where").to_owned()
+            shown.rsplit("://").next().expect("where").parse().expect("an address")
         };
         let (api, devices) = (address("hub "), address("devices "));
         // The last line: before, the hub would have nobody to write to.
         address("state ");
-        Self { process, api, devices, _dir: dir }
+        Self { process, api, devices, dir }
+    }
+}
+
+impl Small {
+    /// Asks the API on a connection of its own, and reads the whole answer.
+    fn get(&self, path: &str) -> String {
+        ask(self.api, admin_of(self.dir.path()), &format!("GET {path}"), "")
     }
 }
 
@@ -116,14 +64,14 @@ impl Drop for Small {
 fn the_api_answers_while_devices_knock_in_vain() {
     let hub = Small::start();
     let knocking: Vec<_> =
-        (0..500).map(|_| TcpStream::connect(&hub.devices).expect("a backlog")).collect();
+        (0..500).map(|_| TcpStream::connect(hub.devices).expect("a backlog")).collect();
     for _ in 0..20 {
-        let answer = get(&hub.api, "/readyz");
+        let answer = hub.get("/readyz");
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     }
     // 300 less 64 files, 64 uploads, the listener and those who come and go; half of that for the API, and a quarter of
     // that for what is downloaded.
-    let metrics = get(&hub.api, "/metrics");
+    let metrics = hub.get("/metrics");
     assert!(metrics.contains("\nlichen_link_devices_limit 40\n"), "{metrics}");
     drop(knocking);
 }
@@ -136,11 +84,11 @@ fn the_api_answers_while_as_many_download_as_may() {
     // More than the sockets of both sides take.
     let blob = vec![7; 24 << 20];
     let digest = lichen_images::Digest::of(&blob);
-    let mut push = TcpStream::connect(&hub.api).expect("the API listens");
+    let admin = || admin_of(hub.dir.path());
+    let mut push = open(hub.api, admin());
     let head = format!(
-        "POST /v2/app/blobs/uploads/?digest={digest} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n\
+        "POST /v2/app/blobs/uploads/?digest={digest} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\
          content-length: {}\r\n\r\n",
-        hub.api,
         blob.len()
     );
     push.write_all(head.as_bytes()).expect("it reads");
@@ -148,39 +96,48 @@ fn the_api_answers_while_as_many_download_as_may() {
     let mut answer = String::new();
     push.read_to_string(&mut answer).expect("it answers");
     assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
+    let device = join(hub.dir.path(), hub.api, hub.devices, "pi");
+    let path = format!("/artefacts/{digest}");
+    let fetched = begin(hub.devices, device.shows(), &path);
+    assert!(fetched.1.starts_with("HTTP/1.1 200"), "{}", fetched.1);
+    drop(fetched);
 
     let _knocking: Vec<_> =
-        (0..200).map(|_| TcpStream::connect(&hub.devices).expect("a backlog")).collect();
-    for path in [format!("/artefacts/{digest}"), format!("/v2/app/blobs/{digest}")] {
-        let under_way: Vec<TcpStream> = (0..13).map(|_| begin(&hub.api, &path).0).collect();
+        (0..200).map(|_| TcpStream::connect(hub.devices).expect("a backlog")).collect();
+    let path = format!("/v2/app/blobs/{digest}");
+    {
+        let under_way: Vec<Blocking> =
+            (0..13).map(|_| begin(hub.api, admin(), &path).0).collect();
         for _ in 0..40 {
-            let (_, head) = begin(&hub.api, &path);
+            let (_, head) = begin(hub.api, admin(), &path);
             assert!(
                 head.starts_with("HTTP/1.1 429") && head.contains("\r\nretry-after: 1\r\n"),
                 "{head}"
             );
         }
-        assert!(get(&hub.api, "/healthz").starts_with("HTTP/1.1 200"));
-        assert!(get(&hub.api, "/api/v1/nodes").starts_with("HTTP/1.1 200"));
+        assert!(hub.get("/healthz").starts_with("HTTP/1.1 200"));
+        assert!(hub.get("/api/v1/nodes").starts_with("HTTP/1.1 200"));
         drop(under_way);
         // The hub notices when it writes next: at once, for the sockets are full.
-        while !begin(&hub.api, &path).1.starts_with("HTTP/1.1 200") {}
+        while !begin(hub.api, admin(), &path).1.starts_with("HTTP/1.1 200") {}
         // And each of them: or the next path would not get as many.
         let mut again = Vec::new();
         while again.len() < 13 {
-            let (stream, head) = begin(&hub.api, &path);
+            let (stream, head) = begin(hub.api, admin(), &path);
             if head.starts_with("HTTP/1.1 200") {
                 again.push(stream);
             }
         }
         drop(again);
-        while !get(&hub.api, "/metrics").contains("\nlichen_api_connections 1\n") {}
+        while !hub.get("/metrics").contains("\nlichen_api_connections 1\n") {}
     }
 }
 
 /// Asks for something, and reads the head of the answer and no more.
-fn begin(api: &str, path: &str) -> (TcpStream, String) {
-    let mut stream = ask(api, path);
+fn begin(address: SocketAddr, config: ClientConfig, path: &str) -> (Blocking, String) {
+    let mut stream = open(address, config);
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
+        .expect("it reads");
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         let mut byte = [0];
@@ -188,19 +145,4 @@ fn begin(api: &str, path: &str) -> (TcpStream, String) {
         head.extend(byte);
     }
     (stream, String::from_utf8(head).expect("text"))
-}
-
-/// Asks the API on a connection of its own, and reads the whole answer.
-fn get(api: &str, path: &str) -> String {
-    let mut answer = String::new();
-    ask(api, path).read_to_string(&mut answer).expect("it answers");
-    answer
-}
-
-fn ask(api: &str, path: &str) -> TcpStream {
-    let mut stream = TcpStream::connect(api).expect("the API listens");
-    stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
-    let request = format!("GET {path} HTTP/1.1\r\nhost: {api}\r\nconnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).expect("it reads");
-    stream
 }

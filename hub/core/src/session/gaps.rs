@@ -11,7 +11,7 @@
 use alloc::borrow::ToOwned;
 use core::time::Duration;
 
-use firmware_compat::{frame::Stamp, time::Instant, v1::owned::Report};
+use firmware_compat::{frame::Stamp, time::Instant};
 
 use crate::{
     controller::eviction,
@@ -55,7 +55,7 @@ impl Engine {
                 newer
             }
             Some(_) | None => {
-                self.send(name, &Report { spread_ms: 0 });
+                self.request_report(name);
                 false
             }
         }
@@ -93,7 +93,7 @@ impl Engine {
     pub(crate) fn ask_now(&mut self, name: &str, attempt: u32) {
         let Some(device) = self.state.fleet.get_mut(name) else { return };
         device.request = ReportRequest { last: Some(self.now), next: None };
-        self.send(name, &Report { spread_ms: 0 });
+        self.request_report(name);
         let again = self.now + ASK_AGAIN * 2u32.pow(attempt.min(MOST_DOUBLINGS));
         self.ask_at(name, again, attempt.saturating_add(1));
     }
@@ -182,7 +182,7 @@ impl Engine {
             return self.ask_now(name, 0);
         }
         if silent >= most / 2 {
-            self.send(name, &Report { spread_ms: 0 });
+            self.request_report(name);
         }
         self.watch_liveness(name);
     }
