@@ -2,6 +2,7 @@
 //! Which hub that is, is looked up when it is first asked something.
 
 mod answer;
+mod authorities;
 mod connection;
 mod first_contact;
 mod follow;
@@ -9,43 +10,35 @@ mod listing;
 mod server;
 mod tls;
 mod trust;
+mod way;
 
 use std::{
     io::Read,
     sync::{Arc, OnceLock},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
-use ureq::{
-    Agent, Body, SendBody, http,
-    unversioned::{
-        resolver::DefaultResolver,
-        transport::{Connector, TcpConnector},
-    },
-};
+use ureq::{Body, SendBody, http};
 
 pub use answer::{ClientError, Refused};
+pub use authorities::{Authorities, Fingerprint};
 pub use connection::{Connection, Credentials, KeyedCertificate, Token};
 pub use first_contact::{Introduction, introduce};
 pub use follow::{Follow, News};
 pub use listing::{Column, Form, Item, Listing, Selectors};
 pub use server::{DEFAULT_PORT, DEFAULT_SERVER, Server, ServerError};
-pub use trust::{Authorities, Distrust, Fingerprint};
+pub use trust::Distrust;
 
 use super::{
     discovery::ObjectRef,
     kubeconfig::{self, Choice, KubeconfigError},
 };
-use tls::Tls;
+use way::Way;
 
 /// The usual form of bodies.
 const JSON: &str = "application/json";
-/// How long connecting to a machine that is up may take, with both sides' cryptography, on a slow one that is busy.
-const CONNECT_TIME: Duration = Duration::from_secs(10);
-/// How long the beginning of an answer may take. The hub itself gives up on its disk after 30 seconds.
-const ANSWER_TIME: Duration = Duration::from_secs(40);
 /// Largest answer that is read whole: a list of all that a hub can hold.
 const MAX_ANSWER: u64 = 1 << 30;
 /// What stays as it is in a segment of a path.
@@ -70,33 +63,6 @@ struct Shared {
     choice: Choice,
     trace: bool,
     way: OnceLock<Result<Way, Arc<KubeconfigError>>>,
-}
-
-/// The way to a hub.
-#[derive(Debug)]
-struct Way {
-    agent: Agent,
-    connection: Connection,
-}
-
-impl Way {
-    fn new(connection: Connection) -> Result<Self, KubeconfigError> {
-        let tls = Tls::new(&connection).map_err(|cause| KubeconfigError::Unusable {
-            origin: connection.origin.clone(),
-            cause,
-        })?;
-        let config = Agent::config_builder()
-            .http_status_as_error(false)
-            .proxy(None)
-            .max_redirects(0)
-            .timeout_connect(Some(CONNECT_TIME))
-            .timeout_recv_response(Some(ANSWER_TIME))
-            .user_agent(concat!("lichen/", env!("CARGO_PKG_VERSION")))
-            .build();
-        let connector = ().chain(TcpConnector::default()).chain(tls);
-        let agent = Agent::with_parts(config, connector, DefaultResolver::default());
-        Ok(Self { agent, connection })
-    }
 }
 
 impl Client {

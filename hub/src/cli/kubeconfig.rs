@@ -2,8 +2,9 @@
 //! libraries know a hub, whom to believe, and who is asking.
 //!
 //! - [`Document`] is one file. What is not known here is kept as it stands.
-//! - [`Choice`] and [`Places`] say where files are looked for, `found` what is in them, `resolve` what it means.
-//! - [`file`] reads and writes; nobody but the owner reads what it writes.
+//! - [`Choice`] and [`Places`] say where files are looked for, [`Group`] and [`Found`] what is in them, [`resolve()`] what it
+//!   means.
+//! - [`mod@file`] reads and writes; nobody but the owner reads what it writes.
 //! - [`admin`] is the one that a hub leaves for its owner; [`show`] prints.
 
 pub mod admin;
@@ -12,6 +13,7 @@ mod entries;
 mod error;
 pub mod file;
 mod found;
+mod group;
 mod places;
 mod resolve;
 pub mod show;
@@ -19,7 +21,8 @@ pub mod show;
 use super::client::Connection;
 pub use document::{Document, Section, mark};
 pub use error::KubeconfigError;
-pub use found::{Entry, Found, Group, Place, Source};
+pub use found::Found;
+pub use group::{Entry, Group, Place, Source};
 pub use places::{Choice, Places};
 pub use resolve::{entry_server, portable, resolve};
 

@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr};
 use lichen_trust::ClientCertificate;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject};
 
-use super::{Server, trust::Authorities};
+use super::{Authorities, Server};
 
 /// Longest bearer token. A hub takes no longer head of a request.
 const MAX_TOKEN: usize = 16 * 1024;
