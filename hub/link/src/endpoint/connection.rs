@@ -119,8 +119,9 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
         place.come_in();
         let _live = Live(&connection.shared.clone().registry);
         connection.stay(&device, &peer).await;
-        connection.leave(&device, &peer).await;
+        // The engine may be busy; the device hears why it is over all the same.
         connection.linger().await;
+        connection.leave(&device, &peer).await;
     } else {
         connection.linger().await;
     }

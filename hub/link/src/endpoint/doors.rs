@@ -102,6 +102,11 @@ impl Doors {
         tables.inside + tables.waiting
     }
 
+    #[cfg(test)]
+    pub(crate) fn handshakes_left(&self) -> usize {
+        self.handshakes.available_permits()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Tables> {
         // No code panics while it holds the lock.
         self.tables.lock().unwrap_or_else(PoisonError::into_inner)

@@ -23,7 +23,7 @@ use super::{
     limits::{ACCEPT_PAUSE, BACKLOG, SHUTDOWN_TIMEOUT},
     paced::Paced,
 };
-use crate::{LinkError, event::count};
+use crate::LinkError;
 
 /// The protocol of a connection that is not MQTT's (ALPN).
 const HTTP: &[u8] = b"http/1.1";
@@ -115,22 +115,8 @@ pub(crate) async fn serve(
 async fn serve_one(stream: TcpStream, remote: SocketAddr, place: Place, shared: Arc<Shared>) {
     // Messages are written whole; waiting for more only delays them. Refusal changes nothing else.
     let _slower = stream.set_nodelay(true);
-    let shaken = Box::pin(handshake::shake(stream, &place, shared.tls.clone())).await;
-    let tls = match shaken {
-        Ok(tls) => tls,
-        Err(failure) => {
-            count(&shared.counters.handshakes_failed);
-            if shared.said.handshakes.is_due() {
-                tracing::info!(%remote, "a handshake came to nothing: {failure}");
-            }
-            return;
-        }
-    };
-    count(if tls.is_resumed() {
-        &shared.counters.handshakes_resumed
-    } else {
-        &shared.counters.handshakes_full
-    });
+    let shaken = Box::pin(handshake::shake(stream, remote, &place, &shared)).await;
+    let Some(tls) = shaken else { return };
     let credential = Credential::of(tls.certificate());
     if tls.protocol() == Some(HTTP) {
         Box::pin(http::serve(tls, remote, credential, place, shared)).await;

@@ -296,20 +296,18 @@ pub(super) fn poll_drain<S: AsyncRead + Unpin>(
     }
 }
 
-/// After an error: what the far end is told of it.
+/// After an error: what the far end is told of it. Nothing else is asked of rustls then, for it would look again at what
+/// has come.
 fn queue_alert(
     connection: &mut UnbufferedServerConnection,
     outgoing: &mut BytesMut,
 ) -> Result<(), rustls::Error> {
-    loop {
-        match connection.process_tls_records(&mut []).state {
-            Ok(ConnectionState::EncodeTlsData(mut data)) => {
-                append(outgoing, 0, |out| data.encode(out).map_err(of_encoding))?;
-            }
-            Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
-            _ => return Ok(()),
-        }
+    while connection.wants_write() {
+        let UnbufferedStatus { state, .. } = connection.process_tls_records(&mut []);
+        let Ok(ConnectionState::EncodeTlsData(mut data)) = state else { break };
+        append(outgoing, 0, |out| data.encode(out).map_err(of_encoding))?;
     }
+    Ok(())
 }
 
 /// Why something could not be put into a buffer.

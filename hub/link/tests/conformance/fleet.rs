@@ -143,7 +143,7 @@ pub async fn shake(
     TlsConnector::from(config).connect(name, stream).await
 }
 
-/// Answers each request with who asks; `/hold` says only the first half, and `/deaf` nothing at all.
+/// Answers each request with who asks; the second half of `/hold` when it has to end, and `/wait` not at all.
 pub struct Answers;
 
 impl HttpHandler for Answers {
@@ -157,8 +157,9 @@ impl HttpHandler for Answers {
                     _ => return,
                 }
             }
-            if head.starts_with(b"GET /deaf") {
-                return std::future::pending().await;
+            if head.starts_with(b"GET /wait") {
+                let _end = stream.read(&mut [0]).await;
+                return;
             }
             let body = format!(
                 "verdict {:?}, welcome {}, ended {}, session {:?}\n",
