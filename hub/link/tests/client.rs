@@ -1,16 +1,16 @@
-//! The client on its own, as a device would use it, against the endpoint.
+//! The client on its own, as a device would use it, against the endpoint. TLS is a tunnel's between them.
 
 #![allow(clippy::unwrap_used, reason = "a failing test should panic")]
 
 mod conformance;
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::BytesMut;
-use conformance::{Events, device::DEADLINE, frame};
+use conformance::{Events, Rig, device::DEADLINE, embedded::start_at, fleet::Fleet, frame};
 use firmware_compat::frame::Kind;
 use lichen_link::{
-    Endpoint, EndpointConfig, LinkEvent,
+    Link, LinkError, LinkEvent,
     client::{Client, ClientConfig, Down, Handler, RetryPolicy, Route, Will},
 };
 use rumqttc::Packet;
@@ -84,21 +84,31 @@ impl Agent {
     }
 }
 
-async fn broker_at(listen: SocketAddr) -> (Endpoint, Events, SocketAddr) {
-    let (sender, events) = mpsc::channel(1024);
-    let config = EndpointConfig { listen, devices: 100 };
-    let (broker, address) = Endpoint::start(config, sender).await.unwrap();
-    (broker, Events(events), address)
+const ANY_PORT: &str = "127.0.0.1:0";
+
+/// A hub on any port, or again on the same one, and the way to it of the device `pi`.
+async fn hub_at(fleet: &Arc<Fleet>, listen: SocketAddr) -> (Link, Events, SocketAddr) {
+    loop {
+        match start_at(fleet.clone(), listen, 100, 1024).await {
+            Ok(Rig { link, events, broker }) => return (link, events, broker.address()),
+            // The one before was killed, and its threads are on their way out.
+            Err(LinkError::AddressInUse { .. }) => tokio::task::yield_now().await,
+            Err(error) => panic!("{error}"),
+        }
+    }
 }
 
-async fn broker() -> (Endpoint, Events, SocketAddr) {
-    broker_at("127.0.0.1:0".parse().unwrap()).await
+async fn hub() -> (Link, Events, SocketAddr) {
+    let fleet = Fleet::new();
+    let (link, events, address) = hub_at(&fleet, ANY_PORT.parse().unwrap()).await;
+    (link, events, fleet.tunnel(address, "pi").await)
 }
 
 #[tokio::test]
 async fn a_client_connects_again_with_a_new_will_and_hears_the_newest_head() {
-    let (link, mut events, address) = broker().await;
-    let mut agent = Agent::start(address, "pi");
+    let fleet = Fleet::new();
+    let (link, mut events, address) = hub_at(&fleet, ANY_PORT.parse().unwrap()).await;
+    let mut agent = Agent::start(fleet.tunnel(address, "pi").await, "pi");
     assert_eq!(agent.next().await, Told::Up);
     assert!(agent.client.send("lichen/1/pi/up/hello".into(), b"hello".to_vec()));
     events.wait_for(&frame("pi", Kind::Hello, b"hello")).await;
@@ -106,7 +116,7 @@ async fn a_client_connects_again_with_a_new_will_and_hears_the_newest_head() {
     let stops = Down::Closed { code: "ServerShuttingDown".into() };
     assert_eq!(agent.next().await, Told::Down(stops));
 
-    let (link, mut events, _) = broker_at(address).await;
+    let (link, mut events, _) = hub_at(&fleet, address).await;
     link.set_head("pi", b"head".to_vec());
     loop {
         match agent.next().await {
@@ -131,7 +141,7 @@ fn is_will(event: &LinkEvent) -> bool {
 
 #[tokio::test]
 async fn a_replaced_client_says_so_and_does_not_come_back_at_once() {
-    let (_link, mut events, address) = broker().await;
+    let (_link, mut events, address) = hub().await;
     let mut older = Agent::start(address, "pi");
     assert_eq!(older.next().await, Told::Up);
     let mut newer = Agent::start(address, "pi");
@@ -141,44 +151,30 @@ async fn a_replaced_client_says_so_and_does_not_come_back_at_once() {
     events.wait_for(&frame("pi", Kind::Hello, b"newer")).await;
 }
 
-/// A hub on a runtime of its own, so that it can be killed: its connections are closed without a word.
-fn hub_at(address: SocketAddr) -> tokio::runtime::Runtime {
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    let (sender, mut events) = mpsc::channel(64);
-    let config = EndpointConfig { listen: address, devices: 10 };
-    let (started, start) = std::sync::mpsc::channel();
-    runtime.spawn(async move {
-        let (_endpoint, _) = Endpoint::start(config, sender).await.unwrap();
-        started.send(()).unwrap();
-        while events.recv().await.is_some() {}
-    });
-    start.recv().unwrap();
-    runtime
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_hub_that_is_restarted_or_killed_again_and_again_is_no_second_client() {
-    let (first, _events, address) = broker().await;
-    let mut agent = Agent::start(address, "pi");
+    let fleet = Fleet::new();
+    let (first, _events, address) = hub_at(&fleet, ANY_PORT.parse().unwrap()).await;
+    let mut agent = Agent::start(fleet.tunnel(address, "pi").await, "pi");
     assert_eq!(agent.next().await, Told::Up);
     first.shutdown().await;
     for _ in 0..10 {
-        let hub = hub_at(address);
+        let hub = hub_at(&fleet, address).await;
         loop {
             match agent.next().await {
                 Told::Up => break,
-                Told::Down(Down::Lost(_) | Down::Closed { .. }) => {}
+                Told::Down(Down::Lost(_) | Down::Closed { .. } | Down::ClosedSilently) => {}
                 other => panic!("{other:?} while the hub was restarted"),
             }
         }
-        std::thread::spawn(move || drop(hub)).join().unwrap();
+        // Killed: its connections are closed without a word.
+        drop(hub);
     }
 }
 
 #[tokio::test]
 async fn a_shutdown_sends_what_waits_and_leaves_no_will() {
-    let (_link, mut events, address) = broker().await;
+    let (_link, mut events, address) = hub().await;
     let mut agent = Agent::start(address, "pi");
     assert_eq!(agent.next().await, Told::Up);
     for number in 0..100_u8 {
@@ -194,19 +190,19 @@ async fn a_shutdown_sends_what_waits_and_leaves_no_will() {
 
 #[tokio::test]
 async fn a_refused_client_says_so() {
-    let (_link, _events, address) = broker().await;
+    let (_link, _events, address) = hub().await;
     let mut agent = Agent::start(address, "Not A Name");
     let Told::Down(why) = agent.next().await else { panic!("it was let in") };
     assert_eq!(
         why.to_string(),
-        "the broker refused the connection (ClientIdentifierNotValid: \"the client id is not a device name: 1 to 63 of \
-         a-z, 0-9 and -\"); check its users and access rules"
+        "the broker refused the connection (ClientIdentifierNotValid: \"the client id is not the name in the certificate, \
+         pi\"); check its users and access rules"
     );
 }
 
 #[tokio::test]
 async fn nothing_is_accepted_for_sending_without_a_connection() {
-    let (link, _events, address) = broker().await;
+    let (link, _events, address) = hub().await;
     link.shutdown().await;
     let mut agent = Agent::start(address, "pi");
     assert!(matches!(agent.next().await, Told::Down(_)));

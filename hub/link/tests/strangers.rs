@@ -1,38 +1,32 @@
-//! What strangers may throw at the endpoint, over real sockets: each is told what the standard lets it be told or is cut
-//! off, and nobody else notices. What a session does with any bytes at all is fuzzed (`tests/fuzz`, target `endpoint`).
+//! What a device with a good certificate and bad intentions may throw at the endpoint, over real sockets: each is told what
+//! the standard lets it be told or is cut off, and nobody else notices. What a session does with any bytes at all is
+//! fuzzed (`tests/fuzz`, target `endpoint`).
 
 #![allow(clippy::unwrap_used, reason = "a failing test should panic")]
 
 mod conformance;
 
-use std::{net::SocketAddr, time::Duration};
+use std::time::Duration;
 
 use conformance::{
-    Events,
+    Rig,
     device::{DEADLINE, Device},
+    embedded::start,
 };
-use lichen_link::{Endpoint, EndpointConfig, LinkEvent};
+use lichen_link::LinkEvent;
 use proptest::{collection::vec, prelude::*, strategy::ValueTree, test_runner::TestRunner};
 use rumqttc::PubAckReason;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
-    sync::mpsc,
     time::timeout,
 };
 
 const CONNECT: &[u8] = b"\x10\x16\x00\x04MQTT\x05\x02\x00\x3c\x00\x00\x09strangers";
 
-async fn start(devices: usize) -> (Endpoint, Events, SocketAddr) {
-    let (sender, events) = mpsc::channel(1024);
-    let config = EndpointConfig { listen: "127.0.0.1:0".parse().unwrap(), devices };
-    let (endpoint, address) = Endpoint::start(config, sender).await.unwrap();
-    (endpoint, Events(events), address)
-}
-
-/// Says these bytes, and no more. Gives what is answered until the connection is closed.
-async fn say(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
-    let mut stream = TcpStream::connect(address).await.unwrap();
+/// Says these bytes as a device, and no more. Gives what is answered until the connection is closed.
+async fn say(rig: &Rig, name: &str, bytes: &[u8]) -> Vec<u8> {
+    let mut stream = rig.raw(name).await;
     let _cut_off = stream.write_all(bytes).await;
     let _cut_off = stream.shutdown().await;
     let mut answer = Vec::new();
@@ -47,8 +41,8 @@ async fn still_serves(device: &mut Device) {
 
 #[tokio::test]
 async fn malformed_packets_end_their_own_session_with_the_reason() {
-    let (_endpoint, _events, address) = start(100).await;
-    let mut good = Device::connect(address, "good").await;
+    let rig = start(100).await;
+    let mut good = Device::connect(&rig.broker, "good").await;
     for (bytes, reason) in [
         (&b"\x30\xFF\xFF\xFF\xFF"[..], 0x81),
         (b"\x00\x00", 0x81),
@@ -61,7 +55,7 @@ async fn malformed_packets_end_their_own_session_with_the_reason() {
         (b"\xF0\x02\x18\x00", 0x82),
         (CONNECT, 0x82),
     ] {
-        let answer = say(address, &[CONNECT, bytes].concat()).await;
+        let answer = say(&rig, "strangers", &[CONNECT, bytes].concat()).await;
         let connack = 2 + usize::from(answer[1]);
         let disconnect = &answer[connack..];
         assert_eq!((answer[0], answer[3]), (0x20, 0), "{bytes:02x?}");
@@ -74,22 +68,29 @@ async fn malformed_packets_end_their_own_session_with_the_reason() {
 /// nobody left in the end but it.
 #[tokio::test]
 async fn noise_and_mutated_conversations_disturb_nobody() {
-    let (endpoint, mut events, address) = start(100).await;
-    let mut good = Device::connect(address, "good").await;
-    let conversation = [
-        CONNECT,
-        b"\x82\x1f\x00\x01\x00\x00\x19lichen/1/strangers/down/#\x01",
-        b"\x32\x25\x00\x1blichen/1/strangers/up/hello\x00\x01\x00hello",
-        b"\xC0\x00\xE0\x00",
-    ]
-    .concat();
-    let whole = conversation.len();
+    let mut rig = start(100).await;
+    let mut good = Device::connect(&rig.broker, "good").await;
+    // Of several devices in turn: none connects so often that it has to wait. Names of seven letters.
+    let conversation = |name: &str| {
+        [
+            b"\x10\x14\x00\x04MQTT\x05\x02\x00\x3c\x00\x00\x07",
+            name.as_bytes(),
+            b"\x82\x1d\x00\x01\x00\x00\x17lichen/1/",
+            name.as_bytes(),
+            b"/down/#\x01\x32\x23\x00\x19lichen/1/",
+            name.as_bytes(),
+            b"/up/hello\x00\x01\x00hello\xC0\x00\xE0\x00",
+        ]
+        .concat()
+    };
+    let whole = conversation("many-10").len();
     let mutation = (0..whole, any::<u8>(), 0..whole, any::<bool>());
     let cases = (vec(mutation, 1..6), vec(any::<u8>(), 0..64));
     let mut runner = TestRunner::default();
-    for _ in 0..300 {
+    for case in 0..300 {
         let (mutations, noise) = cases.new_tree(&mut runner).unwrap().current();
-        let mut bytes = conversation.clone();
+        let name = format!("many-{}", 10 + case % 40);
+        let mut bytes = conversation(&name);
         for (at, byte, cut, noisy) in mutations {
             let at = at.min(bytes.len() - 1);
             if noisy {
@@ -99,23 +100,24 @@ async fn noise_and_mutated_conversations_disturb_nobody() {
                 bytes.truncate(bytes.len().min(cut.max(at + 1)));
             }
         }
-        say(address, &bytes).await;
+        say(&rig, &name, &bytes).await;
         still_serves(&mut good).await;
     }
+    let counts = rig.link.counts();
+    assert!(counts.received > 300 && counts.too_often == 0, "most come in: {counts:?}");
     drop(good);
-    events.wait_for(&LinkEvent::Disconnected { device: "good".into() }).await;
-    assert_eq!(endpoint.counts().devices, 0);
+    rig.events.wait_for(&LinkEvent::Disconnected { device: "good".into() }).await;
+    assert_eq!(rig.link.counts().devices, 0);
 }
 
-/// More silent connections than there is room for: those who come are told that there are too many, or cut off, and who
-/// was there stays.
+/// More silent connections than there is room for: those who come are turned away, and who was there stays.
 #[tokio::test]
 async fn a_flood_of_silent_connections_does_not_touch_those_who_are_in() {
-    let (endpoint, _events, address) = start(4).await;
-    let mut good = Device::connect(address, "good").await;
+    let rig = start(4).await;
+    let mut good = Device::connect(&rig.broker, "good").await;
     let mut silent = Vec::new();
     for _ in 0..200 {
-        silent.push(TcpStream::connect(address).await.unwrap());
+        silent.push(TcpStream::connect(rig.broker.address()).await.unwrap());
     }
     still_serves(&mut good).await;
     // The last of them finds no room even to be silent.
@@ -123,9 +125,12 @@ async fn a_flood_of_silent_connections_does_not_touch_those_who_are_in() {
     let mut nothing = Vec::new();
     let _reset = timeout(DEADLINE, last.read_to_end(&mut nothing)).await.unwrap();
     assert_eq!(nothing, b"");
-    assert!(endpoint.counts().turned_away > 0);
+    assert!(rig.link.counts().crowded > 0);
     drop(silent);
-    let mut newcomer = Device::connect(address, "newcomer").await;
+    while rig.link.counts().connections > 1 {
+        tokio::task::yield_now().await;
+    }
+    let mut newcomer = Device::connect(&rig.broker, "newcomer").await;
     assert_eq!(newcomer.publish("lichen/1/newcomer/up/hello", b"x").await, PubAckReason::Success);
 }
 
@@ -133,13 +138,13 @@ async fn a_flood_of_silent_connections_does_not_touch_those_who_are_in() {
 /// the old one would still say is of no use to anybody.
 #[tokio::test]
 async fn a_half_open_connection_does_not_keep_its_device_out() {
-    let (endpoint, mut events, address) = start(4).await;
-    let mut lost = TcpStream::connect(address).await.unwrap();
+    let mut rig = start(4).await;
+    let mut lost = rig.raw("good").await;
     lost.write_all(b"\x10\x11\x00\x04MQTT\x05\x02\x00\x3c\x00\x00\x04good").await.unwrap();
-    events.wait_for(&LinkEvent::Connected { device: "good".into() }).await;
-    let mut good = Device::connect(address, "good").await;
+    rig.events.wait_for(&LinkEvent::Connected { device: "good".into() }).await;
+    let mut good = Device::connect(&rig.broker, "good").await;
     still_serves(&mut good).await;
-    assert_eq!((endpoint.counts().devices, endpoint.counts().takeovers), (1, 1));
+    assert_eq!((rig.link.counts().devices, rig.link.counts().takeovers), (1, 1));
     // The far end of the old one never answers; it is closed all the same, and not reported.
     let mut last_words = Vec::new();
     timeout(Duration::from_secs(20), lost.read_to_end(&mut last_words)).await.unwrap().unwrap();
