@@ -2,18 +2,27 @@
 
 #![allow(clippy::unwrap_used, reason = "a failing test should panic")]
 
+mod conformance;
+#[path = "crowd/heap.rs"]
+mod heap;
+
 use std::{
-    net::SocketAddr,
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
+use conformance::{
+    bare::Bare,
+    fleet::{DAY, Fleet, Identity},
+};
 use firmware_compat::frame::Kind;
-use lichen_link::{Endpoint, EndpointConfig, LinkEvent};
+use lichen_link::{Endpoint, LinkEvent};
+use lichen_trust::DEVICES as DEVICE;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustls::ClientConfig;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-    sync::mpsc,
+    runtime::{Builder, Runtime},
+    sync::{mpsc, watch},
     task::JoinSet,
     time::timeout,
 };
@@ -22,87 +31,59 @@ use tokio::{
 const DEVICES: usize = 2000;
 /// What an idle connection may cost the hub, in memory.
 const IDLE_BYTES: usize = 8 * 1024;
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_secs(120);
 
-/// A device that is nothing but a socket, so that the memory measured is the endpoint's.
-struct Bare {
-    stream: TcpStream,
-}
+/// What is measured is all endpoints' of this process: one at a time.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
-impl Bare {
-    async fn connect(address: SocketAddr, name: &str) -> std::io::Result<Self> {
-        let mut stream = TcpStream::connect(address).await?;
-        let mut connect = vec![0x10, 0, 0, 4, b'M', b'Q', b'T', b'T', 5, 2, 0, 60, 0];
-        connect.extend(text(name));
-        stream.write_all(&sized(connect)).await?;
-        assert_eq!(packet(&mut stream).await?[1], 0, "it is let in");
-        let mut subscribe = vec![0x82, 0, 0, 1, 0];
-        subscribe.extend(text(&format!("lichen/1/{name}/down/#")));
-        subscribe.push(1);
-        subscribe.extend(text("lichen/1/all/down/#"));
-        subscribe.push(0);
-        stream.write_all(&sized(subscribe)).await?;
-        assert_eq!(packet(&mut stream).await?[3..], [1, 0], "both are granted");
-        Ok(Self { stream })
-    }
-
-    /// The next message's payload.
-    async fn message(&mut self, len: usize) -> std::io::Result<Vec<u8>> {
-        let body = packet(&mut self.stream).await?;
-        Ok(body[body.len() - len..].to_vec())
-    }
-}
-
-fn text(text: &str) -> Vec<u8> {
-    [&u16::try_from(text.len()).unwrap().to_be_bytes(), text.as_bytes()].concat()
-}
-
-/// Fills in the length of a packet below 128 bytes.
-fn sized(mut packet: Vec<u8>) -> Vec<u8> {
-    packet[1] = u8::try_from(packet.len() - 2).unwrap();
-    assert!(packet[1] < 128);
-    packet
-}
-
-/// The body of the next packet, one below 16 KiB.
-async fn packet(stream: &mut TcpStream) -> std::io::Result<Vec<u8>> {
-    let _kind = stream.read_u8().await?;
-    let mut len = usize::from(stream.read_u8().await?);
-    if len >= 128 {
-        len = (len & 127) | usize::from(stream.read_u8().await?) << 7;
-    }
-    let mut body = vec![0; len];
-    stream.read_exact(&mut body).await?;
-    Ok(body)
+/// Threads of the test, so that what all others hold is the endpoint's.
+fn runtime() -> Runtime {
+    heap::is_tests();
+    let allowed = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: allowed.maximum, maximum: allowed.maximum };
+    setrlimit(Resource::Nofile, raised).unwrap();
+    let mut threads = Builder::new_multi_thread();
+    threads.worker_threads(2).on_thread_start(heap::is_tests).enable_all().build().unwrap()
 }
 
 fn name(number: usize) -> String {
     format!("device-{number}")
 }
 
-/// Bytes of this process that are in memory and its own.
-fn private_bytes() -> usize {
-    let rollup = std::fs::read_to_string("/proc/self/smaps_rollup").unwrap();
-    let kib = |key: &str| -> usize {
-        let line = rollup.lines().find_map(|line| line.strip_prefix(key)).unwrap();
-        line.trim().trim_end_matches(" kB").parse().unwrap()
-    };
-    (kib("Private_Dirty:") + kib("Private_Clean:")) * 1024
+type Devices = Vec<(String, Arc<ClientConfig>)>;
+
+/// Devices that are welcome.
+fn welcome(fleet: &Fleet, endpoint: &Endpoint, devices: usize) -> Devices {
+    let made = (0..devices).map(|number| {
+        let name = name(number);
+        let identity: Identity = fleet.issue(&name, DEVICE, DAY);
+        endpoint.admit(&name, &[identity.hash]);
+        (name, fleet.client(Some(&identity), &[b"mqtt"]))
+    });
+    made.collect()
 }
 
-async fn connect_all(address: SocketAddr, devices: usize) -> Vec<Bare> {
+/// All at once. Who is turned away tries again, as agents do.
+async fn connect_all(address: std::net::SocketAddr, devices: &Devices) -> Vec<Bare> {
     let mut connecting = JoinSet::new();
-    for number in 0..devices {
-        connecting.spawn(async move { (number, Bare::connect(address, &name(number)).await) });
+    for (number, (name, config)) in devices.iter().cloned().enumerate() {
+        connecting.spawn(async move {
+            loop {
+                match Bare::connect(address, config.clone(), &name).await {
+                    Ok(device) => return (number, device),
+                    Err(_turned_away) => tokio::time::sleep(Duration::from_millis(50)).await,
+                }
+            }
+        });
     }
     let mut devices = timeout(DEADLINE, connecting.join_all()).await.unwrap();
     devices.sort_by_key(|(number, _)| *number);
-    devices.into_iter().map(|(_, device)| device.unwrap()).collect()
+    devices.into_iter().map(|(_, device)| device).collect()
 }
 
 /// Counts sessions as the engine would.
-fn count_sessions(mut events: mpsc::Receiver<LinkEvent>) -> tokio::sync::watch::Receiver<usize> {
-    let (tell, open) = tokio::sync::watch::channel(0);
+fn count_sessions(mut events: mpsc::Receiver<LinkEvent>) -> watch::Receiver<usize> {
+    let (tell, open) = watch::channel(0);
     tokio::spawn(async move {
         while let Some(event) = events.recv().await {
             match event {
@@ -115,38 +96,73 @@ fn count_sessions(mut events: mpsc::Receiver<LinkEvent>) -> tokio::sync::watch::
     open
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn thousands_of_idle_devices_cost_little_and_all_hear_the_hub() {
-    let allowed = getrlimit(Resource::Nofile);
-    let raised = Rlimit { current: allowed.maximum, maximum: allowed.maximum };
-    setrlimit(Resource::Nofile, raised).unwrap();
-    let (sender, events) = mpsc::channel(1024);
-    let config = EndpointConfig { listen: "127.0.0.1:0".parse().unwrap(), devices: DEVICES };
-    let (endpoint, address) = Endpoint::start(config, sender).await.unwrap();
-    let mut open = count_sessions(events);
-    // A few before measuring: what the first one costs is there then.
-    drop(connect_all(address, 20).await);
-    timeout(DEADLINE, open.wait_for(|open| *open == 0)).await.unwrap().unwrap();
+async fn until(open: &mut watch::Receiver<usize>, wanted: usize) {
+    timeout(DEADLINE, open.wait_for(|open| *open == wanted)).await.unwrap().unwrap();
+}
 
-    let before = private_bytes();
-    let started = Instant::now();
-    let mut devices = connect_all(address, DEVICES).await;
-    let took = started.elapsed();
-    assert_eq!(endpoint.counts().devices, DEVICES as u64);
-    let cost = private_bytes().saturating_sub(before) / DEVICES;
-    println!("{DEVICES} devices connected and subscribed in {took:?}, {cost} bytes more for each");
-    assert!(cost <= IDLE_BYTES, "{cost} bytes for each idle connection, both of its ends together");
+#[test]
+fn thousands_of_idle_devices_cost_little_and_all_hear_the_hub() {
+    let _alone = ONE_AT_A_TIME.lock();
+    runtime().block_on(async {
+        let fleet = Fleet::new();
+        let (sender, events) = mpsc::channel(1024);
+        // With room for all of them on the doorstep of one address.
+        let config = fleet.config("127.0.0.1:0".parse().unwrap(), 3 * DEVICES);
+        let (endpoint, address) = Endpoint::start(config, sender).await.unwrap();
+        let mut open = count_sessions(events);
+        let fleet = welcome(&fleet, &endpoint, DEVICES);
+        // All of them before measuring: what is kept of those that were here is there then.
+        let started = Instant::now();
+        drop(connect_all(address, &fleet).await);
+        println!(
+            "{DEVICES} full handshakes, sessions and subscriptions in {:?}",
+            started.elapsed()
+        );
+        until(&mut open, 0).await;
+        assert_eq!(endpoint.counts().handshakes_full, DEVICES as u64);
 
-    for number in 0..DEVICES {
-        endpoint.set_head(&name(number), name(number).into_bytes());
-    }
-    endpoint.send_all(Kind::Time, b"noon".to_vec());
-    for (number, device) in devices.iter_mut().enumerate() {
-        let head = name(number).into_bytes();
-        assert_eq!(timeout(DEADLINE, device.message(head.len())).await.unwrap().unwrap(), head);
-        assert_eq!(timeout(DEADLINE, device.message(4)).await.unwrap().unwrap(), b"noon");
-    }
-    drop(devices);
-    timeout(DEADLINE, open.wait_for(|open| *open == 0)).await.unwrap().unwrap();
-    assert_eq!(endpoint.counts().devices, 0);
+        let before = heap::held_by_the_endpoint();
+        let started = Instant::now();
+        let mut devices = connect_all(address, &fleet).await;
+        println!("{DEVICES} resumed, and the same, in {:?}", started.elapsed());
+        until(&mut open, DEVICES).await;
+        let counts = endpoint.counts();
+        let as_counted = (counts.devices, counts.handshakes_resumed, counts.crowded);
+        assert_eq!(as_counted, (DEVICES as u64, DEVICES as u64, 0));
+        let cost = usize::try_from(heap::held_by_the_endpoint() - before).unwrap() / DEVICES;
+        println!("{cost} bytes of heap for each idle device");
+        assert!(cost <= IDLE_BYTES, "{cost} bytes for each idle connection");
+
+        for number in 0..DEVICES {
+            endpoint.set_head(&name(number), name(number).into_bytes());
+        }
+        endpoint.send_all(Kind::Time, b"noon".to_vec());
+        for (number, device) in devices.iter_mut().enumerate() {
+            let head = name(number).into_bytes();
+            assert_eq!(timeout(DEADLINE, device.message(head.len())).await.unwrap().unwrap(), head);
+            assert_eq!(timeout(DEADLINE, device.message(4)).await.unwrap().unwrap(), b"noon");
+        }
+        drop(devices);
+        until(&mut open, 0).await;
+        let counts = endpoint.counts();
+        assert_eq!((counts.devices, counts.connections), (0, 0));
+    });
+}
+
+/// A whole fleet behind one address, more than that address may have on the doorstep: it comes in by and by.
+#[test]
+fn a_fleet_behind_one_address_comes_in_by_and_by() {
+    const FEW: usize = 400;
+    let _alone = ONE_AT_A_TIME.lock();
+    runtime().block_on(async {
+        let fleet = Fleet::new();
+        let (sender, events) = mpsc::channel(1024);
+        let config = fleet.config("127.0.0.1:0".parse().unwrap(), FEW);
+        let (endpoint, address) = Endpoint::start(config, sender).await.unwrap();
+        let mut open = count_sessions(events);
+        let devices = connect_all(address, &welcome(&fleet, &endpoint, FEW)).await;
+        until(&mut open, FEW).await;
+        assert_eq!(endpoint.counts().turned_away, 0);
+        drop(devices);
+    });
 }

@@ -115,15 +115,16 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
 ) {
     let session = Session::new(credential.clone(), shared.time.now(), shared.now());
     let mut connection = Connection { stream, session, shared, flushing: false };
-    if let Some((device, peer)) = connection.knock(remote, credential).await {
+    // What a connection does once has memory of its own meanwhile: most of the time it stays.
+    if let Some((device, peer)) = Box::pin(connection.knock(remote, credential)).await {
         place.come_in();
         let _live = Live(&connection.shared.clone().registry);
         connection.stay(&device, &peer).await;
         // The engine may be busy; the device hears why it is over all the same.
-        connection.linger().await;
-        connection.leave(&device, &peer).await;
+        Box::pin(connection.linger()).await;
+        Box::pin(connection.leave(&device, &peer)).await;
     } else {
-        connection.linger().await;
+        Box::pin(connection.linger()).await;
     }
 }
 
@@ -261,7 +262,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             while let Some(step) = self.session.next(self.shared.now()) {
                 match step {
                     Step::End => return,
-                    Step::Frame { kind, bytes } => self.hand_over(device, peer, kind, bytes).await,
+                    Step::Frame { kind, bytes } => {
+                        Box::pin(self.hand_over(device, peer, kind, bytes)).await;
+                    }
                     Step::Head => self.answer_with_head(device),
                     Step::Open => {}
                 }

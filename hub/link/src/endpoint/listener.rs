@@ -4,6 +4,7 @@
 use std::{
     io,
     net::{Ipv4Addr, SocketAddr},
+    pin::Pin,
     sync::Arc,
 };
 
@@ -118,9 +119,10 @@ async fn serve_one(stream: TcpStream, remote: SocketAddr, place: Place, shared: 
     let shaken = Box::pin(handshake::shake(stream, remote, &place, &shared)).await;
     let Some(tls) = shaken else { return };
     let credential = Credential::of(tls.certificate());
-    if tls.protocol() == Some(HTTP) {
-        Box::pin(http::serve(tls, remote, credential, place, shared)).await;
+    let serving: Pin<Box<dyn Future<Output = ()> + Send>> = if tls.protocol() == Some(HTTP) {
+        Box::pin(http::serve(tls, remote, credential, place, shared))
     } else {
-        Box::pin(connection::serve(tls, remote, credential, place, shared)).await;
-    }
+        Box::pin(connection::serve(tls, remote, credential, place, shared))
+    };
+    serving.await;
 }

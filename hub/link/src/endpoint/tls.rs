@@ -33,7 +33,8 @@ const RECORD_OVERHEAD: usize = 64;
 /// A TLS connection, at the server's end.
 pub(crate) struct Tls<S> {
     stream: S,
-    connection: UnbufferedServerConnection,
+    /// By itself, for it is large, and what owns it moves.
+    connection: Box<UnbufferedServerConnection>,
     /// Encrypted bytes that have come and are no whole record yet.
     incoming: BytesMut,
     /// What has come, decrypted, and was not taken yet.
@@ -75,7 +76,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Tls<S> {
     pub(crate) fn new(stream: S, config: Arc<ServerConfig>) -> Result<Self, rustls::Error> {
         Ok(Self {
             stream,
-            connection: UnbufferedServerConnection::new(config)?,
+            connection: Box::new(UnbufferedServerConnection::new(config)?),
             incoming: BytesMut::new(),
             plain: BytesMut::new(),
             outgoing: BytesMut::new(),

@@ -35,11 +35,14 @@ pub struct Identity {
     pub hash: Hash,
 }
 
+/// A device's certificate, and how it connects with it.
+type Client = (Arc<Identity>, Arc<ClientConfig>);
+
 /// See the module.
 pub struct Fleet {
     _dir: Option<TempDir>,
     pub trust: Trust,
-    clients: Mutex<HashMap<String, (Arc<Identity>, Arc<ClientConfig>)>>,
+    clients: Mutex<HashMap<String, Client>>,
 }
 
 impl Fleet {
@@ -76,7 +79,7 @@ impl Fleet {
     }
 
     /// What a device of this name has, the same each time.
-    pub fn device(&self, name: &str) -> (Arc<Identity>, Arc<ClientConfig>) {
+    pub fn device(&self, name: &str) -> Client {
         let mut clients = self.clients.lock().expect("no test panics with it in hand");
         let made = clients.entry(name.to_owned()).or_insert_with(|| {
             let identity = self.issue(name, DEVICES, DAY);

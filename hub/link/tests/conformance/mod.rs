@@ -2,6 +2,7 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test program uses its part")]
 
+pub mod bare;
 pub mod device;
 pub mod embedded;
 pub mod fleet;
