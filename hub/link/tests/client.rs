@@ -1,4 +1,4 @@
-//! The client on its own, as a device would use it, against the endpoint. TLS is a tunnel's between them.
+//! The client on its own, as a device would use it, against the endpoint.
 
 #![allow(clippy::unwrap_used, reason = "a failing test should panic")]
 
@@ -7,12 +7,19 @@ mod conformance;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::BytesMut;
-use conformance::{Events, Rig, device::DEADLINE, embedded::start_at, fleet::Fleet, frame};
+use conformance::{
+    Events, Rig,
+    device::{Broker, DEADLINE},
+    embedded::start_at,
+    fleet::Fleet,
+    frame,
+};
 use firmware_compat::frame::Kind;
 use lichen_link::{
     Link, LinkError, LinkEvent,
-    client::{Client, ClientConfig, Down, Handler, RetryPolicy, Route, Will},
+    client::{Client, ClientConfig, Down, Handler, RetryPolicy, Route, Tls, Way, Will},
 };
+use lichen_trust::HUB_NAME;
 use rumqttc::Packet;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -58,10 +65,17 @@ struct Agent {
 }
 
 impl Agent {
-    fn start(broker: SocketAddr, name: &'static str) -> Self {
+    fn start(broker: &Broker, name: &'static str) -> Self {
         let (tell, told) = mpsc::unbounded_channel();
+        let tls = match broker {
+            Broker::Plain(_) => None,
+            // With the certificate of `pi`, whatever it calls itself.
+            Broker::Tls(_, fleet) => {
+                Some(Tls { config: fleet.device("pi").1, name: Some(HUB_NAME.try_into().unwrap()) })
+            }
+        };
         let config = ClientConfig {
-            route: Route::plain(broker.into()),
+            route: Route::fixed(Way { places: vec![broker.address().into()], tls }),
             client_id: name.into(),
             keep_alive: Duration::from_secs(60),
             subscriptions: vec![format!("lichen/1/{name}/down/#"), "lichen/1/all/down/#".into()],
@@ -86,11 +100,11 @@ impl Agent {
 
 const ANY_PORT: &str = "127.0.0.1:0";
 
-/// A hub on any port, or again on the same one, and the way to it of the device `pi`.
-async fn hub_at(fleet: &Arc<Fleet>, listen: SocketAddr) -> (Link, Events, SocketAddr) {
+/// A hub on any port, or again on the same one.
+async fn hub_at(fleet: &Arc<Fleet>, listen: SocketAddr) -> (Link, Events, Broker) {
     loop {
         match start_at(fleet.clone(), listen, 100, 1024).await {
-            Ok(Rig { link, events, broker }) => return (link, events, broker.address()),
+            Ok(Rig { link, events, broker }) => return (link, events, broker),
             // The one before was killed, and its threads are on their way out.
             Err(LinkError::AddressInUse { .. }) => tokio::task::yield_now().await,
             Err(error) => panic!("{error}"),
@@ -98,17 +112,15 @@ async fn hub_at(fleet: &Arc<Fleet>, listen: SocketAddr) -> (Link, Events, Socket
     }
 }
 
-async fn hub() -> (Link, Events, SocketAddr) {
-    let fleet = Fleet::new();
-    let (link, events, address) = hub_at(&fleet, ANY_PORT.parse().unwrap()).await;
-    (link, events, fleet.tunnel(address, "pi").await)
+async fn hub() -> (Link, Events, Broker) {
+    hub_at(&Fleet::new(), ANY_PORT.parse().unwrap()).await
 }
 
 #[tokio::test]
 async fn a_client_connects_again_with_a_new_will_and_hears_the_newest_head() {
     let fleet = Fleet::new();
-    let (link, mut events, address) = hub_at(&fleet, ANY_PORT.parse().unwrap()).await;
-    let mut agent = Agent::start(fleet.tunnel(address, "pi").await, "pi");
+    let (link, mut events, broker) = hub_at(&fleet, ANY_PORT.parse().unwrap()).await;
+    let mut agent = Agent::start(&broker, "pi");
     assert_eq!(agent.next().await, Told::Up);
     assert!(agent.client.send("lichen/1/pi/up/hello".into(), b"hello".to_vec()));
     events.wait_for(&frame("pi", Kind::Hello, b"hello")).await;
@@ -116,7 +128,7 @@ async fn a_client_connects_again_with_a_new_will_and_hears_the_newest_head() {
     let stops = Down::Closed { code: "ServerShuttingDown".into() };
     assert_eq!(agent.next().await, Told::Down(stops));
 
-    let (link, mut events, _) = hub_at(&fleet, address).await;
+    let (link, mut events, _) = hub_at(&fleet, broker.address()).await;
     link.set_head("pi", b"head".to_vec());
     loop {
         match agent.next().await {
@@ -141,10 +153,10 @@ fn is_will(event: &LinkEvent) -> bool {
 
 #[tokio::test]
 async fn a_replaced_client_says_so_and_does_not_come_back_at_once() {
-    let (_link, mut events, address) = hub().await;
-    let mut older = Agent::start(address, "pi");
+    let (_link, mut events, broker) = hub().await;
+    let mut older = Agent::start(&broker, "pi");
     assert_eq!(older.next().await, Told::Up);
-    let mut newer = Agent::start(address, "pi");
+    let mut newer = Agent::start(&broker, "pi");
     assert_eq!(newer.next().await, Told::Up);
     assert_eq!(older.next().await, Told::Down(Down::TakenOver { client_id: "pi".into() }));
     assert!(newer.client.send("lichen/1/pi/up/hello".into(), b"newer".to_vec()));
@@ -154,16 +166,16 @@ async fn a_replaced_client_says_so_and_does_not_come_back_at_once() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_hub_that_is_restarted_or_killed_again_and_again_is_no_second_client() {
     let fleet = Fleet::new();
-    let (first, _events, address) = hub_at(&fleet, ANY_PORT.parse().unwrap()).await;
-    let mut agent = Agent::start(fleet.tunnel(address, "pi").await, "pi");
+    let (first, _events, broker) = hub_at(&fleet, ANY_PORT.parse().unwrap()).await;
+    let mut agent = Agent::start(&broker, "pi");
     assert_eq!(agent.next().await, Told::Up);
     first.shutdown().await;
     for _ in 0..10 {
-        let hub = hub_at(&fleet, address).await;
+        let hub = hub_at(&fleet, broker.address()).await;
         loop {
             match agent.next().await {
                 Told::Up => break,
-                Told::Down(Down::Lost(_) | Down::Closed { .. } | Down::ClosedSilently) => {}
+                Told::Down(Down::Lost(_) | Down::Closed { .. }) => {}
                 other => panic!("{other:?} while the hub was restarted"),
             }
         }
@@ -174,8 +186,8 @@ async fn a_hub_that_is_restarted_or_killed_again_and_again_is_no_second_client()
 
 #[tokio::test]
 async fn a_shutdown_sends_what_waits_and_leaves_no_will() {
-    let (_link, mut events, address) = hub().await;
-    let mut agent = Agent::start(address, "pi");
+    let (_link, mut events, broker) = hub().await;
+    let mut agent = Agent::start(&broker, "pi");
     assert_eq!(agent.next().await, Told::Up);
     for number in 0..100_u8 {
         assert!(agent.client.send("lichen/1/pi/up/event".into(), vec![number]));
@@ -190,8 +202,8 @@ async fn a_shutdown_sends_what_waits_and_leaves_no_will() {
 
 #[tokio::test]
 async fn a_refused_client_says_so() {
-    let (_link, _events, address) = hub().await;
-    let mut agent = Agent::start(address, "Not A Name");
+    let (_link, _events, broker) = hub().await;
+    let mut agent = Agent::start(&broker, "Not A Name");
     let Told::Down(why) = agent.next().await else { panic!("it was let in") };
     assert_eq!(
         why.to_string(),
@@ -202,9 +214,9 @@ async fn a_refused_client_says_so() {
 
 #[tokio::test]
 async fn nothing_is_accepted_for_sending_without_a_connection() {
-    let (link, _events, address) = hub().await;
+    let (link, _events, broker) = hub().await;
     link.shutdown().await;
-    let mut agent = Agent::start(address, "pi");
+    let mut agent = Agent::start(&broker, "pi");
     assert!(matches!(agent.next().await, Told::Down(_)));
     assert!(!agent.client.send("lichen/1/pi/up/hello".into(), b"x".to_vec()));
 }
@@ -238,7 +250,7 @@ async fn silent_broker() -> SocketAddr {
 
 #[tokio::test]
 async fn a_broker_that_acknowledges_nothing_is_given_up_however_much_is_sent_to_it() {
-    let mut agent = Agent::start(silent_broker().await, "pi");
+    let mut agent = Agent::start(&Broker::Plain(silent_broker().await), "pi");
     assert_eq!(agent.next().await, Told::Up);
     tokio::time::pause();
     // Sending goes on all the time that the broker has, and beyond.

@@ -1,10 +1,11 @@
-//! The client over TLS: to the endpoint behind an acceptor of the test, and to servers that are not what they should be.
+//! The client over TLS: to the endpoint, and to servers that are not what they should be.
 
 #![allow(clippy::unwrap_used, reason = "a failing test should panic")]
 
 #[allow(dead_code, reason = "each test program uses its part")]
 #[path = "conformance/mosquitto.rs"]
 mod broker;
+mod conformance;
 
 use std::{
     fs,
@@ -16,120 +17,29 @@ use std::{
     time::Duration,
 };
 
+use conformance::{
+    Rig,
+    embedded::start,
+    fleet::{DAY, Fleet, dial},
+};
 use lichen_link::{
-    Endpoint, EndpointConfig, External, ExternalConfig, LinkEvent, TlsSource,
-    client::{Client, ClientConfig, Down, Handler, Place, RetryPolicy, Route, Tls, Way},
+    External, ExternalConfig, LinkEvent, TlsSource,
+    client::{self, Client, Down, Handler, Place, RetryPolicy, Route, Tls, Way},
 };
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
-use rustls::{
-    RootCertStore, ServerConfig,
-    pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer, ServerName},
-    server::WebPkiClientVerifier,
-};
+use lichen_trust::{DEVICES, HUB_NAME};
+use rcgen::{CertificateParams, KeyPair};
+use rustls::{ClientConfig, RootCertStore, pki_types::ServerName};
 use tokio::{
     io::copy_bidirectional,
-    net::{TcpListener, TcpStream, UnixListener},
-    sync::{Notify, mpsc},
+    net::{TcpListener, UnixListener},
+    sync::mpsc,
     time::timeout,
 };
-use tokio_rustls::TlsAcceptor;
 
 const DEADLINE: Duration = Duration::from_secs(30);
 const ANYWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
-const NAME: &str = "lichen-hub";
-
-type Authority = CertifiedIssuer<'static, KeyPair>;
-
-fn authority() -> Authority {
-    let mut params = CertificateParams::default();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
-}
-
-fn issue(authority: &Authority, name: &str) -> (rcgen::Certificate, PrivateKeyDer<'static>) {
-    let key = KeyPair::generate().unwrap();
-    let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
-    params.distinguished_name.push(DnType::CommonName, name);
-    let certificate = params.signed_by(&key, authority).unwrap();
-    (certificate, PrivatePkcs8KeyDer::from(key.serialize_der()).into())
-}
-
-fn roots(authority: &Authority) -> Arc<RootCertStore> {
-    let mut roots = RootCertStore::empty();
-    roots.add(authority.as_ref().der().clone()).unwrap();
-    Arc::new(roots)
-}
-
-fn provider() -> Arc<rustls::crypto::CryptoProvider> {
-    Arc::new(rustls::crypto::ring::default_provider())
-}
-
-/// What the server shows, and that it wants clients of `clients`.
-fn server(authority: &Authority, clients: &Authority) -> Arc<ServerConfig> {
-    let (certificate, key) = issue(authority, NAME);
-    let verifier = WebPkiClientVerifier::builder_with_provider(roots(clients), provider());
-    let builder = ServerConfig::builder_with_provider(provider());
-    let mut config = builder
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_client_cert_verifier(verifier.build().unwrap())
-        .with_single_cert(vec![certificate.der().clone()], key)
-        .unwrap();
-    config.alpn_protocols = vec![b"mqtt".to_vec()];
-    Arc::new(config)
-}
-
-/// What the client `pi` shows, and that it believes `authority`.
-fn client(authority: &Authority, issuer: &Authority) -> Arc<rustls::ClientConfig> {
-    let (certificate, key) = issue(issuer, "pi");
-    let builder = rustls::ClientConfig::builder_with_provider(provider());
-    let mut config = builder
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots(authority))
-        .with_client_auth_cert(vec![certificate.der().clone()], key)
-        .unwrap();
-    config.alpn_protocols = vec![b"mqtt".to_vec()];
-    Arc::new(config)
-}
-
 fn tls(config: Arc<rustls::ClientConfig>) -> Option<Tls> {
-    Some(Tls { config, name: Some(ServerName::try_from(NAME).unwrap()) })
-}
-
-/// TLS in front of an endpoint.
-struct Front {
-    address: SocketAddr,
-    /// Handshakes that were good.
-    handshakes: Arc<AtomicUsize>,
-    /// Breaks the connections that stand.
-    cut: Arc<Notify>,
-}
-
-impl Front {
-    async fn of(endpoint: SocketAddr, config: Arc<ServerConfig>) -> Self {
-        let listener = TcpListener::bind(ANYWHERE).await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let (handshakes, cut) = <(Arc<AtomicUsize>, Arc<Notify>)>::default();
-        let front = Self { address, handshakes: handshakes.clone(), cut: cut.clone() };
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                let acceptor = TlsAcceptor::from(config.clone());
-                let (handshakes, cut) = (handshakes.clone(), cut.clone());
-                tokio::spawn(async move {
-                    let Ok(mut outer) = acceptor.accept(stream).await else { return };
-                    assert_eq!(outer.get_ref().1.alpn_protocol(), Some(&b"mqtt"[..]));
-                    handshakes.fetch_add(1, Relaxed);
-                    let mut inner = TcpStream::connect(endpoint).await.unwrap();
-                    tokio::select! {
-                        _closed = copy_bidirectional(&mut outer, &mut inner) => {}
-                        () = cut.notified() => {}
-                    }
-                });
-            }
-        });
-        front
-    }
+    Some(Tls { config, name: Some(ServerName::try_from(HUB_NAME).unwrap()) })
 }
 
 #[derive(Debug, PartialEq)]
@@ -161,7 +71,7 @@ struct Device {
 impl Device {
     fn start(route: Route) -> Self {
         let (tell, told) = mpsc::unbounded_channel();
-        let config = ClientConfig {
+        let config = client::ClientConfig {
             route,
             client_id: "pi".into(),
             keep_alive: Duration::from_secs(60),
@@ -185,68 +95,60 @@ impl Device {
     }
 }
 
-async fn endpoint() -> (Endpoint, mpsc::Receiver<LinkEvent>, SocketAddr) {
-    let (sender, events) = mpsc::channel(1024);
-    let config = EndpointConfig { listen: ANYWHERE, devices: 100 };
-    let (endpoint, address) = Endpoint::start(config, sender).await.unwrap();
-    (endpoint, events, address)
+fn way(rig: &Rig, config: Arc<ClientConfig>) -> Way {
+    Way { places: vec![rig.broker.address().into()], tls: tls(config) }
+}
+
+/// A device whose certificate is of another hub.
+fn of_another_hub(rig: &Rig) -> Arc<ClientConfig> {
+    rig.fleet().client(Some(&Fleet::new().issue("pi", DEVICES, DAY)), &[b"mqtt"])
 }
 
 #[tokio::test]
 async fn frames_travel_over_tls_and_a_hub_that_stops_says_so() {
-    let ca = authority();
-    let (link, _events, address) = endpoint().await;
-    link.set_head("pi", b"head".to_vec());
-    let outside = Front::of(address, server(&ca, &ca)).await;
-    let way = Way { places: vec![outside.address.into()], tls: tls(client(&ca, &ca)) };
-    let mut pi = Device::start(Route::fixed(way));
+    let rig = start(10).await;
+    rig.link.set_head("pi", b"head".to_vec());
+    let mut pi = Device::start(Route::fixed(way(&rig, rig.fleet().device("pi").1)));
     assert_eq!(pi.next().await, Told::Up);
     assert_eq!(pi.next().await, Told::Message(b"head".to_vec()));
-    link.shutdown().await;
+    rig.link.shutdown().await;
     assert_eq!(pi.next().await, Told::Down(Down::Closed { code: "ServerShuttingDown".into() }));
 }
 
 #[tokio::test]
 async fn a_server_of_another_authority_is_an_impostor() {
-    let (ours, other) = (authority(), authority());
-    let (_link, _events, address) = endpoint().await;
-    let outside = Front::of(address, server(&other, &ours)).await;
-    let way = Way { places: vec![outside.address.into()], tls: tls(client(&ours, &ours)) };
-    let mut pi = Device::start(Route::fixed(way));
+    let rig = start(10).await;
+    let (own, _) = rig.fleet().device("pi");
+    let config = Fleet::new().client(Some(&own), &[b"mqtt"]);
+    let mut pi = Device::start(Route::fixed(way(&rig, config)));
     let Told::Down(Down::Impostor { why }) = pi.next().await else { panic!("it was believed") };
     assert!(why.starts_with("invalid peer certificate"), "{why}");
-    assert_eq!(outside.handshakes.load(Relaxed), 0);
+    assert_eq!(rig.link.counts().handshakes_full, 0);
 }
 
 #[tokio::test]
 async fn a_server_that_refuses_the_certificate_is_told_apart_from_one_that_is_away() {
-    let (ours, other) = (authority(), authority());
-    let (_link, _events, address) = endpoint().await;
-    let outside = Front::of(address, server(&ours, &ours)).await;
-    let way = Way { places: vec![outside.address.into()], tls: tls(client(&ours, &other)) };
-    let mut pi = Device::start(Route::fixed(way));
+    let rig = start(10).await;
+    let mut pi = Device::start(Route::fixed(way(&rig, of_another_hub(&rig))));
     let Told::Down(Down::CertificateRefused { why }) = pi.next().await else {
         panic!("it was let in")
     };
-    // Both words are right: which one comes is the server's to say.
+    // Each of these words is right: which one comes is the server's to say.
     assert!(["UnknownCA", "CertificateUnknown", "DecryptError"].contains(&&*why), "{why}");
 }
 
 #[tokio::test]
 async fn each_connection_asks_for_its_certificate_anew() {
-    let (ours, other) = (authority(), authority());
-    let (link, _events, address) = endpoint().await;
-    let outside = Front::of(address, server(&ours, &ours)).await;
-    let config = Arc::new(Mutex::new(client(&ours, &other)));
-    let current = config.clone();
+    let rig = start(10).await;
+    let config = Arc::new(Mutex::new(of_another_hub(&rig)));
+    let (current, places) = (config.clone(), vec![rig.broker.address().into()]);
     let mut pi = Device::start(Route::new(move || {
         let config = current.lock().unwrap().clone();
-        Way { places: vec![outside.address.into()], tls: tls(config) }
+        Way { places: places.clone(), tls: tls(config) }
     }));
     assert!(matches!(pi.next().await, Told::Down(Down::CertificateRefused { .. })));
-    *config.lock().unwrap() = client(&ours, &ours);
+    *config.lock().unwrap() = rig.fleet().device("pi").1;
     pi.until_up().await;
-    drop(link);
 }
 
 /// Takes connections and closes them. Counts them.
@@ -265,30 +167,29 @@ async fn closed_door() -> (SocketAddr, Arc<AtomicUsize>) {
 
 #[tokio::test]
 async fn places_are_tried_in_turn_and_the_one_that_worked_is_the_first_from_then_on() {
-    let ca = authority();
-    let (link, _events, address) = endpoint().await;
-    let outside = Front::of(address, server(&ca, &ca)).await;
+    let rig = start(10).await;
     let (closed, count) = closed_door().await;
-    let wrong = Front::of(address, server(&authority(), &ca)).await;
-    let places = vec![closed.into(), wrong.address.into(), outside.address.into()];
-    let way = Way { places, tls: tls(client(&ca, &ca)) };
-    let mut pi = Device::start(Route::fixed(way));
+    let wrong = start(10).await;
+    let places = [closed, wrong.broker.address(), rig.broker.address()].map(Into::into).to_vec();
+    let tls = tls(rig.fleet().device("pi").1);
+    let mut pi = Device::start(Route::fixed(Way { places, tls }));
     // One attempt goes through all of them.
     assert_eq!(pi.next().await, Told::Up);
     assert_eq!(count.load(Relaxed), 1);
-    outside.cut.notify_waiters();
-    assert!(matches!(pi.next().await, Told::Down(Down::Lost(_))));
+    // A newer connection of the same device takes its place, and gives it back.
+    let newer = conformance::device::Device::connect(&rig.broker, "pi").await;
+    assert!(matches!(pi.next().await, Told::Down(Down::TakenOver { .. })));
+    drop(newer);
     assert_eq!(pi.next().await, Told::Up);
     assert_eq!(count.load(Relaxed), 1);
-    drop(link);
 }
 
 #[tokio::test]
 async fn when_no_place_takes_the_connection_each_is_named_with_its_reason() {
-    let ca = authority();
+    let config = Fleet::new().device("pi").1;
     let nobody = TcpListener::bind(ANYWHERE).await.unwrap().local_addr().unwrap();
     let places = vec![nobody.into(), Place::Unix("/nowhere/socket".into())];
-    let mut pi = Device::start(Route::fixed(Way { places, tls: tls(client(&ca, &ca)) }));
+    let mut pi = Device::start(Route::fixed(Way { places, tls: tls(config) }));
     let Told::Down(Down::Lost(why)) = pi.next().await else { panic!("something was reached") };
     assert!(why.contains(&nobody.to_string()), "{why}");
     assert!(why.contains("nor at unix:///nowhere/socket"), "{why}");
@@ -299,13 +200,14 @@ async fn when_no_place_takes_the_connection_each_is_named_with_its_reason() {
 
 #[tokio::test]
 async fn a_broker_on_a_socket_of_this_machine_needs_no_tls() {
-    let (_link, _events, address) = endpoint().await;
+    let rig = start(10).await;
+    let (address, config) = (rig.broker.address(), rig.fleet().device("pi").1);
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("mqtt.sock");
     let listener = UnixListener::bind(&path).unwrap();
     tokio::spawn(async move {
         let (mut outer, _) = listener.accept().await.unwrap();
-        let mut inner = TcpStream::connect(address).await.unwrap();
+        let mut inner = dial(address, config).await.unwrap();
         let _closed = copy_bidirectional(&mut outer, &mut inner).await;
     });
     let mut pi = Device::start(Route::plain(Place::Unix(path)));
@@ -315,11 +217,11 @@ async fn a_broker_on_a_socket_of_this_machine_needs_no_tls() {
 /// A server that takes the connection and says nothing: the handshake has its time, as the network has.
 #[tokio::test]
 async fn a_handshake_that_does_not_come_is_given_up() {
-    let ca = authority();
+    let config = Fleet::new().device("pi").1;
     let listener = TcpListener::bind(ANYWHERE).await.unwrap();
     let silent = listener.local_addr().unwrap();
     let accepting = tokio::spawn(async move { listener.accept().await.unwrap() });
-    let way = Way { places: vec![silent.into()], tls: tls(client(&ca, &ca)) };
+    let way = Way { places: vec![silent.into()], tls: tls(config) };
     let mut pi = Device::start(Route::fixed(way));
     let _held = accepting.await.unwrap();
     tokio::time::pause();
@@ -332,14 +234,16 @@ async fn a_handshake_that_does_not_come_is_given_up() {
 #[tokio::test]
 #[ignore = "needs mosquitto: run by make test"]
 async fn the_hub_reaches_a_mosquitto_over_tls_and_on_a_socket() {
-    let ca = authority();
+    let fleet = Fleet::new();
     let dir = tempfile::tempdir().unwrap();
     let path = |name: &str| dir.path().join(name).display().to_string();
-    let (certificate, key) = issue(&ca, NAME);
-    fs::write(path("ca"), ca.as_ref().pem()).unwrap();
+    // The broker's certificate is this test's own; the hub's is of its authority.
+    let key = KeyPair::generate().unwrap();
+    let certificate = CertificateParams::new(vec![HUB_NAME.to_owned()]).unwrap();
+    let certificate = certificate.self_signed(&key).unwrap();
+    fs::write(path("ca"), fleet.trust.bundle()).unwrap();
     fs::write(path("certificate"), certificate.pem()).unwrap();
-    let key = KeyPair::try_from(key.secret_der()).unwrap().serialize_pem();
-    fs::write(path("key"), key).unwrap();
+    fs::write(path("key"), key.serialize_pem()).unwrap();
     // `user`: started by root, it would change to one who can't read these files.
     let port = TcpListener::bind(ANYWHERE).await.unwrap().local_addr().unwrap().port();
     let more = format!(
@@ -351,7 +255,17 @@ async fn the_hub_reaches_a_mosquitto_over_tls_and_on_a_socket() {
         path("socket")
     );
     let _broker = broker::Mosquitto::start_with(&more);
-    let config = client(&ca, &ca);
+    let hub = fleet.issue("lichen-hub", "lichen:hub", DAY);
+    let mut roots = RootCertStore::empty();
+    roots.add(certificate.der().clone()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_client_auth_cert(vec![hub.certificate], hub.key)
+        .unwrap();
+    let config = Arc::new(config);
     let source = TlsSource(Arc::new(move || tls(config.clone()).unwrap()));
     for url in [format!("mqtts://127.0.0.1:{port}"), format!("unix://{}", path("socket"))] {
         let (sender, mut events) = mpsc::channel(16);

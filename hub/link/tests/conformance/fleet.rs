@@ -20,8 +20,8 @@ use rustls::{
 };
 use tempfile::TempDir;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional},
-    net::{TcpListener, TcpStream},
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
@@ -108,24 +108,6 @@ impl Fleet {
         config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
         config.resumption = Resumption::in_memory_sessions(2);
         Arc::new(config)
-    }
-
-    /// Lets plain connections to the address that is returned through to the endpoint, as this device's.
-    pub async fn tunnel(self: &Arc<Self>, endpoint: SocketAddr, name: &str) -> SocketAddr {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has free ports");
-        let address = listener.local_addr().expect("it is bound");
-        let (_, config) = self.device(name);
-        tokio::spawn(async move {
-            while let Ok((mut plain, _)) = listener.accept().await {
-                let config = config.clone();
-                tokio::spawn(async move {
-                    // Nobody there: the plain connection ends as well.
-                    let Ok(mut tls) = dial(endpoint, config).await else { return };
-                    let _broken = copy_bidirectional(&mut plain, &mut tls).await;
-                });
-            }
-        });
-        address
     }
 }
 
