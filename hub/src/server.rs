@@ -56,15 +56,15 @@ use std::{
     time::Duration,
 };
 
+use firmware_compat::{
+    enrolment::{ALPN_HTTP, ALPN_MQTT, BROKER_NAME, Broker},
+    id::Lineage,
+};
 use lichen_hub_core::{
     engine::{self, Engine},
     signing::Sign,
 };
 use lichen_images::store as images;
-use firmware_compat::{
-    enrolment::{ALPN_HTTP, ALPN_MQTT, BROKER_NAME, Broker},
-    id::Lineage,
-};
 use lichen_link::{
     Endpoint, EndpointConfig, External, ExternalConfig, Link, PROTOCOLS, TlsSource, client::Tls,
 };
@@ -72,9 +72,9 @@ use lichen_trust::Trust;
 use rustls::pki_types::ServerName;
 use tokio::sync::{mpsc, oneshot, watch};
 
+pub use admin::ADMIN;
 #[doc(hidden)]
 pub use api::strangers;
-pub use admin::ADMIN;
 pub use config::{ApiTimes, DEFAULT_API, DEFAULT_DEVICES, HubConfig};
 pub use devices::Lifetimes;
 pub use error::HubError;

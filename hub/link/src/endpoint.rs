@@ -99,6 +99,15 @@ impl EndpointConfig {
         Self::connections(devices) + 2
     }
 
+    /// How many devices there may be with so many file descriptors.
+    #[must_use]
+    pub fn most_devices(descriptors: usize) -> usize {
+        let left = descriptors.saturating_sub(OVERFLOW + 2);
+        // One more share than there is for each device alone.
+        let http = left.div_ceil(HTTP_SHARE + 1).clamp(LEAST_HTTP, MOST_HTTP);
+        left.saturating_sub(http)
+    }
+
     fn connections(devices: usize) -> usize {
         devices + Self::http_connections(devices) + OVERFLOW
     }
@@ -245,5 +254,21 @@ impl Endpoint {
         stop.send_replace(true);
         let _ended = listener.await;
         drop(threads);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_many_devices_as_descriptors_allow() {
+        for descriptors in (82..6000).chain([20_000, 65_536, 1 << 20]) {
+            let devices = EndpointConfig::most_devices(descriptors);
+            assert!(EndpointConfig::descriptors(devices) <= descriptors, "{descriptors}");
+            // Rounding leaves one place at the most.
+            assert!(EndpointConfig::descriptors(devices + 2) > descriptors, "{descriptors}");
+        }
+        assert_eq!(EndpointConfig::most_devices(0), 0);
     }
 }

@@ -24,8 +24,7 @@ use super::{
     client::Client,
     discovery::ObjectRef,
     error::{CliError, chain},
-    explain, files, hub, image as images,
-    kinds,
+    explain, files, hub, image as images, kinds,
     kubeconfig::{Choice, admin},
     token,
     ui::{Level, Tone, Ui, plain},
@@ -307,8 +306,7 @@ impl Story<'_> {
             ("get events", "what happened"),
             ("delete deployment hello-wasm", "stop it; run quickstart again to bring it back"),
         ];
-        let commands =
-            commands.map(|(command, what)| (format!("{program} {command}"), what));
+        let commands = commands.map(|(command, what)| (format!("{program} {command}"), what));
         let width = commands.iter().map(|(command, _)| command.chars().count()).max().unwrap_or(0);
         let mut text = "\nworth trying in another terminal:\n".to_owned();
         for (command, what) in commands {

@@ -38,7 +38,8 @@ const STOP_TIME: Duration = Duration::from_secs(5);
 /// The first byte of every TLS handshake (RFC 8446 5.1: a record of type 22).
 const HANDSHAKE: u8 = 22;
 /// What a client that speaks plain HTTP is told.
-const USE_HTTPS: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\nconnection: close\r\n\r\n\
+const USE_HTTPS: &[u8] =
+    b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\nconnection: close\r\n\r\n\
     the hub speaks HTTPS here: use https://\n";
 
 /// The operators' listener.

@@ -48,8 +48,7 @@ impl Admin {
     /// Writes the file if it is not there, is about another hub, or its certificate comes to its end.
     pub(crate) fn keep(&self, trust: &Trust) -> Result<bool, AdminError> {
         let authorities = trust.bundle();
-        let hub =
-            Hub { server: &self.server, authorities: &authorities, now: trust.time().now() };
+        let hub = Hub { server: &self.server, authorities: &authorities, now: trust.time().now() };
         admin::keep(&self.path, hub, LIFETIME_S, || {
             let Credentials { certificate, key } = trust.client(ADMIN, MASTERS, LIFETIME_S)?;
             Ok((certificate, key))

@@ -33,7 +33,8 @@ fn of_machine(listen: SocketAddr) -> Vec<Address> {
     let found = match ip.is_unspecified() {
         false => vec![ip],
         true => {
-            let mut found: Vec<IpAddr> = [outward_v4(), outward_v6()].into_iter().flatten().collect();
+            let mut found: Vec<IpAddr> =
+                [outward_v4(), outward_v6()].into_iter().flatten().collect();
             if found.is_empty() {
                 found = interfaces();
             }

@@ -45,8 +45,7 @@ use lichen_trust::Trust;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch::Receiver};
 
 use super::{
-    handle::EngineHandle, limits::Limits, metrics::Counters, registry,
-    watch_cache::WatchCache,
+    handle::EngineHandle, limits::Limits, metrics::Counters, registry, watch_cache::WatchCache,
 };
 pub(crate) use body::read as read_body;
 pub(crate) use query::Query;
@@ -81,7 +80,7 @@ pub(crate) struct Parts {
     pub(crate) trust: Arc<Trust>,
     pub(crate) devices: Arc<OnceLock<Vec<Address>>>,
     pub(crate) stopping: Receiver<bool>,
-        pub(crate) limits: Limits,
+    pub(crate) limits: Limits,
 }
 
 impl Api {

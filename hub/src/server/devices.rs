@@ -22,9 +22,7 @@ use axum::{
     routing::{get, post},
 };
 use firmware_compat::{
-    enrolment::{
-        Address, Broker, CONNECT_PATH, ENROL_PATH, HubFacts, RENEW_PATH, SESSION_PATH,
-    },
+    enrolment::{Address, Broker, CONNECT_PATH, ENROL_PATH, HubFacts, RENEW_PATH, SESSION_PATH},
     id::{Lineage, PublicKey},
 };
 use lichen_link::endpoint::http::{HttpHandler, HttpPeer, HttpServing, HttpStream};

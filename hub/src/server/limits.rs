@@ -67,11 +67,13 @@ impl Limits {
     /// rest. Where a quarter is more than half of what can be shared out, it is half of that.
     fn of(open_files: u64) -> Self {
         let files = usize::try_from(open_files).unwrap_or(usize::MAX);
-        let shared = files.saturating_sub(FILES + MAX_UPLOADS + EndpointConfig::descriptors(0));
+        let left = files.saturating_sub(FILES + MAX_UPLOADS);
+        let shared = left.saturating_sub(EndpointConfig::descriptors(0));
         let api = (files / 4).min(shared / 2).clamp(1, MAX_API);
         let streams = (api / 2).max(1);
         let downloads = (api / 4).clamp(1, MAX_DOWNLOADS);
-        let devices = shared.saturating_sub(api + downloads).clamp(1, MAX_DEVICES);
+        let of_endpoint = left.saturating_sub(api + downloads);
+        let devices = EndpointConfig::most_devices(of_endpoint).clamp(1, MAX_DEVICES);
         Self { open_files, devices, api, streams, downloads }
     }
 }
@@ -89,9 +91,9 @@ mod tests {
     #[test]
     fn devices_get_what_the_api_and_the_files_leave() {
         check(0, 1, 1, 1);
-        check(256, 24, 31, 7);
-        check(1024, 510, 256, 64);
-        check(65_536, 60_734, 4096, 512);
+        check(256, 18, 23, 5);
+        check(1024, 453, 256, 64);
+        check(65_536, 60_222, 4096, 512);
         check(1 << 20, MAX_DEVICES, MAX_API, MAX_DOWNLOADS);
         check(u64::MAX, MAX_DEVICES, MAX_API, MAX_DOWNLOADS);
     }
@@ -99,12 +101,13 @@ mod tests {
     /// Every file that may be open, one by one.
     fn open_at_most(limits: Limits) -> usize {
         let Limits { devices, api, downloads, .. } = limits;
-        // A socket of each device, of those who come and go (64 by the endpoint's own bound), and of who is refused.
-        let endpoint = 1 + devices + 64 + 1;
+        // A socket of each device, of each HTTP connection of devices, of those who come and go (64 by the endpoint's own
+        // bound), and of who is refused.
+        let endpoint = 1 + devices + (devices / 8).clamp(16, 512) + 64 + 1;
         // Sockets of the API, its listener, and the file behind each download and upload.
         let http = 1 + api + downloads + MAX_UPLOADS;
-        // Standard input, output and error; epoll, its copy, its wake-up and signals of two runtimes.
-        let process = 3 + 2 * 6;
+        // Standard input, output and error; epoll, its copy, its wake-up and signals of three runtimes.
+        let process = 3 + 3 * 6;
         // The file, its new copy and their directory; the locks of state and artefacts.
         let store = 3 + 2;
         // Each of two compilers: input, output, both pipes at both ends while it starts, its pidfd.

@@ -1,12 +1,6 @@
 //! A hub to test against, and a small HTTP client.
 
-use std::{
-    collections::BTreeMap,
-    net::SocketAddr,
-    path::PathBuf,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use lichen_hub::{
     server::{self, HubConfig, Running},

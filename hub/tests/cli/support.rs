@@ -96,8 +96,7 @@ impl Hub {
         let config = HubConfig::new(dir.path().join("state"), any, any);
         let store = Box::new(MemoryStore::default());
         let running = runtime.block_on(server::start_on(config, store)).expect("a hub");
-        let places =
-            Places { hubs: vec![running.kubeconfig().to_owned()], ..Places::default() };
+        let places = Places { hubs: vec![running.kubeconfig().to_owned()], ..Places::default() };
         Self { runtime, running: Some(running), dir, places }
     }
 

@@ -98,8 +98,7 @@ pub fn join(state: &Path, api: SocketAddr, devices: SocketAddr, name: &str) -> J
         "boot": "02".repeat(16), "sealingKey": format!("{}=", "A".repeat(43)),
     });
     let anonymous = shows(&trust(state).bundle(), None);
-    let facts =
-        body(&ask(devices, anonymous, "POST /lichen/v1/enrol", &request.to_string()));
+    let facts = body(&ask(devices, anonymous, "POST /lichen/v1/enrol", &request.to_string()));
     let certificate = facts["certificate"].as_str().expect("a certificate").to_owned();
     Joined { certificate, key: key.serialize_pem(), facts }
 }
@@ -107,7 +106,8 @@ pub fn join(state: &Path, api: SocketAddr, devices: SocketAddr, name: &str) -> J
 /// The right to join that a token's word holds.
 fn secret(word: &Value) -> Value {
     let word = word.as_str().expect("a token");
-    let token = firmware_compat::enrolment::JoinToken::parse(word, |json| serde_json::from_slice(json));
+    let token =
+        firmware_compat::enrolment::JoinToken::parse(word, |json| serde_json::from_slice(json));
     serde_json::to_value(token.expect("a token").secret).expect("JSON")
 }
 

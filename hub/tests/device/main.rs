@@ -106,8 +106,7 @@ fn the_api_answers_while_as_many_download_as_may() {
         (0..200).map(|_| TcpStream::connect(hub.devices).expect("a backlog")).collect();
     let path = format!("/v2/app/blobs/{digest}");
     {
-        let under_way: Vec<Blocking> =
-            (0..13).map(|_| begin(hub.api, admin(), &path).0).collect();
+        let under_way: Vec<Blocking> = (0..13).map(|_| begin(hub.api, admin(), &path).0).collect();
         for _ in 0..40 {
             let (_, head) = begin(hub.api, admin(), &path);
             assert!(

@@ -26,13 +26,18 @@ pub(crate) async fn keep_pages_out(request: Request<Body>, next: Next) -> Respon
 fn check(headers: &HeaderMap) -> Result<(), String> {
     let own = texts(headers, &header::HOST).next().unwrap_or_default();
     for origin in texts(headers, &header::ORIGIN) {
-        let is_own = origin.strip_prefix("https://").is_some_and(|host| host.eq_ignore_ascii_case(own));
+        let is_own =
+            origin.strip_prefix("https://").is_some_and(|host| host.eq_ignore_ascii_case(own));
         if !is_own {
-            return Err(format!("requests of the web page {origin:?} are refused: it is not the hub's"));
+            return Err(format!(
+                "requests of the web page {origin:?} are refused: it is not the hub's"
+            ));
         }
     }
     match texts(headers, &FETCH_SITE).find(|site| !matches!(*site, "same-origin" | "none")) {
-        Some(site) => Err(format!("requests of a {site} web page are refused: it is not the hub's")),
+        Some(site) => {
+            Err(format!("requests of a {site} web page are refused: it is not the hub's"))
+        }
         None => Ok(()),
     }
 }

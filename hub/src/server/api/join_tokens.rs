@@ -1,11 +1,7 @@
 //! `POST /lichen/v1/jointokens`: makes a join token. The hub keeps the hash of its secret; the secret is in this answer
 //! alone.
 
-use axum::{
-    body::Body,
-    http::StatusCode,
-    response::Response,
-};
+use axum::{body::Body, http::StatusCode, response::Response};
 use firmware_compat::enrolment::{Fingerprint, JoinSecret, JoinToken as Word};
 use lichen_hub_core::{
     api::{

@@ -45,12 +45,7 @@ pub(crate) async fn answer(State(api): State<Api>, request: HttpRequest<Body>) -
     answer.unwrap_or_else(IntoResponse::into_response)
 }
 
-async fn serve(
-    api: &Api,
-    method: &Method,
-    path: &[&str],
-    body: Body,
-) -> Result<Response, Refusal> {
+async fn serve(api: &Api, method: &Method, path: &[&str], body: Body) -> Result<Response, Refusal> {
     match (method, path) {
         (&Method::POST, ["jointokens"]) => join_tokens::create(api, body).await,
         (&Method::POST, ["devices", name, "resume"]) => resume(api, name).await,

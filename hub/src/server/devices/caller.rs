@@ -148,14 +148,19 @@ mod tests {
     }
 
     fn said<T>(answer: Result<T, Refusal>) -> String {
-        answer.map_or_else(|refusal| format!("{} {}", refusal.code(), refusal.message()), |_| "fine".into())
+        answer.map_or_else(
+            |refusal| format!("{} {}", refusal.code(), refusal.message()),
+            |_| "fine".into(),
+        )
     }
 
     #[test]
     fn a_certificate_that_has_ended_is_good_for_a_new_one_alone_and_not_for_ever() {
         let device = caller(device(), Some(Verdict::Welcome));
         assert_eq!(said(device.device(END)), "fine");
-        assert!(said(device.device(END + 1)).contains("401 Unauthorized the certificate has ended"));
+        assert!(
+            said(device.device(END + 1)).contains("401 Unauthorized the certificate has ended")
+        );
         assert_eq!(said(device.renewable(END + 365 * DAY, 366 * DAY)), "fine");
         let late = said(device.renewable(END + 366 * DAY + 1, 366 * DAY));
         assert!(late.contains("ended over 366 days ago"), "{late}");
@@ -166,8 +171,14 @@ mod tests {
     fn nobody_but_an_enrolled_device_is_one() {
         let operator = Credential::Unusable(Unusable::NotADevice("system:admin".into()));
         for (caller, why) in [
-            (caller(Credential::Anonymous, None), "401 Unauthorized a device shows its certificate"),
-            (caller(operator, None), "403 Forbidden the certificate of \"system:admin\" is an operator's"),
+            (
+                caller(Credential::Anonymous, None),
+                "401 Unauthorized a device shows its certificate",
+            ),
+            (
+                caller(operator, None),
+                "403 Forbidden the certificate of \"system:admin\" is an operator's",
+            ),
             (caller(device(), Some(Verdict::Stranger)), "403 Forbidden pi-1 is not enrolled here"),
             (caller(device(), Some(Verdict::OtherKey)), "403 Forbidden another key is enrolled"),
         ] {

@@ -1,11 +1,6 @@
 //! Enrolment, renewal, and what a device asks of its hub.
 
-use axum::{
-    body::Body,
-    extract::State,
-    http::StatusCode,
-    response::Response,
-};
+use axum::{body::Body, extract::State, http::StatusCode, response::Response};
 use firmware_compat::{
     enrolment::{EnrolRequest, Enrolled, Holder, MAX_DOCUMENT_BYTES, Pending, RenewRequest},
     id::Hash,
