@@ -5,7 +5,7 @@ use core::fmt;
 
 use firmware_compat::{
     frame::Kind as FrameKind,
-    id::{AgentId, Hash},
+    id::{AgentId, BootId, Hash},
     time::UnixMs,
     v1::owned::{Artefacts, WasmSupport},
 };
@@ -56,6 +56,13 @@ pub enum Event {
         /// The name.
         device: String,
     },
+    /// Two boards come with one device's name, key and agent id.
+    TwoBoards {
+        /// The name.
+        device: String,
+        /// The one that had the name last, and the one that came.
+        boards: [Board; 2],
+    },
     /// The link dropped a frame of a device, for the engine had no room for it.
     FramesLost {
         /// Its name.
@@ -72,6 +79,17 @@ pub enum Event {
     Signer(Arc<dyn Sign>),
     /// Time passed: what the engine's `poll_timeout` asked for.
     Timeout,
+}
+
+/// A board as the link knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Board {
+    /// Of its agent.
+    pub agent: AgentId,
+    /// Changes with every boot.
+    pub boot: BootId,
+    /// From where it connects, for people.
+    pub address: String,
 }
 
 /// Which form of an image a device needs.

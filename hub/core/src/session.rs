@@ -1,8 +1,9 @@
-//! The hub's side of what is said with devices: who is there, what was not heard, what they report, what they are
+//! The hub's side of what is said with devices: who is there, and whether it is two, what was not heard, what they report, what they are
 //! assigned, what they are asked to do, and frames that can't be taken; and what the hub says: `voice` signs it, with the time
 //! of `known_time`, and `keys` are those that devices know it by.
 
 pub(crate) mod assignment;
+pub(crate) mod boards;
 pub(crate) mod commands;
 pub(crate) mod gaps;
 pub(crate) mod hello;

@@ -5,11 +5,14 @@ mod world;
 
 use std::{fs, path::PathBuf};
 
-use firmware_compat::frame::Kind as FrameKind;
+use firmware_compat::{
+    frame::Kind as FrameKind,
+    id::{AgentId, BootId},
+};
 use lichen_hub_core::{
     api::{KINDS, Kind, Object},
     effect::Response,
-    event::Request,
+    event::{Board, Event, Request},
 };
 use serde_json::json;
 use world::World;
@@ -62,9 +65,9 @@ fn run(script: &str) -> String {
                 world.devices.get_mut(*name).expect("it is there").silent = *on == "yes";
             }
             ["link-drops", name] => {
-                let lost = lichen_hub_core::event::Event::FramesLost { device: (*name).into() };
-                world.event(lost);
+                world.event(Event::FramesLost { device: (*name).into() });
             }
+            ["two-boards", name, boots @ ..] => two_boards(&mut world, name, boots),
             ["stall", name] => world.stall(name),
             ["go-on", name] => world.go_on(name),
             ["repeat", times, rest @ ..] => repeat(&mut world, times, rest),
@@ -116,6 +119,16 @@ fn run(script: &str) -> String {
     }
     check_uids(&mut world);
     world.story
+}
+
+/// The link notices two boards with one name. Each has a boot, and the address of that number.
+fn two_boards(world: &mut World, name: &str, boots: &[&str]) {
+    let boards = [0, 1].map(|place| {
+        let boot: u8 = boots[place].parse().expect("a number");
+        let (agent, boot) = (AgentId([1; 16]), BootId([boot; 16]));
+        Board { agent, boot, address: format!("10.0.0.{}", boots[place]) }
+    });
+    world.event(Event::TwoBoards { device: name.to_owned(), boards });
 }
 
 /// Deletes and declares a workload again, or changes it, so many times.

@@ -9,7 +9,7 @@ use lichen_hub_core::{
     api::{ApiError, KINDS},
     effect::{Effect, LogPart, Response},
     engine::Engine,
-    event::{Event, Request, RequestId},
+    event::{Board, Event, Request, RequestId},
 };
 use lichen_link::{Endpoint, Link, LinkEvent, Newcomer};
 use tokio::sync::{mpsc, oneshot};
@@ -222,7 +222,16 @@ impl Turn {
             // An agent that came back before its old connection was noticed as broken is no second device.
             LinkEvent::TakenOver { newcomer: Newcomer::SameAgent, .. } => {}
             LinkEvent::TakenOver { device, .. } => self.handle(Event::TakenOver { device }),
-            LinkEvent::Stranger { .. } | LinkEvent::TwoBoards { .. } => {}
+            LinkEvent::TwoBoards { device, boards } => {
+                let boards = boards.map(|board| Board {
+                    agent: board.agent,
+                    boot: board.boot,
+                    address: board.address.ip().to_string(),
+                });
+                self.handle(Event::TwoBoards { device, boards });
+            }
+            // The endpoint has told it what to do, and the log of it. Nobody becomes a device by trying.
+            LinkEvent::Stranger { .. } => {}
             LinkEvent::Lost { device } => self.handle(Event::FramesLost { device }),
             LinkEvent::Frame { device, kind, bytes } => {
                 self.handle(Event::Frame { device, kind, bytes });
