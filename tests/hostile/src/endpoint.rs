@@ -1,5 +1,6 @@
 //! The bytes are a stranger on the hub's endpoint for devices. The first byte says how far it comes by itself (mod 3: says
-//! nothing; says a good CONNECT; subscribes too); then a script follows:
+//! nothing; says a good CONNECT of `pi`; subscribes too), and with which certificate (the rest, mod 5: that of `pi`; of
+//! another device; one that has ended; one of no device; none); then a script follows:
 //!
 //! | byte mod 9 | what happens |
 //! |---|---|
@@ -11,19 +12,20 @@
 //! | 5 | the stranger reads: so many bytes times 64 |
 //! | 6 | the hub sends: what, how many bytes times 256 |
 //! | 7 | a word of a topic filter is subscribed to |
-//! | 8 | the session is taken over, or the hub stops |
+//! | 8 | the session is taken over, its device dismissed, or the hub stops |
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use firmware_compat::{
     frame::{Kind, MAX_FRAME_BYTES},
+    id::Hash,
     time::Instant,
-    topic::{Direction, is_device_name},
+    topic::Direction,
 };
 use lichen_link::endpoint::{
-    identity::Credential,
-    session::{Down, Session, Step},
+    identity::{Credential, DeviceCertificate, Unusable},
+    session::{Down, Rejection, Session, Step},
 };
 use rumqttc::{Packet, QoS};
 
@@ -38,13 +40,32 @@ const MOST_WAITING: usize = 64 * 1024 + 48 * 1024;
 /// QoS 1 messages that may be on their way at once.
 const WINDOW: usize = 16;
 
+/// By which certificates are judged.
+const NOW: u64 = 1_000_000;
+
+fn certificate(name: &str, not_after: u64) -> Credential {
+    let (key, serial) = (Hash([1; 32]), [1].into());
+    Credential::Device(Arc::new(DeviceCertificate { name: name.into(), key, serial, not_after }))
+}
+
+fn credential(whose: u8) -> Credential {
+    match whose % 5 {
+        0 => certificate("pi", NOW),
+        1 => certificate("pi-2", NOW),
+        2 => certificate("pi", NOW - 1),
+        3 => Credential::Unusable(Unusable::NotADevice("pi".into())),
+        _ => Credential::Anonymous,
+    }
+}
+
 /// One stranger.
 pub fn endpoint(bytes: &[u8]) {
     let limit = BASE_BYTES + BYTES_PER_BYTE * bytes.len();
     bounded("serving a stranger", limit, || {
         let mut script = Script::new(bytes);
-        let mut stranger = Stranger::new();
-        let manners = script.number() % 3;
+        let first = script.number();
+        let manners = first % 3;
+        let mut stranger = Stranger::new(credential(first / 3));
         if manners > 0 {
             stranger.say(b"\x10\x0f\x00\x04MQTT\x05\x02\x00\x3c\x00\x00\x02pi");
         }
@@ -59,6 +80,7 @@ pub fn endpoint(bytes: &[u8]) {
 }
 
 struct Stranger {
+    credential: Credential,
     session: Session,
     now: Instant,
     /// A frame that the engine has at hand.
@@ -75,9 +97,10 @@ struct Stranger {
 }
 
 impl Stranger {
-    fn new() -> Self {
+    fn new(credential: Credential) -> Self {
         Self {
-            session: Session::new(Credential::Loopback, Instant(0)),
+            session: Session::new(credential.clone(), NOW, Instant(0)),
+            credential,
             now: Instant(0),
             at_hand: false,
             open: false,
@@ -141,10 +164,10 @@ impl Stranger {
             }
             7 => self.subscribe(script.word()),
             _ => {
-                if script.number().is_multiple_of(2) {
-                    self.session.take_over(self.now);
-                } else {
-                    self.session.shut_down(self.now);
+                match script.number() % 3 {
+                    0 => self.session.take_over(self.now),
+                    1 => self.session.shut_down(self.now),
+                    _ => self.session.dismiss("it was revoked", self.now),
                 }
                 self.look();
             }
@@ -179,10 +202,20 @@ impl Stranger {
             match step {
                 Step::Open => {
                     assert!(!self.open, "a session opens once");
-                    let named = self.session.device().is_some_and(is_device_name);
-                    assert!(named, "who is let in has a name");
-                    self.open = true;
-                    self.session.open(self.now);
+                    let Credential::Device(certificate) = &self.credential else {
+                        panic!("who is let in has a certificate");
+                    };
+                    assert!(!certificate.has_ended(NOW), "and one that lasts");
+                    let as_named = (Some(&*certificate.name), Some(certificate.key));
+                    assert_eq!((self.session.device(), self.session.key()), as_named);
+                    // One that is welcome, and one that the registry keeps out.
+                    if certificate.name.len() == 2 {
+                        self.open = true;
+                        self.session.open(self.now);
+                    } else {
+                        let why = Rejection::Unwelcome("it is not enrolled here".to_owned());
+                        self.session.reject(&why, self.now);
+                    }
                 }
                 Step::Frame { kind, bytes } => {
                     assert!(self.open && !self.at_hand, "one frame at a time, of who is let in");

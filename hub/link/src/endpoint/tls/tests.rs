@@ -5,8 +5,9 @@
 use std::time::Duration;
 
 use lichen_trust::{HUB_NAME, Trust};
+use proptest::{collection::vec, prelude::*, strategy::ValueTree, test_runner::TestRunner};
 use rustls::{
-    ClientConfig, RootCertStore, SupportedProtocolVersion,
+    ClientConfig, ClientConnection, RootCertStore, SupportedProtocolVersion,
     pki_types::{ServerName, pem::PemObject},
     version::{TLS12, TLS13},
 };
@@ -213,4 +214,87 @@ async fn noise_in_the_middle_is_an_error() {
         assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{error}");
         assert!(server.write_all(b"x").await.is_err());
     }
+}
+
+/// Both flights of a client with a certificate, altered anywhere and cut into pieces: a handshake or an error, whatever
+/// rustls is asked when.
+#[tokio::test]
+async fn no_altered_handshake_is_more_than_an_error() {
+    let rig = Rig::new();
+    let pi = rig.trust.client("pi", lichen_trust::DEVICES, 3600).unwrap();
+    let certificate = CertificateDer::from_pem_slice(pi.certificate.as_bytes()).unwrap();
+    let key = rustls::pki_types::PrivateKeyDer::from_pem_slice(pi.key.as_bytes()).unwrap();
+    let resolver = rustls::sign::CertifiedKey::from_der(
+        vec![certificate],
+        key,
+        &rustls::crypto::ring::default_provider(),
+    )
+    .unwrap();
+    let resolver = Arc::new(rustls::sign::SingleCertAndKey::from(resolver));
+    let alterations = vec((any::<prop::sample::Index>(), any::<u8>(), 0..3_u8), 0..3);
+    let cases = (alterations, any::<bool>(), any::<prop::sample::Index>());
+    let mut runner = TestRunner::deterministic();
+    let mut shaken = 0;
+    for case in 0..400 {
+        let version = if case % 2 == 0 { &TLS13 } else { &TLS12 };
+        let mut config = ClientConfig::clone(&rig.client(version));
+        config.client_auth_cert_resolver = resolver.clone();
+        let name = ServerName::try_from(HUB_NAME).unwrap();
+        let mut client = ClientConnection::new(Arc::new(config), name).unwrap();
+        let (alterations, is_first, cut) = cases.new_tree(&mut runner).unwrap().current();
+        let alter = |mut bytes: Vec<u8>| {
+            for (place, byte, how) in &alterations {
+                let place = place.index(bytes.len());
+                match how {
+                    0 => bytes[place] = *byte,
+                    1 => bytes.insert(place, *byte),
+                    _ => bytes.truncate(place.max(1)),
+                }
+            }
+            bytes
+        };
+        let (mut near, far) = duplex(1 << 20);
+        let mut server = Tls::new(far, rig.server.clone()).unwrap();
+        let talking = async {
+            let mut flight = Vec::new();
+            client.write_tls(&mut flight).unwrap();
+            let flight = if is_first { alter(flight) } else { flight };
+            let (one, other) = flight.split_at(cut.index(flight.len()));
+            near.write_all(one).await?;
+            tokio::task::yield_now().await;
+            near.write_all(other).await?;
+            if is_first {
+                return near.shutdown().await;
+            }
+            let mut answer = [0; 4096];
+            loop {
+                let read = near.read(&mut answer).await?;
+                let mut answer = &answer[..read];
+                while !answer.is_empty() {
+                    client.read_tls(&mut answer)?;
+                    client.process_new_packets().map_err(io::Error::other)?;
+                }
+                let mut flight = Vec::new();
+                while client.wants_write() {
+                    client.write_tls(&mut flight)?;
+                }
+                if !flight.is_empty() {
+                    near.write_all(&alter(flight)).await?;
+                    return near.shutdown().await;
+                }
+                if read == 0 {
+                    return Ok(());
+                }
+            }
+        };
+        let serving = async {
+            let outcome = server.shake().await;
+            server.say_why().await;
+            outcome
+        };
+        let both = async { tokio::join!(talking, serving) };
+        let (_, outcome) = timeout(DEADLINE, both).await.unwrap();
+        shaken += u32::from(outcome.is_ok());
+    }
+    assert!(shaken > 10, "those that were not altered are good: {shaken}");
 }
