@@ -17,6 +17,7 @@ use tokio::{
 use super::{
     ClientConfig, Down, Handler, Shared, TELLS_TAKEOVERS, Will,
     connack::{Overheard, Reason},
+    cut::Cut,
     outbox::{self, Answer, Limits, SEND_WINDOW},
 };
 
@@ -62,7 +63,8 @@ fn options(config: &ClientConfig, will: Option<Will>, reason: Reason) -> MqttOpt
         .set_socket_connector(move |address, network| {
             let reason = reason.clone();
             async move {
-                Ok(Overheard::new(default_socket_connect(address, network).await?, reason))
+                let stream = default_socket_connect(address, network).await?;
+                Ok(Cut::new(Overheard::new(stream, reason), MAX_PACKET_BYTES as usize))
             }
         })
         .set_connect_timeout(CONNECT_TIMEOUT)
