@@ -9,7 +9,7 @@ use std::path::Path;
 use firmware_compat::{
     frame::Kind,
     id::{Generation, Hash, KeyId, Lineage, PublicKey},
-    v1::owned::{AssignmentId, Head, Keys, Report, Time},
+    v1::owned::{Action, AssignmentId, Command, Head, Report, Time},
 };
 use lichen_agent::{Options, address::Address, options::KEEP_ALIVE};
 use ring::signature::KeyPair;
@@ -149,17 +149,16 @@ async fn keys_that_the_hub_hands_over_are_kept_across_restarts() {
     let mut hub = Hub::start("pi").await;
     let agent = Agent::start(dir.path(), &hub.http, false);
     says_it_knows(&mut hub, &[7]).await;
-    let (lineage, unix_ms) = (hub.lineage(), 1_800_000_000_000);
     let keys = vec![public(NEXT_KEY), public(7)].try_into().unwrap();
-    hub.send(&Keys { lineage, unix_ms, keys });
+    hub.command(1, Action::Keys { keys });
     says_it_knows(&mut hub, &[NEXT_KEY, 7]).await;
     agent.stop().await;
     let agent = Agent::start(dir.path(), &hub.http, false);
     says_it_knows(&mut hub, &[NEXT_KEY, 7]).await;
     // The next one alone, handed over by itself.
     let keys = vec![public(NEXT_KEY)].try_into().unwrap();
-    let keys = Keys { lineage, unix_ms: unix_ms + 1, keys };
-    hub.broker.send("pi", Kind::Keys, hub.frame(&keys, &key(NEXT_KEY)));
+    let command = Command { lineage: hub.lineage(), id: 2, action: Action::Keys { keys } };
+    hub.broker.send("pi", Kind::Command, hub.frame(&command, &key(NEXT_KEY)));
     says_it_knows(&mut hub, &[NEXT_KEY]).await;
     agent.stop().await;
 }
