@@ -4,14 +4,17 @@
 
 mod support;
 
-use std::path::Path;
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use firmware_compat::{
     frame::Kind,
     id::{Generation, Hash, KeyId, Lineage, PublicKey},
     v1::owned::{Action, AssignmentId, Command, Head, Report, Time},
 };
-use lichen_agent::{Options, address::Address, options::KEEP_ALIVE};
+use lichen_agent::{Options, address::Address, options::KEEP_ALIVE, state::StateDir};
 use ring::signature::KeyPair;
 use support::{
     http::Server,
@@ -24,6 +27,7 @@ const FOREIGN_KEY: u8 = 9;
 
 /// An agent in this process.
 struct Agent {
+    state: PathBuf,
     stop: oneshot::Sender<()>,
     ended: JoinHandle<()>,
 }
@@ -45,12 +49,19 @@ impl Agent {
         let (stop, stopped) = oneshot::channel::<()>();
         let run = lichen_agent::run(options, async move { drop(stopped.await) });
         let ended = tokio::spawn(async move { run.await.unwrap() });
-        Self { stop, ended }
+        Self { state: state.to_owned(), stop, ended }
     }
 
+    /// Ends it, and waits until its last thread has let the state directory go.
     async fn stop(self) {
         let _ = self.stop.send(());
         timeout(DEADLINE, self.ended).await.unwrap().unwrap();
+        let free = async {
+            while StateDir::open(&self.state).is_err() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(DEADLINE, free).await.expect("the state directory should be free");
     }
 }
 
@@ -115,8 +126,8 @@ async fn an_agent_believes_the_hub_of_its_first_contact_and_says_once_that_it_re
     let refusals = hub.told.iter().filter(|told| told.starts_with("ForgedFrame")).count();
     assert_eq!(refusals, 1, "{:?}", hub.told);
     agent.stop().await;
-    let floor = std::fs::read_to_string(dir.path().join("time-floor")).unwrap();
-    assert_eq!(floor.trim(), unix_ms.to_string());
+    let floor = StateDir::open(dir.path()).unwrap().time_floor().unwrap();
+    assert!((unix_ms..=unix_ms + 1).contains(&floor), "{floor}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
