@@ -8,11 +8,17 @@ use std::{
     time::Duration,
 };
 
-use firmware_compat::id::{AgentId, Hash, Lineage};
+use firmware_compat::{
+    id::{AgentId, Hash},
+    keys::PinnedHub,
+};
 use serde::{Deserialize, Serialize};
 use ureq::{Body, http::Response};
 
-use crate::address::{Address, AddressError};
+use crate::{
+    address::{Address, AddressError},
+    pinned::{PinnedError, PinnedText},
+};
 
 mod download;
 
@@ -86,28 +92,29 @@ pub enum HubError {
 pub struct Connect {
     /// Where the broker is.
     pub broker: Address,
-    /// Of the hub's store.
-    pub lineage: Lineage,
+    /// Who the hub is.
+    pub hub: PinnedHub,
 }
 
 #[derive(Serialize, Deserialize)]
 struct ConnectText {
     broker: String,
-    lineage: String,
+    #[serde(flatten)]
+    hub: PinnedText,
 }
 
 /// Why a connect document cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    /// Not JSON with `broker` and `lineage`.
-    #[error("not {{\"broker\": …, \"lineage\": …}}: {0}")]
+    /// Not JSON with `broker`, `lineage` and `signingKeys`.
+    #[error("not {{\"broker\": …, \"lineage\": …, \"signingKeys\": […]}}: {0}")]
     Json(serde_json::Error),
     /// The broker's URL is not one.
     #[error("broker: {0}")]
     Broker(#[from] AddressError),
-    /// Not 32 hex digits.
-    #[error("lineage {0:?} is not 32 lower-case hex digits")]
-    Lineage(String),
+    /// It does not say who the hub is.
+    #[error(transparent)]
+    Hub(#[from] PinnedError),
 }
 
 impl Connect {
@@ -116,19 +123,15 @@ impl Connect {
     /// # Errors
     /// See [`ConnectError`].
     pub fn parse(text: &str) -> Result<Self, ConnectError> {
-        let ConnectText { broker, lineage } =
-            serde_json::from_str(text).map_err(ConnectError::Json)?;
-        let broker = Address::parse_broker(&broker)?;
-        let lineage = Lineage::parse(&lineage).ok_or(ConnectError::Lineage(lineage))?;
-        Ok(Self { broker, lineage })
+        let ConnectText { broker, hub } = serde_json::from_str(text).map_err(ConnectError::Json)?;
+        Ok(Self { broker: Address::parse_broker(&broker)?, hub: hub.read()? })
     }
 
     /// Writes the JSON form.
     #[must_use]
     pub fn to_text(&self) -> String {
-        let text =
-            ConnectText { broker: self.broker.to_string(), lineage: self.lineage.to_string() };
-        serde_json::to_string(&text).expect("two strings encode")
+        let text = ConnectText { broker: self.broker.to_string(), hub: self.hub.into() };
+        serde_json::to_string(&text).expect("texts encode")
     }
 }
 
@@ -216,14 +219,20 @@ fn artefact_url(hub: &Address, digest: &Hash) -> String {
 
 #[cfg(test)]
 mod tests {
+    use firmware_compat::id::{Lineage, PublicKey};
+
     use super::*;
 
     #[test]
     fn the_connect_document_reads_back_as_it_was_written() {
-        let text =
-            format!(r#"{{"broker":"mqtt://127.0.0.1:1883","lineage":"{}"}}"#, "0a".repeat(16));
+        let text = format!(
+            r#"{{"broker":"mqtt://127.0.0.1:1883","lineage":"{}","signingKeys":["{}"]}}"#,
+            "0a".repeat(16),
+            "0b".repeat(32)
+        );
         let connect = Connect::parse(&text).expect("sound");
-        assert_eq!(connect.lineage, Lineage([10; 16]));
+        assert_eq!(connect.hub.lineage, Lineage([10; 16]));
+        assert_eq!(connect.hub.keys.oldest(), PublicKey([11; 32]));
         assert_eq!(connect.to_text(), text);
     }
 
@@ -232,8 +241,12 @@ mod tests {
         for (text, cause) in [
             ("", "not {"),
             (r#"{"broker":"mqtt://127.0.0.1"}"#, "lineage"),
-            (r#"{"broker":"mqtt://10.1.1.1","lineage":""}"#, "not this machine"),
-            (r#"{"broker":"mqtt://127.0.0.1","lineage":"x"}"#, "32 lower-case hex digits"),
+            (r#"{"broker":"mqtt://127.0.0.1","lineage":""}"#, "signingKeys"),
+            (r#"{"broker":"mqtt://10.1.1.1","lineage":"","signingKeys":[]}"#, "not this machine"),
+            (
+                r#"{"broker":"mqtt://127.0.0.1","lineage":"x","signingKeys":[]}"#,
+                "32 lower-case hex digits",
+            ),
         ] {
             let error = Connect::parse(text).expect_err(text).to_string();
             assert!(error.contains(cause), "{text}: {error}");

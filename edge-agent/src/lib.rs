@@ -4,6 +4,7 @@
 //! - [`options`] and [`args`] say who the device is; [`probe`] finds out what it can do.
 //! - [`state`] and [`content`] are what survives a restart: the assignment, fetched artefacts, unpacked layers.
 //! - [`link`] is the connection to the broker, [`hub`] the hub's HTTP side, [`address`] what may be connected to.
+//! - [`pinned`] is whom the device believes, [`known_time`] a time that has certainly passed.
 //! - [`sandbox`] makes what the containers of a Pod share, with [`volumes`]; [`runtime`] makes each container ready and
 //!   starts it; [`supervise`] watches their shims and adopts those of an earlier agent; [`pod_dir`] is where they keep
 //!   what they are.
@@ -18,10 +19,12 @@ pub mod address;
 pub mod args;
 pub mod content;
 pub mod hub;
+pub mod known_time;
 pub mod link;
 pub mod logs;
 pub mod message;
 pub mod options;
+pub mod pinned;
 pub mod pod_dir;
 pub mod probe;
 mod random;

@@ -125,7 +125,8 @@ impl Link {
         });
     }
 
-    /// The hub has answered, or has not. Returns the answer if it is new: it is worth keeping.
+    /// The hub has answered, or has not, and the device knows whom it believes. Returns the answer if it is new: it is worth
+    /// keeping.
     pub fn asked(&mut self, answer: Option<Connect>) -> Option<Connect> {
         self.asking = false;
         let news = answer.filter(|answer| self.known.as_ref() != Some(answer));
@@ -165,7 +166,6 @@ impl Link {
             number: self.number,
             session: 0,
             was_up: false,
-            misheard: None,
         };
         self.client = Some((Client::start(config, handler), address));
     }

@@ -36,6 +36,15 @@ pub enum Message {
     },
     /// The hub was asked how to connect; `None` if it did not say.
     Asked(Option<Connect>),
+    /// The device was introduced to the hub that it asked: whom it believes is kept.
+    Introduced(Connect),
+    /// That could not be kept.
+    NotIntroduced {
+        /// The hub.
+        connect: Connect,
+        /// Why.
+        why: String,
+    },
     /// The container runtimes were looked for and tried.
     Probed(Containers),
     /// Trying the container runtimes takes long: the link shall not wait for it.

@@ -15,10 +15,11 @@ use tokio::sync::mpsc;
 use crate::{
     content::{Content, ContentError},
     hub::Connect,
+    known_time::KnownTime,
     link::{Link, LinkConfig},
     message::{self, Message},
     options::Options,
-    probe,
+    pinned, probe,
     runtime::{Launcher, chain},
     sandbox,
     state::{StateDir, StateError},
@@ -27,11 +28,13 @@ use crate::{
 
 mod clock;
 mod effects;
+mod introduction;
 mod pods;
 mod shell;
 mod work;
 
 use clock::Clock;
+use introduction::Introduction;
 use shell::Shell;
 
 /// How often replies that wait for room on the link are tried again.
@@ -86,7 +89,14 @@ fn shell(
     for damage in &loaded.damage {
         tracing::warn!(damage, "a saved assignment can't be used");
     }
-    let hello = probe::hello(options, agent_id);
+    let (pinned, known_time) = (state.pinned_hub()?, KnownTime::load(&state)?);
+    let config = Config {
+        hello: probe::hello(options, agent_id),
+        name: options.name.clone(),
+        hub: pinned,
+        verify: pinned::verify,
+        time_floor_ms: state.time_floor()?,
+    };
     let link = LinkConfig {
         name: options.name.clone(),
         agent: agent_id,
@@ -108,6 +118,7 @@ fn shell(
         Link::new(link, known, sender.clone()),
         launcher,
         state,
+        (Introduction::new(pinned, options.adopt_hub), known_time),
         sender,
         options.runtime.clone(),
     ))

@@ -7,6 +7,7 @@
 //! | `assignment`, `assignment.previous` | the newest saved one and the one before, see [`assignment`] |
 //! | `part-<hash>` | a part that one of them refers to: a Pod, the files of a ConfigMap |
 //! | `hub` | where the broker was last time |
+//! | `pinned-hub` | whom the device believes: a hub's lineage and signing keys |
 //! | `time-floor` | a time that has certainly passed, in milliseconds since 1970 |
 //! | `artefacts/sha256/<hex>` | fetched bytes, see [`crate::content`] |
 //! | `artefacts/unpacked/`, `layers/` | unpacked layers, and which packed one each is of, see [`crate::content`] |
@@ -21,7 +22,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use firmware_compat::{id::AgentId, time::UnixMs};
+use firmware_compat::{id::AgentId, keys::PinnedHub, time::UnixMs};
+
+use crate::pinned;
 
 pub mod assignment;
 mod write;
@@ -159,6 +162,30 @@ impl StateDir {
         self.replace("time-floor", format!("{floor}\n").as_bytes())
     }
 
+    /// Whom the device believes. A damaged file (a warning says so) is as good as none: the device believes nobody until it
+    /// is introduced anew.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn pinned_hub(&self) -> Result<Option<PinnedHub>, StateError> {
+        let Some(text) = self.read_small("pinned-hub")? else { return Ok(None) };
+        match pinned::parse(&text) {
+            Ok(hub) => Ok(Some(hub)),
+            Err(error) => {
+                tracing::warn!(%error, "pinned-hub is damaged: the hub's keys are asked for anew");
+                Ok(None)
+            }
+        }
+    }
+
+    /// Keeps whom the device believes.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn pin_hub(&self, hub: PinnedHub) -> Result<(), StateError> {
+        self.replace("pinned-hub", pinned::to_text(hub).as_bytes())
+    }
+
     /// What [`Self::set_hub`] kept.
     ///
     /// # Errors
@@ -271,6 +298,22 @@ mod tests {
         fs::write(state.path().join("agent-id"), b"\xff\x00").expect("writable");
         let id = state.agent_id().expect("an id");
         assert_eq!(state.agent_id().expect("an id"), id);
+    }
+
+    #[test]
+    fn whom_a_device_believes_is_there_after_a_restart_and_damage_is_nobody() {
+        use firmware_compat::{
+            id::{Lineage, PublicKey},
+            keys::SigningKeys,
+        };
+        let (_dir, state) = open();
+        assert_eq!(state.pinned_hub().expect("readable"), None);
+        let keys = SigningKeys::one(PublicKey([1; 32]));
+        let hub = PinnedHub { lineage: Lineage([2; 16]), keys };
+        state.pin_hub(hub).expect("writable");
+        assert_eq!(state.pinned_hub().expect("readable"), Some(hub));
+        fs::write(state.path().join("pinned-hub"), b"{\xff").expect("writable");
+        assert_eq!(state.pinned_hub().expect("readable"), None);
     }
 
     #[test]

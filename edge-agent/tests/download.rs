@@ -139,7 +139,11 @@ fn the_hub_says_how_to_connect_and_who_has_a_name() {
     let server = Server::start();
     let hub = Address::parse_hub(&server.url()).unwrap();
     assert!(matches!(connect(&hub), Err(HubError::NotFound { .. })));
-    let text = format!(r#"{{"broker":"mqtt://127.0.0.1:99","lineage":"{}"}}"#, "ab".repeat(16));
+    let text = format!(
+        r#"{{"broker":"mqtt://127.0.0.1:99","lineage":"{}","signingKeys":["{}"]}}"#,
+        "ab".repeat(16),
+        "cd".repeat(32)
+    );
     server.put("/lichen/v1/connect", text);
     assert_eq!(connect(&hub).unwrap().broker.port(), 99);
     server.put("/lichen/v1/connect", vec![b'x'; 100_000]);

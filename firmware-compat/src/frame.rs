@@ -48,13 +48,11 @@ pub enum Kind {
     Time = 19,
     /// Hub to device: say hello and report in full.
     Report = 20,
-    /// Hub to device: the keys by which the hub is known from now on.
-    Keys = 21,
 }
 
 impl Kind {
     /// Every kind, in the order of their numbers.
-    pub const EVERY: [Self; 12] = [
+    pub const EVERY: [Self; 11] = [
         Self::Hello,
         Self::Status,
         Self::Event,
@@ -66,7 +64,6 @@ impl Kind {
         Self::Command,
         Self::Time,
         Self::Report,
-        Self::Keys,
     ];
 
     /// Which way frames of this kind travel.
@@ -79,7 +76,7 @@ impl Kind {
     #[must_use]
     pub const fn is_signed(self) -> bool {
         match self {
-            Self::Head | Self::Command | Self::Time | Self::Report | Self::Keys => true,
+            Self::Head | Self::Command | Self::Time | Self::Report => true,
             Self::Hello
             | Self::Status
             | Self::Event
@@ -105,7 +102,6 @@ impl Kind {
             Self::Command => "command",
             Self::Time => "time",
             Self::Report => "report",
-            Self::Keys => "keys",
         }
     }
 

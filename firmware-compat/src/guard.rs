@@ -1,6 +1,6 @@
 //! What a device believes of what reaches it: frames that its hub has signed for it, and none of them twice. One rule for
-//! boards and microcontrollers. It knows keys, the hub's lineage, the connection, and the newest time that the hub said;
-//! that older generations move nobody is the business of [`crate::session`].
+//! boards and microcontrollers. It knows keys, the hub's lineage, the connection with its commands, and the newest time that
+//! the hub said; that older generations move nobody is the business of [`crate::session`].
 
 use core::{fmt, time::Duration};
 
@@ -16,15 +16,28 @@ use crate::{
 /// word. No connection lives so long without being heard.
 const LATE: Duration = Duration::from_hours(1);
 
+/// Commands of one connection that are remembered, so that a copy is not carried out. A hub's ids rise: of those that are no
+/// greater than one that was forgotten none is carried out any more.
+const REMEMBERED: usize = 32;
+
 /// Stands between the network and a device.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Guard {
     verify: Verify,
     hub: Option<PinnedHub>,
     connection: Option<u32>,
     /// The connection before.
     last_connection: Option<u32>,
+    commands: Commands,
     newest_ms: UnixMs,
+}
+
+/// The commands of a connection.
+#[derive(Clone, Debug, Default)]
+struct Commands {
+    heard: heapless::Vec<u64, REMEMBERED>,
+    /// The greatest that was forgotten.
+    forgotten: Option<u64>,
 }
 
 /// Why a frame is not heeded.
@@ -56,8 +69,14 @@ impl Guard {
     /// `hub`: whom the device was told to believe. `floor_ms`: a time that the hub has said, kept from an earlier start.
     #[must_use]
     pub fn new(verify: Verify, hub: Option<PinnedHub>, floor_ms: UnixMs) -> Self {
-        let (connection, last_connection) = (None, None);
-        Self { verify, hub, connection, last_connection, newest_ms: floor_ms }
+        Self {
+            verify,
+            hub,
+            connection: None,
+            last_connection: None,
+            commands: Commands::default(),
+            newest_ms: floor_ms,
+        }
     }
 
     /// Whom the device believes.
@@ -80,6 +99,7 @@ impl Guard {
     /// A new connection, with a number drawn for it.
     pub fn connected(&mut self, session: u32) {
         self.last_connection = self.connection.replace(session);
+        self.commands = Commands::default();
     }
 
     /// The message of a frame, if the device's hub says it, to this device, and for the first time. `to`: whom the frame's
@@ -97,9 +117,10 @@ impl Guard {
         let message: M = frame.message().map_err(Refusal::Unreadable)?;
         match message.bound() {
             Bound::Generation => {}
-            Bound::Connection(lineage) => {
+            Bound::Connection(lineage, id) => {
                 is_of(lineage, hub)?;
                 self.is_of_this_connection(frame.stamp.session)?;
+                self.commands.take(id)?;
             }
             Bound::Time(lineage, unix_ms) => {
                 is_of(lineage, hub)?;
@@ -122,6 +143,20 @@ impl Guard {
         let Some(by_ms) = self.newest_ms.checked_sub(unix_ms) else { return Ok(()) };
         let is_late = Duration::from_millis(by_ms) <= LATE;
         Err(if is_late { Refusal::Late } else { Refusal::Old { by_ms } })
+    }
+}
+
+impl Commands {
+    fn take(&mut self, id: u64) -> Result<(), Refusal> {
+        let is_forgotten = self.forgotten.is_some_and(|forgotten| id <= forgotten);
+        if is_forgotten || self.heard.contains(&id) {
+            return Err(Refusal::Late);
+        }
+        let Err(id) = self.heard.push(id) else { return Ok(()) };
+        // Of all that are known the smallest is forgotten.
+        let smallest = self.heard.iter_mut().min().filter(|smallest| **smallest < id);
+        self.forgotten = Some(smallest.map_or(id, |smallest| core::mem::replace(smallest, id)));
+        Ok(())
     }
 }
 

@@ -17,7 +17,7 @@ pub use offer::{Name, Standing, Verdict};
 
 /// A device that holds one assignment at a time and has room for one body: a microcontroller. What it holds is what the
 /// caller says that it keeps. It needs no clock: the hub reminds a device that lags by its head.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Session {
     guard: Guard,
     held: Option<Name>,

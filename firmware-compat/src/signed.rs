@@ -9,7 +9,7 @@
 //! |---|---|---|
 //! | head | lineage, generation, hash and length of the body | nothing: devices refuse older generations |
 //! | command | lineage, one connection of the device, its id | nothing: in another connection it is refused, in this one its id is known |
-//! | time, report, keys | lineage, the time that the hub knew | nothing: devices refuse what is not newer than what they heard |
+//! | time, report | lineage, the time that the hub knew | nothing: devices refuse what is not newer than what they heard |
 //!
 //! Parts of assignments carry no signature: a head names the body by its hash, and the body its parts.
 //!
@@ -46,8 +46,8 @@ pub trait Signed: Message {
 pub enum Bound {
     /// Its generation; the receiver's rule is [`Standing`](crate::session::Standing).
     Generation,
-    /// The device's connection whose number is the frame's session.
-    Connection(Lineage),
+    /// The device's connection whose number is the frame's session, and its id in there.
+    Connection(Lineage, u64),
     /// The time that the hub knew.
     Time(Lineage, UnixMs),
 }

@@ -43,15 +43,13 @@ macro_rules! frames {
             Command => Command,
             Time => Time,
             Report => Report,
-            Keys => Keys,
         }
         signed! {
             $form:
             Head => |_| Bound::Generation,
-            Command => |said| Bound::Connection(said.lineage),
+            Command => |said| Bound::Connection(said.lineage, said.id),
             Time => |said| Bound::Time(said.lineage, said.unix_ms),
             Report => |said| Bound::Time(said.lineage, said.unix_ms),
-            Keys => |said| Bound::Time(said.lineage, said.unix_ms),
         }
     };
 }

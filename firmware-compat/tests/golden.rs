@@ -273,8 +273,6 @@ macro_rules! samples {
                 let (lineage, unix_ms) = (assignment_id().lineage, 1_767_225_600_000);
                 check("time", &Time { lineage, unix_ms });
                 check("report", &Report { lineage, unix_ms, spread_ms: 2000 });
-                let keys = list(vec![signer::public(0x5b), signer::public(SEED)]);
-                check("keys", &Keys { lineage, unix_ms, keys });
             }
 
             #[test]
@@ -291,6 +289,9 @@ macro_rules! samples {
                 check("command-logs", &Command { lineage, id: 1, action: logs });
                 let cancel = Action::Cancel { command: 1 };
                 check("command-cancel", &Command { lineage, id: 2, action: cancel });
+                check("command-report", &Command { lineage, id: 3, action: Action::Report });
+                let keys = list(vec![signer::public(0x5b), signer::public(SEED)]);
+                check("command-keys", &Command { lineage, id: 4, action: Action::Keys { keys } });
             }
 
             fn container(artefacts: Artefacts) -> Container {

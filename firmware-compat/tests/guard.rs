@@ -8,7 +8,7 @@ use firmware_compat::{
     id::{Generation, Hash, Lineage, PodId},
     signed::Signed,
     topic::ALL,
-    v1::fixed::{Action, AssignmentId, Command, Head, Keys, Report, Text, Time},
+    v1::fixed::{Action, AssignmentId, Command, Head, Report, Text, Time},
 };
 use signer::{LINEAGE, guard, hub, public, seal, verify};
 
@@ -110,20 +110,16 @@ fn a_time_that_is_not_newer_is_dropped_and_told_of_where_the_network_is_no_reaso
 }
 
 #[test]
-fn reports_and_keys_are_bound_to_the_same_time() {
+fn times_and_reports_are_bound_to_one_time() {
     let mut guard = guard(&[1], 0);
     let report = |unix_ms| Report { lineage: LINEAGE, unix_ms, spread_ms: 0 };
-    let keys = |unix_ms| {
-        let keys = firmware_compat::v1::fixed::List::from_slice(&[public(1)]).expect("one");
-        Keys { lineage: LINEAGE, unix_ms, keys }
-    };
     assert!(open::<Time>(&mut guard, &seal(1, "pi", 0, &time(5 * HOUR)), "pi").is_ok());
     let old = Refusal::Old { by_ms: 3 * HOUR };
     let bytes = seal(1, "pi", 0, &report(2 * HOUR));
     assert_eq!(open::<Report>(&mut guard, &bytes, "pi"), Err(old));
-    assert_eq!(open::<Keys>(&mut guard, &seal(1, "pi", 0, &keys(2 * HOUR)), "pi"), Err(old));
     assert!(open::<Report>(&mut guard, &seal(1, "pi", 0, &report(6 * HOUR)), "pi").is_ok());
-    assert!(open::<Keys>(&mut guard, &seal(1, "pi", 0, &keys(7 * HOUR)), "pi").is_ok());
+    let bytes = seal(1, "pi", 0, &time(6 * HOUR));
+    assert_eq!(open::<Time>(&mut guard, &bytes, "pi"), Err(Refusal::Late));
 }
 
 #[test]
@@ -147,6 +143,19 @@ fn a_command_is_for_one_connection() {
     guard.connected(9);
     assert_eq!(open(&mut guard, &bytes(7), "pi"), other);
     assert_eq!(open(&mut guard, &bytes(9), "pi"), Ok(logs(1)));
+    assert_eq!(open::<Command>(&mut guard, &bytes(9), "pi"), Err(Refusal::Late), "twice");
+}
+
+#[test]
+fn a_command_is_heard_once_however_many_came_since() {
+    let mut guard = guard(&[1], 0);
+    guard.connected(7);
+    let mut hear = |id| open::<Command>(&mut guard, &seal(1, "pi", 7, &logs(id)), "pi").is_ok();
+    let first = (100..200).rev().filter(|id| hear(*id)).count();
+    assert!(first >= 32, "they were overtaken");
+    assert_eq!((100..200).filter(|id| hear(*id)).count(), 0);
+    assert_eq!((200..300).filter(|id| hear(*id)).count(), 100);
+    assert_eq!((100..300).filter(|id| hear(*id)).count(), 0);
 }
 
 #[test]

@@ -247,26 +247,6 @@ fn a_flood_of_forged_frames_costs_one_event_a_day() {
     assert!(world.trace.iter().all(|line| told.contains(&line) || line.contains("hello")));
 }
 
-/// Of a device's commands the newest few are remembered: of older ones none is carried out, so that nothing is forgotten.
-#[test]
-fn a_command_is_carried_out_once_however_many_came_since() {
-    let mut world = World::new();
-    world.start_agent();
-    world.link_up = true;
-    world.feed(UP);
-    let cancel = |id| Command { lineage: LINEAGE, id, action: Action::Cancel { command: 1 } };
-    let answers = |world: &World| world.trace.iter().filter(|l| l.contains("reply")).count();
-    for id in (100..300).rev() {
-        world.feed(say(&cancel(id)));
-    }
-    let before = answers(&world);
-    assert!(before >= 32, "they were overtaken");
-    (100..300).for_each(|id| world.feed(say(&cancel(id))));
-    assert_eq!(answers(&world), before);
-    world.feed(say(&cancel(300)));
-    assert_eq!(answers(&world), before + 1);
-}
-
 #[test]
 fn a_damaged_body_is_asked_for_again_more_and_more_slowly() {
     let mut world = World::new();

@@ -137,10 +137,12 @@ fn rogue() -> impl Strategy<Value = Event> {
             spread_ms
         })),
         any::<u64>().prop_map(|unix_ms| say(&Time { lineage: LINEAGE, unix_ms })),
-        any::<u64>().prop_map(|unix_ms| {
+        (0..50u64).prop_map(|id| {
             let keys = known_by(&[2, 1]).keys.iter().copied().collect::<Vec<_>>();
-            say(&Keys { lineage: LINEAGE, unix_ms, keys: keys.try_into().unwrap() })
+            let action = Action::Keys { keys: keys.try_into().unwrap() };
+            say(&Command { lineage: LINEAGE, id, action })
         }),
+        (0..50u64).prop_map(|id| say(&Command { lineage: LINEAGE, id, action: Action::Report })),
         Just(Event::HubPinned(known_by(&[2, 1]))),
         Just(Event::PinFailed { message: "no".into() }),
         (any::<bool>(), frame()).prop_map(|(to_all, frame)| Event::Heard { to_all, frame }),

@@ -173,12 +173,17 @@ fn carry_out(step: &str, world: &mut World) {
             world.hub_ms = world::EPOCH_MS + hours.parse::<u64>().unwrap() * 3_600_000;
             world.hear(&Time { lineage: LINEAGE, unix_ms: world.hub_ms });
         }
-        // The hub hands over keys.
-        ("keys", numbers) => {
+        // The hub hands over keys: `keys COMMAND NUMBERS`.
+        ("keys", rest) => {
+            let (id, numbers) = rest.split_once(' ').unwrap();
             let keys: Vec<_> = numbers.split(' ').map(|n| hub::key(n.parse().unwrap())).collect();
-            world.hub_ms += 1;
-            let (unix_ms, keys) = (world.hub_ms, keys.try_into().unwrap());
-            world.hear(&Keys { lineage: LINEAGE, unix_ms, keys });
+            let action = Action::Keys { keys: keys.try_into().unwrap() };
+            world.hear(&Command { lineage: LINEAGE, id: id.parse().unwrap(), action });
+        }
+        // The hub, which knows the connection, asks for a report.
+        ("ask", id) => {
+            let (id, action) = (id.parse().unwrap(), Action::Report);
+            world.hear(&Command { lineage: LINEAGE, id, action });
         }
         // What is said from now on is signed with this key, for this device, for this connection.
         ("signed-with", number) => world.voice.key = number.parse().unwrap(),

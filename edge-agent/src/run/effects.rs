@@ -5,8 +5,8 @@ use std::sync::{
     atomic::{AtomicBool, Ordering::Relaxed},
 };
 
-use firmware_compat::v1::owned::{Exit, Text};
-use lichen_agent_core::{Effect, Event, event::Failure};
+use firmware_compat::v1::owned::{Exit, Severity, Text};
+use lichen_agent_core::{Effect, Event, Up, event::Failure};
 
 use super::{
     pods,
@@ -35,10 +35,19 @@ impl Shell {
             Effect::SaveAssignment(assignment) => {
                 work::save_assignment(self.state.clone(), assignment, self.messages.clone());
             }
-            Effect::SaveTimeFloor { unix_ms } => work::save_time_floor(self.state.clone(), unix_ms),
+            Effect::RaiseTime { unix_ms, save } => {
+                self.known_time.raise(unix_ms);
+                if save {
+                    work::save_time_floor(self.state.clone(), self.known_time.clone());
+                }
+            }
+            Effect::PinHub(hub) => {
+                work::pin_hub(self.state.clone(), hub, self.messages.clone());
+            }
             Effect::Connect => self.connect(),
             Effect::Disconnect => self.disconnect(),
             Effect::Send(up) => {
+                log_warning(&up);
                 if !self.link.send(&up) {
                     self.handle(Event::SendFailed(up));
                 }
@@ -144,5 +153,15 @@ impl Shell {
                 },
             }),
         }
+    }
+}
+
+/// What the hub is told about the device itself is worth a line to whoever looks after it there.
+fn log_warning(up: &Up) {
+    if let Up::Event(event) = up
+        && event.severity == Severity::Warning
+        && event.pod.is_none()
+    {
+        tracing::warn!(reason = event.reason.as_str(), "{}", event.message);
     }
 }

@@ -17,8 +17,10 @@ use tokio::{
     task::AbortHandle,
 };
 
-use super::{clock::Clock, work};
+use super::{clock::Clock, introduction::Introduction, work};
 use crate::{
+    hub::Connect,
+    known_time::KnownTime,
     link::Link,
     logs::Cancel,
     message::{Message, Sender},
@@ -68,6 +70,8 @@ pub(super) struct Shell {
     pub(super) clock: Clock,
     pub(super) launcher: Arc<Launcher>,
     pub(super) state: Arc<StateDir>,
+    pub(super) known_time: KnownTime,
+    pub(super) introduction: Introduction,
     pub(super) link: Link,
     pub(super) messages: Sender,
     /// The runtime that the operator named.
@@ -92,14 +96,18 @@ impl Shell {
         link: Link,
         launcher: Launcher,
         state: Arc<StateDir>,
+        trust: (Introduction, KnownTime),
         messages: Sender,
         runtime: Option<String>,
     ) -> Self {
+        let (introduction, known_time) = trust;
         Self {
             agent,
             clock: Clock::start(),
             launcher: Arc::new(launcher),
             state,
+            known_time,
+            introduction,
             link,
             messages,
             runtime,
@@ -166,16 +174,21 @@ impl Shell {
             Message::LinkUp { client, session } => {
                 if self.link.up(client, session) {
                     tracing::info!("connected");
-                    self.handle(Event::LinkUp);
+                    self.handle(Event::LinkUp { session });
                 }
             }
             Message::LinkDown { client, taken_over, why } => {
                 self.link_down(client, taken_over, &why)
             }
-            Message::Asked(answer) => {
-                if let Some(connect) = self.link.asked(answer) {
-                    work::save_hub(self.state.clone(), connect);
-                }
+            Message::Asked(answer) => self.asked(answer),
+            Message::Introduced(connect) => {
+                self.handle(Event::HubPinned(connect.hub));
+                self.introduction.done(connect.hub);
+                self.go_on(Some(connect));
+            }
+            Message::NotIntroduced { connect, why } => {
+                self.handle(Event::PinFailed { message: why });
+                self.go_on(Some(connect));
             }
             Message::Probed(containers) => self.probed(containers),
             Message::ProbeIsSlow => self.connect_now(),
@@ -190,8 +203,26 @@ impl Shell {
         }
     }
 
+    /// Before it connects for the first time, the device keeps whom it believes from then on.
+    fn asked(&mut self, answer: Option<Connect>) {
+        match answer {
+            Some(connect) if self.introduction.is_due(connect.hub) => {
+                work::introduce(self.state.clone(), connect, self.messages.clone());
+            }
+            answer => self.go_on(answer),
+        }
+    }
+
+    /// The hub has answered, or has not.
+    fn go_on(&mut self, answer: Option<Connect>) {
+        if let Some(connect) = self.link.asked(answer) {
+            work::save_hub(self.state.clone(), connect);
+        }
+    }
+
     fn happened(&mut self, event: Event) {
         match &event {
+            Event::HubPinned(hub) => self.introduction.done(*hub),
             Event::Exited { pod, container, .. } | Event::StartFailed { pod, container, .. } => {
                 self.watchers.remove(&(*pod, *container));
             }

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use firmware_compat::{id::Hash, time::UnixMs, v1::owned::Blob};
+use firmware_compat::{id::Hash, keys::PinnedHub, v1::owned::Blob};
 use lichen_agent_core::{
     Event, SavedAssignment,
     event::{DISK_FULL, Failure},
@@ -23,6 +23,7 @@ use crate::{
     address::Address,
     content::Content,
     hub::{self, Connect, HubError},
+    known_time::KnownTime,
     message::{Message, Sender},
     runtime::chain,
     state::StateDir,
@@ -84,9 +85,27 @@ pub(super) fn save_assignment(
     });
 }
 
-pub(super) fn save_time_floor(state: Arc<StateDir>, unix_ms: UnixMs) {
+/// The core's answer to keys that the hub has handed over.
+pub(super) fn pin_hub(state: Arc<StateDir>, hub: PinnedHub, messages: Sender) {
+    answer(messages, move || {
+        Message::Happened(match state.pin_hub(hub) {
+            Ok(()) => Event::HubPinned(hub),
+            Err(error) => Event::PinFailed { message: chain(&error) },
+        })
+    });
+}
+
+/// Keeps the hub that answered as the one to believe.
+pub(super) fn introduce(state: Arc<StateDir>, connect: Connect, messages: Sender) {
+    answer(messages, move || match state.pin_hub(connect.hub) {
+        Ok(()) => Message::Introduced(connect),
+        Err(error) => Message::NotIntroduced { connect, why: chain(&error) },
+    });
+}
+
+pub(super) fn save_time_floor(state: Arc<StateDir>, known: KnownTime) {
     spawn_blocking(move || {
-        if let Err(error) = state.set_time_floor(unix_ms) {
+        if let Err(error) = known.save(&state) {
             tracing::warn!(error = chain(&error), "could not keep the time floor");
         }
     });

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{AssignmentId, List, Text, capacity};
-use crate::id::{AgentId, BootId, KeyId, Lineage, PublicKey};
+use crate::id::{AgentId, BootId, KeyId, Lineage};
 
 /// A key and its value, as Kubernetes defines labels.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -109,7 +109,7 @@ pub struct Time {
     pub unix_ms: u64,
 }
 
-/// Asks devices to say hello and to report in full. Signed.
+/// Asks devices whose connections the hub does not know to say hello and to report in full. Signed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
     /// Of the hub's store.
@@ -118,15 +118,4 @@ pub struct Report {
     pub unix_ms: u64,
     /// Devices spread their answers over this time, in milliseconds.
     pub spread_ms: u32,
-}
-
-/// The keys by which devices know this hub from now on, in place of all others. Signed with one that they know it by.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Keys {
-    /// Of the hub's store.
-    pub lineage: Lineage,
-    /// As in [`Time`].
-    pub unix_ms: u64,
-    /// Newest first.
-    pub keys: List<PublicKey, { capacity::SIGNING_KEYS }>,
 }

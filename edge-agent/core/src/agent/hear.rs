@@ -10,12 +10,13 @@ use firmware_compat::{
     keys::{PinnedHub, SigningKeys},
     time::Instant,
     topic::ALL,
-    v1::owned::{Command, Head, Keys, Report, Time},
+    v1::owned::{Action, Command, Head, Report, Time},
 };
 
 use super::Agent;
 use crate::{
     backoff::{TIME_FLOOR_GAP, TIME_FLOOR_STEP},
+    commands::Logs,
     effect::Effect,
 };
 
@@ -41,22 +42,18 @@ impl Agent {
                 let command: Command = self.guard.open(&frame, to)?;
                 // Without a link nobody would hear the answer.
                 if self.reporter.is_link_up() {
-                    self.commands.take(command, &self.pods, &mut self.out);
+                    self.carry_out(command, now)?;
                 }
             }
             Kind::Time => {
                 let _: Time = self.guard.open(&frame, to)?;
-                self.time_passed(false, now);
+                self.time_passed(now);
             }
             Kind::Report => {
                 let report: Report = self.guard.open(&frame, to)?;
-                self.time_passed(false, now);
+                self.time_passed(now);
                 let spread = Duration::from_millis(report.spread_ms.into());
                 self.reporter.requested(spread, now, &mut self.out);
-            }
-            Kind::Keys => {
-                let keys: Keys = self.guard.open(&frame, to)?;
-                self.take_keys(&keys, now)?;
             }
             Kind::Hello | Kind::Status | Kind::Event | Kind::Reply | Kind::Want | Kind::Gone => {
                 return Err(DecodeError::Unexpected(frame.kind).into());
@@ -65,15 +62,23 @@ impl Agent {
         Ok(())
     }
 
-    /// The hub hands over keys. Other ones count once they are saved, and the time with them: a copy of what was said
-    /// before does not bring the old ones back after a restart.
-    fn take_keys(&mut self, said: &Keys, now: Instant) -> Result<(), Refusal> {
-        let keys = SigningKeys::new(&said.keys).ok_or(DecodeError::Body)?;
-        let hub = PinnedHub { lineage: said.lineage, keys };
-        let is_news = self.guard.hub() != Some(hub);
-        self.time_passed(is_news, now);
-        if is_news {
-            self.out.push(Effect::PinHub(hub));
+    fn carry_out(&mut self, command: Command, now: Instant) -> Result<(), Refusal> {
+        let Command { lineage, id, action } = command;
+        match action {
+            Action::Logs { pod, container, follow, tail, previous, timestamps } => {
+                let wanted = Logs { pod, container, follow, tail, previous, timestamps };
+                self.commands.logs(id, wanted, &self.pods, &mut self.out);
+            }
+            Action::Cancel { command } => self.commands.cancel(id, command, &mut self.out),
+            Action::Report => self.reporter.requested(Duration::ZERO, now, &mut self.out),
+            // Other keys count once they are saved.
+            Action::Keys { keys } => {
+                let keys = SigningKeys::new(&keys).ok_or(DecodeError::Body)?;
+                let hub = PinnedHub { lineage, keys };
+                if self.guard.hub() != Some(hub) {
+                    self.out.push(Effect::PinHub(hub));
+                }
+            }
         }
         Ok(())
     }
@@ -93,12 +98,12 @@ impl Agent {
         self.out.complain(now, "KeysNotSaved", &message);
     }
 
-    /// The hub has said what time it is. `keep`: it must be known after a power cut.
-    fn time_passed(&mut self, keep: bool, now: Instant) {
+    /// The hub has said what time it is.
+    fn time_passed(&mut self, now: Instant) {
         let unix_ms = self.guard.known_ms();
         let moved = Duration::from_millis(unix_ms.saturating_sub(self.time_floor_ms));
         let is_rested = self.time_floor_saved.is_none_or(|at| now.since(at) >= TIME_FLOOR_GAP);
-        let save = keep || (moved > TIME_FLOOR_STEP && is_rested);
+        let save = moved > TIME_FLOOR_STEP && is_rested;
         if save {
             self.time_floor_ms = unix_ms;
             self.time_floor_saved = Some(now);

@@ -32,7 +32,6 @@ impl Agent {
     pub(super) fn link_up(&mut self, session: u32, now: Instant) {
         self.name_taken = false;
         self.guard.connected(session);
-        self.commands.connected();
         self.reporter.link_up(now);
         self.assign.link_up(now);
         self.fetches.link_up(now, &mut self.out);

@@ -95,7 +95,8 @@ impl Engine {
             previous: wanted.previous,
             timestamps: wanted.timestamps,
         };
-        let command = self.command(&device, action);
+        let session = self.connection(&device).unwrap_or_default();
+        let command = self.command(session, &device, action);
         self.sessions.logs.reading.insert(command, Reading { request, device, next_part: 0 });
         Ok(Response::LogStarted)
     }
@@ -110,7 +111,9 @@ impl Engine {
             .map(|(command, reading)| (*command, reading.device.clone()));
         let Some((command, device)) = command else { return };
         self.sessions.logs.reading.remove(&command);
-        self.command(&device, Action::Cancel { command });
+        if let Some(session) = self.connection(&device) {
+            self.command(session, &device, Action::Cancel { command });
+        }
     }
 
     pub(crate) fn on_log_reply(&mut self, device: &str, reply: Reply) {

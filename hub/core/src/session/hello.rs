@@ -176,8 +176,7 @@ impl Engine {
             | FrameKind::Part
             | FrameKind::Command
             | FrameKind::Time
-            | FrameKind::Report
-            | FrameKind::Keys => Err(DecodeError::Unexpected(kind)),
+            | FrameKind::Report => Err(DecodeError::Unexpected(kind)),
         };
         if let Err(error) = taken {
             self.reject_frame(name, kind, error);

@@ -4,7 +4,7 @@
 
 use alloc::{borrow::ToOwned, format, string::String, sync::Arc, vec::Vec};
 
-use firmware_compat::v1::owned::{Keys, Severity};
+use firmware_compat::v1::owned::{Action, Severity};
 
 use crate::{
     api::{Key, Kind},
@@ -44,13 +44,10 @@ impl Engine {
         let Some(device) = self.state.fleet.get(name) else { return };
         let believes = device.facts.keys.contains(&keys.oldest().id());
         let has_them = device.facts.keys.iter().copied().eq(keys.ids());
-        if has_them || !believes || !device.online() {
-            return;
-        }
-        let (lineage, unix_ms) = (self.lineage, self.say_time());
+        let Some(session) = self.connection(name).filter(|_| believes && !has_them) else { return };
         // At most as many as a message holds.
         let Ok(keys) = keys.iter().copied().collect::<Vec<_>>().try_into() else { return };
-        self.send(name, &Keys { lineage, unix_ms, keys });
+        self.command(session, name, Action::Keys { keys });
     }
 
     /// A device has connected: if it does not believe this hub, someone should know.

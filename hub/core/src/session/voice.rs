@@ -39,15 +39,16 @@ impl Engine {
         }
     }
 
-    /// Asks a device to do something once, in the connection that it has now. Returns the command's id, by which it
-    /// answers.
-    pub(crate) fn command(&mut self, device: &str, action: Action) -> u64 {
-        let presence = self.state.fleet.get(device).map(|device| device.presence);
-        let session = match presence {
-            Some(Presence::Online { stamp, .. }) => stamp.session,
-            // It hears nothing either way.
-            Some(Presence::Offline { .. }) | None => 0,
-        };
+    /// The connection that a device has now.
+    pub(crate) fn connection(&self, device: &str) -> Option<u32> {
+        match self.state.fleet.get(device)?.presence {
+            Presence::Online { stamp, .. } => Some(stamp.session),
+            Presence::Offline { .. } => None,
+        }
+    }
+
+    /// Asks a device to do something once, in this connection of it. Returns the command's id, by which it answers.
+    pub(crate) fn command(&mut self, session: u32, device: &str, action: Action) -> u64 {
         // Greater than all before, also than those of a hub that this one goes on for: a device that remembers only so many
         // carries out none that is smaller.
         let first = self.say_time().saturating_mul(1 << COMMANDS_PER_MS_BITS);
@@ -57,10 +58,16 @@ impl Engine {
         id
     }
 
-    /// Asks a device to report at once.
-    pub(crate) fn request_report(&mut self, device: &str) {
-        let (lineage, unix_ms) = (self.lineage, self.say_time());
-        self.send(device, &Report { lineage, unix_ms, spread_ms: 0 });
+    /// Asks a device to report at once. By a command, which needs no clock to be known as new, if a connection of it is
+    /// known.
+    pub(crate) fn request_report(&mut self, session: Option<u32>, device: &str) {
+        match session {
+            Some(session) => _ = self.command(session, device, Action::Report),
+            None => {
+                let (lineage, unix_ms) = (self.lineage, self.say_time());
+                self.send(device, &Report { lineage, unix_ms, spread_ms: 0 });
+            }
+        }
     }
 
     /// The time, to be said now.

@@ -20,14 +20,14 @@ use firmware_compat::{
     time::Instant,
     topic::ALL,
     v1::owned::{
-        Artefacts, Assignment, AssignmentId, Blob, Command, ContainerState, ContainerStatus, Exit,
-        Head, Hello, Keys, Label, List, Part, Phase, Pod, PodStatus, Report, Runtime, RuntimeClass,
-        Status, Text, Time, VolumeSource, Want, WasmSupport,
+        Action, Artefacts, Assignment, AssignmentId, Blob, Command, ContainerState,
+        ContainerStatus, Exit, Head, Hello, Label, List, Part, Phase, Pod, PodStatus, Report,
+        Runtime, RuntimeClass, Status, Text, Time, VolumeSource, Want, WasmSupport,
     },
 };
 use lichen_hub_core::{
     api::{KINDS, Key, Kind, Object},
-    effect::{Action, Change, Effect, Response},
+    effect::{Action as Changed, Change, Effect, Response},
     engine::{Config, Engine},
     event::{Event, ImageError, ImageRequest, Now, Platform, Request, RequestId},
 };
@@ -216,10 +216,15 @@ impl World {
         let Some(told) = &mut self.told else { return };
         let key = change.object.key();
         let known = match change.action {
-            Action::Added | Action::Modified => told.insert(key.clone(), change.object),
-            Action::Deleted => told.remove(&key),
+            Changed::Added | Changed::Modified => told.insert(key.clone(), change.object),
+            Changed::Deleted => told.remove(&key),
         };
-        assert_eq!(known.is_some(), change.action != Action::Added, "{:?} of {key}", change.action);
+        assert_eq!(
+            known.is_some(),
+            change.action != Changed::Added,
+            "{:?} of {key}",
+            change.action
+        );
     }
 
     /// Between turns, whoever watches knows what a list would say: the shell answers reads from what it was told.
@@ -284,7 +289,6 @@ impl World {
             FrameKind::Command => guard.open::<Command>(&frame, to).map(drop),
             FrameKind::Time => guard.open::<Time>(&frame, to).map(drop),
             FrameKind::Report => guard.open::<Report>(&frame, to).map(drop),
-            FrameKind::Keys => guard.open::<Keys>(&frame, to).map(drop),
             _ => return true,
         };
         let signs = signer::keys(&self.keys).oldest();
@@ -348,9 +352,14 @@ impl World {
             return;
         }
         let Some(device) = self.devices.get_mut(name) else { return };
-        if kind == FrameKind::Keys {
-            let (_, keys): (_, Keys) = frame::decode(bytes).expect("the hub's frames decode");
-            let keys = SigningKeys::new(&keys.keys).expect("one or two");
+        let action = match kind {
+            FrameKind::Command => {
+                frame::decode(bytes).map(|(_, command): (_, Command)| command.action).ok()
+            }
+            _ => None,
+        };
+        if let Some(Action::Keys { keys }) = &action {
+            let keys = SigningKeys::new(keys).expect("one or two");
             let guard = device.guard.as_mut().expect("it has heard");
             let lineage = guard.hub().expect("it knows one").lineage;
             guard.pin(PinnedHub { lineage, keys });
@@ -359,7 +368,7 @@ impl World {
             self.say(format!("  {name} keeps keys {}", ids.join(" ")));
             return self.device_sends(name, &hello);
         }
-        if kind == FrameKind::Report {
+        if kind == FrameKind::Report || action == Some(Action::Report) {
             let (silent, overtakes, hello) = (device.silent, device.overtakes, hello(device));
             self.say(format!("  {name} is asked to report"));
             if overtakes && !silent {
