@@ -1,16 +1,19 @@
 //! The objects of the API, with Kubernetes' names, shapes and meaning, as far as Lichen supports them.
 //!
-//! One file a kind, by group: [`core`](self::core), [`apps`]. Each says all there is to say of its kind by implementing
+//! One file a kind, by group: [`core`](self::core), [`apps`], [`rbac`], [`authorization`], [`authentication`]. Each says all there is to say of its kind by implementing
 //! [`Resource`]; [`kinds`] lists them, and nothing else does. What kinds share: [`meta`], [`quantity`], [`time`],
 //! [`validate`], [`cell`].
 
 pub mod apps;
+pub mod authentication;
+pub mod authorization;
 pub mod cell;
 pub mod core;
 mod error;
 pub mod field;
 pub mod meta;
 pub mod quantity;
+pub mod rbac;
 pub mod resource;
 pub mod time;
 pub mod validate;
@@ -23,9 +26,15 @@ use serde_json::Value;
 
 pub use self::{
     apps::{ControllerRevision, DaemonSet, Deployment, ReplicaSet},
+    authentication::{SelfSubjectReview, TokenReview},
+    authorization::{
+        LocalSubjectAccessReview, SelfSubjectAccessReview, SelfSubjectRulesReview,
+        SubjectAccessReview,
+    },
     core::{ConfigMap, Event, Namespace, Node, Pod, ServiceAccount},
     error::ApiError,
     meta::ObjectMeta,
+    rbac::{ClusterRole, ClusterRoleBinding, Role, RoleBinding},
     resource::Resource,
     validate::FieldError,
 };
@@ -132,6 +141,26 @@ kinds! {
     Pod,
     /// `v1` Event: something that happened.
     Event,
+    /// `rbac.authorization.k8s.io/v1` Role: what may be done in its namespace.
+    Role,
+    /// `rbac.authorization.k8s.io/v1` ClusterRole: what may be done.
+    ClusterRole,
+    /// `rbac.authorization.k8s.io/v1` RoleBinding: gives a role to somebody, in its namespace.
+    RoleBinding,
+    /// `rbac.authorization.k8s.io/v1` ClusterRoleBinding: gives a ClusterRole to somebody, everywhere.
+    ClusterRoleBinding,
+    /// `authorization.k8s.io/v1` SubjectAccessReview: may somebody do something?
+    SubjectAccessReview,
+    /// `authorization.k8s.io/v1` LocalSubjectAccessReview: may somebody do something in this namespace?
+    LocalSubjectAccessReview,
+    /// `authorization.k8s.io/v1` SelfSubjectAccessReview: may I do something?
+    SelfSubjectAccessReview,
+    /// `authorization.k8s.io/v1` SelfSubjectRulesReview: what may I do?
+    SelfSubjectRulesReview,
+    /// `authentication.k8s.io/v1` SelfSubjectReview: who am I?
+    SelfSubjectReview,
+    /// `authentication.k8s.io/v1` TokenReview: whose token is this?
+    TokenReview,
 }
 
 impl Kind {

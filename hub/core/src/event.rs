@@ -10,7 +10,10 @@ use firmware_compat::{
     v1::owned::{Artefacts, WasmSupport},
 };
 
-use crate::api::{ApiError, Kind, Object};
+use crate::{
+    actor::Actor,
+    api::{ApiError, Kind, Object},
+};
 
 /// Names a request until its reply. Chosen by the shell; never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -24,6 +27,8 @@ pub enum Event {
     Request {
         /// Comes back with the reply.
         id: RequestId,
+        /// Who asks.
+        actor: Arc<Actor>,
         /// What is asked.
         request: Request,
     },

@@ -57,6 +57,7 @@ impl Engine {
             engine.found();
         }
         engine.connect_records(pods)?;
+        engine.update_default_access();
         engine.next_resource_version();
         engine.timers.insert((engine.now + BEACON_EVERY, Timer::Beacon));
         Ok(engine)
