@@ -1,23 +1,27 @@
 //! The running hub: API, artefacts and registry around the one task that owns the engine.
 //!
 //! ```text
-//! HTTP ─ accept ─ connection ─ api ── handle ──► turn ─► store   one turn = one commit, before anything leaves
-//!                               │                │ │ ▲
-//!                               ▼                │ │ └── supply    images resolved, Wasm compiled
-//!                          watch_cache ◄─ publish ◄┘ ▼
-//!                                                   link ◄─► devices
+//! HTTP ─ accept ─ connection ─ access ─ api ── handle ──► turn ─► store   one turn = one commit, before anything leaves
+//!                                ▲      │                │ │ ▲
+//!                                │      ▼                │ │ └── supply    images resolved, Wasm compiled
+//!                                └ watch_cache ◄─ publish ◄┘ ▼
+//!                                                           link ◄─► devices
 //! ```
 //!
 //! - [`start`] takes a [`HubConfig`] and gives a [`Running`] hub.
 //! - [`state_lock`] keeps a second hub out; [`turn`] owns the engine; [`handle`] asks it to change something.
 //! - [`publish`] lets out what a turn has saved, into the [`watch_cache`] first: every read is served from there.
 //! - [`accept`] and [`connection`] bound who may come and how long everything may take.
+//! - [`access`] is the gate: [`authn`] says who asks, [`authz`] what for, and the rules whether that is allowed.
 //! - [`api`] speaks Kubernetes' REST; [`artefacts`] and [`registry`] serve bytes on the same listener.
 //! - [`supply`] finds or makes what devices need of images.
 
 mod accept;
+mod access;
 mod api;
 mod artefacts;
+mod authn;
+mod authz;
 mod clock;
 mod config;
 mod connection;
@@ -51,6 +55,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 #[doc(hidden)]
 pub use api::strangers;
+pub use authn::{ClientCertificate, KeyError, Peer};
 pub use config::{ApiTimes, Broker, DEFAULT_API, HubConfig};
 pub use error::HubError;
 pub use listen::{ListenError, check_loopback};
@@ -59,6 +64,7 @@ pub use state_lock::StateLockError;
 
 use crate::store::{RedbStore, Store, StoreError};
 use accept::Serving;
+use access::Access;
 use api::{Api, Authority};
 use clock::Clock;
 use handle::EngineHandle;
@@ -116,11 +122,13 @@ async fn start_locked(
     lock.answers_at(address);
     let (handle, inputs) = EngineHandle::new();
     let cache = Arc::new(WatchCache::new());
+    let access = Arc::new(Access::open(&config.state, cache.clone())?);
     let (stop, stopping) = watch::channel(false);
     let connections = limits.api;
     let api = Api::new(api::Parts {
         engine: handle.clone(),
         cache: cache.clone(),
+        access: access.clone(),
         images: images.clone(),
         lineage,
         stopping: stopping.clone(),
@@ -153,9 +161,9 @@ async fn start_locked(
         _lock: lock,
     };
     // Whoever asks finds everything there.
-    turn.begin(&cache)?;
+    turn.begin(&cache, &access)?;
     let (publish, publisher) =
-        publish::start(cache).map_err(failed("start the thread that publishes changes"))?;
+        publish::start(cache, access).map_err(failed("start the thread that publishes changes"))?;
     turn.publish = Some(publish);
     let (attach, attached) = oneshot::channel();
     let turn =

@@ -220,6 +220,12 @@ impl Kind {
         of_kind!(self, T => field::tests::of_type::<T>())
     }
 
+    /// The kind with this name in REST paths.
+    #[must_use]
+    pub fn of_plural(word: &str) -> Option<Self> {
+        KINDS.iter().copied().find(|kind| kind.plural() == word)
+    }
+
     /// The kind with this name in manifests.
     #[must_use]
     pub fn parse(word: &str) -> Option<Self> {

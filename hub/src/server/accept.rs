@@ -12,7 +12,7 @@ use tokio::{
     task::JoinSet,
 };
 
-use super::{config::ApiTimes, connection, metrics::Counters};
+use super::{authn::Peer, config::ApiTimes, connection, metrics::Counters};
 
 /// One in so many connections is kept free for short requests: who gets one of these is let go after one answer.
 const RESERVE: usize = 8;
@@ -43,12 +43,12 @@ pub(crate) async fn serve(listener: TcpListener, most: usize, serving: Serving) 
         tokio::select! {
             // The sender going away means the same.
             _ = stopping.wait_for(|stopping| *stopping) => break,
-            (stream, permit) = accept(&listener, &permits, &mut complained) => {
+            ((stream, peer), permit) = accept(&listener, &permits, &mut complained) => {
                 let keep_alive = permits.available_permits() >= (most / RESERVE).max(1);
                 let serving = serving.clone();
                 connections.spawn(async move {
                     let _counted = Counted::new(&serving.counters, permit);
-                    connection::serve(stream, keep_alive, &serving).await;
+                    connection::serve(stream, peer, keep_alive, &serving).await;
                 });
             }
             Some(_) = connections.join_next() => {}
@@ -85,14 +85,16 @@ async fn accept(
     listener: &TcpListener,
     permits: &Arc<Semaphore>,
     complained: &mut Option<Instant>,
-) -> (TcpStream, OwnedSemaphorePermit) {
+) -> ((TcpStream, Peer), OwnedSemaphorePermit) {
     let permit = permits.clone().acquire_owned().await.expect("the semaphore is never closed");
     loop {
         match listener.accept().await {
-            Ok((stream, _peer)) => {
+            Ok((stream, address)) => {
                 // Answers are written whole; waiting for more only delays them. Refusal changes nothing else.
                 let _ = stream.set_nodelay(true);
-                return (stream, permit);
+                // Nobody else can reach the listener: see `listen`.
+                let peer = Peer { address, certificate: None, local: true };
+                return ((stream, peer), permit);
             }
             Err(error) => {
                 if complained.is_none_or(|last| last.elapsed() >= COMPLAIN_EVERY) {

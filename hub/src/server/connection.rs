@@ -32,16 +32,17 @@ use tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 
-use super::{accept::Serving, config::ApiTimes};
+use super::{accept::Serving, authn::Peer, config::ApiTimes};
 
 /// Bytes of a request's head, and of an answer on its way into the socket. Kubernetes' clients send some KiB.
 const BUFFER_BYTES: usize = 64 << 10;
 
 /// Serves a connection to its end.
-pub(crate) async fn serve(stream: TcpStream, keep_alive: bool, serving: &Serving) {
+pub(crate) async fn serve(stream: TcpStream, peer: Peer, keep_alive: bool, serving: &Serving) {
     let activity = Arc::new(Activity::new());
     let service = Noted {
         router: TowerToHyperService::new(serving.router.clone()),
+        peer,
         activity: activity.clone(),
     };
     let stream = TokioIo::new(Timed { stream, activity: activity.clone() });
@@ -139,9 +140,11 @@ impl Activity {
     }
 }
 
-/// Notes when a request begins and when its answer has been handed over.
+/// Says of each request who sends it, and notes when it begins and when its answer has been handed over.
 struct Noted {
     router: TowerToHyperService<Router>,
+    /// Who is at the other end.
+    peer: Peer,
     activity: Arc<Activity>,
 }
 
@@ -150,8 +153,9 @@ impl Service<Request<Incoming>> for Noted {
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
 
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         self.activity.is(Phase::Serving);
+        request.extensions_mut().insert(self.peer.clone());
         let answer = self.router.call(request);
         let activity = self.activity.clone();
         Box::pin(async move { Ok(answer.await?.map(|body| NotedBody { body, activity })) })

@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use axum::http::StatusCode;
 use lichen_link::LinkCounts;
 
 use super::watch_cache::WatchCache;
@@ -26,6 +27,8 @@ pub(crate) struct Counters {
     compiles_failed: AtomicU64,
     connections: AtomicU64,
     connections_timed_out: AtomicU64,
+    unauthorized: AtomicU64,
+    forbidden: AtomicU64,
     watchers_behind: AtomicU64,
     store: Mutex<store::Sizes>,
 }
@@ -60,6 +63,13 @@ impl Counters {
     /// A connection was closed because its client took too long.
     pub(crate) fn timed_out(&self) {
         self.connections_timed_out.fetch_add(1, Relaxed);
+    }
+
+    /// A request was refused at the gate.
+    pub(crate) fn refused(&self, code: StatusCode) {
+        let unknown = code == StatusCode::UNAUTHORIZED;
+        let counter = if unknown { &self.unauthorized } else { &self.forbidden };
+        counter.fetch_add(1, Relaxed);
     }
 
     pub(crate) fn watcher_fell_behind(&self) {
@@ -113,6 +123,8 @@ impl Counters {
         one(&mut text, "lichen_api_connections", self.connections.load(Relaxed));
         let timed_out = self.connections_timed_out.load(Relaxed);
         one(&mut text, "lichen_api_connections_timed_out_total", timed_out);
+        one(&mut text, "lichen_api_unauthorized_total", self.unauthorized.load(Relaxed));
+        one(&mut text, "lichen_api_forbidden_total", self.forbidden.load(Relaxed));
         text
     }
 }

@@ -1,7 +1,7 @@
 //! `authentication.k8s.io/v1` TokenRequest: a token of a ServiceAccount, please. It is sent to the ServiceAccount's
 //! `token`, and is no kind of its own.
 
-use alloc::{format, string::String, vec::Vec};
+use alloc::{borrow::ToOwned, format, string::String, vec::Vec};
 
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +15,8 @@ use crate::api::{
 pub const LIFETIME_S: (u64, u64) = (600, 366 * 86_400);
 /// Lifetime of a token of which none is asked: Kubernetes' own.
 pub const DEFAULT_LIFETIME_S: u64 = 3600;
+/// The audience of tokens that are shown to the hub, and their issuer: the name by which its certificates call it.
+pub const AUDIENCE: &str = "https://lichen-hub";
 /// Audiences of a token, and the longest of them. All of them are in the token, which is sent with every request.
 const MAX_AUDIENCES: usize = 8;
 const MAX_AUDIENCE: usize = 256;
@@ -49,6 +51,13 @@ impl TokenRequest {
             written("status", 3),
         ],
     };
+
+    /// Fills in what goes without saying: the token is for the hub.
+    pub fn default_fields(&mut self) {
+        if self.spec.audiences.is_empty() {
+            self.spec.audiences.push(AUDIENCE.to_owned());
+        }
+    }
 
     /// How long the token is good.
     #[must_use]
