@@ -4,8 +4,10 @@
 mod about;
 mod apply;
 pub mod args;
+mod auth;
 pub mod client;
 mod context;
+mod create;
 mod delete;
 mod describe;
 pub mod discovery;
@@ -44,7 +46,7 @@ pub fn main() -> ExitCode {
         (_, true) => Level::Verbose,
         _ => Level::Normal,
     };
-    let client = Client::new(cli.server, level == Level::Verbose);
+    let client = Client::new(cli.server, level == Level::Verbose).with_token(cli.token);
     let mut context = Context::new(client, Ui::standard(level));
     match run(&mut context, cli.command) {
         Ok(()) => ExitCode::SUCCESS,
@@ -71,6 +73,8 @@ pub fn run(context: &mut Context, command: Command) -> Result<(), CliError> {
         Command::Explain(args) => explain::run(context, &args),
         Command::Logs(args) => logs::run(context, &args),
         Command::Rollout(command) => rollout::run(context, &command),
+        Command::Auth(command) => auth::run(context, &command),
+        Command::Create(command) => create::run(context, &command),
         Command::Image(command) => image::run(context, command),
         Command::Resume { name } => about::resume(context, &name),
         Command::Completion { shell } => about::completion(context, shell),

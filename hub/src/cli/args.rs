@@ -1,5 +1,6 @@
 //! The grammar of the command line, and the help that goes with it.
 
+mod access;
 mod duration;
 mod hub;
 mod image;
@@ -11,7 +12,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, builder::styling};
 use clap_complete::Shell;
 
-use super::client::{DEFAULT_SERVER, Server};
+use super::client::{DEFAULT_SERVER, Server, Token};
+pub use access::{AuthCommand, CanIArgs, CreateCommand, TokenArgs};
 pub use duration::whole_seconds;
 pub use hub::{DEFAULT_BROKER, HubArgs, QuickstartArgs};
 pub use image::{ImageCommand, PackArgs};
@@ -38,6 +40,16 @@ pub struct Cli {
     /// The hub to talk to
     #[arg(long, global = true, env = "LICHEN_SERVER", value_name = "URL", default_value = DEFAULT_SERVER, help_heading = "Global options")]
     pub server: Server,
+    /// Who to be: a token of a ServiceAccount. The variable keeps it out of the list of processes
+    #[arg(
+        long,
+        global = true,
+        env = "LICHEN_TOKEN",
+        hide_env_values = true,
+        value_name = "TOKEN",
+        help_heading = "Global options"
+    )]
+    pub token: Option<Token>,
     /// Say nothing but results and errors
     #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = "Global options")]
     pub quiet: bool,
@@ -71,6 +83,12 @@ pub enum Command {
     /// Follow, undo, pause, resume and restart what changes a workload's Pods
     #[command(subcommand)]
     Rollout(RolloutCommand),
+    /// Say who you are and what you may do
+    #[command(subcommand)]
+    Auth(AuthCommand),
+    /// Make what no manifest declares
+    #[command(subcommand)]
+    Create(CreateCommand),
     /// Push, make, list and remove images
     #[command(subcommand)]
     Image(ImageCommand),
@@ -163,6 +181,13 @@ mod tests {
             "image push a.wasm a:1 --server http://127.0.0.1:1",
             "-q quickstart --once",
             "resume pi",
+            "auth whoami --token a.b.c",
+            "auth can-i list pods -n shop",
+            "auth can-i get deploy/web --subresource=scale",
+            "auth can-i get pods web -A",
+            "auth can-i get /metrics",
+            "auth can-i --list -n shop",
+            "create token ci -n shop --duration 720h --audience vault",
             "completion zsh",
         ] {
             let words = std::iter::once("lichen").chain(line.split_whitespace());
@@ -192,6 +217,12 @@ mod tests {
             "image pack app -t a --env X",
             "-q -v get pods",
             "get pods --server https://x",
+            "auth can-i list",
+            "auth can-i list pods --list",
+            "auth can-i list pods a b",
+            "create token",
+            "create token ci --duration soon",
+            "get pods --token=",
         ] {
             let words = std::iter::once("lichen").chain(line.split_whitespace());
             let error = Cli::try_parse_from(words).expect_err(line);

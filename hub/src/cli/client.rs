@@ -4,6 +4,7 @@ mod answer;
 mod follow;
 mod listing;
 mod server;
+mod token;
 
 use std::{
     io::Read,
@@ -18,6 +19,7 @@ pub use answer::{ClientError, Refused};
 pub use follow::{Follow, News};
 pub use listing::{Column, Form, Item, Listing, Selectors};
 pub use server::{DEFAULT_SERVER, Server, ServerError};
+pub use token::{Token, TokenError};
 
 use super::discovery::ObjectRef;
 
@@ -45,6 +47,7 @@ struct Request<'a> {
 pub struct Client {
     agent: Agent,
     server: Server,
+    token: Option<Token>,
     trace: bool,
 }
 
@@ -60,7 +63,13 @@ impl Client {
             .timeout_recv_response(Some(ANSWER_TIME))
             .user_agent(concat!("lichen/", env!("CARGO_PKG_VERSION")))
             .build();
-        Self { agent: Agent::new_with_config(config), server, trace }
+        Self { agent: Agent::new_with_config(config), server, token: None, trace }
+    }
+
+    /// The same client, which shows a token with every request.
+    #[must_use]
+    pub fn with_token(self, token: Option<Token>) -> Self {
+        Self { token, ..self }
     }
 
     /// The hub that is talked to.
@@ -84,6 +93,9 @@ impl Client {
         let mut request = http::Request::builder().method(method.clone()).uri(&url);
         for (name, value) in headers {
             request = request.header(*name, *value);
+        }
+        if let Some(token) = &self.token {
+            request = request.header(http::header::AUTHORIZATION, token.header());
         }
         let invalid = |error: http::Error| ClientError::Answer {
             url: url.clone(),

@@ -55,7 +55,7 @@ pub fn lichen_words(server: &str, words: &[&str]) -> Said {
         }
     };
     let (ui, out, err): (Ui, Captured, Captured) = Ui::captured();
-    let mut context = Context::new(Client::new(cli.server, false), ui);
+    let mut context = Context::new(Client::new(cli.server, false).with_token(cli.token), ui);
     let code = match run(&mut context, cli.command) {
         Ok(()) => 0,
         Err(error) => {
