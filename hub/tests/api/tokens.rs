@@ -282,7 +282,16 @@ async fn images_are_pushed_and_pulled_by_who_may() {
         }),
     )
     .await;
-    assert_eq!(ci.call("POST", upload).await.code, 202);
+    let begun = ci.call("POST", upload).await;
+    assert_eq!(begun.code, 202);
+    let id = begun.headers["location"].rsplit('/').next().expect("an id").to_owned();
+    // An upload is of one image: nobody breaks into it by way of another.
+    for method in ["PATCH", "PUT", "GET", "DELETE"] {
+        let path = format!("/v2/team/other/blobs/uploads/{id}?digest=sha256:{}", "0".repeat(64));
+        let reply = hub.call(method, &path).await;
+        assert_eq!((reply.code, denied(&reply).as_str()), (404, "BLOB_UPLOAD_UNKNOWN"), "{method}");
+    }
+    assert_eq!(ci.get(&format!("{upload}{id}")).await.code, 204);
     assert_eq!(ci.get("/v2/team/web/manifests/1").await.code, 404);
     for (method, path) in [
         ("POST", "/v2/team/other/blobs/uploads/"),

@@ -39,7 +39,7 @@ fn names_resource(known: &str, resource: &str, subresource: &str) -> bool {
 }
 
 fn is_named(rule: &PolicyRule, target: &ResourceTarget) -> bool {
-    rule.resource_names.is_empty() || rule.resource_names.iter().any(|name| *name == target.name)
+    rule.resource_names.is_empty() || rule.resource_names.contains(&target.name)
 }
 
 /// Whether a list has a word, or the one for everything.
