@@ -4,9 +4,11 @@
 mod about;
 mod apply;
 pub mod args;
+mod auth;
 pub mod client;
 mod config;
 mod context;
+mod create;
 mod delete;
 mod describe;
 mod device;
@@ -82,6 +84,8 @@ pub fn run(context: &mut Context, command: Command) -> Result<(), CliError> {
         Command::Explain(args) => explain::run(context, &args),
         Command::Logs(args) => logs::run(context, &args),
         Command::Rollout(command) => rollout::run(context, &command),
+        Command::Auth(command) => auth::run(context, &command),
+        Command::Create(command) => create::run(context, &command),
         Command::Image(command) => image::run(context, command),
         Command::Resume { name } => about::resume(context, &name),
         Command::Completion { shell } => about::completion(context, shell),

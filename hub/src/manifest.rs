@@ -16,7 +16,7 @@ pub mod yaml;
 pub use decode::decode;
 pub use read::Manifest;
 pub use report::{Problem, Problems, Source};
-pub(crate) use strict::nearest;
+pub(crate) use strict::{nearest, read as read_fields};
 
 /// The one document of a YAML text, as a plain value: for the API's bodies, which need no positions.
 ///

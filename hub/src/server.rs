@@ -1,18 +1,19 @@
 //! The running hub: two listeners around the one task that owns the engine.
 //!
 //! ```text
-//! operators ─ accept ─ connection ─ api ── handle ──► turn ─► store   one turn = one commit, before anything leaves
-//!                                    │        ▲       │ │ ▲
-//!                                    ▼        │       │ │ └── supply    images resolved, Wasm compiled
-//!                               watch_cache ◄─│─ publish ◄┘
-//!                                             │         ▼
-//! devices ─ endpoint ─ HTTP ─ connection ─ devices     link ◄─► devices, by MQTT
+//! operators ─ accept ─ connection ─ access ─ api ── handle ──► turn ─► store   one turn = one commit, before anything leaves
+//!                                       │      │        ▲       │ │ ▲
+//!                                       └──────▼        │       │ │ └── supply    images resolved, Wasm compiled
+//!                                      watch_cache ◄────│─ publish ◄┘
+//!                                                       │         ▼
+//! devices ─ endpoint ─ HTTP ─ connection ─ devices ──────┘     link ◄─► devices, by MQTT
 //! ```
 //!
 //! - [`start`] takes a [`HubConfig`] and gives a [`Running`] hub.
 //! - [`state_lock`] keeps a second hub out; [`turn`] owns the engine; [`handle`] asks it to change something.
 //! - [`publish`] lets out what a turn has saved, into the [`watch_cache`] first: every read is served from there.
 //! - [`accept`] and [`connection`] bound who may come and how long everything may take; TLS stands before anything else.
+//! - [`access`] is the gate: [`authn`] says who asks, [`authz`] what for, and the rules whether that is allowed.
 //! - [`api`] speaks Kubernetes' REST to operators; [`registry`] takes their images.
 //! - [`devices`] is the HTTP side of the device port: enrolment, and [`artefacts`].
 //! - [`advertise`] says under which names and addresses the hub is found, [`renewal`] keeps its certificate new.
@@ -20,11 +21,14 @@
 //! - [`supply`] finds or makes what devices need of images.
 
 mod accept;
+mod access;
 mod addresses;
 mod admin;
 mod advertise;
 mod api;
 mod artefacts;
+mod authn;
+mod authz;
 mod clock;
 mod config;
 mod connection;
@@ -75,6 +79,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 pub use admin::ADMIN;
 #[doc(hidden)]
 pub use api::strangers;
+pub use authn::KeyError;
 pub use config::{ApiTimes, DEFAULT_API, DEFAULT_DEVICES, HubConfig};
 pub use devices::Lifetimes;
 pub use error::HubError;
@@ -85,6 +90,7 @@ pub use state_lock::StateLockError;
 
 use crate::store::{RedbStore, Store, StoreError};
 use accept::Operators;
+use access::Access;
 use admin::Admin;
 use api::Api;
 use clock::Clock;
@@ -149,11 +155,13 @@ async fn start_locked(
     admin.keep(&trust)?;
     let (handle, inputs) = EngineHandle::new();
     let cache = Arc::new(WatchCache::new());
+    let access = Arc::new(Access::open(&config.state, cache.clone(), trust.time().clone())?);
     let (stop, stopping) = watch::channel(false);
     let connections = limits.api;
     let api = Api::new(api::Parts {
         engine: handle.clone(),
         cache: cache.clone(),
+        access: access.clone(),
         images: images.clone(),
         trust: trust.clone(),
         devices: Arc::default(),
@@ -188,9 +196,9 @@ async fn start_locked(
         _lock: lock,
     };
     // Whoever asks finds everything there.
-    turn.begin(&cache)?;
+    turn.begin(&cache, &access)?;
     let (publish, publisher) =
-        publish::start(cache).map_err(failed("start the thread that publishes changes"))?;
+        publish::start(cache, access).map_err(failed("start the thread that publishes changes"))?;
     turn.publish = Some(publish);
     let (attach, attached) = oneshot::channel();
     let turn =

@@ -17,6 +17,7 @@ use firmware_compat::{
     },
 };
 use lichen_hub_core::{
+    actor::Actor,
     api::{Kind, Object},
     effect::Effect,
     engine::{Config, Engine},
@@ -148,7 +149,7 @@ impl Bench {
         let json = serde_json::to_vec(&object).expect("it is JSON");
         let object = Object::from_json(kind, &json).expect("it fits its type");
         let request = Request::Replace { object, create: true };
-        self.turn(Event::Request { id: RequestId(self.now), request })
+        self.turn(Event::Request { id: RequestId(self.now), actor: Actor::hub().into(), request })
     }
 }
 
@@ -165,8 +166,11 @@ fn main() {
     bench.turn(Event::LinkUp);
     let reference = "hello:1".to_owned();
     let root = firmware_compat::id::Hash([7; 32]);
-    bench
-        .turn(Event::Request { id: RequestId(0), request: Request::NameImage { reference, root } });
+    bench.turn(Event::Request {
+        id: RequestId(0),
+        actor: Actor::hub().into(),
+        request: Request::NameImage { reference, root },
+    });
     let report = |what: &str, took: Duration| println!("{what:<55} {took:?}");
     let hellos: Vec<_> = (0..count).map(|device| bench.hello(device)).collect();
     report("first hello of a device, mean", mean(&hellos));

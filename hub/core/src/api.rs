@@ -1,10 +1,13 @@
 //! The objects of the API, with Kubernetes' names, shapes and meaning, as far as Lichen supports them.
 //!
-//! One file a kind, by group: [`core`](self::core), [`apps`], [`lichen`]. Each says all there is to say of its kind by implementing
+//! One file a kind, by group: [`core`](self::core), [`apps`], [`rbac`], [`authorization`], [`authentication`], [`lichen`].
+//! Each says all there is to say of its kind by implementing
 //! [`Resource`]; [`kinds`] lists them, and nothing else does. What kinds share: [`meta`], [`quantity`], [`time`],
 //! [`validate`], [`cell`].
 
 pub mod apps;
+pub mod authentication;
+pub mod authorization;
 pub mod cell;
 pub mod core;
 mod error;
@@ -12,6 +15,7 @@ pub mod field;
 pub mod lichen;
 pub mod meta;
 pub mod quantity;
+pub mod rbac;
 pub mod resource;
 pub mod time;
 pub mod validate;
@@ -24,10 +28,16 @@ use serde_json::Value;
 
 pub use self::{
     apps::{ControllerRevision, DaemonSet, Deployment, ReplicaSet},
+    authentication::{SelfSubjectReview, TokenReview},
+    authorization::{
+        LocalSubjectAccessReview, SelfSubjectAccessReview, SelfSubjectRulesReview,
+        SubjectAccessReview,
+    },
     core::{ConfigMap, Event, Namespace, Node, Pod, ServiceAccount},
     error::ApiError,
     lichen::{Enrolment, JoinToken},
     meta::ObjectMeta,
+    rbac::{ClusterRole, ClusterRoleBinding, Role, RoleBinding},
     resource::Resource,
     validate::FieldError,
 };
@@ -138,6 +148,26 @@ kinds! {
     Pod,
     /// `v1` Event: something that happened.
     Event,
+    /// `rbac.authorization.k8s.io/v1` Role: what may be done in its namespace.
+    Role,
+    /// `rbac.authorization.k8s.io/v1` ClusterRole: what may be done.
+    ClusterRole,
+    /// `rbac.authorization.k8s.io/v1` RoleBinding: gives a role to somebody, in its namespace.
+    RoleBinding,
+    /// `rbac.authorization.k8s.io/v1` ClusterRoleBinding: gives a ClusterRole to somebody, everywhere.
+    ClusterRoleBinding,
+    /// `authorization.k8s.io/v1` SubjectAccessReview: may somebody do something?
+    SubjectAccessReview,
+    /// `authorization.k8s.io/v1` LocalSubjectAccessReview: may somebody do something in this namespace?
+    LocalSubjectAccessReview,
+    /// `authorization.k8s.io/v1` SelfSubjectAccessReview: may I do something?
+    SelfSubjectAccessReview,
+    /// `authorization.k8s.io/v1` SelfSubjectRulesReview: what may I do?
+    SelfSubjectRulesReview,
+    /// `authentication.k8s.io/v1` SelfSubjectReview: who am I?
+    SelfSubjectReview,
+    /// `authentication.k8s.io/v1` TokenReview: whose token is this?
+    TokenReview,
 }
 
 impl Kind {
@@ -195,6 +225,12 @@ impl Kind {
     #[cfg(test)]
     pub(crate) fn probe(self) -> field::tests::Found {
         of_kind!(self, T => field::tests::of_type::<T>())
+    }
+
+    /// The kind with this name in REST paths.
+    #[must_use]
+    pub fn of_plural(word: &str) -> Option<Self> {
+        KINDS.iter().copied().find(|kind| kind.plural() == word)
     }
 
     /// The kind with this name in manifests.

@@ -1,10 +1,11 @@
 //! The hub's state machine. [`Engine::handle`] takes events in; [`Engine::drain`] ends a turn: it plans whatever the
 //! turn's events touched and hands out the effects, what must be durable first.
 //!
-//! `requests` answers the API. What else the engine does is beside it: `load` reads the records, `session` hears and
+//! `requests` answers the API, `access` has the engine's part in who may do what. What else the engine does is beside it: `load` reads the records, `session` hears and
 //! tells devices, `apply` keeps workloads at what they declare, `provisioning` finds what devices need of images, `view`
 //! and `explain` show, `recorder` keeps the API's events.
 
+mod access;
 mod requests;
 
 use alloc::{
@@ -202,7 +203,7 @@ impl Engine {
     pub fn handle(&mut self, event: Event, now: Now) {
         self.set_clock(now);
         match event {
-            Event::Request { id, request } => self.on_request(id, request),
+            Event::Request { id, actor, request } => self.on_request(id, &actor, request),
             Event::Frame { device, kind, bytes } => self.on_frame(&device, kind, &bytes),
             Event::LinkUp => self.on_link_up(),
             Event::LinkDown { reason } => self.on_link_down(&reason),

@@ -11,6 +11,7 @@ use firmware_compat::{
 };
 
 use crate::{
+    actor::Actor,
     api::{ApiError, Kind, Object},
     signing::Sign,
 };
@@ -27,6 +28,8 @@ pub enum Event {
     Request {
         /// Comes back with the reply.
         id: RequestId,
+        /// Who asks.
+        actor: Arc<Actor>,
         /// What is asked.
         request: Request,
     },

@@ -30,7 +30,7 @@ impl Engine {
                 self.state.pods.named(key).map(|pod| self.explain_pod(pod, 0, &mut lines))
             }
             Home::Devices => self.explain_node(&key.name, &mut lines),
-            Home::Objects | Home::Revisions | Home::Events => {
+            Home::Objects | Home::Revisions | Home::Events | Home::Nowhere => {
                 return Err(ApiError::NotAllowed(format!(
                     "explain takes a deployment, daemonset, pod or node, not a {}",
                     key.kind

@@ -5,14 +5,17 @@
 //!
 //! [`state`] is what is known, [`controller`] and [`scheduler`] decide as pure functions, `apply` carries plans out,
 //! `session` speaks with devices, in words that [`signing`] lets them know as the hub's; `view` and `explain` show.
+//! [`authorizer`] says who may do what, [`review`] answers questions about it.
 
 #![no_std]
 #![forbid(unsafe_code)]
 
 extern crate alloc;
 
+pub mod actor;
 pub mod api;
 mod apply;
+pub mod authorizer;
 pub mod controller;
 pub mod device;
 pub mod effect;
@@ -28,6 +31,7 @@ pub mod record;
 mod recorder;
 pub mod registry;
 pub mod resolve;
+pub mod review;
 pub mod rng;
 pub mod scheduler;
 mod session;

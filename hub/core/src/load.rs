@@ -59,6 +59,7 @@ impl Engine {
             engine.found();
         }
         engine.connect_records(pods)?;
+        engine.update_default_access();
         engine.next_resource_version();
         engine.admit_all();
         engine.timers.insert((engine.now + BEACON_EVERY, Timer::Beacon));

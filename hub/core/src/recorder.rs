@@ -154,7 +154,7 @@ impl Engine {
         match key.kind.names().home {
             Home::Devices => self.state.fleet.get(&key.name).map(|device| device.uid.clone()),
             Home::Pods => self.state.pods.names().get(key).map(|id| uuid(*id)),
-            Home::Revisions => None,
+            Home::Revisions | Home::Nowhere => None,
             Home::Objects | Home::Events => {
                 self.state.objects.get(key).map(|stored| stored.object.meta().uid.clone())
             }

@@ -10,10 +10,10 @@ use alloc::{borrow::ToOwned, string::ToString};
 
 use crate::{
     api::{
-        ApiError, Kind, Object,
+        ApiError, FieldError, Kind, Object,
         meta::ObjectMeta,
-        resource::Verb,
-        validate::{Errors, check_labels, check_subdomain},
+        resource::{Home, Naming, Verb},
+        validate::{Errors, check_labels, check_segment, check_subdomain},
     },
     resolve::{self, Resolved},
 };
@@ -43,8 +43,15 @@ pub struct Accepted {
 /// # Errors
 /// Operators can't create this kind, or everything that is wrong with the object.
 pub fn accept_new(object: Object) -> Result<Accepted, ApiError> {
-    if !object.kind().names().allows(Verb::Create) {
-        return Err(ApiError::NotAllowed(object.kind().names().made_by.to_owned()));
+    let names = object.kind().names();
+    if !names.allows(Verb::Create) {
+        return Err(ApiError::NotAllowed(names.made_by.to_owned()));
+    }
+    if names.home == Home::Nowhere {
+        return Err(ApiError::NotAllowed(alloc::format!(
+            "a {} is a question: it is answered when it is created, by POST or `kubectl create`, and not kept",
+            names.kind
+        )));
     }
     let mut accepted = accept(object, None)?;
     accepted.object.prepare_for_create();
@@ -110,7 +117,7 @@ fn accept(mut object: Object, old: Option<&Object>) -> Result<Accepted, ApiError
 }
 
 fn check_meta(kind: Kind, meta: &ObjectMeta, old: Option<&ObjectMeta>, errors: &mut Errors) {
-    errors.keep(check_subdomain("metadata.name", &meta.name, kind.names().longest_name));
+    errors.keep(check_name(kind, "metadata.name", &meta.name));
     errors.keep(check_labels("metadata.labels", &meta.labels));
     let annotations: usize =
         meta.annotations.iter().map(|(key, text)| key.len() + text.len()).sum();
@@ -123,6 +130,19 @@ fn check_meta(kind: Kind, meta: &ObjectMeta, old: Option<&ObjectMeta>, errors: &
             "metadata.ownerReferences",
             "can't be written by hand: only what a workload makes has an owner, and goes with it",
         );
+    }
+}
+
+/// Whether an object of a kind may be called so.
+///
+/// # Errors
+/// Names the field, the name and the rule.
+pub fn check_name(kind: Kind, field: &str, name: &str) -> Result<(), FieldError> {
+    let longest = kind.names().longest_name;
+    match kind.names().naming {
+        Naming::Subdomain => check_subdomain(field, name, longest),
+        Naming::Segment => check_segment(field, name, longest),
+        Naming::Nameless => Ok(()),
     }
 }
 

@@ -1,5 +1,7 @@
 //! Which boards become devices, told by the engine's answers and by whom it lets in.
 
+mod world;
+
 use std::collections::BTreeMap;
 
 use firmware_compat::{
@@ -7,6 +9,7 @@ use firmware_compat::{
     time::Instant,
 };
 use lichen_hub_core::{
+    actor::Actor,
     api::{ApiError, Enrolment, JoinToken, Kind, Object, time::rfc3339},
     effect::{Effect, Response},
     engine::{Config, Engine},
@@ -32,7 +35,9 @@ impl Hub {
 
     fn start(records: BTreeMap<String, Vec<u8>>, unix_ms: u64) -> Self {
         let now = Now { instant: Instant(0), unix_ms };
-        let engine = Engine::load(records.clone(), Config::default(), now).expect("sound records");
+        let engine =
+            Engine::load(records.clone(), Config::default(), world::signer::signer(&[1]), now)
+                .expect("sound records");
         let mut hub = Self { engine, records, admitted: BTreeMap::new(), unix_ms };
         hub.drain();
         hub
@@ -65,7 +70,8 @@ impl Hub {
 
     fn ask(&mut self, request: Request) -> Result<Response, ApiError> {
         let now = Now { instant: Instant(0), unix_ms: self.unix_ms };
-        self.engine.handle(Event::Request { id: RequestId(1), request }, now);
+        self.engine
+            .handle(Event::Request { id: RequestId(1), actor: Actor::hub().into(), request }, now);
         self.drain().expect("every request is answered")
     }
 

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 
 use firmware_compat::time::Instant;
 use lichen_hub_core::{
+    actor::Actor,
     api::{Key, Kind, Object},
     effect::Effect,
     engine::{Config, Engine},
@@ -41,7 +42,7 @@ fn turn(engine: &mut Engine) -> (bool, usize) {
 
 /// Asks, and counts the turns until nothing is left to do. The first one answers.
 fn turns_after(engine: &mut Engine, request: Request) -> usize {
-    engine.handle(Event::Request { id: RequestId(1), request }, NOW);
+    engine.handle(Event::Request { id: RequestId(1), actor: Actor::hub().into(), request }, NOW);
     let mut turns = 0;
     loop {
         let before = engine.state().pods.len();

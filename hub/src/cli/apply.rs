@@ -88,8 +88,12 @@ fn send(client: &Client, manifest: &Manifest) -> Result<Outcome, CliError> {
     let body = serde_json::to_value(&manifest.object).map_err(|error| {
         CliError::Failed(format!("could not write {} as JSON: {error}", object.label()))
     })?;
-    let target = format!("{}?create=true", object.path());
-    match client.call(Method::PUT, &target, Some(&body)) {
+    let is_there = before.is_some();
+    let answer = match write(client, &object, &body, is_there) {
+        Err(error) if is_overtaken(&error, &object) => write(client, &object, &body, !is_there),
+        answer => answer,
+    };
+    match answer {
         Ok((201, _)) => Ok(Outcome::Created),
         Ok((_, after)) => Ok(match before {
             Some(before) if version(&before) == version(&after) => Outcome::Unchanged,
@@ -97,6 +101,29 @@ fn send(client: &Client, manifest: &Manifest) -> Result<Outcome, CliError> {
         }),
         Err(error) => Err(explained(error, manifest, &object)),
     }
+}
+
+/// Creates an object or replaces it, for either of which a role may have the right alone.
+fn write(
+    client: &Client,
+    object: &ObjectRef,
+    body: &Value,
+    is_there: bool,
+) -> Result<(u16, Value), ClientError> {
+    match is_there {
+        true => client.call(Method::PUT, &object.path(), Some(body)),
+        false => {
+            let target = object.resource.collection(Some(&object.namespace));
+            client.call(Method::POST, &target, Some(body))
+        }
+    }
+}
+
+/// Whether somebody else has created or deleted the object meanwhile.
+fn is_overtaken(error: &ClientError, object: &ObjectRef) -> bool {
+    let ClientError::Refused(refused) = error else { return false };
+    let gone = refused.reason == "NotFound" && refused.about == object.resource.plural;
+    gone || refused.reason == "AlreadyExists"
 }
 
 fn version(object: &Value) -> Option<&str> {

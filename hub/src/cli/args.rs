@@ -1,5 +1,6 @@
 //! The grammar of the command line, and the help that goes with it.
 
+mod access;
 mod connection;
 mod devices;
 mod duration;
@@ -13,6 +14,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, builder::styling};
 use clap_complete::Shell;
 
+pub use access::{AuthCommand, CanIArgs, CreateCommand, ServiceAccountTokenArgs};
 pub use connection::{
     ConfigCommand, ConnectionArgs, ContextsOutput, LoginArgs, ViewArgs, ViewOutput,
 };
@@ -87,6 +89,12 @@ pub enum Command {
     /// Follow, undo, pause, resume and restart what changes a workload's Pods
     #[command(subcommand)]
     Rollout(RolloutCommand),
+    /// Say who you are and what you may do
+    #[command(subcommand)]
+    Auth(AuthCommand),
+    /// Make what no manifest declares
+    #[command(subcommand)]
+    Create(CreateCommand),
     /// Push, make, list and remove images
     #[command(subcommand)]
     Image(ImageCommand),
@@ -198,6 +206,13 @@ mod tests {
             "device register --serial 1 --name pi --label a=b --site barn",
             "-q quickstart --once",
             "resume pi",
+            "auth whoami --token a.b.c",
+            "auth can-i list pods -n shop",
+            "auth can-i get deploy/web --subresource=scale",
+            "auth can-i get pods web -A",
+            "auth can-i get /metrics",
+            "auth can-i --list -n shop",
+            "create token ci -n shop --duration 720h --audience vault",
             "completion zsh",
         ] {
             let words = std::iter::once("lichen").chain(line.split_whitespace());
@@ -236,6 +251,12 @@ mod tests {
             "token delete",
             "device approve",
             "device register --name pi",
+            "auth can-i list",
+            "auth can-i list pods --list",
+            "auth can-i list pods a b",
+            "create token",
+            "create token ci --duration soon",
+            "get pods --token=",
         ] {
             let words = std::iter::once("lichen").chain(line.split_whitespace());
             let error = Cli::try_parse_from(words).expect_err(line);

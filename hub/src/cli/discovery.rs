@@ -77,9 +77,10 @@ impl Discovery {
         resources.find(|resource| resource.kind == kind && resource.group() == group).cloned()
     }
 
-    /// The plurals of all kinds.
+    /// The plurals of all kinds that can be looked at.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.resources.iter().map(|resource| resource.plural.as_str())
+        let kept = self.resources.iter().filter(|resource| resource.can("get"));
+        kept.map(|resource| resource.plural.as_str())
     }
 
     fn named(&self, word: &str) -> Option<Arc<ApiResource>> {

@@ -50,6 +50,9 @@ pub enum CliError {
     /// Something else, with what to do.
     #[error("{0}")]
     Failed(String),
+    /// It was asked whether something may be done, and may not; that has been printed.
+    #[error("no")]
+    No,
     /// Several things failed; each has been printed.
     #[error("{0}")]
     Told(String),
@@ -88,6 +91,7 @@ impl CliError {
                     ui.error(&format!("and {} more problems", problems.len() - MAX_SHOWN));
                 }
             }
+            Self::No => {}
             other => ui.error(&chain(other)),
         }
     }

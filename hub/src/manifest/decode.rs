@@ -1,6 +1,9 @@
 //! JSON to an object. Every field that Lichen doesn't support is reported by its path, all of them at once.
 
-use lichen_hub_core::api::{FieldError, KINDS, Kind, Object, resource::Verb};
+use lichen_hub_core::api::{
+    FieldError, KINDS, Kind, Object,
+    resource::{Home, Verb},
+};
 use serde_json::{Map, Value};
 
 use super::strict;
@@ -48,7 +51,8 @@ pub fn kind_of(fields: &Map<String, Value>) -> Result<Kind, Vec<FieldError>> {
         return Err(errors);
     }
     let Some(kind) = Kind::parse(&word) else {
-        let kinds: Vec<&str> = KINDS.iter().map(|kind| kind.as_str()).collect();
+        let kept = KINDS.iter().filter(|kind| kind.names().home != Home::Nowhere);
+        let kinds: Vec<&str> = kept.map(|kind| kind.as_str()).collect();
         let known = kinds.join(", ");
         let hint = strict::nearest(&word, &kinds);
         let hint = hint.map(|name| format!("did you mean {name}? ")).unwrap_or_default();
@@ -162,7 +166,8 @@ mod tests {
         check(
             &json!({"apiVersion": "v1", "kind": "Deploymet"}),
             &["kind: Lichen has no kind Deploymet; did you mean Deployment? it has Namespace, \
-               ConfigMap, ServiceAccount, Deployment, DaemonSet, ReplicaSet, ControllerRevision, Node, Pod, Event"],
+               ConfigMap, ServiceAccount, Deployment, DaemonSet, ReplicaSet, ControllerRevision, Node, Pod, Event, \
+               Role, ClusterRole, RoleBinding, ClusterRoleBinding"],
         );
         check(
             &json!({"apiVersion": "extensions/v1beta1", "kind": "Deployment"}),

@@ -19,7 +19,7 @@ pub(super) const UNSUPPORTED: &str = "Lichen does not support this field";
 
 /// The fields that the table has, without nulls (null means absent) and without what only the hub writes; and everything
 /// that is wrong with the rest. `apiVersion` and `kind` are not looked at.
-pub(super) fn read(
+pub(crate) fn read(
     fields: &Map<String, Value>,
     table: &'static Message,
 ) -> (Map<String, Value>, Vec<FieldError>) {

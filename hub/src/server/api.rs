@@ -1,7 +1,7 @@
 //! What operators reach over HTTPS: Kubernetes' paths, Lichen's own, the registry, health and figures.
 //!
 //! Everything here turns HTTP into reads of the watch cache and requests to the engine, and answers back; nothing is
-//! decided here.
+//! decided here, and whoever gets here has passed [`super::access`].
 
 mod body;
 mod change;
@@ -30,6 +30,7 @@ mod status;
 pub mod strangers;
 mod submitted;
 mod table;
+mod token;
 mod watch;
 
 use std::sync::{Arc, OnceLock};
@@ -45,9 +46,18 @@ use lichen_trust::Trust;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch::Receiver};
 
 use super::{
-    handle::EngineHandle, limits::Limits, metrics::Counters, registry, watch_cache::WatchCache,
+    access::{self, Access},
+    handle::EngineHandle,
+    limits::Limits,
+    metrics::Counters,
+    registry,
+    watch_cache::WatchCache,
 };
 pub(crate) use body::read as read_body;
+pub(crate) use compression::Flowing;
+pub(crate) use fields::FieldSelector;
+pub(crate) use lichen::{LichenPath, parse as lichen_path};
+pub(crate) use path::{Target as ObjectPath, parse as object_path};
 pub(crate) use query::Query;
 pub(crate) use status::{RETRY_AFTER_S, Refusal};
 
@@ -57,6 +67,8 @@ pub(crate) struct Api {
     pub(crate) engine: EngineHandle,
     /// Answers every read of objects.
     pub(crate) cache: Arc<WatchCache>,
+    /// Who may do what.
+    pub(crate) access: Arc<Access>,
     pub(crate) images: lichen_images::Store,
     pub(crate) uploads: registry::Uploads,
     pub(crate) counters: Arc<Counters>,
@@ -76,6 +88,7 @@ pub(crate) struct Api {
 pub(crate) struct Parts {
     pub(crate) engine: EngineHandle,
     pub(crate) cache: Arc<WatchCache>,
+    pub(crate) access: Arc<Access>,
     pub(crate) images: lichen_images::Store,
     pub(crate) trust: Arc<Trust>,
     pub(crate) devices: Arc<OnceLock<Vec<Address>>>,
@@ -85,10 +98,11 @@ pub(crate) struct Parts {
 
 impl Api {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { engine, cache, images, trust, devices, stopping, limits } = parts;
+        let Parts { engine, cache, access, images, trust, devices, stopping, limits } = parts;
         Self {
             engine,
             cache,
+            access,
             images,
             uploads: registry::Uploads::default(),
             counters: Arc::default(),
@@ -141,6 +155,7 @@ pub(crate) fn router(api: Api) -> Router {
         .route("/v2", any(registry::answer))
         .route("/v2/", any(registry::answer))
         .route("/v2/{*path}", any(registry::answer))
+        .layer(middleware::from_fn_with_state(api.clone(), access::admit))
         .layer(middleware::from_fn(guard::keep_pages_out))
         // Whoever asks by whatever name may know whether the hub lives.
         .route("/healthz", get(health::alive))

@@ -157,9 +157,10 @@ impl Activity {
     }
 }
 
-/// Notes when a request begins and when its answer has been handed over.
+/// Says of each request who sends it, and notes when it begins and when its answer has been handed over.
 struct Noted<P> {
     router: TowerToHyperService<Router>,
+    /// Who is at the other end.
     peer: P,
     activity: Arc<Activity>,
 }

@@ -8,7 +8,8 @@ use lichen_link::LinkError;
 use lichen_trust::TrustError;
 
 use super::{
-    admin::AdminError, listen::ListenError, signing::SigningKeyError, state_lock::StateLockError,
+    admin::AdminError, authn::KeyError, listen::ListenError, signing::SigningKeyError,
+    state_lock::StateLockError,
 };
 use crate::store::StoreError;
 
@@ -27,6 +28,9 @@ pub enum HubError {
     /// There is no key to sign with.
     #[error(transparent)]
     SigningKey(#[from] SigningKeyError),
+    /// The key of tokens can't be.
+    #[error(transparent)]
+    Key(#[from] KeyError),
     /// The artefact store can't be used.
     #[error(transparent)]
     Artefacts(#[from] lichen_images::store::StoreError),

@@ -10,6 +10,7 @@ use std::{
 
 use firmware_compat::v1::owned::Artefacts;
 use lichen_hub_core::{
+    actor::Actor,
     api::ApiError,
     effect::{LogPart, Response},
     event::{ImageError, ImageRequest, Request, RequestId},
@@ -31,6 +32,8 @@ pub(crate) enum Input {
     /// A request; dropping `reply` is how its asker stops waiting.
     Ask {
         id: RequestId,
+        /// Who asks.
+        actor: Arc<Actor>,
         request: Box<Request>,
         reply: oneshot::Sender<Result<Response, ApiError>>,
         /// For log requests: where the parts go.
@@ -85,17 +88,25 @@ impl EngineHandle {
     }
 
     /// Asks and waits for the answer, which is durable when it comes.
-    pub(crate) async fn ask(&self, request: Request) -> Result<Response, AskError> {
-        self.send(self.fresh_id(), request, None).await
+    pub(crate) async fn ask(
+        &self,
+        actor: &Arc<Actor>,
+        request: Request,
+    ) -> Result<Response, AskError> {
+        self.send(self.fresh_id(), actor, request, None).await
     }
 
     /// Asks for a log.
-    pub(crate) async fn read_log(&self, request: Request) -> Result<LogReader, AskError> {
+    pub(crate) async fn read_log(
+        &self,
+        actor: &Arc<Actor>,
+        request: Request,
+    ) -> Result<LogReader, AskError> {
         let id = self.fresh_id();
         let (sink, parts) = mpsc::channel(LOG_PARTS);
         // Made before the answer is awaited: whoever stops waiting cancels the log too.
         let reader = LogReader { parts, id, inputs: self.inputs.clone() };
-        self.send(id, request, Some(sink)).await?;
+        self.send(id, actor, request, Some(sink)).await?;
         Ok(reader)
     }
 
@@ -111,11 +122,13 @@ impl EngineHandle {
     async fn send(
         &self,
         id: RequestId,
+        actor: &Arc<Actor>,
         request: Request,
         log: Option<mpsc::Sender<LogPart>>,
     ) -> Result<Response, AskError> {
         let (reply, answer) = oneshot::channel();
-        let input = Input::Ask { id, request: Box::new(request), reply, log };
+        let actor = actor.clone();
+        let input = Input::Ask { id, actor, request: Box::new(request), reply, log };
         match self.inputs.send_timeout(input, PATIENCE).await {
             Ok(()) => {}
             Err(mpsc::error::SendTimeoutError::Timeout(_)) => return Err(AskError::Busy),

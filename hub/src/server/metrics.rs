@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use axum::http::StatusCode;
 use lichen_link::LinkCounts;
 
 use super::watch_cache::WatchCache;
@@ -27,6 +28,8 @@ pub(crate) struct Counters {
     connections: AtomicU64,
     connections_timed_out: AtomicU64,
     connections_refused: AtomicU64,
+    unauthorized: AtomicU64,
+    forbidden: AtomicU64,
     watchers_behind: AtomicU64,
     store: Mutex<store::Sizes>,
 }
@@ -66,6 +69,13 @@ impl Counters {
     /// A connection was closed because its address has too many.
     pub(crate) fn connection_refused(&self) {
         self.connections_refused.fetch_add(1, Relaxed);
+    }
+
+    /// A request was refused at the gate.
+    pub(crate) fn refused(&self, code: StatusCode) {
+        let unknown = code == StatusCode::UNAUTHORIZED;
+        let counter = if unknown { &self.unauthorized } else { &self.forbidden };
+        counter.fetch_add(1, Relaxed);
     }
 
     pub(crate) fn watcher_fell_behind(&self) {
@@ -132,6 +142,8 @@ impl Counters {
         one(&mut text, "lichen_api_connections_timed_out_total", timed_out);
         let refused = self.connections_refused.load(Relaxed);
         one(&mut text, "lichen_api_connections_refused_total", refused);
+        one(&mut text, "lichen_api_unauthorized_total", self.unauthorized.load(Relaxed));
+        one(&mut text, "lichen_api_forbidden_total", self.forbidden.load(Relaxed));
         text
     }
 }

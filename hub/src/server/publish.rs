@@ -1,4 +1,4 @@
-//! Lets out what a turn has saved: its changes go into the watch cache, then its answers go to those who asked, then
+//! Lets out what a turn has saved: its changes go into the rules and the watch cache, then its answers go to those who asked, then
 //! the watchers are woken. In this order, whoever got an answer reads its own write, and no answer waits for watchers.
 //!
 //! It has a thread of its own, so that a turn waits neither for readers of the cache nor for the waking of watchers.
@@ -11,7 +11,7 @@ use lichen_hub_core::{
 };
 use tokio::sync::{mpsc, oneshot};
 
-use super::watch_cache::WatchCache;
+use super::{access::Access, watch_cache::WatchCache};
 
 /// Turns that may wait to be let out. If that is not enough the turn waits, and with it those who ask for changes.
 const QUEUE: usize = 64;
@@ -36,22 +36,27 @@ impl Batch {
 /// Starts the thread. It ends when the sender is dropped.
 pub(crate) fn start(
     cache: Arc<WatchCache>,
+    access: Arc<Access>,
 ) -> io::Result<(mpsc::Sender<Batch>, thread::JoinHandle<()>)> {
     let (batches, mut queue) = mpsc::channel(QUEUE);
     let thread = thread::Builder::new().name("publish".to_owned()).spawn(move || {
         while let Some(batch) = queue.blocking_recv() {
-            publish(&cache, batch);
+            publish(&cache, &access, batch);
         }
     })?;
     Ok((batches, thread))
 }
 
-fn publish(cache: &WatchCache, batch: Batch) {
+fn publish(cache: &WatchCache, access: &Access, batch: Batch) {
     let kinds: BTreeSet<_> = batch.changes.iter().map(|change| change.object.kind()).collect();
+    let rights = access.take_in(&batch.changes);
     cache.take_in(batch.changes);
     for (asker, answer) in batch.answers {
         // Whoever asked may have left; what was asked is done all the same.
         let _left = asker.send(answer);
+    }
+    if rights {
+        access.wake();
     }
     for kind in kinds {
         cache.wake(kind);

@@ -4,15 +4,17 @@
 mod manifests;
 mod uploads;
 
+use std::sync::Arc;
+
 use axum::{
     body::Body,
-    extract::State,
+    extract::{Extension, State},
     http::{
         HeaderMap, HeaderName, HeaderValue, Method, Request as HttpRequest, StatusCode, header,
     },
     response::Response,
 };
-use lichen_hub_core::{effect, event::Request};
+use lichen_hub_core::{actor::Actor, effect, event::Request};
 use lichen_images::{
     Digest, Name,
     blobs::BlobError,
@@ -102,6 +104,8 @@ impl From<Refusal> for Denial {
     fn from(refusal: Refusal) -> Self {
         let code = match refusal.code() {
             StatusCode::TOO_MANY_REQUESTS => Code::TooManyRequests,
+            StatusCode::UNAUTHORIZED => Code::Unauthorized,
+            StatusCode::FORBIDDEN => Code::Denied,
             _ => Code::SizeInvalid,
         };
         Self::new(code, refusal.message().to_owned())
@@ -110,6 +114,8 @@ impl From<Refusal> for Denial {
 
 /// One request for the registry.
 pub(super) struct Call {
+    /// Who asks.
+    pub(super) actor: Arc<Actor>,
     pub(super) method: Method,
     pub(super) headers: HeaderMap,
     pub(super) query: Query,
@@ -117,33 +123,59 @@ pub(super) struct Call {
 }
 
 /// Answers every path under `/v2/`.
-pub(crate) async fn answer(State(api): State<Api>, request: HttpRequest<Body>) -> Response {
+pub(crate) async fn answer(
+    State(api): State<Api>,
+    Extension(actor): Extension<Arc<Actor>>,
+    request: HttpRequest<Body>,
+) -> Response {
     let (parts, body) = request.into_parts();
     let method = parts.method.clone();
     let query = Query::parse(parts.uri.query());
-    let call = Call { method: parts.method, headers: parts.headers, query, body };
-    let path = percent_decode_str(parts.uri.path()).decode_utf8_lossy().into_owned();
-    let mut response = match serve(&api, call, &path).await {
-        Ok(response) => response,
-        Err(denial) => denial.into_response(&method),
+    let call = Call { actor, method: parts.method, headers: parts.headers, query, body };
+    let answer = match parse(parts.uri.path()) {
+        Ok(route) => serve(&api, call, route).await,
+        Err(error) => Err(error.into()),
     };
+    with_version(answer.unwrap_or_else(|denial| denial.into_response(&method)))
+}
+
+/// What a path is for, if it is one of the registry's.
+pub(super) fn route(path: &str) -> Option<Route> {
+    parse(path).ok()
+}
+
+/// Whether the registry answers on a path, even if it is to say that there is nothing.
+pub(super) fn is_below(path: &str) -> bool {
+    path == "/v2" || path.starts_with("/v2/")
+}
+
+fn parse(path: &str) -> Result<Route, RouteError> {
+    Route::parse(&percent_decode_str(path).decode_utf8_lossy())
+}
+
+/// A refusal in the registry's own words.
+pub(super) fn refuse(refusal: Refusal, method: &Method) -> Response {
+    with_version(Denial::from(refusal).into_response(method))
+}
+
+fn with_version(mut response: Response) -> Response {
     let version = HeaderName::from_static("docker-distribution-api-version");
     response.headers_mut().insert(version, HeaderValue::from_static("registry/2.0"));
     response
 }
 
-async fn serve(api: &Api, call: Call, path: &str) -> Result<Response, Denial> {
+async fn serve(api: &Api, call: Call, route: Route) -> Result<Response, Denial> {
     let method = call.method.clone();
     let reading = matches!(method, Method::GET | Method::HEAD);
-    match Route::parse(path)? {
+    match route {
         Route::Root if reading => Ok(json("{}".to_owned())),
-        Route::Catalogue if reading => catalogue(api).await,
-        Route::Tags(name) if reading => tags(api, &name).await,
+        Route::Catalogue if reading => catalogue(api, &call.actor).await,
+        Route::Tags(name) if reading => tags(api, &call.actor, &name).await,
         Route::Blob(_, digest) if reading => blob(api, &method, &call.headers, digest).await,
         Route::Uploads(name) if method == Method::POST => uploads::start(api, call, &name).await,
         Route::Upload(name, id) => uploads::go_on(api, call, &name, &id).await,
         Route::Manifest(name, wanted) if reading => {
-            manifests::get(api, &method, &call.headers, &name, &wanted).await
+            manifests::get(api, &call.actor, (&method, &call.headers), &name, &wanted).await
         }
         Route::Manifest(name, wanted) if method == Method::PUT => {
             manifests::put(api, call, &name, &wanted).await
@@ -189,23 +221,23 @@ pub(super) async fn blocking<T: Send + 'static>(
 }
 
 /// Every name and tag that the engine knows.
-async fn known(api: &Api) -> Result<Vec<effect::Image>, Denial> {
-    match api.engine.ask(Request::ListImages).await? {
+async fn known(api: &Api, actor: &Arc<Actor>) -> Result<Vec<effect::Image>, Denial> {
+    match api.engine.ask(actor, Request::ListImages).await? {
         effect::Response::Images(images) => Ok(images),
         _ => Err(Denial::new(Code::Unsupported, "the hub gave itself an answer of the wrong kind")),
     }
 }
 
-async fn catalogue(api: &Api) -> Result<Response, Denial> {
-    let images = known(api).await?;
+async fn catalogue(api: &Api, actor: &Arc<Actor>) -> Result<Response, Denial> {
+    let images = known(api, actor).await?;
     let mut names: Vec<&str> =
         images.iter().filter_map(|image| Some(image.reference.rsplit_once(':')?.0)).collect();
     names.dedup();
     Ok(json(serde_json::json!({"repositories": names}).to_string()))
 }
 
-async fn tags(api: &Api, name: &Name) -> Result<Response, Denial> {
-    let images = known(api).await?;
+async fn tags(api: &Api, actor: &Arc<Actor>, name: &Name) -> Result<Response, Denial> {
+    let images = known(api, actor).await?;
     let prefix = format!("{name}:");
     let tags: Vec<&str> =
         images.iter().filter_map(|image| image.reference.strip_prefix(&prefix)).collect();

@@ -6,6 +6,7 @@
 use std::{collections::HashMap, sync::Arc, time::Instant};
 
 use lichen_hub_core::{
+    actor::Actor,
     api::{ApiError, KINDS},
     effect::{Effect, LogPart, Response},
     engine::Engine,
@@ -15,8 +16,8 @@ use lichen_link::{Endpoint, Link, LinkEvent, Newcomer};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    clock::Clock, handle::Input, metrics::Counters, publish::Batch, state_lock::StateLock,
-    supply::Supplier, watch_cache::WatchCache,
+    access::Access, clock::Clock, handle::Input, metrics::Counters, publish::Batch,
+    state_lock::StateLock, supply::Supplier, watch_cache::WatchCache,
 };
 use crate::store::{Store, StoreError};
 
@@ -68,7 +69,7 @@ enum Wake {
 
 impl Turn {
     /// The first turn, before anybody can ask: saves what loading changed, and fills the cache.
-    pub(crate) fn begin(&mut self, cache: &WatchCache) -> Result<(), StoreError> {
+    pub(crate) fn begin(&mut self, cache: &WatchCache, access: &Access) -> Result<(), StoreError> {
         self.carry_out_all()?;
         while self.engine.has_more() {
             self.carry_out_all()?;
@@ -79,15 +80,17 @@ impl Turn {
             let request = Request::List { kind, namespace: None };
             let (reply, _) = oneshot::channel();
             self.waiting.insert(OWN_REQUEST, reply);
-            self.engine.handle(Event::Request { id: OWN_REQUEST, request }, self.clock.now());
+            self.handle(Event::Request { id: OWN_REQUEST, actor: Actor::hub().into(), request });
             self.carry_out_all()?;
             let batch = std::mem::take(&mut self.batch);
             for (_, answer) in batch.answers {
                 if let Ok(Response::List(listing)) = answer {
+                    access.seed(&listing);
                     cache.seed(kind, listing);
                 }
             }
             // What became due meanwhile may be of a kind that is in the cache already.
+            access.take_in(&batch.changes);
             cache.take_in(batch.changes);
         }
         Ok(())
@@ -170,12 +173,12 @@ impl Turn {
     fn take(&mut self, wake: Wake) -> bool {
         match wake {
             Wake::Input(None | Some(Input::Stop)) => return true,
-            Wake::Input(Some(Input::Ask { id, request, reply, log })) => {
+            Wake::Input(Some(Input::Ask { id, actor, request, reply, log })) => {
                 self.waiting.insert(id, reply);
                 if let Some(log) = log {
                     self.logs.insert(id, log);
                 }
-                self.handle(Event::Request { id, request: *request });
+                self.handle(Event::Request { id, actor, request: *request });
             }
             Wake::Input(Some(Input::LogLeft(id))) => {
                 if self.logs.remove(&id).is_some() {
@@ -244,7 +247,8 @@ impl Turn {
     }
 
     fn cancel_log(&mut self, id: RequestId) {
-        self.handle(Event::Request { id: OWN_REQUEST, request: Request::CancelLogs(id) });
+        let (id, request) = (OWN_REQUEST, Request::CancelLogs(id));
+        self.handle(Event::Request { id, actor: Actor::hub().into(), request });
     }
 
     /// Ends the turn: what must be durable first, what leaves after. Carrying out may have made a new event (a reader

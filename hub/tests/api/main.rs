@@ -1,6 +1,7 @@
 //! The hub's HTTP interface as a client meets it: a whole hub in this process, on loopback, with a store in memory or on
 //! disk. Nothing here needs root or a network.
 
+mod access;
 mod durability;
 #[path = "../common/joined.rs"]
 mod joined;
@@ -11,5 +12,7 @@ mod lists;
 mod logs;
 mod objects;
 mod registry;
+mod reviews;
 mod support;
+mod tokens;
 mod watch;

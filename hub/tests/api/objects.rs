@@ -271,7 +271,16 @@ async fn what_the_api_has_can_be_discovered() {
         .collect();
     assert_eq!(
         names,
-        ["namespaces", "configmaps", "serviceaccounts", "nodes", "pods", "events", "pods/log"]
+        [
+            "namespaces",
+            "configmaps",
+            "serviceaccounts",
+            "nodes",
+            "pods",
+            "events",
+            "serviceaccounts/token",
+            "pods/log"
+        ]
     );
     assert_eq!(
         hub.get("/apis/apps/v1").await.expect(200)["resources"][0]["shortNames"],

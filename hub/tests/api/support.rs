@@ -7,7 +7,7 @@ use lichen_hub::{
     store::{MemoryStore, Store},
 };
 use rustls::{ClientConfig, pki_types::ServerName};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::TcpStream,
@@ -123,6 +123,79 @@ pub async fn connect(address: SocketAddr, config: ClientConfig) -> Tls {
     let stream = TcpStream::connect(address).await.expect("connect");
     let name = ServerName::try_from("localhost").expect("a name");
     TlsConnector::from(Arc::new(config)).connect(name, stream).await.expect("a handshake")
+}
+
+/// A hub as somebody with a token sees it.
+pub struct As<'h> {
+    hub: &'h Hub,
+    authorization: String,
+}
+
+impl Hub {
+    /// The hub, for whoever shows this token.
+    pub fn with_token(&self, token: &str) -> As<'_> {
+        As { hub: self, authorization: format!("Bearer {token}") }
+    }
+
+    /// Creates something that there is not yet.
+    pub async fn create(&self, path: &str, body: Value) -> Value {
+        self.put("POST", path, &body).await.expect(201)
+    }
+
+    /// A token of a ServiceAccount, which is made if it is not there; and so is its namespace.
+    pub async fn token_of(&self, namespace: &str, name: &str) -> String {
+        let json = |name: &str| json!({"metadata": {"name": name}});
+        for (path, object) in [
+            ("/api/v1/namespaces".to_owned(), json(namespace)),
+            (format!("/api/v1/namespaces/{namespace}/serviceaccounts"), json(name)),
+        ] {
+            let code = self.put("POST", &path, &object).await.code;
+            assert!([201, 409].contains(&code), "{path}: {code}");
+        }
+        let path = format!("/api/v1/namespaces/{namespace}/serviceaccounts/{name}/token");
+        let made = self.create(&path, json!({})).await;
+        made["status"]["token"].as_str().expect("a token").to_owned()
+    }
+
+    /// Gives a role to a ServiceAccount of the same namespace: `Role x` or `ClusterRole x`.
+    pub async fn bind(&self, namespace: &str, name: &str, role: &str, account: &str) {
+        let (kind, of) = role.split_once(' ').expect("kind and name");
+        let binding = json!({
+            "metadata": {"name": name}, "roleRef": {"kind": kind, "name": of},
+            "subjects": [{"kind": "ServiceAccount", "name": account}],
+        });
+        self.create(&format!("{RBAC}/namespaces/{namespace}/rolebindings"), binding).await;
+    }
+
+    /// Makes a role of a namespace.
+    pub async fn role(&self, namespace: &str, name: &str, rules: Value) {
+        let role = json!({"metadata": {"name": name}, "rules": rules});
+        self.create(&format!("{RBAC}/namespaces/{namespace}/roles"), role).await;
+    }
+}
+
+impl As<'_> {
+    pub async fn call(&self, method: &str, path: &str) -> Reply {
+        self.hub.send(method, path, &[("authorization", &self.authorization)], b"").await
+    }
+
+    pub async fn get(&self, path: &str) -> Reply {
+        self.call("GET", path).await
+    }
+
+    pub async fn put(&self, method: &str, path: &str, body: &Value) -> Reply {
+        let kind =
+            if method == "PATCH" { "application/merge-patch+json" } else { "application/json" };
+        let headers = [("authorization", self.authorization.as_str()), ("content-type", kind)];
+        self.hub.send(method, path, &headers, body.to_string().as_bytes()).await
+    }
+
+    pub async fn watch(&self, path: &str) -> Stream {
+        let stream =
+            self.hub.open("GET", path, &[("authorization", &self.authorization)], b"").await;
+        assert_eq!(stream.code, 200, "{path}");
+        stream
+    }
 }
 
 /// A whole answer.
@@ -260,5 +333,6 @@ pub fn deployment(name: &str, image: &str) -> Value {
     })
 }
 
+pub const RBAC: &str = "/apis/rbac.authorization.k8s.io/v1";
 pub const MAPS: &str = "/api/v1/namespaces/default/configmaps";
 pub const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/default/deployments";

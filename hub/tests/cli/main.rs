@@ -4,6 +4,7 @@
 #[path = "../../../tests/src/docs/compare.rs"]
 mod compare;
 
+mod access;
 mod commands;
 mod contexts;
 mod devices;

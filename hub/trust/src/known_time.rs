@@ -26,7 +26,10 @@ pub struct KnownTime {
 
 impl KnownTime {
     /// What was known when a hub last saved it here.
-    pub(crate) fn load(dir: &Path) -> Result<Self, FileError> {
+    ///
+    /// # Errors
+    /// The file can't be read.
+    pub fn load(dir: &Path) -> Result<Self, FileError> {
         let path = dir.join("known-time");
         let text = files::read(&path)?.and_then(|bytes| String::from_utf8(bytes).ok());
         // A damaged file only means that less is known.

@@ -2,13 +2,16 @@
 //!
 //! | first byte mod 4 | what follows |
 //! |---|---|
-//! | 0 | lines: path, query, label selector, field selector, `Range`, `If-None-Match`, `If-Range`, `Content-Range` of an upload, path of the registry |
+//! | 0 | lines: path, query, label selector, field selector, `Range`, `If-None-Match`, `If-Range`, `Content-Range` of an upload, path of the registry, `Authorization` |
 //! | 1 | a kind, and a message of it in protobuf |
 //! | 2 | a media type, and a body of it for a path |
 //! | 3 | an object in JSON, shown as a row |
 
 use lichen_hub::server::strangers;
-use lichen_hub_core::api::{KINDS, Key, Kind, Object, meta::Map};
+use lichen_hub_core::{
+    api::{KINDS, Key, Kind, Object, meta::Map},
+    authorizer::Target,
+};
 use lichen_images::{
     Digest,
     conditional::{Answer, Conditions, evaluate},
@@ -39,7 +42,9 @@ pub fn requests(bytes: &[u8]) {
 fn lines(text: &str) {
     let mut lines = text.split('\n');
     let mut line = || lines.next().unwrap_or_default();
-    path(line());
+    let first = line();
+    path(first);
+    wanted(first);
     query(line());
     selectors(line(), line());
     let (range, if_none_match, if_range) = (line(), line(), line());
@@ -53,13 +58,15 @@ fn lines(text: &str) {
         assert_eq!(parse_chunk_range(&span.to_string()), Some(span));
     }
     registry(line());
+    authorization(line());
 }
 
 /// A path is written again from what it names, and names the same.
 fn path(text: &str) {
     let Some(named) = strangers::path(text) else { return };
-    let group = if named.kind.api_version() == "v1" { "/api/v1" } else { "/apis/apps/v1" };
-    let mut again = group.to_owned();
+    let version = named.kind.api_version();
+    let root = if version.contains('/') { "/apis" } else { "/api" };
+    let mut again = format!("{root}/{version}");
     if let Some(namespace) = named.namespace.as_deref().filter(|namespace| !namespace.is_empty()) {
         again += &format!("/namespaces/{}", encoded(namespace));
     }
@@ -164,6 +171,41 @@ fn registry(text: &str) {
         Route::Manifest(name, Wanted::Digest(digest)) => format!("/v2/{name}/manifests/{digest}"),
     };
     assert_eq!(Route::parse(&again), Ok(route), "{again}");
+}
+
+/// Nobody is recognised by what no hub has signed; and only what can't be in a header at all is nothing.
+fn authorization(text: &str) {
+    match strangers::authorization(text) {
+        Ok(shown) => {
+            let fits = |byte: u8| byte == b'\t' || (32..127).contains(&byte);
+            assert!(!shown && !text.bytes().all(fits), "{text:?}");
+        }
+        Err(cause) => assert!(!cause.is_empty()),
+    }
+}
+
+/// What a request wants is always something, and the same as what the handlers take its path for.
+fn wanted(path: &str) {
+    for method in ["GET", "POST", "PUT", "DELETE", "HEAD", "BREW"] {
+        let Some(wanted) = strangers::wanted(method, path) else { continue };
+        assert!(!wanted.is_empty());
+        if let Some(named) = strangers::path(path) {
+            let names = named.kind.names();
+            for one in wanted {
+                let Target::Resource(target) = one.target else {
+                    panic!("{path} is of {}", named.kind);
+                };
+                assert_eq!(
+                    (target.group.as_ref(), target.resource.as_ref()),
+                    (names.group(), names.plural)
+                );
+                let namespace = named.namespace.clone().unwrap_or_default();
+                assert!(target.namespace == namespace || named.kind == Kind::Namespace);
+                assert_eq!(target.subresource, named.subresource.clone().unwrap_or_default());
+                assert!(named.name.is_none() || named.name.as_ref() == Some(&target.name));
+            }
+        }
+    }
 }
 
 /// A body with its envelope; then the bytes without one.

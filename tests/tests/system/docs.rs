@@ -17,6 +17,11 @@ fn every_command_of_the_rollouts_page_prints_what_it_says() {
 }
 
 #[test]
+fn every_command_of_the_page_on_access_prints_what_it_says() {
+    Desk::new(&Hub::start()).follow("access.md");
+}
+
+#[test]
 #[ignore = "needs kubectl: run by make test"]
 fn every_command_of_the_apis_page_prints_what_it_says() {
     Desk::new(&Hub::start()).follow("api.md");

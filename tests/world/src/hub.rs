@@ -8,6 +8,7 @@ use firmware_compat::{
     v1::owned::{Artefacts, Blob, Layer, List, Packing},
 };
 use lichen_hub_core::{
+    actor::Actor,
     api::ApiError,
     effect::{Effect, Record, Response},
     engine::{Config, Engine},
@@ -250,7 +251,7 @@ impl World {
         it.next_request += 1;
         let id = RequestId(FIRST_REQUEST + it.next_request);
         it.asked.insert(id, asked);
-        self.hub_event(hub, Event::Request { id, request });
+        self.hub_event(hub, Event::Request { id, actor: Actor::hub().into(), request });
         true
     }
 
@@ -265,7 +266,7 @@ impl World {
         let engine = it.engine.as_mut()?;
         it.next_request += 1;
         let id = RequestId(FIRST_REQUEST + it.next_request);
-        engine.handle(Event::Request { id, request }, now);
+        engine.handle(Event::Request { id, actor: Actor::hub().into(), request }, now);
         let mut answer = None;
         for effect in engine.drain() {
             match effect {

@@ -84,6 +84,8 @@ pub struct Names {
     pub made_by: &'static str,
     /// Its place when a manifest of many kinds is applied: smaller first; deleted in reverse.
     pub apply_order: u8,
+    /// What its objects may be called.
+    pub naming: Naming,
     /// Longest name, in bytes.
     pub longest_name: usize,
     /// Most objects of it that a hub takes from operators.
@@ -107,6 +109,7 @@ impl Names {
         lingers: false,
         made_by: "",
         apply_order: 50,
+        naming: Naming::Subdomain,
         longest_name: 253,
         most: 10_000,
     };
@@ -147,6 +150,17 @@ impl Names {
     }
 }
 
+/// What objects may be called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Naming {
+    /// A DNS subdomain (RFC 1123).
+    Subdomain,
+    /// Whatever fits into one segment of a path: `system:discovery`.
+    Segment,
+    /// Nothing: a question is answered and gone.
+    Nameless,
+}
+
 /// What can be done with objects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verb {
@@ -170,6 +184,8 @@ impl Verb {
     /// Everything.
     pub const ALL: [Self; 7] =
         [Self::Create, Self::Delete, Self::Get, Self::List, Self::Patch, Self::Update, Self::Watch];
+    /// Only asking.
+    pub const ASK: [Self; 1] = [Self::Create];
     /// Only looking.
     pub const READ: [Self; 3] = [Self::Get, Self::List, Self::Watch];
 
@@ -205,6 +221,14 @@ pub struct Subresource {
 pub const LOG: Subresource =
     Subresource { name: "log", api_version: "v1", kind: "Pod", verbs: &[Verb::Get] };
 
+/// A token of a ServiceAccount.
+pub const TOKEN: Subresource = Subresource {
+    name: "token",
+    api_version: "authentication.k8s.io/v1",
+    kind: "TokenRequest",
+    verbs: &Verb::ASK,
+};
+
 /// How many Pods a workload wants.
 pub const SCALE: Subresource = Subresource {
     name: "scale",
@@ -226,6 +250,8 @@ pub enum Home {
     Revisions,
     /// With what happened.
     Events,
+    /// Nowhere: it is a question, which is answered when it is created.
+    Nowhere,
 }
 
 /// Which restart policies a workload's template may have.

@@ -75,6 +75,21 @@ pub fn check_subdomain(field: &str, value: &str, longest: usize) -> Result<(), F
     ))
 }
 
+/// Checks a name that has a segment of a path for itself: Kubernetes' rule for roles.
+///
+/// # Errors
+/// Names the field, the value and the rule.
+pub fn check_segment(field: &str, value: &str, longest: usize) -> Result<(), FieldError> {
+    let fits = !value.is_empty() && value.len() <= longest && !matches!(value, "." | "..");
+    if fits && !value.chars().any(|letter| matches!(letter, '/' | '%') || letter.is_control()) {
+        return Ok(());
+    }
+    Err(FieldError::new(
+        field,
+        format!("{value:?} must be 1 to {longest} bytes without '/' and '%', and not '.' or '..'"),
+    ))
+}
+
 /// Checks label keys and values, of an object or of a selector.
 ///
 /// # Errors

@@ -10,6 +10,7 @@ use firmware_compat::id::Hash;
 
 use super::{Engine, changed};
 use crate::{
+    actor::Actor,
     api::{ApiError, Key, Kind, Node, Object, resource::Home, time::rfc3339},
     controller::Scope,
     effect::{Action, Effect, Image, Response},
@@ -24,12 +25,12 @@ use crate::{
 };
 
 impl Engine {
-    pub(crate) fn on_request(&mut self, id: RequestId, request: Request) {
+    pub(crate) fn on_request(&mut self, id: RequestId, actor: &Actor, request: Request) {
         let result = match request {
-            Request::Create(object) => self.create(object),
-            Request::Replace { object, create } => self.replace(object, create),
+            Request::Create(object) => self.create(actor, object),
+            Request::Replace { object, create } => self.replace(actor, object, create),
             Request::Alter { kind, namespace, name, alter } => {
-                self.alter(&Key::new(kind, &namespace, &name), &alter)
+                self.alter(actor, &Key::new(kind, &namespace, &name), &alter)
             }
             Request::Delete { kind, namespace, name } => {
                 self.delete(&Key::new(kind, &namespace, &name))
@@ -76,6 +77,7 @@ impl Engine {
             Home::Revisions => self.state.view_revision_named(key),
             Home::Events => self.recorder.iter().find(|event| event.key() == *key).cloned(),
             Home::Objects => self.state.objects.get(key).map(|stored| stored.object.clone()),
+            Home::Nowhere => None,
         }
     }
 
@@ -103,17 +105,19 @@ impl Engine {
                 .filter(|(key, _)| wanted(key))
                 .map(|(_, stored)| stored.object.clone())
                 .collect(),
+            Home::Nowhere => Vec::new(),
         };
         Response::List(Listing { objects, resource_version: self.versions.last })
     }
 
-    fn create(&mut self, object: Object) -> Result<Response, ApiError> {
+    fn create(&mut self, actor: &Actor, object: Object) -> Result<Response, ApiError> {
         let accepted = registry::accept_new(object)?;
         let key = accepted.object.key();
         self.check_namespace(&key)?;
         if self.state.objects.contains(&key) {
             return Err(ApiError::AlreadyExists(key));
         }
+        self.check_grant(actor, &accepted.object)?;
         self.check_room(&accepted.object)?;
         let revision = self.revision(&accepted);
         let object = self.create_stored(accepted.object, revision);
@@ -132,14 +136,19 @@ impl Engine {
         self.put(object, revision, Action::Added)
     }
 
-    fn replace(&mut self, object: Object, create: bool) -> Result<Response, ApiError> {
+    fn replace(
+        &mut self,
+        actor: &Actor,
+        object: Object,
+        create: bool,
+    ) -> Result<Response, ApiError> {
         let mut key = object.key();
         if key.kind.namespaced() && key.namespace.is_empty() {
             DEFAULT_NAMESPACE.clone_into(&mut key.namespace);
         }
         match self.read(&key) {
-            Some(old) => self.change(object, &old),
-            None if create => self.create(object),
+            Some(old) => self.change(actor, object, &old),
+            None if create => self.create(actor, object),
             None => {
                 self.check_namespace(&key)?;
                 Err(ApiError::NotFound(key))
@@ -147,13 +156,18 @@ impl Engine {
         }
     }
 
-    fn alter(&mut self, key: &Key, alter: &Alter) -> Result<Response, ApiError> {
+    fn alter(&mut self, actor: &Actor, key: &Key, alter: &Alter) -> Result<Response, ApiError> {
         let old = self.read(key).ok_or_else(|| ApiError::NotFound(key.clone()))?;
-        self.change(alter.apply(&old)?, &old)
+        self.change(actor, alter.apply(&old)?, &old)
     }
 
     /// Stores an object in the place of an old one.
-    fn change(&mut self, object: Object, old: &Arc<Object>) -> Result<Response, ApiError> {
+    fn change(
+        &mut self,
+        actor: &Actor,
+        object: Object,
+        old: &Arc<Object>,
+    ) -> Result<Response, ApiError> {
         let given = object.meta().resource_version.clone();
         let accepted = registry::accept_change(object, old)?;
         let current = old.meta().resource_version.parse().unwrap_or_default();
@@ -170,6 +184,7 @@ impl Engine {
         if accepted.object == **old && same_images {
             return Ok(Response::Object { object: old.clone(), created: false });
         }
+        self.check_grant(actor, &accepted.object)?;
         let mut object = accepted.object;
         let changed = registry::differs(&object, old) || !same_images;
         let meta = object.meta_mut();
@@ -264,6 +279,7 @@ impl Engine {
             }
             Home::Objects if key.kind == Kind::Namespace => self.delete_namespace(key),
             Home::Objects => self.delete_object(key),
+            Home::Nowhere => Err(ApiError::NotFound(key.clone())),
         }
     }
 

@@ -1,4 +1,4 @@
-//! What operators wrote, the data of ConfigMaps, and which workloads use which image.
+//! What operators wrote, the data of ConfigMaps, which workloads use which image, and who may do what.
 
 use alloc::{
     borrow::ToOwned,
@@ -12,6 +12,7 @@ use firmware_compat::{id::Hash, time::Instant};
 
 use crate::{
     api::{Key, Kind, Object},
+    authorizer::Rules,
     pod::{ConfigData, Revision},
     registry::Stock,
     resolve,
@@ -58,6 +59,8 @@ pub struct Objects {
     images: BTreeMap<String, BTreeSet<Key>>,
     roots: BTreeMap<Hash, BTreeSet<Key>>,
     workloads: BTreeSet<Key>,
+    /// Roles and bindings.
+    rules: Rules,
 }
 
 impl Objects {
@@ -82,6 +85,12 @@ impl Objects {
     pub fn of_kind(&self, kind: Kind) -> impl Iterator<Item = (&Key, &Stored)> {
         let first = Key { kind, namespace: String::new(), name: String::new() };
         self.stored.range(first..).take_while(move |(key, _)| key.kind == kind)
+    }
+
+    /// Roles and bindings, by whom they concern.
+    #[must_use]
+    pub fn rules(&self) -> &Rules {
+        &self.rules
     }
 
     /// Every workload.
@@ -122,6 +131,7 @@ impl Objects {
             self.workloads.insert(key.clone());
             self.index_images(key, &revision);
         }
+        self.rules.put(&stored.object);
         self.stored.insert(key.clone(), stored);
     }
 
@@ -133,6 +143,7 @@ impl Objects {
         }
         self.bytes -= stored.bytes;
         self.replicas -= u64::from(stored.object.replicas());
+        self.rules.remove(key);
         if let Some(revision) = &stored.revision {
             self.workloads.remove(key);
             self.forget_images(key, revision);
@@ -235,6 +246,7 @@ impl Objects {
             ("Pods wanted", anew.replicas == self.replicas),
             ("workloads by image", anew.images == self.images && anew.roots == self.roots),
             ("workloads", anew.workloads == self.workloads),
+            ("roles and bindings", anew.rules == self.rules),
         ];
         same.iter().find(|(_, same)| !same).map_or(Ok(()), |(what, _)| Err(*what))
     }

@@ -26,6 +26,7 @@ use firmware_compat::{
     },
 };
 use lichen_hub_core::{
+    actor::Actor,
     api::{KINDS, Key, Kind, Object},
     effect::{Action as Changed, Change, Effect, Response},
     engine::{Config, Engine},
@@ -91,6 +92,8 @@ impl Device {
 
 pub struct World {
     pub engine: Engine,
+    /// Who asks for what is asked.
+    pub actor: Arc<Actor>,
     records: BTreeMap<String, Vec<u8>>,
     pub devices: BTreeMap<String, Device>,
     now: u64,
@@ -123,6 +126,7 @@ impl World {
             Engine::load([], config, signer::signer(&[1]), now).expect("an empty store loads");
         let mut world = Self {
             engine,
+            actor: Actor::hub().into(),
             records: BTreeMap::new(),
             devices: BTreeMap::new(),
             now: 0,
@@ -245,7 +249,10 @@ impl World {
         let mut objects = BTreeMap::new();
         for kind in KINDS.iter().copied() {
             let request = Request::List { kind, namespace: None };
-            self.engine.handle(Event::Request { id: RequestId(0), request }, self.clock());
+            self.engine.handle(
+                Event::Request { id: RequestId(0), actor: self.actor.clone(), request },
+                self.clock(),
+            );
             for effect in self.engine.drain() {
                 if let Effect::Reply { result: Ok(Response::List(listing)), .. } = effect {
                     objects
@@ -803,7 +810,7 @@ impl World {
     pub fn request(&mut self, request: Request) -> Result<Response, String> {
         self.next_request += 1;
         let id = RequestId(self.next_request);
-        let replies = self.event(Event::Request { id, request });
+        let replies = self.event(Event::Request { id, actor: self.actor.clone(), request });
         let mut answers: Vec<_> = replies.into_iter().filter(|(of, _)| *of == id).collect();
         assert_eq!(answers.len(), 1, "every request has one answer");
         answers.remove(0).1
@@ -817,7 +824,8 @@ impl World {
         for request in [delete, Request::Create(object)] {
             self.next_request += 1;
             let id = RequestId(self.next_request);
-            self.engine.handle(Event::Request { id, request }, self.clock());
+            self.engine
+                .handle(Event::Request { id, actor: self.actor.clone(), request }, self.clock());
         }
         for (_, reply) in self.settle() {
             reply.expect("both are taken");

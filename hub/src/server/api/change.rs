@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use lichen_hub_core::{
+    actor::Actor,
     api::{ApiError, Key, Object},
     event::{Alter, Request},
 };
@@ -14,6 +15,7 @@ use super::{Api, objects::object_of, status::Refusal, submitted::decode};
 /// Alters the object's JSON. A change that names a `resourceVersion` is refused if the object has another.
 pub(super) async fn change(
     api: &Api,
+    actor: &Arc<Actor>,
     key: &Key,
     alter: impl Fn(&Value) -> Result<Value, ApiError> + Send + Sync + 'static,
 ) -> Result<Arc<Object>, Refusal> {
@@ -26,7 +28,7 @@ pub(super) async fn change(
         if after == before { Ok(object.clone()) } else { decode(after, &path) }
     });
     let Key { kind, namespace, name } = key.clone();
-    let answer = api.engine.ask(Request::Alter { kind, namespace, name, alter }).await?;
+    let answer = api.engine.ask(actor, Request::Alter { kind, namespace, name, alter }).await?;
     object_of(answer).map(|(object, _)| object)
 }
 

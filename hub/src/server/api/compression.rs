@@ -15,7 +15,7 @@ const MIN_BYTES: u16 = 16 << 10;
 
 /// Marks an answer whose parts must leave as they are made.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Flowing;
+pub(crate) struct Flowing;
 
 /// Compresses fast: the hub has less time than the network of this machine has room.
 pub(super) fn layer() -> CompressionLayer<And<SizeAbove, Whole>> {

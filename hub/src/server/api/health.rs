@@ -1,11 +1,13 @@
 //! Whether the hub lives, whether it is ready, and its figures.
 
+use std::sync::Arc;
+
 use axum::{
-    extract::State,
+    extract::{Extension, State},
     http::StatusCode,
     response::{IntoResponse, Response},
 };
-use lichen_hub_core::{effect, event::Request};
+use lichen_hub_core::{actor::Actor, effect, event::Request};
 
 use super::{Api, Refusal, respond, unexpected};
 
@@ -26,8 +28,11 @@ pub(crate) async fn ready(State(api): State<Api>) -> Response {
 }
 
 /// `/metrics`, in the text format of Prometheus.
-pub(crate) async fn metrics(State(api): State<Api>) -> Response {
-    let figures = match api.engine.ask(Request::Metrics).await {
+pub(crate) async fn metrics(
+    State(api): State<Api>,
+    Extension(actor): Extension<Arc<Actor>>,
+) -> Response {
+    let figures = match api.engine.ask(&actor, Request::Metrics).await {
         Ok(effect::Response::Metrics(figures)) => figures,
         Ok(other) => return unexpected(&other).into_response(),
         Err(error) => return Refusal::from(error).into_response(),

@@ -1,9 +1,12 @@
 //! `POST /lichen/v1/jointokens`: makes a join token. The hub keeps the hash of its secret; the secret is in this answer
 //! alone.
 
+use std::sync::Arc;
+
 use axum::{body::Body, http::StatusCode, response::Response};
 use firmware_compat::enrolment::{Fingerprint, JoinSecret, JoinToken as Word};
 use lichen_hub_core::{
+    actor::Actor,
     api::{
         JoinToken, Object, ObjectMeta,
         lichen::join_token::{JoinTokenSpec, JoinTokenStatus},
@@ -50,7 +53,7 @@ impl Default for Wanted {
 }
 
 /// Makes a token.
-pub(super) async fn create(api: &Api, body: Body) -> Result<Response, Refusal> {
+pub(super) async fn create(api: &Api, actor: &Arc<Actor>, body: Body) -> Result<Response, Refusal> {
     let bytes = read_body(body, MAX_BYTES).await?;
     let wanted: Wanted = match bytes.is_empty() {
         true => Wanted::default(),
@@ -73,7 +76,7 @@ pub(super) async fn create(api: &Api, body: Body) -> Result<Response, Refusal> {
         status: JoinTokenStatus::default(),
     };
     let word = word(api, &name, &secret)?;
-    match api.engine.ask(Request::Create(Object::JoinToken(token))).await? {
+    match api.engine.ask(actor, Request::Create(Object::JoinToken(token))).await? {
         effect::Response::Object { .. } => {
             let answer = json!({"name": name, "token": word, "expirationTime": end});
             Ok(respond::json(StatusCode::CREATED, &answer))

@@ -8,14 +8,17 @@
 //! | `GET images` | names and digests of images |
 //! | `DELETE images/<reference>` | a name is to mean nothing any more |
 
+use std::sync::Arc;
+
 use axum::{
     body::Body,
-    extract::State,
+    extract::{Extension, State},
     http::{Method, Request as HttpRequest, StatusCode},
     response::{IntoResponse, Response},
 };
 use lichen_hub_core::{
-    api::{KINDS, Key},
+    actor::Actor,
+    api::{KINDS, Key, Kind, resource::Verb},
     effect,
     event::Request,
 };
@@ -34,38 +37,80 @@ struct ShownImage {
     used_by: Vec<String>,
 }
 
-/// Answers every path under `/lichen/v1/`.
-pub(crate) async fn answer(State(api): State<Api>, request: HttpRequest<Body>) -> Response {
-    let path = request.uri().path().trim_start_matches("/lichen/v1/").to_owned();
-    let segments: Option<Vec<String>> = path.split('/').map(decoded).collect();
-    let Some(segments) = segments else { return Refusal::no_such_path().into_response() };
+/// What a path under `/lichen/v1/` names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum LichenPath {
+    /// The tokens by which devices join.
+    JoinTokens,
+    /// A device to take over.
+    Resume(String),
+    /// An object to be explained; of a kind by its plural, if there is one.
+    Explain { plural: String, namespace: String, name: String },
+    /// The catalogue.
+    Images,
+    /// A name in it.
+    Image(String),
+}
+
+/// Reads a path; `None` if it names nothing.
+pub(crate) fn parse(path: &str) -> Option<LichenPath> {
+    let path = path.strip_prefix("/lichen/v1/")?;
+    let segments: Vec<String> = path.split('/').map(decoded).collect::<Option<_>>()?;
     let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
-    let (method, body) = (request.method().clone(), request.into_body());
-    let answer = serve(&api, &method, &segments, body).await;
+    Some(match segments.as_slice() {
+        ["jointokens"] => LichenPath::JoinTokens,
+        ["devices", name, "resume"] => LichenPath::Resume((*name).to_owned()),
+        ["explain", plural, namespace, name] => {
+            let namespace = if *namespace == "-" { "" } else { namespace };
+            let (plural, namespace) = ((*plural).to_owned(), namespace.to_owned());
+            LichenPath::Explain { plural, namespace, name: (*name).to_owned() }
+        }
+        ["images"] => LichenPath::Images,
+        // A reference has slashes of its own.
+        ["images", reference @ ..] => LichenPath::Image(reference.join("/")),
+        _ => return None,
+    })
+}
+
+/// Answers every path under `/lichen/v1/`.
+pub(crate) async fn answer(
+    State(api): State<Api>,
+    Extension(actor): Extension<Arc<Actor>>,
+    request: HttpRequest<Body>,
+) -> Response {
+    let answer = match parse(request.uri().path()) {
+        Some(path) => {
+            let method = request.method().clone();
+            serve(&api, &actor, &method, path, request.into_body()).await
+        }
+        None => Err(Refusal::no_such_path()),
+    };
     answer.unwrap_or_else(IntoResponse::into_response)
 }
 
-async fn serve(api: &Api, method: &Method, path: &[&str], body: Body) -> Result<Response, Refusal> {
+async fn serve(
+    api: &Api,
+    actor: &Arc<Actor>,
+    method: &Method,
+    path: LichenPath,
+    body: Body,
+) -> Result<Response, Refusal> {
     match (method, path) {
-        (&Method::POST, ["jointokens"]) => join_tokens::create(api, body).await,
-        (&Method::POST, ["devices", name, "resume"]) => resume(api, name).await,
-        (&Method::GET, ["explain", plural, namespace, name]) => {
-            explain(api, plural, namespace, name).await
+        (&Method::POST, LichenPath::JoinTokens) => join_tokens::create(api, actor, body).await,
+        (&Method::POST, LichenPath::Resume(device)) => resume(api, actor, device).await,
+        (&Method::GET, LichenPath::Explain { plural, namespace, name }) => {
+            explain(api, actor, &plural, &namespace, &name).await
         }
-        (&Method::GET, ["images"]) => images(api).await,
-        // A reference has slashes of its own.
-        (&Method::DELETE, ["images", reference @ ..]) if !reference.is_empty() => {
-            forget_image(api, &reference.join("/")).await
+        (&Method::GET, LichenPath::Images) => images(api, actor).await,
+        (&Method::DELETE, LichenPath::Image(reference)) => {
+            forget_image(api, actor, &reference).await
         }
-        (_, ["jointokens" | "images" | "explain" | "devices", ..]) => {
-            Err(Refusal::method("this path does not take that method"))
-        }
-        _ => Err(Refusal::no_such_path()),
+        _ => Err(Refusal::method("this path does not take that method")),
     }
 }
 
-async fn resume(api: &Api, device: &str) -> Result<Response, Refusal> {
-    match api.engine.ask(Request::Resume { device: device.to_owned() }).await? {
+async fn resume(api: &Api, actor: &Arc<Actor>, device: String) -> Result<Response, Refusal> {
+    match api.engine.ask(actor, Request::Resume { device }).await? {
         effect::Response::Done => Ok(ok(&json!({}))),
         other => Err(unexpected(&other)),
     }
@@ -73,28 +118,28 @@ async fn resume(api: &Api, device: &str) -> Result<Response, Refusal> {
 
 async fn explain(
     api: &Api,
+    actor: &Arc<Actor>,
     plural: &str,
     namespace: &str,
     name: &str,
 ) -> Result<Response, Refusal> {
-    let kind = KINDS.iter().copied().find(|kind| kind.plural() == plural);
-    let kind = kind.ok_or_else(|| {
-        let known: Vec<&str> = KINDS.iter().map(|kind| kind.plural()).collect();
+    let kind = Kind::of_plural(plural).ok_or_else(|| {
+        let kept = KINDS.iter().filter(|kind| kind.names().allows(Verb::Get));
+        let known: Vec<&str> = kept.map(|kind| kind.plural()).collect();
         Refusal::bad_request(format!(
             "there is nothing called {plural}; Lichen has {}",
             known.join(", ")
         ))
     })?;
-    let Key { kind, namespace, name } =
-        Key::new(kind, if namespace == "-" { "" } else { namespace }, name);
-    match api.engine.ask(Request::Explain { kind, namespace, name }).await? {
+    let Key { kind, namespace, name } = Key::new(kind, namespace, name);
+    match api.engine.ask(actor, Request::Explain { kind, namespace, name }).await? {
         effect::Response::Explanation(lines) => Ok(ok(&json!({"lines": lines}))),
         other => Err(unexpected(&other)),
     }
 }
 
-async fn images(api: &Api) -> Result<Response, Refusal> {
-    match api.engine.ask(Request::ListImages).await? {
+async fn images(api: &Api, actor: &Arc<Actor>) -> Result<Response, Refusal> {
+    match api.engine.ask(actor, Request::ListImages).await? {
         effect::Response::Images(images) => {
             let images: Vec<ShownImage> = images.into_iter().map(shown).collect();
             Ok(ok(&json!({"images": images})))
@@ -111,11 +156,11 @@ fn shown(image: effect::Image) -> ShownImage {
     }
 }
 
-async fn forget_image(api: &Api, reference: &str) -> Result<Response, Refusal> {
+async fn forget_image(api: &Api, actor: &Arc<Actor>, reference: &str) -> Result<Response, Refusal> {
     let reference = Reference::parse(reference)
         .map_err(|error| Refusal::bad_request(error.to_string()))?
         .to_string();
-    match api.engine.ask(Request::ForgetImage { reference }).await? {
+    match api.engine.ask(actor, Request::ForgetImage { reference }).await? {
         effect::Response::Done => Ok(ok(&json!({}))),
         other => Err(unexpected(&other)),
     }

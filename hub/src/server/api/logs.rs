@@ -1,13 +1,13 @@
 //! `GET …/Pods/<name>/log`: a Pod's log, streamed from its device as it arrives.
 
-use std::{collections::VecDeque, convert::Infallible, time::Duration};
+use std::{collections::VecDeque, convert::Infallible, sync::Arc, time::Duration};
 
 use axum::{
     body::{Body, Bytes},
     http::StatusCode,
     response::Response,
 };
-use lichen_hub_core::{api::Key, effect::LogPart, event::Request};
+use lichen_hub_core::{actor::Actor, api::Key, effect::LogPart, event::Request};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use super::{Api, compression::Flowing, query::Query, respond, status::Refusal};
@@ -19,7 +19,12 @@ const FIRST_WORD: Duration = Duration::from_secs(1);
 const UNSUPPORTED: [&str; 4] = ["limitBytes", "sinceSeconds", "sinceTime", "stream"];
 
 /// Reads a log.
-pub(crate) async fn read(api: &Api, query: &Query, key: &Key) -> Result<Response, Refusal> {
+pub(crate) async fn read(
+    api: &Api,
+    actor: &Arc<Actor>,
+    query: &Query,
+    key: &Key,
+) -> Result<Response, Refusal> {
     query.refuse(&UNSUPPORTED)?;
     let tail = query.number("tailLines")?;
     let tail = tail.map(|lines| u32::try_from(lines).unwrap_or(u32::MAX));
@@ -33,7 +38,7 @@ pub(crate) async fn read(api: &Api, query: &Query, key: &Key) -> Result<Response
         timestamps: query.flag("timestamps"),
     };
     let permit = api.stream_permit()?;
-    let mut reader = api.engine.read_log(request).await?;
+    let mut reader = api.engine.read_log(actor, request).await?;
     let mut waiting = VecDeque::new();
     match tokio::time::timeout(FIRST_WORD, reader.parts.recv()).await {
         Ok(Some(LogPart::Failed { reason, message })) => {

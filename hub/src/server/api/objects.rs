@@ -4,12 +4,16 @@ use std::sync::Arc;
 
 use axum::{
     body::Body,
-    extract::State,
+    extract::{Extension, State},
     http::{HeaderMap, Method, Request as HttpRequest, StatusCode},
     response::{IntoResponse, Response},
 };
 use lichen_hub_core::{
-    api::{ApiError, Key, Kind, Object, resource::Verb},
+    actor::Actor,
+    api::{
+        ApiError, Key, Kind, Object,
+        resource::{Home, Verb},
+    },
     effect,
     event::Request,
 };
@@ -27,12 +31,14 @@ use super::{
     selection::Selection,
     status::Refusal,
     submitted::decode,
-    unexpected, watch,
+    token, unexpected, watch,
 };
 use crate::server::clock::unix_ms;
 
 /// One request for an object or a list.
 struct Call {
+    /// Who asks.
+    actor: Arc<Actor>,
     query: Query,
     form: Form,
     headers: HeaderMap,
@@ -40,11 +46,19 @@ struct Call {
 }
 
 /// Answers every path under `/api`, `/apis` and `/openapi`.
-pub(crate) async fn answer(State(api): State<Api>, request: HttpRequest<Body>) -> Response {
-    serve(&api, request).await.unwrap_or_else(IntoResponse::into_response)
+pub(crate) async fn answer(
+    State(api): State<Api>,
+    Extension(actor): Extension<Arc<Actor>>,
+    request: HttpRequest<Body>,
+) -> Response {
+    serve(&api, actor, request).await.unwrap_or_else(IntoResponse::into_response)
 }
 
-async fn serve(api: &Api, request: HttpRequest<Body>) -> Result<Response, Refusal> {
+async fn serve(
+    api: &Api,
+    actor: Arc<Actor>,
+    request: HttpRequest<Body>,
+) -> Result<Response, Refusal> {
     let (parts, body) = request.into_parts();
     let path = parts.uri.path();
     if parts.method == Method::GET {
@@ -59,7 +73,7 @@ async fn serve(api: &Api, request: HttpRequest<Body>) -> Result<Response, Refusa
         query.refuse(&["dryRun"])?;
     }
     let form = Form::of(&parts.headers, &query);
-    let call = Call { query, form, headers: parts.headers, body };
+    let call = Call { actor, query, form, headers: parts.headers, body };
     let method = parts.method;
     match target {
         Target::Collection { kind, namespace } => {
@@ -85,8 +99,15 @@ async fn serve_subresource(
 ) -> Result<Response, Refusal> {
     let known = key.kind.names().subresources.iter().find(|known| known.name == name);
     match known.map(|known| known.name) {
-        Some("log") if *method == Method::GET => logs::read(api, &call.query, key).await,
-        Some("scale") => scale::serve(api, method, key, &call.headers, call.body).await,
+        Some("log") if *method == Method::GET => {
+            logs::read(api, &call.actor, &call.query, key).await
+        }
+        Some("scale") => {
+            scale::serve(api, &call.actor, method, key, &call.headers, call.body).await
+        }
+        Some("token") if *method == Method::POST => {
+            token::make(api, key, read_body(&call.headers, call.body).await?)
+        }
         _ => Err(Refusal::no_such_path()),
     }
 }
@@ -94,7 +115,13 @@ async fn serve_subresource(
 /// Refuses what operators can't do with a kind, before the body is looked at.
 fn allow(kind: Kind, verb: Verb) -> Result<(), Refusal> {
     let names = kind.names();
-    if names.allows(verb) { Ok(()) } else { Err(Refusal::method(names.made_by)) }
+    match names.allows(verb) {
+        true => Ok(()),
+        false if names.home == Home::Nowhere => Err(Refusal::method(format!(
+            "a {kind} is a question: it is answered when it is created (POST), and not kept"
+        ))),
+        false => Err(Refusal::method(names.made_by)),
+    }
 }
 
 async fn serve_collection(
@@ -106,8 +133,10 @@ async fn serve_collection(
 ) -> Result<Response, Refusal> {
     match method {
         Method::GET => {
+            let watching = call.query.flag("watch");
+            allow(kind, if watching { Verb::Watch } else { Verb::List })?;
             let selection = Selection::new(kind, namespace, &call.query)?;
-            if call.query.flag("watch") {
+            if watching {
                 return watch::start(api, selection, call.form, &call.query);
             }
             list::answer(api, &selection, call.form, &call.query)
@@ -116,7 +145,11 @@ async fn serve_collection(
             allow(kind, Verb::Create)?;
             let path = Key::new(kind, namespace.as_deref().unwrap_or_default(), "");
             let object = decode(read_body(&call.headers, call.body).await?, &path)?;
-            write(api, call.form, Request::Create(object)).await
+            if kind.names().home == Home::Nowhere {
+                let answer = api.access.answer(&call.actor, object)?;
+                return Ok(respond::object(StatusCode::CREATED, call.form, &answer, unix_ms()));
+            }
+            write(api, &call.actor, call.form, Request::Create(object)).await
         }
         Method::POST => Err(Refusal::method(format!(
             "a {kind} is created in a namespace: POST to {}/namespaces/<namespace>/{}",
@@ -137,6 +170,7 @@ async fn serve_object(
 ) -> Result<Response, Refusal> {
     match method {
         Method::GET => {
+            allow(key.kind, Verb::Get)?;
             let object = read(api, key)?;
             Ok(respond::object(StatusCode::OK, call.form, &object, unix_ms()))
         }
@@ -145,7 +179,7 @@ async fn serve_object(
             let object = decode(read_body(&call.headers, call.body).await?, key)?;
             // Lichen's own: create what is not there, so that `lichen apply` needs one request.
             let create = call.query.flag("create");
-            write(api, call.form, Request::Replace { object, create }).await
+            write(api, &call.actor, call.form, Request::Replace { object, create }).await
         }
         Method::PATCH => {
             allow(key.kind, Verb::Patch)?;
@@ -153,7 +187,7 @@ async fn serve_object(
             let patch = body::parse_json(&body::read(call.body, body::MAX_BODY_BYTES).await?)?;
             let table = key.kind.fields();
             let alter = move |before: &Value| patching.apply(before, &patch, table);
-            let object = change(api, key, alter).await?;
+            let object = change(api, &call.actor, key, alter).await?;
             Ok(respond::object(StatusCode::OK, call.form, &object, unix_ms()))
         }
         Method::DELETE => delete(api, call, key).await,
@@ -168,8 +202,13 @@ pub(super) fn read(api: &Api, key: &Key) -> Result<Arc<Object>, Refusal> {
     api.cache.get(key).ok_or_else(|| ApiError::NotFound(key.clone()).into())
 }
 
-async fn write(api: &Api, form: Form, request: Request) -> Result<Response, Refusal> {
-    let (object, created) = object_of(api.engine.ask(request).await?)?;
+async fn write(
+    api: &Api,
+    actor: &Arc<Actor>,
+    form: Form,
+    request: Request,
+) -> Result<Response, Refusal> {
+    let (object, created) = object_of(api.engine.ask(actor, request).await?)?;
     let code = if created { StatusCode::CREATED } else { StatusCode::OK };
     Ok(respond::object(code, form, &object, unix_ms()))
 }
@@ -191,7 +230,7 @@ async fn delete(api: &Api, call: Call, key: &Key) -> Result<Response, Refusal> {
     };
     deletion::options(&body, &call.query)?.check(key.kind)?;
     let Key { kind, namespace, name } = key.clone();
-    match api.engine.ask(Request::Delete { kind, namespace, name }).await? {
+    match api.engine.ask(&call.actor, Request::Delete { kind, namespace, name }).await? {
         effect::Response::Deleted(object) => Ok(respond::deleted(call.form, &object, unix_ms())),
         other => Err(unexpected(&other)),
     }

@@ -5,6 +5,7 @@ use axum::{http::StatusCode, response::Response};
 use lichen_hub_core::api::{
     KINDS, Kind,
     field::{Field, Message, Shape},
+    resource::Verb,
 };
 use serde_json::{Map, Value, json};
 
@@ -44,17 +45,18 @@ fn document(version: &str) -> Value {
     for kind in KINDS.iter().copied().filter(|kind| kind.api_version() == version) {
         let place = if kind.namespaced() { "/namespaces/{namespace}" } else { "" };
         let collection = format!("{}{place}/{}", root(kind), kind.plural());
-        paths.insert(
-            format!("{collection}/{{name}}"),
-            json!({
-                "get": operation(kind, "get"), "patch": operation(kind, "patch"),
-                "put": operation(kind, "put"),
-            }),
-        );
-        paths.insert(
-            collection,
-            json!({"get": operation(kind, "list"), "post": operation(kind, "post")}),
-        );
+        let one = [
+            ("get", Verb::Get, "get"),
+            ("patch", Verb::Patch, "patch"),
+            ("put", Verb::Update, "put"),
+        ];
+        let all = [("get", Verb::List, "list"), ("post", Verb::Create, "post")];
+        for (path, on) in [(format!("{collection}/{{name}}"), &one[..]), (collection, &all[..])] {
+            let operations = operations(kind, on);
+            if !operations.is_empty() {
+                paths.insert(path, Value::Object(operations));
+            }
+        }
         schemas.insert(format!("lichen.{}.{kind}", version.replace('/', ".")), schema(kind));
     }
     json!({
@@ -63,6 +65,12 @@ fn document(version: &str) -> Value {
         "paths": paths,
         "components": {"schemas": schemas},
     })
+}
+
+/// What can be done with a kind on a path: the method, the verb, and what Kubernetes calls it.
+fn operations(kind: Kind, on: &[(&str, Verb, &str)]) -> Map<String, Value> {
+    let allowed = on.iter().filter(|(_, verb, _)| kind.names().allows(*verb));
+    allowed.map(|(method, _, action)| ((*method).to_owned(), operation(kind, action))).collect()
 }
 
 fn operation(kind: Kind, action: &str) -> Value {

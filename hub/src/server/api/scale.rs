@@ -1,14 +1,19 @@
 //! `…/deployments/<name>/scale`: the number of Pods by itself, as `kubectl scale` asks for it.
 
+use std::sync::Arc;
+
 use axum::{
     body::Body,
     http::{HeaderMap, Method, StatusCode},
     response::Response,
 };
-use lichen_hub_core::api::{
-    ApiError, Key,
-    field::{Message, count, object, text},
-    meta::OBJECT_META,
+use lichen_hub_core::{
+    actor::Actor,
+    api::{
+        ApiError, Key,
+        field::{Message, count, object, text},
+        meta::OBJECT_META,
+    },
 };
 use serde_json::{Value, json};
 
@@ -35,6 +40,7 @@ const SCALE_SPEC: Message = Message { name: "ScaleSpec", fields: &[count("replic
 /// Reads or changes the number of Pods.
 pub(super) async fn serve(
     api: &Api,
+    actor: &Arc<Actor>,
     method: &Method,
     key: &Key,
     headers: &HeaderMap,
@@ -45,7 +51,7 @@ pub(super) async fn serve(
         Method::GET => read(api, key)?,
         Method::PUT => {
             let new = body::parse(&media_type, &body::read(body, body::MAX_BODY_BYTES).await?)?;
-            change(api, key, move |before| rescaled(before, &new)).await?
+            change(api, actor, key, move |before| rescaled(before, &new)).await?
         }
         Method::PATCH => {
             let patching = Patching::of(&media_type)?;
@@ -53,7 +59,7 @@ pub(super) async fn serve(
             let alter = move |before: &Value| {
                 rescaled(before, &patching.apply(&scale(before), &patch, &SCALE)?)
             };
-            change(api, key, alter).await?
+            change(api, actor, key, alter).await?
         }
         _ => {
             return Err(Refusal::method(

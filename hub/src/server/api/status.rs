@@ -1,11 +1,17 @@
 //! Refusals, as Kubernetes' `Status` objects: code, reason, message, and which fields are to blame.
 
+use std::borrow::Cow;
+
 use axum::{
     body::Body,
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use lichen_hub_core::api::{ApiError, FieldError, Key, Kind};
+use lichen_hub_core::{
+    actor::Actor,
+    api::{ApiError, FieldError, Key, Kind},
+    authorizer::{Attributes, Target},
+};
 use serde::Serialize;
 
 use crate::server::handle::AskError;
@@ -28,9 +34,9 @@ struct Details {
     #[serde(skip_serializing_if = "String::is_empty")]
     name: String,
     #[serde(skip_serializing_if = "str::is_empty")]
-    group: &'static str,
+    group: Cow<'static, str>,
     #[serde(skip_serializing_if = "str::is_empty")]
-    kind: &'static str,
+    kind: Cow<'static, str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     causes: Vec<Cause>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -73,6 +79,27 @@ impl Refusal {
     /// 400.
     pub(crate) fn bad_request(message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "BadRequest", message)
+    }
+
+    /// 401.
+    pub(crate) fn unauthorized(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "Unauthorized", message)
+    }
+
+    /// 403: no rule allows it.
+    pub(crate) fn forbidden(actor: &Actor, asked: &Attributes) -> Self {
+        let mut refusal = Self::new(StatusCode::FORBIDDEN, "Forbidden", asked.refusal(actor));
+        let details = match &asked.target {
+            Target::Resource(target) => Details {
+                name: target.name.clone(),
+                group: target.group.clone(),
+                kind: target.resource.clone(),
+                ..Details::default()
+            },
+            Target::Path(_) => Details::default(),
+        };
+        refusal.details = Some(Box::new(details));
+        refusal
     }
 
     /// 404 for a path that names nothing.
@@ -156,8 +183,21 @@ impl Refusal {
         refusal.details = Some(Box::new(Details {
             causes: causes.iter().map(Cause::new).collect(),
             // kubectl prints the kind's own name here.
-            kind: kind.as_str(),
+            kind: kind.as_str().into(),
             ..Details::of(kind, name)
+        }));
+        refusal
+    }
+
+    /// 422 for what is no kind.
+    pub(crate) fn invalid_body(kind: &'static str, causes: &[FieldError]) -> Self {
+        let listed: Vec<String> = causes.iter().map(ToString::to_string).collect();
+        let message = format!("{kind} is invalid: {}", listed.join("; "));
+        let mut refusal = Self::new(StatusCode::UNPROCESSABLE_ENTITY, "Invalid", message);
+        refusal.details = Some(Box::new(Details {
+            causes: causes.iter().map(Cause::new).collect(),
+            kind: kind.into(),
+            ..Details::default()
         }));
         refusal
     }
@@ -197,8 +237,8 @@ impl Details {
     fn of(kind: Kind, name: &str) -> Self {
         Self {
             name: name.to_owned(),
-            group: kind.names().group(),
-            kind: kind.plural(),
+            group: kind.names().group().into(),
+            kind: kind.plural().into(),
             ..Self::default()
         }
     }

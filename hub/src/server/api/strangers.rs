@@ -1,7 +1,11 @@
 //! The readers of what strangers send to the API, as functions of text and bytes alone. For the fuzz targets, which
 //! live outside of this crate; the server itself uses what stands behind them. Not a stable interface.
 
-use lichen_hub_core::api::{Key, Kind, Object, meta::Map};
+use axum::http::Method;
+use lichen_hub_core::{
+    api::{Key, Kind, Object, meta::Map},
+    authorizer::Attributes,
+};
 use serde_json::Value;
 
 use super::{
@@ -16,6 +20,7 @@ use super::{
     submitted,
     table::{self, Include},
 };
+use crate::server::{authn, authz};
 
 /// Whether a label selector takes these labels; or why it is none.
 ///
@@ -69,6 +74,21 @@ pub fn parameter(query: &str, name: &str) -> Result<(Option<String>, bool, Optio
     let query = Query::parse(Some(query));
     let number = query.number(name).map_err(told)?;
     Ok((query.text(name).map(str::to_owned), query.flag(name), number))
+}
+
+/// What must be allowed for a request; `None` if there could be no such request.
+#[must_use]
+pub fn wanted(method: &str, path: &str) -> Option<Vec<Attributes>> {
+    let method = Method::from_bytes(method.as_bytes()).ok()?;
+    Some(authz::wanted(&method, &path.parse().ok()?))
+}
+
+/// Whether an `Authorization` header shows anything.
+///
+/// # Errors
+/// What the client is told: also of every token, for nobody has signed it.
+pub fn authorization(text: &str) -> Result<bool, String> {
+    authn::shows(text).map_err(|error| error.to_string())
 }
 
 /// The JSON that a body stands for.

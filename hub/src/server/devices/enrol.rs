@@ -1,5 +1,7 @@
 //! Enrolment, renewal, and what a device asks of its hub.
 
+use std::sync::Arc;
+
 use axum::{body::Body, extract::State, http::StatusCode, response::Response};
 use firmware_compat::{
     enrolment::{EnrolRequest, Enrolled, Holder, MAX_DOCUMENT_BYTES, Pending, RenewRequest},
@@ -7,6 +9,7 @@ use firmware_compat::{
     topic::{is_device_name, usable_device_name},
 };
 use lichen_hub_core::{
+    actor::{Actor, Origin},
     effect,
     event::{self, Request},
 };
@@ -52,9 +55,11 @@ pub(super) async fn enrol(
         model: text(request.model.as_ref().map(|model| model.as_str())),
         address: caller.address.ip().to_canonical().to_string(),
     };
-    match devices.engine.ask(Request::Enrol(asked)).await? {
+    let actor = Arc::new(Actor::anonymous(Origin::Address(caller.address)));
+    match devices.engine.ask(&actor, Request::Enrol(asked)).await? {
         effect::Response::Enrolled { name } => {
-            let issued = issue(&devices, &request.csr, &name).await?;
+            let actor = Arc::new(Actor::device(&name, Origin::Address(caller.address)));
+            let issued = issue(&devices, &actor, &request.csr, &name).await?;
             Ok(respond::json(StatusCode::OK, &enrolled(&devices, &name, &issued)?))
         }
         effect::Response::EnrolmentPending { name } => Ok(respond::json(
@@ -91,12 +96,13 @@ pub(super) async fn renew(
         sealing_key: Hash(request.sealing_key.0),
         agent: request.agent,
     };
-    match devices.engine.ask(Request::Renew(asked)).await? {
+    let actor = Arc::new(Actor::device(&certificate.name, Origin::Address(caller.address)));
+    match devices.engine.ask(&actor, Request::Renew(asked)).await? {
         effect::Response::Done => {}
         other => return Err(crate::server::api::unexpected(&other)),
     }
     let name = &*certificate.name;
-    let issued = issue(&devices, &request.csr, name).await?;
+    let issued = issue(&devices, &actor, &request.csr, name).await?;
     Ok(respond::json(StatusCode::OK, &enrolled(&devices, name, &issued)?))
 }
 
@@ -120,7 +126,8 @@ pub(super) async fn session(
         return Ok(respond::json(StatusCode::OK, &document(&holder)));
     }
     // With an operator's broker, the engine alone knows who was heard.
-    match devices.engine.ask(Request::Session { device }).await? {
+    let actor = Arc::new(Actor::device(&device, Origin::Address(caller.address)));
+    match devices.engine.ask(&actor, Request::Session { device }).await? {
         effect::Response::Session(agent) => {
             let holder = Holder { agent, boot: None };
             Ok(respond::json(StatusCode::OK, &document(&holder)))
@@ -130,12 +137,17 @@ pub(super) async fn session(
 }
 
 /// Issues a certificate, and has the engine note until when it lasts.
-async fn issue(devices: &Devices, csr: &str, name: &str) -> Result<Issued, Refusal> {
+async fn issue(
+    devices: &Devices,
+    actor: &Arc<Actor>,
+    csr: &str,
+    name: &str,
+) -> Result<Issued, Refusal> {
     let issued =
         devices.trust.device(csr, name, devices.lifetimes.certificate_s).map_err(unusable)?;
     let not_after_ms = issued.not_after.saturating_mul(1000);
     let request = Request::Certified { device: name.to_owned(), not_after_ms };
-    match devices.engine.ask(request).await? {
+    match devices.engine.ask(actor, request).await? {
         effect::Response::Done => Ok(issued),
         other => Err(crate::server::api::unexpected(&other)),
     }

@@ -1,11 +1,13 @@
 //! Manifests: a PUT by tag completes a push, and names the image.
 
+use std::sync::Arc;
+
 use axum::{
     http::{HeaderMap, Method, StatusCode, header},
     response::Response,
 };
 use firmware_compat::id::Hash;
-use lichen_hub_core::event::Request;
+use lichen_hub_core::{actor::Actor, event::Request};
 use lichen_images::{
     Descriptor, Digest, Name,
     distribution::{Code, chain},
@@ -23,14 +25,14 @@ use crate::server::{
 /// GET and HEAD.
 pub(super) async fn get(
     api: &Api,
-    method: &Method,
-    headers: &HeaderMap,
+    actor: &Arc<Actor>,
+    (method, headers): (&Method, &HeaderMap),
     name: &Name,
     wanted: &Wanted,
 ) -> Result<Response, Denial> {
     let digest = match wanted {
         Wanted::Digest(digest) => *digest,
-        Wanted::Tag(tag) => named(api, &format!("{name}:{tag}")).await?,
+        Wanted::Tag(tag) => named(api, actor, &format!("{name}:{tag}")).await?,
     };
     let unknown = || {
         Denial::new(
@@ -53,8 +55,8 @@ pub(super) async fn get(
     Ok(artefacts::serve((opened, permit), &digest, &media_type, method, headers))
 }
 
-async fn named(api: &Api, reference: &str) -> Result<Digest, Denial> {
-    let images = known(api).await?;
+async fn named(api: &Api, actor: &Arc<Actor>, reference: &str) -> Result<Digest, Denial> {
+    let images = known(api, actor).await?;
     let image = images.iter().find(|image| image.reference == reference);
     let root = image.map(|image| Digest::from_bytes(image.root.0));
     root.ok_or_else(|| Denial::new(Code::ManifestUnknown, format!("no image is named {reference}")))
@@ -90,7 +92,7 @@ pub(super) async fn put(
         let reference = format!("{name}:{tag}");
         let request =
             Request::NameImage { reference: reference.clone(), root: Hash(*digest.as_bytes()) };
-        api.engine.ask(request).await?;
+        api.engine.ask(&call.actor, request).await?;
         tracing::info!(%reference, %digest, "image pushed");
     }
     let location = format!("/v2/{name}/manifests/{digest}");

@@ -32,42 +32,52 @@ const GATHER_BYTES: usize = 256 << 10;
 
 type Slot = Arc<tokio::sync::Mutex<Option<Upload>>>;
 
+/// An upload in progress.
+#[derive(Debug)]
+struct Begun {
+    /// The image that it is for. Whoever may push that one may go on with it, and nobody else.
+    name: Name,
+    slot: Slot,
+    used: Instant,
+}
+
 /// The uploads in progress.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Uploads {
-    slots: Arc<Mutex<BTreeMap<String, (Slot, Instant)>>>,
+    slots: Arc<Mutex<BTreeMap<String, Begun>>>,
     next: Arc<AtomicU64>,
 }
 
 impl Uploads {
-    fn slots(&self) -> MutexGuard<'_, BTreeMap<String, (Slot, Instant)>> {
+    fn slots(&self) -> MutexGuard<'_, BTreeMap<String, Begun>> {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn add(&self, upload: Upload) -> Result<String, Denial> {
+    fn add(&self, upload: Upload, name: &Name) -> Result<String, Denial> {
         let now = Instant::now();
         let mut slots = self.slots();
-        slots.retain(|_, (slot, used)| {
-            Arc::strong_count(slot) > 1 || now.duration_since(*used) < FORGOTTEN_AFTER
+        slots.retain(|_, begun| {
+            Arc::strong_count(&begun.slot) > 1 || now.duration_since(begun.used) < FORGOTTEN_AFTER
         });
         if slots.len() >= MAX_UPLOADS {
             let message = format!("{MAX_UPLOADS} uploads are in progress; try again later");
             return Err(Denial::new(Code::TooManyRequests, message));
         }
         let id = format!("u{}", self.next.fetch_add(1, Relaxed));
-        slots.insert(id.clone(), (Arc::new(tokio::sync::Mutex::new(Some(upload))), now));
+        let slot = Arc::new(tokio::sync::Mutex::new(Some(upload)));
+        slots.insert(id.clone(), Begun { name: name.clone(), slot, used: now });
         Ok(id)
     }
 
     /// An upload, for one request at a time.
-    fn take(&self, id: &str) -> Result<OwnedMutexGuard<Option<Upload>>, Denial> {
+    fn take(&self, name: &Name, id: &str) -> Result<OwnedMutexGuard<Option<Upload>>, Denial> {
         let mut slots = self.slots();
-        let Some((slot, used)) = slots.get_mut(id) else {
-            let message = format!("there is no upload {id}; start the push again");
+        let Some(begun) = slots.get_mut(id).filter(|begun| begun.name == *name) else {
+            let message = format!("there is no upload {id} of {name}; start the push again");
             return Err(Denial::new(Code::BlobUploadUnknown, message));
         };
-        *used = Instant::now();
-        slot.clone().try_lock_owned().map_err(|_| {
+        begun.used = Instant::now();
+        begun.slot.clone().try_lock_owned().map_err(|_| {
             let message = format!("another request is working on upload {id}");
             Denial::new(Code::BlobUploadInvalid, message)
         })
@@ -91,7 +101,7 @@ pub(super) async fn start(api: &Api, call: Call, name: &Name) -> Result<Response
     let images = api.images.clone();
     let upload = blocking(move || Ok(images.begin()?)).await?;
     let expected = call.query.text("digest").map(parse_digest).transpose()?;
-    let id = api.uploads.add(upload)?;
+    let id = api.uploads.add(upload, name)?;
     match expected {
         Some(digest) => finish(api, call, name, &id, digest).await,
         None => Ok(accepted(name, &id, 0, StatusCode::ACCEPTED)),
@@ -107,7 +117,7 @@ pub(super) async fn go_on(
 ) -> Result<Response, Denial> {
     match call.method {
         Method::PATCH => {
-            let slot = api.uploads.take(id)?;
+            let slot = api.uploads.take(name, id)?;
             let slot = receive(slot, call).await?;
             Ok(accepted(name, id, offset(&slot), StatusCode::ACCEPTED))
         }
@@ -118,11 +128,11 @@ pub(super) async fn go_on(
             finish(api, call, name, id, digest).await
         }
         Method::GET | Method::HEAD => {
-            let slot = api.uploads.take(id)?;
+            let slot = api.uploads.take(name, id)?;
             Ok(accepted(name, id, offset(&slot), StatusCode::NO_CONTENT))
         }
         Method::DELETE => {
-            api.uploads.take(id)?;
+            api.uploads.take(name, id)?;
             api.uploads.remove(id);
             Ok(empty(StatusCode::NO_CONTENT, &[]))
         }
@@ -137,7 +147,7 @@ async fn finish(
     id: &str,
     digest: Digest,
 ) -> Result<Response, Denial> {
-    let slot = api.uploads.take(id)?;
+    let slot = api.uploads.take(name, id)?;
     let mut slot = receive(slot, call).await?;
     let upload = slot.take();
     api.uploads.remove(id);

@@ -5,6 +5,8 @@ use std::time::Duration;
 use firmware_compat::time;
 use lichen_hub_core::{engine, event::Now};
 
+use lichen_trust::KnownTime;
+
 use super::*;
 use crate::{
     server::{handle::EngineHandle, publish, signing::SigningKey},
@@ -45,17 +47,29 @@ fn turn(dir: &std::path::Path) -> (Turn, EngineHandle) {
     (turn, handle)
 }
 
+fn readers(dir: &std::path::Path) -> (Arc<WatchCache>, Arc<Access>) {
+    let cache = Arc::new(WatchCache::new());
+    let access = Access::open(dir, cache.clone(), KnownTime::load(dir).expect("time").into())
+        .expect("a key");
+    (cache, access.into())
+}
+
+fn hub() -> Arc<Actor> {
+    Actor::hub().into()
+}
+
 #[tokio::test]
 async fn a_turn_whose_publisher_has_died_ends_and_whoever_asked_is_told_so() {
     let dir = tempfile::tempdir().expect("temporary directory");
     let (mut turn, handle) = turn(dir.path());
-    let cache = Arc::new(WatchCache::new());
-    turn.begin(&cache).expect("a store");
+    let (cache, access) = readers(dir.path());
+    turn.begin(&cache, &access).expect("a store");
     let (publish, publisher) = mpsc::channel(1);
     drop(publisher);
     turn.publish = Some(publish);
     let (_attach, attached) = oneshot::channel();
-    let both = async { tokio::join!(turn.run(attached), handle.ask(Request::Metrics)) };
+    let hub = hub();
+    let both = async { tokio::join!(turn.run(attached), handle.ask(&hub, Request::Metrics)) };
     let (ended, answer) = tokio::time::timeout(DEADLINE, both).await.expect("it ends");
     assert!(ended.is_ok() && answer.is_err(), "{ended:?} {answer:?}");
 }
@@ -64,14 +78,14 @@ async fn a_turn_whose_publisher_has_died_ends_and_whoever_asked_is_told_so() {
 async fn a_turn_goes_on_while_its_publisher_lives() {
     let dir = tempfile::tempdir().expect("temporary directory");
     let (mut turn, handle) = turn(dir.path());
-    let cache = Arc::new(WatchCache::new());
-    turn.begin(&cache).expect("a store");
-    let (publish, publisher) = publish::start(cache).expect("a thread");
+    let (cache, access) = readers(dir.path());
+    turn.begin(&cache, &access).expect("a store");
+    let (publish, publisher) = publish::start(cache, access).expect("a thread");
     turn.publish = Some(publish);
     let (_attach, attached) = oneshot::channel();
     let asked = async {
         for _ in 0..3 {
-            handle.ask(Request::Metrics).await.expect("an answer");
+            handle.ask(&hub(), Request::Metrics).await.expect("an answer");
         }
         handle.inputs().send(Input::Stop).await.expect("it runs");
     };

@@ -19,6 +19,7 @@ use firmware_compat::{
     },
 };
 use lichen_hub_core::{
+    actor::Actor,
     api::{Kind, Object},
     device::LAST_GENERATION,
     effect::{Effect, Response},
@@ -378,7 +379,7 @@ impl Fleet {
     pub fn request(&mut self, request: Request) -> Result<Response, String> {
         self.requests += 1;
         let id = RequestId(self.requests);
-        let replies = self.event(Event::Request { id, request });
+        let replies = self.event(Event::Request { id, actor: Actor::hub().into(), request });
         let [(of, result)] = <[_; 1]>::try_from(replies).expect("every request has one answer");
         assert_eq!(of, id);
         if let Err(message) = &result {

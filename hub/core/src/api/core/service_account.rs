@@ -1,4 +1,4 @@
-//! `v1` ServiceAccount: a name for programs. It is stored and shown; no Pod gets a token of it.
+//! `v1` ServiceAccount: a name for programs, which reach the API with tokens of it. No Pod gets one.
 
 use alloc::{string::String, vec::Vec};
 
@@ -8,7 +8,7 @@ use crate::api::{
     cell,
     field::{Message, flag, object, objects, text, unsupported},
     meta::{OBJECT_META, ObjectMeta, nullable},
-    resource::{Column, Names, Resource},
+    resource::{Column, Names, Resource, TOKEN},
     validate::{Errors, check_subdomain},
 };
 
@@ -43,6 +43,7 @@ impl Resource for ServiceAccount {
         plural: "serviceaccounts",
         singular: "serviceaccount",
         short: &["sa"],
+        subresources: &[TOKEN],
         apply_order: 15,
         ..Names::CORE
     };

@@ -1,15 +1,17 @@
-//! The messages of a body that no kind has: its envelope, and the options of a deletion. A kind's own message is its
+//! The messages of a body that no kind has: its envelope, the options of a deletion, a request for a token. A kind's own message is its
 //! table of fields.
 
 use lichen_hub_core::api::{
     Kind,
+    authentication::TokenRequest,
     field::{Field, Message, Shape, count, field, flag, text, texts, unsupported, written},
 };
 
-/// The message of a kind, or of the options of a deletion.
+/// The message of a kind, of the options of a deletion, or of what is sent to a ServiceAccount's `token`.
 pub(super) fn of(kind: &str) -> Option<&'static Message> {
     match kind {
         "DeleteOptions" => Some(&DELETE_OPTIONS),
+        "TokenRequest" => Some(TokenRequest::FIELDS),
         kind => Kind::parse(kind).map(Kind::fields),
     }
 }
