@@ -29,7 +29,7 @@ const SHIM: &str = "lichen-shim";
 pub struct Agent {
     dir: TempDir,
     name: String,
-    hub: String,
+    token: String,
     flags: Vec<OsString>,
     wrapper: Vec<OsString>,
     environment: BTreeMap<String, OsString>,
@@ -39,15 +39,15 @@ pub struct Agent {
 }
 
 impl Agent {
-    /// A device that is switched off, for the hub at a URL.
+    /// A device that is switched off, and joins a hub when it is switched on.
     #[must_use]
-    pub fn new(name: &str, hub: &str) -> Self {
+    pub fn new(name: &str, hub: &Hub) -> Self {
         let dir = TempDir::with_prefix("lt-dev-").unwrap();
         states().push(dir.path().join("state"));
         Self {
             dir,
             name: name.to_owned(),
-            hub: hub.to_owned(),
+            token: hub.token(),
             flags: Vec::new(),
             wrapper: Vec::new(),
             environment: BTreeMap::from([("LICHEN_LOG".to_owned(), "debug".into())]),
@@ -66,7 +66,7 @@ impl Agent {
     /// A device with more flags that is connected to a hub.
     #[must_use]
     pub fn start_with(name: &str, hub: &Hub, flags: &[&str]) -> Self {
-        let mut agent = Self::new(name, &hub.url()).with_flags(flags);
+        let mut agent = Self::new(name, hub).with_flags(flags);
         agent.start_again();
         hub.api().until_ready(name);
         agent
@@ -114,8 +114,9 @@ impl Agent {
         let mut words = self.wrapper.clone();
         words.push(agent.into_os_string());
         let mut command = Command::new(&words[0]);
-        command.args(&words[1..]).arg("--state").arg(self.state());
-        command.args(["--hub", &self.hub, "--name", &self.name]);
+        // Once it has joined, it says so and runs.
+        command.args(&words[1..]).args(["join", &self.token, "--name", &self.name]);
+        command.arg("--state").arg(self.state());
         let shim = self.shim.clone().unwrap_or_else(|| self.program(SHIM));
         command.arg("--shim").arg(shim).args(&self.flags);
         command.envs(&self.environment);

@@ -2,14 +2,28 @@
 
 use std::{
     io::{BufRead, BufReader},
-    sync::mpsc::{self, Receiver},
+    path::{Path, PathBuf},
+    sync::{
+        Arc, OnceLock,
+        mpsc::{self, Receiver},
+    },
     thread,
     time::{Duration, Instant},
 };
 
+use lichen_hub::cli::{
+    client::{Client, ClientError},
+    kubeconfig::Choice,
+};
 use serde_json::Value;
+use ureq::{
+    Body, SendBody,
+    http::{Method, Response},
+};
 
 use crate::wait::{DEADLINE, wait_until};
+
+const JSON: &str = "application/json";
 
 /// An answer that is an error.
 #[derive(Clone, Debug)]
@@ -23,8 +37,8 @@ pub struct Refused {
 /// A client of one hub.
 #[derive(Clone, Debug)]
 pub struct Api {
-    base: String,
-    client: ureq::Agent,
+    kubeconfig: PathBuf,
+    client: Arc<OnceLock<Client>>,
 }
 
 /// A Pod, as far as the tests care.
@@ -146,15 +160,42 @@ pub fn collection(kind: &str) -> String {
 }
 
 impl Api {
-    /// A client of the hub at `base`, such as `http://127.0.0.1:6180`.
+    /// A client of the hub whose admin's kubeconfig this is, or will be.
     #[must_use]
-    pub fn new(base: &str) -> Self {
-        let config = ureq::Agent::config_builder()
-            .http_status_as_error(false)
-            .proxy(None)
-            .timeout_connect(Some(DEADLINE))
-            .timeout_recv_response(Some(DEADLINE));
-        Self { base: base.to_owned(), client: config.build().into() }
+    pub fn new(kubeconfig: &Path) -> Self {
+        Self { kubeconfig: kubeconfig.to_owned(), client: Arc::default() }
+    }
+
+    fn client(&self) -> Result<&Client, Refused> {
+        if let Some(client) = self.client.get() {
+            return Ok(client);
+        }
+        let kubeconfig = Some(self.kubeconfig.clone());
+        let client = Client::new(Choice { kubeconfig, ..Choice::default() }, false);
+        // A hub that has not started yet has none: it is looked for again.
+        client.connection().map_err(|error| Refused { status: 0, text: error.to_string() })?;
+        Ok(self.client.get_or_init(|| client))
+    }
+
+    /// Sends a request and reads its answer.
+    fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<(&str, &Value)>,
+    ) -> Result<String, Refused> {
+        let text = body.map(|(_, value)| value.to_string());
+        let mut headers = Vec::new();
+        if let Some((kind, _)) = body {
+            headers.push(("content-type", kind));
+        }
+        let length = text.as_ref().map(|text| text.len().to_string());
+        if let Some(length) = &length {
+            headers.push(("content-length", length));
+        }
+        let mut bytes = text.as_deref().map(str::as_bytes);
+        let body = bytes.as_mut().map(|bytes| SendBody::from_reader(bytes));
+        read(self.client()?.send(method, path, &headers, body))
     }
 
     /// GETs a text.
@@ -162,7 +203,7 @@ impl Api {
     /// # Errors
     /// No answer, or one with an error status.
     pub fn text(&self, path: &str) -> Result<String, Refused> {
-        read(self.client.get(format!("{}{path}", self.base)).call())
+        self.ask(Method::GET, path, None)
     }
 
     /// GETs an object.
@@ -178,9 +219,7 @@ impl Api {
     /// # Errors
     /// See [`Self::text`].
     pub fn post(&self, path: &str, object: &Value) -> Result<Value, Refused> {
-        let request = self.client.post(format!("{}{path}", self.base));
-        let request = request.header("content-type", "application/json");
-        read(request.send(object.to_string())).and_then(|text| parse(&text))
+        self.ask(Method::POST, path, Some((JSON, object))).and_then(|text| parse(&text))
     }
 
     /// Replaces an object.
@@ -188,9 +227,7 @@ impl Api {
     /// # Errors
     /// See [`Self::text`].
     pub fn put(&self, path: &str, object: &Value) -> Result<Value, Refused> {
-        let request = self.client.put(format!("{}{path}", self.base));
-        let request = request.header("content-type", "application/json");
-        read(request.send(object.to_string())).and_then(|text| parse(&text))
+        self.ask(Method::PUT, path, Some((JSON, object))).and_then(|text| parse(&text))
     }
 
     /// Changes an object or its subresource by a merge patch.
@@ -198,9 +235,8 @@ impl Api {
     /// # Errors
     /// See [`Self::text`].
     pub fn merge(&self, path: &str, patch: &Value) -> Result<Value, Refused> {
-        let request = self.client.patch(format!("{}{path}", self.base));
-        let request = request.header("content-type", "application/merge-patch+json");
-        read(request.send(patch.to_string())).and_then(|text| parse(&text))
+        let body = Some(("application/merge-patch+json", patch));
+        self.ask(Method::PATCH, path, body).and_then(|text| parse(&text))
     }
 
     /// Deletes an object.
@@ -208,7 +244,7 @@ impl Api {
     /// # Errors
     /// See [`Self::text`].
     pub fn delete(&self, path: &str) -> Result<String, Refused> {
-        read(self.client.delete(format!("{}{path}", self.base)).call())
+        self.ask(Method::DELETE, path, None)
     }
 
     /// Creates an object, or replaces the one of that name.
@@ -394,8 +430,9 @@ impl Api {
     #[must_use]
     pub fn watch(&self, path: &str) -> Watch {
         let separator = if path.contains('?') { '&' } else { '?' };
-        let url = format!("{}{path}{separator}watch=true&timeoutSeconds=3600", self.base);
-        let response = self.client.get(url).call().unwrap();
+        let target = format!("{path}{separator}watch=true&timeoutSeconds=3600");
+        let client = self.client().unwrap();
+        let response = client.send(Method::GET, &target, &[], None).unwrap();
         assert_eq!(response.status().as_u16(), 200, "the hub should accept a watch");
         let (sender, receiver) = mpsc::channel();
         thread::spawn(move || {
@@ -413,9 +450,10 @@ impl Api {
     }
 }
 
-fn read(answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Result<String, Refused> {
+fn read(answer: Result<Response<Body>, ClientError>) -> Result<String, Refused> {
     let failed = |error: ureq::Error| Refused { status: 0, text: error.to_string() };
-    let mut response = answer.map_err(failed)?;
+    let broken = |error: ClientError| Refused { status: 0, text: error.to_string() };
+    let mut response = answer.map_err(broken)?;
     let status = response.status().as_u16();
     let text =
         response.body_mut().with_config().limit(64 << 20).read_to_string().map_err(failed)?;

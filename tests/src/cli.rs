@@ -13,7 +13,7 @@ use crate::programs::workspace_program;
 /// The command line, talking to one hub.
 #[derive(Debug)]
 pub struct Cli {
-    server: String,
+    kubeconfig: PathBuf,
     scratch: PathBuf,
 }
 
@@ -42,10 +42,10 @@ impl Said {
 }
 
 impl Cli {
-    /// For tests that need no hub, any URL does.
+    /// For tests that need no hub, any path does.
     #[must_use]
-    pub fn new(server: &str, scratch: &Path) -> Self {
-        Self { server: server.to_owned(), scratch: scratch.to_owned() }
+    pub fn new(kubeconfig: &Path, scratch: &Path) -> Self {
+        Self { kubeconfig: kubeconfig.to_owned(), scratch: scratch.to_owned() }
     }
 
     /// Runs a command to its end.
@@ -94,7 +94,7 @@ impl Cli {
 
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(workspace_program("lichen"));
-        command.args(arguments).env("LICHEN_SERVER", &self.server);
+        command.args(arguments).env("LICHEN_KUBECONFIG", &self.kubeconfig);
         command.env_remove("LICHEN_LOG").current_dir(&self.scratch).stdin(Stdio::null());
         command
     }

@@ -13,13 +13,6 @@ use crate::{
     wait::wait_until,
 };
 
-/// The hub's way to its devices.
-#[derive(Clone, Debug)]
-enum Broker {
-    Embedded(SocketAddr),
-    External(String),
-}
-
 /// A hub. While it is stopped, its state directory stays.
 #[derive(Debug)]
 pub struct Hub {
@@ -27,7 +20,8 @@ pub struct Hub {
     process: Option<Process>,
     dir: TempDir,
     api: SocketAddr,
-    broker: Broker,
+    devices: SocketAddr,
+    broker: Option<String>,
     log_level: &'static str,
     flags: Vec<String>,
 }
@@ -36,46 +30,46 @@ impl Hub {
     /// Starts a hub with its embedded broker, and waits until devices can connect.
     #[must_use]
     pub fn start() -> Self {
-        Self::start_with(Broker::Embedded(ports::free()), "debug")
+        Self::start_with(None, "debug")
     }
 
     /// Starts a hub that uses an operator's broker, and waits until it is connected to that.
     #[must_use]
     pub fn start_beside(mosquitto: &Mosquitto) -> Self {
-        Self::start_with(Broker::External(mosquitto.url()), "debug")
+        Self::start_with(Some(mosquitto.url()), "debug")
     }
 
     /// As [`Self::start`], with the log that a hub writes by default, for measurements.
     #[must_use]
     pub fn start_quietly() -> Self {
-        Self::start_with(Broker::Embedded(ports::free()), "info")
+        Self::start_with(None, "info")
     }
 
     /// As [`Self::start_quietly`], with an operator's broker.
     #[must_use]
     pub fn start_quietly_beside(mosquitto: &Mosquitto) -> Self {
-        Self::start_with(Broker::External(mosquitto.url()), "info")
+        Self::start_with(Some(mosquitto.url()), "info")
     }
 
     /// As [`Self::start`], with more flags.
     #[must_use]
     pub fn start_with_flags(flags: &[&str]) -> Self {
-        let mut hub = Self::new(Broker::Embedded(ports::free()), "debug");
+        let mut hub = Self::new(None, "debug");
         hub.flags.extend(flags.iter().map(ToString::to_string));
         hub.start_again();
         hub
     }
 
-    fn start_with(broker: Broker, log_level: &'static str) -> Self {
+    fn start_with(broker: Option<String>, log_level: &'static str) -> Self {
         let mut hub = Self::new(broker, log_level);
         hub.start_again();
         hub
     }
 
-    fn new(broker: Broker, log_level: &'static str) -> Self {
+    fn new(broker: Option<String>, log_level: &'static str) -> Self {
         let dir = TempDir::with_prefix("lt-hub-").unwrap();
-        let (api, flags) = (ports::free(), Vec::new());
-        Self { dir, api, broker, process: None, log_level, flags }
+        let (api, devices, flags) = (ports::free(), ports::free(), Vec::new());
+        Self { dir, api, devices, broker, process: None, log_level, flags }
     }
 
     /// Starts it on its state, at its old addresses, and waits until devices can connect.
@@ -115,10 +109,12 @@ impl Hub {
         let mut command = Command::new(workspace_program("lichen"));
         command.arg("hub").arg("--state").arg(self.state());
         command.arg("--api").arg(self.api.to_string());
-        match &self.broker {
-            Broker::Embedded(address) => command.arg("--broker").arg(address.to_string()),
-            Broker::External(url) => command.arg("--external-broker").arg(url),
-        };
+        command.arg("--devices").arg(self.devices.to_string());
+        if let Some(url) = &self.broker {
+            command.arg("--external-broker").arg(url);
+        }
+        // Its own, so that it leaves no word of itself to the commands of whoever runs the tests.
+        command.env("HOME", self.dir.path()).env_remove("XDG_STATE_HOME");
         command.args(&self.flags).env("LICHEN_LOG", self.log_level);
         command
     }
@@ -142,37 +138,41 @@ impl Hub {
     /// A client of its API.
     #[must_use]
     pub fn api(&self) -> Api {
-        Api::new(&self.url())
+        Api::new(&self.kubeconfig())
     }
 
     /// The command line, talking to this hub.
     #[must_use]
     pub fn cli(&self) -> Cli {
-        Cli::new(&self.url(), self.dir.path())
+        Cli::new(&self.kubeconfig(), self.dir.path())
     }
 
-    /// `http://HOST:PORT`.
+    /// The kubeconfig of its admin. It is there once the hub has started.
     #[must_use]
-    pub fn url(&self) -> String {
-        format!("http://{}", self.api)
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.state().join("admin.kubeconfig")
     }
 
-    /// Where its API listens.
+    /// Where operators connect.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.api
     }
 
-    /// Where its embedded broker listens.
+    /// Where devices connect.
+    #[must_use]
+    pub fn device_address(&self) -> SocketAddr {
+        self.devices
+    }
+
+    /// A token by which one device can join.
     ///
     /// # Panics
-    /// If it uses another broker.
+    /// If the hub makes none.
     #[must_use]
-    pub fn broker_address(&self) -> SocketAddr {
-        match &self.broker {
-            Broker::Embedded(address) => *address,
-            Broker::External(url) => panic!("this hub uses {url}"),
-        }
+    pub fn token(&self) -> String {
+        let answer = self.api().post("/lichen/v1/jointokens", &serde_json::json!({}));
+        answer.unwrap()["token"].as_str().unwrap().to_owned()
     }
 
     /// Its state directory.

@@ -209,6 +209,7 @@ impl Engine {
             Event::LinkDown { reason } => self.on_link_down(&reason),
             Event::Disconnected { device } => self.on_disconnected(&device),
             Event::TakenOver { device } => self.on_taken_over(&device),
+            Event::Stranger { device, key, address } => self.on_stranger(&device, key, &address),
             Event::TwoBoards { device, boards } => self.on_two_boards(&device, &boards),
             Event::FramesLost { device } => self.miss_something(&device),
             Event::Supplied { need, result } => self.on_supplied(need, result),

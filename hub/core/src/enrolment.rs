@@ -162,6 +162,35 @@ impl Engine {
         }
     }
 
+    /// A board with a certificate of this hub's that is no device here waits for an operator, as one that asks without a
+    /// token.
+    pub(crate) fn on_stranger(&mut self, device: &str, key: Hash, address: &str) {
+        let is_new = self.enrolment(device).is_none() && is_device_name(device);
+        if !is_new || self.make_room_to_wait().is_err() {
+            return;
+        }
+        let meta = ObjectMeta { name: device.to_owned(), generation: 1, ..ObjectMeta::default() };
+        let status = EnrolmentStatus {
+            key: key.to_string(),
+            address: address.to_owned(),
+            requested_at: Some(rfc3339(self.unix_ms)),
+            ..EnrolmentStatus::default()
+        };
+        let mut enrolment = Enrolment { metadata: meta, spec: Default::default(), status };
+        enrolment.set_phase();
+        let object = Object::Enrolment(enrolment);
+        if self.check_room(&object).is_err() {
+            return;
+        }
+        self.create_stored(object, None);
+        let said = format!(
+            "a board at {address} has a certificate as {device}, and is not enrolled here; if this hub was restored from \
+             an older backup: lichen device approve {device}"
+        );
+        let node = Key::new(Kind::Node, "", device);
+        self.record(&node, Severity::Warning, "EnrolmentPending", said);
+    }
+
     /// A device asks for a new certificate, for the same key or another one.
     pub(crate) fn renew(&mut self, request: &RenewRequest) -> Result<Response, ApiError> {
         let RenewRequest { device, key, new_key, sealing_key, agent } = request;

@@ -59,6 +59,16 @@ pub enum Event {
         /// The name.
         device: String,
     },
+    /// A board has shown a certificate of this hub's, and is no device here: the hub was restored from a backup that does not
+    /// know it, or it was forgotten.
+    Stranger {
+        /// The name in the certificate.
+        device: String,
+        /// SHA-256 of its public key.
+        key: Hash,
+        /// From where it came.
+        address: String,
+    },
     /// Two boards come with one device's name, key and agent id.
     TwoBoards {
         /// The name.

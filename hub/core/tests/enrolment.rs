@@ -271,6 +271,24 @@ fn those_who_wait_are_bounded_and_the_oldest_makes_room_after_a_day() {
 }
 
 #[test]
+fn a_device_that_a_restored_hub_does_not_know_can_be_approved() {
+    let mut hub = Hub::new();
+    let stranger = Event::Stranger {
+        device: "pi-1".to_owned(),
+        key: Hash([11; 32]),
+        address: "192.0.2.7".to_owned(),
+    };
+    for _ in 0..2 {
+        hub.engine.handle(stranger.clone(), Now { instant: Instant(0), unix_ms: hub.unix_ms });
+        hub.drain();
+    }
+    assert_eq!(hub.enrolment("pi-1").status.phase, "Pending");
+    assert!(!hub.is_in("pi-1", 11));
+    hub.say("pi-1", |enrolment| enrolment.spec.approved = true);
+    assert!(hub.is_in("pi-1", 11));
+}
+
+#[test]
 fn names_that_are_none_never_become_devices() {
     let mut hub = Hub::new();
     hub.token(1, json!({"uses": 9}));

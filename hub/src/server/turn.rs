@@ -234,7 +234,10 @@ impl Turn {
                 self.handle(Event::TwoBoards { device, boards });
             }
             // The endpoint has told it what to do, and the log of it. Nobody becomes a device by trying.
-            LinkEvent::Stranger { .. } => {}
+            LinkEvent::Stranger { device, key, address, .. } => {
+                let address = address.ip().to_canonical().to_string();
+                self.handle(Event::Stranger { device, key, address });
+            }
             LinkEvent::Lost { device } => self.handle(Event::FramesLost { device }),
             LinkEvent::Frame { device, kind, bytes } => {
                 self.handle(Event::Frame { device, kind, bytes });

@@ -24,19 +24,18 @@ pub const FORWARD: &str = "forward";
 /// If the way to the hub cannot be opened.
 #[must_use]
 pub fn counted_device(name: &str, hub: &Hub, flags: &[&str]) -> Agent {
-    let mut agent = Agent::new(name, &hub.url()).with_flags(flags);
+    let mut agent = Agent::new(name, hub).with_flags(flags);
     let dir = agent.state().parent().unwrap().join("way");
     fs::create_dir(&dir).unwrap();
-    let ports = [hub.address().port(), hub.broker_address().port()];
-    for port in ports {
+    let port = hub.device_address().port();
+    {
         let listener = UnixListener::bind(socket(&dir, port)).unwrap();
         thread::spawn(move || carry_out(&listener, port));
     }
     let forwarder = std::env::current_exe().unwrap();
     // The state directory in its arguments makes the forwarder end with the device.
-    let line =
-        "ip link set lo up && \"$1\" forward \"$2\" \"$3\" \"$4\" \"$5\" & shift 5; exec \"$@\"";
-    let texts = ports.map(|port| port.to_string());
+    let line = "ip link set lo up && \"$1\" forward \"$2\" \"$3\" \"$4\" & shift 4; exec \"$@\"";
+    let text = port.to_string();
     agent.set_wrapper(&[
         "unshare",
         "-n",
@@ -46,8 +45,7 @@ pub fn counted_device(name: &str, hub: &Hub, flags: &[&str]) -> Agent {
         "sh",
         forwarder.to_str().unwrap(),
         dir.to_str().unwrap(),
-        &texts[0],
-        &texts[1],
+        &text,
         agent.state().to_str().unwrap(),
     ]);
     agent

@@ -39,14 +39,13 @@ const LINKS: [&str; 3] = ["manifests", "hub", "firmware-compat"];
 /// How long a command may take to show what the page says. It only bounds how long a wrong page is waited for.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Tells kubectl where the hub is.
-const KUBECONFIG: &str = ".kubeconfig";
+/// Where lichen and kubectl look for what tells them of the hub, in a home directory.
+const KUBECONFIGS: [&str; 2] = [".local/state/lichen/hub/admin.kubeconfig", ".kube/config"];
 
 /// Where a page is run.
 #[derive(Debug)]
 pub struct Desk {
     dir: TempDir,
-    server: String,
     /// Ports on the pages, and those of the test's hub.
     ports: [(String, String); 2],
 }
@@ -62,18 +61,16 @@ impl Desk {
         for name in LINKS {
             symlink(fs::canonicalize(repository(name)).unwrap(), dir.path().join(name)).unwrap();
         }
-        let config = json!({
-            "apiVersion": "v1", "kind": "Config", "current-context": "lichen",
-            "clusters": [{"name": "lichen", "cluster": {"server": hub.url()}}],
-            "contexts": [{"name": "lichen", "context": {"cluster": "lichen"}}],
-        });
-        fs::write(dir.path().join(KUBECONFIG), config.to_string()).unwrap();
-        let [api, broker] = usual_ports();
+        for kubeconfig in KUBECONFIGS.map(|path| dir.path().join(path)) {
+            fs::create_dir_all(kubeconfig.parent().unwrap()).unwrap();
+            fs::copy(hub.kubeconfig(), kubeconfig).unwrap();
+        }
+        let [api, devices] = usual_ports();
         let ports = [
             (api, hub.address().port().to_string()),
-            (broker, hub.broker_address().port().to_string()),
+            (devices, hub.device_address().port().to_string()),
         ];
-        Self { dir, server: hub.url(), ports }
+        Self { dir, ports }
     }
 
     /// Runs a page of `docs/`.
@@ -161,9 +158,13 @@ impl Desk {
         let mut command = Command::new("sh");
         command.arg("-c").arg(&step.command).current_dir(self.dir.path());
         command.env("PATH", std::env::join_paths(path).unwrap());
-        command.env("LICHEN_SERVER", &self.server).env("HOME", self.dir.path());
-        command.env("KUBECONFIG", self.dir.path().join(KUBECONFIG));
-        command.env_remove("LICHEN_LOG").process_group(0);
+        command.env("HOME", self.dir.path());
+        for variable in
+            ["LICHEN_LOG", "LICHEN_SERVER", "KUBECONFIG", "XDG_STATE_HOME", "XDG_CONFIG_HOME"]
+        {
+            command.env_remove(variable);
+        }
+        command.process_group(0);
         command.stdin(Stdio::null()).stderr(output.try_clone().unwrap()).stdout(output);
         command
     }
@@ -175,11 +176,11 @@ fn usual_ports() -> [String; 2] {
     // Lines are broken where the terminal ends.
     let help = String::from_utf8(said.stdout).unwrap();
     let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
-    ["--api <ADDR>", "--broker <ADDR>"].map(|option| {
+    ["--api <ADDR>", "--devices <ADDR>"].map(|option| {
         let (_, rest) = help.split_once(option).unwrap_or_else(|| panic!("{option}: {help}"));
         let (_, rest) = rest.split_once("[default: ").expect("it has a default");
-        let (address, _) = rest.split_once(']').expect("the bracket is closed");
-        let (_, port) = address.rsplit_once(':').expect("an address has a port");
+        let rest = rest.strip_prefix("[::]:").expect("every address of the machine");
+        let (port, _) = rest.split_once(']').expect("the bracket is closed");
         port.to_owned()
     })
 }

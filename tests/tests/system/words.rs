@@ -30,7 +30,10 @@ const WRONG: &[Wrong] = &[
     wrong(&["image", "push", "typo.yaml", "hello:1"], &["typo.yaml"]),
     wrong(&["image", "rm", "hello:1"], &["hello:1"]),
     wrong(&["completion", "nonsense"], &["nonsense", "bash"]),
-    wrong(&["hub", "--state", "hub", "--api", "0.0.0.0:0"], &["0.0.0.0", "127.0.0.1"]),
+    wrong(
+        &["hub", "--state", "hub", "--external-broker", "mqtt://192.0.2.1"],
+        &["192.0.2.1", "mqtts://"],
+    ),
     wrong(&["nonsense"], &["nonsense", "help"]),
 ];
 
