@@ -49,7 +49,11 @@ mod tls;
 
 use std::{fmt, net::SocketAddr, sync::Arc};
 
-use firmware_compat::{frame::Kind, id::Hash};
+use firmware_compat::{
+    enrolment::{ALPN_HTTP, ALPN_MQTT},
+    frame::Kind,
+    id::Hash,
+};
 use lichen_trust::KnownTime;
 use rustls::ServerConfig;
 use tokio::{
@@ -73,7 +77,7 @@ use strangers::Strangers;
 
 /// The protocols that the endpoint speaks, as TLS names them (ALPN): [`EndpointConfig::tls`] has to offer these. Whoever
 /// names none speaks MQTT.
-pub const PROTOCOLS: [&[u8]; 2] = [b"mqtt", b"http/1.1"];
+pub const PROTOCOLS: [&[u8]; 2] = [ALPN_MQTT, ALPN_HTTP];
 
 /// What the endpoint needs to know.
 #[derive(Clone)]

@@ -8,14 +8,14 @@ pub enum LinkError {
     /// Another program listens on the address.
     #[error(
         "could not listen for devices on {address}: the port is in use; stop the program that holds it (perhaps \
-         another hub) or choose another address with --broker"
+         another hub) or choose another address with --devices"
     )]
     AddressInUse {
         /// The address asked for.
         address: SocketAddr,
     },
     /// The address cannot be listened on.
-    #[error("could not listen for devices on {address}; choose another address with --broker")]
+    #[error("could not listen for devices on {address}; choose another address with --devices")]
     Listen {
         /// The address asked for.
         address: SocketAddr,

@@ -395,7 +395,7 @@ async fn a_port_in_use_is_an_error_with_the_fix() {
     let error = start_at(Fleet::new(), taken, 1000, 1024).await.err().unwrap();
     assert!(matches!(error, LinkError::AddressInUse { address } if address == taken));
     assert!(error.to_string().contains(&taken.to_string()));
-    assert!(error.to_string().contains("--broker"));
+    assert!(error.to_string().contains("--devices"));
 }
 
 #[tokio::test]

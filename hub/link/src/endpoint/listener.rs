@@ -8,6 +8,7 @@ use std::{
     sync::Arc,
 };
 
+use firmware_compat::enrolment::ALPN_HTTP;
 use rustix::net::sockopt::set_ipv6_v6only;
 use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
@@ -25,9 +26,6 @@ use super::{
     paced::Paced,
 };
 use crate::LinkError;
-
-/// The protocol of a connection that is not MQTT's (ALPN).
-const HTTP: &[u8] = b"http/1.1";
 
 /// Listens for devices. Every address of this machine (`[::]`) means those of IPv4 too, and those of IPv4 alone where
 /// there is no IPv6.
@@ -119,7 +117,7 @@ async fn serve_one(stream: TcpStream, remote: SocketAddr, place: Place, shared: 
     let shaken = Box::pin(handshake::shake(stream, remote, &place, &shared)).await;
     let Some(tls) = shaken else { return };
     let credential = Credential::of(tls.certificate());
-    let serving: Pin<Box<dyn Future<Output = ()> + Send>> = if tls.protocol() == Some(HTTP) {
+    let serving: Pin<Box<dyn Future<Output = ()> + Send>> = if tls.protocol() == Some(ALPN_HTTP) {
         Box::pin(http::serve(tls, remote, credential, place, shared))
     } else {
         Box::pin(connection::serve(tls, remote, credential, place, shared))
