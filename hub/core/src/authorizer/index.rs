@@ -21,16 +21,18 @@ use crate::{
     },
 };
 
-/// Bindings of somebody, by the namespace in which they count; those of an empty name count everywhere.
-type Bound = BTreeMap<String, BTreeSet<Key>>;
+/// Objects of a namespace, by name; those of an empty namespace are of the cluster.
+type Placed = BTreeMap<String, BTreeMap<String, Arc<Object>>>;
 
-/// The roles and bindings that there are.
+/// The roles and bindings that there are. A namespace has Roles and RoleBindings, the cluster ClusterRoles and
+/// ClusterRoleBindings, so that a name is enough.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Rules {
-    /// Roles and bindings, of both kinds each.
-    objects: BTreeMap<Key, Arc<Object>>,
-    users: BTreeMap<String, Bound>,
-    groups: BTreeMap<String, Bound>,
+    roles: Placed,
+    bindings: Placed,
+    /// The bindings of each.
+    users: BTreeMap<String, Placed>,
+    groups: BTreeMap<String, Placed>,
 }
 
 /// What became of a request.
@@ -49,10 +51,8 @@ pub enum Grant<'r> {
     Master,
     /// A binding gives a role that allows it.
     Binding {
-        /// Names the binding.
-        binding: &'r Key,
-        /// The role.
-        role: &'r RoleRef,
+        /// The binding.
+        binding: &'r Object,
         /// As whom.
         subject: &'r Subject,
     },
@@ -71,44 +71,46 @@ impl Rules {
     /// Takes an object in, in the place of an older one. Objects of other kinds are left alone.
     pub fn put(&mut self, object: &Arc<Object>) {
         let key = object.key();
-        if !Self::concern(key.kind) {
+        if !Self::concern(key.kind) || key.kind.namespaced() == key.namespace.is_empty() {
             return;
         }
         self.remove(&key);
-        if let Some((_, subjects)) = binding(object) {
-            for who in subjects.iter().filter_map(|subject| Who::of(subject, &key.namespace)) {
-                let bound = self.bound_mut(&who).entry(key.namespace.clone()).or_default();
-                bound.insert(key.clone());
-            }
+        let Some((_, subjects)) = binding(object) else {
+            return put(&mut self.roles, &key, object);
+        };
+        put(&mut self.bindings, &key, object);
+        for who in subjects.iter().filter_map(|subject| Who::of(subject, &key.namespace)) {
+            let (index, name) = self.index_of(who);
+            put(index.entry(name).or_default(), &key, object);
         }
-        self.objects.insert(key, object.clone());
     }
 
     /// Forgets an object.
     pub fn remove(&mut self, key: &Key) {
-        let Some(object) = self.objects.remove(key) else { return };
+        match key.kind {
+            Kind::Role | Kind::ClusterRole => drop(remove(&mut self.roles, key)),
+            Kind::RoleBinding | Kind::ClusterRoleBinding => self.remove_binding(key),
+            _ => {}
+        }
+    }
+
+    fn remove_binding(&mut self, key: &Key) {
+        let Some(object) = remove(&mut self.bindings, key) else { return };
         let Some((_, subjects)) = binding(&object) else { return };
         for who in subjects.iter().filter_map(|subject| Who::of(subject, &key.namespace)) {
-            let bound = self.bound_mut(&who);
-            if let Some(keys) = bound.get_mut(&key.namespace) {
-                keys.remove(key);
-                if keys.is_empty() {
-                    bound.remove(&key.namespace);
-                }
-            }
+            let (index, name) = self.index_of(who);
+            let Some(bound) = index.get_mut(&name) else { continue };
+            remove(bound, key);
             if bound.is_empty() {
-                match who {
-                    Who::User(name) => self.users.remove(&name),
-                    Who::Group(name) => self.groups.remove(&name),
-                };
+                index.remove(&name);
             }
         }
     }
 
-    fn bound_mut(&mut self, who: &Who) -> &mut Bound {
+    fn index_of(&mut self, who: Who) -> (&mut BTreeMap<String, Placed>, String) {
         match who {
-            Who::User(name) => self.users.entry(name.clone()).or_default(),
-            Who::Group(name) => self.groups.entry(name.clone()).or_default(),
+            Who::User(name) => (&mut self.users, name),
+            Who::Group(name) => (&mut self.groups, name),
         }
     }
 
@@ -123,14 +125,11 @@ impl Rules {
             // Roles in a namespace say nothing of paths.
             Target::Path(_) => "",
         };
-        for (key, role, rules) in self.of(actor, namespace) {
-            if rules.iter().any(|rule| matching::allows(rule, asked)) {
-                return match self.as_whom(key, actor) {
-                    Some(subject) => {
-                        Decision::Allowed(Grant::Binding { binding: key, role, subject })
-                    }
-                    None => Decision::Denied,
-                };
+        for (binding, _, rules) in self.of(actor, namespace) {
+            if rules.iter().any(|rule| matching::allows(rule, asked))
+                && let Some(subject) = as_whom(binding, actor)
+            {
+                return Decision::Allowed(Grant::Binding { binding, subject });
             }
         }
         Decision::Denied
@@ -141,7 +140,9 @@ impl Rules {
     pub fn held(&self, actor: &Actor, namespace: &str) -> Vec<&PolicyRule> {
         let mut seen = BTreeSet::new();
         self.of(actor, namespace)
-            .filter(|(key, role, _)| seen.insert((key.namespace.as_str(), &role.kind, &role.name)))
+            .filter(|(binding, role, _)| {
+                seen.insert((&binding.meta().namespace, &role.kind, &role.name))
+            })
             .flat_map(|(_, _, rules)| rules)
             .collect()
     }
@@ -149,43 +150,56 @@ impl Rules {
     /// The rules of the role that a binding in a namespace gives; `None` if there is no such role.
     #[must_use]
     pub fn of_role(&self, role: &RoleRef, namespace: &str) -> Option<&[PolicyRule]> {
-        let key = Key::new(role.role_kind()?, namespace, &role.name);
-        match self.objects.get(&key)?.as_ref() {
-            Object::Role(role) => Some(&role.rules),
-            Object::ClusterRole(role) => Some(&role.rules),
+        let place = if role.role_kind()?.namespaced() { namespace } else { "" };
+        match self.roles.get(place)?.get(&role.name)?.as_ref() {
+            Object::Role(role) if !place.is_empty() => Some(&role.rules),
+            Object::ClusterRole(role) if place.is_empty() => Some(&role.rules),
             _ => None,
         }
     }
 
     /// The bindings of somebody that count in a namespace, with what they give: those that count everywhere first.
-    fn of<'r>(
+    fn of<'r, 'a>(
         &'r self,
-        actor: &Actor,
-        namespace: &str,
-    ) -> impl Iterator<Item = (&'r Key, &'r RoleRef, &'r [PolicyRule])> {
-        let groups = actor.groups.iter().filter_map(|group| self.groups.get(group));
-        let who: Vec<&Bound> = self.users.get(&actor.name).into_iter().chain(groups).collect();
+        actor: &'a Actor,
+        namespace: &'a str,
+    ) -> impl Iterator<Item = (&'r Object, &'r RoleRef, &'r [PolicyRule])> {
         let local = Some(namespace).filter(|namespace| !namespace.is_empty());
-        let keys: Vec<&'r BTreeSet<Key>> = [Some(""), local]
-            .into_iter()
-            .flatten()
-            .flat_map(|scope| who.iter().filter_map(move |bound| bound.get(scope)))
-            .collect();
-        keys.into_iter().flatten().filter_map(|key| {
-            let (role, _) = binding(self.objects.get(key)?)?;
-            Some((key, role, self.of_role(role, &key.namespace)?))
+        [Some(""), local].into_iter().flatten().flat_map(move |scope| {
+            let groups = actor.groups.iter().filter_map(|group| self.groups.get(group));
+            let all = self.users.get(&actor.name).into_iter().chain(groups);
+            let bindings = all.filter_map(move |bound| bound.get(scope)).flat_map(BTreeMap::values);
+            bindings.filter_map(move |object| {
+                let (role, _) = binding(object)?;
+                Some((object.as_ref(), role, self.of_role(role, scope)?))
+            })
         })
     }
+}
 
-    /// The subject of a binding that somebody is.
-    fn as_whom(&self, key: &Key, actor: &Actor) -> Option<&Subject> {
-        let (_, subjects) = binding(self.objects.get(key)?)?;
-        subjects.iter().find(|subject| match Who::of(subject, &key.namespace) {
-            Some(Who::User(name)) => name == actor.name,
-            Some(Who::Group(name)) => actor.groups.contains(&name),
-            None => false,
-        })
+/// The subject of a binding that somebody is.
+fn as_whom<'r>(object: &'r Object, actor: &Actor) -> Option<&'r Subject> {
+    let (_, subjects) = binding(object)?;
+    let namespace = &object.meta().namespace;
+    subjects.iter().find(|subject| match Who::of(subject, namespace) {
+        Some(Who::User(name)) => name == actor.name,
+        Some(Who::Group(name)) => actor.groups.contains(&name),
+        None => false,
+    })
+}
+
+fn put(placed: &mut Placed, key: &Key, object: &Arc<Object>) {
+    placed.entry(key.namespace.clone()).or_default().insert(key.name.clone(), object.clone());
+}
+
+/// Takes an object out, and leaves nothing empty behind.
+fn remove(placed: &mut Placed, key: &Key) -> Option<Arc<Object>> {
+    let there = placed.get_mut(&key.namespace)?;
+    let object = there.remove(&key.name);
+    if there.is_empty() {
+        placed.remove(&key.namespace);
     }
+    object
 }
 
 impl Decision<'_> {
@@ -198,13 +212,15 @@ impl Decision<'_> {
     /// Why, as Kubernetes tells it; empty if it may not be done.
     #[must_use]
     pub fn reason(&self) -> String {
-        let (binding, role, subject) = match self {
+        let (object, subject) = match self {
             Self::Denied => return String::new(),
             Self::Allowed(Grant::Master) => {
                 return format!("whoever is in {} may do everything", crate::actor::MASTERS);
             }
-            Self::Allowed(Grant::Binding { binding, role, subject }) => (binding, role, subject),
+            Self::Allowed(Grant::Binding { binding, subject }) => (binding, subject),
         };
+        let Some((role, _)) = binding(object) else { return String::new() };
+        let binding = object.key();
         let name = match binding.namespace.as_str() {
             "" => binding.name.clone(),
             namespace => format!("{}/{namespace}", binding.name),
