@@ -166,7 +166,7 @@ mod tests {
         check(
             &json!({"apiVersion": "v1", "kind": "Deploymet"}),
             &["kind: Lichen has no kind Deploymet; did you mean Deployment? it has Namespace, \
-               ConfigMap, ServiceAccount, Deployment, DaemonSet, ReplicaSet, ControllerRevision, Node, Pod, Event, \
+               ConfigMap, ServiceAccount, Deployment, DaemonSet, ReplicaSet, ControllerRevision, JoinToken, Enrolment, Node, Pod, Event, \
                Role, ClusterRole, RoleBinding, ClusterRoleBinding"],
         );
         check(

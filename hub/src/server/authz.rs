@@ -262,7 +262,6 @@ mod tests {
             ("GET /lichen/v1/explain/deployments/a/web", "get deployments.apps a/web"),
             ("GET /lichen/v1/explain/nodes/-/pi", "get nodes /pi"),
             ("GET /lichen/v1/explain/mosses/-/x", "get /lichen/v1/explain/mosses/-/x"),
-            ("GET /lichen/v1/devices/pi/session", "get nodes/session.lichen.dev /pi"),
             ("POST /lichen/v1/devices/pi/resume", "create nodes/resume.lichen.dev /pi"),
             ("GET /lichen/v1/images", "list images.lichen.dev"),
             ("DELETE /lichen/v1/images/team/web:1", "delete images.lichen.dev /team/web"),

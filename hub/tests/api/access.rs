@@ -62,7 +62,11 @@ async fn a_program_does_what_its_role_says_and_nothing_else() {
             "create resource \"nodes/resume\" in API group \"lichen.dev\"",
         ),
         ("GET", "/lichen/v1/explain/pods/shop/x".into(), "get resource \"pods\""),
-        ("GET", format!("/artefacts/sha256:{}", "0".repeat(64)), "cannot get path \"/artefacts/"),
+        (
+            "POST",
+            "/lichen/v1/jointokens".into(),
+            "create resource \"jointokens\" in API group \"lichen.dev\"",
+        ),
     ] {
         let refusal = ci.call(method, &path).await.refusal();
         assert!(

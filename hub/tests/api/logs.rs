@@ -17,9 +17,8 @@ use lichen_images::Digest;
 use lichen_link::client::{Client, ClientConfig, Down, Handler, RetryPolicy, Route, Tls, Way};
 use rustls::pki_types::ServerName;
 use serde_json::json;
-use tokio::{sync::mpsc, task::spawn_blocking, time::timeout};
+use tokio::{sync::mpsc, time::timeout};
 
-use crate::joined::join;
 use crate::support::{DEADLINE, DEPLOYMENTS, Hub, Stream, config, deployment};
 
 const DEVICE: &str = "pi";
@@ -63,10 +62,7 @@ fn text<const N: usize>(text: &str) -> Text<N> {
 
 impl Device {
     async fn connect(hub: &Hub) -> Self {
-        let (state, running) = (hub.dir.path().to_owned(), &hub.running);
-        let (api, devices) = (running.api(), running.devices());
-        let joined = spawn_blocking(move || join(&state, api, devices, DEVICE)).await;
-        let joined = joined.expect("it joins");
+        let joined = hub.join(DEVICE).await;
         let mut config = joined.shows();
         config.alpn_protocols = vec![b"mqtt".to_vec()];
         let name = ServerName::try_from("lichen-hub").expect("a name");
@@ -75,7 +71,7 @@ impl Device {
         let (to_test, commands) = mpsc::channel(16);
         let second = Duration::from_secs(1);
         let client = ClientConfig {
-            route: Route::fixed(Way { places: vec![devices.into()], tls }),
+            route: Route::fixed(Way { places: vec![hub.running.devices().into()], tls }),
             client_id: DEVICE.into(),
             keep_alive: Duration::from_secs(60),
             subscriptions: vec![format!("lichen/1/{DEVICE}/down/#"), "lichen/1/all/down/#".into()],
@@ -288,10 +284,8 @@ async fn a_log_that_cannot_be_read_says_why() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_device_with_a_session_is_ready_and_known_by_its_agent() {
+async fn a_device_with_a_session_is_ready() {
     let (hub, _device, _path) = placed().await;
-    let session = hub.get(&format!("/lichen/v1/devices/{DEVICE}/session")).await.expect(200);
-    assert_eq!(session["agent"], AgentId([1; 16]).to_string());
     assert_eq!(hub.get("/readyz").await.text(), "ok");
     let node = hub.get(&format!("/api/v1/nodes/{DEVICE}")).await.expect(200);
     assert_eq!(node["status"]["nodeInfo"]["architecture"], "amd64");

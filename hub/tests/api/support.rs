@@ -16,6 +16,7 @@ use tokio::{
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 pub use crate::joined::admin_of;
+use crate::joined::{Joined, join};
 
 /// A connection to a hub.
 pub type Tls = TlsStream<TcpStream>;
@@ -39,6 +40,14 @@ impl Hub {
     /// A connection to it, as its admin.
     pub async fn connect(&self) -> Tls {
         connect(self.running.api(), admin_of(self.dir.path())).await
+    }
+
+    /// A board joins it.
+    pub async fn join(&self, name: &'static str) -> Joined {
+        let (state, api) = (self.dir.path().to_owned(), self.running.api());
+        let devices = self.running.devices();
+        let joined = tokio::task::spawn_blocking(move || join(&state, api, devices, name)).await;
+        joined.expect("it joins")
     }
 
     pub async fn start() -> Self {
@@ -75,14 +84,23 @@ impl Hub {
         headers: &[(&str, &str)],
         body: &[u8],
     ) -> Reply {
+        let reply = async { self.open(method, path, headers, body).await.whole().await };
+        timeout(DEADLINE, reply).await.unwrap_or_else(|_| panic!("no answer to {method} {path}"))
+    }
+
+    /// Asks on the devices' port, as a device.
+    pub async fn ask_as(
+        &self,
+        device: &Joined,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+    ) -> Reply {
+        let mut config = device.shows();
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
         let reply = async {
-            let mut stream = self.open(method, path, headers, body).await;
-            let mut bytes = Vec::new();
-            stream.reader.read_to_end(&mut bytes).await.expect("read");
-            if stream.chunked {
-                bytes = unchunked(&bytes);
-            }
-            Reply { code: stream.code, headers: stream.headers, body: bytes }
+            let stream = connect(self.running.devices(), config).await;
+            ask(stream, method, path, headers, b"").await.whole().await
         };
         timeout(DEADLINE, reply).await.unwrap_or_else(|_| panic!("no answer to {method} {path}"))
     }
@@ -95,19 +113,7 @@ impl Hub {
         headers: &[(&str, &str)],
         body: &[u8],
     ) -> Stream {
-        let mut stream = self.connect().await;
-        let mut head = format!("{method} {path} HTTP/1.1\r\nconnection: close\r\n");
-        if !headers.iter().any(|(name, _)| *name == "host") {
-            head.push_str("host: 127.0.0.1\r\n");
-        }
-        for (name, value) in headers {
-            head.push_str(&format!("{name}: {value}\r\n"));
-        }
-        head.push_str(&format!("content-length: {}\r\n\r\n", body.len()));
-        stream.write_all(head.as_bytes()).await.expect("write");
-        // A server that refuses early may close before it has read everything.
-        let _ = stream.write_all(body).await;
-        Stream::read_head(stream).await
+        ask(self.connect().await, method, path, headers, body).await
     }
 
     /// Watches a path.
@@ -116,6 +122,28 @@ impl Hub {
         assert_eq!(stream.code, 200, "{path}");
         stream
     }
+}
+
+/// Sends a request and reads no more than the head of its answer.
+async fn ask(
+    mut stream: Tls,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> Stream {
+    let mut head = format!("{method} {path} HTTP/1.1\r\nconnection: close\r\n");
+    if !headers.iter().any(|(name, _)| *name == "host") {
+        head.push_str("host: 127.0.0.1\r\n");
+    }
+    for (name, value) in headers {
+        head.push_str(&format!("{name}: {value}\r\n"));
+    }
+    head.push_str(&format!("content-length: {}\r\n\r\n", body.len()));
+    stream.write_all(head.as_bytes()).await.expect("write");
+    // A server that refuses early may close before it has read everything.
+    let _ = stream.write_all(body).await;
+    Stream::read_head(stream).await
 }
 
 /// A connection to a hub on this machine.
@@ -257,6 +285,16 @@ impl Stream {
         }
         let chunked = headers.get("transfer-encoding").is_some_and(|value| value == "chunked");
         Self { code: code.expect("a status"), headers, chunked, reader, line: Vec::new() }
+    }
+
+    /// The whole answer.
+    async fn whole(mut self) -> Reply {
+        let mut bytes = Vec::new();
+        self.reader.read_to_end(&mut bytes).await.expect("read");
+        if self.chunked {
+            bytes = unchunked(&bytes);
+        }
+        Reply { code: self.code, headers: self.headers, body: bytes }
     }
 
     /// The next line of the body as JSON; `None` at its end.

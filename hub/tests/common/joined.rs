@@ -26,6 +26,18 @@ pub fn admin_of(state: &Path) -> ClientConfig {
     shows(&trust.bundle(), Some((&admin.certificate, &admin.key)))
 }
 
+/// The same as files, as docker and skopeo want them in a directory: whom to believe, and what to show.
+pub fn write_files(state: &Path, dir: &Path) {
+    let trust = trust(state);
+    let admin = trust.client("system:admin", "system:masters", 3600).expect("a certificate");
+    std::fs::create_dir_all(dir).expect("a directory");
+    let files =
+        [("ca.crt", trust.bundle()), ("client.cert", admin.certificate), ("client.key", admin.key)];
+    for (name, text) in files {
+        std::fs::write(dir.join(name), text).expect("a file");
+    }
+}
+
 fn trust(state: &Path) -> Trust {
     Trust::open(&state.join("trust"), Vec::new()).expect("the hub's trust")
 }

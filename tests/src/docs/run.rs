@@ -9,7 +9,6 @@ use std::{
 };
 
 use rustix::process::{Pid, Signal, kill_process_group};
-use serde_json::json;
 use tempfile::TempDir;
 
 use super::{Block, Page, Step, compare::matches};

@@ -60,7 +60,7 @@ impl Fleet {
             let dir = scratch.path().join(name);
             fs::create_dir_all(&dir).unwrap();
             let shim = recorder::install(&dir, &workspace_program("lichen-shim"));
-            let mut agent = Agent::new(name, hub).with_flags(&["--runtime", runtime]);
+            let mut agent = Agent::new(name, &hub).with_flags(&["--runtime", runtime]);
             agent.set_shim(shim);
             agent.start_again();
             agent
