@@ -6,22 +6,27 @@ use std::{
     time::Duration,
 };
 
+use firmware_compat::enrolment::{
+    Address, AddressError, DEVICE_PORT, Fingerprint, JoinToken, TokenError,
+};
 use lexopt::{Arg, Parser, ValueExt};
 
 use crate::{
-    address::{Address, AddressError},
+    join::Invitation,
     options::{self, KEEP_ALIVE, OptionError, Options},
 };
 
 /// What `--help` prints.
 pub const HELP: &str = "\
-Runs on a device and makes it match what the hub has assigned to it.
+Runs on a device and makes it match what its hub has assigned to it.
 
-Usage: lichen-agent --state DIR --hub URL [options]
+Usage: lichen-agent join TOKEN [options]     become a device of a hub, and run
+       lichen-agent [options]                run
 
-  --state DIR          where everything is kept that survives a restart, such as /var/lib/lichen
-  --hub URL            the hub, such as http://127.0.0.1:6180
-  --name NAME          this device's name (default: the host's name)
+TOKEN is printed on the hub's machine by: lichen token create
+
+  --state DIR          where everything is kept that survives a restart
+                       (default: /var/lib/lichen, or ~/.local/state/lichen/device without root)
   --label KEY=VALUE    shown on the Node and used by selectors; may be repeated
   --runtime NAME|PATH  the OCI runtime: crun, runc, youki or a path (default: the first that works)
   --keep-alive SECONDS how long the connection may be silent (default: 1200)
@@ -31,14 +36,29 @@ Usage: lichen-agent --state DIR --hub URL [options]
   --version            print the version
   --help               print this
 
+Only with join:
+
+  --name NAME          the device's name (default: made of the host's name)
+  --exit               end once the device has joined
+  --hub HOST:PORT      without a token: the hub's port for devices (default port: 6183). An operator
+                       has to approve the device, or has announced the board by its serial number
+  --fingerprint HEX    with --hub: of the hub's CA. Without it the first hub that answers is believed
+
 Environment: LICHEN_LOG is off, error, warn, info (default), debug or trace.
 ";
+
+/// Where root keeps the state.
+const ROOTS_STATE: &str = "/var/lib/lichen";
+/// Where everybody else does, below their home.
+const OWN_STATE: &str = ".local/state/lichen/device";
 
 /// What the command line asks for.
 #[derive(Debug)]
 pub enum Command {
     /// Be an agent.
     Run(Box<Options>),
+    /// Become a hub's device first.
+    Join(Box<Join>),
     /// Be the process of one Wasm Pod.
     WasmRun(PathBuf),
     /// Print [`HELP`].
@@ -47,26 +67,50 @@ pub enum Command {
     Version,
 }
 
+/// How to join, and how to run afterwards.
+#[derive(Debug)]
+pub struct Join {
+    /// What to join.
+    pub invitation: Invitation,
+    /// The name that was given.
+    pub name: Option<String>,
+    /// End afterwards.
+    pub exit: bool,
+    /// How to run.
+    pub options: Options,
+}
+
 /// Why the command line cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ArgsError {
     /// Not a flag of this program, or one without its value.
     #[error("{0}; see lichen-agent --help")]
     Flag(#[from] lexopt::Error),
-    /// A required flag is missing.
-    #[error("{flag} is missing: {hint}")]
-    Missing {
-        /// The flag.
-        flag: &'static str,
-        /// What to give.
-        hint: &'static str,
-    },
     /// A value is not usable.
     #[error(transparent)]
     Option(#[from] OptionError),
-    /// The hub's URL is not usable.
+    /// The token is none.
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    /// The hub's address is none.
     #[error("could not use --hub: {0}")]
     Hub(#[from] AddressError),
+    /// Not a SHA-256.
+    #[error(
+        "--fingerprint {0:?} is not a SHA-256 of 64 hex digits: copy what the hub prints as its CA's fingerprint"
+    )]
+    Fingerprint(String),
+    /// A token, or a hub's address, but not both.
+    #[error("{0}")]
+    Target(&'static str),
+    /// A flag of the other command.
+    #[error(
+        "{flag} belongs to `lichen-agent join`: a device has its name and its hub from joining"
+    )]
+    OnlyWithJoin {
+        /// The flag.
+        flag: &'static str,
+    },
     /// Not a number of seconds that MQTT can express.
     #[error("--keep-alive {0:?} is not between 5 and 65535 seconds")]
     KeepAlive(String),
@@ -87,16 +131,23 @@ pub enum ArgsError {
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, ArgsError> {
     let mut parser = Parser::from_args(args);
     let mut given = Given::default();
+    let mut first = true;
     while let Some(arg) = parser.next()? {
         match arg {
             Arg::Long("help") | Arg::Short('h') => return Ok(Command::Help),
             Arg::Long("version") | Arg::Short('V') => return Ok(Command::Version),
-            Arg::Value(word) if word == "wasm-run" => {
+            Arg::Value(word) if first && word == "wasm-run" => {
                 return Ok(Command::WasmRun(parser.value()?.into()));
             }
+            Arg::Value(word) if first && word == "join" => given.join = true,
+            Arg::Value(word) if given.join && given.token.is_none() => {
+                given.token = Some(word.string()?);
+            }
             Arg::Long("state") => given.state = Some(parser.value()?.into()),
-            Arg::Long("hub") => given.hub = Some(Address::parse_hub(&parser.value()?.string()?)?),
+            Arg::Long("hub") => given.hub = Some(parser.value()?.string()?),
+            Arg::Long("fingerprint") => given.fingerprint = Some(parser.value()?.string()?),
             Arg::Long("name") => given.name = Some(parser.value()?.string()?),
+            Arg::Long("exit") => given.exit = true,
             Arg::Long("label") => {
                 let label = options::parse_label(&parser.value()?.string()?)?;
                 options::add_label(&mut given.labels, label)?;
@@ -108,15 +159,23 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, ArgsEr
             Arg::Long("shim") => given.shim = Some(parser.value()?.into()),
             other => return Err(other.unexpected().into()),
         }
+        first = false;
     }
-    given.complete().map(|options| Command::Run(Box::new(options)))
+    match given.join {
+        true => given.joining().map(|join| Command::Join(Box::new(join))),
+        false => given.running().map(|options| Command::Run(Box::new(options))),
+    }
 }
 
 #[derive(Default)]
 struct Given {
-    state: Option<PathBuf>,
-    hub: Option<Address>,
+    join: bool,
+    token: Option<String>,
+    hub: Option<String>,
+    fingerprint: Option<String>,
     name: Option<String>,
+    exit: bool,
+    state: Option<PathBuf>,
     labels: Vec<firmware_compat::v1::owned::Label>,
     runtime: Option<String>,
     keep_alive: Option<Duration>,
@@ -126,17 +185,27 @@ struct Given {
 }
 
 impl Given {
-    fn complete(self) -> Result<Options, ArgsError> {
-        let state = self.state.ok_or(ArgsError::Missing {
-            flag: "--state",
-            hint: "give a directory that the agent may fill, such as /var/lib/lichen",
-        })?;
-        let hub = self.hub.ok_or(ArgsError::Missing {
-            flag: "--hub",
-            hint: "give the hub's URL, such as http://127.0.0.1:6180",
-        })?;
-        let name = self.name.unwrap_or_else(host_name);
-        options::check_name(&name)?;
+    fn running(self) -> Result<Options, ArgsError> {
+        let joins = [
+            ("--hub", self.hub.is_some()),
+            ("--fingerprint", self.fingerprint.is_some()),
+            ("--name", self.name.is_some()),
+            ("--exit", self.exit),
+        ];
+        match joins.into_iter().find(|(_, is_given)| *is_given) {
+            Some((flag, _)) => Err(ArgsError::OnlyWithJoin { flag }),
+            None => self.options(),
+        }
+    }
+
+    fn joining(self) -> Result<Join, ArgsError> {
+        let invitation =
+            invitation(self.token.as_deref(), self.hub.as_deref(), self.fingerprint.as_deref())?;
+        let (name, exit) = (self.name.clone(), self.exit);
+        Ok(Join { invitation, name, exit, options: self.options()? })
+    }
+
+    fn options(self) -> Result<Options, ArgsError> {
         let program = std::env::current_exe().map_err(|error| ArgsError::Environment {
             what: "this program's own path",
             hint: error.to_string(),
@@ -148,10 +217,15 @@ impl Given {
                 hint: "put it beside lichen-agent or into PATH, or name it with --shim".to_owned(),
             })?,
         };
+        let state = match self.state {
+            Some(state) => state,
+            None => default_state().ok_or(ArgsError::Environment {
+                what: "a place for the state",
+                hint: "HOME is not set: name a directory with --state".to_owned(),
+            })?,
+        };
         Ok(Options {
             state,
-            name,
-            hub,
             labels: self.labels,
             runtime: self.runtime,
             keep_alive: self.keep_alive.unwrap_or(KEEP_ALIVE),
@@ -163,18 +237,46 @@ impl Given {
     }
 }
 
+fn invitation(
+    token: Option<&str>,
+    hub: Option<&str>,
+    fingerprint: Option<&str>,
+) -> Result<Invitation, ArgsError> {
+    match (token, hub, fingerprint) {
+        (Some(token), None, None) => {
+            Ok(JoinToken::parse(token, |json| serde_json::from_slice(json))?.into())
+        }
+        (Some(_), ..) => Err(ArgsError::Target(
+            "a token says which hub it is: leave --hub and --fingerprint out",
+        )),
+        (None, Some(hub), fingerprint) => {
+            let read = |hex: &str| {
+                Fingerprint::parse(hex).ok_or_else(|| ArgsError::Fingerprint(hex.to_owned()))
+            };
+            let fingerprint = fingerprint.map(read).transpose()?;
+            let addresses = vec![Address::parse_or(hub, DEVICE_PORT)?];
+            Ok(Invitation { addresses, fingerprint, secret: None })
+        }
+        (None, None, _) => Err(ArgsError::Target(
+            "join what? Paste the line that `lichen token create` prints on the hub's machine; or name the hub with \
+             --hub HOST:PORT and have an operator approve this device",
+        )),
+    }
+}
+
+/// Where the state is kept if nobody says.
+fn default_state() -> Option<PathBuf> {
+    if rustix::process::geteuid().is_root() {
+        return Some(ROOTS_STATE.into());
+    }
+    let home = std::env::home_dir().filter(|home| home.is_absolute())?;
+    Some(home.join(OWN_STATE))
+}
+
 fn keep_alive(value: &OsString) -> Result<Duration, ArgsError> {
     let refused = || ArgsError::KeepAlive(value.to_string_lossy().into_owned());
     let seconds: u16 = value.to_str().and_then(|text| text.parse().ok()).ok_or_else(refused)?;
     if seconds < 5 { Err(refused()) } else { Ok(Duration::from_secs(seconds.into())) }
-}
-
-/// The host's name up to its first dot, in lower case.
-#[must_use]
-pub fn host_name() -> String {
-    let uname = rustix::system::uname();
-    let name = uname.nodename().to_string_lossy();
-    name.split('.').next().unwrap_or_default().to_ascii_lowercase()
 }
 
 /// Looks for `lichen-shim` beside `program`, then in PATH.
@@ -189,55 +291,102 @@ pub fn find_shim(program: &Path) -> Option<PathBuf> {
 
 #[cfg(test)]
 mod tests {
+    use firmware_compat::enrolment::JoinSecret;
+
     use super::*;
 
-    fn run(line: &str) -> Result<Options, String> {
-        match parse(line.split_whitespace().map(OsString::from)) {
-            Ok(Command::Run(options)) => Ok(*options),
-            Ok(other) => Err(format!("{other:?}")),
-            Err(error) => Err(error.to_string()),
+    fn read(line: &str) -> Result<Command, String> {
+        let words = line.split_whitespace().map(OsString::from);
+        parse(words).map_err(|error| error.to_string())
+    }
+
+    fn run(line: &str) -> Options {
+        match read(&format!("{line} --shim /bin/shim")) {
+            Ok(Command::Run(options)) => *options,
+            other => panic!("{line}: {other:?}"),
         }
     }
 
-    const SOUND: &str = "--state /s --hub http://127.0.0.1:1 --name pi --shim /bin/shim";
+    fn join(line: &str) -> Join {
+        match read(&format!("join {line} --shim /bin/shim")) {
+            Ok(Command::Join(join)) => *join,
+            other => panic!("{line}: {other:?}"),
+        }
+    }
 
-    #[test]
-    fn a_whole_command_line_is_understood() {
-        let line = format!(
-            "{SOUND} --label a=b --label c= --runtime runc --keep-alive 60 --adopt-hub --drain-on-exit"
-        );
-        let options = run(&line).expect("sound");
-        assert_eq!(options.state, Path::new("/s"));
-        assert_eq!(options.name, "pi");
-        assert_eq!(options.hub.to_string(), "http://127.0.0.1:1");
-        assert_eq!(options.labels.len(), 2);
-        assert_eq!(options.runtime.as_deref(), Some("runc"));
-        assert_eq!(options.keep_alive, Duration::from_secs(60));
-        assert!(options.adopt_hub && options.drain_on_exit);
-        assert_eq!(options.shim, Path::new("/bin/shim"));
+    fn token() -> String {
+        let token = JoinToken {
+            addresses: vec![Address::parse("hub:6183").expect("sound")].try_into().expect("one"),
+            fingerprint: Fingerprint([1; 32]),
+            secret: JoinSecret::parse("id.secret").expect("sound"),
+        };
+        JoinToken::to_word(&serde_json::to_vec(&token).expect("it encodes"))
     }
 
     #[test]
-    fn defaults_fit_a_metered_link() {
-        let options = run(SOUND).expect("sound");
+    fn a_whole_command_line_is_understood() {
+        let options = run(
+            "--state /s --label a=b --label c= --runtime runc --keep-alive 60 --adopt-hub --drain-on-exit",
+        );
+        assert_eq!(options.state, Path::new("/s"));
+        assert_eq!(options.labels.len(), 2);
+        assert_eq!(options.runtime.as_deref(), Some("runc"));
+        assert_eq!(options.keep_alive, Duration::from_secs(60));
+        assert_eq!(options.shim, Path::new("/bin/shim"));
+        assert!(options.adopt_hub && options.drain_on_exit);
+    }
+
+    #[test]
+    fn an_agent_needs_no_flags_and_fits_a_metered_link() {
+        let options = run("");
+        assert!(options.state.ends_with("lichen") || options.state.ends_with(OWN_STATE));
         assert_eq!(options.keep_alive, KEEP_ALIVE);
         assert!(!options.adopt_hub && !options.drain_on_exit);
     }
 
     #[test]
+    fn a_pasted_line_is_all_that_it_takes_to_join() {
+        let pasted = join(&token());
+        assert_eq!(pasted.invitation.addresses[0].to_string(), "hub:6183");
+        assert_eq!(pasted.invitation.fingerprint, Some(Fingerprint([1; 32])));
+        assert_eq!(pasted.invitation.secret, JoinSecret::parse("id.secret"));
+        assert!(!pasted.exit && pasted.name.is_none());
+        let more = join(&format!("--name pi --exit {} --label a=b --state /s", token()));
+        assert_eq!((more.name.as_deref(), more.exit), (Some("pi"), true));
+        assert_eq!(more.options.labels.len(), 1);
+    }
+
+    #[test]
+    fn a_hub_can_be_named_without_a_token() {
+        let print = "ab".repeat(32);
+        let by_hand = join(&format!("--hub [fd00::1] --fingerprint {print}")).invitation;
+        assert_eq!(by_hand.addresses[0].to_string(), "[fd00::1]:6183");
+        assert_eq!((by_hand.fingerprint, by_hand.secret), (Some(Fingerprint([0xab; 32])), None));
+        assert_eq!(join("--hub hub:1").invitation.fingerprint, None);
+    }
+
+    #[test]
     fn errors_say_what_to_do_next() {
+        let token = token();
         for (line, hint) in [
-            ("--hub http://127.0.0.1:1", "--state is missing: give a directory"),
-            ("--state /s", "--hub is missing: give the hub's URL"),
-            ("--state /s --hub http://10.0.0.1:1", "until then use 127.0.0.1"),
-            ("--state /s --hub http://127.0.0.1:1 --name A", "give one with --name"),
+            ("join", "lichen token create"),
+            ("join xyz", "starts with lichen-join."),
+            ("join lichen-join.e", "copy it whole"),
+            (&format!("join {token} --hub h"), "leave --hub"),
+            (&format!("join {token} more"), "see lichen-agent --help"),
+            ("join --hub http://h", "write HOST:PORT"),
+            ("join --hub h --fingerprint ab", "64 hex digits"),
+            ("--hub h", "--hub belongs to `lichen-agent join`"),
+            ("--name pi", "--name belongs to"),
+            ("--exit", "--exit belongs to"),
             ("--frob", "see lichen-agent --help"),
             ("--state", "see lichen-agent --help"),
             ("--label x", "write KEY=VALUE"),
             ("--keep-alive 1", "between 5 and 65535"),
             ("extra", "see lichen-agent --help"),
+            ("--adopt-hub join", "see lichen-agent --help"),
         ] {
-            let error = run(line).expect_err(line);
+            let error = read(line).expect_err(line);
             assert!(error.contains(hint), "{line}: {error}");
         }
     }
@@ -246,7 +395,5 @@ mod tests {
     fn the_process_of_a_wasm_pod_is_found_by_its_word() {
         let command = parse(["wasm-run", "/run/spec"].map(OsString::from)).expect("sound");
         assert!(matches!(command, Command::WasmRun(path) if path == Path::new("/run/spec")));
-        assert!(matches!(parse(["--help".into()]), Ok(Command::Help)));
-        assert!(matches!(parse(["--version".into()]), Ok(Command::Version)));
     }
 }

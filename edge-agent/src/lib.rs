@@ -1,9 +1,11 @@
 //! The agent's shell: everything that touches the machine. What is to be done is decided in `lichen-agent-core`.
 //!
 //! - [`run()`] owns the one loop: it feeds events to the core and carries its effects out.
-//! - [`options`] and [`args`] say who the device is; [`probe`] finds out what it can do.
+//! - [`options`] and [`args`] say how to run; [`probe`] finds out what the device can do, [`board`] what board it is.
 //! - [`state`] and [`content`] are what survives a restart: the assignment, fetched artefacts, unpacked layers.
-//! - [`link`] is the connection to the broker, [`hub`] the hub's HTTP side, [`address`] what may be connected to.
+//! - [`identity`] is who the device is: keys, certificate, by what it knows its hub. [`join`](mod@join) gets it, [`membership`]
+//!   keeps it up and says how every connection is made; [`tls`] decides whom to believe, by [`known_time`].
+//! - [`link`] is the connection to the broker, [`hub`] the hub's HTTP side.
 //! - [`sandbox`] makes what the containers of a Pod share, with [`volumes`]; [`runtime`] makes each container ready and
 //!   starts it; [`supervise`] watches their shims and adopts those of an earlier agent; [`pod_dir`] is where they keep
 //!   what they are.
@@ -14,12 +16,16 @@
 
 #![deny(unsafe_code)]
 
-pub mod address;
 pub mod args;
+pub mod board;
 pub mod content;
 pub mod hub;
+pub mod identity;
+pub mod join;
+pub mod known_time;
 pub mod link;
 pub mod logs;
+pub mod membership;
 pub mod message;
 pub mod options;
 pub mod pod_dir;
@@ -30,6 +36,9 @@ pub mod runtime;
 pub mod sandbox;
 pub mod state;
 pub mod supervise;
+#[cfg(test)]
+mod test_support;
+pub mod tls;
 pub mod volumes;
 
 pub use lichen_wasm_host::run_from_file as wasm_run;

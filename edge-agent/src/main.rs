@@ -4,7 +4,9 @@ use std::process::ExitCode;
 
 use lichen_agent::{
     Options,
-    args::{self, Command, HELP},
+    args::{self, Command, HELP, Join},
+    join::{self, JoinError},
+    state::StateDir,
 };
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -18,6 +20,11 @@ const THREAD_KEEP_ALIVE: std::time::Duration = std::time::Duration::from_millis(
 fn main() -> ExitCode {
     match args::parse(std::env::args_os().skip(1)) {
         Ok(Command::Run(options)) => run(*options),
+        Ok(Command::Join(join)) => match joined(&join) {
+            Ok(()) if join.exit => ExitCode::SUCCESS,
+            Ok(()) => run(join.options),
+            Err(error) => fail(&error),
+        },
         Ok(Command::WasmRun(spec)) => {
             let code = lichen_agent::wasm_run(&spec);
             // Codes are a byte for the system; anything else is kept from reading as success.
@@ -33,6 +40,15 @@ fn main() -> ExitCode {
         }
         Err(error) => fail(&error),
     }
+}
+
+/// Returns once the device is a hub's, which may take days. Until then a signal ends the program, and nothing is lost.
+fn joined(asked: &Join) -> Result<(), JoinError> {
+    start_logging();
+    let state = StateDir::open(&asked.options.state)?;
+    let mut tell = |line: &str| println!("{line}");
+    let name = asked.name.as_deref();
+    join::join(&state, &asked.invitation, name, &mut tell, &mut std::thread::sleep).map(drop)
 }
 
 fn run(options: Options) -> ExitCode {
@@ -91,11 +107,9 @@ fn start_logging() {
             LevelFilter::INFO
         }
     };
-    tracing_subscriber::fmt()
-        .with_max_level(level)
-        .with_target(false)
-        .with_writer(std::io::stderr)
-        .init();
+    let logs = tracing_subscriber::fmt().with_max_level(level).with_target(false);
+    // Joining has started them already.
+    let _ = logs.with_writer(std::io::stderr).try_init();
 }
 
 fn fail(error: &dyn std::error::Error) -> ExitCode {

@@ -14,8 +14,10 @@ use tokio::sync::mpsc;
 
 use crate::{
     content::{Content, ContentError},
-    hub::Connect,
+    identity::{IdentityDir, IdentityError},
+    known_time::KnownTime,
     link::{Link, LinkConfig},
+    membership::{Membership, keeper::Board},
     message::{self, Message},
     options::Options,
     probe,
@@ -43,9 +45,21 @@ pub enum AgentError {
     /// The state directory.
     #[error(transparent)]
     State(#[from] StateError),
+    /// The identity.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
     /// The store in it.
     #[error(transparent)]
     Content(#[from] ContentError),
+    /// Nobody's device.
+    #[error(
+        "this device has not joined a hub yet (there is no identity in {state}). On the hub's machine run `lichen token \
+         create`, and paste here what it prints: lichen-agent join TOKEN"
+    )]
+    NotJoined {
+        /// The state directory.
+        state: String,
+    },
 }
 
 /// Runs an agent until `shutdown` resolves, and then until its Pods have stopped if the options ask for that.
@@ -60,10 +74,11 @@ pub async fn run(options: Options, shutdown: impl Future<Output = ()>) -> Result
     let mut shell = shell(&options, state, content, sender)?;
     let found = supervise::scan(&shell.launcher, &shell.messages)?;
     end_unknown(&shell, &found);
+    let config = shell.link.config();
     tracing::info!(
-        name = options.name,
+        name = config.as_ref().map_or("?", |config| &config.name),
         state = %options.state.display(),
-        hub = %options.hub,
+        hub = ?shell.link.hub().map(|hub| hub.addresses().to_vec()).unwrap_or_default(),
         version = env!("CARGO_PKG_VERSION"),
         "agent started"
     );
@@ -88,13 +103,10 @@ fn shell(
     }
     let config =
         Config { hello: probe::hello(options, agent_id), time_floor_ms: state.time_floor()? };
-    let link = LinkConfig {
-        name: options.name.clone(),
-        agent: agent_id,
-        hub: options.hub.clone(),
-        keep_alive: options.keep_alive,
-    };
-    let known = state.hub()?.and_then(|text| Connect::parse(&text).ok());
+    let time = Arc::new(KnownTime::load(&state)?);
+    let board = Board { agent: agent_id, boot: config.hello.boot };
+    let link = membership(options, &state, &time)?
+        .map(|membership| LinkConfig::new(Arc::new(membership), board, options.keep_alive));
     let launcher = Launcher {
         agent: agent_id,
         run: state.run(),
@@ -104,12 +116,41 @@ fn shell(
     };
     Ok(Shell::new(
         Agent::new(config, loaded, crate::random::number()),
-        Link::new(link, known, sender.clone()),
+        Link::new(link, sender.clone()),
+        time,
         launcher,
         state,
         sender,
         options.runtime.clone(),
     ))
+}
+
+/// The device's membership of its hub. One that is damaged keeps no Pod from starting: the agent runs without a hub, and
+/// says what to do.
+fn membership(
+    options: &Options,
+    state: &StateDir,
+    time: &Arc<KnownTime>,
+) -> Result<Option<Membership>, AgentError> {
+    let dir = IdentityDir::of(state);
+    let identity = match dir.load() {
+        Ok(Some(identity)) => identity,
+        Ok(None) => {
+            return Err(AgentError::NotJoined { state: options.state.display().to_string() });
+        }
+        Err(error @ (IdentityError::Damaged { .. } | IdentityError::Missing { .. })) => {
+            tracing::error!("{error}");
+            return Ok(None);
+        }
+        Err(error) => return Err(error.into()),
+    };
+    match Membership::new(identity, dir, time.clone(), options.adopt_hub) {
+        Ok(membership) => Ok(Some(membership)),
+        Err(error) => {
+            tracing::error!(%error, "could not prepare TLS with this device's identity; its pods run on");
+            Ok(None)
+        }
+    }
 }
 
 /// A Pod whose directory somebody removed is found by its cgroup: it must not run beside its next copy.
@@ -188,36 +229,5 @@ async fn sleep_until(clock: &Clock, at: Option<Instant>) {
     match at {
         Some(at) => tokio::time::sleep(at.since(clock.now())).await,
         None => std::future::pending().await,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{address::Address, options::KEEP_ALIVE};
-
-    fn options(state: &std::path::Path) -> Options {
-        Options {
-            state: state.to_owned(),
-            name: "pi".to_owned(),
-            // Nobody listens there.
-            hub: Address::parse_hub("http://127.0.0.1:9").expect("sound"),
-            labels: Vec::new(),
-            runtime: Some("no-such-runtime".to_owned()),
-            keep_alive: KEEP_ALIVE,
-            adopt_hub: false,
-            drain_on_exit: true,
-            shim: "/nowhere/lichen-shim".into(),
-            wasm_program: "/nowhere/lichen-agent".into(),
-        }
-    }
-
-    #[tokio::test]
-    async fn an_agent_can_be_embedded_and_ends_when_asked_without_having_reached_anyone() {
-        let state = tempfile::tempdir().expect("a directory");
-        let agent = tokio::spawn(run(options(state.path()), std::future::ready(())));
-        agent.await.expect("no panic").expect("a good end");
-        let again = tokio::spawn(run(options(state.path()), std::future::ready(())));
-        again.await.expect("no panic").expect("the lock is free again");
     }
 }

@@ -6,7 +6,7 @@
 //! | `agent-id` | drawn once; tells two devices with one name apart |
 //! | `assignment`, `assignment.previous` | the newest saved one and the one before, see [`assignment`] |
 //! | `part-<hash>` | a part that one of them refers to: a Pod, the files of a ConfigMap |
-//! | `hub` | where the broker was last time |
+//! | `identity/` | who the device is, and by what and where it finds its hub, see [`crate::identity::store`] |
 //! | `time-floor` | a time that has certainly passed, in milliseconds since 1970 |
 //! | `artefacts/sha256/<hex>` | fetched bytes, see [`crate::content`] |
 //! | `artefacts/unpacked/`, `layers/` | unpacked layers, and which packed one each is of, see [`crate::content`] |
@@ -159,22 +159,6 @@ impl StateDir {
         self.replace("time-floor", format!("{floor}\n").as_bytes())
     }
 
-    /// What [`Self::set_hub`] kept.
-    ///
-    /// # Errors
-    /// Those of the system.
-    pub fn hub(&self) -> Result<Option<String>, StateError> {
-        self.read_small("hub")
-    }
-
-    /// Keeps what the hub said about how to connect.
-    ///
-    /// # Errors
-    /// Those of the system.
-    pub fn set_hub(&self, text: &str) -> Result<(), StateError> {
-        self.replace("hub", text.as_bytes())
-    }
-
     /// Replaces a file of the directory durably, unless it has this content already.
     fn replace(&self, name: &str, content: &[u8]) -> Result<(), StateError> {
         if self.read_small(name)?.is_some_and(|old| old.as_bytes() == content) {
@@ -276,14 +260,11 @@ mod tests {
     #[test]
     fn nothing_is_written_when_nothing_changes() {
         let (_dir, state) = open();
-        state.set_hub("{}").expect("writable");
         state.set_time_floor(5).expect("writable");
         let written = state.written().bytes();
-        assert_eq!(written, 4);
-        state.set_hub("{}").expect("writable");
+        assert_eq!(written, 2);
         state.set_time_floor(5).expect("writable");
         assert_eq!(state.written().bytes(), written);
-        assert_eq!(state.hub().expect("readable").as_deref(), Some("{}"));
         assert_eq!(state.time_floor().expect("readable"), 5);
     }
 }

@@ -2,12 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
+use firmware_compat::enrolment::Holder;
 use lichen_agent_core::Event;
 use tokio::task::{AbortHandle, spawn_blocking};
 
 use super::{LinkConfig, jitter};
 use crate::{
-    hub,
+    membership::keeper::Board,
     message::{Message, Sender},
 };
 
@@ -20,10 +21,9 @@ pub fn poll_name(config: Arc<LinkConfig>, messages: Sender) -> AbortHandle {
     let poll = async move {
         loop {
             tokio::time::sleep(NAME_POLL / 2 + jitter(NAME_POLL / 2)).await;
-            let (hub, name) = (config.hub.clone(), config.name.clone());
-            let holder = spawn_blocking(move || hub::session(&hub, &name)).await;
-            match holder {
-                Ok(Ok(holder)) if holder.is_none_or(|agent| agent == config.agent) => break,
+            let hub = config.membership.hub();
+            match spawn_blocking(move || hub.session()).await {
+                Ok(Ok(holder)) if !is_another(&holder, config.board) => break,
                 Ok(Ok(_)) => {}
                 Ok(Err(error)) => tracing::debug!(%error, "could not ask who has the name"),
                 Err(_shutting_down) => return,
@@ -32,4 +32,38 @@ pub fn poll_name(config: Arc<LinkConfig>, messages: Sender) -> AbortHandle {
         let _loop_gone = messages.send(Message::Happened(Event::NameFree)).await;
     };
     tokio::spawn(poll).abort_handle()
+}
+
+/// Whether somebody else is connected under this device's name. A cloned card is one agent on two boards, so the agent's id
+/// alone does not tell: whoever lost the name stays away until the other board is gone, or both would take it from each
+/// other for ever.
+pub(super) fn is_another(holder: &Holder, board: Board) -> bool {
+    let other_agent = holder.agent.is_some_and(|agent| agent != board.agent);
+    let other_board = holder.boot.is_some_and(|boot| boot != board.boot);
+    other_agent || other_board
+}
+
+#[cfg(test)]
+mod tests {
+    use firmware_compat::id::{AgentId, BootId};
+
+    use super::*;
+
+    #[test]
+    fn a_clone_is_another_one_though_its_agent_is_the_same() {
+        let own = Board { agent: AgentId([1; 16]), boot: BootId([1; 16]) };
+        let (us, others) = (Some(own.agent), Some(AgentId([2; 16])));
+        let (here, there) = (Some(own.boot), Some(BootId([2; 16])));
+        for (agent, boot, expected) in [
+            (None, None, false),
+            (us, here, false),
+            // A hub that does not know the boot yet.
+            (us, None, false),
+            (us, there, true),
+            (others, None, true),
+            (others, there, true),
+        ] {
+            assert_eq!(is_another(&Holder { agent, boot }, own), expected, "{agent:?} {boot:?}");
+        }
+    }
 }

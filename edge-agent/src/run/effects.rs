@@ -5,7 +5,10 @@ use std::sync::{
     atomic::{AtomicBool, Ordering::Relaxed},
 };
 
-use firmware_compat::v1::owned::{Exit, Text};
+use firmware_compat::{
+    id::Hash,
+    v1::owned::{Exit, Text},
+};
 use lichen_agent_core::{Effect, Event, event::Failure};
 
 use super::{
@@ -35,7 +38,10 @@ impl Shell {
             Effect::SaveAssignment(assignment) => {
                 work::save_assignment(self.state.clone(), assignment, self.messages.clone());
             }
-            Effect::SaveTimeFloor { unix_ms } => work::save_time_floor(self.state.clone(), unix_ms),
+            Effect::SaveTimeFloor { unix_ms } => {
+                self.time.raise(unix_ms);
+                work::save_time_floor(self.state.clone(), unix_ms);
+            }
             Effect::Connect => self.connect(),
             Effect::Disconnect => self.disconnect(),
             Effect::Send(up) => {
@@ -44,14 +50,11 @@ impl Shell {
                 }
             }
             Effect::Fetch(blob) => {
+                let Some(hub) = self.link.hub() else { return self.cannot_fetch(blob.digest) };
                 let cancelled = Arc::new(AtomicBool::new(false));
                 self.fetches.insert(blob.digest, cancelled.clone());
-                let job = work::Fetch {
-                    hub: self.link.hub().clone(),
-                    blob,
-                    content: self.launcher.content.clone(),
-                    cancelled,
-                };
+                let job =
+                    work::Fetch { hub, blob, content: self.launcher.content.clone(), cancelled };
                 work::fetch(job, self.slots.fetch.clone(), self.messages.clone());
             }
             Effect::CancelFetch { digest } => {
@@ -110,10 +113,17 @@ impl Shell {
         self.waiting_to_connect = false;
         self.link.disconnect();
         self.retry_stalled();
-        let poll = link::poll_name(self.link.config(), self.messages.clone());
+        let Some(config) = self.link.config() else { return };
+        let poll = link::poll_name(config, self.messages.clone());
         if let Some(before) = self.name_poll.replace(poll) {
             before.abort();
         }
+    }
+
+    fn cannot_fetch(&mut self, digest: Hash) {
+        let message = "this device's identity is damaged, so no hub gives it anything; its log says what to do";
+        let failure = Failure { reason: "NoIdentity".to_owned(), message: message.to_owned() };
+        self.handle(Event::FetchFailed { digest, failure });
     }
 
     fn start(&mut self, key: Key, attempt: u32) {

@@ -19,6 +19,7 @@ use tokio::{
 
 use super::{clock::Clock, work};
 use crate::{
+    known_time::KnownTime,
     link::Link,
     logs::Cancel,
     message::{Message, Sender},
@@ -69,6 +70,8 @@ pub(super) struct Shell {
     pub(super) launcher: Arc<Launcher>,
     pub(super) state: Arc<StateDir>,
     pub(super) link: Link,
+    /// What certificates are judged by.
+    pub(super) time: Arc<KnownTime>,
     pub(super) messages: Sender,
     /// The runtime that the operator named.
     runtime: Option<String>,
@@ -90,6 +93,7 @@ impl Shell {
     pub(super) fn new(
         agent: Agent,
         link: Link,
+        time: Arc<KnownTime>,
         launcher: Launcher,
         state: Arc<StateDir>,
         messages: Sender,
@@ -101,6 +105,7 @@ impl Shell {
             launcher: Arc::new(launcher),
             state,
             link,
+            time,
             messages,
             runtime,
             containers: Arc::default(),
@@ -169,14 +174,10 @@ impl Shell {
                     self.handle(Event::LinkUp);
                 }
             }
-            Message::LinkDown { client, taken_over, why } => {
-                self.link_down(client, taken_over, &why)
+            Message::LinkDown { client, taken_over, refused, why } => {
+                self.link_down(client, taken_over, refused, &why)
             }
-            Message::Asked(answer) => {
-                if let Some(connect) = self.link.asked(answer) {
-                    work::save_hub(self.state.clone(), connect);
-                }
-            }
+            Message::MembershipChanged => self.link.hurry(),
             Message::Probed(containers) => self.probed(containers),
             Message::ProbeIsSlow => self.connect_now(),
             Message::Prepared { pod, container, spec } => {
@@ -206,14 +207,15 @@ impl Shell {
         self.handle(event);
     }
 
-    fn link_down(&mut self, client: u32, taken_over: bool, why: &str) {
+    fn link_down(&mut self, client: u32, taken_over: bool, refused: bool, why: &str) {
         let was_up = self.link.is_up();
-        if !self.link.down(client) {
+        if !self.link.down(client, refused) {
             return;
         }
-        match was_up || taken_over {
-            true => tracing::info!(why, "disconnected"),
-            false => tracing::debug!(why, "not connected"),
+        match () {
+            () if refused => tracing::warn!(why, "not connected; pods run on"),
+            () if was_up || taken_over => tracing::info!(why, "disconnected"),
+            () => tracing::debug!(why, "not connected"),
         }
         self.retry_stalled();
         self.handle(if taken_over { Event::TakenOver } else { Event::LinkDown });

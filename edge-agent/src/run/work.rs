@@ -20,9 +20,8 @@ use lichen_oci::runtime::{self, Search};
 use tokio::{sync::Semaphore, task::spawn_blocking};
 
 use crate::{
-    address::Address,
     content::Content,
-    hub::{self, Connect, HubError},
+    hub::{self, HubClient, HubError},
     message::{Message, Sender},
     runtime::chain,
     state::StateDir,
@@ -92,17 +91,9 @@ pub(super) fn save_time_floor(state: Arc<StateDir>, unix_ms: UnixMs) {
     });
 }
 
-pub(super) fn save_hub(state: Arc<StateDir>, connect: Connect) {
-    spawn_blocking(move || {
-        if let Err(error) = state.set_hub(&connect.to_text()) {
-            tracing::warn!(error = chain(&error), "could not keep the broker's address");
-        }
-    });
-}
-
 /// What a fetch needs.
 pub(super) struct Fetch {
-    pub(super) hub: Address,
+    pub(super) hub: HubClient,
     pub(super) blob: Blob,
     pub(super) content: Content,
     pub(super) cancelled: Arc<AtomicBool>,
@@ -148,7 +139,12 @@ fn fetch_reason(error: &HubError) -> &'static str {
         HubError::NotFound { .. } => "NotFound",
         HubError::Corrupt { .. } => "DigestMismatch",
         HubError::Cancelled => "Cancelled",
-        HubError::Unreachable { .. } | HubError::Status { .. } | HubError::Answer { .. } => "",
+        HubError::Unreachable { .. }
+        | HubError::Impostor { .. }
+        | HubError::NotAuthenticated { .. }
+        | HubError::Refused { .. }
+        | HubError::Busy { .. }
+        | HubError::Answer { .. } => "",
     }
 }
 

@@ -57,10 +57,7 @@ impl Hub {
         let http = Server::start();
         let (broker, events, broker_address) = broker("127.0.0.1:0".parse().unwrap()).await;
         let lineage = Lineage([7; 16]);
-        http.put(
-            "/lichen/v1/connect",
-            format!(r#"{{"broker":"mqtt://{broker_address}","lineage":"{lineage}"}}"#),
-        );
+        http.set_endpoint(broker_address);
         Self {
             http,
             broker,
