@@ -3,7 +3,11 @@
 //!
 //! - [`wish`] is the name that the device would like. - [`save`] checks and keeps what the hub issued.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    mem::{Discriminant, discriminant},
+    sync::Arc,
+    time::Duration,
+};
 
 use firmware_compat::{
     enrolment::{Address, EnrolRequest, Fingerprint, JoinSecret, JoinToken, Pending, Text},
@@ -104,8 +108,24 @@ pub enum JoinError {
 /// What an attempt came to.
 enum Attempt {
     Done(Box<Identity>),
-    /// What to say, and when to try again.
-    Later(String, Duration),
+    Later(Wait),
+}
+
+/// What is waited for.
+struct Wait {
+    why: Why,
+    /// To be said unless the same was waited for before.
+    text: String,
+    /// Zero if nobody says how long.
+    time: Duration,
+}
+
+/// Networks fail in many words; one line for all of them is enough.
+#[derive(PartialEq, Eq)]
+enum Why {
+    Hub(Discriminant<HubError>),
+    /// By the name under which an operator finds the device.
+    Approval(String),
 }
 
 /// Joins, and returns once the identity is kept; at once if there is one already, of this hub. `tell` hears every line for
@@ -135,17 +155,17 @@ pub fn join(
     }
     let keys: Arc<dyn Keys> = Arc::new(KeyFiles::load_or_make(&dir)?);
     let joining = Joining::new(state, invitation, &wish, keys, dir)?;
-    let (mut told, mut tries) = (String::new(), 0);
+    let (mut told, mut tries) = (None, 0);
     loop {
         match joining.attempt(tell)? {
             Attempt::Done(identity) => {
                 tell(&format!("joined the hub as {:?}", identity.name()));
                 return Ok(*identity);
             }
-            Attempt::Later(why, time) => {
-                if why != told {
-                    tell(&why);
-                    told = why;
+            Attempt::Later(Wait { why, text, time }) => {
+                if told.as_ref() != Some(&why) {
+                    tell(&text);
+                    told = Some(why);
                 }
                 let time = if time.is_zero() { backoff(tries) } else { time };
                 tries += 1;
@@ -236,9 +256,11 @@ impl<'a> Joining<'a> {
             }
             Ok(Joined::Pending(pending)) => Ok(later(&pending)),
             Err(error @ HubError::Impostor { .. }) => Err(JoinError::Impostor(error)),
-            Err(error) if error.is_passing() => {
-                Ok(Attempt::Later(format!("{}; trying again", chain(&error)), Duration::ZERO))
-            }
+            Err(error) if error.is_passing() => Ok(Attempt::Later(Wait {
+                why: Why::Hub(discriminant(&error)),
+                text: format!("{}; trying again until it answers", chain(&error)),
+                time: Duration::ZERO,
+            })),
             // No certificate was shown: it is the token that the hub does not accept.
             Err(HubError::NotAuthenticated { cause }) => {
                 Err(JoinError::Refused(HubError::Refused { cause }))
@@ -250,13 +272,12 @@ impl<'a> Joining<'a> {
 
 fn later(pending: &Pending) -> Attempt {
     let Pending { name, message, retry_after_s, .. } = pending;
-    let said = if message.is_empty() { String::new() } else { format!(" ({})", &**message) };
-    let text = format!(
-        "waiting to be approved{said}; on the hub's machine: lichen device approve {}",
-        &**name
-    );
+    let said = if message.is_empty() { String::new() } else { format!(" ({message})") };
+    let text =
+        format!("waiting to be approved{said}; on the hub's machine: lichen device approve {name}");
     let seconds = (*retry_after_s).clamp(*PENDING.start(), *PENDING.end());
-    Attempt::Later(text, Duration::from_secs(seconds.into()))
+    let (why, time) = (Why::Approval(name.to_string()), Duration::from_secs(seconds.into()));
+    Attempt::Later(Wait { why, text, time })
 }
 
 fn blind_trust(authority: &CertificateDer<'_>) -> String {

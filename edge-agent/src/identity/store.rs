@@ -82,7 +82,13 @@ impl IdentityDir {
     /// That of a state directory. Nothing is made before something is written.
     #[must_use]
     pub fn of(state: &StateDir) -> Self {
-        Self { path: state.path().join("identity"), written: state.written().clone() }
+        Self::at(state.path().join("identity"), state.written().clone())
+    }
+
+    /// Any directory; what is written there is counted.
+    #[must_use]
+    pub fn at(path: PathBuf, written: Written) -> Self {
+        Self { path, written }
     }
 
     /// The identity; `None` if the device has not joined a hub, or not to the end.

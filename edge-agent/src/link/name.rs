@@ -12,15 +12,19 @@ use crate::{
     message::{Message, Sender},
 };
 
-/// How often the hub is asked.
-const NAME_POLL: Duration = Duration::from_secs(60);
+/// How soon the hub is asked, and the pause that doubling ends at: an answer is some kilobytes on a metered link, and the
+/// other one may stay for good.
+const POLL_FIRST: Duration = Duration::from_secs(60);
+const POLL_LONGEST: Duration = Duration::from_secs(3600);
 
 /// Asks the hub now and then who has this device's name, until nobody else has it; then says
 /// [`Event::NameFree`] once.
 pub fn poll_name(config: Arc<LinkConfig>, messages: Sender) -> AbortHandle {
     let poll = async move {
+        let mut pause = POLL_FIRST;
         loop {
-            tokio::time::sleep(NAME_POLL / 2 + jitter(NAME_POLL / 2)).await;
+            tokio::time::sleep(pause / 2 + jitter(pause / 2)).await;
+            pause = (pause * 2).min(POLL_LONGEST);
             let hub = config.membership.hub();
             match spawn_blocking(move || hub.session()).await {
                 Ok(Ok(holder)) if !is_another(&holder, config.board) => break,

@@ -70,6 +70,7 @@ struct State {
     answers: BTreeMap<String, VecDeque<(u16, String)>>,
     faults: Vec<Fault>,
     asked: Vec<Asked>,
+    mqtt_shown: Vec<Vec<u8>>,
 }
 
 /// The server. It ends with the test.
@@ -117,6 +118,7 @@ impl Server {
             answers: BTreeMap::new(),
             faults: Vec::new(),
             asked: Vec::new(),
+            mqtt_shown: Vec::new(),
         };
         let state = Arc::new(Mutex::new(state));
         let served = state.clone();
@@ -213,6 +215,11 @@ impl Server {
         self.state().asked.clone()
     }
 
+    /// The certificates that were shown on connections for MQTT.
+    pub fn mqtt_shown(&self) -> Vec<Vec<u8>> {
+        self.state().mqtt_shown.clone()
+    }
+
     /// How often a path was asked for.
     pub fn count(&self, path: &str) -> usize {
         self.state().asked.iter().filter(|asked| asked.path == path).count()
@@ -234,8 +241,10 @@ async fn serve(stream: TcpStream, state: Arc<Mutex<State>>) {
 }
 
 async fn serve_mqtt(mut stream: TlsStream<TcpStream>, state: &Mutex<State>) {
+    let shown = stream.get_ref().1.peer_certificates().unwrap()[0].to_vec();
     let (endpoint, refuses) = {
-        let state = state.lock().unwrap();
+        let mut state = state.lock().unwrap();
+        state.mqtt_shown.push(shown);
         (state.endpoint, state.refuses_mqtt)
     };
     if refuses {
