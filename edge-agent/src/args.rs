@@ -78,6 +78,9 @@ pub struct Join {
     pub exit: bool,
     /// How to run.
     pub options: Options,
+    /// The command line that only runs: a token on it would be seen by every user of this machine for as long as the agent
+    /// runs.
+    pub afterwards: Vec<OsString>,
 }
 
 /// Why the command line cannot be used.
@@ -143,20 +146,35 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, ArgsEr
             Arg::Value(word) if given.join && given.token.is_none() => {
                 given.token = Some(word.string()?);
             }
-            Arg::Long("state") => given.state = Some(parser.value()?.into()),
+            Arg::Long("state") => {
+                given.state = Some(given.running_flag("--state", parser.value()?).into())
+            }
             Arg::Long("hub") => given.hub = Some(parser.value()?.string()?),
             Arg::Long("fingerprint") => given.fingerprint = Some(parser.value()?.string()?),
             Arg::Long("name") => given.name = Some(parser.value()?.string()?),
             Arg::Long("exit") => given.exit = true,
             Arg::Long("label") => {
-                let label = options::parse_label(&parser.value()?.string()?)?;
-                options::add_label(&mut given.labels, label)?;
+                let text = given.running_flag("--label", parser.value()?).string()?;
+                options::add_label(&mut given.labels, options::parse_label(&text)?)?;
             }
-            Arg::Long("runtime") => given.runtime = Some(parser.value()?.string()?),
-            Arg::Long("keep-alive") => given.keep_alive = Some(keep_alive(&parser.value()?)?),
-            Arg::Long("adopt-hub") => given.adopt_hub = true,
-            Arg::Long("drain-on-exit") => given.drain_on_exit = true,
-            Arg::Long("shim") => given.shim = Some(parser.value()?.into()),
+            Arg::Long("runtime") => {
+                given.runtime = Some(given.running_flag("--runtime", parser.value()?).string()?);
+            }
+            Arg::Long("keep-alive") => {
+                let seconds = given.running_flag("--keep-alive", parser.value()?);
+                given.keep_alive = Some(keep_alive(&seconds)?);
+            }
+            Arg::Long("adopt-hub") => {
+                given.adopt_hub = true;
+                given.afterwards.push("--adopt-hub".into());
+            }
+            Arg::Long("drain-on-exit") => {
+                given.drain_on_exit = true;
+                given.afterwards.push("--drain-on-exit".into());
+            }
+            Arg::Long("shim") => {
+                given.shim = Some(given.running_flag("--shim", parser.value()?).into());
+            }
             other => return Err(other.unexpected().into()),
         }
         first = false;
@@ -182,9 +200,17 @@ struct Given {
     adopt_hub: bool,
     drain_on_exit: bool,
     shim: Option<PathBuf>,
+    /// Those of them that are for running.
+    afterwards: Vec<OsString>,
 }
 
 impl Given {
+    /// Takes note of a flag that is for running, and gives its value back.
+    fn running_flag(&mut self, flag: &str, value: OsString) -> OsString {
+        self.afterwards.extend([OsString::from(flag), value.clone()]);
+        value
+    }
+
     fn running(self) -> Result<Options, ArgsError> {
         let joins = [
             ("--hub", self.hub.is_some()),
@@ -198,11 +224,12 @@ impl Given {
         }
     }
 
-    fn joining(self) -> Result<Join, ArgsError> {
+    fn joining(mut self) -> Result<Join, ArgsError> {
         let invitation =
             invitation(self.token.as_deref(), self.hub.as_deref(), self.fingerprint.as_deref())?;
-        let (name, exit) = (self.name.clone(), self.exit);
-        Ok(Join { invitation, name, exit, options: self.options()? })
+        let (name, exit) = (self.name.take(), self.exit);
+        let afterwards = std::mem::take(&mut self.afterwards);
+        Ok(Join { invitation, name, exit, options: self.options()?, afterwards })
     }
 
     fn options(self) -> Result<Options, ArgsError> {
@@ -354,6 +381,13 @@ mod tests {
         let more = join(&format!("--name pi --exit {} --label a=b --state /s", token()));
         assert_eq!((more.name.as_deref(), more.exit), (Some("pi"), true));
         assert_eq!(more.options.labels.len(), 1);
+        // Afterwards, nobody sees the token on the command line any more.
+        let all =
+            "--runtime runc --keep-alive 60 --adopt-hub --drain-on-exit --label a=b --state /s";
+        let joined = join(&format!("{} --name pi {all}", token()));
+        let afterwards = parse(joined.afterwards.clone()).expect("it is a command line");
+        let Command::Run(options) = afterwards else { panic!("{:?}", joined.afterwards) };
+        assert_eq!(format!("{options:?}"), format!("{:?}", Box::new(joined.options)));
     }
 
     #[test]

@@ -1,10 +1,13 @@
 //! The program `lichen-agent`: flags, logging, signals. What it does is in the library.
 
-use std::process::ExitCode;
+use std::{
+    os::unix::process::CommandExt as _,
+    process::{Command, ExitCode},
+};
 
 use lichen_agent::{
     Options,
-    args::{self, Command, HELP, Join},
+    args::{self, Command as Asked, HELP, Join},
     join::{self, JoinError},
     state::StateDir,
 };
@@ -19,22 +22,26 @@ const THREAD_KEEP_ALIVE: std::time::Duration = std::time::Duration::from_millis(
 
 fn main() -> ExitCode {
     match args::parse(std::env::args_os().skip(1)) {
-        Ok(Command::Run(options)) => run(*options),
-        Ok(Command::Join(join)) => match joined(&join) {
+        Ok(Asked::Run(options)) => run(*options),
+        Ok(Asked::Join(join)) => match joined(&join) {
             Ok(()) if join.exit => ExitCode::SUCCESS,
-            Ok(()) => run(join.options),
+            Ok(()) => {
+                let error = run_instead(&join);
+                tracing::debug!(%error, "could not start anew without the token on the command line");
+                run(join.options)
+            }
             Err(error) => fail(&error),
         },
-        Ok(Command::WasmRun(spec)) => {
+        Ok(Asked::WasmRun(spec)) => {
             let code = lichen_agent::wasm_run(&spec);
             // Codes are a byte for the system; anything else is kept from reading as success.
             ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX))
         }
-        Ok(Command::Help) => {
+        Ok(Asked::Help) => {
             print!("{HELP}");
             ExitCode::SUCCESS
         }
-        Ok(Command::Version) => {
+        Ok(Asked::Version) => {
             println!("lichen-agent {}", env!("CARGO_PKG_VERSION"));
             ExitCode::SUCCESS
         }
@@ -49,6 +56,11 @@ fn joined(asked: &Join) -> Result<(), JoinError> {
     let mut tell = |line: &str| println!("{line}");
     let name = asked.name.as_deref();
     join::join(&state, &asked.invitation, name, &mut tell, &mut std::thread::sleep).map(drop)
+}
+
+/// Puts an agent with another command line in the place of this process. Returns only if that can't be done.
+fn run_instead(join: &Join) -> std::io::Error {
+    Command::new(&join.options.wasm_program).args(&join.afterwards).exec()
 }
 
 fn run(options: Options) -> ExitCode {

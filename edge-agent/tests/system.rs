@@ -125,6 +125,29 @@ async fn a_cold_boot_without_hub_or_broker_starts_the_saved_assignment() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs lichen-shim and lichen-wasmc: run by make test"]
+async fn a_damaged_identity_keeps_no_pod_from_starting() {
+    let mut world = World::new().await;
+    let pod = world.hello(1);
+    world.assign(vec![pod]);
+    world.hub.until_running(ID).await;
+    world.device.lose_power();
+    let path = world.device.state.join("identity/certificate.pem");
+    let whole = fs::read(&path).unwrap();
+    fs::write(&path, &whole[..whole.len() / 2]).unwrap();
+    world.device.start(&[]);
+    wait("it should run", || !world.device.processes().is_empty());
+    world.device.lose_power();
+    // Put back from a copy, it is the same device as before.
+    fs::write(&path, whole).unwrap();
+    world.device.start(&[]);
+    let is_back =
+        |hub: &Hub| hub.told.iter().filter(|line| line.starts_with("AgentStarted")).count() == 2;
+    world.hub.until("it should be back", is_back).await;
+    world.hub.until_running(ID).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs lichen-shim and lichen-wasmc: run by make test"]
 async fn a_restarted_broker_restarts_no_pod_and_a_change_made_meanwhile_arrives() {
     let mut world = World::new().await;
     let (one, two) = (world.hello(1), world.hello(2));

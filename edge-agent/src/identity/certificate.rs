@@ -199,7 +199,7 @@ mod tests {
             assert_eq!(not_after_s(&cut), Err(Unusable::Certificate), "{length}");
         }
         let pem = certificate.pem();
-        assert_eq!(read_pem(&pem, 8).unwrap(), [der.clone()]);
+        assert_eq!(read_pem(&pem, 8).unwrap().as_slice(), std::slice::from_ref(der));
         assert_eq!(read_pem(&pem[..pem.len() / 2], 8), Err(Unusable::Pem));
         assert_eq!(read_pem(&format!("{pem}{}", &pem[..40]), 8), Err(Unusable::Pem));
         assert_eq!(read_pem("", 8), Err(Unusable::Empty));
