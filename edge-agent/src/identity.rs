@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use firmware_compat::keys::PinnedHub;
 use rustls::{pki_types::CertificateDer, sign::CertifiedKey};
 
 pub mod certificate;
@@ -34,6 +35,8 @@ pub struct Identity {
     pub certified: Arc<CertifiedKey>,
     /// Whose certificates are believed.
     pub authorities: Vec<CertificateDer<'static>>,
+    /// Whose word counts.
+    pub pinned: PinnedHub,
     /// The certificate's last second, since 1970.
     pub not_after_s: u64,
 }
@@ -44,21 +47,23 @@ impl Identity {
     /// # Errors
     /// It does not fit together, or can't be read.
     pub fn new(keys: Arc<dyn Keys>, certificate: &str, hub: HubFile) -> Result<Self, Unusable> {
+        let pinned = hub.pinned().ok_or(Unusable::SigningKeys)?;
         let chain = certificate::read_pem(certificate, MAX_CERTIFICATES)?;
         let authorities = certificate::read_pem(&hub.facts.ca, MAX_CERTIFICATES)?;
         let not_after_s = certificate::not_after_s(chain.first().ok_or(Unusable::Empty)?)?;
         let certified = Arc::new(CertifiedKey::new(chain, keys.signer()));
         certified.keys_match().map_err(|_| Unusable::OtherKey)?;
-        Ok(Self { hub, keys, certified, authorities, not_after_s })
+        Ok(Self { hub, keys, certified, authorities, pinned, not_after_s })
     }
 
     /// The same with what is known of the hub by now.
     ///
     /// # Errors
-    /// Its CAs can't be read.
+    /// Its CAs or its keys can't be used.
     pub fn with(&self, hub: HubFile) -> Result<Self, Unusable> {
+        let pinned = hub.pinned().ok_or(Unusable::SigningKeys)?;
         let authorities = certificate::read_pem(&hub.facts.ca, MAX_CERTIFICATES)?;
-        Ok(Self { hub, authorities, ..self.clone() })
+        Ok(Self { hub, authorities, pinned, ..self.clone() })
     }
 
     /// The device's name.

@@ -202,7 +202,7 @@ struct Joining<'a> {
     dir: IdentityDir,
     keys: Arc<dyn Keys>,
     request: EnrolRequest,
-    time: Arc<KnownTime>,
+    time: KnownTime,
     contact: Arc<FirstContact>,
     trusts_blindly: bool,
     addresses: &'a [Address],
@@ -217,7 +217,7 @@ impl<'a> Joining<'a> {
         keys: Arc<dyn Keys>,
         dir: IdentityDir,
     ) -> Result<Self, JoinError> {
-        let time = Arc::new(KnownTime::load(state)?);
+        let time = KnownTime::load(state)?;
         let contact = Arc::new(FirstContact::new(invitation.fingerprint));
         let tls = tls::first_contact(contact.clone(), &time)?;
         let hub = HubClient::new(tls, invitation.addresses.clone());

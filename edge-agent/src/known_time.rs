@@ -1,74 +1,69 @@
-//! The time that has certainly passed: a floor that is kept on disk and only ever rises, and what went by since it was
-//! raised. Certificates are judged by it. The device's own clock decides nothing: it may say 1970 or 2100.
+//! A time that has certainly passed: the newest that the hub has said and signed, and what has gone by since. A device's own
+//! clock decides nothing; it may stand at 1970, and whoever can set it must not be able to make an expired certificate good.
+//!
+//! When it is raised and kept is decided in `lichen-agent-core`.
 
 use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use firmware_compat::time::UnixMs;
-use rustls::{pki_types::UnixTime, time_provider::TimeProvider};
+use rustix::time::{ClockId, clock_gettime};
 
 use crate::state::{StateDir, StateError};
 
-/// Known time, shared by everything that looks at a certificate.
-#[derive(Debug)]
-pub struct KnownTime(Mutex<Floor>);
+/// A time that has certainly passed. Clones are one and the same.
+#[derive(Clone, Debug)]
+pub struct KnownTime(Arc<Mutex<Floor>>);
 
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Floor {
+    /// What the hub has said.
     unix_ms: UnixMs,
-    since: Instant,
-}
-
-impl Floor {
-    fn at(&self, now: Instant) -> UnixMs {
-        let passed = now.saturating_duration_since(self.since).as_millis();
-        self.unix_ms.saturating_add(u64::try_from(passed).unwrap_or(u64::MAX))
-    }
+    /// When, since the device's start.
+    at: Duration,
 }
 
 impl KnownTime {
-    /// At least so late it is.
-    #[must_use]
-    pub fn new(unix_ms: UnixMs) -> Self {
-        Self(Mutex::new(Floor { unix_ms, since: Instant::now() }))
-    }
-
-    /// What was kept in a state directory; 1970 if nothing was.
+    /// The time that was kept in a state directory; 1970 if none was.
     ///
     /// # Errors
     /// Those of the system.
     pub fn load(state: &StateDir) -> Result<Self, StateError> {
-        Ok(Self::new(state.time_floor()?))
-    }
-
-    /// Keeps what is known.
-    ///
-    /// # Errors
-    /// Those of the system.
-    pub fn save(&self, state: &StateDir) -> Result<(), StateError> {
-        state.set_time_floor(self.now_ms())
+        Ok(Self::from(state.time_floor()?))
     }
 
     /// Milliseconds since 1970.
     #[must_use]
-    pub fn now_ms(&self) -> UnixMs {
-        self.floor().at(Instant::now())
+    pub fn now_unix_ms(&self) -> UnixMs {
+        self.floor().after(since_boot())
     }
 
     /// Seconds since 1970.
     #[must_use]
     pub fn now_unix_s(&self) -> u64 {
-        self.now_ms() / 1000
+        self.now_unix_ms() / 1000
     }
 
-    /// At least so late it is, says somebody who is believed. What is earlier than what is known changes nothing.
+    /// The hub has said that it is so late. An earlier time than what is known changes nothing.
     pub fn raise(&self, unix_ms: UnixMs) {
-        let now = Instant::now();
+        self.raise_at(unix_ms, since_boot());
+    }
+
+    /// Keeps what the hub said last, and not what has gone by since: the next thing that it says is newer than that.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn save(&self, state: &StateDir) -> Result<(), StateError> {
+        let unix_ms = self.floor().unix_ms;
+        state.set_time_floor(unix_ms)
+    }
+
+    fn raise_at(&self, unix_ms: UnixMs, at: Duration) {
         let mut floor = self.floor();
-        if unix_ms > floor.at(now) {
-            *floor = Floor { unix_ms, since: now };
+        if unix_ms > floor.after(at) {
+            *floor = Floor { unix_ms, at };
         }
     }
 
@@ -78,10 +73,25 @@ impl KnownTime {
     }
 }
 
-impl TimeProvider for KnownTime {
-    fn current_time(&self) -> Option<UnixTime> {
-        Some(UnixTime::since_unix_epoch(Duration::from_millis(self.now_ms())))
+impl From<UnixMs> for KnownTime {
+    /// Known since now.
+    fn from(unix_ms: UnixMs) -> Self {
+        Self(Arc::new(Mutex::new(Floor { unix_ms, at: since_boot() })))
     }
+}
+
+impl Floor {
+    fn after(&self, at: Duration) -> UnixMs {
+        let passed = at.saturating_sub(self.at).as_millis();
+        self.unix_ms.saturating_add(u64::try_from(passed).unwrap_or(u64::MAX))
+    }
+}
+
+/// On a clock that never goes back and counts while the device sleeps.
+fn since_boot() -> Duration {
+    let now = clock_gettime(ClockId::Boottime);
+    let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
+    Duration::new(seconds, u32::try_from(now.tv_nsec).unwrap_or(0))
 }
 
 #[cfg(test)]
@@ -89,26 +99,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn known_time_rises_goes_on_and_never_falls() {
-        let time = KnownTime::new(5_000);
-        assert!(time.now_ms() >= 5_000);
-        time.raise(1_700_000_000_000);
-        assert!(time.now_unix_s() >= 1_700_000_000);
-        time.raise(1_600_000_000_000);
-        assert!(time.now_unix_s() >= 1_700_000_000);
-        let floor = Floor { unix_ms: 10, since: Instant::now() };
-        assert_eq!(floor.at(floor.since + Duration::from_secs(3)), 3_010);
-        let end = Floor { unix_ms: u64::MAX, since: floor.since };
-        assert_eq!(end.at(floor.since + Duration::from_secs(3)), u64::MAX);
+    fn it_goes_on_by_itself_and_is_only_ever_raised() {
+        let known = KnownTime::from(1_000_000);
+        let start = known.floor().at;
+        let after = |seconds| start + Duration::from_secs(seconds);
+        assert_eq!(known.floor().after(after(5)), 1_005_000);
+        known.raise_at(1_004_000, after(5));
+        assert_eq!(known.floor().after(after(5)), 1_005_000, "it is later than that already");
+        known.raise_at(2_000_000, after(6));
+        assert_eq!(known.floor().after(after(7)), 2_001_000);
+        assert!(known.clone().now_unix_ms() >= 2_000_000 - 6_000, "clones are one");
+        known.raise_at(u64::MAX, after(8));
+        assert_eq!(known.floor().after(after(9)), u64::MAX);
     }
 
     #[test]
-    fn known_time_outlives_the_agent() {
+    fn what_the_hub_said_is_there_after_a_restart_and_what_went_by_since_is_not() {
         let dir = tempfile::tempdir().expect("a directory");
         let state = StateDir::open(dir.path()).expect("a state directory");
-        assert!(KnownTime::load(&state).expect("readable").now_unix_s() < 10);
-        let time = KnownTime::new(1_700_000_000_000);
-        time.save(&state).expect("writable");
-        assert!(KnownTime::load(&state).expect("readable").now_unix_s() >= 1_700_000_000);
+        assert!(KnownTime::load(&state).expect("readable").now_unix_s() < 60);
+        let known = KnownTime::load(&state).expect("readable");
+        known.raise(1_800_000_000_000);
+        known.save(&state).expect("writable");
+        assert_eq!(state.time_floor().expect("readable"), 1_800_000_000_000);
+        assert!(KnownTime::load(&state).expect("readable").now_unix_s() >= 1_800_000_000);
     }
 }

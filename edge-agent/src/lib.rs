@@ -4,7 +4,8 @@
 //! - [`options`] and [`args`] say how to run; [`probe`] finds out what the device can do, [`board`] what board it is.
 //! - [`state`] and [`content`] are what survives a restart: the assignment, fetched artefacts, unpacked layers.
 //! - [`identity`] is who the device is: keys, certificate, by what it knows its hub. [`join`](mod@join) gets it, [`membership`]
-//!   keeps it up and says how every connection is made; [`tls`] decides whom to believe, by [`known_time`].
+//!   keeps it up and says how every connection is made; [`tls`] decides whom to believe, by [`known_time`]; [`signature`]
+//!   checks what a hub has signed.
 //! - [`link`] is the connection to the broker, [`hub`] the hub's HTTP side.
 //! - [`sandbox`] makes what the containers of a Pod share, with [`volumes`]; [`runtime`] makes each container ready and
 //!   starts it; [`supervise`] watches their shims and adopts those of an earlier agent; [`pod_dir`] is where they keep
@@ -34,6 +35,7 @@ mod random;
 mod run;
 pub mod runtime;
 pub mod sandbox;
+pub mod signature;
 pub mod state;
 pub mod supervise;
 #[cfg(test)]

@@ -136,7 +136,6 @@ impl Link {
             number: self.number,
             session: 0,
             was_up: false,
-            misheard: None,
         };
         Client::start(config, handler)
     }

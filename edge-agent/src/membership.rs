@@ -3,14 +3,20 @@
 //!
 //! - [`upkeep`] decides when to renew and when to ask the hub what has changed. - [`keeper`] does it.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{
+    Arc, PoisonError, RwLock,
+    atomic::{AtomicBool, Ordering::Relaxed},
+};
 
-use firmware_compat::enrolment::{Address, Broker, Enrolled, HubFacts};
+use firmware_compat::{
+    enrolment::{Address, Broker, Enrolled, HubFacts},
+    keys::PinnedHub,
+};
 use lichen_link::client::{Place, Route, Tls, Way};
 
 use crate::{
     hub::HubClient,
-    identity::{Identity, IdentityDir, IdentityError, certificate::Unusable},
+    identity::{HubFile, Identity, IdentityDir, IdentityError, certificate::Unusable},
     known_time::KnownTime,
     tls::Configs,
 };
@@ -44,8 +50,8 @@ pub enum MembershipError {
 #[derive(Debug)]
 pub struct Membership {
     dir: IdentityDir,
-    time: Arc<KnownTime>,
-    may_adopt: bool,
+    time: KnownTime,
+    may_adopt: AtomicBool,
     current: RwLock<Current>,
 }
 
@@ -57,7 +63,7 @@ struct Current {
 }
 
 impl Current {
-    fn new(identity: Identity, time: &Arc<KnownTime>) -> Result<Self, rustls::Error> {
+    fn new(identity: Identity, time: &KnownTime) -> Result<Self, rustls::Error> {
         let configs = Configs::new(&identity, time)?;
         let addresses = identity.hub.facts.addresses.to_vec();
         let hub = HubClient::new(configs.http.clone(), addresses);
@@ -66,18 +72,18 @@ impl Current {
 }
 
 impl Membership {
-    /// Puts an identity in force. `may_adopt`: the operator allows another hub to take the device over.
+    /// Puts an identity in force. `may_adopt`: the operator allows another hub to take the device over, once.
     ///
     /// # Errors
     /// The TLS library refuses it.
     pub fn new(
         identity: Identity,
         dir: IdentityDir,
-        time: Arc<KnownTime>,
+        time: KnownTime,
         may_adopt: bool,
     ) -> Result<Self, rustls::Error> {
         let current = RwLock::new(Current::new(identity, &time)?);
-        Ok(Self { dir, time, may_adopt, current })
+        Ok(Self { dir, time, may_adopt: AtomicBool::new(may_adopt), current })
     }
 
     /// The device's name. It never changes.
@@ -90,6 +96,18 @@ impl Membership {
     #[must_use]
     pub fn identity(&self) -> Arc<Identity> {
         self.current().identity
+    }
+
+    /// Whose word counts.
+    #[must_use]
+    pub fn pinned(&self) -> PinnedHub {
+        self.current().identity.pinned
+    }
+
+    /// Whether another hub may take the device over.
+    #[must_use]
+    pub fn may_adopt(&self) -> bool {
+        self.may_adopt.load(Relaxed)
     }
 
     /// The hub's HTTP side.
@@ -134,7 +152,8 @@ impl Membership {
             return Err(MembershipError::OtherName { issued, own });
         }
         let known = &identity.hub;
-        let mut hub = known.updated(&enrolled.hub, self.may_adopt).unwrap_or_else(|| known.clone());
+        let mut hub =
+            known.updated(&enrolled.hub, self.may_adopt()).unwrap_or_else(|| known.clone());
         hub.issued_ms = enrolled.hub.unix_ms;
         let renewed = Identity::new(identity.keys.clone(), &enrolled.certificate, hub)?;
         self.replace(renewed, |dir, hub| dir.save(&enrolled.certificate, hub))
@@ -146,25 +165,41 @@ impl Membership {
     /// See [`MembershipError`]; what was in force stays.
     pub fn learned(&self, said: &HubFacts) -> Result<bool, MembershipError> {
         let Current { identity, .. } = self.current();
-        let Some(hub) = identity.hub.updated(said, self.may_adopt) else { return Ok(false) };
+        let Some(hub) = identity.hub.updated(said, self.may_adopt()) else { return Ok(false) };
         let identity = identity.with(hub)?;
         self.replace(identity, IdentityDir::save_hub)?;
         Ok(true)
     }
 
-    /// Whether this is said by a hub with another store, which may not take over.
+    /// Keeps whose word counts from now on, durably: the hub itself has handed it over.
+    ///
+    /// # Errors
+    /// See [`MembershipError`]; what was in force stays.
+    pub fn pin(&self, hub: PinnedHub) -> Result<(), MembershipError> {
+        let Current { identity, .. } = self.current();
+        if identity.pinned == hub {
+            return Ok(());
+        }
+        self.replace(identity.with(identity.hub.with_pinned(hub))?, IdentityDir::save_hub)
+    }
+
+    /// Whether this is said by another hub, which may not take over.
     #[must_use]
     pub fn is_foreign(&self, said: &HubFacts) -> bool {
-        !self.may_adopt && self.current().identity.hub.is_foreign(said)
+        !self.may_adopt() && self.current().identity.hub.is_foreign(said)
     }
 
     fn replace(
         &self,
         identity: Identity,
-        save: impl FnOnce(&IdentityDir, &crate::identity::HubFile) -> Result<(), IdentityError>,
+        save: impl FnOnce(&IdentityDir, &HubFile) -> Result<(), IdentityError>,
     ) -> Result<(), MembershipError> {
+        let is_another = self.current().identity.hub.is_foreign(&identity.hub.facts);
         let next = Current::new(identity, &self.time)?;
         save(&self.dir, &next.identity.hub)?;
+        if is_another {
+            self.may_adopt.store(false, Relaxed);
+        }
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = next;
         Ok(())
     }

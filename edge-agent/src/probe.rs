@@ -34,6 +34,7 @@ pub fn hello(options: &Options, agent: AgentId) -> Hello {
         assignment: None,
         clock_ms: 0,
         max_assignment_bytes: capacity::ASSIGNMENT_BYTES as u32,
+        keys: List::default(),
     }
 }
 

@@ -22,7 +22,7 @@ use crate::{
     options::Options,
     probe,
     runtime::{Launcher, chain},
-    sandbox,
+    sandbox, signature,
     state::{StateDir, StateError},
     supervise::{self, Watch},
 };
@@ -101,12 +101,18 @@ fn shell(
     for damage in &loaded.damage {
         tracing::warn!(damage, "a saved assignment can't be used");
     }
-    let config =
-        Config { hello: probe::hello(options, agent_id), time_floor_ms: state.time_floor()? };
-    let time = Arc::new(KnownTime::load(&state)?);
-    let board = Board { agent: agent_id, boot: config.hello.boot };
-    let link = membership(options, &state, &time)?
-        .map(|membership| LinkConfig::new(Arc::new(membership), board, options.keep_alive));
+    let known_time = KnownTime::load(&state)?;
+    let hello = probe::hello(options, agent_id);
+    let board = Board { agent: agent_id, boot: hello.boot };
+    let membership = membership(options, &state, &known_time)?.map(Arc::new);
+    let config = Config {
+        hello,
+        name: membership.as_ref().map(|membership| membership.name()).unwrap_or_default(),
+        hub: membership.as_ref().map(|membership| membership.pinned()),
+        verify: signature::verify,
+        time_floor_ms: state.time_floor()?,
+    };
+    let link = membership.map(|own| LinkConfig::new(own, board, options.keep_alive));
     let launcher = Launcher {
         agent: agent_id,
         run: state.run(),
@@ -117,7 +123,7 @@ fn shell(
     Ok(Shell::new(
         Agent::new(config, loaded, crate::random::number()),
         Link::new(link, sender.clone()),
-        time,
+        known_time,
         launcher,
         state,
         sender,
@@ -130,7 +136,7 @@ fn shell(
 fn membership(
     options: &Options,
     state: &StateDir,
-    time: &Arc<KnownTime>,
+    time: &KnownTime,
 ) -> Result<Option<Membership>, AgentError> {
     let dir = IdentityDir::of(state);
     let identity = match dir.load() {

@@ -50,5 +50,5 @@ pub fn member(name: &str) -> Membership {
     let state = StateDir::open(dir.path()).expect("a state directory");
     let dir = IdentityDir::of(&state);
     let identity = identity(&dir, &Authority::new(), name);
-    Membership::new(identity, dir, Arc::new(KnownTime::new(0)), false).expect("TLS")
+    Membership::new(identity, dir, KnownTime::from(0), false).expect("TLS")
 }

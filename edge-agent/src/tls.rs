@@ -4,14 +4,16 @@
 //!
 //! Time comes from [`KnownTime`], never from the device's clock.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use firmware_compat::enrolment::{ALPN_HTTP, ALPN_MQTT, BROKER_NAME, HUB_NAME};
 use rustls::{
     ClientConfig, ConfigBuilder,
     client::{Resumption, WantsClientCert, danger::ServerCertVerifier},
     crypto::CryptoProvider,
+    pki_types::UnixTime,
     sign::SingleCertAndKey,
+    time_provider::TimeProvider,
 };
 
 use crate::{identity::Identity, known_time::KnownTime};
@@ -43,7 +45,7 @@ impl Configs {
     ///
     /// # Errors
     /// The library refuses.
-    pub fn new(identity: &Identity, time: &Arc<KnownTime>) -> Result<Self, rustls::Error> {
+    pub fn new(identity: &Identity, time: &KnownTime) -> Result<Self, rustls::Error> {
         let shown = Arc::new(SingleCertAndKey::from(identity.certified.clone()));
         let config = |name, alpn| {
             let verifier = Arc::new(Pinned::new(&provider(), &identity.authorities, name)?);
@@ -65,10 +67,16 @@ impl Configs {
 /// The library refuses.
 pub fn first_contact(
     contact: Arc<FirstContact>,
-    time: &Arc<KnownTime>,
+    time: &KnownTime,
 ) -> Result<Arc<ClientConfig>, rustls::Error> {
     let config = builder(contact, time)?.with_no_client_auth();
     Ok(Arc::new(finished(config, ALPN_HTTP)))
+}
+
+impl TimeProvider for KnownTime {
+    fn current_time(&self) -> Option<UnixTime> {
+        Some(UnixTime::since_unix_epoch(Duration::from_millis(self.now_unix_ms())))
+    }
 }
 
 /// ring, and what of it both sides speak.
@@ -78,9 +86,9 @@ pub(crate) fn provider() -> Arc<CryptoProvider> {
 
 fn builder(
     verifier: Arc<dyn ServerCertVerifier>,
-    time: &Arc<KnownTime>,
+    time: &KnownTime,
 ) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, rustls::Error> {
-    let builder = ClientConfig::builder_with_details(provider(), time.clone());
+    let builder = ClientConfig::builder_with_details(provider(), Arc::new(time.clone()));
     let builder = builder.with_safe_default_protocol_versions()?;
     // Not dangerous: it is webpki with pinned authorities and a fixed name.
     Ok(builder.dangerous().with_custom_certificate_verifier(verifier))

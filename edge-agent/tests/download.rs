@@ -4,7 +4,7 @@
 
 mod support;
 
-use std::{fs, sync::Arc};
+use std::fs;
 
 use firmware_compat::{enrolment::Holder, id::Hash, v1::owned::Blob};
 use lichen_agent::{
@@ -27,7 +27,7 @@ fn member(server: &Server) -> HubClient {
     let state = StateDir::open(dir.path()).unwrap();
     let mut never = |_| panic!("it waits");
     let identity = join::join(&state, &server.invitation(), Some("pi"), &mut |_| {}, &mut never);
-    let time = Arc::new(KnownTime::load(&state).unwrap());
+    let time = KnownTime::load(&state).unwrap();
     Membership::new(identity.unwrap(), IdentityDir::of(&state), time, false).unwrap().hub()
 }
 

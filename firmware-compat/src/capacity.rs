@@ -8,6 +8,10 @@ pub const WINDOW_CHUNKS: usize = 64;
 /// again, and few enough that a fleet that asks at once does not fill the hub's memory.
 pub const WINDOW_BYTES: usize = 256 * 1024;
 
+/// What the hub signs of one frame, at most: header and message. What is long is named by its hash in what is signed, so
+/// the longest is a command, and a microcontroller checks it on its stack.
+pub const SIGNED_BYTES: usize = 512;
+
 /// Bounds of the owned forms: hub and boards.
 pub mod full {
     /// Version strings such as `0.1.0-rc.1+sha`.
@@ -71,8 +75,8 @@ pub mod full {
     pub const CONTAINER_MESSAGE: usize = 256;
     /// Bytes of a part in one frame, and of one reply. Fits [`crate::frame::MAX_FRAME_BYTES`] with room.
     pub const CHUNK: usize = 16 * 1024;
-    /// An Ed25519 signature; empty until a hub has an identity.
-    pub const SIGNATURE: usize = 64;
+    /// Keys of one hub at a time: the one that it signs with, and the next one while it changes them.
+    pub const SIGNING_KEYS: usize = 2;
     /// An assignment's body: a hash for each Pod. Fits one chunk.
     pub const BODY_BYTES: usize = 2 + PODS * 32;
     /// A part that is a Pod: far above what a template of the API may be, far below what a board has memory for.
@@ -91,7 +95,7 @@ pub mod full {
 
 /// Bounds of the fixed forms: a microcontroller with 64 KiB of RAM or less.
 pub mod small {
-    pub use super::full::{LABEL_VALUE, NAMESPACE, REASON, SIGNATURE, VERSION, WORD};
+    pub use super::full::{LABEL_VALUE, NAMESPACE, REASON, SIGNING_KEYS, VERSION, WORD};
     /// Kernel and board descriptions.
     pub const DESCRIPTION: usize = 48;
     /// A microcontroller reports none or few.

@@ -1,17 +1,23 @@
 //! The header in front of every message, the numbers of the kinds, and encoding and decoding of whole frames.
 //!
 //! A frame is `version: u8 | kind: u8 | session: u32 | sequence: u32 | body`, integers little-endian, body in
-//! postcard. The session is drawn anew by the sender for each connection; the sequence rises within it. A receiver
-//! drops a frame whose session it knows and whose sequence it has seen.
+//! postcard. The session is drawn anew by a device for each connection; the sequence rises within it. The hub drops a
+//! frame whose session it knows and whose sequence it has seen.
+//!
+//! After the body of some kinds ([`Kind::is_signed`]) follows the hub's signature. What it is over, and who may be
+//! believed, is in [`crate::signed`]; here it is only told apart from the body. What encodes such a frame leaves the
+//! place of the signature zero, which no device believes.
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::topic::Direction;
+use crate::{capacity::SIGNED_BYTES, topic::Direction};
 
 /// The protocol version that this crate writes.
 pub const VERSION: u8 = 1;
 /// Bytes of header in front of the body.
 pub const HEADER_BYTES: usize = 10;
+/// Bytes of a signature, after the body.
+pub const SIGNATURE_BYTES: usize = 64;
 /// Largest frame either side accepts. One full chunk of 16 KiB plus its fields fits, an MQTT packet of 64 KiB holds
 /// it, and a board needs no larger buffer.
 pub const MAX_FRAME_BYTES: usize = 32 * 1024;
@@ -32,7 +38,7 @@ pub enum Kind {
     Want = 5,
     /// Device to hub, as the will message: the connection broke.
     Gone = 6,
-    /// Hub to device, retained: the newest assignment's generation, hash and signature.
+    /// Hub to device, retained: the newest assignment's generation and hash.
     Head = 16,
     /// Hub to device: a chunk of an assignment's body, or of a part of it.
     Part = 17,
@@ -64,6 +70,21 @@ impl Kind {
     #[must_use]
     pub fn direction(self) -> Direction {
         if (self as u8) < Self::Head as u8 { Direction::Up } else { Direction::Down }
+    }
+
+    /// Whether the hub signs frames of this kind. Parts need no signature: a signed head names them by their hashes.
+    #[must_use]
+    pub const fn is_signed(self) -> bool {
+        match self {
+            Self::Head | Self::Command | Self::Time | Self::Report => true,
+            Self::Hello
+            | Self::Status
+            | Self::Event
+            | Self::Reply
+            | Self::Want
+            | Self::Gone
+            | Self::Part => false,
+        }
     }
 
     /// The last level of the topic that carries this kind.
@@ -104,10 +125,20 @@ pub trait Message: Serialize + DeserializeOwned {
 /// Where a frame stands in its sender's stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stamp {
-    /// Drawn anew by the sender for each connection. 0 in frames of the hub.
+    /// Drawn anew by a device for each connection, never 0. In a command of the hub: the one that it is for; 0 in the
+    /// hub's other frames.
     pub session: u32,
-    /// Rises by one with each frame of a session.
+    /// Rises by one with each frame of a session. The hub counts all of its frames.
     pub sequence: u32,
+}
+
+/// A signature as it was found, and what it is over: nobody has checked it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seal<'a> {
+    /// The frame up to its signature.
+    pub signed: &'a [u8],
+    /// The bytes behind that.
+    pub signature: &'a [u8; SIGNATURE_BYTES],
 }
 
 /// A frame's header, read, and its body, not yet decoded.
@@ -119,6 +150,8 @@ pub struct Frame<'a> {
     pub stamp: Stamp,
     /// The message, in postcard.
     pub body: &'a [u8],
+    /// Of kinds that the hub signs.
+    pub seal: Option<Seal<'a>>,
 }
 
 /// Why bytes are not a frame of ours.
@@ -126,8 +159,10 @@ pub struct Frame<'a> {
 pub enum DecodeError {
     /// Shorter than a header.
     Truncated,
-    /// Longer than [`MAX_FRAME_BYTES`].
+    /// Longer than [`MAX_FRAME_BYTES`], or than [`SIGNED_BYTES`] and a signature where the hub signs.
     Oversized,
+    /// Of a kind that the hub signs, and too short for a signature.
+    Unsigned,
     /// A protocol version that this build does not speak.
     Version(u8),
     /// A kind that this version does not have.
@@ -144,7 +179,8 @@ impl core::fmt::Display for DecodeError {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
             Self::Truncated => f.write_str("frame is shorter than its header"),
-            Self::Oversized => write!(f, "frame is longer than {MAX_FRAME_BYTES} bytes"),
+            Self::Oversized => f.write_str("frame is longer than its kind may be"),
+            Self::Unsigned => f.write_str("frame has no signature"),
             Self::Version(v) => {
                 write!(f, "frame has protocol version {v}, this build speaks {VERSION}")
             }
@@ -188,14 +224,15 @@ impl<'a> Frame<'a> {
             return Err(DecodeError::Version(version));
         }
         let kind = Kind::from_number(kind).ok_or(DecodeError::Kind(kind))?;
+        let (body, seal) = if kind.is_signed() { sealed(bytes)? } else { (body, None) };
         let stamp = Stamp {
             session: u32::from_le_bytes([s0, s1, s2, s3]),
             sequence: u32::from_le_bytes([q0, q1, q2, q3]),
         };
-        Ok(Self { kind, stamp, body })
+        Ok(Self { kind, stamp, body, seal })
     }
 
-    /// Decodes the body as the message `M`.
+    /// Decodes the body as the message `M`, whoever wrote it: what a device acts on goes through [`crate::guard`].
     ///
     /// # Errors
     /// See [`DecodeError`]; never panics, and allocates no more than the body's own length calls for.
@@ -205,6 +242,16 @@ impl<'a> Frame<'a> {
         }
         decode_body(self.body)
     }
+}
+
+/// The body of a frame that the hub signs, and its signature.
+fn sealed(bytes: &[u8]) -> Result<(&[u8], Option<Seal<'_>>), DecodeError> {
+    let (signed, signature) = bytes.split_last_chunk().ok_or(DecodeError::Unsigned)?;
+    let body = signed.get(HEADER_BYTES..).ok_or(DecodeError::Unsigned)?;
+    if signed.len() > SIGNED_BYTES {
+        return Err(DecodeError::Oversized);
+    }
+    Ok((body, Some(Seal { signed, signature })))
 }
 
 /// Decodes postcard bytes that must be used up by one value.
@@ -228,7 +275,8 @@ pub fn decode<M: Message>(bytes: &[u8]) -> Result<(Stamp, M), DecodeError> {
     Ok((frame.stamp, frame.message()?))
 }
 
-/// Writes a whole frame into `buffer` and returns the part that it fills.
+/// Writes a whole frame into `buffer` and returns the part that it fills. A place for the signature is zero: see
+/// [`crate::signed::sign`].
 ///
 /// # Errors
 /// [`EncodeError`] if the buffer or a frame is too small for it.
@@ -241,19 +289,31 @@ pub fn encode_into<'b, M: Message>(
     let buffer = buffer.get_mut(..room).ok_or(EncodeError)?;
     let (header, body) = buffer.split_at_mut_checked(HEADER_BYTES).ok_or(EncodeError)?;
     header.copy_from_slice(&header_bytes(M::KIND, stamp));
-    let used = postcard::to_slice(message, body).map_err(|_| EncodeError)?.len();
-    buffer.get_mut(..HEADER_BYTES + used).ok_or(EncodeError)
+    let used = HEADER_BYTES + postcard::to_slice(message, body).map_err(|_| EncodeError)?.len();
+    let length = whole_length(M::KIND, used).ok_or(EncodeError)?;
+    let frame = buffer.get_mut(..length).ok_or(EncodeError)?;
+    frame.iter_mut().skip(used).for_each(|byte| *byte = 0);
+    Ok(frame)
 }
 
-/// Writes a whole frame.
+/// Writes a whole frame. A place for the signature is zero: see [`crate::signed::sign`].
 ///
 /// # Errors
-/// [`EncodeError`] if it would be longer than [`MAX_FRAME_BYTES`].
+/// [`EncodeError`] if it would be longer than a frame of its kind may be.
 #[cfg(feature = "alloc")]
 pub fn encode<M: Message>(message: &M, stamp: Stamp) -> Result<alloc::vec::Vec<u8>, EncodeError> {
     let header = header_bytes(M::KIND, stamp).to_vec();
-    let frame = postcard::to_extend(message, header).map_err(|_| EncodeError)?;
-    if frame.len() > MAX_FRAME_BYTES { Err(EncodeError) } else { Ok(frame) }
+    let mut frame = postcard::to_extend(message, header).map_err(|_| EncodeError)?;
+    let length = whole_length(M::KIND, frame.len()).ok_or(EncodeError)?;
+    frame.resize(length, 0);
+    Ok(frame)
+}
+
+/// Bytes of a frame with its signature. `used`: without.
+fn whole_length(kind: Kind, used: usize) -> Option<usize> {
+    let (most, signature) =
+        if kind.is_signed() { (SIGNED_BYTES, SIGNATURE_BYTES) } else { (MAX_FRAME_BYTES, 0) };
+    (used <= most).then_some(used + signature)
 }
 
 fn header_bytes(kind: Kind, stamp: Stamp) -> [u8; HEADER_BYTES] {

@@ -93,6 +93,19 @@ hex_id!(
     /// An Ed25519 public key (RFC 8032), by which devices know what their hub says.
     PublicKey, 32
 );
+hex_id!(
+    /// The first bytes of a public key: they tell the few keys of one hub apart.
+    KeyId, 4
+);
+
+impl PublicKey {
+    /// What tells it from the other keys of its hub.
+    #[must_use]
+    pub fn id(&self) -> KeyId {
+        let [first, second, third, fourth, ..] = self.0;
+        KeyId([first, second, third, fourth])
+    }
+}
 
 /// Number of a device's assignment. Only ever rises; an agent refuses an older one.
 #[derive(

@@ -3,6 +3,7 @@
 //!
 //! - [`topic`] builds and parses topic names.
 //! - [`frame`] is the header in front of every message, and the numbers of the kinds.
+//! - [`signed`] says what the hub signs, [`keys`] by which keys a device knows its hub, [`guard`] what it believes.
 //! - [`time`] is time as both sides' cores see it.
 //! - [`id`] holds the identifiers that both sides compare.
 //! - [`capacity`] names every bound, with its reason.
@@ -25,8 +26,11 @@ pub mod capacity;
 #[cfg(feature = "alloc")]
 pub mod enrolment;
 pub mod frame;
+pub mod guard;
 pub mod id;
+pub mod keys;
 pub mod session;
+pub mod signed;
 pub mod time;
 pub mod topic;
 pub mod v1;

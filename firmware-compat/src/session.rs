@@ -1,17 +1,25 @@
 //! The device's side of the protocol, without an allocator: what an assignment that a hub offers means, and the way from
-//! a head to an assignment that is held. Boards (the agent's core) and microcontrollers decide by the same [`Standing`];
-//! where bytes are kept and hashed is the caller's.
+//! a head to an assignment that is held. Boards (the agent's core) and microcontrollers decide by the same [`Standing`] and
+//! believe what the same [`Guard`] lets through; where bytes are kept and hashed, and how signatures are checked, is the
+//! caller's.
 
 mod offer;
 
-use crate::{frame::Stamp, id::Hash};
+use crate::{
+    frame::{Frame, Stamp},
+    guard::{Guard, Refusal},
+    id::Hash,
+    signed::Signed,
+    v1::fixed::Head,
+};
 
 pub use offer::{Name, Standing, Verdict};
 
 /// A device that holds one assignment at a time and has room for one body: a microcontroller. What it holds is what the
 /// caller says that it keeps. It needs no clock: the hub reminds a device that lags by its head.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Session {
+    guard: Guard,
     held: Option<Name>,
     coming: Option<Coming>,
     refused: Option<Name>,
@@ -59,8 +67,14 @@ pub enum Step {
 impl Session {
     /// A device that kept this assignment.
     #[must_use]
-    pub fn new(held: Option<Name>) -> Self {
-        Self { held, ..Self::default() }
+    pub fn new(guard: Guard, held: Option<Name>) -> Self {
+        Self { guard, held, coming: None, refused: None, stamp: Stamp::default() }
+    }
+
+    /// Whom it believes, and the newest time that it has heard.
+    #[must_use]
+    pub fn guard(&self) -> &Guard {
+        &self.guard
     }
 
     /// What it holds, for Hello and Status.
@@ -78,6 +92,7 @@ impl Session {
     /// A new connection, with a number drawn for it: frames count from one again.
     pub fn connected(&mut self, session: u32) {
         self.stamp = Stamp { session, sequence: 0 };
+        self.guard.connected(session);
     }
 
     /// The stamp of the next frame.
@@ -86,8 +101,26 @@ impl Session {
         self.stamp
     }
 
-    /// A head was heard. `room`: bytes that a body may have.
-    pub fn head(&mut self, offered: Name, length: u32, room: usize) -> Step {
+    /// A command, a time or whatever else the hub signs was heard, in the form of the caller's choice. `to`: whom the
+    /// frame's topic names.
+    ///
+    /// # Errors
+    /// It is not to be heeded.
+    pub fn open<M: Signed>(&mut self, frame: &Frame<'_>, to: &str) -> Result<M, Refusal> {
+        self.guard.open(frame, to)
+    }
+
+    /// A head was heard. `name`: the device's. `room`: bytes that a body may have.
+    ///
+    /// # Errors
+    /// It is not to be heeded.
+    pub fn head(&mut self, frame: &Frame<'_>, name: &str, room: usize) -> Result<Step, Refusal> {
+        let head: Head = self.guard.open(frame, name)?;
+        Ok(self.follow(head.assignment.into(), head.length, room))
+    }
+
+    /// What a head that is believed leads to.
+    fn follow(&mut self, offered: Name, length: u32, room: usize) -> Step {
         if self.standing().gives_up(offered) {
             if self.ask_once_more() {
                 return self.go_on();
@@ -152,7 +185,8 @@ impl Session {
     /// What is coming was always asked for; whether that was long enough ago is what [`Self::ask_once_more`] finds out.
     fn standing(&self) -> Standing {
         let (held, coming, refused) = (self.held, self.coming(), self.refused);
-        Standing { held, coming, is_unanswered: true, refused, may_adopt: false }
+        let hub = self.guard.hub().map(|hub| hub.lineage);
+        Standing { held, coming, is_unanswered: true, refused, may_adopt: false, hub }
     }
 
     /// Without a clock, a late head and the hub's answer look alike the first time. Returns whether this is it.

@@ -22,5 +22,9 @@ impl Add<Duration> for Instant {
     }
 }
 
-/// Milliseconds since 1970 by a clock that may be wrong: shown to people, never used to decide.
+/// Milliseconds since 1970. By a device's own clock, which may be wrong, only shown to people. What the hub has signed of
+/// it has certainly passed, as far as the hub knows.
 pub type UnixMs = u64;
+
+/// The end of the year 9999, the last that a certificate can name (RFC 5280): no hub says a later time.
+pub const LAST_UNIX_MS: UnixMs = 253_402_300_799_999;

@@ -2,7 +2,10 @@
 //! and, with the feature `alloc`, owned: `Text`, `List`, `Bytes` and `capacity` are the form's own. Both write and read the
 //! same bytes. Field order and variant order are the wire format: append in a new version, never reorder.
 
-use crate::frame::{Kind, Message};
+use crate::{
+    frame::{Kind, Message},
+    signed::{Bound, Signed},
+};
 
 pub mod fixed;
 #[cfg(feature = "alloc")]
@@ -11,6 +14,17 @@ pub mod owned;
 macro_rules! carried_by {
     ($form:ident: $($message:ident => $kind:ident),* $(,)?) => {
         $(impl Message for $form::$message { const KIND: Kind = Kind::$kind; })*
+    };
+}
+
+macro_rules! signed {
+    ($form:ident: $($message:ident => |$said:pat_param| $bound:expr),* $(,)?) => {
+        $(impl Signed for $form::$message {
+            fn bound(&self) -> Bound {
+                let $said = self;
+                $bound
+            }
+        })*
     };
 }
 
@@ -29,6 +43,13 @@ macro_rules! frames {
             Command => Command,
             Time => Time,
             Report => Report,
+        }
+        signed! {
+            $form:
+            Head => |_| Bound::Generation,
+            Command => |said| Bound::Connection(said.lineage, said.id),
+            Time => |said| Bound::Time(said.lineage, said.unix_ms),
+            Report => |said| Bound::Time(said.lineage, said.unix_ms),
         }
     };
 }

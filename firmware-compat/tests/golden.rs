@@ -1,23 +1,36 @@
 //! Golden bytes: every message, in both forms, writes exactly the frame recorded in `golden/<name>.hex`, and reads it
 //! back. A recorded file never changes once released: a change of the wire is a new version. `UPDATE_GOLDEN=1` records
 //! messages that have no file yet.
+//!
+//! Frames of the hub are signed for the device `board-1` with the key whose seed is 32 times 0x5a: who writes a device of
+//! another make can check its Ed25519 with them. `signed/head.hex` is what the signature of `golden/head.hex` is over.
 #![cfg(feature = "alloc")]
+
+mod signer;
 
 use std::{fs, path::PathBuf};
 
 use firmware_compat::{
-    frame::{self, Message, Stamp},
-    id::{AgentId, BootId, Generation, Hash, Lineage, PodId},
+    frame::{self, Frame, Message, Stamp},
+    id::{AgentId, BootId, Generation, Hash, KeyId, Lineage, PodId},
+    signed,
 };
 
 const STAMP: Stamp = Stamp { session: 0x0102_0304, sequence: 5 };
+/// Of the hub's key.
+const SEED: u8 = 0x5a;
+const DEVICE: &str = "board-1";
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+fn recorded(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/{name}.hex"))
+}
+
 fn as_recorded(name: &str, bytes: &[u8]) {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/{name}.hex"));
+    let path = recorded(name);
     if !path.exists() && std::env::var_os("UPDATE_GOLDEN").is_some() {
         fs::write(&path, hex(bytes) + "\n").expect("it can be written");
     }
@@ -28,10 +41,40 @@ fn as_recorded(name: &str, bytes: &[u8]) {
 /// A message writes the recorded frame and reads it back.
 fn check<M: Message + PartialEq + core::fmt::Debug>(name: &str, message: &M) {
     let mut buffer = vec![0; frame::MAX_FRAME_BYTES];
-    let bytes = frame::encode_into(message, STAMP, &mut buffer).expect("it fits a frame").to_vec();
-    as_recorded(name, &bytes);
-    let (stamp, read) = frame::decode::<M>(&bytes).expect("it reads back");
+    let bytes = frame::encode_into(message, STAMP, &mut buffer).expect("it fits a frame");
+    if M::KIND.is_signed() {
+        signed::sign(bytes, DEVICE, |said| signer::signature(SEED, said)).expect("it has a place");
+    }
+    as_recorded(name, bytes);
+    let (stamp, read) = frame::decode::<M>(bytes).expect("it reads back");
     assert_eq!((stamp, &read), (STAMP, message), "{name}");
+}
+
+/// What the signature of a frame is over.
+fn signed_bytes(frame: &mut [u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let kept = signed::sign(frame, DEVICE, |said| {
+        bytes = said.to_vec();
+        signer::signature(SEED, said)
+    });
+    kept.expect("it has a place");
+    bytes
+}
+
+#[test]
+fn a_signature_is_over_what_is_recorded_and_any_ed25519_says_so() {
+    use firmware_compat::v1::fixed::{AssignmentId, Head};
+    let (lineage, generation) = (Lineage([0x11; 16]), Generation(300));
+    let assignment = AssignmentId { lineage, generation, hash: hash(0x22) };
+    let mut buffer = [0; 256];
+    let head = Head { assignment, length: 70_000 };
+    let frame = frame::encode_into(&head, STAMP, &mut buffer).expect("it fits");
+    let said = signed_bytes(frame);
+    as_recorded("../signed/head", &said);
+    as_recorded("head", frame);
+    let seal = Frame::parse(frame).expect("a frame").seal.expect("it is signed");
+    assert!(signer::verify(&signer::public(SEED), &said, seal.signature));
+    assert!(frame.len() < 200, "a head is retained for every device");
 }
 
 fn hash(byte: u8) -> Hash {
@@ -165,6 +208,7 @@ macro_rules! samples {
                         assignment: Some(assignment_id()),
                         clock_ms: 86_400_000,
                         max_assignment_bytes: 65_536,
+                        keys: list(vec![KeyId([0xca; 4])]),
                     },
                 );
             }
@@ -212,8 +256,7 @@ macro_rules! samples {
 
             #[test]
             fn head_want_and_part_are_as_recorded() {
-                let signature = bytes(&[0x5a; 64]);
-                check("head", &Head { assignment: assignment_id(), length: 70_000, signature });
+                check("head", &Head { assignment: assignment_id(), length: 70_000 });
                 let also = List::default();
                 check("want", &Want { hash: hash(0x22), offset: 16_384, also });
                 let (hash, offset) = (hash(0x22), 16_384);
@@ -223,8 +266,13 @@ macro_rules! samples {
             #[test]
             fn the_small_messages_are_as_recorded() {
                 check("gone", &Gone { agent: AgentId([1; 16]) });
-                check("time", &Time { unix_ms: 1_767_225_600_000 });
-                check("report", &Report { spread_ms: 2000 });
+            }
+
+            #[test]
+            fn what_is_bound_to_a_time_is_as_recorded() {
+                let (lineage, unix_ms) = (assignment_id().lineage, 1_767_225_600_000);
+                check("time", &Time { lineage, unix_ms });
+                check("report", &Report { lineage, unix_ms, spread_ms: 2000 });
             }
 
             #[test]
@@ -237,8 +285,13 @@ macro_rules! samples {
                     previous: false,
                     timestamps: true,
                 };
-                check("command-logs", &Command { id: 1, action: logs });
-                check("command-cancel", &Command { id: 2, action: Action::Cancel { command: 1 } });
+                let lineage = assignment_id().lineage;
+                check("command-logs", &Command { lineage, id: 1, action: logs });
+                let cancel = Action::Cancel { command: 1 };
+                check("command-cancel", &Command { lineage, id: 2, action: cancel });
+                check("command-report", &Command { lineage, id: 3, action: Action::Report });
+                let keys = list(vec![signer::public(0x5b), signer::public(SEED)]);
+                check("command-keys", &Command { lineage, id: 4, action: Action::Keys { keys } });
             }
 
             fn container(artefacts: Artefacts) -> Container {

@@ -3,8 +3,12 @@
 #![cfg(feature = "alloc")]
 
 use firmware_compat::{
-    capacity::full,
-    frame::{self, DecodeError, Frame, HEADER_BYTES, Kind, MAX_FRAME_BYTES, Message, Stamp},
+    capacity::{SIGNED_BYTES, full},
+    frame::{
+        self, DecodeError, Frame, HEADER_BYTES, Kind, MAX_FRAME_BYTES, Message, SIGNATURE_BYTES,
+        Stamp,
+    },
+    id::{AgentId, Lineage, PodId, PublicKey},
     topic::{self, Topic},
     v1::{fixed, owned},
 };
@@ -65,16 +69,49 @@ fn every_truncation_of_every_golden_frame_is_refused() {
 
 #[test]
 fn a_byte_too_many_is_refused() {
-    let time = owned::Time { unix_ms: 1 };
-    let mut bytes = frame::encode(&time, Stamp::default()).expect("small");
+    let gone = owned::Gone { agent: AgentId([1; 16]) };
+    let mut bytes = frame::encode(&gone, Stamp::default()).expect("small");
+    bytes.push(0);
+    assert_eq!(frame::decode::<owned::Gone>(&bytes), Err(DecodeError::Trailing));
+    // In a frame that is signed it is a part of the signature, and the signature's first byte one of the body.
+    let mut bytes = frame::encode(&time(), Stamp::default()).expect("small");
     bytes.push(0);
     assert_eq!(frame::decode::<owned::Time>(&bytes), Err(DecodeError::Trailing));
 }
 
+fn time() -> owned::Time {
+    owned::Time { lineage: Lineage([1; 16]), unix_ms: 1 }
+}
+
+#[test]
+fn a_signed_frame_is_short_and_has_a_place_for_its_signature() {
+    let bytes = frame::encode(&time(), Stamp::default()).expect("small");
+    let (signed, signature) = bytes.split_at(bytes.len() - SIGNATURE_BYTES);
+    assert_eq!(signature, [0; SIGNATURE_BYTES]);
+    assert_eq!(Frame::parse(&bytes[..SIGNATURE_BYTES]), Err(DecodeError::Unsigned));
+    assert_eq!(Frame::parse(&bytes[..HEADER_BYTES]), Err(DecodeError::Unsigned));
+    let stretched = [signed, &[0; SIGNED_BYTES], signature].concat();
+    assert_eq!(Frame::parse(&stretched), Err(DecodeError::Oversized));
+    // The longest that any kind has to say fits.
+    let name = "x".repeat(full::NAMESPACE);
+    let action = owned::Action::Logs {
+        pod: PodId([0xff; 16]),
+        container: owned::Text::cut(&name),
+        follow: true,
+        tail: Some(u32::MAX),
+        previous: true,
+        timestamps: true,
+    };
+    let command = owned::Command { lineage: Lineage([0xff; 16]), id: u64::MAX, action };
+    assert!(frame::encode(&command, Stamp::default()).expect("it fits").len() < SIGNED_BYTES);
+    let keys = [1, 2].map(|byte| PublicKey([byte; 32])).to_vec().try_into().expect("two");
+    let command = owned::Command { action: owned::Action::Keys { keys }, ..command };
+    assert!(frame::encode(&command, Stamp::default()).expect("it fits").len() < SIGNED_BYTES);
+}
+
 #[test]
 fn other_versions_kinds_and_lengths_are_named() {
-    let time = owned::Time { unix_ms: 1 };
-    let bytes = frame::encode(&time, Stamp::default()).expect("small");
+    let bytes = frame::encode(&time(), Stamp::default()).expect("small");
     let with = |index: usize, value: u8| {
         let mut bytes = bytes.clone();
         bytes[index] = value;

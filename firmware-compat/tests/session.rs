@@ -1,9 +1,15 @@
 //! The device's side of the protocol: what moves it, and what does not.
 
+mod signer;
+
 use firmware_compat::{
+    frame::Frame,
+    guard::Refusal,
     id::{Generation, Hash, Lineage},
     session::{Name, Session, Standing, Step, Verdict},
+    v1::fixed::{Head, Time},
 };
+use signer::{LINEAGE, guard, seal};
 
 fn name(lineage: u8, generation: u64, hash: u8) -> Name {
     Name {
@@ -11,6 +17,13 @@ fn name(lineage: u8, generation: u64, hash: u8) -> Name {
         generation: Generation(generation),
         hash: Hash([hash; 32]),
     }
+}
+
+/// A device hears a head that its hub has signed for it.
+fn hear(session: &mut Session, offered: Name, length: u32, room: usize) -> Step {
+    let bytes = seal(1, "pi", 0, &Head { assignment: offered.into(), length });
+    let frame = Frame::parse(&bytes).expect("a frame");
+    session.head(&frame, "pi", room).expect("the hub has signed it")
 }
 
 /// Stands for SHA-256.
@@ -29,6 +42,10 @@ fn only_what_is_newer_and_of_the_same_lineage_moves_a_device() {
     assert_eq!(standing.judge(name(2, 9, 9)), Verdict::Foreign);
     let adopting = Standing { may_adopt: true, ..standing };
     assert_eq!(adopting.judge(name(2, 1, 1)), Verdict::Newer);
+    let fresh = Standing { hub: Some(LINEAGE), ..Standing::default() };
+    assert_eq!(fresh.judge(name(1, 1, 1)), Verdict::Newer);
+    assert_eq!(fresh.judge(name(2, 1, 1)), Verdict::Foreign, "nothing is held, and it follows one");
+    assert_eq!(Standing { may_adopt: true, ..fresh }.judge(name(2, 1, 1)), Verdict::Newer);
     let refusing = Standing { refused: Some(name(1, 6, 6)), ..standing };
     assert_eq!(refusing.judge(name(1, 6, 6)), Verdict::Refused);
     assert_eq!(refusing.judge(name(1, 7, 7)), Verdict::Newer);
@@ -61,10 +78,10 @@ fn a_head_that_nobody_has_the_body_of_gives_way_to_one_below_it_but_not_below_wh
 
 #[test]
 fn a_body_in_chunks_is_held_once_it_is_whole_and_kept() {
-    let (mut session, mut body) = (Session::new(None), [0; 8]);
+    let (mut session, mut body) = (Session::new(guard(&[1], 0), None), [0; 8]);
     let offered = name(1, 1, 10);
     let hash = offered.hash;
-    assert_eq!(session.head(offered, 4, 8), Step::Want { hash, offset: 0 });
+    assert_eq!(hear(&mut session, offered, 4, 8), Step::Want { hash, offset: 0 });
     assert_eq!(session.chunk(hash, 0, &[1, 2], &mut body, digest), Step::Rest);
     assert_eq!(session.chunk(hash, 0, &[1, 2], &mut body, digest), Step::Rest, "twice");
     assert_eq!(session.chunk(hash, 2, &[3, 4, 5], &mut body, digest), Step::Rest, "too long");
@@ -73,43 +90,43 @@ fn a_body_in_chunks_is_held_once_it_is_whole_and_kept() {
     assert_eq!(session.held(), None);
     session.kept();
     assert_eq!((session.held(), session.coming()), (Some(offered), None));
-    assert_eq!(session.head(offered, 4, 8), Step::Report);
+    assert_eq!(hear(&mut session, offered, 4, 8), Step::Report);
 }
 
 #[test]
 fn a_body_without_room_is_refused_with_the_bound_and_once() {
-    let mut session = Session::new(Some(name(1, 1, 1)));
+    let mut session = Session::new(guard(&[1], 0), Some(name(1, 1, 1)));
     for (generation, length) in [(2, 9), (3, 0)] {
         let offered = name(1, generation, 2);
         let refused = Step::Refuse { name: offered, length, room: 8 };
-        assert_eq!(session.head(offered, length, 8), refused);
-        assert_eq!(session.head(offered, length, 8), Step::Rest);
+        assert_eq!(hear(&mut session, offered, length, 8), refused);
+        assert_eq!(hear(&mut session, offered, length, 8), Step::Rest);
     }
     assert_eq!((session.held(), session.coming()), (Some(name(1, 1, 1)), None));
-    assert!(matches!(session.head(name(1, 4, 4), 8, 8), Step::Want { .. }));
+    assert!(matches!(hear(&mut session, name(1, 4, 4), 8, 8), Step::Want { .. }));
 }
 
 #[test]
 fn a_body_that_can_not_be_followed_is_not_asked_for_again() {
-    let (mut session, mut body) = (Session::new(None), [0; 8]);
+    let (mut session, mut body) = (Session::new(guard(&[1], 0), None), [0; 8]);
     let offered = name(1, 1, 3);
-    session.head(offered, 2, 8);
+    hear(&mut session, offered, 2, 8);
     let whole = session.chunk(offered.hash, 0, &[1, 2], &mut body, digest);
     assert_eq!(whole, Step::Body(offered));
-    assert_eq!(session.head(offered, 2, 8), Step::Body(offered), "it was not looked at yet");
+    assert_eq!(hear(&mut session, offered, 2, 8), Step::Body(offered), "it was not looked at yet");
     session.refuse();
-    assert_eq!(session.head(offered, 2, 8), Step::Rest);
+    assert_eq!(hear(&mut session, offered, 2, 8), Step::Rest);
     assert_eq!((session.held(), session.coming()), (None, None));
 }
 
 #[test]
 fn a_repeated_head_goes_on_where_the_body_is() {
-    let (mut session, mut body) = (Session::new(None), [0; 8]);
+    let (mut session, mut body) = (Session::new(guard(&[1], 0), None), [0; 8]);
     let offered = name(1, 1, 10);
     let hash = offered.hash;
-    session.head(offered, 4, 8);
+    hear(&mut session, offered, 4, 8);
     session.chunk(hash, 0, &[1, 2], &mut body, digest);
-    assert_eq!(session.head(offered, 4, 8), Step::Want { hash, offset: 2 });
+    assert_eq!(hear(&mut session, offered, 4, 8), Step::Want { hash, offset: 2 });
     assert_eq!(session.chunk(hash, 2, &[3, 4], &mut body, digest), Step::Body(offered));
 }
 
@@ -119,30 +136,47 @@ fn late_heads_do_not_turn_a_session_back_and_the_answer_of_a_hub_without_the_bod
     let (held, older, newer) = (name(1, 5, 5), name(1, 6, 6), name(1, 7, 10));
     let again = |offset| Step::Want { hash: newer.hash, offset };
     for late in [held, older] {
-        let mut session = Session::new(Some(held));
-        assert_eq!(session.head(newer, 4, 8), again(0));
-        assert_eq!(session.head(late, 4, 8), again(0));
+        let mut session = Session::new(guard(&[1], 0), Some(held));
+        assert_eq!(hear(&mut session, newer, 4, 8), again(0));
+        assert_eq!(hear(&mut session, late, 4, 8), again(0));
         assert_eq!(session.chunk(newer.hash, 0, &[1, 2], &mut body, digest), Step::Rest);
-        assert_eq!(session.head(late, 4, 8), again(2));
+        assert_eq!(hear(&mut session, late, 4, 8), again(2));
         assert_eq!(session.coming(), Some(newer));
         // Nothing of it came since: the hub has no more than this.
-        let step = session.head(late, 4, 8);
+        let step = hear(&mut session, late, 4, 8);
         assert_eq!(session.coming(), (late == older).then_some(older));
         let other = Step::Want { hash: older.hash, offset: 0 };
         assert_eq!(step, if late == held { Step::Report } else { other });
     }
-    let mut session = Session::new(Some(held));
-    session.head(newer, 4, 8);
-    assert_eq!(session.head(name(1, 4, 4), 4, 8), Step::Rest, "older than what is held");
+    let mut session = Session::new(guard(&[1], 0), Some(held));
+    hear(&mut session, newer, 4, 8);
+    assert_eq!(hear(&mut session, name(1, 4, 4), 4, 8), Step::Rest, "older than what is held");
     assert_eq!(session.coming(), Some(newer));
 }
 
 #[test]
 fn frames_of_a_connection_count_from_one() {
-    let mut session = Session::new(None);
+    let mut session = Session::new(guard(&[1], 0), None);
     session.connected(7);
     let stamps = [session.next_stamp(), session.next_stamp()];
     assert_eq!(stamps.map(|stamp| (stamp.session, stamp.sequence)), [(7, 1), (7, 2)]);
     session.connected(8);
     assert_eq!(session.next_stamp().sequence, 1);
+}
+
+#[test]
+fn a_head_that_the_hub_did_not_sign_moves_no_session_and_a_time_is_heard_once() {
+    let mut session = Session::new(guard(&[1], 0), None);
+    let offered = Head { assignment: name(1, 1, 1).into(), length: 4 };
+    for (seed, to) in [(2, "pi"), (1, "pj")] {
+        let bytes = seal(seed, to, 0, &offered);
+        let frame = Frame::parse(&bytes).expect("a frame");
+        assert_eq!(session.head(&frame, "pi", 8), Err(Refusal::Forged));
+    }
+    assert_eq!(session.coming(), None);
+    let bytes = seal(1, "pi", 0, &Time { lineage: LINEAGE, unix_ms: 5 });
+    let frame = Frame::parse(&bytes).expect("a frame");
+    assert!(session.open::<Time>(&frame, "pi").is_ok());
+    assert_eq!(session.open::<Time>(&frame, "pi"), Err(Refusal::Late));
+    assert_eq!(session.guard().known_ms(), 5);
 }

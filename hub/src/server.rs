@@ -13,6 +13,7 @@
 //! - [`publish`] lets out what a turn has saved, into the [`watch_cache`] first: every read is served from there.
 //! - [`accept`] and [`connection`] bound who may come and how long everything may take.
 //! - [`api`] speaks Kubernetes' REST; [`artefacts`] and [`registry`] serve bytes on the same listener.
+//! - [`signing`] is the key by which devices know this hub.
 //! - [`supply`] finds or makes what devices need of images.
 
 mod accept;
@@ -29,6 +30,7 @@ mod metrics;
 mod publish;
 mod registry;
 mod running;
+mod signing;
 mod state_lock;
 mod supply;
 mod turn;
@@ -55,6 +57,7 @@ pub use config::{ApiTimes, Broker, DEFAULT_API, HubConfig};
 pub use error::HubError;
 pub use listen::{ListenError, check_loopback};
 pub use running::Running;
+pub use signing::SigningKeyError;
 pub use state_lock::StateLockError;
 
 use crate::store::{RedbStore, Store, StoreError};
@@ -64,6 +67,7 @@ use clock::Clock;
 use handle::EngineHandle;
 use limits::Limits;
 use publish::Batch;
+use signing::SigningKey;
 use state_lock::StateLock;
 use supply::Supplier;
 use turn::{Attached, Turn};
@@ -108,7 +112,8 @@ async fn start_locked(
     let limits = Limits::raise();
     let clock = Clock::start();
     let settings = engine::Config { seed: random_seed()?, lost_after_s: config.lost_after_s };
-    let engine = Engine::load(store.load()?, settings, clock.now())?;
+    let signer = Arc::new(SigningKey::open(&config.state)?);
+    let engine = Engine::load(store.load()?, settings, signer.clone(), clock.now())?;
     let lineage = engine.lineage();
     let images = open_artefacts(&config.state).await?;
     // Before anything runs: an address that is taken is the commonest mistake.
@@ -123,6 +128,7 @@ async fn start_locked(
         cache: cache.clone(),
         images: images.clone(),
         lineage,
+        signer,
         stopping: stopping.clone(),
         authority: Authority::of(address),
         limits,

@@ -1,7 +1,8 @@
-//! The agent's state machine: events and time in, effects out. What concerns the connection is in `link`,
-//! what concerns artefacts in `artefacts`.
+//! The agent's state machine: events and time in, effects out. What the hub says is in `hear`, what concerns the connection
+//! in `link`, what concerns artefacts in `artefacts`.
 
 mod artefacts;
+mod hear;
 mod link;
 
 use alloc::{
@@ -14,9 +15,10 @@ use alloc::{
 };
 
 use firmware_compat::{
-    id::{Hash, Lineage, PodId},
+    guard::Guard,
+    id::{Hash, KeyId, Lineage, PodId},
     time::{Instant, UnixMs},
-    v1::owned::{AssignmentId, Hello},
+    v1::owned::{AssignmentId, Hello, List},
 };
 
 use crate::{
@@ -37,6 +39,8 @@ use crate::{
 #[derive(Debug)]
 pub struct Agent {
     hello: Hello,
+    name: String,
+    guard: Guard,
     pods: BTreeMap<PodId, Pod>,
     /// Pods that are to go and of which a process runs, or may: others wait for their end.
     leaving: BTreeSet<PodId>,
@@ -50,10 +54,9 @@ pub struct Agent {
     name_taken: bool,
     /// What the store was last told to keep.
     retained: Option<BTreeSet<Hash>>,
+    /// The newest time that is saved.
     time_floor_ms: UnixMs,
     time_floor_saved: Option<Instant>,
-    /// When it was last told that the hub speaks another protocol version.
-    mismatch_told: Option<Instant>,
     /// What was wrong with saved assignments; told once the clock is known.
     faults: Vec<String>,
 }
@@ -93,6 +96,8 @@ impl Agent {
         faults.extend(unfollowable);
         let mut agent = Self {
             hello: config.hello,
+            name: config.name,
+            guard: Guard::new(config.verify, config.hub, config.time_floor_ms),
             pods: BTreeMap::new(),
             leaving: BTreeSet::new(),
             assign,
@@ -105,7 +110,6 @@ impl Agent {
             retained: None,
             time_floor_ms: config.time_floor_ms,
             time_floor_saved: None,
-            mismatch_told: None,
             faults,
         };
         agent.want(pods);
@@ -122,12 +126,13 @@ impl Agent {
             Event::Found(found) => self.found(found, now),
             Event::AdoptLineage => self.assign.adopt_lineage(now, &mut self.out),
             Event::Runtimes { runtimes, wasm } => self.runtimes(runtimes, wasm, now),
-            Event::LinkUp => self.link_up(now),
+            Event::HubPinned(hub) => self.hub_pinned(hub, now),
+            Event::PinFailed { message } => self.pin_failed(&message, now),
+            Event::LinkUp { session } => self.link_up(session, now),
             Event::LinkDown => self.link_down(),
             Event::TakenOver => self.taken_over(now),
             Event::NameFree => self.name_free(now),
-            Event::Heard(down) => self.heard(down, now),
-            Event::VersionMismatch { version } => self.version_mismatch(version, now),
+            Event::Heard { to_all, frame } => self.heard(to_all, &frame, now),
             Event::SendFailed(up) => self.send_failed(up, now),
             Event::Saved { generation } => {
                 if let Some(pods) = self.assign.saved(generation) {
@@ -253,7 +258,9 @@ impl Agent {
         if self.reporter.take_hello(now) {
             let clock_ms = self.out.unix_ms(now);
             let assignment = self.assign.in_force();
-            let hello = Hello { assignment, clock_ms, ..self.hello.clone() };
+            let keys: Vec<KeyId> = self.guard.hub().iter().flat_map(|hub| hub.keys.ids()).collect();
+            let keys = List::try_from(keys).unwrap_or_default();
+            let hello = Hello { assignment, clock_ms, keys, ..self.hello.clone() };
             self.out.push(Effect::Send(Up::Hello(Box::new(hello))));
         }
         let context = self.context();

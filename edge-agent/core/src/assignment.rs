@@ -44,8 +44,7 @@ pub struct Assign {
     /// Checked while another was being saved.
     next: Option<Candidate>,
     incoming: Option<Incoming>,
-    /// Was gathered and can't be followed; not asked for again.
-    refused: Option<AssignmentId>,
+    refused: Option<Refused>,
     /// Of a hub that did not write the assignment in force.
     foreign: Option<Head>,
     adopt: bool,
@@ -70,6 +69,20 @@ struct Candidate {
     pods: Vec<PodSpec>,
 }
 
+/// Can't be followed; not asked for again.
+#[derive(Clone, Copy, Debug)]
+struct Refused {
+    id: AssignmentId,
+    /// Not before then, if it is not certain.
+    until: Option<Instant>,
+}
+
+impl Refused {
+    fn counts(&self, now: Instant) -> bool {
+        self.until.is_none_or(|until| now < until)
+    }
+}
+
 #[derive(Debug)]
 enum Saving {
     Idle,
@@ -77,11 +90,13 @@ enum Saving {
     Resting { candidate: Candidate, failures: u32, until: Instant },
 }
 
-/// Why a body is refused for good.
+/// Why a body is refused.
 #[derive(Debug, thiserror::Error)]
 enum Refusal {
     #[error("it is {length} bytes long, this device takes 1 to {max}")]
     Length { length: usize, max: usize },
+    #[error("what comes of it says that it is {length} bytes long, this device takes 1 to {max}")]
+    Claim { length: usize, max: usize },
     #[error("{0}")]
     Body(#[from] BodyError),
     #[error("part {0}: {1}")]

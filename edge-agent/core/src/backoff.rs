@@ -38,8 +38,11 @@ pub const SPREAD_MAX: Duration = Duration::from_mins(10);
 pub const REPORT_GAP: Duration = Duration::from_secs(1);
 /// A stop that takes this much longer than its grace is reported.
 pub const STOP_OVERDUE: Duration = Duration::from_mins(1);
-/// Shortest time between two events that say that the hub speaks another protocol version.
-pub const MISMATCH_GAP: Duration = Duration::from_hours(1);
+/// Shortest time between two events about what anybody on the network can bring about: a hundred bytes a day.
+pub const COMPLAIN_AGAIN: Duration = Duration::from_hours(24);
+/// An assignment that was given up for what unsigned chunks claimed is offered again after this time. A sender of such
+/// chunks holds it up for no longer, and a hub that really assigned too much fills a slow link no more often.
+pub const DOUBTED: Duration = Duration::from_hours(1);
 /// How far the known time must move before it is saved, and how long after the last save: flash is a budget.
 pub const TIME_FLOOR_STEP: Duration = Duration::from_hours(24);
 /// Shortest time between two saves of the time floor, whatever the hub's clock says.

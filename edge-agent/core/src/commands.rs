@@ -1,15 +1,17 @@
-//! What the hub asks to be done once. Each command is answered: by the shell's replies, or by a refusal from here.
+//! Logs that the hub asks for. Each command is answered: by the shell's replies, or by a refusal from here. That it is heard
+//! once is the guard's business.
 
 use alloc::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet},
     format,
     string::String,
     vec::Vec,
 };
 
 use firmware_compat::{
+    capacity::full as capacity,
     id::PodId,
-    v1::owned::{Action, Command, Outcome, Reply, Text},
+    v1::owned::{Outcome, Reply, Text},
 };
 
 use crate::{
@@ -21,53 +23,51 @@ use crate::{
 
 /// Commands at a time: each follows a file and holds a task in the shell.
 pub const CONCURRENT: usize = 8;
-/// Ids of commands that are remembered, so that a duplicate is not carried out again.
-pub const REMEMBERED: usize = 32;
-
-/// The hub's commands.
+/// The hub's commands that go on for a while.
 #[derive(Debug, Default)]
 pub struct Commands {
     running: BTreeSet<u64>,
-    /// Oldest first.
-    seen: VecDeque<u64>,
+}
+
+/// Which log to send, and how.
+#[derive(Clone, Debug)]
+pub struct Logs {
+    pub pod: PodId,
+    pub container: Text<{ capacity::NAMESPACE }>,
+    pub follow: bool,
+    pub tail: Option<u32>,
+    pub previous: bool,
+    pub timestamps: bool,
 }
 
 impl Commands {
-    /// Carries a command out, unless its id is known.
-    pub fn take(&mut self, command: Command, pods: &BTreeMap<PodId, Pod>, out: &mut Out) {
-        if self.seen.contains(&command.id) || self.running.contains(&command.id) {
-            return;
+    /// Ends an earlier command, if it goes on.
+    pub fn cancel(&mut self, id: u64, earlier: u64, out: &mut Out) {
+        if self.running.contains(&earlier) {
+            out.push(Effect::CancelCommand { command: earlier });
         }
-        if self.seen.len() >= REMEMBERED {
-            self.seen.pop_front();
-        }
-        self.seen.push_back(command.id);
-        match command.action {
-            Action::Cancel { command: earlier } => {
-                if self.running.contains(&earlier) {
-                    out.push(Effect::CancelCommand { command: earlier });
-                }
-                reply(command.id, Outcome::Done, out);
+        reply(id, Outcome::Done, out);
+    }
+
+    /// Sends a log.
+    pub fn logs(&mut self, id: u64, wanted: Logs, pods: &BTreeMap<PodId, Pod>, out: &mut Out) {
+        let Logs { pod, container, follow, tail, previous, timestamps } = wanted;
+        match self.log_container(pod, &container, pods) {
+            Ok(container) => {
+                self.running.insert(id);
+                out.push(Effect::ReadLogs(LogRequest {
+                    command: id,
+                    pod,
+                    container,
+                    follow,
+                    tail,
+                    previous,
+                    timestamps,
+                }));
             }
-            Action::Logs { pod, container, follow, tail, previous, timestamps } => {
-                match self.log_container(pod, &container, pods) {
-                    Ok(container) => {
-                        self.running.insert(command.id);
-                        out.push(Effect::ReadLogs(LogRequest {
-                            command: command.id,
-                            pod,
-                            container,
-                            follow,
-                            tail,
-                            previous,
-                            timestamps,
-                        }));
-                    }
-                    Err((reason, message)) => {
-                        let (reason, message) = (Text::cut(reason), Text::cut(&message));
-                        reply(command.id, Outcome::Failed { reason, message }, out);
-                    }
-                }
+            Err((reason, message)) => {
+                let (reason, message) = (Text::cut(reason), Text::cut(&message));
+                reply(id, Outcome::Failed { reason, message }, out);
             }
         }
     }

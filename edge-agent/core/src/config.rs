@@ -1,10 +1,12 @@
 //! What the shell says once, at the start: who the device is and what it saved.
 
-use alloc::vec::Vec;
+use alloc::{string::String, vec::Vec};
 
 use firmware_compat::{
+    keys::PinnedHub,
+    signed::Verify,
     time::UnixMs,
-    v1::owned::{AssignmentId, Bytes, Hello},
+    v1::owned::{AssignmentId, Hello},
 };
 
 pub use crate::assignment::parts::{Part, Parts};
@@ -12,9 +14,15 @@ pub use crate::assignment::parts::{Part, Parts};
 /// Who the device is and what the operator asked for.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// What every Hello says. `assignment` and `clock_ms` are filled in by the core; `runtimes` and `wasm` follow
+    /// What every Hello says. `assignment`, `keys` and `clock_ms` are filled in by the core; `runtimes` and `wasm` follow
     /// [`crate::Event::Runtimes`]; `max_assignment_bytes` is also the bound that the core enforces.
     pub hello: Hello,
+    /// The device's name, for which the hub signs.
+    pub name: String,
+    /// Whom to believe, as it is on disk. Without it nobody is believed before [`crate::Event::HubPinned`].
+    pub hub: Option<PinnedHub>,
+    /// Checks a signature.
+    pub verify: Verify,
     /// Time floor that is on disk; 0 if none.
     pub time_floor_ms: UnixMs,
 }
@@ -24,8 +32,6 @@ pub struct Config {
 pub struct SavedAssignment {
     /// Which assignment.
     pub id: AssignmentId,
-    /// The hub's signature over it; empty while the hub has no identity.
-    pub signature: Bytes<{ firmware_compat::capacity::full::SIGNATURE }>,
     /// The body's bytes: the hash in `id` is over these.
     pub body: Vec<u8>,
     /// Every part that it refers to. Parts that are on disk already are not written again.

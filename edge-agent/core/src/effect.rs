@@ -7,6 +7,7 @@ use alloc::{boxed::Box, collections::BTreeSet, sync::Arc, vec::Vec};
 use firmware_compat::{
     frame::{EncodeError, Kind, Stamp, encode},
     id::{Hash, PodId},
+    keys::PinnedHub,
     time::UnixMs,
     v1::owned::{Blob, Event, Hello, Reply, Status, Want},
 };
@@ -23,11 +24,16 @@ pub enum Effect {
     /// [`crate::saved::save_steps`]. One at a time.
     /// → [`crate::Event::Saved`] or [`crate::Event::SaveFailed`].
     SaveAssignment(Arc<SavedAssignment>),
-    /// Keep this time floor. No answer; at most about once a day.
-    SaveTimeFloor {
+    /// So late it is at least: the hub has said so and signed it. Rises with each. No answer.
+    RaiseTime {
         /// Milliseconds since 1970.
         unix_ms: UnixMs,
+        /// Keep it as the time floor, too: about once a day, for flash is a budget.
+        save: bool,
     },
+    /// Keep this as whom to believe, durably, in place of what was kept before.
+    /// → [`crate::Event::HubPinned`] or [`crate::Event::PinFailed`].
+    PinHub(PinnedHub),
 
     /// Connect to the broker, and go on trying (full jitter) until [`Effect::Disconnect`].
     /// → [`crate::Event::LinkUp`] and [`crate::Event::LinkDown`], as often as it happens.

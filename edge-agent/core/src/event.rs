@@ -6,10 +6,10 @@
 use alloc::{string::String, vec::Vec};
 
 use firmware_compat::{
-    frame::{DecodeError, Frame, Kind},
     id::{Generation, Hash, PodId},
+    keys::PinnedHub,
     time::UnixMs,
-    v1::owned::{Command, Exit, Head, Part, Report, Runtime, Time, WasmSupport},
+    v1::owned::{Exit, Runtime, WasmSupport},
 };
 
 use crate::{effect::Up, spec::ContainerId};
@@ -35,20 +35,32 @@ pub enum Event {
         wasm: Option<WasmSupport>,
     },
 
+    /// The shell keeps this as whom to believe, durably: learned at the first contact with the hub, or the answer to
+    /// [`crate::Effect::PinHub`].
+    HubPinned(PinnedHub),
+    /// Answers [`crate::Effect::PinHub`]: what was kept before is still there.
+    PinFailed {
+        /// Why.
+        message: String,
+    },
+
     /// A new connection to the broker stands and its subscriptions are acknowledged.
-    LinkUp,
+    LinkUp {
+        /// The number that was drawn for it: the session of the frames that are sent in it.
+        session: u32,
+    },
     /// The connection broke. Harmless if there was none.
     LinkDown,
     /// The broker closed the connection because another one used this device's name.
     TakenOver,
     /// Nobody uses this device's name any more. Heard by the shell's slow poll after [`crate::Effect::Disconnect`].
     NameFree,
-    /// A message of the hub.
-    Heard(Down),
-    /// A frame of the hub has another protocol version than this agent's, so it can't be read.
-    VersionMismatch {
-        /// The frame's.
-        version: u8,
+    /// Something came on a topic of this device: of the hub, perhaps.
+    Heard {
+        /// On a topic that every device reads, not on this device's own.
+        to_all: bool,
+        /// Untrusted.
+        frame: Vec<u8>,
     },
     /// [`crate::Effect::Send`] could not be done (queue full, too long). Not sent for messages that were handed to MQTT.
     SendFailed(Up),
@@ -258,36 +270,4 @@ pub enum FoundState {
     Exited(Exit),
     /// Nobody knows: the device lost power, or its shim was killed. Nothing of it runs.
     Lost,
-}
-
-/// A message of the hub, decoded.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Down {
-    /// The newest assignment.
-    Head(Head),
-    /// A chunk of an assignment's body, or of a part of it.
-    Part(Part),
-    /// Something to do once.
-    Command(Command),
-    /// The hub's clock.
-    Time(Time),
-    /// Say hello and report in full.
-    Report(Report),
-}
-
-impl Down {
-    /// Decodes the body of a frame that came on a `down` topic.
-    ///
-    /// # Errors
-    /// See [`DecodeError`]; a frame of a kind that only devices send is [`DecodeError::Unexpected`].
-    pub fn decode(frame: &Frame<'_>) -> Result<Self, DecodeError> {
-        match frame.kind {
-            Kind::Head => frame.message().map(Self::Head),
-            Kind::Part => frame.message().map(Self::Part),
-            Kind::Command => frame.message().map(Self::Command),
-            Kind::Time => frame.message().map(Self::Time),
-            Kind::Report => frame.message().map(Self::Report),
-            other => Err(DecodeError::Unexpected(other)),
-        }
-    }
 }

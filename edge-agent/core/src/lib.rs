@@ -18,7 +18,8 @@
 //! - [`saved`] is the assignment on disk: its format, and the order of steps that survives a power cut.
 //! - `assignment` takes heads and bodies to a saved assignment, and refuses what could not run.
 //! - `pod` is the life of one Pod and of its containers, `artefacts` brings what they run, `backoff` paces retries.
-//! - `report` tells the hub, `journal` keeps events for it, `commands` answers it.
+//! - `report` tells the hub, `journal` keeps events for it, `commands` answers it, `complaints` bounds what strangers on the
+//!   network can have it told.
 
 #![no_std]
 #![forbid(unsafe_code)]
@@ -35,6 +36,7 @@ mod artefacts;
 mod assignment;
 mod backoff;
 mod commands;
+mod complaints;
 mod journal;
 mod out;
 mod pod;
@@ -46,5 +48,5 @@ pub use agent::{Agent, Pause};
 pub use assignment::saved::{self, Loaded};
 pub use config::{Config, SavedAssignment};
 pub use effect::{Effect, Up, WakeReason};
-pub use event::{Down, Event};
+pub use event::Event;
 pub use spec::{ContainerId, PodSpec};

@@ -10,6 +10,7 @@ use firmware_compat::{
 
 use crate::{
     backoff::Rng,
+    complaints::Complaints,
     effect::Effect,
     journal::{Clock, Journal, event},
 };
@@ -21,6 +22,7 @@ pub struct Out {
     pub journal: Journal,
     pub rng: Rng,
     pub clock: Clock,
+    complaints: Complaints,
 }
 
 impl Out {
@@ -30,6 +32,7 @@ impl Out {
             journal: Journal::new(),
             rng: Rng::new(seed),
             clock: Clock::default(),
+            complaints: Complaints::default(),
         }
     }
 
@@ -47,6 +50,13 @@ impl Out {
     pub fn warn(&mut self, now: Instant, about: Option<PodId>, reason: &str, message: &str) {
         let at_ms = self.unix_ms(now);
         self.journal.record(event(about, Severity::Warning, reason, message, at_ms));
+    }
+
+    /// Records what anybody on the network can bring about, now and then.
+    pub fn complain(&mut self, now: Instant, reason: &'static str, message: &str) {
+        if let Some(message) = self.complaints.count(reason, message, now) {
+            self.warn(now, None, reason, &message);
+        }
     }
 
     pub fn unix_ms(&self, now: Instant) -> UnixMs {

@@ -5,8 +5,12 @@
 mod world;
 
 use firmware_compat::v1::owned::*;
-use lichen_agent_core::{ContainerId, Down, Effect, Event};
-use world::{World, failure, names::*};
+use lichen_agent_core::{ContainerId, Effect, Event};
+use world::{
+    World, failure,
+    hub::{HUB, LINEAGE, UP, Voice, say},
+    names::*,
+};
 
 /// Applies one Pod, changed, and returns why it was refused.
 fn refusal(change: impl FnOnce(&mut Pod)) -> String {
@@ -15,7 +19,7 @@ fn refusal(change: impl FnOnce(&mut Pod)) -> String {
     let mut world = World::new();
     world.start_agent();
     world.link_up = true;
-    world.feed(Event::LinkUp);
+    world.feed(UP);
     world.trace.clear();
     apply(&mut world, 1, vec![pod]);
     let refused = world.trace.iter().find_map(|line| line.split_once("AssignmentRefused: "));
@@ -25,15 +29,15 @@ fn refusal(change: impl FnOnce(&mut Pod)) -> String {
 fn apply(world: &mut World, generation: u64, pods: Vec<Pod>) {
     let (_, parts) = encode(&pods);
     let (head, chunks) = world.assign(generation, pods);
-    world.feed(Event::Heard(Down::Head(head)));
+    world.feed(say(&head));
     for chunk in chunks {
-        world.feed(Event::Heard(Down::Part(chunk)));
+        world.feed(say(&chunk));
     }
     // Without a link nothing can be asked for; what a Pod refers to counts once that is known.
     let pushed = if world.link_up { None } else { Some(parts.iter().chain(&parts)) };
     for (hash, part) in pushed.into_iter().flatten() {
         for chunk in world::chunks_of(*hash, part) {
-            world.feed(Event::Heard(Down::Part(chunk)));
+            world.feed(say(&chunk));
         }
     }
 }
@@ -162,10 +166,10 @@ fn a_body_longer_than_the_device_takes_is_not_asked_for() {
     let mut world = World::new();
     world.start_agent();
     world.link_up = true;
-    world.feed(Event::LinkUp);
+    world.feed(UP);
     let (mut head, _) = world.assign(1, vec![]);
     head.length = 8_195;
-    world.feed(Event::Heard(Down::Head(head)));
+    world.feed(say(&head));
     world.advance(59_000);
     let last = world.trace.last().unwrap();
     assert!(last.ends_with("it is 8195 bytes long, this device takes 1 to 8194"), "{last}");
@@ -177,17 +181,70 @@ fn a_chunk_that_lies_about_its_length_keeps_no_part_out() {
     let mut world = World::new();
     world.start_agent();
     world.link_up = true;
-    world.feed(Event::LinkUp);
+    world.feed(UP);
     world.hub_serves = false;
     let (head, body) = world.assign(1, vec![pod("web=1")]);
     let (hash, bytes) = world.parts.first_key_value().map(|(h, b)| (*h, b.clone())).unwrap();
     let part: Vec<Part> = world::chunks_of(hash, &bytes).collect();
     let lie = Part { length: part[0].length + 1, ..part[0].clone() };
-    world.feed(Event::Heard(Down::Head(head)));
+    world.feed(say(&head));
     for chunk in body.into_iter().chain([lie]).chain(part) {
-        world.feed(Event::Heard(Down::Part(chunk)));
+        world.feed(say(&chunk));
     }
     assert_eq!(world.disk.len(), 1, "{:?}", world.trace);
+}
+
+/// Anybody can send a chunk: the hub's signature says of a part only what its hash is.
+#[test]
+fn a_chunk_that_claims_an_impossible_length_holds_an_assignment_up_for_an_hour_and_no_longer() {
+    let mut world = World::new();
+    world.start_agent();
+    world.link_up = true;
+    world.feed(UP);
+    world.hub_serves = false;
+    let (head, body) = world.assign(1, vec![pod("web=1")]);
+    let hash = *world.parts.first_key_value().unwrap().0;
+    let bytes = Bytes::try_from(vec![0; 64]).unwrap();
+    world.feed(say(&head));
+    body.iter().for_each(|chunk| world.feed(say(chunk)));
+    for _ in 0..5 {
+        world.feed(say(&Part { hash, length: u32::MAX, offset: 0, bytes: bytes.clone() }));
+    }
+    let told = |world: &World| world.trace.iter().filter(|l| l.contains("Refused")).count();
+    assert_eq!(told(&world), 1, "{:?}", world.trace);
+    world.hub_serves = true;
+    world.advance(50 * 60_000);
+    world.feed(say(&head));
+    body.iter().for_each(|chunk| world.feed(say(chunk)));
+    assert!(world.disk.is_empty(), "it may be true");
+    world.advance(11 * 60_000);
+    world.feed(say(&head));
+    body.iter().for_each(|chunk| world.feed(say(chunk)));
+    assert_eq!((world.disk.len(), told(&world)), (1, 1), "{:?}", world.trace);
+}
+
+#[test]
+fn a_flood_of_forged_frames_costs_one_event_a_day() {
+    let mut world = World::new();
+    world.start_agent();
+    world.link_up = true;
+    world.feed(UP);
+    world.advance(3_600_000);
+    world.trace.clear();
+    let stranger = Voice { key: 9, ..HUB };
+    for hour in 0..48 {
+        let (head, _) = world.write(100 + hour, vec![0]);
+        for _ in 0..100 {
+            world.feed(stranger.say(&head));
+            world.feed(stranger.say(&Report { lineage: LINEAGE, unix_ms: u64::MAX, spread_ms: 0 }));
+        }
+        world.advance(3_600_000);
+    }
+    let told: Vec<&String> = world.trace.iter().filter(|line| line.contains("Forged")).collect();
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(told[1].contains("4800 times since"), "{told:?}");
+    // It goes on to say hello to a hub that does not answer, and asks for nothing.
+    assert!(world.trace.iter().all(|line| told.contains(&line) || line.contains("hello")));
 }
 
 #[test]
@@ -195,13 +252,13 @@ fn a_damaged_body_is_asked_for_again_more_and_more_slowly() {
     let mut world = World::new();
     world.start_agent();
     world.link_up = true;
-    world.feed(Event::LinkUp);
+    world.feed(UP);
     let (head, chunks) = world.assign(1, vec![pod("web=1")]);
     world.hub_serves = false;
-    world.feed(Event::Heard(Down::Head(head)));
+    world.feed(say(&head));
     let damaged = |chunk: &Part| {
         let bytes = vec![0xff; chunk.bytes.len()].try_into().unwrap();
-        Event::Heard(Down::Part(Part { bytes, ..chunk.clone() }))
+        say(&Part { bytes, ..chunk.clone() })
     };
     for _ in 0..20 {
         chunks.iter().for_each(|chunk| world.feed(damaged(chunk)));
@@ -210,7 +267,7 @@ fn a_damaged_body_is_asked_for_again_more_and_more_slowly() {
     let wants = world.trace.iter().filter(|line| line.contains("want")).count();
     assert!(wants <= 120, "{wants} wants in two hours");
     world.hub_serves = true;
-    chunks.into_iter().for_each(|chunk| world.feed(Event::Heard(Down::Part(chunk))));
+    chunks.into_iter().for_each(|chunk| world.feed(say(&chunk)));
     assert!(world.agent.unwrap().assignment().is_some());
 }
 
@@ -230,7 +287,7 @@ fn a_report_of_a_full_device_is_split_so_that_each_part_fits_a_frame() {
     world.trace.clear();
     // Each part is encoded by the world, which insists that it fits.
     world.link_up = true;
-    world.feed(Event::LinkUp);
+    world.feed(UP);
     let parts: Vec<&String> = world.trace.iter().filter(|l| l.contains("status")).collect();
     assert!(parts.len() >= 256 / 32, "{} parts", parts.len());
     assert!(parts.iter().all(|part| part.contains("full")));
@@ -247,7 +304,7 @@ fn the_status_of_a_pod_with_as_many_containers_as_may_be_fits_a_frame() {
     let mut world = World::new();
     world.start_agent();
     world.link_up = true;
-    world.feed(Event::LinkUp);
+    world.feed(UP);
     let long = "long words ".repeat(100);
     let names = |list: &str| -> Vec<String> {
         (0..16).map(|n| format!("{list}{n}-{}", "n".repeat(50))).collect()
@@ -317,7 +374,7 @@ fn a_spoilt_assignment_on_disk_falls_back_to_the_one_before() {
     assert!(world.is_running(&id_of("web")));
     world.trace.clear();
     world.link_up = true;
-    world.feed(Event::LinkUp);
+    world.feed(UP);
     let told = world
         .trace
         .iter()
@@ -327,7 +384,7 @@ fn a_spoilt_assignment_on_disk_falls_back_to_the_one_before() {
     let said = world.trace.iter().any(|line| line.contains("hello holding 1"));
     assert!(said, "{:?}", world.trace);
     let (head, _) = world.hub[&2].clone();
-    world.feed(Event::Heard(Down::Head(head)));
+    world.feed(say(&head));
     world.advance(1000);
     while let Some(event) = world.answers.pop_front() {
         world.feed(event);
@@ -358,7 +415,7 @@ fn what_is_told_of_the_disk(world: &mut World) -> Vec<String> {
     world.start_agent();
     world.trace.clear();
     world.link_up = true;
-    world.feed(Event::LinkUp);
+    world.feed(UP);
     let told = world.trace.iter().filter_map(|line| {
         let (_, message) = line.split_once("Warning device SavedAssignmentUnreadable: ")?;
         Some(message.to_owned())
@@ -371,10 +428,10 @@ fn a_device_with_nothing_to_tell_says_two_last_words_and_falls_silent() {
     let mut world = World::new();
     world.start_agent();
     world.link_up = true;
-    world.feed(Event::LinkUp);
+    world.feed(UP);
     let (head, chunks) = world.assign(1, vec![pod("web=1")]);
-    world.feed(Event::Heard(Down::Head(head)));
-    chunks.into_iter().for_each(|chunk| world.feed(Event::Heard(Down::Part(chunk))));
+    world.feed(say(&head));
+    chunks.into_iter().for_each(|chunk| world.feed(say(&chunk)));
     world.trace.clear();
     world.advance(24 * 3_600_000);
     assert_eq!(world.trace, ["send status of 1"; 2]);
@@ -405,7 +462,7 @@ fn one_changed_variable_on_a_device_with_100_pods_moves_less_than_6_kib() {
     let mut world = World::new();
     world.start_agent();
     world.link_up = true;
-    world.feed(Event::LinkUp);
+    world.feed(UP);
     apply(&mut world, 1, fleet(100, 0));
     assert_eq!(world.runs.values().filter(|run| run.is_running()).count(), 100);
     world.advance(3_600_000);
@@ -421,8 +478,8 @@ fn one_changed_variable_on_a_device_with_100_pods_moves_less_than_6_kib() {
         ..chunks[0].clone()
     };
     bytes += firmware_compat::frame::encode(&body, stamp).unwrap().len();
-    world.feed(Event::Heard(Down::Head(head)));
-    world.feed(Event::Heard(Down::Part(body)));
+    world.feed(say(&head));
+    world.feed(say(&body));
     assert!(world.agent.as_ref().unwrap().assignment().unwrap().generation.0 == 2);
     let wants: Vec<&String> = world.trace.iter().filter(|line| line.contains("want")).collect();
     assert_eq!(wants, ["send want from byte 0"], "one part is new");
@@ -438,7 +495,7 @@ fn a_config_map_that_many_pods_mount_travels_once() {
     let mut world = World::new();
     world.start_agent();
     world.link_up = true;
-    world.feed(Event::LinkUp);
+    world.feed(UP);
     let text = "x".repeat(50_000);
     let pods = |version: &str| -> Vec<Pod> {
         (0..50).map(|n| pod(&format!("pod-{n:02}=1 image=web files={text}{version}"))).collect()
@@ -458,7 +515,7 @@ fn parts_beyond_the_bound_of_the_device_are_refused_and_hold_no_memory() {
     let mut world = World::new();
     world.start_agent();
     world.link_up = true;
-    world.feed(Event::LinkUp);
+    world.feed(UP);
     let text = "x".repeat(600_000);
     let pods = (0..2).map(|n| pod(&format!("pod-{n}=1 files={n}{text}"))).collect();
     apply(&mut world, 1, pods);

@@ -8,10 +8,14 @@ mod chaos;
 mod world;
 
 use chaos::{Chaos, Op, op};
-use firmware_compat::{id::Generation, v1::owned::*};
-use lichen_agent_core::{ContainerId, Down, Event, Up};
+use firmware_compat::{frame, id::Generation, v1::owned::*};
+use lichen_agent_core::{ContainerId, Event, Up};
 use proptest::prelude::*;
-use world::{exit, failure, names::*};
+use world::{
+    exit, failure,
+    hub::{LINEAGE, UP, known_by, say},
+    names::*,
+};
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
@@ -59,9 +63,19 @@ fn of() -> impl Strategy<Value = (firmware_compat::id::PodId, ContainerId)> {
     (name(), id)
 }
 
+/// Bytes of a stranger: any, or with the header of a frame.
+fn frame() -> impl Strategy<Value = Vec<u8>> {
+    let bytes = || proptest::collection::vec(any::<u8>(), 0..200);
+    let framed = (any::<u8>(), bytes()).prop_map(|(kind, body)| {
+        let header = [frame::VERSION, kind % 24, 0, 0, 0, 0, 1, 0, 0, 0];
+        [&header[..], &body].concat()
+    });
+    prop_oneof![bytes(), framed]
+}
+
 fn rogue() -> impl Strategy<Value = Event> {
     prop_oneof![
-        Just(Event::LinkUp),
+        Just(UP),
         Just(Event::LinkDown),
         Just(Event::TakenOver),
         Just(Event::NameFree),
@@ -115,11 +129,23 @@ fn rogue() -> impl Strategy<Value = Event> {
                 previous: false,
                 timestamps: true,
             };
-            Event::Heard(Down::Command(Command { id, action }))
+            say(&Command { lineage: LINEAGE, id, action })
         }),
-        any::<u8>().prop_map(|version| Event::VersionMismatch { version }),
-        any::<u32>().prop_map(|spread_ms| Event::Heard(Down::Report(Report { spread_ms }))),
-        any::<u64>().prop_map(|unix_ms| Event::Heard(Down::Time(Time { unix_ms }))),
+        (any::<u32>(), any::<u64>()).prop_map(|(spread_ms, unix_ms)| say(&Report {
+            lineage: LINEAGE,
+            unix_ms,
+            spread_ms
+        })),
+        any::<u64>().prop_map(|unix_ms| say(&Time { lineage: LINEAGE, unix_ms })),
+        (0..50u64).prop_map(|id| {
+            let keys = known_by(&[2, 1]).keys.iter().copied().collect::<Vec<_>>();
+            let action = Action::Keys { keys: keys.try_into().unwrap() };
+            say(&Command { lineage: LINEAGE, id, action })
+        }),
+        (0..50u64).prop_map(|id| say(&Command { lineage: LINEAGE, id, action: Action::Report })),
+        Just(Event::HubPinned(known_by(&[2, 1]))),
+        Just(Event::PinFailed { message: "no".into() }),
+        (any::<bool>(), frame()).prop_map(|(to_all, frame)| Event::Heard { to_all, frame }),
         any::<u64>().prop_map(|unix_ms| Event::Clock { unix_ms }),
         (0..3u8, 0..30u64, any::<u32>()).prop_map(|(lineage, generation, length)| {
             let assignment = AssignmentId {
@@ -127,12 +153,12 @@ fn rogue() -> impl Strategy<Value = Event> {
                 generation: Generation(generation),
                 hash: hash_of("hostile"),
             };
-            Event::Heard(Down::Head(Head { assignment, length, signature: Bytes::default() }))
+            say(&Head { assignment, length })
         }),
         (any::<u32>(), proptest::collection::vec(any::<u8>(), 0..64)).prop_map(
             |(offset, bytes)| {
                 let (hash, bytes) = (hash_of("hostile"), bytes.try_into().unwrap());
-                Event::Heard(Down::Part(Part { hash, length: 64, offset, bytes }))
+                say(&Part { hash, length: 64, offset, bytes })
             }
         ),
         Just(Event::SendFailed(Up::Want(Want {

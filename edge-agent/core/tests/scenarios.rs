@@ -7,9 +7,14 @@ mod world;
 
 use std::{fs, path::PathBuf};
 
-use firmware_compat::{id::Hash, v1::owned::*};
-use lichen_agent_core::{Down, Event, Up, event::FoundState};
-use world::{World, exit, names::*, runtime};
+use firmware_compat::{frame, id::Hash, v1::owned::*};
+use lichen_agent_core::{Event, Up, event::FoundState};
+use world::{
+    World, exit,
+    hub::{self, LINEAGE, UP},
+    names::*,
+    runtime,
+};
 
 fn check(name: &str) {
     let path =
@@ -47,7 +52,12 @@ fn carry_out(step: &str, world: &mut World) {
         ("lose", "disk") => world.disk.clear(),
         ("link", "up") => {
             world.link_up = true;
-            world.feed(Event::LinkUp);
+            world.feed(UP);
+        }
+        // With this number.
+        ("link", number) if number != "down" => {
+            world.link_up = true;
+            world.feed(Event::LinkUp { session: number.parse().unwrap() });
         }
         ("link", "down") => {
             world.link_up = false;
@@ -69,7 +79,7 @@ fn carry_out(step: &str, world: &mut World) {
         }
         ("head", generation) => {
             let (head, _) = world.hub[&generation.parse().unwrap()].clone();
-            world.feed(Event::Heard(Down::Head(head)));
+            world.hear(&head);
         }
         // `body GENERATION [chunk numbers]`
         ("body", rest) => {
@@ -81,7 +91,7 @@ fn carry_out(step: &str, world: &mut World) {
                 chosen = (0..chunks.len()).collect();
             }
             for number in chosen {
-                world.feed(Event::Heard(Down::Part(chunks[number].clone())));
+                world.hear(&chunks[number]);
             }
         }
         // `part POD GENERATION [chunk numbers]`: of what that generation says of the Pod.
@@ -97,7 +107,7 @@ fn carry_out(step: &str, world: &mut World) {
             let of = *assignment.pods.iter().find(is_of).unwrap();
             let chunks: Vec<Part> = world::chunks_of(of, &world.parts[&of]).collect();
             for number in words.map(|n| n.parse::<usize>().unwrap()) {
-                world.feed(Event::Heard(Down::Part(chunks[number].clone())));
+                world.hear(&chunks[number]);
             }
         }
         // Write, head and body at once.
@@ -155,12 +165,44 @@ fn carry_out(step: &str, world: &mut World) {
             }
         }
         ("report", spread) => {
-            let spread_ms = spread.parse().unwrap();
-            world.feed(Event::Heard(Down::Report(Report { spread_ms })));
+            let report = world.report(spread.parse().unwrap());
+            world.feed(report);
         }
-        ("time", unix_ms) => {
-            let unix_ms = unix_ms.parse().unwrap();
-            world.feed(Event::Heard(Down::Time(Time { unix_ms })));
+        // `time HOURS`: since the beginning of the tests.
+        ("time", hours) => {
+            world.hub_ms = world::EPOCH_MS + hours.parse::<u64>().unwrap() * 3_600_000;
+            world.hear(&Time { lineage: LINEAGE, unix_ms: world.hub_ms });
+        }
+        // The hub hands over keys: `keys COMMAND NUMBERS`.
+        ("keys", rest) => {
+            let (id, numbers) = rest.split_once(' ').unwrap();
+            let keys: Vec<_> = numbers.split(' ').map(|n| hub::key(n.parse().unwrap())).collect();
+            let action = Action::Keys { keys: keys.try_into().unwrap() };
+            world.hear(&Command { lineage: LINEAGE, id: id.parse().unwrap(), action });
+        }
+        // The hub, which knows the connection, asks for a report.
+        ("ask", id) => {
+            let (id, action) = (id.parse().unwrap(), Action::Report);
+            world.hear(&Command { lineage: LINEAGE, id, action });
+        }
+        // What is said from now on is signed with this key, for this device, for this connection.
+        ("signed-with", number) => world.voice.key = number.parse().unwrap(),
+        ("signed-for", "another") => world.voice.to = "another",
+        ("signed-for", _) => world.voice.to = hub::NAME,
+        ("for-connection", number) => world.voice.session = number.parse().unwrap(),
+        // The device knows nobody, and is told whom to believe.
+        ("forget", "hub") => world.pinned = None,
+        ("pin", numbers) => {
+            let numbers: Vec<u8> = numbers.split(' ').map(|n| n.parse().unwrap()).collect();
+            let hub = hub::known_by(&numbers);
+            world.pinned = Some(hub);
+            world.feed(Event::HubPinned(hub));
+        }
+        // What was said last comes again, as it is.
+        ("repeat", _) => world.feed(world.said.clone().unwrap()),
+        ("garbage", _) => {
+            let frame = vec![frame::VERSION, 99, 0, 0, 0, 0, 0, 0, 0, 0];
+            world.feed(Event::Heard { to_all: false, frame });
         }
         ("unsent", "status") => {
             let status = Status {
@@ -185,16 +227,17 @@ fn carry_out(step: &str, world: &mut World) {
                 timestamps: false,
             };
             let id = words[0].parse().unwrap();
-            world.feed(Event::Heard(Down::Command(Command { id, action })));
+            world.hear(&Command { lineage: LINEAGE, id, action });
         }
         ("cancel", rest) => {
             let (id, earlier) = rest.split_once(' ').unwrap();
             let action = Action::Cancel { command: earlier.parse().unwrap() };
             let id = id.parse().unwrap();
-            world.feed(Event::Heard(Down::Command(Command { id, action })));
+            world.hear(&Command { lineage: LINEAGE, id, action });
         }
         ("version", version) => {
-            world.feed(Event::VersionMismatch { version: version.parse().unwrap() });
+            let frame = vec![version.parse().unwrap(), 16, 0, 0, 0, 0, 0, 0, 0, 0];
+            world.feed(Event::Heard { to_all: false, frame });
         }
         ("shutdown", rest) => world.feed(Event::Shutdown { drain: rest == "drain" }),
         _ => panic!("unknown step: {step}"),
@@ -264,6 +307,8 @@ scenarios! {
     jobs_end_and_stay_ended,
     a_step_that_fails_is_tried_again_with_a_reason,
     commands_are_answered_once,
+    what_the_hub_did_not_sign_moves_nothing,
+    a_hub_hands_over_its_keys,
     draining_stops_and_leaving_does_not,
     a_silent_hub_costs_little,
     without_an_assignment_nothing_found_is_touched,

@@ -27,6 +27,9 @@ pub enum Unusable {
     /// The CA that it was introduced by is not among those that it names.
     #[error("its CAs are not the one that the hub was known by")]
     OtherAuthority,
+    /// No hub that could be believed.
+    #[error("it names no keys that the hub signs with, or more than two")]
+    SigningKeys,
     /// Not a name that a device may have.
     #[error("its name is none that a device may have")]
     Name,

@@ -1,7 +1,9 @@
 //! `hub.json`: what a device keeps of its hub.
 
 use firmware_compat::{
-    enrolment::{Enrolled, HubFacts, Text},
+    enrolment::{Enrolled, HubFacts, List, Text},
+    id::PublicKey,
+    keys::{PinnedHub, SigningKeys},
     time::UnixMs,
     topic::{MAX_DEVICE_NAME, is_device_name},
 };
@@ -34,10 +36,31 @@ impl HubFile {
     /// It is cut short, or not what this agent writes.
     pub fn parse(text: &str) -> Result<Self, String> {
         let file: Self = serde_json::from_str(text).map_err(|error| error.to_string())?;
-        match is_device_name(&file.name) {
-            true => Ok(file),
-            false => Err(format!("{:?} is not a device's name", file.name)),
+        if !is_device_name(&file.name) {
+            return Err(format!("{:?} is not a device's name", file.name));
         }
+        match file.pinned() {
+            Some(_) => Ok(file),
+            None => {
+                Err(format!("{} signing keys are not one or two", file.facts.signing_keys.len()))
+            }
+        }
+    }
+
+    /// Whose word counts: the hub's lineage, and the keys that it signs with. `None` if those are not one or two.
+    #[must_use]
+    pub fn pinned(&self) -> Option<PinnedHub> {
+        pinned(&self.facts)
+    }
+
+    /// The same with another whose word counts.
+    #[must_use]
+    pub fn with_pinned(&self, hub: PinnedHub) -> Self {
+        let mut file = self.clone();
+        file.facts.lineage = hub.lineage;
+        let keys: Vec<PublicKey> = hub.keys.iter().copied().collect();
+        file.facts.signing_keys = List::try_from(keys).unwrap_or_default();
+        file
     }
 
     /// The file's content.
@@ -50,8 +73,8 @@ impl HubFile {
     /// The same with what the hub says now; `None` if that is nothing new.
     ///
     /// A hub that names no address has none to offer: those that are known stay. Its lineage and the keys that it signs
-    /// with stay as well, unless the operator said that another hub may take over: TLS says who speaks, and that is not
-    /// enough to say what runs here.
+    /// with stay as well, unless it is another hub and the operator said that one may take over. TLS says who speaks, and
+    /// that is not enough to say what runs here; the same hub hands over new keys by what it signs.
     #[must_use]
     pub fn updated(&self, said: &HubFacts, may_adopt: bool) -> Option<Self> {
         let mut facts = said.clone();
@@ -71,11 +94,17 @@ impl HubFile {
         Some(Self { facts, ..self.clone() })
     }
 
-    /// Whether this is said by a hub with another store.
+    /// Whether this is said by a hub with another store, or one that signs with none of the keys that the device knows.
     #[must_use]
     pub fn is_foreign(&self, said: &HubFacts) -> bool {
-        said.lineage != self.facts.lineage
+        let is_known = |key: &PublicKey| self.facts.signing_keys.contains(key);
+        said.lineage != self.facts.lineage || !said.signing_keys.iter().any(is_known)
     }
+}
+
+fn pinned(facts: &HubFacts) -> Option<PinnedHub> {
+    let keys = SigningKeys::new(&facts.signing_keys)?;
+    Some(PinnedHub { lineage: facts.lineage, keys })
 }
 
 #[cfg(test)]
@@ -83,7 +112,7 @@ impl HubFile {
 mod tests {
     use firmware_compat::{
         enrolment::{Address, Broker},
-        id::{Lineage, PublicKey},
+        id::Lineage,
     };
 
     use super::*;
@@ -109,6 +138,9 @@ mod tests {
         }
         let other = text.replace("\"pi\"", "\"../pi\"");
         assert!(HubFile::parse(&other).unwrap_err().contains("not a device's name"));
+        let mut keyless = file();
+        keyless.facts.signing_keys = Default::default();
+        assert!(HubFile::parse(&keyless.to_text()).unwrap_err().contains("0 signing keys"));
     }
 
     #[test]
@@ -127,15 +159,25 @@ mod tests {
     #[test]
     fn lineage_and_signing_keys_change_only_if_another_hub_may_take_over() {
         let file = file();
-        let keys: firmware_compat::enrolment::List<_, 2> =
-            vec![PublicKey([9; 32])].try_into().unwrap();
-        let same_hub = HubFacts { signing_keys: keys.clone(), ..file.facts.clone() };
-        assert_eq!(file.updated(&same_hub, true), None);
-        let other =
-            HubFacts { signing_keys: keys, lineage: Lineage([2; 16]), ..file.facts.clone() };
-        assert!(file.is_foreign(&other));
-        assert_eq!(file.updated(&other, false), None);
-        let adopted = file.updated(&other, true).unwrap().facts;
-        assert_eq!((adopted.lineage, adopted.signing_keys), (other.lineage, other.signing_keys));
+        let says = |lineage: u8, keys: &[u8]| HubFacts {
+            lineage: Lineage([lineage; 16]),
+            signing_keys: keys
+                .iter()
+                .map(|key| PublicKey([*key; 32]))
+                .collect::<Vec<_>>()
+                .try_into()
+                .unwrap(),
+            ..file.facts.clone()
+        };
+        // While it changes its key it is the same hub, and says so by what it signs.
+        assert!(!file.is_foreign(&says(1, &[4, 3])));
+        assert_eq!(file.updated(&says(1, &[4, 3]), true), None);
+        for other in [says(2, &[3]), says(1, &[4]), says(2, &[4])] {
+            assert!(file.is_foreign(&other));
+            assert_eq!(file.updated(&other, false), None);
+            let adopted = file.updated(&other, true).unwrap();
+            assert_eq!(adopted.facts, other);
+            assert_eq!(file.with_pinned(adopted.pinned().unwrap()).facts, other);
+        }
     }
 }

@@ -1,14 +1,14 @@
-//! Hears what the broker says: decodes frames for this device, drops the rest, gives each connection its session, and
-//! finds out whether a lost one was taken over.
+//! Hears what the broker says: passes on what comes on this device's topics, drops the rest, gives each connection its
+//! session, and finds out whether a lost one was taken over.
 
 use std::{sync::Arc, time::Duration};
 
 use firmware_compat::{
-    frame::{self, DecodeError, Frame, Kind, Stamp},
+    frame::{self, Kind, Stamp},
     topic::{ALL, Direction, Topic},
     v1::owned::Gone,
 };
-use lichen_agent_core::{Down as Heard, Event};
+use lichen_agent_core::Event;
 use lichen_link::client::{Down, Handler, Will};
 use tokio::{task::spawn_blocking, time};
 
@@ -31,8 +31,6 @@ pub(super) struct Ear {
     pub(super) session: u32,
     /// The connection stands.
     pub(super) was_up: bool,
-    /// The other protocol version in which the hub spoke last: the log says so once.
-    pub(super) misheard: Option<u8>,
 }
 
 impl Ear {
@@ -55,21 +53,12 @@ impl Ear {
         }
     }
 
-    fn decode(&self, topic: &str, bytes: &[u8]) -> Result<Event, String> {
-        let topic = Topic::parse(topic).ok_or("not a topic of ours")?;
-        let for_us = topic.device == self.config.name || topic.device == ALL;
-        if !for_us || topic.direction != Direction::Down {
-            return Err("not for this device".to_owned());
-        }
-        let frame = match Frame::parse(bytes) {
-            Ok(frame) => frame,
-            Err(DecodeError::Version(version)) => return Ok(Event::VersionMismatch { version }),
-            Err(error) => return Err(error.to_string()),
-        };
-        if frame.kind != topic.kind {
-            return Err("its kind is not its topic's".to_owned());
-        }
-        Heard::decode(&frame).map(Event::Heard).map_err(|error| error.to_string())
+    /// What comes on a topic of this device. Whether it is of the hub is for the core to find out.
+    fn heard(&self, topic: &str, bytes: &[u8]) -> Option<Event> {
+        let topic = Topic::parse(topic).filter(|topic| topic.direction == Direction::Down)?;
+        let to_all = topic.device == ALL;
+        let is_for_us = to_all || topic.device == self.config.name;
+        is_for_us.then(|| Event::Heard { to_all, frame: bytes.to_vec() })
     }
 }
 
@@ -107,16 +96,9 @@ impl Handler for Ear {
         if bytes.is_empty() {
             return;
         }
-        match self.decode(topic, bytes) {
-            Ok(event) => {
-                if let Event::VersionMismatch { version } = event
-                    && self.misheard.replace(version) != Some(version)
-                {
-                    tracing::warn!(version, "the hub speaks another protocol version");
-                }
-                self.tell(Message::Happened(event)).await;
-            }
-            Err(problem) => tracing::debug!(topic, problem, "dropped a message"),
+        match self.heard(topic, bytes) {
+            Some(event) => self.tell(Message::Happened(event)).await,
+            None => tracing::debug!(topic, "dropped a message: not on a topic of this device"),
         }
     }
 }
@@ -125,10 +107,7 @@ impl Handler for Ear {
 mod tests {
     use std::time::Duration;
 
-    use firmware_compat::{
-        id::{AgentId, BootId},
-        v1::owned::Time,
-    };
+    use firmware_compat::id::{AgentId, BootId};
 
     use super::*;
     use crate::{membership::keeper::Board, test_support};
@@ -138,39 +117,18 @@ mod tests {
         let board = Board { agent: AgentId([1; 16]), boot: BootId([1; 16]) };
         let member = Arc::new(test_support::member("pi"));
         let config = LinkConfig::new(member, board, Duration::from_secs(60));
-        Ear {
-            config: Arc::new(config),
-            messages,
-            number: 1,
-            session: 0,
-            was_up: false,
-            misheard: None,
-        }
+        Ear { config: Arc::new(config), messages, number: 1, session: 0, was_up: false }
     }
 
     #[test]
-    fn only_frames_for_this_device_whose_kind_is_their_topics_are_heard() {
-        let bytes = frame::encode(&Time { unix_ms: 7 }, Stamp::default()).expect("small");
+    fn only_what_comes_on_a_topic_of_this_device_is_heard() {
         let ear = ear();
-        for topic in ["lichen/1/pi/down/time", "lichen/1/all/down/time"] {
-            let heard = Event::Heard(Heard::Time(Time { unix_ms: 7 }));
-            assert_eq!(ear.decode(topic, &bytes), Ok(heard));
+        let heard = |to_all| Some(Event::Heard { to_all, frame: b"anything".to_vec() });
+        assert_eq!(ear.heard("lichen/1/pi/down/time", b"anything"), heard(false));
+        assert_eq!(ear.heard("lichen/1/all/down/time", b"anything"), heard(true));
+        for topic in ["lichen/1/other/down/time", "lichen/1/pi/up/hello", "x"] {
+            assert_eq!(ear.heard(topic, b"anything"), None, "{topic}");
         }
-        for topic in
-            ["lichen/1/other/down/time", "lichen/1/pi/down/head", "lichen/1/pi/up/hello", "x"]
-        {
-            assert!(ear.decode(topic, &bytes).is_err(), "{topic}");
-        }
-        assert!(ear.decode("lichen/1/pi/down/time", b"rubbish").is_err());
-    }
-
-    #[test]
-    fn a_frame_of_another_protocol_version_is_told_of() {
-        let mut bytes = frame::encode(&Time { unix_ms: 7 }, Stamp::default()).expect("small");
-        bytes[0] = 2;
-        let heard = ear().decode("lichen/1/pi/down/time", &bytes);
-        assert_eq!(heard, Ok(Event::VersionMismatch { version: 2 }));
-        assert!(ear().decode("lichen/1/other/down/time", &bytes).is_err());
     }
 
     #[test]

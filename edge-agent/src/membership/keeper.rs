@@ -92,8 +92,8 @@ impl Call {
         if self.membership.is_foreign(&said) {
             tracing::warn!(
                 lineage = %said.lineage,
-                "the hub has another store than the one that this device follows: it was made anew, or another hub has \
-                 its keys; start the agent with --adopt-hub to follow it"
+                "the hub that answers is not the one that this device follows, or has another signing key: what it says \
+                 is refused and everything runs on; start the agent once with --adopt-hub to follow it"
             );
         }
         Ok(self.membership.learned(&said)?)
@@ -116,7 +116,7 @@ async fn keep(call: Call, mut seen: mpsc::Receiver<Sign>, messages: Sender) {
     let start = StdInstant::now();
     let now = || Instant(u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX));
     let renewal = || renew_at_s(&call.membership.identity(), random::number());
-    let mut upkeep = Upkeep::new(renewal(), now());
+    let mut upkeep = Upkeep::new(renewal(), call.membership.may_adopt(), now());
     let mut told = String::new();
     loop {
         let step = upkeep.next(now(), call.membership.time().now_unix_s());

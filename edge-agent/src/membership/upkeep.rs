@@ -82,6 +82,8 @@ pub struct Upkeep {
     /// The hub said that the certificate is not good any more.
     must_renew: bool,
     must_ask: bool,
+    /// The operator wants another hub to be followed: this one has not said yet who it is.
+    must_meet: bool,
     link_is_up: bool,
     asked: Instant,
     in_vain: u32,
@@ -89,13 +91,15 @@ pub struct Upkeep {
 }
 
 impl Upkeep {
-    /// An agent that has just started takes what it knows for recent: a restart costs no question.
+    /// An agent that has just started takes what it knows for recent: a restart costs no question, unless the operator
+    /// wants another hub to be followed.
     #[must_use]
-    pub fn new(renew_at_s: u64, now: Instant) -> Self {
+    pub fn new(renew_at_s: u64, may_adopt: bool, now: Instant) -> Self {
         Self {
             renew_at_s,
             must_renew: false,
             must_ask: false,
+            must_meet: may_adopt,
             link_is_up: false,
             asked: now,
             in_vain: 0,
@@ -114,7 +118,7 @@ impl Upkeep {
             return Step::Renew;
         }
         let due = ASK_EVERY.saturating_sub(now.since(self.asked));
-        if self.must_ask || (self.link_is_up && due.is_zero()) {
+        if self.must_ask || self.must_meet || (self.link_is_up && due.is_zero()) {
             return Step::Ask;
         }
         let renewal = Duration::from_secs(self.renew_at_s - known_s);
@@ -137,6 +141,7 @@ impl Upkeep {
         match outcome {
             Outcome::Done => {
                 self.asked = now;
+                self.must_meet = false;
                 self.rest_longer(now, random);
             }
             Outcome::InVain => self.rest_longer(now, random),
@@ -206,7 +211,7 @@ mod tests {
     const RENEW_AT: u64 = 60 * DAY;
 
     fn upkeep() -> Upkeep {
-        Upkeep::new(RENEW_AT, START)
+        Upkeep::new(RENEW_AT, false, START)
     }
 
     #[test]
@@ -296,6 +301,19 @@ mod tests {
         upkeep.asked(Outcome::Refused, START + rest, u64::MAX);
         let Step::Wait(rest) = upkeep.next(START + rest, 0) else { panic!("it should rest") };
         assert!(rest > REST_REFUSED * 9 / 10);
+    }
+
+    #[test]
+    fn a_hub_that_may_take_over_is_asked_at_once_until_it_has_said_who_it_is() {
+        let mut upkeep = Upkeep::new(RENEW_AT, true, START);
+        upkeep.saw(Sign::Up);
+        assert_eq!(upkeep.next(START, 0), Step::Ask);
+        upkeep.asked(Outcome::InVain, START, 0);
+        upkeep.saw(Sign::Up);
+        let later = START + REST_LONGEST;
+        assert_eq!(upkeep.next(later, 0), Step::Ask);
+        upkeep.asked(Outcome::Done, later, 0);
+        assert_eq!(upkeep.next(later + REST_LONGEST, 0), Step::Wait(LOOK_EVERY));
     }
 
     #[test]

@@ -7,9 +7,10 @@ use std::sync::{
 
 use firmware_compat::{
     id::Hash,
-    v1::owned::{Exit, Text},
+    keys::PinnedHub,
+    v1::owned::{Exit, Severity, Text},
 };
-use lichen_agent_core::{Effect, Event, event::Failure};
+use lichen_agent_core::{Effect, Event, Up, event::Failure};
 
 use super::{
     pods,
@@ -38,13 +39,17 @@ impl Shell {
             Effect::SaveAssignment(assignment) => {
                 work::save_assignment(self.state.clone(), assignment, self.messages.clone());
             }
-            Effect::SaveTimeFloor { unix_ms } => {
-                self.time.raise(unix_ms);
-                work::save_time_floor(self.state.clone(), unix_ms);
+            Effect::RaiseTime { unix_ms, save } => {
+                self.known_time.raise(unix_ms);
+                if save {
+                    work::save_time_floor(self.state.clone(), self.known_time.clone());
+                }
             }
+            Effect::PinHub(hub) => self.pin_hub(hub),
             Effect::Connect => self.connect(),
             Effect::Disconnect => self.disconnect(),
             Effect::Send(up) => {
+                log_warning(&up);
                 if !self.link.send(&up) {
                     self.handle(Event::SendFailed(up));
                 }
@@ -120,6 +125,12 @@ impl Shell {
         }
     }
 
+    fn pin_hub(&mut self, hub: PinnedHub) {
+        // Without a membership there is no link over which keys could have come.
+        let Some(config) = self.link.config() else { return };
+        work::pin_hub(config.membership.clone(), hub, self.messages.clone());
+    }
+
     fn cannot_fetch(&mut self, digest: Hash) {
         let message = "this device's identity is damaged, so no hub gives it anything; its log says what to do";
         let failure = Failure { reason: "NoIdentity".to_owned(), message: message.to_owned() };
@@ -154,5 +165,15 @@ impl Shell {
                 },
             }),
         }
+    }
+}
+
+/// What the hub is told about the device itself is worth a line to whoever looks after it there.
+fn log_warning(up: &Up) {
+    if let Up::Event(event) = up
+        && event.severity == Severity::Warning
+        && event.pod.is_none()
+    {
+        tracing::warn!(reason = event.reason.as_str(), "{}", event.message);
     }
 }

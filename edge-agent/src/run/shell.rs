@@ -69,9 +69,9 @@ pub(super) struct Shell {
     pub(super) clock: Clock,
     pub(super) launcher: Arc<Launcher>,
     pub(super) state: Arc<StateDir>,
-    pub(super) link: Link,
     /// What certificates are judged by.
-    pub(super) time: Arc<KnownTime>,
+    pub(super) known_time: KnownTime,
+    pub(super) link: Link,
     pub(super) messages: Sender,
     /// The runtime that the operator named.
     runtime: Option<String>,
@@ -93,7 +93,7 @@ impl Shell {
     pub(super) fn new(
         agent: Agent,
         link: Link,
-        time: Arc<KnownTime>,
+        known_time: KnownTime,
         launcher: Launcher,
         state: Arc<StateDir>,
         messages: Sender,
@@ -104,8 +104,8 @@ impl Shell {
             clock: Clock::start(),
             launcher: Arc::new(launcher),
             state,
+            known_time,
             link,
-            time,
             messages,
             runtime,
             containers: Arc::default(),
@@ -171,13 +171,13 @@ impl Shell {
             Message::LinkUp { client, session } => {
                 if self.link.up(client, session) {
                     tracing::info!("connected");
-                    self.handle(Event::LinkUp);
+                    self.handle(Event::LinkUp { session });
                 }
             }
             Message::LinkDown { client, taken_over, refused, why } => {
                 self.link_down(client, taken_over, refused, &why)
             }
-            Message::MembershipChanged => self.link.hurry(),
+            Message::MembershipChanged => self.membership_changed(),
             Message::Probed(containers) => self.probed(containers),
             Message::ProbeIsSlow => self.connect_now(),
             Message::Prepared { pod, container, spec } => {
@@ -189,6 +189,14 @@ impl Shell {
                 self.retry_stalled();
             }
         }
+    }
+
+    /// The core hears whom to believe: the operator may have let another hub take over.
+    fn membership_changed(&mut self) {
+        if let Some(config) = self.link.config() {
+            self.handle(Event::HubPinned(config.membership.pinned()));
+        }
+        self.link.hurry();
     }
 
     fn happened(&mut self, event: Event) {

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use firmware_compat::{id::Hash, time::UnixMs, v1::owned::Blob};
+use firmware_compat::{id::Hash, keys::PinnedHub, v1::owned::Blob};
 use lichen_agent_core::{
     Event, SavedAssignment,
     event::{DISK_FULL, Failure},
@@ -22,6 +22,8 @@ use tokio::{sync::Semaphore, task::spawn_blocking};
 use crate::{
     content::Content,
     hub::{self, HubClient, HubError},
+    known_time::KnownTime,
+    membership::Membership,
     message::{Message, Sender},
     runtime::chain,
     state::StateDir,
@@ -83,9 +85,19 @@ pub(super) fn save_assignment(
     });
 }
 
-pub(super) fn save_time_floor(state: Arc<StateDir>, unix_ms: UnixMs) {
+/// Keeps the keys that the hub has handed over.
+pub(super) fn pin_hub(membership: Arc<Membership>, hub: PinnedHub, messages: Sender) {
+    answer(messages, move || {
+        Message::Happened(match membership.pin(hub) {
+            Ok(()) => Event::HubPinned(hub),
+            Err(error) => Event::PinFailed { message: chain(&error) },
+        })
+    });
+}
+
+pub(super) fn save_time_floor(state: Arc<StateDir>, known: KnownTime) {
     spawn_blocking(move || {
-        if let Err(error) = state.set_time_floor(unix_ms) {
+        if let Err(error) = known.save(&state) {
             tracing::warn!(error = chain(&error), "could not keep the time floor");
         }
     });

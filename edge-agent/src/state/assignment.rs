@@ -147,8 +147,7 @@ mod tests {
             generation: Generation(generation),
             hash: Hash(Sha256::digest(&body).into()),
         };
-        let (signature, parts) = Default::default();
-        SavedAssignment { id, signature, body, parts }
+        SavedAssignment { id, body, parts: Default::default() }
     }
 
     fn open() -> (tempfile::TempDir, StateDir) {

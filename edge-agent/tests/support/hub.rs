@@ -5,13 +5,15 @@ use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 use firmware_compat::{
     capacity::full as capacity,
     frame::{self, Frame, Kind, Message, Stamp},
-    id::{Generation, Hash, Lineage, PodId},
+    id::{Generation, Hash, Lineage, PodId, PublicKey},
+    signed,
     v1::owned::{
         Assignment, AssignmentId, Command, ConfigData, ContainerState, ContainerStatus, Event,
         File, Head, Hello, Outcome, Part, Phase, Pod, PodStatus, Reply, Status, VolumeSource, Want,
     },
 };
 use lichen_link::{Endpoint, EndpointConfig, LinkEvent};
+use ring::signature::{Ed25519KeyPair, KeyPair};
 use sha2::{Digest, Sha256};
 use tokio::{sync::mpsc, time::timeout};
 
@@ -43,6 +45,10 @@ pub struct Hub {
     lineage: Lineage,
     generation: u64,
     body: Vec<u8>,
+    /// The device's connection, by the last frame that was heard.
+    session: u32,
+    /// By which the device knows the hub.
+    key: Ed25519KeyPair,
     /// Every part that it ever made.
     parts: BTreeMap<Hash, Vec<u8>>,
     /// The newest status of every Pod.
@@ -57,7 +63,9 @@ impl Hub {
         let http = Server::start();
         let (broker, events, broker_address) = broker("127.0.0.1:0".parse().unwrap()).await;
         let lineage = Lineage([7; 16]);
+        let key = key(7);
         http.set_endpoint(broker_address);
+        introduce(&http, lineage, &key);
         Self {
             http,
             broker,
@@ -67,6 +75,8 @@ impl Hub {
             lineage,
             generation: 0,
             body: Vec::new(),
+            session: 0,
+            key,
             parts: BTreeMap::new(),
             pods: BTreeMap::new(),
             assignment: None,
@@ -88,6 +98,8 @@ impl Hub {
             lineage: self.lineage,
             generation: self.generation,
             body: self.body,
+            session: self.session,
+            key: self.key,
             parts: self.parts,
             pods: self.pods,
             assignment: self.assignment,
@@ -129,21 +141,36 @@ impl Hub {
     }
 
     fn publish_head(&self) {
-        let head = Head {
-            assignment: self.id(),
-            length: self.body.len() as u32,
-            signature: Default::default(),
-        };
-        self.broker.set_head(&self.device, frame::encode(&head, Stamp::default()).unwrap());
+        self.broker.set_head(&self.device, self.frame(&self.head(), &self.key));
+    }
+
+    /// The newest head.
+    pub fn head(&self) -> Head {
+        Head { assignment: self.id(), length: self.body.len() as u32 }
+    }
+
+    /// A frame for the device, signed with a key if its kind is signed.
+    pub fn frame<M: Message>(&self, message: &M, key: &Ed25519KeyPair) -> Vec<u8> {
+        let session = if M::KIND == Kind::Command { self.session } else { 0 };
+        let mut frame = frame::encode(message, Stamp { session, sequence: 1 }).unwrap();
+        if M::KIND.is_signed() {
+            let sign = |message: &[u8]| key.sign(message).as_ref().try_into().unwrap();
+            signed::sign(&mut frame, &self.device, sign).unwrap();
+        }
+        frame
     }
 
     pub fn send<M: Message>(&self, message: &M) {
-        let frame = frame::encode(message, Stamp::default()).unwrap();
+        let frame = self.frame(message, &self.key);
         self.broker.send(&self.device, M::KIND, frame);
     }
 
     pub fn command(&self, id: u64, action: firmware_compat::v1::owned::Action) {
-        self.send(&Command { id, action });
+        self.send(&Command { lineage: self.lineage, id, action });
+    }
+
+    pub fn lineage(&self) -> Lineage {
+        self.lineage
     }
 
     fn answer(&self, want: &Want) {
@@ -171,7 +198,10 @@ impl Hub {
                 LinkEvent::Connected { device } if device == self.device => Heard::Connected,
                 LinkEvent::Disconnected { device } if device == self.device => Heard::Disconnected,
                 LinkEvent::TakenOver { .. } => Heard::TakenOver,
-                LinkEvent::Frame { kind, bytes, .. } => decode(kind, &bytes),
+                LinkEvent::Frame { kind, bytes, .. } => {
+                    self.session = Frame::parse(&bytes).unwrap().stamp.session;
+                    decode(kind, &bytes)
+                }
                 _ => continue,
             };
             match &heard {
@@ -282,6 +312,20 @@ impl std::fmt::Debug for Hub {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "pods {:#?}, told {:#?}", self.pods, self.told)
     }
+}
+
+/// The hub's key with this seed.
+pub fn key(seed: u8) -> Ed25519KeyPair {
+    Ed25519KeyPair::from_seed_unchecked(&[seed; 32]).unwrap()
+}
+
+/// Has the hub say that it is this one.
+pub fn introduce(http: &Server, lineage: Lineage, key: &Ed25519KeyPair) {
+    let public = PublicKey(key.public_key().as_ref().try_into().unwrap());
+    http.change_facts(|facts| {
+        facts.lineage = lineage;
+        facts.signing_keys = vec![public].try_into().unwrap();
+    });
 }
 
 async fn broker(listen: SocketAddr) -> (Endpoint, mpsc::Receiver<LinkEvent>, SocketAddr) {

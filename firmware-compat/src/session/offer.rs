@@ -46,6 +46,8 @@ pub struct Standing {
     pub refused: Option<Name>,
     /// The operator allows the next foreign lineage.
     pub may_adopt: bool,
+    /// Of the hub that it follows. It counts while nothing is held.
+    pub hub: Option<Lineage>,
 }
 
 /// What an assignment that a hub offers means for a device.
@@ -103,7 +105,10 @@ impl Standing {
     }
 
     fn beside_held(&self, offered: Name) -> Verdict {
-        let Some(held) = self.held else { return Verdict::Newer };
+        let Some(held) = self.held else {
+            let is_foreign = self.hub.is_some_and(|hub| hub != offered.lineage) && !self.may_adopt;
+            return if is_foreign { Verdict::Foreign } else { Verdict::Newer };
+        };
         if held.lineage != offered.lineage {
             return if self.may_adopt { Verdict::Newer } else { Verdict::Foreign };
         }

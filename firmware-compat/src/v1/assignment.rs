@@ -17,15 +17,13 @@ pub struct AssignmentId {
     pub hash: Hash,
 }
 
-/// The newest assignment of a device; retained, under 200 bytes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// The newest assignment of a device; retained, under 200 bytes. Signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Head {
     /// Which assignment.
     pub assignment: AssignmentId,
     /// Bytes of the body.
     pub length: u32,
-    /// Ed25519 over lineage, device, generation and hash. Empty while the hub has no identity.
-    pub signature: Bytes<{ capacity::SIGNATURE }>,
 }
 
 /// Asks for content by its hash: an assignment's body, or a part of it.

@@ -2,13 +2,17 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Bytes, Text, capacity};
-use crate::id::PodId;
+use super::{Bytes, List, Text, capacity};
+use crate::id::{Lineage, PodId, PublicKey};
 
-/// Something to do once.
+/// Something that one device is to do once. Signed, and bound to one connection of the device: the frame's session is the
+/// one that the device drew for it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Command {
-    /// Named by the hub; every part of the answer carries it. A repeated id is carried out once.
+    /// Of the hub's store.
+    pub lineage: Lineage,
+    /// Given by the hub, each greater than the one before; every part of the answer carries it. A repeated id is carried
+    /// out once.
     pub id: u64,
     /// What to do.
     pub action: Action,
@@ -36,6 +40,13 @@ pub enum Action {
     Cancel {
         /// The earlier command's id.
         command: u64,
+    },
+    /// Say hello and report in full, at once. The report is the answer.
+    Report,
+    /// Know the hub by these keys from now on, in place of all others. A hello that names them is the answer.
+    Keys {
+        /// Newest first.
+        keys: List<PublicKey, { capacity::SIGNING_KEYS }>,
     },
 }
 

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{AssignmentId, List, Text, capacity};
-use crate::id::{AgentId, BootId};
+use crate::id::{AgentId, BootId, KeyId, Lineage};
 
 /// A key and its value, as Kubernetes defines labels.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -86,6 +86,8 @@ pub struct Hello {
     pub clock_ms: u64,
     /// Largest assignment that the device takes, with its parts, in bytes.
     pub max_assignment_bytes: u32,
+    /// The hub's keys that the device keeps and knows the hub by, newest first. Without any it believes nobody.
+    pub keys: List<KeyId, { capacity::SIGNING_KEYS }>,
 }
 
 /// The connection broke. Sent by the broker as the will; the frame's session says which connection.
@@ -95,16 +97,23 @@ pub struct Gone {
     pub agent: AgentId,
 }
 
-/// The hub's clock.
+/// The time that the hub knows. Signed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Time {
-    /// Milliseconds since 1970.
+    /// Of the hub's store.
+    pub lineage: Lineage,
+    /// Milliseconds since 1970. Rises with everything that a hub says with a time: a device that has heard one heeds
+    /// nothing that is not newer.
     pub unix_ms: u64,
 }
 
-/// Asks devices to say hello and to report in full.
+/// Asks devices whose connections the hub does not know to say hello and to report in full. Signed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
+    /// Of the hub's store.
+    pub lineage: Lineage,
+    /// As in [`Time`].
+    pub unix_ms: u64,
     /// Devices spread their answers over this time, in milliseconds.
     pub spread_ms: u32,
 }

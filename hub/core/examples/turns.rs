@@ -1,11 +1,16 @@
 //! Reports what the engine's turns cost at a size: `cargo run --release -p lichen-hub-core --example turns -- 10000`.
 //! It asserts nothing.
 
-use std::time::{Duration, Instant as Clock};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant as Clock},
+};
 
 use firmware_compat::{
     frame::{self, Kind as FrameKind, Message, Stamp},
-    id::{AgentId, BootId, PodId},
+    id::{AgentId, BootId, PodId, PublicKey},
+    keys::SigningKeys,
+    signed::Signature,
     time::Instant,
     v1::owned::{
         Artefacts, Blob, Hello, List, Phase, PodStatus, Runtime, RuntimeClass, Status, Text,
@@ -16,8 +21,28 @@ use lichen_hub_core::{
     effect::Effect,
     engine::{Config, Engine},
     event::{Event, Now, Request, RequestId},
+    signing::Sign,
 };
+use ring::signature::{Ed25519KeyPair, KeyPair};
 use serde_json::json;
+
+/// A hub's key.
+#[derive(Debug)]
+struct Signer(Ed25519KeyPair);
+
+fn signer() -> Signer {
+    Signer(Ed25519KeyPair::from_seed_unchecked(&[7; 32]).expect("any 32 bytes are a seed"))
+}
+
+impl Sign for Signer {
+    fn keys(&self) -> SigningKeys {
+        SigningKeys::one(PublicKey(self.0.public_key().as_ref().try_into().expect("32 bytes")))
+    }
+
+    fn sign(&self, message: &[u8]) -> Signature {
+        self.0.sign(message).as_ref().try_into().expect("64 bytes")
+    }
+}
 
 struct Bench {
     engine: Engine,
@@ -84,6 +109,7 @@ impl Bench {
             assignment: None,
             clock_ms: 0,
             max_assignment_bytes: 1 << 20,
+            keys: List::try_from(signer().keys().ids().collect::<Vec<_>>()).expect("one"),
         };
         self.frame(device, &hello)
     }
@@ -133,7 +159,8 @@ fn mean(times: &[Duration]) -> Duration {
 fn main() {
     let count: usize = std::env::args().nth(1).and_then(|n| n.parse().ok()).unwrap_or(10_000);
     let now = Now { instant: Instant(0), unix_ms: 1_767_225_600_000 };
-    let engine = Engine::load([], Config::default(), now).expect("an empty store loads");
+    let engine =
+        Engine::load([], Config::default(), Arc::new(signer()), now).expect("an empty store loads");
     let mut bench = Bench { engine, now: 0, sequence: 0 };
     bench.turn(Event::LinkUp);
     let reference = "hello:1".to_owned();

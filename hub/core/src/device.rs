@@ -22,6 +22,7 @@ use crate::{
     event::Platform,
     parts::Content,
     resolve::{Amount, TaintEffect},
+    session::SignedHead,
     state::Hearing,
 };
 
@@ -100,6 +101,8 @@ pub struct Desired {
     /// Hashes of the last generations, newest last and without gaps: a device that holds one of these generations
     /// with another hash was told so by a hub that this one's store does not know of.
     pub recent: Vec<(Generation, Hash)>,
+    /// Its head, once it was signed.
+    pub head: Option<SignedHead>,
 }
 
 /// Newest generation that a hub takes over from a device or its store. No fleet gets near it by counting, so whoever

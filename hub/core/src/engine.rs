@@ -31,7 +31,10 @@ use crate::{
     record,
     recorder::Recorder,
     rng::Rng,
-    session::{commands::Logs, rejected_frames::RejectedFrames, report::FullReports},
+    session::{
+        commands::Logs, known_time::KnownTime, rejected_frames::RejectedFrames, report::FullReports,
+    },
+    signing::Sign,
     state::State,
 };
 
@@ -68,6 +71,8 @@ const RESOURCE_VERSION_STEP: u64 = 100_000;
 #[derive(Debug)]
 pub struct Engine {
     pub(crate) config: Config,
+    pub(crate) signer: Arc<dyn Sign>,
+    pub(crate) known: KnownTime,
     pub(crate) rng: Rng,
     pub(crate) lineage: Lineage,
     pub(crate) versions: Versions,
@@ -99,10 +104,15 @@ pub(crate) struct Versions {
 #[derive(Debug, Default)]
 pub(crate) struct Sessions {
     pub link_up: bool,
+    /// Of the last frame.
     pub sequence: u32,
+    /// Id of the last command.
+    pub last_command: u64,
     pub logs: Logs,
     pub rejected: RejectedFrames,
     pub full_reports: FullReports,
+    /// Devices that have yet to be told of the hub's new keys.
+    pub untold: BTreeSet<String>,
 }
 
 /// Why the engine wants to be woken.
@@ -167,6 +177,7 @@ pub(crate) struct Reports {
 pub(crate) struct Metrics {
     pub frames: u64,
     pub rejected_frames: u64,
+    pub signatures: u64,
     pub turns: u64,
     pub assignments: u64,
     pub placements: u64,
@@ -199,6 +210,7 @@ impl Engine {
             Event::TakenOver { device } => self.on_taken_over(&device),
             Event::FramesLost { device } => self.miss_something(&device),
             Event::Supplied { need, result } => self.on_supplied(need, result),
+            Event::Signer(signer) => self.change_keys(signer),
             Event::Timeout => {}
         }
         self.fire_timers();
@@ -216,13 +228,17 @@ impl Engine {
     /// Whether the last turn left something for the next.
     #[must_use]
     pub fn has_more(&self) -> bool {
-        !self.dirty.put_off.is_empty() || self.dirty.reports.is_due
+        !self.dirty.put_off.is_empty()
+            || self.dirty.reports.is_due
+            || !self.sessions.untold.is_empty()
     }
 
     /// Ends the turn: plans what was touched, and hands out the effects in the order in which they must be done.
     pub fn drain(&mut self) -> Vec<Effect> {
         self.plan();
+        self.tell_of_keys();
         self.publish();
+        self.write_time();
         let mut effects = Vec::new();
         if !self.records.is_empty() {
             let records = core::mem::take(&mut self.records);
@@ -393,6 +409,7 @@ impl Engine {
     fn set_clock(&mut self, now: Now) {
         self.now = self.now.max(now.instant);
         self.unix_ms = now.unix_ms;
+        self.known.set(now.unix_ms, self.now);
     }
 
     fn fire_timers(&mut self) {

@@ -10,7 +10,10 @@ use firmware_compat::{
     v1::owned::{Artefacts, WasmSupport},
 };
 
-use crate::api::{ApiError, Kind, Object};
+use crate::{
+    api::{ApiError, Kind, Object},
+    signing::Sign,
+};
 
 /// Names a request until its reply. Chosen by the shell; never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -65,6 +68,8 @@ pub enum Event {
         /// What to put into the assignment, or why there is nothing.
         result: Result<Artefacts, ImageError>,
     },
+    /// The hub's signing keys are other ones from now on: it changes its key, or has done so.
+    Signer(Arc<dyn Sign>),
     /// Time passed: what the engine's `poll_timeout` asked for.
     Timeout,
 }
@@ -249,6 +254,6 @@ pub struct Listing {
 pub struct Now {
     /// For deciding.
     pub instant: firmware_compat::time::Instant,
-    /// For people.
+    /// For people. What is said to devices of it never goes back.
     pub unix_ms: UnixMs,
 }

@@ -11,7 +11,6 @@ use crate::{
     pod::{Pod, Revision, status},
     scheduler,
     state::{Class, images::unknown_image},
-    view::pod::waiting,
 };
 
 /// Lines about one kind of thing; the rest is counted.
@@ -109,7 +108,7 @@ impl Engine {
         if pod.deleting.is_some() {
             return Some("Terminating".into());
         }
-        match waiting(pod, device) {
+        match self.waiting(pod, device) {
             Some(waiting) => Some(waiting.reason),
             None if device.is_some_and(Device::online) => None,
             None => Some("NodeLost".into()),
@@ -132,7 +131,7 @@ impl Engine {
             lines.say(depth, false, format!("{name} is to go since {since} from {place}, {how}"));
             return;
         }
-        match waiting(pod, device) {
+        match self.waiting(pod, device) {
             None if device.is_some_and(Device::online) => {
                 lines.say(depth, true, format!("{name} runs on {place}"));
             }
@@ -217,6 +216,9 @@ impl Engine {
                     rfc3339(since_ms)
                 ),
             ),
+        }
+        if let Some(unknown_key) = self.unknown_key(name) {
+            lines.say(1, false, unknown_key);
         }
         if let Some(conflict) = device.conflict {
             lines.say(1, false, conflict.message(name));

@@ -4,7 +4,7 @@
 //! it drains, in order: what must be durable comes first, what leaves the process after.
 //!
 //! [`state`] is what is known, [`controller`] and [`scheduler`] decide as pure functions, `apply` carries plans out,
-//! `session` speaks with devices, `view` and `explain` show.
+//! `session` speaks with devices, in words that [`signing`] lets them know as the hub's; `view` and `explain` show.
 
 #![no_std]
 #![forbid(unsafe_code)]
@@ -30,5 +30,6 @@ pub mod resolve;
 pub mod rng;
 pub mod scheduler;
 mod session;
+pub mod signing;
 pub mod state;
 mod view;

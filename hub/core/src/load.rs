@@ -30,7 +30,8 @@ use crate::{
     recorder::Recorder,
     resolve,
     rng::Rng,
-    session::hello::BEACON_EVERY,
+    session::{hello::BEACON_EVERY, known_time::KnownTime},
+    signing::Sign,
     state::{Progress, Saved, State, Stored},
 };
 
@@ -38,16 +39,17 @@ use crate::{
 const LAST_RESOURCE_VERSION: u64 = u64::MAX / 2;
 
 impl Engine {
-    /// An engine from all records of its store, or a new one from none.
+    /// An engine from all records of its store, or a new one from none. `signer`: by which devices know it.
     ///
     /// # Errors
     /// [`LoadError`] if a record is damaged or from a newer hub.
     pub fn load(
         records: impl IntoIterator<Item = (String, Vec<u8>)>,
         config: Config,
+        signer: Arc<dyn Sign>,
         now: Now,
     ) -> Result<Self, LoadError> {
-        let mut engine = Self::empty(config, now);
+        let mut engine = Self::empty(config, signer, now);
         let (mut fresh, mut pods) = (true, Vec::new());
         for (key, value) in records {
             engine.load_record(&key, &value, &mut pods)?;
@@ -62,10 +64,14 @@ impl Engine {
         Ok(engine)
     }
 
-    fn empty(config: Config, now: Now) -> Self {
+    fn empty(config: Config, signer: Arc<dyn Sign>, now: Now) -> Self {
+        let mut known = KnownTime::default();
+        known.set(now.unix_ms, now.instant);
         Self {
             rng: Rng::new(config.seed),
             config,
+            signer,
+            known,
             lineage: Lineage([0; 16]),
             versions: Versions::default(),
             state: State::default(),
@@ -113,6 +119,7 @@ impl Engine {
                 self.versions.last = meta.reserved_resource_version;
                 self.versions.reserved = meta.reserved_resource_version;
             }
+            KeyOf::Time => self.known.load(record::decode(key, value)?),
             KeyOf::Object(id) => self.load_object(key, id, record::decode(key, value)?)?,
             // Their revisions may come after them.
             KeyOf::Pod(id) => pods.push((id, record::decode(key, value)?)),
@@ -175,6 +182,7 @@ impl Engine {
             body: Vec::new(),
             parts: BTreeMap::new(),
             recent: stored.recent,
+            head: None,
         };
         let conflict = stored
             .acknowledged

@@ -4,6 +4,7 @@
 //! | key | holds |
 //! |---|---|
 //! | `meta` | lineage, reserved resource version |
+//! | `time` | a time that was said to devices |
 //! | `object/<Kind>/<namespace>/<name>` | an object that an operator wrote |
 //! | `config/<namespace>/<name>` | data of a deleted ConfigMap that Pods still use |
 //! | `pod/<id>` | a Pod |
@@ -68,6 +69,13 @@ pub struct Meta {
     pub lineage: Lineage,
     /// Every resource version that was given out is below this.
     pub reserved_resource_version: u64,
+}
+
+/// `time`.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct TimeRecord {
+    /// What was said last, or almost.
+    pub unix_ms: UnixMs,
 }
 
 /// `Pod/<id>`.
@@ -247,6 +255,9 @@ pub fn decode<T: DeserializeOwned>(key: &str, bytes: &[u8]) -> Result<T, LoadErr
 /// Key of `meta`.
 pub const META: &str = "meta";
 
+/// Key of `time`.
+pub const TIME: &str = "time";
+
 /// Key of an object.
 #[must_use]
 pub fn object_key(key: &Key) -> String {
@@ -294,6 +305,8 @@ pub fn config_key(namespace: &str, name: &str) -> String {
 pub enum KeyOf<'a> {
     /// `meta`.
     Meta,
+    /// `time`.
+    Time,
     /// An object.
     Object(Key),
     /// A Pod.
@@ -313,8 +326,10 @@ pub enum KeyOf<'a> {
 /// Takes a record's key apart.
 #[must_use]
 pub fn parse_key(key: &str) -> Option<KeyOf<'_>> {
-    if key == META {
-        return Some(KeyOf::Meta);
+    match key {
+        META => return Some(KeyOf::Meta),
+        TIME => return Some(KeyOf::Time),
+        _ => {}
     }
     let (table, rest) = key.split_once('/')?;
     Some(match table {

@@ -40,7 +40,17 @@ fn run(script: &str) -> String {
             ["speak", name, version] => {
                 world.garble(name, FrameKind::Hello, 0, version.parse().expect("a number"));
             }
-            ["garble", name] => world.garble(name, FrameKind::Hello, usize::MAX, 0xff),
+            // Where the text of its version begins: it is cut short.
+            ["garble", name] => world.garble(name, FrameKind::Hello, 42, 0xff),
+            // The hub has other signing keys, newest first.
+            ["keys", numbers @ ..] => {
+                let numbers: Vec<u8> =
+                    numbers.iter().map(|number| number.parse().expect("a number")).collect();
+                world.change_keys(&numbers);
+            }
+            ["clock", hours] => {
+                world.clock_off = hours.parse::<i64>().expect("a number") * 3_600_000;
+            }
             ["events", pattern] => events(&mut world, pattern),
             ["lossy", name, on] => {
                 world.devices.get_mut(*name).expect("it is there").lossy = *on == "yes";

@@ -8,10 +8,12 @@
 //! Every connection starts clean, with a new `rumqttc` event loop, so that nothing of an old one can be sent again.
 //!
 //! - [`way`] is where to connect and how it is protected; [`dial`] does it. - [`outbox`] decides what is sent next.
-//! - [`retry`] decides when to connect again. - [`connack`] hears why a broker refuses.
+//! - [`retry`] decides when to connect again. - [`connack`] hears why a broker refuses. - [`cut`] keeps a message that is
+//!   too long from ending the connection, again and again.
 
 mod connack;
 mod connection;
+mod cut;
 mod dial;
 mod outbox;
 mod retry;

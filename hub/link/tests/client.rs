@@ -240,6 +240,76 @@ async fn silent_broker() -> SocketAddr {
     address
 }
 
+/// A broker that pays no heed to the longest packet that its client takes: what it retains is longer. Says how often it was
+/// connected to, and what was acknowledged.
+async fn careless_broker() -> (SocketAddr, mpsc::UnboundedReceiver<u16>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (tell, acknowledged) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let tell = tell.clone();
+            tokio::spawn(async move {
+                let mut bytes = BytesMut::new();
+                while stream.read_buf(&mut bytes).await.is_ok_and(|read| read > 0) {
+                    while let Ok(packet) = Packet::read(&mut bytes, None) {
+                        match packet {
+                            Packet::Connect(..) => {
+                                stream.write_all(b"\x20\x03\x00\x00\x00").await.unwrap();
+                            }
+                            Packet::Subscribe(subscribe) => {
+                                let [high, low] = subscribe.pkid.to_be_bytes();
+                                stream.write_all(&[0x90, 5, high, low, 0, 1, 1]).await.unwrap();
+                                for number in 1..=40 {
+                                    stream.write_all(&publish(number, 500_000)).await.unwrap();
+                                }
+                                stream.write_all(&publish(41, 4)).await.unwrap();
+                            }
+                            Packet::PubAck(puback) => tell.send(puback.pkid).unwrap(),
+                            _ => {}
+                        }
+                    }
+                }
+            });
+        }
+    });
+    (address, acknowledged)
+}
+
+/// A retained QoS 1 message on the topic of a head, with so many bytes.
+fn publish(number: u16, payload: usize) -> Vec<u8> {
+    let topic = b"lichen/1/pi/down/head";
+    let mut left = 2 + topic.len() + 2 + 1 + payload;
+    let mut packet = vec![0x33];
+    while left >= 0x80 {
+        packet.push(left as u8 & 0x7f | 0x80);
+        left >>= 7;
+    }
+    packet.push(left as u8);
+    packet.extend([0, topic.len() as u8]);
+    packet.extend(topic);
+    packet.extend(number.to_be_bytes());
+    packet.push(0);
+    packet.resize(packet.len() + payload, b'x');
+    packet
+}
+
+#[tokio::test]
+async fn messages_longer_than_any_frame_arrive_cut_are_acknowledged_and_end_no_connection() {
+    let (address, mut acknowledged) = careless_broker().await;
+    let mut agent = Agent::start(address, "pi");
+    assert_eq!(agent.next().await, Told::Up);
+    for _ in 0..40 {
+        let Told::Message(_, bytes) = agent.next().await else { panic!("the connection ended") };
+        assert!(bytes.len() > firmware_compat::frame::MAX_FRAME_BYTES, "{} bytes", bytes.len());
+    }
+    assert_eq!(agent.next().await, Told::Message("lichen/1/pi/down/head".into(), b"xxxx".to_vec()));
+    for number in 1..=41 {
+        assert_eq!(timeout(DEADLINE, acknowledged.recv()).await.unwrap(), Some(number));
+    }
+}
+
 #[tokio::test]
 async fn a_broker_that_acknowledges_nothing_is_given_up_however_much_is_sent_to_it() {
     let mut agent = Agent::start(silent_broker().await, "pi");

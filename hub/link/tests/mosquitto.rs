@@ -7,17 +7,23 @@ mod broker;
 mod conformance;
 
 use broker::Mosquitto;
-use std::{collections::HashSet, time::Instant};
+use std::{
+    collections::HashSet,
+    time::{Duration, Instant},
+};
 
 use conformance::{
     Events, Rig,
-    device::{self, Device, Heard},
+    device::{self, DEADLINE, Device, Heard},
     frame,
 };
 use firmware_compat::frame::Kind;
-use lichen_link::{External, ExternalConfig, Link, LinkEvent};
-use rumqttc::{PubAckReason, QoS, SubscribeReasonCode};
-use tokio::sync::mpsc;
+use lichen_link::{
+    External, ExternalConfig, Link, LinkEvent,
+    client::{Client, ClientConfig, Down, Handler, RetryPolicy, Route},
+};
+use rumqttc::{PubAckReason, PublishOptions, QoS, SubscribeReasonCode};
+use tokio::{sync::mpsc, time::timeout};
 
 fn link_to(broker: &Mosquitto) -> Rig {
     let (sender, events) = mpsc::channel(1024);
@@ -102,6 +108,60 @@ async fn a_huge_message_on_the_broker_does_not_reach_the_hub() {
     pi.publish("lichen/1/pi/up/hello", &vec![0; 1_000_000]).await;
     pi.publish("lichen/1/pi/up/hello", b"small").await;
     assert_eq!(rig.events.next().await, frame("pi", Kind::Hello, b"small"));
+}
+
+/// The same on a device's side, retained where the hub keeps its head: there for every connection, it ends none of them, and
+/// the next head takes its place.
+#[tokio::test]
+#[ignore = "needs mosquitto: run by make test"]
+async fn a_huge_retained_message_makes_no_reconnect_loop() {
+    let (broker, rig) = start().await;
+    let mut stranger = Device::connect(rig.broker, "stranger").await;
+    let huge = PublishOptions::at_least_once().retain(true);
+    let topic = "lichen/1/pi/down/head";
+    stranger.client.publish(topic, vec![0; 1_000_000], huge).await.unwrap();
+    assert_eq!(stranger.next().await, Heard::Published(PubAckReason::NoMatchingSubscribers));
+
+    let (tell, mut told) = mpsc::unbounded_channel();
+    let config = ClientConfig {
+        route: Route::plain(broker.address.into()),
+        client_id: "pi".into(),
+        keep_alive: Duration::from_secs(60),
+        subscriptions: vec!["lichen/1/pi/down/#".into()],
+        retry: RetryPolicy {
+            first: Duration::from_millis(10),
+            longest: Duration::from_millis(10),
+            unwelcome: Duration::from_millis(10),
+        },
+        outbox_bytes: 1024,
+    };
+    let _pi = Client::start(config, Pi { tell });
+    assert_eq!(next(&mut told).await, "up");
+    rig.link.set_head("pi", b"head".to_vec());
+    // Nothing came before it, and the connection is the first one.
+    assert_eq!(next(&mut told).await, "head");
+}
+
+async fn next(told: &mut mpsc::UnboundedReceiver<String>) -> String {
+    timeout(DEADLINE, told.recv()).await.expect("it should be told something").unwrap()
+}
+
+/// A device that passes on what it is told.
+struct Pi {
+    tell: mpsc::UnboundedSender<String>,
+}
+
+impl Handler for Pi {
+    async fn up(&mut self) {
+        self.tell.send("up".into()).unwrap();
+    }
+    async fn down(&mut self, why: &Down) {
+        self.tell.send(why.to_string()).unwrap();
+    }
+    async fn message(&mut self, _topic: &str, bytes: &[u8]) {
+        let said = String::from_utf8_lossy(&bytes[..bytes.len().min(20)]).into_owned();
+        self.tell.send(said).unwrap();
+    }
 }
 
 #[tokio::test]

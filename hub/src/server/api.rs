@@ -39,7 +39,7 @@ use axum::{
     routing::{any, get},
 };
 use firmware_compat::id::Lineage;
-use lichen_hub_core::effect;
+use lichen_hub_core::{effect, signing::Sign};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch::Receiver};
 
 use super::{
@@ -61,6 +61,8 @@ pub(crate) struct Api {
     pub(crate) uploads: registry::Uploads,
     pub(crate) counters: Arc<Counters>,
     pub(crate) lineage: Lineage,
+    /// By which devices know this hub.
+    pub(crate) signer: Arc<dyn Sign>,
     /// The URL that devices connect to, once the broker is there.
     pub(crate) broker: Arc<OnceLock<String>>,
     /// Becomes true when the hub stops: streams end.
@@ -79,6 +81,7 @@ pub(crate) struct Parts {
     pub(crate) cache: Arc<WatchCache>,
     pub(crate) images: lichen_images::Store,
     pub(crate) lineage: Lineage,
+    pub(crate) signer: Arc<dyn Sign>,
     pub(crate) stopping: Receiver<bool>,
     pub(crate) authority: Authority,
     pub(crate) limits: Limits,
@@ -86,7 +89,7 @@ pub(crate) struct Parts {
 
 impl Api {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { engine, cache, images, lineage, stopping, authority, limits } = parts;
+        let Parts { engine, cache, images, lineage, signer, stopping, authority, limits } = parts;
         Self {
             engine,
             cache,
@@ -94,6 +97,7 @@ impl Api {
             uploads: registry::Uploads::default(),
             counters: Arc::default(),
             lineage,
+            signer,
             broker: Arc::default(),
             stopping,
             authority,

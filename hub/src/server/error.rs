@@ -5,7 +5,7 @@ use std::io;
 use lichen_hub_core::record::LoadError;
 use lichen_link::LinkError;
 
-use super::{listen::ListenError, state_lock::StateLockError};
+use super::{listen::ListenError, signing::SigningKeyError, state_lock::StateLockError};
 use crate::store::StoreError;
 
 /// Why a hub does not start, or had to end.
@@ -20,6 +20,9 @@ pub enum HubError {
     /// Its records can't be.
     #[error("could not load the hub's state")]
     Load(#[from] LoadError),
+    /// There is no key to sign with.
+    #[error(transparent)]
+    SigningKey(#[from] SigningKeyError),
     /// The artefact store can't be used.
     #[error(transparent)]
     Artefacts(#[from] lichen_images::store::StoreError),

@@ -1,10 +1,14 @@
-//! Logs over HTTP, with a device that is played: a real connection to the hub's own broker, and answers on command.
+//! Logs over HTTP, with a device that is played: a real connection to the hub's own broker, and answers on command. It
+//! checks the hub's signatures, as a device does.
 
 use std::{net::SocketAddr, time::Duration};
 
 use firmware_compat::{
     frame::{self, Frame, Kind, Message, Stamp},
-    id::{AgentId, BootId},
+    guard::Guard,
+    id::{AgentId, BootId, KeyId, Lineage, PublicKey},
+    keys::{PinnedHub, SigningKeys},
+    signed::Signature,
     topic::Topic,
     v1::owned::{Action, Bytes, Command, Hello, List, Outcome, Reply, Runtime, RuntimeClass, Text},
 };
@@ -20,6 +24,8 @@ use tokio::{sync::mpsc, time::timeout};
 use crate::support::{DEADLINE, DEPLOYMENTS, Hub, Stream, config, deployment};
 
 const DEVICE: &str = "pi";
+/// Of its connection.
+const SESSION: u32 = 7;
 const PODS: &str = "/api/v1/namespaces/default/pods";
 
 /// A device that the test speaks for.
@@ -30,6 +36,7 @@ struct Device {
 }
 
 struct Ears {
+    guard: Guard,
     up: mpsc::Sender<()>,
     commands: mpsc::Sender<Command>,
 }
@@ -44,7 +51,8 @@ impl Handler for Ears {
     async fn message(&mut self, topic: &str, bytes: &[u8]) {
         let topic = Topic::parse(topic).expect("a topic of ours");
         if topic.kind == Kind::Command {
-            let command = Frame::parse(bytes).expect("a frame").message().expect("a command");
+            let frame = Frame::parse(bytes).expect("a frame");
+            let command = self.guard.open(&frame, topic.device).expect("the hub has signed it");
             let _gone = self.commands.send(command).await;
         }
     }
@@ -69,16 +77,20 @@ impl Device {
             retry: RetryPolicy { first: second, longest: second, unwelcome: second },
             outbox_bytes: 64 * 1024,
         };
-        let client = Client::start(client, Ears { up, commands: to_test });
+        let pinned = pin(hub).await;
+        let mut guard = Guard::new(verify, Some(pinned), 0);
+        guard.connected(SESSION);
+        let client = Client::start(client, Ears { guard, up, commands: to_test });
         timeout(DEADLINE, is_up.recv()).await.expect("connected in time");
         let mut device = Self { client, commands, sequence: 0 };
-        device.say(&hello());
+        let keys: Vec<KeyId> = pinned.keys.ids().collect();
+        device.say(&Hello { keys: keys.try_into().expect("one or two"), ..hello() });
         device
     }
 
     fn say<M: Message>(&mut self, message: &M) {
         self.sequence += 1;
-        let stamp = Stamp { session: 7, sequence: self.sequence };
+        let stamp = Stamp { session: SESSION, sequence: self.sequence };
         let frame = frame::encode(message, stamp).expect("a frame");
         assert!(self.client.send(Topic::up(DEVICE, M::KIND).to_string(), frame));
     }
@@ -93,6 +105,21 @@ impl Device {
             .expect("a command in time")
             .expect("a command")
     }
+}
+
+/// What a device learns of a hub at their first contact.
+async fn pin(hub: &Hub) -> PinnedHub {
+    let connect = hub.get("/lichen/v1/connect").await.expect(200);
+    let keys = connect["signingKeys"].as_array().expect("a list");
+    let key = |key: &serde_json::Value| PublicKey::parse(key.as_str()?);
+    let keys: Vec<PublicKey> = keys.iter().map(|it| key(it).expect("a key")).collect();
+    let lineage = connect["lineage"].as_str().and_then(Lineage::parse).expect("a lineage");
+    PinnedHub { lineage, keys: SigningKeys::new(&keys).expect("one or two") }
+}
+
+fn verify(key: &PublicKey, message: &[u8], signature: &Signature) -> bool {
+    let key = ring::signature::UnparsedPublicKey::new(&ring::signature::ED25519, key.0);
+    key.verify(message, signature).is_ok()
 }
 
 fn hello() -> Hello {
@@ -123,6 +150,7 @@ fn hello() -> Hello {
         assignment: None,
         clock_ms: 0,
         max_assignment_bytes: 1 << 20,
+        keys: List::default(),
     }
 }
 

@@ -296,6 +296,8 @@ async fn health_figures_and_lichens_own_paths_answer() {
     let connect = hub.get("/lichen/v1/connect").await.expect(200);
     assert_eq!(connect["broker"], "mqtt://127.0.0.1:1");
     assert_eq!(connect["lineage"].as_str().map(str::len), Some(32));
+    let keys = connect["signingKeys"].as_array().expect("a list");
+    assert!(keys.len() == 1 && keys[0].as_str().map(str::len) == Some(64), "{connect}");
     assert_eq!(hub.get("/lichen/v1/devices/pi/session").await.expect(200), json!({"agent": null}));
     assert_eq!(hub.call("POST", "/lichen/v1/devices/pi/resume").await.code, 404);
     hub.put("POST", DEPLOYMENTS, &deployment("web", "web:1")).await.expect(201);

@@ -11,6 +11,7 @@ use lichen_agent::{
     membership::{Membership, keeper::Board},
     message::{Message, Sender},
     options::KEEP_ALIVE,
+    signature,
 };
 use lichen_agent_core::{Agent, Config, Effect, Event, Loaded, event::Found};
 use tokio::{sync::mpsc::Receiver, task::AbortHandle};
@@ -50,10 +51,12 @@ impl Device {
     ) -> Self {
         let Identity { hello, membership } = identity;
         let board = Board { agent: hello.agent, boot: hello.boot };
-        let config = LinkConfig::new(membership, board, KEEP_ALIVE);
+        let (name, hub) = (membership.name(), Some(membership.pinned()));
+        let link = LinkConfig::new(membership, board, KEEP_ALIVE);
+        let config = Config { hello, name, hub, verify: signature::verify, time_floor_ms: 0 };
         Self {
-            agent: Agent::new(Config { hello, time_floor_ms: 0 }, Loaded::default(), seed),
-            link: Link::new(Some(config), messages.clone()),
+            agent: Agent::new(config, Loaded::default(), seed),
+            link: Link::new(Some(link), messages.clone()),
             messages,
             machine,
             counts,
@@ -97,7 +100,7 @@ impl Device {
                 if self.link.up(client, session) {
                     self.counts.connects.fetch_add(1, Relaxed);
                     self.counts.connected.fetch_add(1, Relaxed);
-                    self.handle(Event::LinkUp);
+                    self.handle(Event::LinkUp { session });
                 }
             }
             Message::LinkDown { client, taken_over, refused, .. } => {
@@ -150,6 +153,8 @@ impl Device {
                 let config = self.link.config();
                 self.name_poll = config.map(|own| link::poll_name(own, self.messages.clone()));
             }
+            // Kept in memory, as the identity is.
+            Effect::PinHub(hub) => self.handle(Event::HubPinned(hub)),
             Effect::Quit => self.ended = true,
             effect => {
                 if let Some(event) = self.machine.perform(&effect, &self.counts) {

@@ -69,11 +69,8 @@ impl Fleet {
         let disk = StateDir::open(disk).map_err(|error| error.to_string())?;
         let pattern = hello();
         let hellos: Vec<Hello> = (0..devices).map(|number| individual(&pattern, number)).collect();
-        let newcomers = Newcomers {
-            invitation,
-            time: Arc::new(KnownTime::new(0)),
-            dir: IdentityDir::of(&disk),
-        };
+        let newcomers =
+            Newcomers { invitation, time: KnownTime::from(0), dir: IdentityDir::of(&disk) };
         let members = newcomers.join(&hellos)?;
         let mut disk = Some(disk);
         let devices =

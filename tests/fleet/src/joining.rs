@@ -31,7 +31,7 @@ pub struct Newcomers<'a> {
     /// To which hub.
     pub invitation: &'a Invitation,
     /// By which they all judge certificates.
-    pub time: Arc<KnownTime>,
+    pub time: KnownTime,
     /// Where a renewed certificate would be kept.
     pub dir: IdentityDir,
 }

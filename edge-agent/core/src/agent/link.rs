@@ -1,63 +1,16 @@
-//! The agent and its connection: what the hub says, who it is for the hub, when it stays away.
+//! The agent and its connection: who it is for the hub, when it stays away. What the hub says is in `hear`.
 
-use alloc::{format, vec::Vec};
-use core::time::Duration;
+use alloc::vec::Vec;
 
 use firmware_compat::{
-    frame::VERSION,
-    time::{Instant, UnixMs},
+    time::Instant,
     v1::owned::{List, Runtime, WasmSupport},
 };
 
 use super::Agent;
-use crate::{
-    backoff::{MISMATCH_GAP, TIME_FLOOR_GAP, TIME_FLOOR_STEP},
-    effect::{Effect, Up},
-    event::Down,
-};
+use crate::effect::{Effect, Up};
 
 impl Agent {
-    pub(super) fn heard(&mut self, down: Down, now: Instant) {
-        match down {
-            Down::Head(head) => {
-                self.reporter.answered();
-                self.assign.head(head, now, &mut self.out);
-            }
-            Down::Part(chunk) => self.assign.chunk(chunk, now, &mut self.out),
-            // Without a link nobody would hear the answer.
-            Down::Command(_) if !self.reporter.is_link_up() => {}
-            Down::Command(command) => self.commands.take(command, &self.pods, &mut self.out),
-            Down::Time(time) => self.time(time.unix_ms, now),
-            Down::Report(report) => {
-                let spread = Duration::from_millis(report.spread_ms.into());
-                self.reporter.requested(spread, now, &mut self.out);
-            }
-        }
-    }
-
-    /// Told now and then, not once per frame. A hub of the other version can't read it; one that was upgraded since, can.
-    pub(super) fn version_mismatch(&mut self, version: u8, now: Instant) {
-        if self.mismatch_told.is_some_and(|told| now.since(told) < MISMATCH_GAP) {
-            return;
-        }
-        self.mismatch_told = Some(now);
-        let older = if version > VERSION { "this agent" } else { "the hub" };
-        let message = format!(
-            "the hub sent a frame of protocol version {version}, this agent speaks {VERSION}: what it says is not understood and everything runs on; upgrade {older}"
-        );
-        self.out.warn(now, None, "ProtocolMismatch", &message);
-    }
-
-    fn time(&mut self, unix_ms: UnixMs, now: Instant) {
-        let moved = Duration::from_millis(unix_ms.saturating_sub(self.time_floor_ms));
-        let is_rested = self.time_floor_saved.is_none_or(|at| now.since(at) >= TIME_FLOOR_GAP);
-        if moved > TIME_FLOOR_STEP && is_rested {
-            self.time_floor_ms = unix_ms;
-            self.time_floor_saved = Some(now);
-            self.out.push(Effect::SaveTimeFloor { unix_ms });
-        }
-    }
-
     pub(super) fn runtimes(
         &mut self,
         runtimes: Vec<Runtime>,
@@ -76,8 +29,9 @@ impl Agent {
         }
     }
 
-    pub(super) fn link_up(&mut self, now: Instant) {
+    pub(super) fn link_up(&mut self, session: u32, now: Instant) {
         self.name_taken = false;
+        self.guard.connected(session);
         self.reporter.link_up(now);
         self.assign.link_up(now);
         self.fetches.link_up(now, &mut self.out);

@@ -3,34 +3,38 @@
 use alloc::{format, sync::Arc};
 
 use firmware_compat::{
-    id::Hash,
+    id::{Hash, Lineage},
+    keys::PinnedHub,
     session::{Name, Standing, Verdict},
     time::Instant,
     v1::owned::{AssignmentId, Head, Part as Chunk},
 };
 
 use super::{
-    Assign, Candidate, Refusal, Saving,
+    Assign, Candidate, Refusal, Refused, Saving,
     incoming::{Incoming, Progress},
     parts::{Part, PartKind, assemble},
 };
-use crate::{config::SavedAssignment, out::Out};
+use crate::{backoff::DOUBTED, config::SavedAssignment, out::Out};
 
 impl Assign {
     /// The operator allows the next foreign lineage; one that was refused already is it.
     pub fn adopt_lineage(&mut self, now: Instant, out: &mut Out) {
         self.adopt = true;
         if let Some(head) = self.foreign.take() {
-            self.head(head, now, out);
+            self.head(head, None, now, out);
         }
     }
 
-    pub fn head(&mut self, head: Head, now: Instant, out: &mut Out) {
+    /// A head that the hub has signed. `hub`: the one that the device follows.
+    pub fn head(&mut self, head: Head, hub: Option<PinnedHub>, now: Instant, out: &mut Out) {
         let offered = head.assignment;
-        if self.standing().gives_up(offered.into()) {
+        let lineage = hub.map(|hub| hub.lineage);
+        if self.standing(lineage, now).gives_up(offered.into()) {
             self.incoming = None;
         }
-        match self.standing().judge(offered.into()) {
+        // What is refused here can have been signed long ago: a broker may repeat it as often as it likes.
+        match self.standing(lineage, now).judge(offered.into()) {
             Verdict::Held | Verdict::Coming | Verdict::Refused => {}
             Verdict::Newer => self.begin(head, now, out),
             Verdict::Stale { held } => {
@@ -38,34 +42,35 @@ impl Assign {
                     "the hub offered generation {}, this device has {held}",
                     offered.generation
                 );
-                out.warn(now, None, "StaleGeneration", &message);
+                out.complain(now, "StaleGeneration", &message);
             }
             Verdict::Conflict => {
                 let message = format!(
                     "the hub offered another assignment of generation {}; was it restored from a backup?",
                     offered.generation
                 );
-                out.warn(now, None, "GenerationConflict", &message);
+                out.complain(now, "GenerationConflict", &message);
             }
             Verdict::Foreign => {
                 let message = format!(
                     "hub of lineage {} is not the one that this device follows; everything runs on, start the agent with --adopt-hub to follow it",
                     offered.lineage
                 );
-                out.warn(now, None, "ForeignHub", &message);
+                out.complain(now, "ForeignHub", &message);
                 self.foreign = Some(head);
             }
         }
     }
 
-    fn standing(&self) -> Standing {
+    fn standing(&self, hub: Option<Lineage>, now: Instant) -> Standing {
         let incoming = self.incoming.as_ref();
         Standing {
             held: self.latest_sound().map(Name::from),
             coming: incoming.map(|incoming| incoming.head.assignment.into()),
             is_unanswered: incoming.is_some_and(Incoming::is_unanswered),
-            refused: self.refused.map(Name::from),
+            refused: self.refused.filter(|refused| refused.counts(now)).map(|it| it.id.into()),
             may_adopt: self.adopt,
+            hub,
         }
     }
 
@@ -100,13 +105,12 @@ impl Assign {
                 self.incoming = Some(incoming);
                 let message =
                     "what arrived of the new assignment is damaged; it is asked for again";
-                out.warn(now, None, "BodyDamaged", message);
+                out.complain(now, "BodyDamaged", message);
             }
             Ok(Progress::Complete(assignment, body, parts)) => {
                 match assemble(&assignment, &parts, self.max_bytes) {
                     Ok(pods) => {
-                        let signature = incoming.head.signature;
-                        let saved = Arc::new(SavedAssignment { id, signature, body, parts });
+                        let saved = Arc::new(SavedAssignment { id, body, parts });
                         self.next = Some(Candidate { saved, pods });
                     }
                     Err(error) => self.refuse(id, &error.into(), now, out),
@@ -132,9 +136,14 @@ impl Assign {
     }
 
     fn refuse(&mut self, id: AssignmentId, refusal: &Refusal, now: Instant, out: &mut Out) {
-        self.refused = Some(id);
+        // The body and its parts are what the head names; how long a chunk says that they are, anybody can say.
+        let is_claim = matches!(refusal, Refusal::Claim { .. });
+        self.refused = Some(Refused { id, until: is_claim.then(|| now + DOUBTED) });
         let message =
             format!("generation {} is refused, the one before stays: {refusal}", id.generation);
-        out.warn(now, None, "AssignmentRefused", &message);
+        match is_claim {
+            true => out.complain(now, "AssignmentRefused", &message),
+            false => out.warn(now, None, "AssignmentRefused", &message),
+        }
     }
 }

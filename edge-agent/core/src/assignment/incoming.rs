@@ -163,7 +163,7 @@ impl Incoming {
             self.gathered = self.gathered.saturating_add(length);
             if length == 0 || length > max || self.gathered > self.max_bytes {
                 let max = max.min(self.max_bytes);
-                return Err(Refusal::Length { length: length.max(self.gathered), max });
+                return Err(Refusal::Claim { length: length.max(self.gathered), max });
             }
         }
         let coming = self.coming.entry(chunk.hash).or_insert_with(|| Assembler::new(chunk.length));

@@ -12,11 +12,15 @@ use firmware_compat::{
     time::Instant,
     v1::owned::*,
 };
-use lichen_agent_core::{Agent, ContainerId, Down, Effect, Event, Up, event::FoundState};
+use lichen_agent_core::{Agent, ContainerId, Effect, Event, Up, event::FoundState};
 pub use ops::{Op, op};
 use watch::Watch;
 
-use crate::world::{Process, Run, World, exit, failure, names::*};
+use crate::world::{
+    Process, Run, World, exit, failure,
+    hub::{UP, say},
+    names::*,
+};
 
 pub struct Chaos {
     /// Its disk, store, runs and hub; the agent is driven from here.
@@ -78,7 +82,7 @@ impl Chaos {
 
     pub fn feed(&mut self, event: Event) {
         match &event {
-            Event::LinkUp => self.world.link_up = true,
+            Event::LinkUp { .. } => self.world.link_up = true,
             Event::LinkDown | Event::TakenOver => self.world.link_up = false,
             _ => {}
         }
@@ -97,7 +101,8 @@ impl Chaos {
             self.watch.look(&effect, &self.world, self.is_honest);
             match effect {
                 Effect::Send(up) => self.hear(up),
-                Effect::SaveTimeFloor { .. }
+                Effect::RaiseTime { unix_ms, save: true } => self.world.time_floor_ms = unix_ms,
+                Effect::RaiseTime { save: false, .. }
                 | Effect::Connect
                 | Effect::Disconnect
                 | Effect::Quit => {}
@@ -117,7 +122,7 @@ impl Chaos {
             Up::Want(want) => {
                 if self.world.hub_serves {
                     let chunks = self.world.answer(&want).into_iter();
-                    self.world.answers.extend(chunks.map(|chunk| Event::Heard(Down::Part(chunk))));
+                    self.world.answers.extend(chunks.map(|chunk| say(&chunk)));
                 }
             }
             Up::Hello(_) | Up::Event(_) | Up::Reply(_) => {}
@@ -275,6 +280,11 @@ impl Chaos {
             (Effect::RemoveSandbox { pod, .. }, false) => {
                 Event::SandboxRemoveFailed { pod, failure: why() }
             }
+            (Effect::PinHub(hub), true) => {
+                world.pinned = Some(hub);
+                Event::HubPinned(hub)
+            }
+            (Effect::PinHub(_), false) => Event::PinFailed { message: "it did not work".into() },
             (Effect::ReadLogs(request), _) => Event::CommandEnded { command: request.command },
             (other, _) => panic!("{other:?} is not work"),
         })
@@ -285,11 +295,11 @@ impl Chaos {
         self.world.hub_serves = true;
         self.feed(Event::NameFree);
         self.feed(Event::LinkDown);
-        self.feed(Event::LinkUp);
+        self.feed(UP);
         let runtimes = self.world.runtimes.clone();
         self.feed(Event::Runtimes { runtimes, wasm: None });
         if let Some((head, _)) = self.world.hub.get(&self.generation).cloned() {
-            self.feed(Event::Heard(Down::Head(head)));
+            self.feed(say(&head));
         }
         for _ in 0..200 {
             while !self.pending.is_empty() {

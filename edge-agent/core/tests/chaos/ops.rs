@@ -2,11 +2,16 @@
 
 use firmware_compat::id::PodId;
 use firmware_compat::v1::owned::*;
-use lichen_agent_core::{ContainerId, Down, Effect, Event};
+use lichen_agent_core::{ContainerId, Effect, Event};
 use proptest::prelude::*;
 
 use super::Chaos;
-use crate::world::{chunks, exit, names::*, runtime};
+use crate::world::{
+    chunks, exit,
+    hub::{LINEAGE, UP, say},
+    names::*,
+    runtime,
+};
 
 #[derive(Clone, Debug)]
 pub enum Op {
@@ -76,14 +81,14 @@ impl Chaos {
                 }
                 let (head, chunks) = self.world.assign(self.generation, self.wanted.clone());
                 if says {
-                    self.feed(Event::Heard(Down::Head(head)));
-                    chunks.into_iter().for_each(|chunk| self.feed(Event::Heard(Down::Part(chunk))));
+                    self.feed(say(&head));
+                    chunks.into_iter().for_each(|chunk| self.feed(say(&chunk)));
                 }
             }
             Op::Head(older) => {
                 let generation = self.generation.saturating_sub(older.into());
                 if let Some((head, _)) = self.world.hub.get(&generation).cloned() {
-                    self.feed(Event::Heard(Down::Head(head)));
+                    self.feed(say(&head));
                 }
             }
             Op::Chunks(order) => {
@@ -93,11 +98,11 @@ impl Chaos {
                 let all: Vec<Part> = chunks(&head, &body).collect();
                 for number in order {
                     if let Some(chunk) = all.get(usize::from(number)) {
-                        self.feed(Event::Heard(Down::Part(chunk.clone())));
+                        self.feed(say(chunk));
                     }
                 }
             }
-            Op::Link(true) => self.feed(Event::LinkUp),
+            Op::Link(true) => self.feed(UP),
             Op::Link(false) => self.feed(Event::LinkDown),
             Op::Serves(serves) => self.world.hub_serves = serves,
             Op::Exit(pick, code) => self.exit(pick, code),
@@ -112,7 +117,10 @@ impl Chaos {
             }
             Op::TakenOver => self.feed(Event::TakenOver),
             Op::NameFree => self.feed(Event::NameFree),
-            Op::Report(spread_ms) => self.feed(Event::Heard(Down::Report(Report { spread_ms }))),
+            Op::Report(spread_ms) => {
+                let report = self.world.report(spread_ms);
+                self.feed(report);
+            }
             Op::Logs(id) => {
                 let action = Action::Logs {
                     pod: id_of("a"),
@@ -122,7 +130,7 @@ impl Chaos {
                     previous: false,
                     timestamps: false,
                 };
-                self.feed(Event::Heard(Down::Command(Command { id: id.into(), action })));
+                self.feed(say(&Command { lineage: LINEAGE, id: id.into(), action }));
             }
             Op::SendFails => {
                 let lost = Status {

@@ -97,7 +97,8 @@ impl Watch {
             Effect::Send(Up::Hello(_)) => self.hellos += 1,
             Effect::Send(_)
             | Effect::Retain(_)
-            | Effect::SaveTimeFloor { .. }
+            | Effect::RaiseTime { .. }
+            | Effect::PinHub(_)
             | Effect::Connect
             | Effect::Disconnect
             | Effect::CancelFetch { .. }

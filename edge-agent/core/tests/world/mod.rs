@@ -4,6 +4,7 @@
 #![allow(dead_code, reason = "shared by several test programs, each of which uses a part")]
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+pub mod hub;
 pub mod names;
 pub mod words;
 
@@ -11,13 +12,15 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use firmware_compat::{
     capacity::{WINDOW_BYTES, WINDOW_CHUNKS},
-    frame::{self, Stamp},
+    frame::{self, Message, Stamp},
     id::{AgentId, BootId, Generation, Hash, Lineage, PodId},
+    keys::PinnedHub,
     time::Instant,
     v1::owned::*,
 };
+use hub::{HUB, LINEAGE, NAME, Voice, known_by, say, verify};
 use lichen_agent_core::{
-    Agent, Config, ContainerId, Down, Effect, Event, Loaded, SavedAssignment, Up,
+    Agent, Config, ContainerId, Effect, Event, Loaded, SavedAssignment, Up,
     event::{Failure, Found, FoundContainer, FoundPod, FoundState},
 };
 use names::*;
@@ -33,6 +36,14 @@ pub struct World {
     /// What is wrong with the disk, in words.
     pub damage: Vec<String>,
     pub time_floor_ms: u64,
+    /// Whom the device's disk says it believes.
+    pub pinned: Option<PinnedHub>,
+    /// Who speaks as the hub.
+    pub voice: Voice,
+    /// The newest time that the hub has said.
+    pub hub_ms: u64,
+    /// What the device heard last.
+    pub said: Option<Event>,
     pub store: BTreeSet<Hash>,
     pub runs: BTreeMap<PodId, Run>,
     pub runtimes: Vec<Runtime>,
@@ -99,6 +110,10 @@ impl World {
             disk: Vec::new(),
             damage: Vec::new(),
             time_floor_ms: EPOCH_MS,
+            pinned: Some(known_by(&[1])),
+            voice: HUB,
+            hub_ms: EPOCH_MS,
+            said: None,
             store: BTreeSet::new(),
             runs: BTreeMap::new(),
             runtimes: vec![
@@ -108,7 +123,7 @@ impl World {
             hub: BTreeMap::new(),
             parts: BTreeMap::new(),
             wire_bytes: 0,
-            lineage: Lineage([1; 16]),
+            lineage: LINEAGE,
             link_up: false,
             hub_serves: true,
             failing: BTreeSet::new(),
@@ -132,7 +147,8 @@ impl World {
     /// An agent on this device's disk, and what it is to be told first.
     pub fn new_agent(&self, seed: u64) -> (Agent, Found) {
         let hello = hello(self.runtimes.clone());
-        let config = Config { hello, time_floor_ms: self.time_floor_ms };
+        let (name, hub, time_floor_ms) = (NAME.into(), self.pinned, self.time_floor_ms);
+        let config = Config { hello, name, hub, verify, time_floor_ms };
         let container = |pod: &PodId, (id, process): (&ContainerId, &Process)| FoundContainer {
             container: *id,
             // A container's directory is there before the record of its name.
@@ -241,10 +257,19 @@ impl World {
     fn perform(&mut self, effect: Effect) {
         let answer = match effect {
             Effect::SaveAssignment(saved) => self.save(&saved),
-            Effect::SaveTimeFloor { unix_ms } => {
-                self.time_floor_ms = unix_ms;
+            Effect::RaiseTime { unix_ms, save } => {
+                if save {
+                    self.time_floor_ms = unix_ms;
+                }
                 None
             }
+            Effect::PinHub(hub) => Some(match self.fails("pin") {
+                true => Event::PinFailed { message: "no space left on device".into() },
+                false => {
+                    self.pinned = Some(hub);
+                    Event::HubPinned(hub)
+                }
+            }),
             Effect::Connect | Effect::Disconnect => None,
             Effect::Send(up) => {
                 self.send(up);
@@ -325,7 +350,7 @@ impl World {
         {
             for chunk in self.answer(want) {
                 self.wire_bytes += frame::encode(&chunk, Stamp::default()).unwrap().len();
-                self.answers.push_back(Event::Heard(Down::Part(chunk)));
+                self.answers.push_back(say(&chunk));
             }
         }
     }
@@ -457,6 +482,19 @@ impl World {
         Some(Event::SandboxRemoved { pod })
     }
 
+    /// The device hears somebody say this.
+    pub fn hear<M: Message>(&mut self, message: &M) {
+        let event = self.voice.say(message);
+        self.said = Some(event.clone());
+        self.feed(event);
+    }
+
+    /// The hub asks for a report, later than whatever it said before.
+    pub fn report(&mut self, spread_ms: u32) -> Event {
+        self.hub_ms += 1;
+        self.voice.say(&Report { lineage: LINEAGE, unix_ms: self.hub_ms, spread_ms })
+    }
+
     /// The hub writes an assignment. Returns its head and the chunks of its body.
     pub fn assign(&mut self, generation: u64, pods: Vec<Pod>) -> (Head, Vec<Part>) {
         let (body, parts) = encode(&pods);
@@ -471,9 +509,9 @@ impl World {
             hash: sha(&body),
         };
         let length = u32::try_from(body.len()).unwrap();
-        let head = Head { assignment: id, length, signature: Bytes::default() };
+        let head = Head { assignment: id, length };
         let chunks = chunks(&head, &body).collect();
-        self.hub.insert(generation, (head.clone(), body));
+        self.hub.insert(generation, (head, body));
         (head, chunks)
     }
 }
@@ -540,5 +578,6 @@ fn hello(runtimes: Vec<Runtime>) -> Hello {
         assignment: None,
         clock_ms: 0,
         max_assignment_bytes: 1 << 20,
+        keys: List::default(),
     }
 }

@@ -1,6 +1,6 @@
 //! Effects in words, one line each.
 
-use firmware_compat::v1::owned::*;
+use firmware_compat::{id::KeyId, v1::owned::*};
 use lichen_agent_core::{ContainerId, Effect, Up};
 
 use super::names::{container_label, container_name, id_label, label};
@@ -8,7 +8,11 @@ use super::names::{container_label, container_name, id_label, label};
 pub fn effect(effect: &Effect) -> String {
     match effect {
         Effect::SaveAssignment(saved) => format!("save assignment {}", saved.id.generation),
-        Effect::SaveTimeFloor { unix_ms } => format!("save time floor {unix_ms}"),
+        Effect::RaiseTime { unix_ms, save } => {
+            let save = if *save { ", saved" } else { "" };
+            format!("known time {}{save}", time(*unix_ms))
+        }
+        Effect::PinHub(hub) => format!("pin hub of keys {}", keys(hub.keys.ids())),
         Effect::Connect => "connect".into(),
         Effect::Disconnect => "disconnect".into(),
         Effect::Send(up) => format!("send {}", message(up)),
@@ -62,7 +66,15 @@ fn with_version(pod: &Pod, container: ContainerId) -> String {
 
 fn message(up: &Up) -> String {
     match up {
-        Up::Hello(hello) => format!("hello holding {}", generation(hello.assignment)),
+        Up::Hello(hello) => {
+            let holding = generation(hello.assignment);
+            match &hello.keys[..] {
+                [KeyId([1, ..])] => format!("hello holding {holding}"),
+                other => {
+                    format!("hello holding {holding}, of keys {}", keys(other.iter().copied()))
+                }
+            }
+        }
         Up::Status(status) => self::status(status),
         Up::Event(event) => {
             let about = event.pod.as_ref().map_or("device".into(), id_label);
@@ -125,6 +137,18 @@ fn state(state: &ContainerState) -> String {
         ContainerState::Running { .. } => " runs".into(),
         ContainerState::Terminated(exit) => format!(" ended with {}", exit.code),
     }
+}
+
+/// Of tests: one byte, again and again.
+fn keys(ids: impl Iterator<Item = KeyId>) -> String {
+    let words: Vec<String> = ids.map(|id| id.0[0].to_string()).collect();
+    if words.is_empty() { "none".into() } else { words.join(" ") }
+}
+
+/// Since the beginning of the tests.
+fn time(unix_ms: u64) -> String {
+    let ms = unix_ms - super::EPOCH_MS;
+    format!("{}h {}ms", ms / 3_600_000, ms % 3_600_000)
 }
 
 fn generation(assignment: Option<AssignmentId>) -> String {

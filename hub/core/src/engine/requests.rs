@@ -418,6 +418,8 @@ impl Engine {
             ("lichen_pods_running", count(self.state.pods.running())),
             ("lichen_frames_total", metrics.frames),
             ("lichen_frames_refused_total", metrics.rejected_frames),
+            ("lichen_signatures_total", metrics.signatures),
+            ("lichen_devices_without_newest_key", count(self.without_newest_key())),
             ("lichen_turns_total", metrics.turns),
             ("lichen_assignments_total", metrics.assignments),
             ("lichen_placements_total", metrics.placements),

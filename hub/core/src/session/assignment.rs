@@ -12,9 +12,8 @@ use core::time::Duration;
 
 use firmware_compat::{
     capacity::{WINDOW_BYTES, WINDOW_CHUNKS, full as capacity},
-    frame,
     id::{Generation, Hash, PodId},
-    v1::owned::{self as wire, Assignment, AssignmentId, Bytes, Head, Part, Severity, Want},
+    v1::owned::{self as wire, Assignment, AssignmentId, Bytes, Part, Severity, Want},
 };
 use sha2::{Digest, Sha256};
 
@@ -22,7 +21,6 @@ use crate::{
     api::{Key, Kind},
     controller::draft::too_many_before,
     device::{Conflict, Device, LAST_GENERATION, Told},
-    effect::Effect,
     engine::{Engine, Timer},
     parts::{self, Content},
     pod::{Configs, Parts, Pod, TOO_LARGE, Waiting},
@@ -203,25 +201,6 @@ impl Engine {
             .collect();
         for id in gone {
             self.remove_pod(id);
-        }
-    }
-
-    /// Publishes a device's head, unless nothing was ever assigned, a conflict pauses it, or it is not known yet what
-    /// it holds. A head whose body this hub does not have (it was made by an earlier start, from other parts) would
-    /// lead nowhere: the next generation follows.
-    pub(crate) fn publish_head(&mut self, name: &str) {
-        let known = |device: &&Device| device.met && !device.is_held();
-        let Some(device) = self.state.fleet.get(name).filter(known) else { return };
-        let Some(hash) = device.desired.hash.filter(|_| !device.desired.body.is_empty()) else {
-            return;
-        };
-        let assignment =
-            AssignmentId { lineage: self.lineage, generation: device.desired.generation, hash };
-        let length = u32::try_from(device.desired.body.len()).unwrap_or(u32::MAX);
-        let head = Head { assignment, length, signature: Bytes::default() };
-        let stamp = self.stamp();
-        if let Ok(frame) = frame::encode(&head, stamp) {
-            self.effects.push(Effect::SetHead { device: name.to_owned(), frame });
         }
     }
 

@@ -4,7 +4,7 @@ use alloc::{borrow::ToOwned, collections::BTreeMap, format, string::String, vec:
 
 use firmware_compat::{
     capacity::full as capacity,
-    v1::owned::{Action, Command, Outcome, Reply, Text},
+    v1::owned::{Action, Outcome, Reply, Text},
 };
 
 use crate::{
@@ -86,8 +86,6 @@ impl Engine {
         if self.sessions.logs.reading.len() >= MOST {
             return Err(ApiError::Full(format!("{MOST} logs are being read already; close one")));
         }
-        // Random, so that a device does not take the command of a restarted hub for one that it has answered.
-        let command = self.rng.bits();
         let (device, pod) = (device.name.clone(), pod.id);
         let action = Action::Logs {
             pod,
@@ -97,7 +95,8 @@ impl Engine {
             previous: wanted.previous,
             timestamps: wanted.timestamps,
         };
-        self.send(&device, &Command { id: command, action });
+        let session = self.connection(&device).unwrap_or_default();
+        let command = self.command(session, &device, action);
         self.sessions.logs.reading.insert(command, Reading { request, device, next_part: 0 });
         Ok(Response::LogStarted)
     }
@@ -112,8 +111,9 @@ impl Engine {
             .map(|(command, reading)| (*command, reading.device.clone()));
         let Some((command, device)) = command else { return };
         self.sessions.logs.reading.remove(&command);
-        let id = self.rng.bits();
-        self.send(&device, &Command { id, action: Action::Cancel { command } });
+        if let Some(session) = self.connection(&device) {
+            self.command(session, &device, Action::Cancel { command });
+        }
     }
 
     pub(crate) fn on_log_reply(&mut self, device: &str, reply: Reply) {

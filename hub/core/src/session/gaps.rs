@@ -11,7 +11,7 @@
 use alloc::borrow::ToOwned;
 use core::time::Duration;
 
-use firmware_compat::{frame::Stamp, time::Instant, v1::owned::Report};
+use firmware_compat::{frame::Stamp, time::Instant};
 
 use crate::{
     controller::eviction,
@@ -36,7 +36,7 @@ pub struct ReportRequest {
 
 impl Engine {
     /// Whether a frame is of the device's session and newer than those heard. A device whose hello was missed is
-    /// asked to say it; a late frame of an earlier session looks the same, and costs one hello.
+    /// asked to say it; a late frame of an earlier session looks the same, and the device does not heed the question.
     pub(crate) fn hears(&mut self, name: &str, stamp: Stamp) -> bool {
         let session =
             self.state.fleet.get_mut(name).and_then(|device| match &mut device.presence {
@@ -55,7 +55,7 @@ impl Engine {
                 newer
             }
             Some(_) | None => {
-                self.send(name, &Report { spread_ms: 0 });
+                self.request_report(Some(stamp.session), name);
                 false
             }
         }
@@ -93,7 +93,7 @@ impl Engine {
     pub(crate) fn ask_now(&mut self, name: &str, attempt: u32) {
         let Some(device) = self.state.fleet.get_mut(name) else { return };
         device.request = ReportRequest { last: Some(self.now), next: None };
-        self.send(name, &Report { spread_ms: 0 });
+        self.request_report(self.connection(name), name);
         let again = self.now + ASK_AGAIN * 2u32.pow(attempt.min(MOST_DOUBLINGS));
         self.ask_at(name, again, attempt.saturating_add(1));
     }
@@ -182,7 +182,7 @@ impl Engine {
             return self.ask_now(name, 0);
         }
         if silent >= most / 2 {
-            self.send(name, &Report { spread_ms: 0 });
+            self.request_report(self.connection(name), name);
         }
         self.watch_liveness(name);
     }

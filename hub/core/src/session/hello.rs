@@ -4,11 +4,11 @@ use alloc::{borrow::ToOwned, format, string::ToString, vec::Vec};
 use core::time::Duration;
 
 use firmware_compat::{
-    frame::{self, DecodeError, Frame, Kind as FrameKind, Stamp},
+    frame::{DecodeError, Frame, Kind as FrameKind, Stamp},
     id::{AgentId, BootId},
     time::UnixMs,
     topic,
-    v1::owned::{AssignmentId, Event, Gone, Hello, Report, Severity, Text, Time},
+    v1::owned::{AssignmentId, Event, Gone, Hello, List, Report, Severity, Text},
 };
 
 use super::gaps;
@@ -47,10 +47,8 @@ impl Engine {
             self.touch_node(&name);
         }
         // Devices that stayed connected to the broker meanwhile do not say hello by themselves.
-        let report = Report { spread_ms: REPORT_SPREAD_MS };
-        if let Ok(frame) = frame::encode(&report, self.stamp()) {
-            self.effects.push(Effect::SendAll { kind: FrameKind::Report, frame });
-        }
+        let (lineage, unix_ms) = (self.lineage, self.say_time());
+        self.send_all(&Report { lineage, unix_ms, spread_ms: REPORT_SPREAD_MS });
     }
 
     /// A broker that outlived this hub, or its store, may retain a head that this hub did not make. It goes until the
@@ -214,6 +212,7 @@ impl Engine {
         };
         let old_agent = device.agent();
         let known_facts = device.facts == facts;
+        let known_keys = device.facts.keys == facts.keys;
         let same_device = for_scheduling(&device.facts) == for_scheduling(&facts);
         let known_conflict = device.conflict;
         device.presence = Presence::Online { stamp, since_ms: unix_ms };
@@ -239,6 +238,9 @@ impl Engine {
             let message = conflict.map(|c| c.message(name)).unwrap_or_default();
             self.record(&key, Severity::Warning, "AssignmentConflict", message);
         }
+        if !goes_on {
+            self.note_keys(name);
+        }
         if !was_online {
             self.record(&key, Severity::Normal, "NodeReady", format!("{name} is connected"));
         }
@@ -262,7 +264,7 @@ impl Engine {
         self.touch_node(name);
         let conflict_changed =
             self.state.fleet.get(name).is_some_and(|device| device.conflict != known_conflict);
-        if !was_online || conflict_changed {
+        if !was_online || conflict_changed || !known_keys {
             self.touch_pods_on(name);
             self.dirty_owners_on(name);
             self.dirty.room.insert(name.to_owned());
@@ -273,7 +275,9 @@ impl Engine {
         }
         self.dirty.assignments.insert(name.to_owned());
         self.publish_head(name);
-        self.send(name, &Time { unix_ms });
+        self.hand_over_keys(name);
+        let time = self.time();
+        self.send(name, &time);
         self.schedule_retransmit(name, 0);
         self.watch_liveness(name);
     }
@@ -344,25 +348,9 @@ impl Engine {
     }
 
     pub(crate) fn beacon(&mut self) {
-        let time = Time { unix_ms: self.unix_ms };
-        if let Ok(frame) = frame::encode(&time, self.stamp()) {
-            self.effects.push(Effect::SendAll { kind: FrameKind::Time, frame });
-        }
+        let time = self.time();
+        self.send_all(&time);
         self.timers.insert((self.now + BEACON_EVERY, Timer::Beacon));
-    }
-
-    /// Sends a message to one device.
-    pub(crate) fn send<M: frame::Message>(&mut self, device: &str, message: &M) {
-        let stamp = self.stamp();
-        if let Ok(frame) = frame::encode(message, stamp) {
-            let device = device.to_owned();
-            self.effects.push(Effect::Send { device, kind: M::KIND, frame });
-        }
-    }
-
-    pub(crate) fn stamp(&mut self) -> Stamp {
-        self.sessions.sequence = self.sessions.sequence.wrapping_add(1);
-        Stamp { session: 0, sequence: self.sessions.sequence }
     }
 
     pub(crate) fn touch_pods_on(&mut self, name: &str) {
@@ -380,14 +368,15 @@ fn steady(mut hello: Hello) -> Hello {
     hello
 }
 
-/// The part of the facts that says what can run on the device: a boot, an upgrade and another state directory change
-/// nothing about it.
+/// The part of the facts that says what can run on the device: a boot, an upgrade, another state directory and other keys of
+/// the hub change nothing about it.
 fn for_scheduling(facts: &Hello) -> Hello {
     Hello {
         agent: AgentId([0; 16]),
         boot: BootId([0; 16]),
         version: Text::default(),
         kernel: Text::default(),
+        keys: List::default(),
         ..facts.clone()
     }
 }

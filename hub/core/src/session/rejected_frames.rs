@@ -147,6 +147,7 @@ mod tests {
         device::Device,
         engine::Config,
         event::{Event, Now},
+        signing::tests::unheard,
     };
 
     fn now(hours: u64) -> Now {
@@ -161,7 +162,8 @@ mod tests {
 
     #[test]
     fn a_fleet_at_its_bound_is_told_of_once_an_hour() {
-        let mut engine = Engine::load([], Config::default(), now(0)).expect("nothing to load");
+        let mut engine =
+            Engine::load([], Config::default(), unheard(), now(0)).expect("nothing to load");
         let hello = frame::encode(&hello(), Stamp { session: 1, sequence: 0 }).expect("short");
         let say_hello = |engine: &mut Engine, name: &str, hours| {
             let (device, bytes) = (name.to_owned(), hello.clone());
@@ -201,12 +203,14 @@ mod tests {
             assignment: None,
             clock_ms: 0,
             max_assignment_bytes: 0,
+            keys: List::default(),
         }
     }
 
     #[test]
     fn made_up_names_fill_a_bounded_list_that_empties_after_an_hour() {
-        let mut engine = Engine::load([], Config::default(), now(0)).expect("nothing to load");
+        let mut engine =
+            Engine::load([], Config::default(), unheard(), now(0)).expect("nothing to load");
         for name in 0..1000 {
             speak(&mut engine, format!("d{name}"), 0);
         }

@@ -39,12 +39,16 @@ impl Engine {
                 taints: device.operator.taints.clone(),
                 unschedulable: device.operator.unschedulable,
             },
-            status: node_status(device, self.mismatch(name)),
+            status: node_status(device, self.mismatch(name), self.unknown_key(name)),
         })))
     }
 }
 
-fn node_status(device: &Device, mismatch: Option<String>) -> NodeStatus {
+fn node_status(
+    device: &Device,
+    mismatch: Option<String>,
+    unknown_key: Option<String>,
+) -> NodeStatus {
     let facts = &device.facts;
     let amounts = Amounts::from([
         ("cpu".to_owned(), Quantity::milli(facts.cpu_milli)),
@@ -55,7 +59,7 @@ fn node_status(device: &Device, mismatch: Option<String>) -> NodeStatus {
     let container =
         facts.runtimes.iter().find(|r| r.runtime_class == RuntimeClass::Container && r.usable);
     NodeStatus {
-        conditions: conditions(device, mismatch),
+        conditions: conditions(device, mismatch, unknown_key),
         capacity: amounts.clone(),
         allocatable: amounts,
         node_info: NodeInfo {
@@ -99,7 +103,11 @@ fn node_status(device: &Device, mismatch: Option<String>) -> NodeStatus {
     }
 }
 
-fn conditions(device: &Device, mismatch: Option<String>) -> Vec<Condition> {
+fn conditions(
+    device: &Device,
+    mismatch: Option<String>,
+    unknown_key: Option<String>,
+) -> Vec<Condition> {
     let (status, reason, message, since) = match device.presence {
         Presence::Online { since_ms, .. } => {
             ("True", "AgentConnected", "the agent is connected".to_owned(), since_ms)
@@ -133,6 +141,13 @@ fn conditions(device: &Device, mismatch: Option<String>) -> Vec<Condition> {
             last_transition_time: None,
         });
     }
+    conditions.extend(unknown_key.map(|message| Condition {
+        kind: "HubRefused".to_owned(),
+        status: "True".to_owned(),
+        reason: "SigningKeyUnknown".to_owned(),
+        message,
+        last_transition_time: None,
+    }));
     conditions.extend(mismatch.map(|message| Condition {
         kind: "ProtocolMismatch".to_owned(),
         status: "True".to_owned(),

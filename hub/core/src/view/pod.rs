@@ -43,45 +43,49 @@ impl Engine {
                 ..ObjectMeta::default()
             },
             spec,
-            status: status::pod_status(pod, device, waiting(pod, device)),
+            status: status::pod_status(pod, device, self.waiting(pod, device)),
         })))
     }
-}
 
-/// Why a Pod does not run, from whoever knows best: the hub before its device has heard of it, the device after.
-pub(crate) fn waiting(pod: &Pod, device: Option<&Device>) -> Option<Waiting> {
-    if let Some(waiting) = &pod.waiting {
-        return Some(waiting.clone());
-    }
-    let Some(device) = device else {
-        return Some(Waiting::new("Pending", "it is on no device yet"));
-    };
-    if let Some(report) = &pod.report {
-        if report.phase == Phase::Running {
-            return None;
+    /// Why a Pod does not run, from whoever knows best: the hub before its device has heard of it, the device after.
+    pub(crate) fn waiting(&self, pod: &Pod, device: Option<&Device>) -> Option<Waiting> {
+        if let Some(waiting) = &pod.waiting {
+            return Some(waiting.clone());
         }
-        let reason = if report.reason.is_empty() {
-            status::phase_word(report.phase)
-        } else {
-            report.reason.as_str()
+        let Some(device) = device else {
+            return Some(Waiting::new("Pending", "it is on no device yet"));
         };
-        let message = if report.message.is_empty() {
-            format!("{} on {}", status::phase_word(report.phase).to_lowercase(), device.name)
-        } else {
-            report.message.to_string()
+        if let Some(report) = &pod.report {
+            if report.phase == Phase::Running {
+                return None;
+            }
+            let reason = if report.reason.is_empty() {
+                status::phase_word(report.phase)
+            } else {
+                report.reason.as_str()
+            };
+            let message = if report.message.is_empty() {
+                format!("{} on {}", status::phase_word(report.phase).to_lowercase(), device.name)
+            } else {
+                report.message.to_string()
+            };
+            return Some(Waiting::new(reason, message));
+        }
+        if let Some(conflict) = device.conflict {
+            return Some(Waiting::new("DevicePaused", conflict.message(&device.name)));
+        }
+        if let Some(message) = self.unknown_key(&device.name) {
+            return Some(Waiting::new("DeviceRefusesHub", message));
+        }
+        if !device.online() {
+            let message =
+                format!("{} is not connected; it will be told when it is back", device.name);
+            return Some(Waiting::new("DeviceAway", message));
+        }
+        let told = match pod.assigned {
+            true => format!("{} has been told and has not reported yet", device.name),
+            false => format!("{} is told as soon as it is heard", device.name),
         };
-        return Some(Waiting::new(reason, message));
+        Some(Waiting::new("Assigned", told))
     }
-    if let Some(conflict) = device.conflict {
-        return Some(Waiting::new("DevicePaused", conflict.message(&device.name)));
-    }
-    if !device.online() {
-        let message = format!("{} is not connected; it will be told when it is back", device.name);
-        return Some(Waiting::new("DeviceAway", message));
-    }
-    let told = match pod.assigned {
-        true => format!("{} has been told and has not reported yet", device.name),
-        false => format!("{} is told as soon as it is heard", device.name),
-    };
-    Some(Waiting::new("Assigned", told))
 }

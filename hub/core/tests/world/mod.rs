@@ -3,6 +3,8 @@
 
 #![allow(dead_code, reason = "each test program that shares this module uses a part of it")]
 
+pub mod signer;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
@@ -12,17 +14,20 @@ use std::{
 use firmware_compat::{
     capacity::full as capacity,
     frame::{self, Kind as FrameKind, Message, Stamp},
-    id::{AgentId, BootId, Generation, Hash, PodId},
+    guard::{Guard, Refusal},
+    id::{AgentId, BootId, Generation, Hash, KeyId, PodId},
+    keys::{PinnedHub, SigningKeys},
     time::Instant,
+    topic::ALL,
     v1::owned::{
-        Artefacts, Assignment, AssignmentId, Blob, ContainerState, ContainerStatus, Exit, Head,
-        Hello, Label, List, Part, Phase, Pod, PodStatus, Runtime, RuntimeClass, Status, Text,
-        VolumeSource, Want, WasmSupport,
+        Action, Artefacts, Assignment, AssignmentId, Blob, Command, ContainerState,
+        ContainerStatus, Exit, Head, Hello, Label, List, Part, Phase, Pod, PodStatus, Report,
+        Runtime, RuntimeClass, Status, Text, Time, VolumeSource, Want, WasmSupport,
     },
 };
 use lichen_hub_core::{
     api::{KINDS, Key, Kind, Object},
-    effect::{Action, Change, Effect, Response},
+    effect::{Action as Changed, Change, Effect, Response},
     engine::{Config, Engine},
     event::{Event, ImageError, ImageRequest, Now, Platform, Request, RequestId},
 };
@@ -32,6 +37,8 @@ use sha2::{Digest, Sha256};
 #[derive(Default)]
 pub struct Device {
     online: bool,
+    /// What stands before it.
+    guard: Option<Guard>,
     session: u32,
     sequence: u32,
     agent: u8,
@@ -92,6 +99,12 @@ pub struct World {
     pub saves: usize,
     builds: Vec<String>,
     starts: u8,
+    /// The hub's signing keys by their numbers, newest first.
+    keys: Vec<u8>,
+    /// How far the hub's clock is off, in milliseconds.
+    pub clock_off: i64,
+    /// It has started with a clock that went back: it may say a time that devices have heard already.
+    may_be_behind: bool,
     /// Heads that the broker retains; it outlives the hub.
     retained: BTreeMap<String, Vec<u8>>,
     /// Devices that hold what the hub, since it was restored, does not know of.
@@ -105,8 +118,9 @@ const START_MS: u64 = 1_767_225_600_000;
 impl World {
     pub fn new() -> Self {
         let now = Now { instant: Instant(0), unix_ms: START_MS };
-        let engine = Engine::load([], Config { seed: [7; 32], lost_after_s: 300 }, now)
-            .expect("an empty store loads");
+        let config = Config { seed: [7; 32], lost_after_s: 300 };
+        let engine =
+            Engine::load([], config, signer::signer(&[1]), now).expect("an empty store loads");
         let mut world = Self {
             engine,
             records: BTreeMap::new(),
@@ -117,6 +131,9 @@ impl World {
             saves: 0,
             builds: ["amd64", "arm64", "x86_64"].map(String::from).to_vec(),
             starts: 7,
+            keys: vec![1],
+            clock_off: 0,
+            may_be_behind: false,
             retained: BTreeMap::new(),
             ahead: BTreeSet::new(),
             told: None,
@@ -127,7 +144,8 @@ impl World {
     }
 
     fn clock(&self) -> Now {
-        Now { instant: Instant(self.now), unix_ms: START_MS + self.now }
+        let unix_ms = (START_MS + self.now).saturating_add_signed(self.clock_off);
+        Now { instant: Instant(self.now), unix_ms }
     }
 
     pub fn say(&mut self, line: impl AsRef<str>) {
@@ -178,7 +196,14 @@ impl World {
                     Effect::Send { device, kind, frame } => self.on_sent(&device, kind, &frame),
                     Effect::Supply(need) => self.supply(need),
                     Effect::Changed(change) => self.hear(change),
-                    Effect::SendAll { .. } | Effect::LogPart { .. } => {}
+                    Effect::SendAll { frame, .. } => {
+                        let awake = |(_, d): &(&String, &Device)| d.online && d.stalled.is_none();
+                        let all = self.devices.iter().filter(awake).map(|(name, _)| name.clone());
+                        for name in all.collect::<Vec<_>>() {
+                            self.heeds(&name, ALL, &frame);
+                        }
+                    }
+                    Effect::LogPart { .. } => {}
                 }
             }
         }
@@ -189,10 +214,15 @@ impl World {
         let Some(told) = &mut self.told else { return };
         let key = change.object.key();
         let known = match change.action {
-            Action::Added | Action::Modified => told.insert(key.clone(), change.object),
-            Action::Deleted => told.remove(&key),
+            Changed::Added | Changed::Modified => told.insert(key.clone(), change.object),
+            Changed::Deleted => told.remove(&key),
         };
-        assert_eq!(known.is_some(), change.action != Action::Added, "{:?} of {key}", change.action);
+        assert_eq!(
+            known.is_some(),
+            change.action != Changed::Added,
+            "{:?} of {key}",
+            change.action
+        );
     }
 
     /// Between turns, whoever watches knows what a list would say: the shell answers reads from what it was told.
@@ -247,6 +277,41 @@ impl World {
         self.engine.handle(Event::Supplied { need, result }, self.clock());
     }
 
+    /// Whether a device takes a frame for its hub's and for new. One that knows the hub's key must.
+    fn heeds(&mut self, name: &str, to: &str, bytes: &[u8]) -> bool {
+        let Some(device) = self.devices.get_mut(name) else { return false };
+        let Some(guard) = &mut device.guard else { return false };
+        let frame = signer::parse(bytes);
+        let heeded = match frame.kind {
+            FrameKind::Head => guard.open::<Head>(&frame, to).map(drop),
+            FrameKind::Command => guard.open::<Command>(&frame, to).map(drop),
+            FrameKind::Time => guard.open::<Time>(&frame, to).map(drop),
+            FrameKind::Report => guard.open::<Report>(&frame, to).map(drop),
+            _ => return true,
+        };
+        let signs = signer::keys(&self.keys).oldest();
+        let knows = guard.hub().is_some_and(|hub| hub.keys.iter().any(|key| *key == signs));
+        match heeded {
+            Err(Refusal::Old { .. } | Refusal::Late) if self.may_be_behind => {
+                self.say(format!(
+                    "  {name} has heard later than this {}",
+                    frame.kind.topic_level()
+                ));
+            }
+            _ => assert_eq!(heeded.is_ok(), knows, "{name}: {:?}: {heeded:?}", frame.kind),
+        }
+        heeded.is_ok()
+    }
+
+    /// The hub has other keys from now on.
+    pub fn change_keys(&mut self, numbers: &[u8]) {
+        self.keys = numbers.to_vec();
+        self.event(Event::Signer(signer::signer(numbers)));
+        while self.engine.has_more() {
+            self.event(Event::Timeout);
+        }
+    }
+
     fn on_head(&mut self, name: &str, bytes: &[u8]) {
         let Some(device) = self.devices.get_mut(name).filter(|device| device.online) else {
             return;
@@ -254,6 +319,11 @@ impl World {
         if let Some(unread) = &mut device.stalled {
             return unread.push((FrameKind::Head, bytes.to_vec()));
         }
+        // What is retained may be of a key that the hub has not any more; it goes with the hello.
+        if !self.heeds(name, name, bytes) {
+            return;
+        }
+        let Some(device) = self.devices.get_mut(name) else { return };
         let (_, head): (_, Head) = frame::decode(bytes).expect("the hub's frames decode");
         assert!(bytes.len() < 200, "a head is under 200 bytes");
         let newest = device.held.is_none_or(|held| {
@@ -276,7 +346,27 @@ impl World {
         if let Some(unread) = &mut device.stalled {
             return unread.push((kind, bytes.to_vec()));
         }
-        if kind == FrameKind::Report {
+        if !self.heeds(name, name, bytes) {
+            return;
+        }
+        let Some(device) = self.devices.get_mut(name) else { return };
+        let action = match kind {
+            FrameKind::Command => {
+                frame::decode(bytes).map(|(_, command): (_, Command)| command.action).ok()
+            }
+            _ => None,
+        };
+        if let Some(Action::Keys { keys }) = &action {
+            let keys = SigningKeys::new(keys).expect("one or two");
+            let guard = device.guard.as_mut().expect("it has heard");
+            let lineage = guard.hub().expect("it knows one").lineage;
+            guard.pin(PinnedHub { lineage, keys });
+            let hello = hello(device);
+            let ids: Vec<String> = keys.ids().map(|id| id.0[0].to_string()).collect();
+            self.say(format!("  {name} keeps keys {}", ids.join(" ")));
+            return self.device_sends(name, &hello);
+        }
+        if kind == FrameKind::Report || action == Some(Action::Report) {
             let (silent, overtakes, hello) = (device.silent, device.overtakes, hello(device));
             self.say(format!("  {name} is asked to report"));
             if overtakes && !silent {
@@ -298,7 +388,7 @@ impl World {
             return;
         }
         let (_, chunk): (_, Part) = frame::decode(bytes).expect("the hub's frames decode");
-        let Some(head) = device.wanted.clone() else { return };
+        let Some(head) = device.wanted else { return };
         let content = if chunk.hash == head.assignment.hash {
             &mut device.body
         } else {
@@ -470,6 +560,7 @@ impl World {
     pub fn reconnect_unheard(&mut self, name: &str) {
         let device = self.devices.get_mut(name).expect("it is there");
         (device.session, device.sequence) = (device.session + 1, 1);
+        device.guard.as_mut().expect("it has joined").connected(device.session);
         self.report(name, true, Vec::new());
         self.settle();
     }
@@ -529,6 +620,7 @@ impl World {
     }
 
     pub fn join(&mut self, name: &str, settings: &[&str]) {
+        let (lineage, keys) = (self.engine.lineage(), self.keys.clone());
         let agent = u8::try_from(self.devices.len() % 255).unwrap_or(0) + 1;
         let device = self.devices.entry(name.into()).or_insert_with(|| Device {
             agent,
@@ -550,6 +642,12 @@ impl World {
                     device.body_room = kib.parse::<u32>().expect("a number") << 10
                 }
                 Some(("agent", id)) => device.agent = id.parse().expect("a number"),
+                // It knows its hub by another key, or was never told of any.
+                Some(("key", number)) => {
+                    let number = number.parse().expect("a number");
+                    device.guard = Some(signer::guard(lineage, &[number]));
+                }
+                Some(("keys", "none")) => device.guard = Some(signer::nobody()),
                 Some((key, value)) => device.labels.push((key.into(), value.into())),
                 None if *setting == "slow-to-stop" => device.slow_to_stop = true,
                 None if *setting == "no-wasm" => device.engines = vec![RuntimeClass::Container],
@@ -564,6 +662,8 @@ impl World {
         }
         device.online = true;
         device.session += 1;
+        let guard = device.guard.get_or_insert_with(|| signer::guard(lineage, &keys));
+        guard.connected(device.session);
         device.sequence = 0;
         device.wanted = None;
         let hello = hello(device);
@@ -641,8 +741,11 @@ impl World {
     fn load(&mut self, records: Vec<(String, Vec<u8>)>) {
         self.now += 1000;
         self.starts += 1;
+        self.may_be_behind = self.clock_off < 0;
         let config = Config { seed: [self.starts; 32], lost_after_s: 300 };
-        self.engine = Engine::load(records, config, self.clock()).expect("its own store loads");
+        let signer = signer::signer(&self.keys);
+        self.engine =
+            Engine::load(records, config, signer, self.clock()).expect("its own store loads");
         self.begin();
         self.event(Event::LinkUp);
         let online: Vec<String> =
@@ -811,6 +914,8 @@ fn container(phase: Phase) -> ContainerStatus {
 }
 
 fn hello(device: &Device) -> Hello {
+    let hub = device.guard.as_ref().and_then(Guard::hub);
+    let keys: Vec<KeyId> = hub.iter().flat_map(|hub| hub.keys.ids()).collect();
     let text = |s: &str| Text::try_from(s).expect("short");
     let runtimes: Vec<_> = device
         .engines
@@ -852,5 +957,6 @@ fn hello(device: &Device) -> Hello {
         assignment: device.held,
         clock_ms: 0,
         max_assignment_bytes: device.body_room,
+        keys: keys.try_into().expect("at most two"),
     }
 }

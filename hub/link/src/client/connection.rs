@@ -16,6 +16,7 @@ use tokio::{
 use super::{
     ClientConfig, Down, Handler, Shared, TELLS_TAKEOVERS, Will,
     connack::{Heard, Overheard},
+    cut::Cut,
     dial::{DIAL_TIMEOUT, Turn, Unreached, dial},
     outbox::{self, Answer, Limits, SEND_WINDOW},
     way::Way,
@@ -85,7 +86,8 @@ fn set_way(options: &mut MqttOptions, way: &Arc<Way>, turn: &Turn, heard: &Heard
         async move {
             let dialled = dial(&way, &turn, &network).await;
             let stream = dialled.inspect_err(|unreached| heard.unreached(unreached));
-            Ok(Overheard::new(stream.map_err(io::Error::other)?, heard))
+            let stream = Overheard::new(stream.map_err(io::Error::other)?, heard);
+            Ok(Cut::new(stream, MAX_PACKET_BYTES as usize))
         }
     });
 }

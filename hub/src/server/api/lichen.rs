@@ -2,7 +2,7 @@
 //!
 //! | path | answer |
 //! |---|---|
-//! | `GET connect` | where devices connect with MQTT, and the hub's lineage |
+//! | `GET connect` | where devices connect with MQTT, the hub's lineage, and the keys that they know it by, newest first |
 //! | `GET devices/<name>/session` | which agent holds a device's session |
 //! | `POST devices/<name>/resume` | take over a device whose assignment another hub wrote |
 //! | `GET explain/<plural>/<namespace or ->/<name>` | why an object is as it is |
@@ -71,7 +71,12 @@ fn connect(api: &Api) -> Result<Response, Refusal> {
             "the hub does not listen for devices yet; ask again in a second",
         ));
     };
-    Ok(ok(&json!({"broker": broker, "lineage": api.lineage.to_string()})))
+    let keys: Vec<String> = api.signer.keys().iter().map(ToString::to_string).collect();
+    Ok(ok(&json!({
+        "broker": broker,
+        "lineage": api.lineage.to_string(),
+        "signingKeys": keys,
+    })))
 }
 
 async fn session(api: &Api, device: &str) -> Result<Response, Refusal> {

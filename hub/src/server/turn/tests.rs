@@ -7,7 +7,7 @@ use lichen_hub_core::{engine, event::Now};
 
 use super::*;
 use crate::{
-    server::{handle::EngineHandle, publish},
+    server::{handle::EngineHandle, publish, signing::SigningKey},
     store::MemoryStore,
 };
 
@@ -21,7 +21,9 @@ fn turn(dir: &std::path::Path) -> (Turn, EngineHandle) {
     let answers = handle.inputs().clone();
     let supplier = Supplier::new(dir, None, images, answers, counters.clone()).expect("a supplier");
     let now = Now { instant: time::Instant::default(), unix_ms: 1 };
-    let engine = Engine::load(Vec::new(), engine::Config::default(), now).expect("an engine");
+    let signer = Arc::new(SigningKey::open(dir).expect("a key"));
+    let engine =
+        Engine::load(Vec::new(), engine::Config::default(), signer, now).expect("an engine");
     let turn = Turn {
         engine,
         store: Box::new(MemoryStore::default()),

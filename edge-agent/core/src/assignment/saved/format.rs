@@ -1,7 +1,8 @@
 //! The bytes of a saved assignment.
 //!
 //! `magic | version: u32 | length: u64 | sha256 of the payload | payload`, integers little-endian. The payload is a
-//! length-prefixed id and signature in postcard and then the body, byte for byte as the hub hashed it.
+//! length-prefixed id in postcard and then the body, byte for byte as the hub hashed it. The hub's signature is not kept: it
+//! was checked before anything was saved, and its key may be another one by the time that the file is read.
 
 use alloc::vec::Vec;
 
@@ -11,9 +12,9 @@ use sha2::{Digest, Sha256};
 use crate::config::{Parts, SavedAssignment};
 
 const MAGIC: [u8; 8] = *b"lichenas";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const HEADER_BYTES: usize = 8 + 4 + 8 + 32;
-/// An id and a signature are under 200 bytes; anything that claims more is damaged.
+/// An id is under 100 bytes; anything that claims more is damaged.
 const MAX_HEAD: usize = 1024;
 /// No saved assignment is longer; a file that is was not written by an agent, and need not be read further.
 pub const MAX_FILE: usize = HEADER_BYTES + 4 + MAX_HEAD + BODY_BYTES;
@@ -35,8 +36,7 @@ pub enum Damage {
 /// The file's content.
 #[must_use]
 pub fn encode(saved: &SavedAssignment) -> Vec<u8> {
-    let head = postcard::to_allocvec(&(saved.id, &saved.signature));
-    let head = head.expect("bounded fields encode");
+    let head = postcard::to_allocvec(&saved.id).expect("bounded fields encode");
     let head_length = u32::try_from(head.len()).expect("a head is small");
     let mut payload = Vec::with_capacity(4 + head.len() + saved.body.len());
     payload.extend(head_length.to_le_bytes());
@@ -76,8 +76,8 @@ pub fn decode(bytes: &[u8]) -> Result<SavedAssignment, Damage> {
     let (head_length, rest) = payload.split_first_chunk::<4>().ok_or(Damage::Shape)?;
     let head_length = usize::try_from(u32::from_le_bytes(*head_length)).unwrap_or(usize::MAX);
     let (head, body) = rest.split_at_checked(head_length).ok_or(Damage::Shape)?;
-    let (id, signature) = decode_body(head).map_err(|_| Damage::Shape)?;
-    Ok(SavedAssignment { id, signature, body: body.to_vec(), parts: Parts::new() })
+    let id = decode_body(head).map_err(|_| Damage::Shape)?;
+    Ok(SavedAssignment { id, body: body.to_vec(), parts: Parts::new() })
 }
 
 #[cfg(test)]
@@ -96,8 +96,7 @@ pub(super) mod tests {
             generation: Generation(generation),
             hash: Hash([2; 32]),
         };
-        let (signature, parts) = (Default::default(), Parts::new());
-        SavedAssignment { id, signature, body: body.to_vec(), parts }
+        SavedAssignment { id, body: body.to_vec(), parts: Parts::new() }
     }
 
     #[test]
@@ -109,13 +108,8 @@ pub(super) mod tests {
 
     proptest! {
         #[test]
-        fn what_was_encoded_is_decoded(
-            generation: u64,
-            body: Vec<u8>,
-            signature in proptest::collection::vec(any::<u8>(), 0..64),
-        ) {
-            let mut saved = saved(generation, &body);
-            saved.signature = signature.try_into().expect("it fits");
+        fn what_was_encoded_is_decoded(generation: u64, body: Vec<u8>) {
+            let saved = saved(generation, &body);
             prop_assert_eq!(decode(&encode(&saved)), Ok(saved));
         }
 
