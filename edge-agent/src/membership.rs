@@ -4,7 +4,7 @@
 //! - [`upkeep`] decides when to renew and when to ask the hub what has changed. - [`keeper`] does it.
 
 use std::sync::{
-    Arc, PoisonError, RwLock,
+    Arc, Mutex, MutexGuard, PoisonError, RwLock,
     atomic::{AtomicBool, Ordering::Relaxed},
 };
 
@@ -53,6 +53,8 @@ pub struct Membership {
     time: KnownTime,
     may_adopt: AtomicBool,
     current: RwLock<Current>,
+    /// Held from reading what is in force until another takes its place: several threads change it.
+    changing: Mutex<()>,
 }
 
 #[derive(Clone, Debug)]
@@ -83,7 +85,8 @@ impl Membership {
         may_adopt: bool,
     ) -> Result<Self, rustls::Error> {
         let current = RwLock::new(Current::new(identity, &time)?);
-        Ok(Self { dir, time, may_adopt: AtomicBool::new(may_adopt), current })
+        let (may_adopt, changing) = (AtomicBool::new(may_adopt), Mutex::default());
+        Ok(Self { dir, time, may_adopt, current, changing })
     }
 
     /// The device's name. It never changes.
@@ -146,6 +149,7 @@ impl Membership {
     /// # Errors
     /// See [`MembershipError`]; what was in force stays.
     pub fn renewed(&self, enrolled: &Enrolled) -> Result<(), MembershipError> {
+        let _turn = self.turn();
         let Current { identity, .. } = self.current();
         if *enrolled.name != *identity.name() {
             let (issued, own) = (enrolled.name.to_string(), identity.name().to_owned());
@@ -164,6 +168,7 @@ impl Membership {
     /// # Errors
     /// See [`MembershipError`]; what was in force stays.
     pub fn learned(&self, said: &HubFacts) -> Result<bool, MembershipError> {
+        let _turn = self.turn();
         let Current { identity, .. } = self.current();
         let Some(hub) = identity.hub.updated(said, self.may_adopt()) else { return Ok(false) };
         let identity = identity.with(hub)?;
@@ -176,6 +181,7 @@ impl Membership {
     /// # Errors
     /// See [`MembershipError`]; what was in force stays.
     pub fn pin(&self, hub: PinnedHub) -> Result<(), MembershipError> {
+        let _turn = self.turn();
         let Current { identity, .. } = self.current();
         if identity.pinned == hub {
             return Ok(());
@@ -202,6 +208,10 @@ impl Membership {
         }
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = next;
         Ok(())
+    }
+
+    fn turn(&self) -> MutexGuard<'_, ()> {
+        self.changing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn current(&self) -> Current {

@@ -20,6 +20,7 @@ use firmware_compat::{
     enrolment::{Address, Broker, CONNECT_PATH, HubFacts, RENEW_PATH, RenewRequest},
     frame::Kind,
     id::{AgentId, BootId, Lineage, PublicKey},
+    keys::{PinnedHub, SigningKeys},
 };
 use lichen_agent::{
     hub::HubError,
@@ -241,6 +242,34 @@ fn another_store_takes_over_only_with_the_operators_word() {
         assert_eq!(kept.lineage == Lineage([9; 16]), may_adopt);
         assert_eq!(kept.signing_keys[0] == PublicKey([9; 32]), may_adopt);
     }
+}
+
+/// Threads of their own renew, ask, and keep keys that the hub has handed over.
+#[test]
+fn changes_at_the_same_time_do_not_undo_each_other() {
+    let hub = Server::start();
+    let device = Device::of(&hub);
+    let lineage = device.membership.pinned().lineage;
+    let (old, new) = (PublicKey([1; 32]), PublicKey([2; 32]));
+    let said = device.membership.hub().connect().unwrap();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for keys in [[new, old], [old, new]].iter().cycle().take(21) {
+                let keys = SigningKeys::new(keys).unwrap();
+                device.membership.pin(PinnedHub { lineage, keys }).unwrap();
+            }
+        });
+        for port in 1..=20 {
+            let address = Address::new("hub.example", port).unwrap();
+            let addresses = vec![address].try_into().unwrap();
+            device.membership.learned(&HubFacts { addresses, ..said.clone() }).unwrap();
+        }
+    });
+    let state = StateDir::open(device.dir.path()).unwrap();
+    let kept = IdentityDir::of(&state).load().unwrap().unwrap();
+    assert_eq!(kept.hub, device.membership.identity().hub);
+    assert_eq!(kept.hub.facts.addresses[0].port(), 20);
+    assert_eq!(kept.pinned.keys.ids().next(), Some(new.id()));
 }
 
 #[tokio::test]
