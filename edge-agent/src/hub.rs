@@ -1,255 +1,218 @@
-//! The hub's HTTP side: how to reach the broker, who holds a name, and artefacts.
+//! The hub's HTTP side, over TLS on its device port: how a device joins and renews, what may have changed of the hub, who
+//! holds a name, and artefacts.
 //!
 //! Every call blocks, on a thread that ends with the call, so that an idle agent holds no HTTP state. Answers are
-//! untrusted: bounded, and checked before use. What to do about a failure is the core's business.
+//! untrusted: bounded, and checked before use. What to do about a failure is the caller's business.
+//!
+//! The client is ureq with a connector of ours ([`connector`]): with `http` and `httparse`, which any other client has too,
+//! it is 118 KB of the program.
 
 use std::{
-    io::{self, Read},
+    io::Read,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
 use firmware_compat::{
-    id::{AgentId, Hash},
-    keys::PinnedHub,
+    enrolment::{
+        Address, CONNECT_PATH, ENROL_PATH, EnrolRequest, Enrolled, Holder, HubFacts,
+        MAX_DOCUMENT_BYTES, Pending, RENEW_PATH, Refusal, RenewRequest, SESSION_PATH,
+    },
+    id::Hash,
 };
-use serde::{Deserialize, Serialize};
+use serde::{Serialize, de::DeserializeOwned};
 use ureq::{Body, http::Response};
 
-use crate::{
-    address::{Address, AddressError},
-    pinned::{PinnedError, PinnedText},
-};
-
+mod connector;
 mod download;
+mod error;
 
 pub use download::download;
+pub use error::HubError;
 
-/// Largest JSON answer that is read.
-const MAX_JSON: u64 = 16 * 1024;
 /// How long a small call may take.
 const CALL_DEADLINE: Duration = Duration::from_secs(20);
 /// How long a connection, or the next bytes of a download, may take. A slow link is not a broken one.
 const STEP_DEADLINE: Duration = Duration::from_secs(30);
 /// Buffers of one connection; the defaults are ten times that.
 const BUFFER_BYTES: usize = 16 * 1024;
+/// The start of an answer that is shown if it is no JSON.
+const SHOWN_BYTES: usize = 200;
 
-/// Why a call to the hub failed.
-#[derive(Debug, thiserror::Error)]
-pub enum HubError {
-    /// Nobody there, or the connection broke.
-    #[error("could not reach the hub at {url}: {cause}")]
-    Unreachable {
-        /// What was asked for.
-        url: String,
-        /// What went wrong.
-        cause: String,
-    },
-    /// The hub does not have it.
-    #[error("the hub does not have {url}")]
-    NotFound {
-        /// What was asked for.
-        url: String,
-    },
-    /// The hub answered with an error.
-    #[error("the hub answered {url} with status {status}")]
-    Status {
-        /// What was asked for.
-        url: String,
-        /// The HTTP status.
-        status: u16,
-    },
-    /// The answer does not mean anything.
-    #[error("the hub's answer to {url} is unusable: {cause}")]
-    Answer {
-        /// What was asked for.
-        url: String,
-        /// What is wrong with it.
-        cause: String,
-    },
-    /// The bytes are not those that were asked for.
-    #[error("{url} is not what its name says: {cause}")]
-    Corrupt {
-        /// What was asked for.
-        url: String,
-        /// What is wrong with it.
-        cause: String,
-    },
-    /// Nobody wants it any more.
-    #[error("cancelled")]
-    Cancelled,
-    /// The device could not keep it.
-    #[error("could not store {what}: {source}")]
-    Disk {
-        /// The file.
-        what: String,
-        /// The system's answer.
-        source: io::Error,
-    },
+/// How the hub is called: where it is, who is believed to be it, and what is shown to it.
+#[derive(Clone)]
+pub struct HubClient {
+    tls: Arc<rustls::ClientConfig>,
+    addresses: Vec<Address>,
+    /// The address that worked last is tried first.
+    first: Arc<AtomicUsize>,
 }
 
-/// How to connect, as the hub tells it.
+/// What a hub says to a device that wants to join.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Connect {
-    /// Where the broker is.
-    pub broker: Address,
-    /// Who the hub is.
-    pub hub: PinnedHub,
+pub enum Joined {
+    /// It has.
+    Enrolled(Box<Enrolled>),
+    /// Not yet.
+    Pending(Pending),
 }
 
-#[derive(Serialize, Deserialize)]
-struct ConnectText {
-    broker: String,
-    #[serde(flatten)]
-    hub: PinnedText,
+/// What is asked for.
+#[derive(Clone, Copy)]
+struct Request<'r> {
+    path: &'r str,
+    /// Bytes of a body that are there already.
+    offset: u64,
+    /// JSON, for a POST.
+    body: Option<&'r [u8]>,
+    deadline: Option<Duration>,
 }
 
-/// Why a connect document cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum ConnectError {
-    /// Not JSON with `broker`, `lineage` and `signingKeys`.
-    #[error("not {{\"broker\": …, \"lineage\": …, \"signingKeys\": […]}}: {0}")]
-    Json(serde_json::Error),
-    /// The broker's URL is not one.
-    #[error("broker: {0}")]
-    Broker(#[from] AddressError),
-    /// It does not say who the hub is.
-    #[error(transparent)]
-    Hub(#[from] PinnedError),
+impl<'r> Request<'r> {
+    fn get(path: &'r str) -> Self {
+        Self { path, offset: 0, body: None, deadline: Some(CALL_DEADLINE) }
+    }
 }
 
-impl Connect {
-    /// Reads the JSON form.
+impl HubClient {
+    /// The hub at these addresses, tried in turn. The configuration's ALPN is `http/1.1`.
+    #[must_use]
+    pub fn new(tls: Arc<rustls::ClientConfig>, addresses: Vec<Address>) -> Self {
+        Self { tls, addresses, first: Arc::default() }
+    }
+
+    /// Where the hub is.
+    #[must_use]
+    pub fn addresses(&self) -> &[Address] {
+        &self.addresses
+    }
+
+    /// Asks to become a device of the hub.
     ///
     /// # Errors
-    /// See [`ConnectError`].
-    pub fn parse(text: &str) -> Result<Self, ConnectError> {
-        let ConnectText { broker, hub } = serde_json::from_str(text).map_err(ConnectError::Json)?;
-        Ok(Self { broker: Address::parse_broker(&broker)?, hub: hub.read()? })
+    /// See [`HubError`].
+    pub fn enrol(&self, request: &EnrolRequest) -> Result<Joined, HubError> {
+        let (status, text) = self.post(ENROL_PATH, request)?;
+        match status {
+            202 => parse(ENROL_PATH, &text).map(Joined::Pending),
+            _ => parse(ENROL_PATH, &text).map(|enrolled| Joined::Enrolled(Box::new(enrolled))),
+        }
     }
 
-    /// Writes the JSON form.
-    #[must_use]
-    pub fn to_text(&self) -> String {
-        let text = ConnectText { broker: self.broker.to_string(), hub: self.hub.into() };
-        serde_json::to_string(&text).expect("texts encode")
+    /// Asks for a new certificate.
+    ///
+    /// # Errors
+    /// See [`HubError`].
+    pub fn renew(&self, request: &RenewRequest) -> Result<Enrolled, HubError> {
+        parse(RENEW_PATH, &self.post(RENEW_PATH, request)?.1)
+    }
+
+    /// Asks what is to be known of the hub by now.
+    ///
+    /// # Errors
+    /// See [`HubError`].
+    pub fn connect(&self) -> Result<HubFacts, HubError> {
+        self.document(CONNECT_PATH)
+    }
+
+    /// Asks who is connected under this device's name.
+    ///
+    /// # Errors
+    /// See [`HubError`].
+    pub fn session(&self) -> Result<Holder, HubError> {
+        self.document(SESSION_PATH)
+    }
+
+    fn document<T: DeserializeOwned>(&self, path: &str) -> Result<T, HubError> {
+        let (_, text) = self.text(Request::get(path))?;
+        parse(path, &text)
+    }
+
+    fn post(&self, path: &str, body: &impl Serialize) -> Result<(u16, String), HubError> {
+        let json = serde_json::to_vec(body).expect("texts and numbers encode");
+        self.text(Request { body: Some(&json), ..Request::get(path) })
+    }
+
+    /// A whole answer, if it is a good one.
+    fn text(&self, request: Request<'_>) -> Result<(u16, String), HubError> {
+        let mut response = self.call(request)?;
+        let mut bytes = Vec::new();
+        let body = response.body_mut().as_reader().take(MAX_DOCUMENT_BYTES as u64 + 1);
+        let unusable = |cause: String| HubError::Answer { what: request.path.to_owned(), cause };
+        { body }.read_to_end(&mut bytes).map_err(|error| unusable(error.to_string()))?;
+        if bytes.len() > MAX_DOCUMENT_BYTES {
+            return Err(unusable(format!("it is longer than {MAX_DOCUMENT_BYTES} bytes")));
+        }
+        let status = response.status().as_u16();
+        if !response.status().is_success() {
+            return Err(HubError::refused(request.path, status, refusal(&bytes)));
+        }
+        let text = String::from_utf8(bytes).map_err(|_| unusable("it is not text".to_owned()))?;
+        Ok((status, text))
+    }
+
+    /// Calls the first address that takes the connection. Any answer is one.
+    fn call(&self, request: Request<'_>) -> Result<Response<Body>, HubError> {
+        let first = self.first.load(Relaxed);
+        let mut failure = HubError::Unreachable {
+            what: request.path.to_owned(),
+            cause: "no address of it is known".to_owned(),
+        };
+        for step in 0..self.addresses.len() {
+            let number = first.wrapping_add(step) % self.addresses.len();
+            match self.call_at(&self.addresses[number], request) {
+                Ok(response) => {
+                    self.first.store(number, Relaxed);
+                    return Ok(response);
+                }
+                // Somebody else at one address does not hide that the hub is away at the others.
+                Err(error) if step == 0 || matches!(failure, HubError::Impostor { .. }) => {
+                    failure = error;
+                }
+                Err(_) => {}
+            }
+        }
+        Err(failure)
+    }
+
+    fn call_at(&self, address: &Address, request: Request<'_>) -> Result<Response<Body>, HubError> {
+        let Request { path, offset, body, deadline } = request;
+        let url = format!("https://{address}{path}");
+        let client = connector::client(self.tls.clone(), deadline);
+        let called = match body {
+            Some(json) => client.post(&url).header("content-type", "application/json").send(json),
+            None if offset > 0 => {
+                client.get(&url).header("range", format!("bytes={offset}-")).call()
+            }
+            None => client.get(&url).call(),
+        };
+        called.map_err(|error| HubError::of(address, &error))
     }
 }
 
-#[derive(Deserialize)]
-struct SessionText {
-    agent: Option<String>,
-}
-
-/// Asks how to connect.
-///
-/// # Errors
-/// See [`HubError`].
-pub fn connect(hub: &Address) -> Result<Connect, HubError> {
-    let (url, text) = get_json(hub, "/lichen/v1/connect")?;
-    Connect::parse(&text).map_err(|error| HubError::Answer { url, cause: error.to_string() })
-}
-
-/// Asks which agent is connected under a device's name; `None` if none is.
-///
-/// # Errors
-/// See [`HubError`].
-pub fn session(hub: &Address, device: &str) -> Result<Option<AgentId>, HubError> {
-    let (url, text) = get_json(hub, &format!("/lichen/v1/devices/{device}/session"))?;
-    let unusable = |cause: String| HubError::Answer { url: url.clone(), cause };
-    let text: SessionText =
-        serde_json::from_str(&text).map_err(|error| unusable(error.to_string()))?;
-    let Some(agent) = text.agent else { return Ok(None) };
-    match AgentId::parse(&agent) {
-        Some(agent) => Ok(Some(agent)),
-        None => Err(unusable(format!("agent {agent:?} is not 32 lower-case hex digits"))),
+impl std::fmt::Debug for HubClient {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("HubClient").field("addresses", &self.addresses).finish_non_exhaustive()
     }
 }
 
-fn get_json(hub: &Address, path: &str) -> Result<(String, String), HubError> {
-    let url = format!("{hub}{path}");
-    let mut response = get(&client(Some(CALL_DEADLINE)), &url, 0)?;
-    refuse_errors(&response, &url)?;
-    let mut text = String::new();
-    let read = response.body_mut().as_reader().take(MAX_JSON).read_to_string(&mut text);
-    read.map_err(|error| HubError::Answer { url: url.clone(), cause: error.to_string() })?;
-    Ok((url, text))
+fn parse<T: DeserializeOwned>(path: &str, text: &str) -> Result<T, HubError> {
+    serde_json::from_str(text)
+        .map_err(|error| HubError::Answer { what: path.to_owned(), cause: error.to_string() })
 }
 
-fn client(deadline: Option<Duration>) -> ureq::Agent {
-    ureq::Agent::config_builder()
-        .http_status_as_error(false)
-        .proxy(None)
-        .max_redirects(0)
-        .max_idle_connections(0)
-        .input_buffer_size(BUFFER_BYTES)
-        .output_buffer_size(BUFFER_BYTES)
-        .user_agent(concat!("lichen-agent/", env!("CARGO_PKG_VERSION")))
-        .timeout_global(deadline)
-        .timeout_connect(Some(STEP_DEADLINE))
-        .timeout_recv_response(Some(STEP_DEADLINE))
-        .timeout_per_read(Some(STEP_DEADLINE))
-        .build()
-        .into()
-}
-
-/// Asks for `url` from byte `offset` on.
-fn get(client: &ureq::Agent, url: &str, offset: u64) -> Result<Response<Body>, HubError> {
-    let mut request = client.get(url);
-    if offset > 0 {
-        request = request.header("range", format!("bytes={offset}-"));
-    }
-    request
-        .call()
-        .map_err(|error| HubError::Unreachable { url: url.to_owned(), cause: error.to_string() })
-}
-
-fn refuse_errors(response: &Response<Body>, url: &str) -> Result<(), HubError> {
-    let url = url.to_owned();
-    match response.status().as_u16() {
-        200 | 206 => Ok(()),
-        404 => Err(HubError::NotFound { url }),
-        status => Err(HubError::Status { url, status }),
+/// Why the hub refuses, in its own words.
+fn refusal(body: &[u8]) -> String {
+    match serde_json::from_slice::<Refusal>(body) {
+        Ok(refusal) => refusal.to_string(),
+        Err(_) => String::from_utf8_lossy(&body[..body.len().min(SHOWN_BYTES)]).into_owned(),
     }
 }
 
 /// Where the hub serves an artefact.
-fn artefact_url(hub: &Address, digest: &Hash) -> String {
-    format!("{hub}/artefacts/sha256:{digest}")
-}
-
-#[cfg(test)]
-mod tests {
-    use firmware_compat::id::{Lineage, PublicKey};
-
-    use super::*;
-
-    #[test]
-    fn the_connect_document_reads_back_as_it_was_written() {
-        let text = format!(
-            r#"{{"broker":"mqtt://127.0.0.1:1883","lineage":"{}","signingKeys":["{}"]}}"#,
-            "0a".repeat(16),
-            "0b".repeat(32)
-        );
-        let connect = Connect::parse(&text).expect("sound");
-        assert_eq!(connect.hub.lineage, Lineage([10; 16]));
-        assert_eq!(connect.hub.keys.oldest(), PublicKey([11; 32]));
-        assert_eq!(connect.to_text(), text);
-    }
-
-    #[test]
-    fn an_unusable_connect_document_says_what_is_wrong() {
-        for (text, cause) in [
-            ("", "not {"),
-            (r#"{"broker":"mqtt://127.0.0.1"}"#, "lineage"),
-            (r#"{"broker":"mqtt://127.0.0.1","lineage":""}"#, "signingKeys"),
-            (r#"{"broker":"mqtt://10.1.1.1","lineage":"","signingKeys":[]}"#, "not this machine"),
-            (
-                r#"{"broker":"mqtt://127.0.0.1","lineage":"x","signingKeys":[]}"#,
-                "32 lower-case hex digits",
-            ),
-        ] {
-            let error = Connect::parse(text).expect_err(text).to_string();
-            assert!(error.contains(cause), "{text}: {error}");
-        }
-    }
+fn artefact_path(digest: &Hash) -> String {
+    format!("/artefacts/sha256:{digest}")
 }

@@ -1,14 +1,13 @@
-//! The connection to the broker: where to connect, which frames go out, what comes in.
+//! The connection to the broker: which frames go out, what comes in.
 //!
 //! The connection itself (reconnecting, subscribing, the outbox) is `lichen_link::client`. This file adds the device's
-//! topics, the stamps, the will, and the question to the hub where its broker is; the last answer is kept in the state
-//! directory, so that a device also finds its broker while the hub's HTTP server is away.
+//! topics, the stamps and the will. Where to connect and what to show there is the membership's, which is asked before each
+//! connection and told when something is wrong.
 
 use std::{sync::Arc, time::Duration};
 
 use firmware_compat::{
     frame::{self, Kind, Stamp},
-    id::{AgentId, BootId},
     topic::{ALL_DOWN_FILTER, Topic, write_device_filter},
     v1::owned::Gone,
 };
@@ -16,9 +15,13 @@ use lichen_agent_core::Up;
 use lichen_link::client::{Client, ClientConfig, RetryPolicy};
 
 use crate::{
-    address::Address,
-    hub::{self, Connect, HubError},
-    message::{Message, Sender},
+    hub::HubClient,
+    membership::{
+        Membership,
+        keeper::{Board, Keeper},
+        upkeep::Sign,
+    },
+    message::Sender,
 };
 
 mod ear;
@@ -27,17 +30,15 @@ mod name;
 use ear::Ear;
 pub use name::poll_name;
 
-/// Pauses between connections: full jitter from 0.2 s up to a minute.
+/// Pauses between connections: full jitter from 0.2 s up to a minute. Where one side does not want the other, a handshake
+/// in vain is some kilobytes on a metered link: ten minutes.
 const RETRY: RetryPolicy = RetryPolicy {
     first: Duration::from_millis(200),
     longest: Duration::from_secs(60),
-    unwelcome: Duration::from_secs(60),
+    unwelcome: Duration::from_secs(600),
 };
-/// Failed attempts in a row after which the hub is asked again where its broker is.
+/// Failed attempts in a row after which something may be wrong with where the hub is looked for.
 const ASK_AFTER_FAILURES: u32 = 4;
-/// Pauses between questions to a hub that does not answer while no broker is known.
-const ASK_PAUSE_FIRST: Duration = Duration::from_millis(200);
-const ASK_PAUSE_LONGEST: Duration = Duration::from_secs(60);
 /// What may wait to be sent: a full report of a device with many Pods, several times.
 const OUTBOX_BYTES: usize = 512 * 1024;
 /// Frames that may wait in the outbox before bulk (logs) has to hold back.
@@ -48,26 +49,30 @@ const BULK_WAITING: usize = 8;
 pub struct LinkConfig {
     /// The device's name.
     pub name: String,
-    /// Of the state directory.
-    pub agent: AgentId,
-    /// This boot's.
-    pub boot: BootId,
-    /// Where the hub is.
-    pub hub: Address,
+    /// Which board speaks.
+    pub board: Board,
+    /// Where to connect, and what to show there.
+    pub membership: Arc<Membership>,
     /// How long the connection may be silent.
     pub keep_alive: Duration,
+}
+
+impl LinkConfig {
+    /// The link of a member.
+    #[must_use]
+    pub fn new(membership: Arc<Membership>, board: Board, keep_alive: Duration) -> Self {
+        Self { name: membership.name(), board, membership, keep_alive }
+    }
 }
 
 /// The device's link, owned by the loop. Nothing here waits, but for [`Link::leave`].
 #[derive(Debug)]
 pub struct Link {
-    config: Arc<LinkConfig>,
+    /// None: the identity is damaged, and there is nobody to connect as.
+    config: Option<Arc<LinkConfig>>,
     messages: Sender,
-    /// The hub's last answer, this time or before.
-    known: Option<Connect>,
-    wanted: bool,
-    asking: bool,
-    client: Option<(Client, Address)>,
+    client: Option<Client>,
+    keeper: Option<Keeper>,
     /// Number of the newest client: what an older one still says is not heeded.
     number: u32,
     failures: u32,
@@ -76,16 +81,14 @@ pub struct Link {
 }
 
 impl Link {
-    /// A link that is not wanted yet. `known` is the hub's answer of an earlier time.
+    /// A link that is not wanted yet. Without a configuration it never stands.
     #[must_use]
-    pub fn new(config: LinkConfig, known: Option<Connect>, messages: Sender) -> Self {
+    pub fn new(config: Option<LinkConfig>, messages: Sender) -> Self {
         Self {
-            config: Arc::new(config),
+            config: config.map(Arc::new),
             messages,
-            known,
-            wanted: false,
-            asking: false,
             client: None,
+            keeper: None,
             number: 0,
             failures: 0,
             stamp: None,
@@ -94,80 +97,60 @@ impl Link {
 
     /// Who connects, and how.
     #[must_use]
-    pub fn config(&self) -> Arc<LinkConfig> {
+    pub fn config(&self) -> Option<Arc<LinkConfig>> {
         self.config.clone()
     }
 
-    /// Where the hub is.
+    /// The hub's HTTP side.
     #[must_use]
-    pub fn hub(&self) -> &Address {
-        &self.config.hub
+    pub fn hub(&self) -> Option<HubClient> {
+        self.config.as_ref().map(|config| config.membership.hub())
     }
 
-    /// Connects, and goes on trying. A broker that is known from an earlier time is tried at once; if the hub then names
-    /// another one, that one is used.
+    /// Connects, and goes on trying. The membership is kept up from then on.
     pub fn connect(&mut self) {
-        self.wanted = true;
-        self.start_where_known();
-        self.ask();
-    }
-
-    /// Asks the hub where its broker is. With an earlier answer one try is enough.
-    fn ask(&mut self) {
-        if std::mem::replace(&mut self.asking, true) {
-            return;
+        let Some(config) = self.config.clone() else { return };
+        if self.keeper.is_none() {
+            let membership = config.membership.clone();
+            self.keeper = Some(Keeper::start(membership, config.board, self.messages.clone()));
         }
-        let (hub, messages) = (self.config.hub.clone(), self.messages.clone());
-        let insist = self.known.is_none();
-        tokio::spawn(async move {
-            let answer = ask(hub, insist).await;
-            let _loop_gone = messages.send(Message::Asked(answer)).await;
-        });
-    }
-
-    /// The hub has answered, or has not, and the device knows whom it believes. Returns the answer if it is new: it is worth
-    /// keeping.
-    pub fn asked(&mut self, answer: Option<Connect>) -> Option<Connect> {
-        self.asking = false;
-        let news = answer.filter(|answer| self.known.as_ref() != Some(answer));
-        if let Some(connect) = &news {
-            self.known = Some(connect.clone());
-        }
-        self.start_where_known();
-        news
-    }
-
-    /// Starts a client for the known broker, unless there is one already or the link is not wanted.
-    fn start_where_known(&mut self) {
-        let (true, Some(known)) = (self.wanted, &self.known) else { return };
-        if self.client.as_ref().is_none_or(|(_, address)| *address != known.broker) {
-            let address = known.broker.clone();
-            self.start(address);
+        if self.client.is_none() {
+            self.client = Some(self.start(config));
         }
     }
 
-    fn start(&mut self, address: Address) {
-        self.stop();
-        let mut own = String::new();
-        write_device_filter(&self.config.name, &mut own).expect("a string takes all");
+    fn start(&self, own: Arc<LinkConfig>) -> Client {
+        let mut filter = String::new();
+        write_device_filter(&own.name, &mut filter).expect("a string takes all");
         let config = ClientConfig {
-            host: address.host().to_owned(),
-            port: address.port(),
-            client_id: self.config.name.clone(),
-            keep_alive: self.config.keep_alive,
-            subscriptions: vec![own, ALL_DOWN_FILTER.to_owned()],
+            route: own.membership.route(),
+            client_id: own.name.clone(),
+            keep_alive: own.keep_alive,
+            subscriptions: vec![filter, ALL_DOWN_FILTER.to_owned()],
             retry: RETRY,
             outbox_bytes: OUTBOX_BYTES,
         };
-        tracing::debug!(broker = %address, "connecting");
         let handler = Ear {
-            config: self.config.clone(),
+            config: own,
             messages: self.messages.clone(),
             number: self.number,
             session: 0,
             was_up: false,
         };
-        self.client = Some((Client::start(config, handler), address));
+        Client::start(config, handler)
+    }
+
+    /// What the membership says of the next connection has changed: it need not wait any longer.
+    pub fn hurry(&self) {
+        if let Some(client) = &self.client {
+            client.hurry();
+        }
+    }
+
+    fn tell(&self, sign: Sign) {
+        if let Some(keeper) = &self.keeper {
+            keeper.saw(sign);
+        }
     }
 
     /// Ends the connection in the background.
@@ -175,14 +158,13 @@ impl Link {
         self.stamp = None;
         self.failures = 0;
         self.number = self.number.wrapping_add(1);
-        if let Some((client, _)) = self.client.take() {
+        if let Some(client) = self.client.take() {
             tokio::spawn(client.shutdown());
         }
     }
 
     /// Closes the connection and stays away.
     pub fn disconnect(&mut self) {
-        self.wanted = false;
         self.stop();
     }
 
@@ -193,17 +175,21 @@ impl Link {
         }
         self.failures = 0;
         self.stamp = Some(Stamp { session, sequence: 0 });
+        self.tell(Sign::Up);
         true
     }
 
     /// Takes note of the connection's end, or of a failed attempt. False if it is not that of the newest client.
-    pub fn down(&mut self, client: u32) -> bool {
+    /// `refused`: one of both sides does not want the other.
+    pub fn down(&mut self, client: u32, refused: bool) -> bool {
         if client != self.number || self.client.is_none() {
             return false;
         }
         self.failures += 1;
-        if self.failures.is_multiple_of(ASK_AFTER_FAILURES) && self.wanted {
-            self.ask();
+        if refused {
+            self.tell(Sign::Refused);
+        } else if self.failures.is_multiple_of(ASK_AFTER_FAILURES) {
+            self.tell(Sign::Failing);
         }
         self.stamp = None;
         true
@@ -218,8 +204,7 @@ impl Link {
     /// Whether bulk may be sent now.
     #[must_use]
     pub fn has_room(&self) -> bool {
-        self.is_up()
-            && self.client.as_ref().is_some_and(|(client, _)| client.waiting() < BULK_WAITING)
+        self.is_up() && self.client.as_ref().is_some_and(|client| client.waiting() < BULK_WAITING)
     }
 
     /// Sends a message. False if there is no connection, too much waits, or the message is too long.
@@ -233,13 +218,15 @@ impl Link {
         kind: Kind,
         encode: impl FnOnce(Stamp) -> Result<Vec<u8>, frame::EncodeError>,
     ) -> bool {
-        let (Some(stamp), Some((client, _))) = (&mut self.stamp, &self.client) else {
+        let (Some(stamp), Some(client), Some(config)) =
+            (&mut self.stamp, &self.client, &self.config)
+        else {
             return false;
         };
         match encode(*stamp) {
             Ok(bytes) => {
                 stamp.sequence = stamp.sequence.wrapping_add(1);
-                client.send(Topic::up(&self.config.name, kind).to_string(), bytes)
+                client.send(Topic::up(&config.name, kind).to_string(), bytes)
             }
             Err(error) => {
                 tracing::warn!(kind = kind.topic_level(), %error, "dropped a message of ours");
@@ -250,40 +237,13 @@ impl Link {
 
     /// Says that the agent leaves, and closes the connection. A broker does not publish the will after that.
     pub async fn leave(mut self) {
-        let gone = Gone { agent: self.config.agent, boot: self.config.boot };
-        self.send_frame(Kind::Gone, |stamp| frame::encode(&gone, stamp));
-        if let Some((client, _)) = self.client.take() {
+        if let Some(config) = self.config.clone() {
+            let gone = Gone { agent: config.board.agent, boot: config.board.boot };
+            self.send_frame(Kind::Gone, |stamp| frame::encode(&gone, stamp));
+        }
+        if let Some(client) = self.client.take() {
             client.shutdown().await;
         }
-    }
-}
-
-/// Asks until the hub answers, or once if that is enough.
-async fn ask(hub: Address, insist: bool) -> Option<Connect> {
-    let mut pause = ASK_PAUSE_FIRST;
-    let mut last = String::new();
-    loop {
-        let hub = hub.clone();
-        let answer = tokio::task::spawn_blocking(move || hub::connect(&hub)).await;
-        match answer {
-            Ok(Ok(connect)) => return Some(connect),
-            Ok(Err(error)) => note(&error, &mut last),
-            Err(_shutting_down) => return None,
-        }
-        if !insist {
-            return None;
-        }
-        tokio::time::sleep(jitter(pause)).await;
-        pause = (pause * 2).min(ASK_PAUSE_LONGEST);
-    }
-}
-
-/// One line per new trouble, not one per attempt.
-fn note(error: &HubError, last: &mut String) {
-    let text = error.to_string();
-    if text != *last {
-        tracing::info!("{text}");
-        *last = text;
     }
 }
 

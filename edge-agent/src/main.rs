@@ -1,10 +1,15 @@
 //! The program `lichen-agent`: flags, logging, signals. What it does is in the library.
 
-use std::process::ExitCode;
+use std::{
+    os::unix::process::CommandExt as _,
+    process::{Command, ExitCode},
+};
 
 use lichen_agent::{
     Options,
-    args::{self, Command, HELP},
+    args::{self, Command as Asked, HELP, Join},
+    join::{self, JoinError},
+    state::StateDir,
 };
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -17,22 +22,45 @@ const THREAD_KEEP_ALIVE: std::time::Duration = std::time::Duration::from_millis(
 
 fn main() -> ExitCode {
     match args::parse(std::env::args_os().skip(1)) {
-        Ok(Command::Run(options)) => run(*options),
-        Ok(Command::WasmRun(spec)) => {
+        Ok(Asked::Run(options)) => run(*options),
+        Ok(Asked::Join(join)) => match joined(&join) {
+            Ok(()) if join.exit => ExitCode::SUCCESS,
+            Ok(()) => {
+                let error = run_instead(&join);
+                tracing::debug!(%error, "could not start anew without the token on the command line");
+                run(join.options)
+            }
+            Err(error) => fail(&error),
+        },
+        Ok(Asked::WasmRun(spec)) => {
             let code = lichen_agent::wasm_run(&spec);
             // Codes are a byte for the system; anything else is kept from reading as success.
             ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX))
         }
-        Ok(Command::Help) => {
+        Ok(Asked::Help) => {
             print!("{HELP}");
             ExitCode::SUCCESS
         }
-        Ok(Command::Version) => {
+        Ok(Asked::Version) => {
             println!("lichen-agent {}", env!("CARGO_PKG_VERSION"));
             ExitCode::SUCCESS
         }
         Err(error) => fail(&error),
     }
+}
+
+/// Returns once the device is a hub's, which may take days. Until then a signal ends the program, and nothing is lost.
+fn joined(asked: &Join) -> Result<(), JoinError> {
+    start_logging();
+    let state = StateDir::open(&asked.options.state)?;
+    let mut tell = |line: &str| println!("{line}");
+    let name = asked.name.as_deref();
+    join::join(&state, &asked.invitation, name, &mut tell, &mut std::thread::sleep).map(drop)
+}
+
+/// Puts an agent with another command line in the place of this process. Returns only if that can't be done.
+fn run_instead(join: &Join) -> std::io::Error {
+    Command::new(&join.options.wasm_program).args(&join.afterwards).exec()
 }
 
 fn run(options: Options) -> ExitCode {
@@ -91,11 +119,9 @@ fn start_logging() {
             LevelFilter::INFO
         }
     };
-    tracing_subscriber::fmt()
-        .with_max_level(level)
-        .with_target(false)
-        .with_writer(std::io::stderr)
-        .init();
+    let logs = tracing_subscriber::fmt().with_max_level(level).with_target(false);
+    // Joining has started them already.
+    let _ = logs.with_writer(std::io::stderr).try_init();
 }
 
 fn fail(error: &dyn std::error::Error) -> ExitCode {

@@ -5,7 +5,7 @@ use lichen_agent_core::{ContainerId, Event};
 use lichen_shim::Spec;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::{hub::Connect, runtime::Containers};
+use crate::runtime::Containers;
 
 /// Messages on their way to the loop. Tasks wait when it is full; the loop empties it faster than any of them fills it.
 pub const CAPACITY: usize = 64;
@@ -31,20 +31,13 @@ pub enum Message {
         client: u32,
         /// Another connection with this name took its place.
         taken_over: bool,
+        /// One of both sides does not want the other.
+        refused: bool,
         /// In words.
         why: String,
     },
-    /// The hub was asked how to connect; `None` if it did not say.
-    Asked(Option<Connect>),
-    /// The device was introduced to the hub that it asked: whom it believes is kept.
-    Introduced(Connect),
-    /// That could not be kept.
-    NotIntroduced {
-        /// The hub.
-        connect: Connect,
-        /// Why.
-        why: String,
-    },
+    /// The certificate was renewed, or the hub has moved: the next connection may be made now.
+    MembershipChanged,
     /// The container runtimes were looked for and tried.
     Probed(Containers),
     /// Trying the container runtimes takes long: the link shall not wait for it.

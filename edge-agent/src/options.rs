@@ -4,8 +4,6 @@ use std::{path::PathBuf, time::Duration};
 
 use firmware_compat::{capacity::full as capacity, topic, v1::owned::Label};
 
-use crate::address::Address;
-
 /// Twenty minutes: with it an idle device stays within a megabyte a month.
 pub const KEEP_ALIVE: Duration = Duration::from_secs(20 * 60);
 
@@ -14,10 +12,6 @@ pub const KEEP_ALIVE: Duration = Duration::from_secs(20 * 60);
 pub struct Options {
     /// The directory that holds all that survives a restart. One agent at a time.
     pub state: PathBuf,
-    /// The device's name; see [`check_name`].
-    pub name: String,
-    /// Where the hub's HTTP server is.
-    pub hub: Address,
     /// Shown on the Node and used by selectors. At most [`capacity::LABELS`].
     pub labels: Vec<Label>,
     /// Name or absolute path of the OCI runtime; the first that works if absent.
@@ -39,12 +33,15 @@ pub struct Options {
 pub enum OptionError {
     /// Not a DNS label.
     #[error(
-        "{name:?} cannot be a device's name: use 1 to 63 of a-z, 0-9 and '-', none at either end, and not \"all\"; \
-         give one with --name"
+        "{name:?} cannot be a device's name: use 1 to 63 of a-z, 0-9 and '-', the '-' at neither end, and not \"all\"; \
+         give one with --name{}",
+        such_as(usable.as_ref())
     )]
     Name {
         /// What was given.
         name: String,
+        /// The nearest one that may be.
+        usable: Option<String>,
     },
     /// Not `key=value`, or not what Kubernetes allows in a label.
     #[error(
@@ -66,15 +63,16 @@ pub enum OptionError {
     TooManyLabels,
 }
 
-/// Checks a device's name.
-///
-/// # Errors
-/// [`OptionError::Name`].
-pub fn check_name(name: &str) -> Result<(), OptionError> {
-    if topic::is_device_name(name) {
-        Ok(())
-    } else {
-        Err(OptionError::Name { name: name.to_owned() })
+fn such_as(usable: Option<&String>) -> String {
+    usable.map(|name| format!(", such as --name {name}")).unwrap_or_default()
+}
+
+impl OptionError {
+    /// A name is not a device's.
+    #[must_use]
+    pub fn name(name: &str) -> Self {
+        let usable = topic::usable_device_name(name).map(|usable| usable.to_string());
+        Self::Name { name: name.to_owned(), usable }
     }
 }
 
@@ -163,13 +161,5 @@ mod tests {
             add_label(&mut labels, label(&format!("k{number}=v"))).expect("there is room");
         }
         assert_eq!(add_label(&mut labels, label("z=1")), Err(OptionError::TooManyLabels));
-    }
-
-    #[test]
-    fn names_of_devices_are_dns_labels() {
-        assert_eq!(check_name("pi-4b"), Ok(()));
-        for name in ["", "all", "Pi", "a.b", "-a", "a/b", "+", "#"] {
-            assert!(check_name(name).is_err(), "{name}");
-        }
     }
 }

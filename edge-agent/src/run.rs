@@ -14,27 +14,26 @@ use tokio::sync::mpsc;
 
 use crate::{
     content::{Content, ContentError},
-    hub::Connect,
+    identity::{IdentityDir, IdentityError},
     known_time::KnownTime,
     link::{Link, LinkConfig},
+    membership::{Membership, keeper::Board},
     message::{self, Message},
     options::Options,
-    pinned, probe,
+    probe,
     runtime::{Launcher, chain},
-    sandbox,
+    sandbox, signature,
     state::{StateDir, StateError},
     supervise::{self, Watch},
 };
 
 mod clock;
 mod effects;
-mod introduction;
 mod pods;
 mod shell;
 mod work;
 
 use clock::Clock;
-use introduction::Introduction;
 use shell::Shell;
 
 /// How often replies that wait for room on the link are tried again.
@@ -46,9 +45,21 @@ pub enum AgentError {
     /// The state directory.
     #[error(transparent)]
     State(#[from] StateError),
+    /// The identity.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
     /// The store in it.
     #[error(transparent)]
     Content(#[from] ContentError),
+    /// Nobody's device.
+    #[error(
+        "this device has not joined a hub yet (there is no identity in {state}). On the hub's machine run `lichen token \
+         create`, and paste here what it prints: lichen-agent join TOKEN"
+    )]
+    NotJoined {
+        /// The state directory.
+        state: String,
+    },
 }
 
 /// Runs an agent until `shutdown` resolves, and then until its Pods have stopped if the options ask for that.
@@ -63,10 +74,11 @@ pub async fn run(options: Options, shutdown: impl Future<Output = ()>) -> Result
     let mut shell = shell(&options, state, content, sender)?;
     let found = supervise::scan(&shell.launcher, &shell.messages)?;
     end_unknown(&shell, &found);
+    let config = shell.link.config();
     tracing::info!(
-        name = options.name,
+        name = config.as_ref().map_or("?", |config| &config.name),
         state = %options.state.display(),
-        hub = %options.hub,
+        hub = ?shell.link.hub().map(|hub| hub.addresses().to_vec()).unwrap_or_default(),
         version = env!("CARGO_PKG_VERSION"),
         "agent started"
     );
@@ -89,23 +101,18 @@ fn shell(
     for damage in &loaded.damage {
         tracing::warn!(damage, "a saved assignment can't be used");
     }
-    let (pinned, known_time) = (state.pinned_hub()?, KnownTime::load(&state)?);
+    let known_time = KnownTime::load(&state)?;
+    let hello = probe::hello(options, agent_id);
+    let board = Board { agent: agent_id, boot: hello.boot };
+    let membership = membership(options, &state, &known_time)?.map(Arc::new);
     let config = Config {
-        hello: probe::hello(options, agent_id),
-        name: options.name.clone(),
-        hub: pinned,
-        verify: pinned::verify,
+        hello,
+        name: membership.as_ref().map(|membership| membership.name()).unwrap_or_default(),
+        hub: membership.as_ref().map(|membership| membership.pinned()),
+        verify: signature::verify,
         time_floor_ms: state.time_floor()?,
     };
-    let link = LinkConfig {
-        name: options.name.clone(),
-        agent: agent_id,
-        boot: hello.boot,
-        hub: options.hub.clone(),
-        keep_alive: options.keep_alive,
-    };
-    let config = Config { hello, time_floor_ms: state.time_floor()? };
-    let known = state.hub()?.and_then(|text| Connect::parse(&text).ok());
+    let link = membership.map(|own| LinkConfig::new(own, board, options.keep_alive));
     let launcher = Launcher {
         agent: agent_id,
         run: state.run(),
@@ -115,13 +122,41 @@ fn shell(
     };
     Ok(Shell::new(
         Agent::new(config, loaded, crate::random::number()),
-        Link::new(link, known, sender.clone()),
+        Link::new(link, sender.clone()),
+        known_time,
         launcher,
         state,
-        (Introduction::new(pinned, options.adopt_hub), known_time),
         sender,
         options.runtime.clone(),
     ))
+}
+
+/// The device's membership of its hub. One that is damaged keeps no Pod from starting: the agent runs without a hub, and
+/// says what to do.
+fn membership(
+    options: &Options,
+    state: &StateDir,
+    time: &KnownTime,
+) -> Result<Option<Membership>, AgentError> {
+    let dir = IdentityDir::of(state);
+    let identity = match dir.load() {
+        Ok(Some(identity)) => identity,
+        Ok(None) => {
+            return Err(AgentError::NotJoined { state: options.state.display().to_string() });
+        }
+        Err(error @ (IdentityError::Damaged { .. } | IdentityError::Missing { .. })) => {
+            tracing::error!("{error}");
+            return Ok(None);
+        }
+        Err(error) => return Err(error.into()),
+    };
+    match Membership::new(identity, dir, time.clone(), options.adopt_hub) {
+        Ok(membership) => Ok(Some(membership)),
+        Err(error) => {
+            tracing::error!(%error, "could not prepare TLS with this device's identity; its pods run on");
+            Ok(None)
+        }
+    }
 }
 
 /// A Pod whose directory somebody removed is found by its cgroup: it must not run beside its next copy.
@@ -200,36 +235,5 @@ async fn sleep_until(clock: &Clock, at: Option<Instant>) {
     match at {
         Some(at) => tokio::time::sleep(at.since(clock.now())).await,
         None => std::future::pending().await,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{address::Address, options::KEEP_ALIVE};
-
-    fn options(state: &std::path::Path) -> Options {
-        Options {
-            state: state.to_owned(),
-            name: "pi".to_owned(),
-            // Nobody listens there.
-            hub: Address::parse_hub("http://127.0.0.1:9").expect("sound"),
-            labels: Vec::new(),
-            runtime: Some("no-such-runtime".to_owned()),
-            keep_alive: KEEP_ALIVE,
-            adopt_hub: false,
-            drain_on_exit: true,
-            shim: "/nowhere/lichen-shim".into(),
-            wasm_program: "/nowhere/lichen-agent".into(),
-        }
-    }
-
-    #[tokio::test]
-    async fn an_agent_can_be_embedded_and_ends_when_asked_without_having_reached_anyone() {
-        let state = tempfile::tempdir().expect("a directory");
-        let agent = tokio::spawn(run(options(state.path()), std::future::ready(())));
-        agent.await.expect("no panic").expect("a good end");
-        let again = tokio::spawn(run(options(state.path()), std::future::ready(())));
-        again.await.expect("no panic").expect("the lock is free again");
     }
 }

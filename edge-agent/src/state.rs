@@ -6,8 +6,7 @@
 //! | `agent-id` | drawn once; tells two devices with one name apart |
 //! | `assignment`, `assignment.previous` | the newest saved one and the one before, see [`assignment`] |
 //! | `part-<hash>` | a part that one of them refers to: a Pod, the files of a ConfigMap |
-//! | `hub` | where the broker was last time |
-//! | `pinned-hub` | whom the device believes: a hub's lineage and signing keys |
+//! | `identity/` | who the device is, and by what and where it finds its hub, see [`crate::identity::store`] |
 //! | `time-floor` | a time that has certainly passed, in milliseconds since 1970 |
 //! | `artefacts/sha256/<hex>` | fetched bytes, see [`crate::content`] |
 //! | `artefacts/unpacked/`, `layers/` | unpacked layers, and which packed one each is of, see [`crate::content`] |
@@ -22,9 +21,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use firmware_compat::{id::AgentId, keys::PinnedHub, time::UnixMs};
-
-use crate::pinned;
+use firmware_compat::{id::AgentId, time::UnixMs};
 
 pub mod assignment;
 mod write;
@@ -162,46 +159,6 @@ impl StateDir {
         self.replace("time-floor", format!("{floor}\n").as_bytes())
     }
 
-    /// Whom the device believes. A damaged file (a warning says so) is as good as none: the device believes nobody until it
-    /// is introduced anew.
-    ///
-    /// # Errors
-    /// Those of the system.
-    pub fn pinned_hub(&self) -> Result<Option<PinnedHub>, StateError> {
-        let Some(text) = self.read_small("pinned-hub")? else { return Ok(None) };
-        match pinned::parse(&text) {
-            Ok(hub) => Ok(Some(hub)),
-            Err(error) => {
-                tracing::warn!(%error, "pinned-hub is damaged: the hub's keys are asked for anew");
-                Ok(None)
-            }
-        }
-    }
-
-    /// Keeps whom the device believes.
-    ///
-    /// # Errors
-    /// Those of the system.
-    pub fn pin_hub(&self, hub: PinnedHub) -> Result<(), StateError> {
-        self.replace("pinned-hub", pinned::to_text(hub).as_bytes())
-    }
-
-    /// What [`Self::set_hub`] kept.
-    ///
-    /// # Errors
-    /// Those of the system.
-    pub fn hub(&self) -> Result<Option<String>, StateError> {
-        self.read_small("hub")
-    }
-
-    /// Keeps what the hub said about how to connect.
-    ///
-    /// # Errors
-    /// Those of the system.
-    pub fn set_hub(&self, text: &str) -> Result<(), StateError> {
-        self.replace("hub", text.as_bytes())
-    }
-
     /// Replaces a file of the directory durably, unless it has this content already.
     fn replace(&self, name: &str, content: &[u8]) -> Result<(), StateError> {
         if self.read_small(name)?.is_some_and(|old| old.as_bytes() == content) {
@@ -301,32 +258,13 @@ mod tests {
     }
 
     #[test]
-    fn whom_a_device_believes_is_there_after_a_restart_and_damage_is_nobody() {
-        use firmware_compat::{
-            id::{Lineage, PublicKey},
-            keys::SigningKeys,
-        };
-        let (_dir, state) = open();
-        assert_eq!(state.pinned_hub().expect("readable"), None);
-        let keys = SigningKeys::one(PublicKey([1; 32]));
-        let hub = PinnedHub { lineage: Lineage([2; 16]), keys };
-        state.pin_hub(hub).expect("writable");
-        assert_eq!(state.pinned_hub().expect("readable"), Some(hub));
-        fs::write(state.path().join("pinned-hub"), b"{\xff").expect("writable");
-        assert_eq!(state.pinned_hub().expect("readable"), None);
-    }
-
-    #[test]
     fn nothing_is_written_when_nothing_changes() {
         let (_dir, state) = open();
-        state.set_hub("{}").expect("writable");
         state.set_time_floor(5).expect("writable");
         let written = state.written().bytes();
-        assert_eq!(written, 4);
-        state.set_hub("{}").expect("writable");
+        assert_eq!(written, 2);
         state.set_time_floor(5).expect("writable");
         assert_eq!(state.written().bytes(), written);
-        assert_eq!(state.hub().expect("readable").as_deref(), Some("{}"));
         assert_eq!(state.time_floor().expect("readable"), 5);
     }
 }

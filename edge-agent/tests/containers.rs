@@ -61,7 +61,7 @@ fn cgroups(text: &str) -> Vec<String> {
 async fn a_container_runs_is_adopted_and_leaves_no_process_mount_or_cgroup() {
     let dir = tempfile::tempdir().unwrap();
     let mut hub = Hub::start("pi").await;
-    let mut device = Device::new(&dir.path().join("state"), &hub.http.url(), "pi");
+    let mut device = Device::new(&dir.path().join("state"), &hub.http, "pi");
     device.start(&[]);
     let script = "busybox cat /etc/motd; echo $GREETING on $(busybox hostname), secret: $SECRET.; \
                   trap 'echo bye; exit 0' TERM; while true; do busybox sleep 1 & wait; done";
@@ -100,7 +100,7 @@ async fn a_container_runs_is_adopted_and_leaves_no_process_mount_or_cgroup() {
 async fn a_restarted_container_has_a_fresh_root_and_the_same_empty_dir() {
     let dir = tempfile::tempdir().unwrap();
     let mut hub = Hub::start("pi").await;
-    let mut device = Device::new(&dir.path().join("state"), &hub.http.url(), "pi");
+    let mut device = Device::new(&dir.path().join("state"), &hub.http, "pi");
     device.start(&[]);
     let script = "busybox ls /stain /scratch; : > /stain; : > /scratch/kept; exit 3";
     let mut pod = with_scratch(shell(&hub.http, script), false);

@@ -2,25 +2,38 @@
 
 #![allow(clippy::unwrap_used, reason = "a failing test should panic")]
 
-#[path = "support/http.rs"]
-mod http;
+mod support;
 
 use std::fs;
 
-use firmware_compat::{id::Hash, v1::owned::Blob};
-use http::{Fault, Server};
+use firmware_compat::{enrolment::Holder, id::Hash, v1::owned::Blob};
 use lichen_agent::{
-    address::Address,
-    hub::{HubError, connect, download, session},
-    state::Written,
+    hub::{HubClient, HubError, download},
+    identity::IdentityDir,
+    join,
+    known_time::KnownTime,
+    membership::Membership,
+    state::{StateDir, Written},
 };
+use support::http::{Fault, Server};
 
 fn bytes() -> Vec<u8> {
     (0..100_000_u32).flat_map(u32::to_le_bytes).collect()
 }
 
+/// The hub's HTTP side as a device sees it that has joined.
+fn member(server: &Server) -> HubClient {
+    let dir = tempfile::tempdir().unwrap();
+    let state = StateDir::open(dir.path()).unwrap();
+    let mut never = |_| panic!("it waits");
+    let identity = join::join(&state, &server.invitation(), Some("pi"), &mut |_| {}, &mut never);
+    let time = KnownTime::load(&state).unwrap();
+    Membership::new(identity.unwrap(), IdentityDir::of(&state), time, false).unwrap().hub()
+}
+
 struct Fetch {
     server: Server,
+    hub: HubClient,
     dir: tempfile::TempDir,
     written: Written,
     blob: Blob,
@@ -29,16 +42,13 @@ struct Fetch {
 impl Fetch {
     fn of(bytes: &[u8]) -> Self {
         let server = Server::start();
+        let hub = member(&server);
         let blob = server.put_artefact(bytes);
-        Self { server, dir: tempfile::tempdir().unwrap(), written: Written::default(), blob }
-    }
-
-    fn hub(&self) -> Address {
-        Address::parse_hub(&self.server.url()).unwrap()
+        Self { server, hub, dir: tempfile::tempdir().unwrap(), written: Written::default(), blob }
     }
 
     fn attempt(&self) -> Result<(), HubError> {
-        download(&self.hub(), self.blob, self.dir.path(), &self.written, &|| true).map(drop)
+        download(&self.hub, self.blob, self.dir.path(), &self.written, &|| true).map(drop)
     }
 
     fn stored(&self) -> Option<Vec<u8>> {
@@ -46,7 +56,11 @@ impl Fetch {
     }
 
     fn ranges(&self) -> Vec<Option<u64>> {
-        self.server.requests().into_iter().map(|(_, range)| range).collect()
+        let asked = self.server.asked().into_iter();
+        asked
+            .filter(|asked| asked.path.starts_with("/artefacts"))
+            .map(|asked| asked.range)
+            .collect()
     }
 }
 
@@ -120,7 +134,7 @@ fn a_cancelled_fetch_keeps_what_it_has() {
     let fetch = Fetch::of(&bytes());
     let blocks = std::cell::Cell::new(0);
     let may_go_on = || blocks.replace(blocks.get() + 1) < 2;
-    let result = download(&fetch.hub(), fetch.blob, fetch.dir.path(), &fetch.written, &may_go_on);
+    let result = download(&fetch.hub, fetch.blob, fetch.dir.path(), &fetch.written, &may_go_on);
     assert!(matches!(result, Err(HubError::Cancelled)));
     fetch.attempt().unwrap();
     assert!(fetch.ranges()[1].is_some_and(|from| from > 0));
@@ -135,33 +149,45 @@ fn what_the_hub_does_not_have_is_not_found() {
 }
 
 #[test]
-fn the_hub_says_how_to_connect_and_who_has_a_name() {
+fn the_hub_says_who_has_the_name_and_nonsense_is_refused() {
     let server = Server::start();
-    let hub = Address::parse_hub(&server.url()).unwrap();
-    assert!(matches!(connect(&hub), Err(HubError::NotFound { .. })));
-    let text = format!(
-        r#"{{"broker":"mqtt://127.0.0.1:99","lineage":"{}","signingKeys":["{}"]}}"#,
-        "ab".repeat(16),
-        "cd".repeat(32)
+    let hub = member(&server);
+    let path = "/lichen/v1/session";
+    assert!(matches!(hub.session(), Err(HubError::NotFound { .. })));
+    server.put(path, r#"{"agent":null}"#);
+    assert_eq!(hub.session().unwrap(), Holder::default());
+    let (agent, boot) = ("01".repeat(16), "02".repeat(16));
+    server.put(path, format!(r#"{{"agent":"{agent}","boot":"{boot}"}}"#));
+    let holder = hub.session().unwrap();
+    assert_eq!(
+        (holder.agent.unwrap().to_string(), holder.boot.unwrap().to_string()),
+        (agent, boot)
     );
-    server.put("/lichen/v1/connect", text);
-    assert_eq!(connect(&hub).unwrap().broker.port(), 99);
-    server.put("/lichen/v1/connect", vec![b'x'; 100_000]);
-    assert!(matches!(connect(&hub), Err(HubError::Answer { .. })));
-    server.put("/lichen/v1/devices/pi/session", r#"{"agent":null}"#);
-    assert_eq!(session(&hub, "pi").unwrap(), None);
-    server.put("/lichen/v1/devices/pi/session", format!(r#"{{"agent":"{}"}}"#, "01".repeat(16)));
-    assert_eq!(session(&hub, "pi").unwrap().unwrap().to_string(), "01".repeat(16));
-    server.put("/lichen/v1/devices/pi/session", r#"{"agent":"x"}"#);
-    assert!(matches!(session(&hub, "pi"), Err(HubError::Answer { .. })));
+    for nonsense in [r#"{"agent":"x"}"#.to_owned(), "x".repeat(100_000)] {
+        server.put(path, nonsense);
+        assert!(matches!(hub.session(), Err(HubError::Answer { .. })));
+    }
+    // A device shows its certificate, and the second connection goes on with the session of the first.
+    let asked = server.asked();
+    assert!(asked.last().unwrap().shown.is_some() && asked.last().unwrap().resumed);
 }
 
 #[test]
-fn a_hub_that_is_away_is_unreachable() {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    drop(listener);
-    let error = connect(&Address::parse_hub(&url).unwrap()).unwrap_err();
+fn a_hub_that_says_no_is_told_apart_from_one_that_is_away() {
+    let server = Server::start();
+    let hub = member(&server);
+    for (status, expected) in [
+        (401, "the hub does not accept this device's certificate: so it is"),
+        (403, "the hub refuses: so it is"),
+        (503, "the hub answered /lichen/v1/session with status 503: so it is"),
+    ] {
+        let body = r#"{"kind":"Status","message":"so it is"}"#;
+        server.answer_once("/lichen/v1/session", status, body);
+        assert_eq!(hub.session().unwrap_err().to_string(), expected);
+    }
+    let address = server.hub().to_string();
+    drop(server);
+    let error = hub.session().unwrap_err();
     assert!(matches!(error, HubError::Unreachable { .. }), "{error}");
-    assert!(error.to_string().contains(&url), "{error}");
+    assert!(error.to_string().contains(&address), "{error}");
 }

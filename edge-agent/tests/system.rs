@@ -13,6 +13,7 @@ use firmware_compat::{
     },
 };
 use support::{
+    http::{Server, as_address},
     hub::{Heard, Hub, pid},
     machine::{Device, compile, program, wait, wasm},
 };
@@ -29,7 +30,7 @@ impl World {
     async fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let hub = Hub::start("pi").await;
-        let mut device = Device::new(&dir.path().join("state"), &hub.http.url(), "pi");
+        let mut device = Device::new(&dir.path().join("state"), &hub.http, "pi");
         device.start(&[]);
         Self { hub, device, dir }
     }
@@ -107,12 +108,12 @@ async fn a_cold_boot_without_hub_or_broker_starts_the_saved_assignment() {
 
     // Nobody listens on this port any more.
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let mut alone = Device::new(&world.device.state, &format!("http://{nobody}"), "pi");
-    fs::remove_file(world.device.state.join("hub")).unwrap();
-    alone.start(&[]);
-    wait("it should run again", || !alone.processes().is_empty());
-    alone.lose_power();
+    world.device.send_to(as_address(nobody));
+    world.device.start(&[]);
+    wait("it should run again", || !world.device.processes().is_empty());
+    world.device.lose_power();
 
+    world.device.send_to(world.hub.http.hub());
     world.device.start(&[]);
     let is_new = |hub: &Hub| {
         hub.container(ID, "main").is_some_and(|own| ![0, first.pid].contains(&pid(own)))
@@ -120,6 +121,29 @@ async fn a_cold_boot_without_hub_or_broker_starts_the_saved_assignment() {
     world.hub.until("it should be another process", is_new).await;
     let again = world.hub.until_running(ID).await;
     assert!(again.restarts > 0, "{again:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs lichen-shim and lichen-wasmc: run by make test"]
+async fn a_damaged_identity_keeps_no_pod_from_starting() {
+    let mut world = World::new().await;
+    let pod = world.hello(1);
+    world.assign(vec![pod]);
+    world.hub.until_running(ID).await;
+    world.device.lose_power();
+    let path = world.device.state.join("identity/certificate.pem");
+    let whole = fs::read(&path).unwrap();
+    fs::write(&path, &whole[..whole.len() / 2]).unwrap();
+    world.device.start(&[]);
+    wait("it should run", || !world.device.processes().is_empty());
+    world.device.lose_power();
+    // Put back from a copy, it is the same device as before.
+    fs::write(&path, whole).unwrap();
+    world.device.start(&[]);
+    let is_back =
+        |hub: &Hub| hub.told.iter().filter(|line| line.starts_with("AgentStarted")).count() == 2;
+    world.hub.until("it should be back", is_back).await;
+    world.hub.until_running(ID).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -257,7 +281,7 @@ async fn two_agents_with_one_name_do_not_flap_and_the_older_stays_away() {
             break hello.agent;
         }
     };
-    let mut other = Device::new(&world.dir.path().join("other"), &world.hub.http.url(), "pi");
+    let mut other = Device::new(&world.dir.path().join("other"), &world.hub.http, "pi");
     other.start(&[]);
     let (mut taken_over, mut hellos) = (0, 0);
     while hellos == 0 {
@@ -286,22 +310,22 @@ async fn the_broker_is_found_without_the_hubs_http_and_a_drained_agent_leaves_no
     let first = world.hub.until_running(ID).await;
     world.device.kill();
 
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let mut device = Device::new(&world.device.state, &format!("http://{nobody}"), "pi");
+    world.hub.http.refuse_http(true);
+    let device = &mut world.device;
     device.start(&["--drain-on-exit"]);
     let is_back =
         |hub: &Hub| hub.told.iter().filter(|line| line.starts_with("AgentStarted")).count() == 2;
     world.hub.until("it should find the broker", is_back).await;
     assert_eq!(world.hub.until_running(ID).await.pid, first.pid);
-    assert!(device.terminate());
-    assert!(device.processes().is_empty());
+    assert!(world.device.terminate());
+    assert!(world.device.processes().is_empty());
 }
 
 #[test]
 #[ignore = "needs lichen-shim: run by make test"]
 fn a_second_agent_on_one_state_directory_is_refused() {
     let dir = tempfile::tempdir().unwrap();
-    let mut device = Device::new(&dir.path().join("state"), "http://127.0.0.1:9", "pi");
+    let mut device = Device::new(&dir.path().join("state"), &Server::start(), "pi");
     device.start(&[]);
     let lock = device.state.join("lock");
     let pid = format!("{}\n", device.pid());
@@ -309,7 +333,6 @@ fn a_second_agent_on_one_state_directory_is_refused() {
     let output = std::process::Command::new(program("lichen-agent"))
         .arg("--state")
         .arg(&device.state)
-        .args(["--hub", "http://127.0.0.1:9", "--name", "pi"])
         .output()
         .unwrap();
     assert!(!output.status.success());

@@ -14,7 +14,7 @@ use firmware_compat::{
     id::{Generation, Hash, KeyId, Lineage, PublicKey},
     v1::owned::{Action, AssignmentId, Command, Head, Report, Time},
 };
-use lichen_agent::{Options, address::Address, options::KEEP_ALIVE, state::StateDir};
+use lichen_agent::{Options, join, options::KEEP_ALIVE, state::StateDir};
 use ring::signature::KeyPair;
 use support::{
     http::Server,
@@ -33,11 +33,13 @@ struct Agent {
 }
 
 impl Agent {
+    /// It joins the hub, unless it has.
     fn start(state: &Path, http: &Server, adopt_hub: bool) -> Self {
+        let open = StateDir::open(state).unwrap();
+        join::join(&open, &http.invitation(), Some("pi"), &mut |_| {}, &mut |_| {}).unwrap();
+        drop(open);
         let options = Options {
             state: state.to_owned(),
-            name: "pi".to_owned(),
-            hub: Address::parse_hub(&http.url()).unwrap(),
             labels: Vec::new(),
             runtime: Some("no-such-runtime".to_owned()),
             keep_alive: KEEP_ALIVE,
@@ -138,7 +140,7 @@ async fn another_key_behind_the_hubs_address_is_believed_only_on_the_operators_w
     says_it_knows(&mut hub, &[7]).await;
     agent.stop().await;
 
-    introduce(&hub.http, hub.broker_address, hub.lineage(), &key(FOREIGN_KEY));
+    introduce(&hub.http, hub.lineage(), &key(FOREIGN_KEY));
     let agent = Agent::start(dir.path(), &hub.http, false);
     says_it_knows(&mut hub, &[7]).await;
     hub.broker.set_head("pi", hub.frame(&a_head(hub.lineage()), &key(FOREIGN_KEY)));

@@ -10,10 +10,12 @@ use firmware_compat::{id::Hash, v1::owned::Blob};
 use sha2::{Digest, Sha256};
 use ureq::{Body, http::Response};
 
-use super::{HubError, artefact_url, client, get, refuse_errors};
-use crate::{address::Address, state::Written};
+use super::{HubClient, HubError, Request, artefact_path};
+use crate::state::Written;
 
 const BLOCK_BYTES: usize = 16 * 1024;
+/// Of an answer that says why there is no artefact.
+const MAX_REFUSAL: u64 = 4096;
 
 /// Fetches `blob` into `dir/<hex>`, by way of `dir/<hex>.partial`, and returns its path. What an interrupted try has
 /// left is continued. Never stores more than the blob's size. Does nothing if the artefact is there. Ends early, and
@@ -22,7 +24,7 @@ const BLOCK_BYTES: usize = 16 * 1024;
 /// # Errors
 /// See [`HubError`]. A partial file is kept unless its content was wrong.
 pub fn download(
-    hub: &Address,
+    hub: &HubClient,
     blob: Blob,
     dir: &Path,
     written: &Written,
@@ -36,28 +38,29 @@ pub fn download(
     if partial.length < blob.size {
         fetch(hub, &mut partial, written, may_go_on)?;
     }
-    partial.finish(&path, &artefact_url(hub, &blob.digest))?;
+    partial.finish(&path, &artefact_path(&blob.digest))?;
     Ok(path)
 }
 
 fn fetch(
-    hub: &Address,
+    hub: &HubClient,
     partial: &mut Partial,
     written: &Written,
     may_go_on: &dyn Fn() -> bool,
 ) -> Result<(), HubError> {
-    let url = artefact_url(hub, &partial.blob.digest);
-    let mut response = get(&client(None), &url, partial.length)?;
+    let what = artefact_path(&partial.blob.digest);
+    let request = Request { offset: partial.length, deadline: None, ..Request::get(&what) };
+    let mut response = hub.call(request)?;
     match response.status().as_u16() {
         206 if starts_at(&response) == Some(partial.length) => {}
         // No ranges here, or another file by now: from the start.
         200 => partial.restart()?,
         206 | 416 => {
             partial.restart()?;
-            response = get(&client(None), &url, 0)?;
-            refuse_errors(&response, &url)?;
+            response = hub.call(Request { offset: 0, ..request })?;
+            refuse_all_but(200, &mut response, &what)?;
         }
-        _ => refuse_errors(&response, &url)?,
+        _ => refuse_all_but(200, &mut response, &what)?,
     }
     let mut reader = response.body_mut().as_reader();
     let mut block = vec![0; BLOCK_BYTES];
@@ -70,13 +73,13 @@ fn fetch(
             Ok(length) => length,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => {
-                return Err(HubError::Unreachable { url, cause: error.to_string() });
+                return Err(HubError::Unreachable { what, cause: error.to_string() });
             }
         };
         if partial.length + length as u64 > partial.blob.size {
             partial.discard();
             let cause = format!("it is longer than {} bytes", partial.blob.size);
-            return Err(HubError::Corrupt { url, cause });
+            return Err(HubError::Corrupt { what, cause });
         }
         partial.append(&block[..length])?;
         written.add(length as u64);
@@ -84,9 +87,21 @@ fn fetch(
     if partial.length < partial.blob.size {
         let cause =
             format!("the connection ended after {} of {} bytes", partial.length, partial.blob.size);
-        return Err(HubError::Unreachable { url, cause });
+        return Err(HubError::Unreachable { what, cause });
     }
     Ok(())
+}
+
+/// An answer with another status is none, and says why.
+fn refuse_all_but(good: u16, response: &mut Response<Body>, what: &str) -> Result<(), HubError> {
+    let status = response.status().as_u16();
+    if status == good {
+        return Ok(());
+    }
+    let mut said = Vec::new();
+    // What can't be read is not said.
+    let _ = response.body_mut().as_reader().take(MAX_REFUSAL).read_to_end(&mut said);
+    Err(HubError::refused(what, status, super::refusal(&said)))
 }
 
 /// The first byte's position, from `content-range: bytes 5-9/10`.
@@ -151,12 +166,12 @@ impl Partial {
         let _ = fs::remove_file(&self.path);
     }
 
-    fn finish(mut self, path: &Path, url: &str) -> Result<(), HubError> {
+    fn finish(mut self, path: &Path, what: &str) -> Result<(), HubError> {
         let found = Hash(std::mem::take(&mut self.hash).finalize().into());
         if found != self.blob.digest {
             self.discard();
             let cause = format!("its bytes have the digest sha256:{found}");
-            return Err(HubError::Corrupt { url: url.to_owned(), cause });
+            return Err(HubError::Corrupt { what: what.to_owned(), cause });
         }
         self.file.sync_all().map_err(disk(&self.path))?;
         fs::rename(&self.path, path).map_err(disk(path))?;

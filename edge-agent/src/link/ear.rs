@@ -12,11 +12,8 @@ use lichen_agent_core::Event;
 use lichen_link::client::{Down, Handler, Will};
 use tokio::{task::spawn_blocking, time};
 
-use super::LinkConfig;
-use crate::{
-    hub,
-    message::{Message, Sender},
-};
+use super::{LinkConfig, name::is_another};
+use crate::message::{Message, Sender};
 
 /// How long after a connection was closed without a word the hub is asked who is connected now: the hub must have heard
 /// the other one. Up to twice that, so that a broker that drops everybody does not make everybody ask at once.
@@ -46,10 +43,10 @@ impl Ear {
     async fn name_is_taken(&self) -> bool {
         let jitter = crate::random::number() % ASK_AFTER.as_millis() as u64;
         time::sleep(ASK_AFTER + Duration::from_millis(jitter)).await;
-        let config = self.config.clone();
-        let asked = spawn_blocking(move || hub::session(&config.hub, &config.name));
+        let hub = self.config.membership.hub();
+        let asked = spawn_blocking(move || hub.session());
         match time::timeout(ANSWER_DEADLINE, asked).await {
-            Ok(Ok(Ok(holder))) => holder.is_some_and(|agent| agent != self.config.agent),
+            Ok(Ok(Ok(holder))) => is_another(&holder, self.config.board),
             Ok(Ok(Err(_unreachable))) => false,
             Ok(Err(_shutting_down)) => false,
             Err(_too_late) => false,
@@ -70,9 +67,7 @@ impl Handler for Ear {
         // 0 is the hub's.
         self.session = u32::from_le_bytes(crate::random::bytes()).max(1);
         let stamp = Stamp { session: self.session, sequence: u32::MAX };
-        let frame =
-            frame::encode(&Gone { agent: self.config.agent, boot: self.config.boot }, stamp)
-                .ok()?;
+        let frame = frame::encode(&Gone { agent: self.config.board.agent, boot: self.config.board.boot }, stamp).ok()?;
         Some(Will { topic: Topic::up(&self.config.name, Kind::Gone).to_string(), frame })
     }
 
@@ -83,12 +78,16 @@ impl Handler for Ear {
 
     async fn down(&mut self, why: &Down) {
         let taken_over = matches!(why, Down::TakenOver { .. });
+        let refused = matches!(
+            why,
+            Down::Refused { .. } | Down::CertificateRefused { .. } | Down::Impostor { .. }
+        );
         let client = self.number;
-        self.tell(Message::LinkDown { client, taken_over, why: why.to_string() }).await;
+        self.tell(Message::LinkDown { client, taken_over, refused, why: why.to_string() }).await;
         let without_a_word = matches!(why, Down::ClosedSilently | Down::Contested { .. });
         if std::mem::take(&mut self.was_up) && without_a_word && self.name_is_taken().await {
             let why = Down::TakenOver { client_id: self.config.name.clone() }.to_string();
-            self.tell(Message::LinkDown { client, taken_over: true, why }).await;
+            self.tell(Message::LinkDown { client, taken_over: true, refused: false, why }).await;
         }
     }
 
@@ -111,17 +110,13 @@ mod tests {
     use firmware_compat::id::{AgentId, BootId};
 
     use super::*;
-    use crate::address::Address;
+    use crate::{membership::keeper::Board, test_support};
 
     fn ear() -> Ear {
         let (messages, _) = tokio::sync::mpsc::channel(1);
-        let config = LinkConfig {
-            name: "pi".to_owned(),
-            agent: AgentId([1; 16]),
-            boot: BootId([2; 16]),
-            hub: Address::parse_hub("http://127.0.0.1:1").expect("sound"),
-            keep_alive: Duration::from_secs(60),
-        };
+        let board = Board { agent: AgentId([1; 16]), boot: BootId([1; 16]) };
+        let member = Arc::new(test_support::member("pi"));
+        let config = LinkConfig::new(member, board, Duration::from_secs(60));
         Ear { config: Arc::new(config), messages, number: 1, session: 0, was_up: false }
     }
 

@@ -5,7 +5,11 @@ use std::sync::{
     atomic::{AtomicBool, Ordering::Relaxed},
 };
 
-use firmware_compat::v1::owned::{Exit, Severity, Text};
+use firmware_compat::{
+    id::Hash,
+    keys::PinnedHub,
+    v1::owned::{Exit, Severity, Text},
+};
 use lichen_agent_core::{Effect, Event, Up, event::Failure};
 
 use super::{
@@ -41,9 +45,7 @@ impl Shell {
                     work::save_time_floor(self.state.clone(), self.known_time.clone());
                 }
             }
-            Effect::PinHub(hub) => {
-                work::pin_hub(self.state.clone(), hub, self.messages.clone());
-            }
+            Effect::PinHub(hub) => self.pin_hub(hub),
             Effect::Connect => self.connect(),
             Effect::Disconnect => self.disconnect(),
             Effect::Send(up) => {
@@ -53,14 +55,11 @@ impl Shell {
                 }
             }
             Effect::Fetch(blob) => {
+                let Some(hub) = self.link.hub() else { return self.cannot_fetch(blob.digest) };
                 let cancelled = Arc::new(AtomicBool::new(false));
                 self.fetches.insert(blob.digest, cancelled.clone());
-                let job = work::Fetch {
-                    hub: self.link.hub().clone(),
-                    blob,
-                    content: self.launcher.content.clone(),
-                    cancelled,
-                };
+                let job =
+                    work::Fetch { hub, blob, content: self.launcher.content.clone(), cancelled };
                 work::fetch(job, self.slots.fetch.clone(), self.messages.clone());
             }
             Effect::CancelFetch { digest } => {
@@ -119,10 +118,23 @@ impl Shell {
         self.waiting_to_connect = false;
         self.link.disconnect();
         self.retry_stalled();
-        let poll = link::poll_name(self.link.config(), self.messages.clone());
+        let Some(config) = self.link.config() else { return };
+        let poll = link::poll_name(config, self.messages.clone());
         if let Some(before) = self.name_poll.replace(poll) {
             before.abort();
         }
+    }
+
+    fn pin_hub(&mut self, hub: PinnedHub) {
+        // Without a membership there is no link over which keys could have come.
+        let Some(config) = self.link.config() else { return };
+        work::pin_hub(config.membership.clone(), hub, self.messages.clone());
+    }
+
+    fn cannot_fetch(&mut self, digest: Hash) {
+        let message = "this device's identity is damaged, so no hub gives it anything; its log says what to do";
+        let failure = Failure { reason: "NoIdentity".to_owned(), message: message.to_owned() };
+        self.handle(Event::FetchFailed { digest, failure });
     }
 
     fn start(&mut self, key: Key, attempt: u32) {

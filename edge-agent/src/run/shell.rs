@@ -17,9 +17,8 @@ use tokio::{
     task::AbortHandle,
 };
 
-use super::{clock::Clock, introduction::Introduction, work};
+use super::{clock::Clock, work};
 use crate::{
-    hub::Connect,
     known_time::KnownTime,
     link::Link,
     logs::Cancel,
@@ -70,8 +69,8 @@ pub(super) struct Shell {
     pub(super) clock: Clock,
     pub(super) launcher: Arc<Launcher>,
     pub(super) state: Arc<StateDir>,
+    /// What certificates are judged by.
     pub(super) known_time: KnownTime,
-    pub(super) introduction: Introduction,
     pub(super) link: Link,
     pub(super) messages: Sender,
     /// The runtime that the operator named.
@@ -94,20 +93,18 @@ impl Shell {
     pub(super) fn new(
         agent: Agent,
         link: Link,
+        known_time: KnownTime,
         launcher: Launcher,
         state: Arc<StateDir>,
-        trust: (Introduction, KnownTime),
         messages: Sender,
         runtime: Option<String>,
     ) -> Self {
-        let (introduction, known_time) = trust;
         Self {
             agent,
             clock: Clock::start(),
             launcher: Arc::new(launcher),
             state,
             known_time,
-            introduction,
             link,
             messages,
             runtime,
@@ -177,19 +174,10 @@ impl Shell {
                     self.handle(Event::LinkUp { session });
                 }
             }
-            Message::LinkDown { client, taken_over, why } => {
-                self.link_down(client, taken_over, &why)
+            Message::LinkDown { client, taken_over, refused, why } => {
+                self.link_down(client, taken_over, refused, &why)
             }
-            Message::Asked(answer) => self.asked(answer),
-            Message::Introduced(connect) => {
-                self.handle(Event::HubPinned(connect.hub));
-                self.introduction.done(connect.hub);
-                self.go_on(Some(connect));
-            }
-            Message::NotIntroduced { connect, why } => {
-                self.handle(Event::PinFailed { message: why });
-                self.go_on(Some(connect));
-            }
+            Message::MembershipChanged => self.membership_changed(),
             Message::Probed(containers) => self.probed(containers),
             Message::ProbeIsSlow => self.connect_now(),
             Message::Prepared { pod, container, spec } => {
@@ -203,26 +191,16 @@ impl Shell {
         }
     }
 
-    /// Before it connects for the first time, the device keeps whom it believes from then on.
-    fn asked(&mut self, answer: Option<Connect>) {
-        match answer {
-            Some(connect) if self.introduction.is_due(connect.hub) => {
-                work::introduce(self.state.clone(), connect, self.messages.clone());
-            }
-            answer => self.go_on(answer),
+    /// The core hears whom to believe: the operator may have let another hub take over.
+    fn membership_changed(&mut self) {
+        if let Some(config) = self.link.config() {
+            self.handle(Event::HubPinned(config.membership.pinned()));
         }
-    }
-
-    /// The hub has answered, or has not.
-    fn go_on(&mut self, answer: Option<Connect>) {
-        if let Some(connect) = self.link.asked(answer) {
-            work::save_hub(self.state.clone(), connect);
-        }
+        self.link.hurry();
     }
 
     fn happened(&mut self, event: Event) {
         match &event {
-            Event::HubPinned(hub) => self.introduction.done(*hub),
             Event::Exited { pod, container, .. } | Event::StartFailed { pod, container, .. } => {
                 self.watchers.remove(&(*pod, *container));
             }
@@ -237,14 +215,15 @@ impl Shell {
         self.handle(event);
     }
 
-    fn link_down(&mut self, client: u32, taken_over: bool, why: &str) {
+    fn link_down(&mut self, client: u32, taken_over: bool, refused: bool, why: &str) {
         let was_up = self.link.is_up();
-        if !self.link.down(client) {
+        if !self.link.down(client, refused) {
             return;
         }
-        match was_up || taken_over {
-            true => tracing::info!(why, "disconnected"),
-            false => tracing::debug!(why, "not connected"),
+        match () {
+            () if refused => tracing::warn!(why, "not connected; pods run on"),
+            () if was_up || taken_over => tracing::info!(why, "disconnected"),
+            () => tracing::debug!(why, "not connected"),
         }
         self.retry_stalled();
         self.handle(if taken_over { Event::TakenOver } else { Event::LinkDown });

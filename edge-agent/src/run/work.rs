@@ -20,10 +20,10 @@ use lichen_oci::runtime::{self, Search};
 use tokio::{sync::Semaphore, task::spawn_blocking};
 
 use crate::{
-    address::Address,
     content::Content,
-    hub::{self, Connect, HubError},
+    hub::{self, HubClient, HubError},
     known_time::KnownTime,
+    membership::Membership,
     message::{Message, Sender},
     runtime::chain,
     state::StateDir,
@@ -85,21 +85,13 @@ pub(super) fn save_assignment(
     });
 }
 
-/// The core's answer to keys that the hub has handed over.
-pub(super) fn pin_hub(state: Arc<StateDir>, hub: PinnedHub, messages: Sender) {
+/// Keeps the keys that the hub has handed over.
+pub(super) fn pin_hub(membership: Arc<Membership>, hub: PinnedHub, messages: Sender) {
     answer(messages, move || {
-        Message::Happened(match state.pin_hub(hub) {
+        Message::Happened(match membership.pin(hub) {
             Ok(()) => Event::HubPinned(hub),
             Err(error) => Event::PinFailed { message: chain(&error) },
         })
-    });
-}
-
-/// Keeps the hub that answered as the one to believe.
-pub(super) fn introduce(state: Arc<StateDir>, connect: Connect, messages: Sender) {
-    answer(messages, move || match state.pin_hub(connect.hub) {
-        Ok(()) => Message::Introduced(connect),
-        Err(error) => Message::NotIntroduced { connect, why: chain(&error) },
     });
 }
 
@@ -111,17 +103,9 @@ pub(super) fn save_time_floor(state: Arc<StateDir>, known: KnownTime) {
     });
 }
 
-pub(super) fn save_hub(state: Arc<StateDir>, connect: Connect) {
-    spawn_blocking(move || {
-        if let Err(error) = state.set_hub(&connect.to_text()) {
-            tracing::warn!(error = chain(&error), "could not keep the broker's address");
-        }
-    });
-}
-
 /// What a fetch needs.
 pub(super) struct Fetch {
-    pub(super) hub: Address,
+    pub(super) hub: HubClient,
     pub(super) blob: Blob,
     pub(super) content: Content,
     pub(super) cancelled: Arc<AtomicBool>,
@@ -167,7 +151,12 @@ fn fetch_reason(error: &HubError) -> &'static str {
         HubError::NotFound { .. } => "NotFound",
         HubError::Corrupt { .. } => "DigestMismatch",
         HubError::Cancelled => "Cancelled",
-        HubError::Unreachable { .. } | HubError::Status { .. } | HubError::Answer { .. } => "",
+        HubError::Unreachable { .. }
+        | HubError::Impostor { .. }
+        | HubError::NotAuthenticated { .. }
+        | HubError::Refused { .. }
+        | HubError::Busy { .. }
+        | HubError::Answer { .. } => "",
     }
 }
 

@@ -3,6 +3,7 @@
 use std::{
     fs::{self, File},
     io::Write as _,
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -33,11 +34,25 @@ impl Written {
     /// # Errors
     /// Those of the system, with the file's name.
     pub fn replace(&self, path: &Path, content: &[u8]) -> Result<(), StateError> {
+        self.replace_as(0o666, path, content)
+    }
+
+    /// As [`Self::replace`], and nobody but this user may read it, not even while it is written.
+    ///
+    /// # Errors
+    /// As [`Self::replace`].
+    pub fn replace_private(&self, path: &Path, content: &[u8]) -> Result<(), StateError> {
+        self.replace_as(0o600, path, content)
+    }
+
+    fn replace_as(&self, mode: u32, path: &Path, content: &[u8]) -> Result<(), StateError> {
         let mut temporary = path.as_os_str().to_owned();
         temporary.push(".new");
         let temporary = PathBuf::from(temporary);
         let failed = |source| StateError::io("write", &temporary, source);
-        let mut file = File::create(&temporary).map_err(failed)?;
+        let mut options = File::options();
+        options.write(true).create(true).truncate(true).mode(mode);
+        let mut file = options.open(&temporary).map_err(failed)?;
         file.write_all(content).map_err(failed)?;
         file.sync_all().map_err(failed)?;
         self.add(content.len() as u64);

@@ -64,7 +64,8 @@ impl Hub {
         let (broker, events, broker_address) = broker("127.0.0.1:0".parse().unwrap()).await;
         let lineage = Lineage([7; 16]);
         let key = key(7);
-        introduce(&http, broker_address, lineage, &key);
+        http.set_endpoint(broker_address);
+        introduce(&http, lineage, &key);
         Self {
             http,
             broker,
@@ -318,13 +319,13 @@ pub fn key(seed: u8) -> Ed25519KeyPair {
     Ed25519KeyPair::from_seed_unchecked(&[seed; 32]).unwrap()
 }
 
-/// Has the hub's HTTP server say where its broker is, and who it is.
-pub fn introduce(http: &Server, broker: SocketAddr, lineage: Lineage, key: &Ed25519KeyPair) {
+/// Has the hub say that it is this one.
+pub fn introduce(http: &Server, lineage: Lineage, key: &Ed25519KeyPair) {
     let public = PublicKey(key.public_key().as_ref().try_into().unwrap());
-    let text = format!(
-        r#"{{"broker":"mqtt://{broker}","lineage":"{lineage}","signingKeys":["{public}"]}}"#
-    );
-    http.put("/lichen/v1/connect", text);
+    http.change_facts(|facts| {
+        facts.lineage = lineage;
+        facts.signing_keys = vec![public].try_into().unwrap();
+    });
 }
 
 async fn broker(listen: SocketAddr) -> (Endpoint, mpsc::Receiver<LinkEvent>, SocketAddr) {

@@ -8,11 +8,13 @@ use std::{
 };
 
 use firmware_compat::{
+    enrolment::Address,
     id::{Hash, PodId},
     v1::owned::{Artefacts, Blob, Container, Pod, Resources, RestartPolicy, RuntimeClass},
 };
+use lichen_agent::{identity::IdentityDir, join, state::StateDir};
 
-use super::hub::DEADLINE;
+use super::{http::Server, hub::DEADLINE};
 
 /// Where the workspace's programs are built.
 pub fn program(name: &str) -> PathBuf {
@@ -37,19 +39,29 @@ pub fn compile(sample: &str, dir: &Path) -> Vec<u8> {
 /// One agent's state directory; the processes that it started are ended with the test.
 pub struct Device {
     pub state: PathBuf,
-    hub: String,
-    name: String,
     agent: Option<Child>,
 }
 
 impl Device {
-    pub fn new(state: &Path, hub: &str, name: &str) -> Self {
-        Self { state: state.to_owned(), hub: hub.to_owned(), name: name.to_owned(), agent: None }
+    /// One that has joined a hub.
+    pub fn new(state: &Path, hub: &Server, name: &str) -> Self {
+        let open = StateDir::open(state).unwrap();
+        join::join(&open, &hub.invitation(), Some(name), &mut |_| {}, &mut |_| panic!("it waits"))
+            .unwrap();
+        Self { state: state.to_owned(), agent: None }
+    }
+
+    /// It looks for its hub somewhere else from its next start on.
+    pub fn send_to(&self, hub: Address) {
+        let dir = IdentityDir::of(&StateDir::open(&self.state).unwrap());
+        let mut identity = dir.load().unwrap().unwrap();
+        identity.hub.facts.addresses = vec![hub].try_into().unwrap();
+        dir.save_hub(&identity.hub).unwrap();
     }
 
     pub fn start(&mut self, more: &[&str]) {
         let mut command = Command::new(program("lichen-agent"));
-        command.arg("--state").arg(&self.state).args(["--hub", &self.hub, "--name", &self.name]);
+        command.arg("--state").arg(&self.state);
         command.arg("--shim").arg(program("lichen-shim")).args(more);
         command.stdin(Stdio::null()).env("LICHEN_LOG", "debug").env("SECRET", "leaked");
         self.agent = Some(command.spawn().unwrap());

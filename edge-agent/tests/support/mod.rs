@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test program uses its part")]
 #![allow(clippy::unwrap_used, reason = "a failing test should panic")]
 
+pub mod authority;
 pub mod http;
 pub mod hub;
 pub mod image;

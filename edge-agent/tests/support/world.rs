@@ -30,7 +30,7 @@ impl World {
     pub async fn new(runtime: &'static str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let hub = Hub::start("pi").await;
-        let device = Device::new(&dir.path().join("state"), &hub.http.url(), "pi");
+        let device = Device::new(&dir.path().join("state"), &hub.http, "pi");
         let mut world = Self { hub, device, runtime, _dir: dir };
         world.start();
         world

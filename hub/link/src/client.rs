@@ -20,7 +20,10 @@ mod retry;
 mod way;
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::{Duration, Instant},
 };
 
@@ -193,7 +196,7 @@ impl Client {
     #[must_use]
     pub fn start<H: Handler>(config: ClientConfig, handler: H) -> Self {
         let outbox = Mutex::new(Outbox::new(config.outbox_bytes));
-        let shared = Arc::new(Shared { outbox, changed: Notify::new() });
+        let shared = Arc::new(Shared { outbox, changed: Notify::new(), hurry: Hurry::default() });
         let (stop, stopped) = watch::channel(false);
         let task = tokio::spawn(run(config, handler, shared.clone(), stopped));
         Self { shared, stop, task }
@@ -226,6 +229,11 @@ impl Client {
         self.shared.outbox().unsettled()
     }
 
+    /// Ends the pause before the next attempt: what kept the last one may be put right.
+    pub fn hurry(&self) {
+        self.shared.hurry.say();
+    }
+
     /// Sends what waits if that takes a second at most, disconnects without leaving the will, and ends.
     pub async fn shutdown(self) {
         self.stop.send_replace(true);
@@ -238,6 +246,35 @@ impl Client {
 struct Shared {
     outbox: Mutex<Outbox>,
     changed: Notify,
+    hurry: Hurry,
+}
+
+/// The owner's word that the pause before the next attempt is over. It counts for an attempt that is under way, too: that
+/// one may still fail for what was put right meanwhile.
+#[derive(Debug, Default)]
+struct Hurry {
+    said: AtomicBool,
+    changed: Notify,
+}
+
+impl Hurry {
+    fn say(&self) {
+        self.said.store(true, Relaxed);
+        self.changed.notify_waiters();
+    }
+
+    /// It was meant for a connection that has come about.
+    fn forget(&self) {
+        self.said.store(false, Relaxed);
+    }
+
+    async fn wait(&self) {
+        let said = self.changed.notified();
+        if !self.said.swap(false, Relaxed) {
+            said.await;
+            self.said.store(false, Relaxed);
+        }
+    }
 }
 
 impl Shared {
@@ -272,8 +309,9 @@ async fn run<H: Handler>(
         let ended =
             connection::connect(&config, &way, &turn, &mut handler, &shared, &mut stop).await;
         let was_up = shared.outbox().disconnected();
-        if !was_up {
-            turn.pass();
+        match was_up {
+            true => shared.hurry.forget(),
+            false => turn.pass(),
         }
         let Some(mut why) = ended.filter(|_| !*stop.borrow()) else { return };
 
@@ -293,6 +331,7 @@ async fn run<H: Handler>(
         let pause = config.retry.pause(&why, failures, retry::random());
         tokio::select! {
             () = sleep(pause) => {}
+            () = shared.hurry.wait() => {}
             _ = stop.changed() => return,
         }
     }

@@ -5,13 +5,13 @@ use std::{
     time::{Duration, Instant as StdInstant},
 };
 
-use firmware_compat::{id::AgentId, time::Instant, v1::owned::Hello};
+use firmware_compat::{time::Instant, v1::owned::Hello};
 use lichen_agent::{
-    address::Address,
-    hub::Connect,
     link::{self, Link, LinkConfig},
+    membership::{Membership, keeper::Board},
     message::{Message, Sender},
     options::KEEP_ALIVE,
+    signature,
 };
 use lichen_agent_core::{Agent, Config, Effect, Event, Loaded, event::Found};
 use tokio::{sync::mpsc::Receiver, task::AbortHandle};
@@ -21,14 +21,10 @@ use crate::machine::{Counts, Machine, unix_ms};
 /// Who a device is, and what it shares with the others.
 #[derive(Debug)]
 pub struct Identity {
-    /// Its name.
-    pub name: String,
     /// What it says of itself.
     pub hello: Hello,
-    /// Where the hub is.
-    pub hub: Address,
-    /// How to connect, as a device knows it that was there before.
-    pub known: Connect,
+    /// As a device has it that joined before.
+    pub membership: Arc<Membership>,
 }
 
 /// The core and everything that it moves.
@@ -44,7 +40,7 @@ pub struct Device {
 }
 
 impl Device {
-    /// A device that has just booted, with nothing on its disk but the broker's address.
+    /// A device that has just booted, with nothing on its disk but its identity.
     #[must_use]
     pub fn boot(
         identity: Identity,
@@ -53,12 +49,14 @@ impl Device {
         counts: Arc<Counts>,
         messages: Sender,
     ) -> Self {
-        let Identity { name, hello, hub, known } = identity;
-        let agent: AgentId = hello.agent;
-        let config = LinkConfig { name, agent, hub, keep_alive: KEEP_ALIVE };
+        let Identity { hello, membership } = identity;
+        let board = Board { agent: hello.agent, boot: hello.boot };
+        let (name, hub) = (membership.name(), Some(membership.pinned()));
+        let link = LinkConfig::new(membership, board, KEEP_ALIVE);
+        let config = Config { hello, name, hub, verify: signature::verify, time_floor_ms: 0 };
         Self {
-            agent: Agent::new(Config { hello, time_floor_ms: 0 }, Loaded::default(), seed),
-            link: Link::new(config, Some(known), messages.clone()),
+            agent: Agent::new(config, Loaded::default(), seed),
+            link: Link::new(Some(link), messages.clone()),
             messages,
             machine,
             counts,
@@ -102,19 +100,19 @@ impl Device {
                 if self.link.up(client, session) {
                     self.counts.connects.fetch_add(1, Relaxed);
                     self.counts.connected.fetch_add(1, Relaxed);
-                    self.handle(Event::LinkUp);
+                    self.handle(Event::LinkUp { session });
                 }
             }
-            Message::LinkDown { client, taken_over, .. } => {
+            Message::LinkDown { client, taken_over, refused, .. } => {
                 let was_up = self.link.is_up();
-                if self.link.down(client) {
+                if self.link.down(client, refused) {
                     if was_up {
                         self.counts.connected.fetch_sub(1, Relaxed);
                     }
                     self.handle(if taken_over { Event::TakenOver } else { Event::LinkDown });
                 }
             }
-            Message::Asked(answer) => drop(self.link.asked(answer)),
+            Message::MembershipChanged => self.link.hurry(),
             // Said by parts of the shell that a hollow device has not.
             Message::Probed(_)
             | Message::ProbeIsSlow
@@ -152,9 +150,11 @@ impl Device {
             Effect::Disconnect => {
                 self.counts.away.fetch_add(1, Relaxed);
                 self.link.disconnect();
-                let poll = link::poll_name(self.link.config(), self.messages.clone());
-                self.name_poll = Some(poll);
+                let config = self.link.config();
+                self.name_poll = config.map(|own| link::poll_name(own, self.messages.clone()));
             }
+            // Kept in memory, as the identity is.
+            Effect::PinHub(hub) => self.handle(Event::HubPinned(hub)),
             Effect::Quit => self.ended = true,
             effect => {
                 if let Some(event) = self.machine.perform(&effect, &self.counts) {

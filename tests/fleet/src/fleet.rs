@@ -11,8 +11,9 @@ use firmware_compat::{
     v1::owned::{Hello, Label, Runtime as Engine, RuntimeClass, Text},
 };
 use lichen_agent::{
-    address::Address,
-    hub::Connect,
+    identity::IdentityDir,
+    join::Invitation,
+    known_time::KnownTime,
     message::{CAPACITY, Message, Sender},
     options::{KEEP_ALIVE, Options},
     probe,
@@ -22,6 +23,7 @@ use tokio::{runtime::Runtime, sync::mpsc, task::AbortHandle};
 
 use crate::{
     device::{Device, Identity},
+    joining::Newcomers,
     machine::{Counts, Machine},
 };
 
@@ -51,12 +53,11 @@ struct Handle {
 }
 
 impl Fleet {
-    /// Switches all devices on at once. One of them has its disk in `disk`.
+    /// Lets all devices join, and then switches them on at once. One of them has its disk in `disk`.
     ///
     /// # Errors
-    /// The hub's address is none, the threads can't be started, or the disk can't be used.
-    pub fn start(devices: usize, hub: &str, known: &Connect, disk: &Path) -> Result<Self, String> {
-        let hub = Address::parse_hub(hub).map_err(|error| error.to_string())?;
+    /// The hub does not take them, the threads can't be started, or the disk can't be used.
+    pub fn start(devices: usize, invitation: &Invitation, disk: &Path) -> Result<Self, String> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .max_blocking_threads(CALLS)
@@ -65,26 +66,30 @@ impl Fleet {
             .build()
             .map_err(|error| format!("could not start the fleet's threads: {error}"))?;
         let counts = Arc::new(Counts::default());
-        let mut disk = Some(StateDir::open(disk).map_err(|error| error.to_string())?);
-        let pattern = hello(&hub);
-        let devices = (0..devices).map(|number| {
-            let name = name(number);
-            let hello = individual(&pattern, number);
-            let identity = Identity { name, hello, hub: hub.clone(), known: known.clone() };
-            let (messages, received) = mpsc::channel(CAPACITY);
-            let disk = disk.take_if(|_| number == WITH_A_DISK);
-            let machine = Arc::new(disk.map_or_else(Machine::default, Machine::with_disk));
-            // Booted on the runtime: a device may start tasks from then on.
-            let device = Device::boot(
-                identity,
-                number as u64,
-                machine.clone(),
-                counts.clone(),
-                messages.clone(),
-            );
-            let task = runtime.spawn(device.run(received)).abort_handle();
-            Handle { machine, messages, task }
-        });
+        let disk = StateDir::open(disk).map_err(|error| error.to_string())?;
+        let pattern = hello();
+        let hellos: Vec<Hello> = (0..devices).map(|number| individual(&pattern, number)).collect();
+        let newcomers =
+            Newcomers { invitation, time: KnownTime::from(0), dir: IdentityDir::of(&disk) };
+        let members = newcomers.join(&hellos)?;
+        let mut disk = Some(disk);
+        let devices =
+            hellos.into_iter().zip(members).enumerate().map(|(number, (hello, member))| {
+                let identity = Identity { hello, membership: Arc::new(member) };
+                let (messages, received) = mpsc::channel(CAPACITY);
+                let disk = disk.take_if(|_| number == WITH_A_DISK);
+                let machine = Arc::new(disk.map_or_else(Machine::default, Machine::with_disk));
+                // Booted on the runtime: a device may start tasks from then on.
+                let device = Device::boot(
+                    identity,
+                    number as u64,
+                    machine.clone(),
+                    counts.clone(),
+                    messages.clone(),
+                );
+                let task = runtime.spawn(device.run(received)).abort_handle();
+                Handle { machine, messages, task }
+            });
         let devices = devices.collect();
         Ok(Self { runtime: Some(runtime), devices, counts })
     }
@@ -156,11 +161,9 @@ pub fn name(number: usize) -> String {
 }
 
 /// What an agent on this machine would say of itself, with a container runtime that is not there.
-fn hello(hub: &Address) -> Hello {
+fn hello() -> Hello {
     let options = Options {
         state: Path::new("/").to_owned(),
-        name: String::new(),
-        hub: hub.clone(),
         labels: Vec::new(),
         runtime: None,
         keep_alive: KEEP_ALIVE,

@@ -3,7 +3,8 @@
 //! A hollow device is the agent's real core ([`lichen_agent_core`]) and its real connection ([`lichen_agent::link`]),
 //! with one socket; only what touches a machine is in memory: the disk, the store of artefacts, the runtime.
 //!
-//! - [`machine`] is that memory; [`device`] the loop around one core; [`fleet`] all of them on one tokio runtime.
+//! - [`machine`] is that memory; [`device`] the loop around one core; [`fleet`] all of them on one tokio runtime. They
+//!   become devices of the hub in [`joining`].
 //! - [`site`] is a hub with its fleet, and what every scenario does with it; [`plan`] says how large it all is.
 //! - [`scenario`] has one file for each thing that is measured; each can be run alone.
 //! - [`watch`] records what a hub shows, [`sockets`] counts and cuts connections, [`usage`] reads CPU time and memory.
@@ -15,6 +16,7 @@
 
 pub mod device;
 pub mod fleet;
+pub mod joining;
 pub mod limits;
 pub mod machine;
 pub mod placement;

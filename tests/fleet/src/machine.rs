@@ -107,13 +107,14 @@ impl Machine {
             Effect::RemoveSandbox { pod, .. } => Event::SandboxRemoved { pod: *pod },
             Effect::ReadLogs(request) => Event::CommandEnded { command: request.command },
             // The fetch that is cancelled and the command that is cancelled have answered already.
-            Effect::SaveTimeFloor { .. }
-            | Effect::CancelFetch { .. }
+            Effect::CancelFetch { .. }
             | Effect::Retain(_)
             | Effect::CancelCommand { .. }
             // The device's, not the machine's.
             | Effect::Connect
             | Effect::Disconnect
+            | Effect::PinHub(_)
+            | Effect::RaiseTime { .. }
             | Effect::Send(_)
             | Effect::Quit => return None,
         })

@@ -137,6 +137,7 @@ fn device(number: usize) -> Device {
         memory_bytes: 4 << 30,
         disk_bytes: 32 << 30,
         runtimes: vec![runtime].try_into().unwrap_or_default(),
+        keys: List::default(),
         wasm: None,
         labels: labels.try_into().unwrap_or_default(),
         assignment: None,

@@ -11,7 +11,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use lichen_agent::{hub::Connect, probe};
+use firmware_compat::enrolment::JoinToken;
+use lichen_agent::{join::Invitation, probe};
 use lichen_tests::{
     api::{Api, Refused, collection},
     hub::Hub,
@@ -53,7 +54,7 @@ pub struct Site {
     pub fleet: Option<Fleet>,
     /// Memory of the hub before any device had connected.
     pub empty_pss: u64,
-    known: Connect,
+    invitation: Invitation,
     dropped: Dropped,
     _mosquitto: Option<Mosquitto>,
 }
@@ -79,11 +80,10 @@ impl Site {
         };
         push_image(&hub)?;
         let api = hub.api();
-        let answer = api.text("/lichen/v1/connect").map_err(|refused| refused.text)?;
-        let known = Connect::parse(&answer).map_err(|error| error.to_string())?;
+        let invitation = invitation(&hub, plan.devices)?;
         let empty_pss = usage::pss(hub.pid());
         let (fleet, dropped) = (None, Dropped::default());
-        Ok(Self { plan, api, hub, fleet, empty_pss, known, dropped, _mosquitto: mosquitto })
+        Ok(Self { plan, api, hub, fleet, empty_pss, invitation, dropped, _mosquitto: mosquitto })
     }
 
     /// Switches the fleet on, unless it is, and waits until every device is Ready. Returns how long that took.
@@ -96,7 +96,7 @@ impl Site {
         }
         let start = Instant::now();
         let disk = self.hub.scratch().join("disk");
-        self.fleet = Some(Fleet::start(self.plan.devices, &self.hub.url(), &self.known, &disk)?);
+        self.fleet = Some(Fleet::start(self.plan.devices, &self.invitation, &disk)?);
         self.until_all_ready()?;
         Ok(start.elapsed())
     }
@@ -128,9 +128,8 @@ impl Site {
     /// # Errors
     /// The hub named no numeric address.
     pub fn broker(&self) -> Result<SocketAddr, String> {
-        let broker = &self.known.broker;
-        let text = format!("{}:{}", broker.host(), broker.port());
-        text.parse().map_err(|error| format!("the broker's address {text}: {error}"))
+        let text = self.invitation.addresses.first().map(ToString::to_string).unwrap_or_default();
+        text.parse().map_err(|error| format!("the hub's port for devices, {text:?}: {error}"))
     }
 
     /// CPU time of the hub so far.
@@ -321,6 +320,14 @@ impl Site {
 
 fn refusal(kind: &str, refused: &Refused) -> String {
     format!("the hub refuses the change of {kind} ({}): {}", refused.status, refused.text)
+}
+
+/// By what a fleet of this size joins a hub: the line that an operator would paste on each device.
+fn invitation(hub: &Hub, devices: usize) -> Result<Invitation, String> {
+    let line = hub.cli().run(&["token", "create", "--uses", &devices.to_string()]).well();
+    let word = line.split_whitespace().find(|word| word.starts_with("lichen-join."));
+    let token = JoinToken::parse(word.unwrap_or_default(), |json| serde_json::from_slice(json));
+    token.map(Invitation::from).map_err(|error| format!("{line:?}: {error}"))
 }
 
 fn push_image(hub: &Hub) -> Result<(), String> {

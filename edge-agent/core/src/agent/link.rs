@@ -51,7 +51,8 @@ impl Agent {
             self.name_taken = true;
             self.out.push(Effect::Disconnect);
             let message = "another device connected under this device's name; this one stays away and keeps running \
-                           what it has. Give one of the two another --name";
+                           what it has. If one card was copied to the other, remove the directory identity in the \
+                           state of one of the two and let it join anew";
             self.out.warn(now, None, "NameTaken", message);
         }
     }

@@ -1,0 +1,183 @@
+//! `hub.json`: what a device keeps of its hub.
+
+use firmware_compat::{
+    enrolment::{Enrolled, HubFacts, List, Text},
+    id::PublicKey,
+    keys::{PinnedHub, SigningKeys},
+    time::UnixMs,
+    topic::{MAX_DEVICE_NAME, is_device_name},
+};
+use serde::{Deserialize, Serialize};
+
+/// The device's name at its hub, and by what and where the hub is found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HubFile {
+    /// The device's name.
+    pub name: Text<MAX_DEVICE_NAME>,
+    /// When the certificate was issued, by the hub's known time.
+    pub issued_ms: UnixMs,
+    /// What the hub last said of itself.
+    #[serde(flatten)]
+    pub facts: HubFacts,
+}
+
+impl HubFile {
+    /// What is kept of an answer.
+    #[must_use]
+    pub fn of(enrolled: &Enrolled) -> Self {
+        let Enrolled { name, hub, .. } = enrolled;
+        Self { name: name.clone(), issued_ms: hub.unix_ms, facts: hub.clone() }
+    }
+
+    /// Reads the file's content.
+    ///
+    /// # Errors
+    /// It is cut short, or not what this agent writes.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let file: Self = serde_json::from_str(text).map_err(|error| error.to_string())?;
+        if !is_device_name(&file.name) {
+            return Err(format!("{:?} is not a device's name", file.name));
+        }
+        match file.pinned() {
+            Some(_) => Ok(file),
+            None => {
+                Err(format!("{} signing keys are not one or two", file.facts.signing_keys.len()))
+            }
+        }
+    }
+
+    /// Whose word counts: the hub's lineage, and the keys that it signs with. `None` if those are not one or two.
+    #[must_use]
+    pub fn pinned(&self) -> Option<PinnedHub> {
+        pinned(&self.facts)
+    }
+
+    /// The same with another whose word counts.
+    #[must_use]
+    pub fn with_pinned(&self, hub: PinnedHub) -> Self {
+        let mut file = self.clone();
+        file.facts.lineage = hub.lineage;
+        let keys: Vec<PublicKey> = hub.keys.iter().copied().collect();
+        file.facts.signing_keys = List::try_from(keys).unwrap_or_default();
+        file
+    }
+
+    /// The file's content.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        let text = serde_json::to_string_pretty(self);
+        text.expect("texts, numbers and lists of them encode") + "\n"
+    }
+
+    /// The same with what the hub says now; `None` if that is nothing new.
+    ///
+    /// A hub that names no address has none to offer: those that are known stay. Its lineage and the keys that it signs
+    /// with stay as well, unless it is another hub and the operator said that one may take over. TLS says who speaks, and
+    /// that is not enough to say what runs here; the same hub hands over new keys by what it signs.
+    #[must_use]
+    pub fn updated(&self, said: &HubFacts, may_adopt: bool) -> Option<Self> {
+        let mut facts = said.clone();
+        if facts.addresses.is_empty() {
+            facts.addresses = self.facts.addresses.clone();
+        }
+        if !(may_adopt && self.is_foreign(said)) {
+            facts.lineage = self.facts.lineage;
+            facts.signing_keys = self.facts.signing_keys.clone();
+        }
+        // The time alone is no news: an idle agent writes nothing.
+        facts.unix_ms = self.facts.unix_ms;
+        if facts == self.facts {
+            return None;
+        }
+        facts.unix_ms = said.unix_ms;
+        Some(Self { facts, ..self.clone() })
+    }
+
+    /// Whether this is said by a hub with another store, or one that signs with none of the keys that the device knows.
+    #[must_use]
+    pub fn is_foreign(&self, said: &HubFacts) -> bool {
+        let is_known = |key: &PublicKey| self.facts.signing_keys.contains(key);
+        said.lineage != self.facts.lineage || !said.signing_keys.iter().any(is_known)
+    }
+}
+
+fn pinned(facts: &HubFacts) -> Option<PinnedHub> {
+    let keys = SigningKeys::new(&facts.signing_keys)?;
+    Some(PinnedHub { lineage: facts.lineage, keys })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a failing test should panic")]
+mod tests {
+    use firmware_compat::{
+        enrolment::{Address, Broker},
+        id::Lineage,
+    };
+
+    use super::*;
+
+    fn file() -> HubFile {
+        let facts = HubFacts {
+            ca: "pem".try_into().unwrap(),
+            signing_keys: vec![PublicKey([3; 32])].try_into().unwrap(),
+            lineage: Lineage([1; 16]),
+            addresses: vec![Address::parse("hub:6183").unwrap()].try_into().unwrap(),
+            broker: Some(Broker::parse("mqtts://broker:8883").unwrap()),
+            unix_ms: 5,
+        };
+        HubFile { name: "pi".try_into().unwrap(), issued_ms: 4, facts }
+    }
+
+    #[test]
+    fn the_file_reads_back_as_it_was_written() {
+        assert_eq!(HubFile::parse(&file().to_text()), Ok(file()));
+        let text = file().to_text();
+        for length in 0..text.trim_end().len() {
+            assert!(HubFile::parse(&text[..length]).is_err(), "{length}");
+        }
+        let other = text.replace("\"pi\"", "\"../pi\"");
+        assert!(HubFile::parse(&other).unwrap_err().contains("not a device's name"));
+        let mut keyless = file();
+        keyless.facts.signing_keys = Default::default();
+        assert!(HubFile::parse(&keyless.to_text()).unwrap_err().contains("0 signing keys"));
+    }
+
+    #[test]
+    fn only_what_is_new_is_worth_writing() {
+        let file = file();
+        let mut said = HubFacts { unix_ms: 99, ..file.facts.clone() };
+        assert_eq!(file.updated(&said, true), None);
+        said.addresses = Default::default();
+        assert_eq!(file.updated(&said, true), None);
+        said.broker = None;
+        let updated = file.updated(&said, false).unwrap();
+        assert_eq!((updated.issued_ms, updated.facts.unix_ms), (4, 99));
+        assert_eq!((updated.facts.broker, updated.facts.addresses.len()), (None, 1));
+    }
+
+    #[test]
+    fn lineage_and_signing_keys_change_only_if_another_hub_may_take_over() {
+        let file = file();
+        let says = |lineage: u8, keys: &[u8]| HubFacts {
+            lineage: Lineage([lineage; 16]),
+            signing_keys: keys
+                .iter()
+                .map(|key| PublicKey([*key; 32]))
+                .collect::<Vec<_>>()
+                .try_into()
+                .unwrap(),
+            ..file.facts.clone()
+        };
+        // While it changes its key it is the same hub, and says so by what it signs.
+        assert!(!file.is_foreign(&says(1, &[4, 3])));
+        assert_eq!(file.updated(&says(1, &[4, 3]), true), None);
+        for other in [says(2, &[3]), says(1, &[4]), says(2, &[4])] {
+            assert!(file.is_foreign(&other));
+            assert_eq!(file.updated(&other, false), None);
+            let adopted = file.updated(&other, true).unwrap();
+            assert_eq!(adopted.facts, other);
+            assert_eq!(file.with_pinned(adopted.pinned().unwrap()).facts, other);
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! Checks what a hub issued to a new device, and keeps it.
+
+use std::sync::Arc;
+
+use firmware_compat::{
+    enrolment::{Address, Enrolled, List},
+    topic::is_device_name,
+};
+use rustls::pki_types::CertificateDer;
+
+use super::JoinError;
+use crate::identity::{HubFile, Identity, IdentityDir, Keys, certificate::Unusable};
+
+/// Keeps an identity durably, once it is one: for this device's key, of the CA by which the hub was recognised. `dialled`
+/// is where the hub is if it does not say.
+pub(super) fn save(
+    dir: &IdentityDir,
+    keys: Arc<dyn Keys>,
+    mut enrolled: Enrolled,
+    authority: &CertificateDer<'_>,
+    dialled: &[Address],
+) -> Result<Identity, JoinError> {
+    if !is_device_name(&enrolled.name) {
+        return Err(Unusable::Name.into());
+    }
+    if enrolled.hub.addresses.is_empty() {
+        enrolled.hub.addresses = List::try_from(dialled.to_vec()).unwrap_or_default();
+    }
+    let identity = Identity::new(keys, &enrolled.certificate, HubFile::of(&enrolled))?;
+    // Otherwise the device would not know this hub again.
+    if !identity.authorities.iter().any(|known| known == authority) {
+        return Err(Unusable::OtherAuthority.into());
+    }
+    dir.save(&enrolled.certificate, &identity.hub)?;
+    Ok(identity)
+}
