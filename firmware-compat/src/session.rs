@@ -9,6 +9,7 @@ use crate::{
     frame::{Frame, Stamp},
     guard::{Guard, Refusal},
     id::Hash,
+    keys::PinnedHub,
     signed::Signed,
     v1::fixed::Head,
 };
@@ -75,6 +76,11 @@ impl Session {
     #[must_use]
     pub fn guard(&self) -> &Guard {
         &self.guard
+    }
+
+    /// Other keys of its hub, which are kept: it believes who has them.
+    pub fn pin(&mut self, hub: PinnedHub) {
+        self.guard.pin(hub);
     }
 
     /// What it holds, for Hello and Status.

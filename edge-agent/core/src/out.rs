@@ -52,11 +52,13 @@ impl Out {
         self.journal.record(event(about, Severity::Warning, reason, message, at_ms));
     }
 
-    /// Records what anybody on the network can bring about, now and then.
-    pub fn complain(&mut self, now: Instant, reason: &'static str, message: &str) {
-        if let Some(message) = self.complaints.count(reason, message, now) {
-            self.warn(now, None, reason, &message);
+    /// Records what anybody on the network can bring about, now and then. Returns whether it did.
+    pub fn complain(&mut self, now: Instant, reason: &'static str, message: &str) -> bool {
+        let message = self.complaints.count(reason, message, now);
+        if let Some(message) = &message {
+            self.warn(now, None, reason, message);
         }
+        message.is_some()
     }
 
     pub fn unix_ms(&self, now: Instant) -> UnixMs {

@@ -67,7 +67,11 @@ impl Handler for Ear {
         // 0 is the hub's.
         self.session = u32::from_le_bytes(crate::random::bytes()).max(1);
         let stamp = Stamp { session: self.session, sequence: u32::MAX };
-        let frame = frame::encode(&Gone { agent: self.config.board.agent, boot: self.config.board.boot }, stamp).ok()?;
+        let frame = frame::encode(
+            &Gone { agent: self.config.board.agent, boot: self.config.board.boot },
+            stamp,
+        )
+        .ok()?;
         Some(Will { topic: Topic::up(&self.config.name, Kind::Gone).to_string(), frame })
     }
 

@@ -3,7 +3,7 @@
 //!
 //! | step | then | what happens |
 //! |---|---|---|
-//! | 0 | piece | a frame on a `down` topic |
+//! | 0 | piece | a frame on a `down` topic, signed by the hub if its kind is |
 //! | 1 | generation, ways, piece | a head, its body in chunks, and the piece as a part of it, a Pod, in the same way |
 //! | 2, 3 | | the oldest question is answered: done, or failed |
 //! | 4 | | time passes until the agent wants waking |
@@ -16,19 +16,19 @@
 //! | 13 | n | other runtimes |
 //! | 14 | | the last message could not be sent |
 //! | 15 | | the operator allows another hub |
+//! | 16 | piece | a stranger's frame on a `down` topic, as it is |
 
 pub(crate) mod device;
 
 use firmware_compat::{
-    frame::Frame,
-    id::{Generation, Hash, Lineage},
+    id::{Generation, Hash},
     v1::owned::{Assignment, AssignmentId, Bytes, Head, List, Part},
 };
-use lichen_agent_core::{Down, Event};
+use lichen_agent_core::Event;
 use sha2::{Digest, Sha256};
 
 use crate::{meter::bounded, script::Script};
-use device::Device;
+use device::{Device, LINEAGE, OTHER_LINEAGE};
 
 /// Steps of one script: enough to fill every ring of the agent.
 const MOST_STEPS: usize = 400;
@@ -57,8 +57,8 @@ pub(crate) fn life(bytes: &[u8]) -> Device {
 }
 
 fn take(step: u8, script: &mut Script<'_>, device: &mut Device) {
-    match step % 16 {
-        0 => frame(script.piece(), device),
+    match step % 17 {
+        0 => device.hear(script.piece()),
         1 => {
             let (generation, ways) = (script.number(), script.number());
             assign(generation, ways, script.piece(), device);
@@ -79,15 +79,8 @@ fn take(step: u8, script: &mut Script<'_>, device: &mut Device) {
         12 => device.feed(Event::Shutdown { drain: script.number().is_multiple_of(2) }),
         13 => device.change_runtimes(script.number()),
         14 => device.fail_last_send(),
-        _ => device.adopt(),
-    }
-}
-
-fn frame(bytes: &[u8], device: &mut Device) {
-    let Ok(frame) = Frame::parse(bytes) else { return };
-    match Down::decode(&frame) {
-        Ok(down) => device.feed(Event::Heard(down)),
-        Err(error) => assert!(!error.to_string().is_empty()),
+        15 => device.adopt(),
+        _ => device.hear_a_stranger(script.piece()),
     }
 }
 
@@ -100,14 +93,10 @@ fn assign(generation: u8, ways: u8, part: &[u8], device: &mut Device) {
         0 => Hash(Sha256::digest(&body).into()),
         _ => Hash([9; 32]),
     };
-    let lineage = Lineage([ways >> 7; 16]);
+    let lineage = if ways >> 7 == 0 { LINEAGE } else { OTHER_LINEAGE };
     let id = AssignmentId { lineage, generation: Generation(generation.into()), hash };
     let length = u32::try_from(body.len()).expect("inputs are small");
-    device.feed(Event::Heard(Down::Head(Head {
-        assignment: id,
-        length,
-        signature: Bytes::default(),
-    })));
+    device.say(&Head { assignment: id, length });
     send(hash, &body, 0, device);
     send(hash_of_part, part, ways, device);
 }
@@ -129,6 +118,6 @@ fn send(hash: Hash, content: &[u8], ways: u8, device: &mut Device) {
     for (index, chunk) in chunks {
         let Ok(bytes) = Bytes::try_from(chunk.to_vec()) else { continue };
         let offset = u32::try_from(index * size).expect("inputs are small");
-        device.feed(Event::Heard(Down::Part(Part { hash, length, offset, bytes })));
+        device.say(&Part { hash, length, offset, bytes });
     }
 }

@@ -2,7 +2,11 @@
 //! hub may send. Every kind is read in both forms, the one of boards and the one of microcontrollers.
 
 use firmware_compat::{
-    frame::{self, DecodeError, Frame, HEADER_BYTES, Kind, MAX_FRAME_BYTES, Message, Stamp},
+    capacity::SIGNED_BYTES,
+    frame::{
+        self, DecodeError, Frame, HEADER_BYTES, Kind, MAX_FRAME_BYTES, Message, SIGNATURE_BYTES,
+        Stamp,
+    },
     id::{AgentId, BootId, Hash, Lineage, PodId},
     topic::{self, MAX_TOPIC, Topic},
     v1::{fixed, owned},
@@ -21,17 +25,22 @@ pub fn frames(bytes: &[u8]) {
     match Frame::parse(bytes) {
         Ok(frame) => {
             assert!(bytes.len() <= MAX_FRAME_BYTES);
-            assert_eq!(frame.body.len() + HEADER_BYTES, bytes.len());
+            assert_eq!(frame.seal.is_some(), frame.kind.is_signed());
+            let signature = frame.seal.map_or(0, |seal| seal.signature.len());
+            assert_eq!(HEADER_BYTES + frame.body.len() + signature, bytes.len());
             each_message(bytes, frame.kind);
         }
         Err(error) => {
             assert!(!error.to_string().is_empty());
             // Whatever the first bytes say: read the rest as the body of each kind.
-            let body = bytes.get(..MAX_FRAME_BYTES - HEADER_BYTES).unwrap_or(bytes);
             for kind in Kind::EVERY {
-                let mut framed = vec![frame::VERSION, kind as u8, 1, 0, 0, 0, 2, 0, 0, 0];
-                framed.extend(body);
-                each_message(&framed, kind);
+                let (most, signature): (usize, &[u8]) = match kind.is_signed() {
+                    true => (SIGNED_BYTES, &[0; SIGNATURE_BYTES]),
+                    false => (MAX_FRAME_BYTES, &[]),
+                };
+                let body = bytes.get(..most - HEADER_BYTES).unwrap_or(bytes);
+                let header = [frame::VERSION, kind as u8, 1, 0, 0, 0, 2, 0, 0, 0];
+                each_message(&[&header[..], body, signature].concat(), kind);
             }
         }
     }

@@ -8,6 +8,7 @@ mod agent;
 mod endpoint;
 mod frames;
 mod hub;
+mod hub_key;
 mod images;
 mod layers;
 mod manifests;

@@ -88,6 +88,7 @@ fn keys(key: &str) {
     let Some(parsed) = record::parse_key(key) else { return };
     let written = match &parsed {
         KeyOf::Meta => record::META.to_owned(),
+        KeyOf::Time => record::TIME.to_owned(),
         KeyOf::Object(of) => record::object_key(of),
         KeyOf::Pod(id) => record::pod_key(*id),
         KeyOf::Revision(uid, hash) => record::revision_key(uid, hash),

@@ -19,6 +19,7 @@ use firmware_compat::{
     v1::owned::Assignment,
 };
 use lichen_agent::{
+    identity::IdentityDir,
     pod_dir::PodDir,
     state::{StateDir, Written},
 };
@@ -110,7 +111,7 @@ pub(crate) fn small_files(bytes: &[u8]) -> u64 {
     let dir = tempfile::tempdir_in(memory()).expect("a directory");
     let state = StateDir::open(dir.path()).expect("a new state directory");
     let mut script = Script::new(bytes);
-    for name in ["agent-id", "time-floor", "hub"] {
+    for name in ["agent-id", "time-floor"] {
         write(&dir.path().join(name), script.piece());
     }
     let id = state.agent_id().expect("a damaged id is drawn anew");
@@ -118,8 +119,14 @@ pub(crate) fn small_files(bytes: &[u8]) -> u64 {
     let floor = state.time_floor().expect("a damaged floor is none");
     state.set_time_floor(floor).expect("it can be written");
     assert_eq!(state.time_floor().expect("it was just written"), floor);
-    let hub = state.hub().expect("it can be read");
-    assert!(hub.is_none_or(|hub| hub.len() <= 3 * 4096), "it is read without end");
+    // Whatever lies there is an identity or a sentence, and never a new identity.
+    let identity = IdentityDir::of(&state);
+    fs::create_dir_all(identity.path()).expect("a directory");
+    for name in ["hub.json", "certificate.pem", "key.pem", "sealing.key"] {
+        write(&identity.path().join(name), script.piece());
+    }
+    let read = identity.load();
+    assert!(!matches!(read, Ok(None)), "a damaged identity is none");
     floor
 }
 

@@ -14,6 +14,7 @@
 //! | `wire-budget` | 6 | after each step, and in a quiet hour |
 //! | `quiet-hour-saves-nothing` | 7 | in a quiet hour at the end |
 //! | `runs-only-what-was-assigned` | 8 | at each start |
+//! | `hub-alone-is-heard` | 8 | at each save, log, time and change of keys: a hub said so to this device, and for the first time |
 //! | `bounds-hold` | 9 | at each turn and after each step |
 //! | `every-stop-has-a-reason` | 10 | in each status, and after each step in the API |
 //! | `deleted-is-gone` | 10 | at the end |
@@ -23,6 +24,7 @@ mod board;
 mod end;
 mod hub;
 mod look;
+mod trust;
 mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -56,6 +58,7 @@ pub struct Verdict {
 pub struct Audit {
     pub verdict: Option<Verdict>,
     pub wire: Wire,
+    pub said: trust::Said,
     /// What each board has acknowledged, by label.
     acknowledged: BTreeMap<String, AssignmentId>,
     /// Boards whose saved state was damaged by a fault since they acknowledged.

@@ -9,7 +9,9 @@ use std::collections::BTreeMap;
 
 pub use effects::digests;
 use firmware_compat::{
+    frame::Kind,
     id::{AgentId, BootId, Hash, PodId},
+    keys::PinnedHub,
     time::Instant,
     v1::owned::{Exit, Hello, Label, List, Runtime, RuntimeClass, Text, WasmSupport},
 };
@@ -21,7 +23,7 @@ use lichen_agent_core::{
 pub use link::Link;
 pub use processes::{End, Process, Program, Run, RunState};
 
-use crate::{Due, EPOCH_MS, World, canary::Canary, disk::Disk, firmware::Firmware};
+use crate::{Due, EPOCH_MS, World, canary::Canary, disk::Disk, firmware::Firmware, trust};
 
 /// What a board is made of. Does not change, but for the version of its agent.
 #[derive(Clone, Debug)]
@@ -89,10 +91,12 @@ pub struct Board {
     pub draining: bool,
     /// Its operator allowed another hub to take it over.
     pub adopts: bool,
-    /// Messages of the broker that have not arrived yet.
+    /// Messages of the hub that have not arrived yet.
     pub under_way: usize,
     /// Bytes of its time floor that were written.
     pub floor_bytes: u64,
+    /// The newest time that its agent has heard.
+    pub heard_ms: u64,
     /// When the last fault of the board itself began or ended.
     pub calm_since: u64,
 }
@@ -110,6 +114,8 @@ pub enum Wake {
     Lost { conn: u64 },
     /// Another client has this board's session; the broker said so or just closed the connection.
     TakenOver { conn: u64, told: bool },
+    /// Ask the hub again who it is.
+    Introduce,
     /// Ask the hub who has this board's name.
     AskHolder,
     /// The hub's answer.
@@ -152,6 +158,7 @@ impl Board {
             adopts: false,
             under_way: 0,
             floor_bytes: 0,
+            heard_ms: 0,
             calm_since: 0,
         }
     }
@@ -163,6 +170,14 @@ impl Board {
 
     pub fn is_on_the_network(&self) -> bool {
         self.powered && self.cable
+    }
+
+    /// Whom it believes.
+    pub fn pinned(&self) -> Option<PinnedHub> {
+        match &self.firmware {
+            Some(firmware) => firmware.session.guard().hub(),
+            None => trust::from_bytes(self.disk.read("pinned-hub")?),
+        }
     }
 
     pub fn agent_id(&self) -> AgentId {
@@ -231,6 +246,7 @@ impl Board {
             assignment: None,
             clock_ms: 0,
             max_assignment_bytes: 1 << 20,
+            keys: List::default(),
         }
     }
 
@@ -356,9 +372,17 @@ impl World {
         it.born = now;
         it.draining = false;
         let floor = it.disk.read("time-floor").and_then(|bytes| bytes.try_into().ok());
+        let time_floor_ms = u64::from_le_bytes(floor.unwrap_or([0; 8]));
+        it.heard_ms = time_floor_ms;
         let config = Config {
             hello: it.hello(),
-            time_floor_ms: u64::from_le_bytes(floor.unwrap_or([0; 8])),
+            name: it.name.clone(),
+            hub: it.pinned(),
+            verify: match canary {
+                Some(Canary::AgentBelievesAnyone) => trust::believe_anyone,
+                _ => trust::verify,
+            },
+            time_floor_ms,
         };
         let loaded = it.saved();
         let forgets = canary == Some(Canary::AgentForgetsWhatRuns);
@@ -426,6 +450,7 @@ impl World {
             Wake::Done(effect) => self.finish_effect(board, *effect),
             Wake::Connect => self.connect(board),
             Wake::Established { conn } => self.established(board, conn),
+            Wake::Introduce => self.introduce_again(board),
             Wake::AskHolder => self.ask_holder(board),
             Wake::Holder { holder } => self.holder_is(board, holder),
             Wake::AgentStarts => self.start_agent(board),
@@ -434,32 +459,32 @@ impl World {
     }
 
     pub(crate) fn reaches_board(&mut self, board: usize, conn: u64, packet: &crate::Packet) {
-        self.boards[board].under_way -= 1;
+        self.boards[board].under_way -= usize::from(packet.by_hub);
         let it = &self.boards[board];
         if it.link.conn != Some(conn) || !it.is_on_the_network() || packet.bytes.is_empty() {
             return;
         }
         let name = it.name.clone();
-        self.audit.wire.received(&name, self.now, packet.kind, packet.bytes.len(), packet.to_all);
+        if packet.by_hub {
+            self.audit.wire.received(&name, packet.kind, packet.to_all);
+        }
         if self.boards[board].firmware.is_some() {
-            return self.firmware_hears(board, packet.kind, &packet.bytes);
+            return self.firmware_hears(board, packet.to_all, &packet.bytes);
         }
-        if self.boards[board].facts.protocol != firmware_compat::frame::VERSION {
+        if self.boards[board].facts.protocol != firmware_compat::frame::VERSION
+            || self.is_swallowed(board, packet.kind)
+        {
             return;
         }
-        let frame = firmware_compat::frame::Frame::parse(&packet.bytes);
-        let Some(down) = frame.ok().and_then(|frame| lichen_agent_core::Down::decode(&frame).ok())
-        else {
-            return;
-        };
-        if let lichen_agent_core::Down::Time(time) = &down {
-            self.heard_the_time(board, time.unix_ms);
+        if packet.kind == Kind::Time {
+            self.heard_the_time(board);
         }
-        self.sabotage_feed(board, down);
+        let frame = packet.bytes.clone();
+        self.feed(board, Event::Heard { to_all: packet.to_all, frame });
     }
 
     /// A device whose clock is not right gets it from the network soon after it hears anything.
-    fn heard_the_time(&mut self, board: usize, _unix_ms: u64) {
+    fn heard_the_time(&mut self, board: usize) {
         if !self.boards[board].facts.has_rtc && self.boards[board].clock_off < 0 {
             self.set_clock(board, 0);
         }

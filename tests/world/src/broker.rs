@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use firmware_compat::frame::Kind;
 
-use crate::{Due, Way, World, board::Wake, hub::HubWake};
+use crate::{Due, Way, World, board::Wake, forger::Memory, hub::HubWake};
 
 /// How long a broker waits for a silent client: one and a half keep-alive intervals of 20 minutes.
 const SILENCE_MS: u64 = 30 * 60_000;
@@ -24,6 +24,8 @@ pub struct Packet {
     pub bytes: Vec<u8>,
     /// For every device.
     pub to_all: bool,
+    /// A hub has said it, now: devices have reason to answer.
+    pub by_hub: bool,
 }
 
 /// What a hub hears of its link.
@@ -51,6 +53,8 @@ pub struct Broker {
     sessions: BTreeMap<String, Session>,
     /// The newest head of each device.
     retained: BTreeMap<String, Vec<u8>>,
+    /// What it has seen, should it be hostile.
+    pub memory: Memory,
     /// The hub whose session is the newest.
     pub hub: Option<usize>,
     next_conn: u64,
@@ -63,6 +67,7 @@ impl Broker {
             up: true,
             sessions: BTreeMap::new(),
             retained: BTreeMap::new(),
+            memory: Memory::default(),
             hub: None,
             next_conn: 1,
         }
@@ -75,6 +80,10 @@ impl Broker {
 
     pub fn retained(&self, name: &str) -> Option<&Vec<u8>> {
         self.retained.get(name)
+    }
+
+    pub fn retain(&mut self, name: &str, bytes: Vec<u8>) {
+        self.retained.insert(name.to_owned(), bytes);
     }
 }
 
@@ -244,9 +253,11 @@ impl World {
             return;
         }
         if kind == Kind::Head {
-            self.broker.retained.insert(name.to_owned(), bytes.to_vec());
+            self.broker.retain(name, bytes.to_vec());
         }
-        let packet = Packet { kind, bytes: bytes.to_vec(), to_all: false };
+        let packet = Packet { kind, bytes: bytes.to_vec(), to_all: false, by_hub: true };
+        self.note_said(name, &packet);
+        self.broker.memory.note(name, &packet);
         self.deliver(name, packet);
     }
 
@@ -260,9 +271,12 @@ impl World {
         if self.broker.hub != Some(hub) || !self.broker.up {
             return;
         }
+        let packet = Packet { kind, bytes: bytes.to_vec(), to_all: true, by_hub: true };
+        self.note_said("", &packet);
+        self.broker.memory.note("", &packet);
         let names: Vec<String> = self.broker.sessions.keys().cloned().collect();
         for name in names {
-            self.deliver(&name, Packet { kind, bytes: bytes.to_vec(), to_all: true });
+            self.deliver(&name, packet.clone());
         }
     }
 
@@ -272,9 +286,11 @@ impl World {
         let (board, conn) = (session.board, session.conn);
         for delay in self.legs() {
             let packet = packet.clone();
-            self.boards[board].under_way += 1;
-            let under_way = self.boards[board].under_way;
-            self.audit.bound("messages under way to one device", under_way, UNDER_WAY);
+            if packet.by_hub {
+                self.boards[board].under_way += 1;
+                let under_way = self.boards[board].under_way;
+                self.audit.bound("messages under way to one device", under_way, UNDER_WAY);
+            }
             self.on_its_way(Way::Down(conn), delay, Due::Down { board, conn, packet });
         }
     }

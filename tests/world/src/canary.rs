@@ -2,15 +2,11 @@
 //! behind it can fail.
 
 use firmware_compat::{
-    frame::{self, Message, Stamp},
-    id::{Generation, Hash, PodId},
-    v1::owned::{
-        Artefacts, Assignment, Blob, Bytes, Container, Head, Layer, List, Packing, Part, Phase,
-        Pod, Resources, RestartPolicy, RuntimeClass, Text,
-    },
+    frame::{self, Kind, Message, Stamp},
+    id::Generation,
+    v1::owned::{Head, List, Phase, Text},
 };
-use lichen_agent_core::{Down, Event, Up};
-use sha2::{Digest, Sha256};
+use lichen_agent_core::Up;
 
 use crate::{Due, World, board::Wake, step::Step};
 
@@ -41,8 +37,12 @@ pub enum Canary {
     AgentWritesWhenIdle,
     /// The hub commits every minute.
     HubSavesWhenIdle,
-    /// The broker makes up an assignment, with a head to match.
-    BrokerForges,
+    /// The shell starts another Pod than it is told to.
+    ShellStartsAnother,
+    /// An agent's check says that every signature is its hub's.
+    AgentBelievesAnyone,
+    /// An agent draws the same number for each of its connections.
+    SessionsAreAllAlike,
     /// The hub publishes every head a hundred times.
     HubRepeatsItself,
     /// Statuses lose their reasons on the way.
@@ -57,7 +57,7 @@ pub enum Canary {
 
 impl Canary {
     /// Every one, the check that must notice it, and within how many seeds.
-    pub const EVERY: [(Self, &'static str, u64); 18] = [
+    pub const EVERY: [(Self, &'static str, u64); 20] = [
         (Self::HubForgetsSaves, "accepted-is-kept", 50),
         (Self::AgentSavesWithoutSync, "acknowledged-is-kept", 200),
         (Self::AgentWaitsForTheHub, "boots-offline", 200),
@@ -70,7 +70,9 @@ impl Canary {
         (Self::AgentRepeatsItself, "wire-budget", 50),
         (Self::AgentWritesWhenIdle, "quiet-hour-saves-nothing", 50),
         (Self::HubSavesWhenIdle, "quiet-hour-saves-nothing", 50),
-        (Self::BrokerForges, "runs-only-what-was-assigned", 50),
+        (Self::ShellStartsAnother, "runs-only-what-was-assigned", 50),
+        (Self::AgentBelievesAnyone, "hub-alone-is-heard", 50),
+        (Self::SessionsAreAllAlike, "hub-alone-is-heard", 50),
         (Self::HubRepeatsItself, "bounds-hold", 50),
         (Self::ReasonsAreLost, "every-stop-has-a-reason", 50),
         (Self::HeadsAreSwallowed, "converges", 50),
@@ -79,21 +81,31 @@ impl Canary {
     ];
 
     /// What goes on after a history, where what is broken takes long to show: a restored hub must have made more
-    /// generations than it had forgotten.
+    /// generations than it had forgotten, and a broker must repeat a command in a later connection.
     #[must_use]
     pub fn epilogue(self) -> Vec<Step> {
-        if self != Self::RestoredHubIsNotTold {
-            return Vec::new();
-        }
-        let updates = (10..40).flat_map(|version| {
-            let apply = format!("daemonset probe image=steady:1 version={version} tolerates");
-            [Step::new(&apply, version), Step::new("pass 20s", version)]
-        });
-        let prologue = ["hub start", "weather", "hub disk-free", "broker up"];
-        let prologue = prologue.map(|line| Step::new(line, 1));
-        let plugs = ["a", "b", "c", "d", "e"];
-        let plugs = plugs.map(|name| Step::new(&format!("plug {name}"), 1));
-        prologue.into_iter().chain(plugs).chain(updates).collect()
+        const BOARDS: [&str; 5] = ["a", "b", "c", "d", "e"];
+        let of_each = |verb: &str| BOARDS.map(|name| verb.replace('*', name));
+        let lines: Vec<String> = match self {
+            Self::RestoredHubIsNotTold => (10..40)
+                .flat_map(|version| {
+                    let set = format!("daemonset probe image=steady:1 version={version} tolerates");
+                    [set, "pass 20s".to_owned()]
+                })
+                .collect(),
+            Self::SessionsAreAllAlike => {
+                let apply = "daemonset probe image=steady:1 version=1 tolerates".to_owned();
+                let logs = ["pass 5m"].iter().chain(&["logs"; 20]).chain(&["pass 1m"]);
+                let logs = logs.map(|line| (*line).to_owned());
+                let replays = (0..20).flat_map(|_| of_each("forge * replayed"));
+                let closed = of_each("close *").into_iter().chain(["pass 5m".to_owned()]);
+                [apply].into_iter().chain(logs).chain(closed).chain(replays).collect()
+            }
+            _ => return Vec::new(),
+        };
+        let prologue = ["hub start", "weather", "hub disk-free", "broker up"].map(str::to_owned);
+        let lines = prologue.into_iter().chain(of_each("plug *")).chain(lines);
+        lines.zip(1..).map(|(line, salt)| Step::new(&line, salt)).collect()
     }
 }
 
@@ -125,13 +137,9 @@ impl World {
         frame::encode(&head, stamp).unwrap_or(bytes)
     }
 
-    /// What reaches a board instead of what was sent. Empty: nothing does.
-    pub(crate) fn sabotage_down(&mut self, board: usize, down: Down) -> Vec<Down> {
-        match (down, self.canary) {
-            (Down::Head(_), Some(Canary::HeadsAreSwallowed)) if board == 0 => Vec::new(),
-            (Down::Head(head), Some(Canary::BrokerForges)) => forge(&head),
-            (down, _) => vec![down],
-        }
+    /// Whether a frame is lost on its last step.
+    pub(crate) fn is_swallowed(&self, board: usize, kind: Kind) -> bool {
+        self.is(Canary::HeadsAreSwallowed) && board == 0 && kind == Kind::Head
     }
 
     pub(crate) fn sabotage_up(&mut self, up: Up, stamp: Stamp, bytes: &mut Vec<u8>) -> Up {
@@ -176,62 +184,4 @@ impl World {
             let _saved = self.commit(0, &[]);
         }
     }
-
-    /// The agent hears an event, as if it had happened.
-    pub(crate) fn sabotage_feed(&mut self, board: usize, down: Down) {
-        for down in self.sabotage_down(board, down) {
-            self.feed(board, Event::Heard(down));
-        }
-    }
-}
-
-/// A head and a body that agree with each other, and that no hub made.
-fn forge(head: &Head) -> Vec<Down> {
-    let blob = Blob { digest: Hash([6; 32]), size: 6 };
-    let layer = Layer { blob, packing: Packing::TarGzip };
-    let container = Container {
-        name: Text::cut("main"),
-        reference: Text::cut("steady:666"),
-        artefacts: Artefacts::Image {
-            config: blob,
-            layers: List::try_from(vec![layer]).unwrap_or_default(),
-        },
-        command: List::default(),
-        args: List::default(),
-        working_dir: Text::default(),
-        env: List::default(),
-        ports: List::default(),
-        resources: Resources::default(),
-        mounts: List::default(),
-        read_only_root: false,
-    };
-    let pod = Pod {
-        id: PodId([6; 16]),
-        identity: Hash([6; 32]),
-        namespace: Text::cut("default"),
-        name: Text::cut("intruder"),
-        hostname: Text::cut("intruder"),
-        runtime_class: RuntimeClass::Container,
-        init_containers: List::default(),
-        containers: List::try_from(vec![container]).unwrap_or_default(),
-        volumes: List::default(),
-        restart: RestartPolicy::Always,
-        grace_ms: 1000,
-        host_network: false,
-        after: List::default(),
-    };
-    let part = postcard::to_allocvec(&pod).unwrap_or_default();
-    let hash_of_part = Hash(Sha256::digest(&part).into());
-    let assignment = Assignment { pods: List::try_from(vec![hash_of_part]).unwrap_or_default() };
-    let body = postcard::to_allocvec(&assignment).unwrap_or_default();
-    let mut forged = head.clone();
-    forged.assignment.hash = Hash(Sha256::digest(&body).into());
-    forged.length = u32::try_from(body.len()).unwrap_or(0);
-    let hash = forged.assignment.hash;
-    let chunk = |hash: Hash, content: Vec<u8>| {
-        let length = u32::try_from(content.len()).unwrap_or(0);
-        let bytes = Bytes::try_from(content).unwrap_or_default();
-        Down::Part(Part { hash, length, offset: 0, bytes })
-    };
-    vec![Down::Head(forged), chunk(hash, body), chunk(hash_of_part, part)]
 }

@@ -2,7 +2,7 @@
 
 use fastrand::Rng;
 
-use crate::step::Step;
+use crate::{forger::WAYS, step::Step};
 
 /// How large a history is.
 #[derive(Clone, Copy, Debug)]
@@ -228,6 +228,23 @@ fn die_in_save(rng: &mut Rng) -> String {
     format!("die-in-save {} steps={}{power}", board(rng), rng.u64(0..6))
 }
 
+/// What tries the hub's signatures: a hostile broker, other keys, clocks that are a lifetime off; and logs, which are read by
+/// commands.
+fn trial(rng: &mut Rng) -> String {
+    match rng.u8(0..20) {
+        0..=9 => format!("forge {} {}", board(rng), rng.choice(WAYS).unwrap_or("replayed")),
+        10..=13 => "logs".into(),
+        14 | 15 => "hub new-key".into(),
+        16 => "hub drop-key".into(),
+        17 => format!("hub clock {}", year(rng)),
+        _ => format!("clock {} {}", board(rng), year(rng)),
+    }
+}
+
+fn year(rng: &mut Rng) -> &'static str {
+    rng.choice(["1970", "2100", "right"]).unwrap_or("right")
+}
+
 /// The history of a seed.
 #[must_use]
 pub fn history(seed: u64, size: Size) -> History {
@@ -273,6 +290,15 @@ pub fn history(seed: u64, size: Size) -> History {
         lines = lines.into_iter().flat_map(|line| [line, format!("pass {each}s")]).collect();
     }
     let external = rng.bool();
-    let steps = lines.iter().map(|line| Step::new(line, rng.u64(..) >> 32)).collect();
+    let mut steps: Vec<Step> =
+        lines.iter().map(|line| Step::new(line, rng.u64(..) >> 32)).collect();
+    // Dice of their own, so that all else in a seed's history is the same with them and without.
+    let mut own = Rng::with_seed(seed ^ 0x0f0e_0d0c_0b0a);
+    if own.bool() {
+        for _ in 0..own.u64(1..30) {
+            let at = own.usize(usize::try_from(boards).unwrap_or(0)..=steps.len());
+            steps.insert(at, Step::new(&trial(&mut own), own.u64(..) >> 32));
+        }
+    }
     History { seed, external, steps }
 }

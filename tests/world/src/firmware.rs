@@ -1,17 +1,20 @@
 //! A microcontroller on the wire: the fixed forms of the messages, one assignment in its flash, no agent core.
 
 use firmware_compat::{
-    frame::{self, Kind},
+    frame::{self, Frame, Kind},
+    guard::{Guard, Refusal},
     id::{AgentId, BootId, Hash},
+    keys::PinnedHub,
     session::{Name, Session, Step},
+    topic::ALL,
     v1::fixed::{
-        Assignment, AssignmentId, Event, Head, Hello, List, Part, Runtime, RuntimeClass, Severity,
-        Status, Text, Want,
+        Action, Assignment, AssignmentId, Command, Event, Hello, List, Part, Report, Runtime,
+        RuntimeClass, Severity, Status, Text, Time, Want,
     },
 };
 use sha2::{Digest, Sha256};
 
-use crate::World;
+use crate::{World, trust};
 
 /// Largest body that it takes: one chunk.
 const BODY_BYTES: u32 = 480;
@@ -24,18 +27,33 @@ pub struct Firmware {
     newest: Option<Name>,
     /// The body that is coming.
     body: Vec<u8>,
-    /// Frames of the hub that its forms could not take.
+    /// Frames that it did not heed.
     pub refused: u32,
+}
+
+/// What a frame leads to.
+enum Heard {
+    Step(Step),
+    /// Say hello, and report.
+    Report,
 }
 
 impl Firmware {
     pub fn new(agent: AgentId) -> Self {
         let body = vec![0; BODY_BYTES as usize];
-        Self { agent, session: Session::new(None), newest: None, body, refused: 0 }
+        let session = Session::new(Guard::new(trust::verify, None, 0), None);
+        Self { agent, session, newest: None, body, refused: 0 }
     }
 
+    /// What it holds, whom it believes and what time it has heard are in its flash.
     pub fn after_power_cut(self) -> Self {
-        Self { session: Session::new(self.session.held()), newest: None, ..self }
+        let guard = self.session.guard();
+        let guard = Guard::new(trust::verify, guard.hub(), guard.known_ms());
+        Self { session: Session::new(guard, self.session.held()), newest: None, ..self }
+    }
+
+    pub fn pin(&mut self, hub: PinnedHub) {
+        self.session.pin(hub);
     }
 
     fn hello(&self) -> Hello {
@@ -66,6 +84,14 @@ impl Firmware {
             assignment: self.session.held().map(AssignmentId::from),
             clock_ms: 0,
             max_assignment_bytes: BODY_BYTES,
+            keys: {
+                let hub = self.session.guard().hub();
+                let mut keys = List::default();
+                for id in hub.iter().flat_map(|hub| hub.keys.ids()) {
+                    let _fits = keys.push(id);
+                }
+                keys
+            },
         }
     }
 
@@ -79,21 +105,46 @@ impl Firmware {
         }
     }
 
-    fn head(&mut self, bytes: &[u8]) -> Step {
-        let Ok((_, head)) = frame::decode::<Head>(bytes) else {
-            self.refused += 1;
-            return Step::Rest;
-        };
-        let step = self.session.head(head.assignment.into(), head.length, self.body.len());
-        self.newest = self.session.coming().or(self.newest);
-        step
+    /// What it makes of what the broker delivers.
+    fn hear(&mut self, name: &str, to_all: bool, bytes: &[u8]) -> Result<Heard, Refusal> {
+        let frame = Frame::parse(bytes)?;
+        let to = if to_all { ALL } else { name };
+        Ok(Heard::Step(match frame.kind {
+            Kind::Head => self.head(&frame, name)?,
+            Kind::Part => self.part(&frame.message()?),
+            Kind::Report => {
+                let _: Report = self.session.open(&frame, to)?;
+                return Ok(Heard::Report);
+            }
+            Kind::Time => {
+                let _: Time = self.session.open(&frame, to)?;
+                Step::Rest
+            }
+            Kind::Command => {
+                let command: Command = self.session.open(&frame, to)?;
+                match command.action {
+                    Action::Report => return Ok(Heard::Report),
+                    Action::Keys { keys } => {
+                        let keys = firmware_compat::keys::SigningKeys::new(&keys);
+                        if let Some(keys) = keys {
+                            self.pin(PinnedHub { lineage: command.lineage, keys });
+                        }
+                        return Ok(Heard::Report);
+                    }
+                    Action::Logs { .. } | Action::Cancel { .. } => Step::Rest,
+                }
+            }
+            _ => Step::Rest,
+        }))
     }
 
-    fn part(&mut self, bytes: &[u8]) -> Step {
-        let Ok((_, part)) = frame::decode::<Part>(bytes) else {
-            self.refused += 1;
-            return Step::Rest;
-        };
+    fn head(&mut self, frame: &Frame<'_>, name: &str) -> Result<Step, Refusal> {
+        let step = self.session.head(frame, name, self.body.len())?;
+        self.newest = self.session.coming().or(self.newest);
+        Ok(step)
+    }
+
+    fn part(&mut self, part: &Part) -> Step {
         let digest = |bytes: &[u8]| Hash(Sha256::digest(bytes).into());
         let step = self.session.chunk(part.hash, part.offset, &part.bytes, &mut self.body, digest);
         if !matches!(step, Step::Body(_)) {
@@ -154,16 +205,27 @@ impl World {
         }
     }
 
-    pub(crate) fn firmware_hears(&mut self, board: usize, kind: Kind, bytes: &[u8]) {
+    pub(crate) fn firmware_hears(&mut self, board: usize, to_all: bool, bytes: &[u8]) {
         let Some(mut firmware) = self.boards[board].firmware.clone() else { return };
-        let step = match kind {
-            Kind::Head => firmware.head(bytes),
-            Kind::Part => firmware.part(bytes),
-            Kind::Report => return self.firmware_connected(board),
-            _ => Step::Rest,
-        };
+        let before = (firmware.session.held(), firmware.session.guard().known_ms());
+        let heard = firmware.hear(&self.boards[board].name, to_all, bytes);
+        firmware.refused += u32::from(heard.is_err());
         let status = firmware.status();
+        let (held, known_ms) = (firmware.session.held(), firmware.session.guard().known_ms());
         self.boards[board].firmware = Some(firmware);
+        if held != before.0
+            && let Some(held) = held
+        {
+            self.judge_source(board, held.into());
+        }
+        if known_ms != before.1 {
+            self.judge_time(board, known_ms);
+        }
+        let step = match heard {
+            Ok(Heard::Step(step)) => step,
+            Ok(Heard::Report) => return self.firmware_connected(board),
+            Err(_) => return,
+        };
         match step {
             Step::Want { hash, offset } => {
                 self.firmware_sends(board, &Want { hash, offset, also: List::default() });
@@ -182,22 +244,28 @@ mod tests {
     use firmware_compat::{
         frame::Stamp,
         id::{Generation, Lineage},
-        v1::fixed::Bytes,
+        signed,
+        v1::fixed::Head,
     };
+    use lichen_hub_core::signing::Sign;
 
     use super::*;
 
     #[test]
-    fn a_body_that_has_no_room_is_told_of_with_the_bound() {
+    fn a_body_that_has_no_room_is_told_of_with_the_bound_and_a_strangers_head_is_not_heeded() {
         let mut firmware = Firmware::new(AgentId([1; 16]));
-        let assignment = AssignmentId {
-            lineage: Lineage([1; 16]),
-            generation: Generation(3),
-            hash: Hash([1; 32]),
-        };
-        let head = Head { assignment, length: BODY_BYTES + 1, signature: Bytes::default() };
-        let frame = frame::encode(&head, Stamp::default()).expect("it fits");
-        let Step::Refuse { name, length, room } = firmware.head(&frame) else {
+        let signer = trust::Signer::new(&[1]);
+        let lineage = Lineage([1; 16]);
+        firmware.pin(PinnedHub { lineage, keys: signer.keys() });
+        let assignment = AssignmentId { lineage, generation: Generation(3), hash: Hash([1; 32]) };
+        let head = Head { assignment, length: BODY_BYTES + 1 };
+        let mut bytes = frame::encode(&head, Stamp::default()).expect("it fits");
+        trust::forge_signature(&mut bytes, "m");
+        assert!(matches!(firmware.hear("m", false, &bytes), Err(Refusal::Forged)));
+        signed::sign(&mut bytes, "m", |message| signer.sign(message)).expect("it has a place");
+        let Ok(Heard::Step(Step::Refuse { name, length, room })) =
+            firmware.hear("m", false, &bytes)
+        else {
             panic!("it has no room");
         };
         let event = refusal(name, length, room);

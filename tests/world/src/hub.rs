@@ -1,9 +1,13 @@
 //! A hub's shell: the real engine, a store that survives or fails, the link, and a supplier of images.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
 
 use firmware_compat::{
     id::Hash,
+    keys::PinnedHub,
     time::Instant,
     v1::owned::{Artefacts, Blob, Layer, List, Packing},
 };
@@ -13,10 +17,16 @@ use lichen_hub_core::{
     effect::{Effect, Record, Response},
     engine::{Config, Engine},
     event::{Event, ImageError, ImageRequest, Now, Platform, Request, RequestId},
+    record,
 };
 use sha2::{Digest, Sha256};
 
-use crate::{Due, EPOCH_MS, World, broker::LinkEvent, canary::Canary};
+use crate::{
+    Due, EPOCH_MS, World,
+    broker::LinkEvent,
+    canary::Canary,
+    trust::{self, Signer},
+};
 
 /// Requests of the world itself carry numbers from here on; what they are for is in [`Hub::asked`].
 const FIRST_REQUEST: u64 = 1;
@@ -44,6 +54,10 @@ pub struct Hub {
     pub disk_full: bool,
     /// How far its clock is off, in milliseconds.
     pub clock_off: i64,
+    /// Its signing keys by their numbers, newest first. They lie beside its store, and a backup holds them, too.
+    pub keys: Vec<u64>,
+    /// Commits of nothing but a time that was said, once a day.
+    pub time_commits: u64,
 }
 
 /// Why a request was made, for its answer.
@@ -116,12 +130,14 @@ impl World {
         it.born = self.now;
         let records: Vec<_> = it.records.clone().into_iter().collect();
         let clock = it.now(self.now);
-        match Engine::load(records, Config { seed, lost_after_s: 300 }, clock) {
+        let signer = Arc::new(Signer::new(&it.keys));
+        match Engine::load(records, Config { seed, lost_after_s: 300 }, signer, clock) {
             Ok(engine) => {
                 it.engine = Some(engine);
                 it.inbox.clear();
                 it.asked.clear();
                 self.tell(&format!("hub {hub} starts"));
+                self.note_identity(hub);
                 self.hub_turn(hub, Vec::new());
                 let delay = self.up_to(300);
                 let life = self.hubs[hub].life;
@@ -131,6 +147,29 @@ impl World {
                 self.tell(&format!("hub {hub} refuses to start: {error}"));
                 self.audit.refused_start(hub, error.to_string());
             }
+        }
+    }
+
+    /// Who a hub says that it is, if it can be asked.
+    pub(crate) fn identity(&self, hub: usize) -> Option<PinnedHub> {
+        let it = &self.hubs[hub];
+        let lineage = it.engine.as_ref()?.lineage();
+        Some(PinnedHub { lineage, keys: trust::keys(&it.keys) })
+    }
+
+    fn note_identity(&mut self, hub: usize) {
+        if let Some(identity) = self.identity(hub) {
+            self.note_keys(identity);
+        }
+    }
+
+    /// The operator changes a hub's signing keys.
+    pub(crate) fn set_keys(&mut self, hub: usize, keys: Vec<u64>) {
+        self.hubs[hub].keys = keys;
+        if self.hubs[hub].engine.is_some() {
+            self.note_identity(hub);
+            let signer = Arc::new(Signer::new(&self.hubs[hub].keys));
+            self.hub_event(hub, Event::Signer(signer));
         }
     }
 
@@ -322,7 +361,10 @@ impl World {
             self.tell(&format!("hub {hub} can't commit: its disk is full"));
             return Err(());
         }
-        self.hubs[hub].commits += 1;
+        match records {
+            [one] if one.key == record::TIME => self.hubs[hub].time_commits += 1,
+            _ => self.hubs[hub].commits += 1,
+        }
         if hub == 0 {
             self.judge_commit(records);
         } else {

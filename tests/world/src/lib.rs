@@ -4,7 +4,8 @@
 //!
 //! - [`step`] is the language: a history is a list of steps, each a line of text.
 //! - [`draw`] draws histories at random, from one table of weights; [`shrink`] makes a failing one short.
-//! - `broker`, `hub`, `board`, `firmware`, `disk` are the world; [`story`] is what happened in it.
+//! - `broker`, `hub`, `board`, `firmware`, `disk` are the world; [`story`] is what happened in it. `trust` is what stands for
+//!   Ed25519, `forger` what a hostile broker does.
 //! - `declared` is the reference model: what operators were promised. `audit` holds the checks.
 //! - [`run`] ties it together: a run is a function of a seed.
 //! - [`canary`] breaks one behaviour on purpose, to show that its check can fail.
@@ -19,6 +20,7 @@ mod declared;
 mod disk;
 pub mod draw;
 mod firmware;
+mod forger;
 mod hub;
 mod manifests;
 pub mod run;
@@ -26,6 +28,7 @@ pub mod shrink;
 pub mod step;
 mod steps;
 pub mod story;
+mod trust;
 
 use std::collections::BTreeMap;
 
@@ -123,7 +126,9 @@ impl World {
             was_lossy: false,
             story: Story::default(),
         };
-        world.hubs.push(Hub::default());
+        let mut first = Hub::default();
+        first.keys = vec![1];
+        world.hubs.push(first);
         world.start_hub(0);
         world
     }

@@ -63,6 +63,7 @@ impl World {
                 }
             }
             "broker" => self.broker_step(step)?,
+            "logs" => self.read_a_log(),
             "hub" => self.hub_step(step)?,
             "second-hub" => self.second_hub(step),
             "show" => self.tell_state(),
@@ -198,6 +199,23 @@ impl World {
         Ok(())
     }
 
+    /// An operator looks at the log of some Pod.
+    fn read_a_log(&mut self) {
+        let names: Vec<String> = self.audit.pods().map(|(_, copy)| copy.name.clone()).collect();
+        let pick = self.dice.usize(0..names.len().max(1));
+        let Some(name) = names.get(pick).cloned() else { return };
+        let request = Request::Logs {
+            namespace: "default".to_owned(),
+            name,
+            container: Some("main".to_owned()),
+            follow: false,
+            tail: None,
+            previous: false,
+            timestamps: false,
+        };
+        self.ask_hub(0, request, Asked::Change(0));
+    }
+
     fn set_node(&mut self, step: &Step) -> Result<(), NotAStep> {
         let name = step.word(1)?.to_owned();
         let mut settings = self.declared.node(&name);
@@ -245,10 +263,15 @@ impl World {
             }
             "disk-full" => self.hubs[0].disk_full = true,
             "disk-free" => self.hubs[0].disk_full = false,
-            "clock" => {
-                let off: i64 =
-                    step.word(2)?.parse().map_err(|_| step.refuse("that is no number of ms"))?;
-                self.hubs[0].clock_off = off;
+            "clock" => self.hubs[0].clock_off = clock_off(step, self.now)?,
+            // Its operator changes its signing key: both, then the new one alone.
+            "new-key" => {
+                let newest = self.hubs[0].keys.first().copied().unwrap_or_default();
+                self.set_keys(0, vec![newest + 1, newest]);
+            }
+            "drop-key" => {
+                let newest = self.hubs[0].keys.first().copied().unwrap_or_default();
+                self.set_keys(0, vec![newest]);
             }
             "backup" => {
                 let it = &mut self.hubs[0];
@@ -345,6 +368,11 @@ impl World {
                 if step.says("copy") { self.hubs[0].records.clone() } else { BTreeMap::new() };
             let mut hub = Hub::default();
             hub.records = records;
+            // A copy of a hub's disk has its keys, too.
+            hub.keys = match step.says("copy") {
+                true => self.hubs[0].keys.clone(),
+                false => vec![1000 + self.hubs.len() as u64],
+            };
             self.hubs.push(hub);
             self.start_hub(self.hubs.len() - 1);
         }
@@ -395,12 +423,13 @@ impl World {
             "disk-free" => self.boards[board].disk.full = false,
             "rot" => self.rot(board, step.word(2)?),
             "clock" => {
-                let off = match step.word(2)? {
-                    "1970" => -i64::try_from(crate::EPOCH_MS + self.now).unwrap_or(0),
-                    "right" => 0,
-                    ms => ms.parse().map_err(|_| step.refuse("that is no number of ms"))?,
-                };
+                let off = clock_off(step, self.now)?;
                 self.set_clock(board, off);
+            }
+            "forge" => {
+                if !self.forge(board, step.word(2)?) {
+                    return Err(step.refuse("there is no such way to forge"));
+                }
             }
             "drift" => {
                 let ppm = step.word(2)?;
@@ -505,6 +534,18 @@ impl World {
         let (runtimes, wasm) = (it.runtimes(), it.wasm());
         self.feed(board, Event::Runtimes { runtimes, wasm });
     }
+}
+
+/// How far off a clock is that reads this: a year, `right`, or so many milliseconds off.
+fn clock_off(step: &Step, now: u64) -> Result<i64, NotAStep> {
+    const YEAR_2100_MS: i64 = 4_102_444_800_000;
+    let now = i64::try_from(crate::EPOCH_MS + now).unwrap_or(0);
+    Ok(match step.word(2)? {
+        "1970" => -now,
+        "2100" => YEAR_2100_MS - now,
+        "right" => 0,
+        ms => ms.parse().map_err(|_| step.refuse("that is no number of ms"))?,
+    })
 }
 
 fn workload_thing(step: &Step, kind_at: usize) -> Result<Thing, NotAStep> {

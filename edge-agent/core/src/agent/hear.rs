@@ -115,9 +115,12 @@ impl Agent {
         if let Refusal::Unreadable(DecodeError::Version(version)) = refusal {
             return self.version_mismatch(version, now);
         }
-        if let Some(reason) = refusal.reason() {
-            let message = format!("a frame was refused: {refusal}");
-            self.out.complain(now, reason, &message);
+        let Some(reason) = refusal.reason() else { return };
+        let message = format!("a frame was refused: {refusal}");
+        let is_told = self.out.complain(now, reason, &message);
+        // It may be the hub with a key that it changed while this device was away: the hello says which ones are known.
+        if is_told && matches!(refusal, Refusal::Forged | Refusal::NoKey) {
+            self.reporter.hello_changed(now);
         }
     }
 

@@ -141,9 +141,10 @@ impl Assign {
         self.refused = Some(Refused { id, until: is_claim.then(|| now + DOUBTED) });
         let message =
             format!("generation {} is refused, the one before stays: {refusal}", id.generation);
-        match is_claim {
-            true => out.complain(now, "AssignmentRefused", &message),
-            false => out.warn(now, None, "AssignmentRefused", &message),
+        if is_claim {
+            out.complain(now, "AssignmentRefused", &message);
+        } else {
+            out.warn(now, None, "AssignmentRefused", &message);
         }
     }
 }

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use firmware_compat::{
     capacity::full as capacity,
-    frame::{Stamp, decode_body},
-    id::{AgentId, BootId, Generation, Hash, PodId},
+    frame::{self, Frame, Kind, Message, Stamp, decode_body},
+    id::{AgentId, BootId, Generation, Hash, Lineage, PodId},
+    keys::PinnedHub,
     time::Instant,
     v1::owned::{
         Artefacts, Assignment, AssignmentId, Container, Exit, Hello, List, Phase, Runtime,
@@ -20,6 +21,14 @@ use lichen_agent_core::{
 };
 use sha2::{Digest, Sha256};
 
+use crate::hub_key;
+
+const NAME: &str = "pi";
+/// Of the hub that the device follows: that of the wire's recorded frames.
+pub const LINEAGE: Lineage = Lineage([0x11; 16]);
+/// Of a hub with the same key.
+pub const OTHER_LINEAGE: Lineage = Lineage([0x12; 16]);
+
 /// Largest assignment that the device takes.
 const MAX_ASSIGNMENT_BYTES: u32 = 64 * 1024;
 /// Effects of one event: for each Pod a few, each with its event and status, and what the agent says of itself.
@@ -30,7 +39,11 @@ pub struct Device {
     now: u64,
     /// Newest first.
     disk: Vec<SavedAssignment>,
+    /// What the hub has said of the time, and what of it is kept.
+    heard_ms: u64,
     time_floor_ms: u64,
+    pinned: PinnedHub,
+    session: u32,
     store: BTreeSet<Hash>,
     runs: BTreeMap<PodId, Run>,
     runtimes: Vec<Runtime>,
@@ -69,10 +82,13 @@ impl Device {
     pub fn new() -> Self {
         let runtimes = runtimes(3);
         let mut device = Self {
-            agent: new_agent(&runtimes, 0, Vec::new()),
+            agent: new_agent(&runtimes, hub_key::pinned(LINEAGE), 0, Vec::new()),
             now: 0,
             disk: Vec::new(),
+            heard_ms: 0,
             time_floor_ms: 0,
+            pinned: hub_key::pinned(LINEAGE),
+            session: 0,
             store: BTreeSet::new(),
             runs: BTreeMap::new(),
             runtimes,
@@ -123,9 +139,12 @@ impl Device {
         for effect in effects {
             assert!(!self.ended, "after Quit: {effect:?}");
             match effect {
-                Effect::SaveTimeFloor { unix_ms } => {
-                    assert!(unix_ms > self.time_floor_ms, "the time floor only rises");
-                    self.time_floor_ms = unix_ms;
+                Effect::RaiseTime { unix_ms, save } => {
+                    assert!(unix_ms > self.heard_ms, "the known time only rises");
+                    self.heard_ms = unix_ms;
+                    if save {
+                        self.time_floor_ms = unix_ms;
+                    }
                 }
                 Effect::Send(up) => self.send(up),
                 Effect::Retain(keep) => self.retain(&keep),
@@ -138,6 +157,27 @@ impl Device {
                 }
             }
         }
+    }
+
+    /// The hub says this.
+    pub fn say<M: Message>(&mut self, message: &M) {
+        self.hear(&frame::encode(message, Stamp::default()).expect("it fits a frame"));
+    }
+
+    /// A frame of the hub: signed for this device and its connection, if it is to be signed.
+    pub fn hear(&mut self, bytes: &[u8]) {
+        let frame = hub_key::sign(bytes, NAME, self.session);
+        self.feed(Event::Heard { to_all: false, frame });
+    }
+
+    /// A stranger's: of what only a hub says it does nothing.
+    pub fn hear_a_stranger(&mut self, bytes: &[u8]) {
+        let before = (self.questions.len(), self.heard_ms, self.pinned);
+        let is_part = Frame::parse(bytes).is_ok_and(|frame| frame.kind == Kind::Part);
+        let to_all = bytes.len().is_multiple_of(2);
+        self.feed(Event::Heard { to_all, frame: bytes.to_vec() });
+        let after = (self.questions.len(), self.heard_ms, self.pinned);
+        assert!(is_part || before == after, "it does what a stranger says");
     }
 
     fn send(&mut self, up: Up) {
@@ -361,6 +401,11 @@ impl Device {
                 Event::SandboxRemoveFailed { pod, failure: failure() }
             }
             Effect::ReadLogs(request) => Event::CommandEnded { command: request.command },
+            Effect::PinHub(hub) if well => {
+                self.pinned = hub;
+                Event::HubPinned(hub)
+            }
+            Effect::PinHub(_) => Event::PinFailed { message: "disk full".into() },
             other => unreachable!("{other:?} is no question"),
         };
         self.feed(event);
@@ -398,7 +443,8 @@ impl Device {
     pub fn link_up(&mut self) {
         if !self.name_taken {
             self.link_up = true;
-            self.feed(Event::LinkUp);
+            self.session += 1;
+            self.feed(Event::LinkUp { session: self.session });
         }
     }
 
@@ -466,7 +512,9 @@ impl Device {
         for process in self.runs.values_mut().flat_map(|run| run.containers.values_mut()) {
             process.prepared = false;
         }
-        self.agent = new_agent(&self.runtimes, self.time_floor_ms, self.disk.clone());
+        self.heard_ms = self.time_floor_ms;
+        let saved = self.disk.clone();
+        self.agent = new_agent(&self.runtimes, self.pinned, self.time_floor_ms, saved);
         let sound =
             |saved: &&SavedAssignment| saved.id.hash == Hash(Sha256::digest(&saved.body).into());
         let expected = self.disk.iter().find(sound).map(|saved| saved.id);
@@ -559,7 +607,12 @@ fn runtimes(which: u8) -> Vec<Runtime> {
         .to_vec()
 }
 
-fn new_agent(runtimes: &[Runtime], time_floor_ms: u64, saved: Vec<SavedAssignment>) -> Agent {
+fn new_agent(
+    runtimes: &[Runtime],
+    pinned: PinnedHub,
+    time_floor_ms: u64,
+    saved: Vec<SavedAssignment>,
+) -> Agent {
     let hello = Hello {
         agent: AgentId([7; 16]),
         boot: BootId([8; 16]),
@@ -577,6 +630,9 @@ fn new_agent(runtimes: &[Runtime], time_floor_ms: u64, saved: Vec<SavedAssignmen
         assignment: None,
         clock_ms: 0,
         max_assignment_bytes: MAX_ASSIGNMENT_BYTES,
+        keys: List::default(),
     };
-    Agent::new(Config { hello, time_floor_ms }, Loaded { saved, ..Loaded::default() }, 7)
+    let (name, hub, verify) = (NAME.to_owned(), Some(pinned), hub_key::verify);
+    let config = Config { hello, name, hub, verify, time_floor_ms };
+    Agent::new(config, Loaded { saved, ..Loaded::default() }, 7)
 }

@@ -13,9 +13,9 @@ use firmware_compat::{
     time::Instant,
     topic,
     v1::owned::{
-        Artefacts, Assignment, AssignmentId, Blob, Command, ContainerState, ContainerStatus, Head,
-        Hello, Layer, List, Packing, Part, Phase, Pod, PodStatus, Runtime, RuntimeClass, Status,
-        Text, Want, WasmSupport,
+        Action, Artefacts, Assignment, AssignmentId, Blob, Command, ContainerState,
+        ContainerStatus, Head, Hello, Layer, List, Packing, Part, Phase, Pod, PodStatus, Runtime,
+        RuntimeClass, Status, Text, Want, WasmSupport,
     },
 };
 use lichen_hub_core::{
@@ -27,6 +27,8 @@ use lichen_hub_core::{
     event::{Event, ImageError, ImageRequest, Now, Platform, Request, RequestId},
     record::LoadError,
 };
+
+use crate::hub_key;
 
 /// Three devices, and two that can't be.
 pub const NAMES: [&str; 5] = ["board-1", "board-2", "board-3", "Board", "all"];
@@ -167,6 +169,7 @@ impl Fleet {
             Effect::SendAll { kind, frame } => {
                 assert!(matches!(kind, FrameKind::Report | FrameKind::Time));
                 assert_eq!(frame::Frame::parse(&frame).expect("the hub's frames parse").kind, kind);
+                assert!(hub_key::is_signed(&frame, topic::ALL), "devices believe nothing else");
             }
             Effect::Supply(need) => {
                 assert!(!self.needs.contains(&need), "asks twice for {need:?}");
@@ -184,6 +187,7 @@ impl Fleet {
 
     fn on_head(&mut self, name: &str, bytes: &[u8]) {
         assert!(bytes.len() < 200, "a head is under 200 bytes");
+        assert!(hub_key::is_signed(bytes, name), "devices believe nothing else");
         let (_, head): (_, Head) = frame::decode(bytes).expect("the hub's heads decode");
         let Some(device) = self.device(name) else { return };
         if let Some(newest) = device.newest.filter(|n| n.lineage == head.assignment.lineage) {
@@ -202,10 +206,13 @@ impl Fleet {
         assert!(topic::is_device_name(name), "a frame for {name:?}");
         assert_eq!(frame::Frame::parse(bytes).expect("the hub's frames parse").kind, kind);
         assert_eq!(kind.direction(), topic::Direction::Down);
+        assert!(hub_key::is_signed(bytes, name), "devices believe nothing else");
         if kind == FrameKind::Command {
             let (_, command): (_, Command) =
                 frame::decode(bytes).expect("the hub's commands decode");
-            self.command = Some(command.id);
+            if matches!(command.action, Action::Logs { .. }) {
+                self.command = Some(command.id);
+            }
         }
         if kind == FrameKind::Part {
             let (_, part): (_, Part) = frame::decode(bytes).expect("the hub's parts decode");
@@ -501,7 +508,7 @@ fn whole<T: serde::de::DeserializeOwned>(chunks: &BTreeMap<u32, Vec<u8>>, hash: 
 /// Ids are drawn from the seed, so no two starts of one store may have the same.
 fn start(records: &Records, starts: u8, now: Now) -> Result<Engine, LoadError> {
     let config = Config { seed: [starts; 32], lost_after_s: 300 };
-    Engine::load(records.clone(), config, now)
+    Engine::load(records.clone(), config, hub_key::signer(), now)
 }
 
 fn container(phase: Phase) -> ContainerStatus {
@@ -553,6 +560,7 @@ fn hello(device: usize, way: u8, held: Option<AssignmentId>) -> Hello {
         assignment: held,
         clock_ms: 0,
         max_assignment_bytes: if way & 32 == 0 { 1 << 20 } else { 64 },
+        keys: hub_key::signer().keys().ids().collect::<Vec<_>>().try_into().expect("one"),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use firmware_compat::{
     frame::{self, Stamp, decode_body},
-    id::{Generation, Hash, Lineage},
+    id::{Generation, Hash},
     v1::owned::{
         Bytes, ConfigData, Container, File, List, Part, Pod, RestartPolicy, Text, Volume,
         VolumeSource,
@@ -11,7 +11,7 @@ use firmware_compat::{
 use sha2::{Digest, Sha256};
 
 use super::{Seed, golden, golden_names, piece, seed};
-use crate::agent::life;
+use crate::agent::{device::OTHER_LINEAGE, life};
 
 const SAVE: &[u8] = &[2];
 const ALL: &[u8] = &[10];
@@ -48,6 +48,10 @@ pub(super) fn seeds() -> Vec<Seed> {
     let heard =
         golden_names().into_iter().flat_map(|name| [vec![0], piece(&golden(&name))].concat());
     let frames = UP.iter().copied().chain(heard).collect();
+    // As they were recorded they are signed by another key.
+    let strangers =
+        golden_names().into_iter().flat_map(|name| [vec![16], piece(&golden(&name))].concat());
+    let strangers = UP.iter().copied().chain(strangers).collect();
     let names = vec![6, 8, 4, 6, 8, 6, 14, 4];
     vec![
         seed("agent", "deploy-image", deploy_image, |bytes| life(bytes).starts() > 1),
@@ -61,9 +65,10 @@ pub(super) fn seeds() -> Vec<Seed> {
         seed("agent", "effects-after-quit", quit, |bytes| life(bytes).has_ended()),
         seed("agent", "failures", failures, |bytes| life(bytes).starts() > 0),
         seed("agent", "foreign-adopt", adopt, |bytes| {
-            life(bytes).held().map(|held| held.lineage) == Some(Lineage([1; 16]))
+            life(bytes).held().map(|held| held.lineage) == Some(OTHER_LINEAGE)
         }),
         seed("agent", "frames", frames, |bytes| life(bytes).sent() > 1),
+        seed("agent", "strangers-frames", strangers, |bytes| life(bytes).sent() > 1),
         seed("agent", "init-container", init_container(&image), |bytes| life(bytes).starts() > 1),
         seed("agent", "name-taken", names, |bytes| life(bytes).sent() > 0),
         seed("agent", "offline-boot", boots, |bytes| life(bytes).starts() > 1),

@@ -77,6 +77,16 @@ pub(super) fn seeds() -> Vec<Seed> {
         }),
         seed("records", "keys", keys, |bytes| is_refused(bytes, "is damaged")),
         seed("records", "meta", meta(json!(100_000)), loads),
+        seed(
+            "records",
+            "time-beyond-the-last",
+            beside(&[changed(
+                &store,
+                |key| matches!(key, KeyOf::Time),
+                |record| record["unix_ms"] = json!(u64::MAX),
+            )]),
+            loads,
+        ),
         seed("records", "meta-last-version", meta(json!(u64::MAX)), |bytes| {
             is_refused(bytes, "its resource version is one that no hub reaches")
         }),

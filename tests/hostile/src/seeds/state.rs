@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use firmware_compat::{
     frame::decode_body,
     id::{Generation, Hash, Lineage},
-    v1::owned::{Assignment, AssignmentId, Bytes, List},
+    v1::owned::{Assignment, AssignmentId, List},
 };
 use lichen_agent::pod_dir::{ContainerRecord, Record};
 use lichen_agent_core::{
@@ -113,7 +113,7 @@ fn assignment(part: &[u8], generation: u64) -> Vec<u8> {
     let id = AssignmentId { lineage, generation, hash: hash(&body) };
     let read = Part::Pod(std::sync::Arc::new(decode_body(part).expect("it is recorded")));
     let parts = [(hash(part), read)].into();
-    let saved = SavedAssignment { id, signature: Bytes::default(), body, parts };
+    let saved = SavedAssignment { id, body, parts };
     let steps = saved::save_steps(&Files::default(), &saved);
     let written = steps.into_iter().find_map(|step| match step {
         DiskStep::Write { name, bytes } if name == saved::TEMPORARY => Some(bytes),

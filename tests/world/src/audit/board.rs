@@ -42,6 +42,7 @@ impl World {
         let held = self.boards[board].agent.as_ref().and_then(lichen_agent_core::Agent::assignment);
         let label = self.boards[board].label.clone();
         self.tell(&format!("{label} saves generation {}", saved.id.generation));
+        self.judge_source(board, saved.id);
         let Some(held) = held else { return };
         if held.lineage == saved.id.lineage && saved.id.generation <= held.generation {
             let what = format!(

@@ -34,6 +34,7 @@ impl World {
             self.kill_hub(hub);
         }
         self.hubs[0].is_well();
+        self.hubs[0].clock_off = 0;
         self.start_hub(0);
         let now = self.now;
         for board in 0..self.boards.len() {
@@ -113,6 +114,24 @@ impl World {
         for (device, foreign) in self.paused() {
             self.help(&device, foreign);
         }
+        for device in self.deaf() {
+            self.help(&device, true);
+        }
+    }
+
+    /// Devices that know the hub by a key that it has not any more: they were away while it handed over the next.
+    fn deaf(&mut self) -> Vec<String> {
+        let deaf = |node: &lichen_hub_core::api::Node| {
+            node.status.conditions.iter().any(|condition| condition.kind == "HubRefused")
+        };
+        self.list(Kind::Node)
+            .iter()
+            .filter_map(|object| match object.as_ref() {
+                Object::Node(node) if deaf(node) => Some(node.metadata.name.clone()),
+                _ => None,
+            })
+            .filter(|name| self.boards.iter().any(|board| board.name == *name && board.powered))
+            .collect()
     }
 
     /// Devices that the hub paused, and whether another hub is the reason.
@@ -137,11 +156,15 @@ impl World {
                 // It has no command line: its flash is written anew.
                 self.power_off(board);
                 self.boards[board].firmware = Some(Firmware::new(self.boards[board].agent_id()));
+                self.boards[board].heard_ms = 0;
                 self.power_on(board);
             }
             Some(board) if foreign => {
                 self.boards[board].adopts = true;
                 self.feed(board, Event::AdoptLineage);
+                if let Some(hub) = self.identity(0) {
+                    self.introduce(board, hub);
+                }
             }
             _ => {
                 self.audit.resumed.insert(device.to_owned());
@@ -169,6 +192,9 @@ impl World {
         }
         if let Some(paused) = self.paused().first() {
             return Some(format!("{} is paused", paused.0));
+        }
+        if let Some(deaf) = self.deaf().first() {
+            return Some(format!("{deaf} does not know the hub's key"));
         }
         let workloads = self.declared.workloads();
         workloads.iter().find_map(|(thing, workload)| self.workload_lacks(thing, workload))
@@ -360,7 +386,7 @@ impl World {
     }
 
     fn written(&self) -> (u64, u64, (u64, u64, u64)) {
-        // The time floor is kept once a day, when the hub says what time it is.
+        // The time floor is kept once a day, when the hub says what time it is; the hub counts its own such commits apart.
         let disks = self.boards.iter().map(|board| board.disk.written - board.floor_bytes).sum();
         // A device that the hub does not understand repeats its hello once an hour.
         let speaks = |name: &str| {

@@ -1,11 +1,13 @@
 //! Carrying out what an agent asks for: each piece of work takes its time, and then has happened, or has not.
 
+use std::collections::BTreeMap;
+
 use firmware_compat::{
     id::{Hash, PodId},
     v1::owned::{Artefacts, Blob, Container, Pod},
 };
 use lichen_agent_core::{
-    ContainerId, Effect, Event, SavedAssignment,
+    ContainerId, Effect, Event, PodSpec, SavedAssignment,
     event::{DISK_FULL, Failure},
     saved::{self, DiskStep},
 };
@@ -33,7 +35,18 @@ impl World {
                 let (pod, container, grace_ms) = (*pod, *container, *grace_ms);
                 return self.signal(board, pod, container, grace_ms);
             }
-            Effect::SaveAssignment(_) | Effect::SaveTimeFloor { .. } => 5 + self.up_to(100),
+            Effect::RaiseTime { unix_ms, save } => {
+                self.judge_time(board, *unix_ms);
+                if !save {
+                    return;
+                }
+                5 + self.up_to(100)
+            }
+            Effect::PinHub(hub) => {
+                self.judge_keys(board, *hub);
+                5 + self.up_to(100)
+            }
+            Effect::SaveAssignment(_) => 5 + self.up_to(100),
             Effect::Fetch(blob) => self.transfer_time(board, blob),
             Effect::PrepareSandbox { .. }
             | Effect::Prepare { .. }
@@ -44,9 +57,11 @@ impl World {
                 let slow = program == Some(Program::Slow);
                 5 + if slow { 5000 + self.up_to(55_000) } else { self.up_to(200) }
             }
-            Effect::UpdateFiles { .. } | Effect::ReadLogs(_) | Effect::Retain(_) => {
+            Effect::ReadLogs(request) => {
+                self.judge_log(board, request.command);
                 1 + self.up_to(50)
             }
+            Effect::UpdateFiles { .. } | Effect::Retain(_) => 1 + self.up_to(50),
         };
         let life = self.boards[board].life;
         self.at(delay, Due::Board { board, life, wake: Wake::Done(Box::new(effect)) });
@@ -135,7 +150,14 @@ impl World {
                     Err(why) => Event::SaveFailed { generation, message: why.to_owned() },
                 }
             }
-            Effect::SaveTimeFloor { unix_ms } => {
+            Effect::PinHub(hub) => {
+                let bytes = crate::trust::to_bytes(hub);
+                match self.boards[board].disk.replace("pinned-hub", &bytes) {
+                    Ok(()) => Event::HubPinned(hub),
+                    Err(why) => Event::PinFailed { message: why.to_owned() },
+                }
+            }
+            Effect::RaiseTime { unix_ms, .. } => {
                 let it = &mut self.boards[board];
                 let bytes = unix_ms.to_le_bytes();
                 if it.disk.replace("time-floor", &bytes).is_ok() {
@@ -151,6 +173,11 @@ impl World {
             Effect::PrepareSandbox { pod } => self.prepare_sandbox(board, &pod),
             Effect::Prepare { pod, container, .. } => self.prepare(board, &pod, container),
             Effect::Start { pod, container, attempt } => {
+                if self.is(Canary::ShellStartsAnother) {
+                    let other = Pod { identity: Hash([6; 32]), ..(**pod).clone() };
+                    let other = PodSpec::new(other.into(), BTreeMap::new());
+                    return self.start(board, &other, container, attempt);
+                }
                 if self.is(Canary::ShellStartsTwice) {
                     self.start(board, &pod, container, attempt);
                 }

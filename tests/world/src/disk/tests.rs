@@ -4,7 +4,7 @@ use fastrand::Rng;
 use firmware_compat::{
     frame::decode_body,
     id::{Generation, Hash, Lineage},
-    v1::owned::{Assignment, AssignmentId, Bytes},
+    v1::owned::{Assignment, AssignmentId},
 };
 use lichen_agent_core::{
     SavedAssignment,
@@ -26,8 +26,7 @@ fn assignment(generation: u64) -> SavedAssignment {
         generation: Generation(generation),
         hash: Hash(Sha256::digest(&body).into()),
     };
-    let signature = Bytes::try_from(generation.to_le_bytes().repeat(8)).expect("64 bytes");
-    SavedAssignment { id, signature, body, parts: Parts::new() }
+    SavedAssignment { id, body, parts: Parts::new() }
 }
 
 fn steps(disk: &Disk, generation: u64) -> Vec<DiskStep> {
