@@ -42,12 +42,16 @@ impl Agent {
     /// A device that is switched off, and joins a hub when it is switched on.
     #[must_use]
     pub fn new(name: &str, hub: &Hub) -> Self {
+        Self::switched_off(name, &hub.token())
+    }
+
+    fn switched_off(name: &str, token: &str) -> Self {
         let dir = TempDir::with_prefix("lt-dev-").unwrap();
         states().push(dir.path().join("state"));
         Self {
             dir,
             name: name.to_owned(),
-            token: hub.token(),
+            token: token.to_owned(),
             flags: Vec::new(),
             wrapper: Vec::new(),
             environment: BTreeMap::from([("LICHEN_LOG".to_owned(), "debug".into())]),
@@ -55,6 +59,28 @@ impl Agent {
             shim: None,
             process: None,
         }
+    }
+
+    /// Another board with a copy of a device's card: the same identity and agent id, and a boot of its own.
+    ///
+    /// # Panics
+    /// If the card can't be copied.
+    #[must_use]
+    pub fn with_card_of(other: &Self) -> Self {
+        const ANOTHER_BOOT: &str = "11111111-2222-4333-8444-555555555555\n";
+        let mut agent = Self::switched_off(&other.name, &other.token);
+        let (from, to) = (other.state(), agent.state());
+        fs::create_dir_all(to.join("identity")).unwrap();
+        fs::copy(from.join("agent-id"), to.join("agent-id")).unwrap();
+        for name in names(&from.join("identity")) {
+            let file = Path::new("identity").join(name);
+            fs::copy(from.join(&file), to.join(&file)).unwrap();
+        }
+        let boot = agent.dir.path().join("boot-id");
+        fs::write(&boot, ANOTHER_BOOT).unwrap();
+        let line = "mount --bind \"$0\" /proc/sys/kernel/random/boot_id && exec \"$@\"";
+        agent.set_wrapper(&["unshare", "-m", "sh", "-c", line, boot.to_str().unwrap()]);
+        agent
     }
 
     /// A device that is connected to a hub.

@@ -22,6 +22,11 @@ fn every_command_of_the_page_on_access_prints_what_it_says() {
 }
 
 #[test]
+fn every_command_of_the_page_on_trust_prints_what_it_says() {
+    Desk::new(&Hub::start()).follow("trust.md");
+}
+
+#[test]
 #[ignore = "needs kubectl: run by make test"]
 fn every_command_of_the_apis_page_prints_what_it_says() {
     Desk::new(&Hub::start()).follow("api.md");
