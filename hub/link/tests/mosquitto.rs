@@ -20,7 +20,7 @@ use conformance::{
 use firmware_compat::frame::Kind;
 use lichen_link::{
     External, ExternalConfig, Link, LinkEvent,
-    client::{Client, ClientConfig, Down, Handler, RetryPolicy},
+    client::{Client, ClientConfig, Down, Handler, RetryPolicy, Route},
 };
 use rumqttc::{PubAckReason, PublishOptions, QoS, SubscribeReasonCode};
 use tokio::{sync::mpsc, time::timeout};
@@ -120,7 +120,7 @@ async fn a_huge_message_on_the_broker_does_not_reach_the_hub() {
 #[ignore = "needs mosquitto: run by make test"]
 async fn a_huge_retained_message_makes_no_reconnect_loop() {
     let (broker, rig) = start().await;
-    let mut stranger = Device::connect(rig.broker, "stranger").await;
+    let mut stranger = Device::connect(&rig.broker, "stranger").await;
     let huge = PublishOptions::at_least_once().retain(true);
     let topic = "lichen/1/pi/down/head";
     stranger.client.publish(topic, vec![0; 1_000_000], huge).await.unwrap();
@@ -128,8 +128,7 @@ async fn a_huge_retained_message_makes_no_reconnect_loop() {
 
     let (tell, mut told) = mpsc::unbounded_channel();
     let config = ClientConfig {
-        host: broker.address.ip().to_string(),
-        port: broker.address.port(),
+        route: Route::plain(broker.address.into()),
         client_id: "pi".into(),
         keep_alive: Duration::from_secs(60),
         subscriptions: vec!["lichen/1/pi/down/#".into()],
