@@ -19,7 +19,9 @@ mod error;
 mod event;
 pub mod external;
 
-use firmware_compat::{frame::Kind, id::Hash};
+use firmware_compat::frame::Kind;
+#[cfg(feature = "endpoint")]
+use firmware_compat::id::Hash;
 
 #[cfg(feature = "endpoint")]
 pub use endpoint::{Endpoint, EndpointConfig, PROTOCOLS};
@@ -78,18 +80,18 @@ impl Link {
 
     /// Lets `device` in with one of these keys (SHA-256 of the public key in its certificate), two at most, and with no
     /// other: a session with another key ends. An external broker has its own rules, and this says nothing to it.
+    #[cfg(feature = "endpoint")]
     pub fn admit(&self, device: &str, keys: &[Hash]) {
         match self {
-            #[cfg(feature = "endpoint")]
             Self::Embedded(link) => link.admit(device, keys),
             Self::External(_) => {}
         }
     }
 
     /// Ends the session of `device`, and keeps it out. It is told `why`. See [`Self::admit`] for external brokers.
+    #[cfg(feature = "endpoint")]
     pub fn dismiss(&self, device: &str, why: &str) {
         match self {
-            #[cfg(feature = "endpoint")]
             Self::Embedded(link) => link.dismiss(device, why),
             Self::External(_) => {}
         }
@@ -97,9 +99,9 @@ impl Link {
 
     /// Ends the session of `device`, and knows nothing of it any more: whoever comes by this name is a stranger. See
     /// [`Self::admit`] for external brokers.
+    #[cfg(feature = "endpoint")]
     pub fn forget(&self, device: &str) {
         match self {
-            #[cfg(feature = "endpoint")]
             Self::Embedded(link) => link.forget(device),
             Self::External(_) => {}
         }

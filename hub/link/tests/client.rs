@@ -306,7 +306,7 @@ fn publish(number: u16, payload: usize) -> Vec<u8> {
 #[tokio::test]
 async fn messages_longer_than_any_frame_arrive_cut_are_acknowledged_and_end_no_connection() {
     let (address, mut acknowledged) = careless_broker().await;
-    let mut agent = Agent::start(address, "pi");
+    let mut agent = Agent::start(&Broker::Plain(address), "pi");
     assert_eq!(agent.next().await, Told::Up);
     for _ in 0..40 {
         let Told::Message(_, bytes) = agent.next().await else { panic!("the connection ended") };

@@ -144,8 +144,13 @@ fn thousands_of_idle_devices_cost_little_and_all_hear_the_hub() {
         }
         drop(devices);
         until(&mut open, 0).await;
-        let counts = endpoint.counts();
-        assert_eq!((counts.devices, counts.connections), (0, 0));
+        assert_eq!(endpoint.counts().devices, 0);
+        let nobody_left = async {
+            while endpoint.counts().connections > 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(DEADLINE, nobody_left).await.expect("every connection gives its place back");
     });
 }
 

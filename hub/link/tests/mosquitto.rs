@@ -120,7 +120,7 @@ async fn a_huge_message_on_the_broker_does_not_reach_the_hub() {
 #[ignore = "needs mosquitto: run by make test"]
 async fn a_huge_retained_message_makes_no_reconnect_loop() {
     let (broker, rig) = start().await;
-    let mut stranger = Device::connect(rig.broker, "stranger").await;
+    let mut stranger = Device::connect(&rig.broker, "stranger").await;
     let huge = PublishOptions::at_least_once().retain(true);
     let topic = "lichen/1/pi/down/head";
     stranger.client.publish(topic, vec![0; 1_000_000], huge).await.unwrap();

@@ -92,11 +92,11 @@ impl HttpPeer {
         self.shared.registry.holder(&certificate.name)
     }
 
-    /// Waits until the connection has to end.
+    /// Waits until the hub stops. (A connection whose device is dismissed is not asked to end.)
     pub async fn until_closing(&self) {
         let mut order = self.order.clone();
         // Whoever would say so is only gone with the endpoint.
-        let _gone = order.wait_for(Option::is_some).await;
+        let _gone = order.wait_for(|order| *order == Some(Order::ShutDown)).await;
     }
 }
 
@@ -275,9 +275,10 @@ pub(crate) async fn serve(
         }
     };
     tokio::select! {
-        () = serving => {}
-        () = time_over => {}
+        biased;
         () = ordered => {}
+        () = time_over => {}
+        () = serving => {}
     }
     drop(entered);
 }
