@@ -20,6 +20,7 @@ need skopeo skopeo
 need umoci umoci
 need kubectl kubernetes-client
 need curl curl
+need openssl openssl
 need ip iproute2
 need faketime faketime
 need qemu-aarch64-static qemu-user-static

@@ -33,7 +33,7 @@ use lichen_agent::{
     options::KEEP_ALIVE,
     state::StateDir,
 };
-use lichen_link::{Endpoint, EndpointConfig, LinkEvent};
+use lichen_link::{Endpoint, LinkEvent};
 use support::{
     authority::{Authority, BEGINNING, NO_END},
     http::{Server, as_address},
@@ -161,11 +161,9 @@ fn pass(mut from: TcpStream, mut to: TcpStream, count: &AtomicUsize) {
 }
 
 async fn endpoint(hub: &Server) -> (Endpoint, mpsc::Receiver<LinkEvent>) {
-    let (sender, events) = mpsc::channel(1024);
-    let config = EndpointConfig { listen: "127.0.0.1:0".parse().unwrap(), devices: 10 };
-    let (endpoint, address) = Endpoint::start(config, sender).await.unwrap();
-    hub.set_endpoint(address);
-    (endpoint, events)
+    let door = support::endpoint::open("127.0.0.1:0".parse().unwrap(), "pi").await;
+    hub.set_endpoint(&door);
+    (door.endpoint, door.events)
 }
 
 #[test]

@@ -9,23 +9,26 @@ use std::{
 
 use firmware_compat::{
     enrolment::{
-        Address, Broker, CONNECT_PATH, ENROL_PATH, EnrolRequest, Enrolled, HubFacts, JoinSecret,
+        Address, Broker, CONNECT_PATH, ENROL_PATH, EnrolRequest, Enrolled, HUB_NAME, HubFacts, JoinSecret,
         RENEW_PATH, RenewRequest, Text,
     },
     id::{Hash, Lineage, PublicKey},
     v1::owned::Blob,
 };
 use lichen_agent::join::Invitation;
-use rustls::ServerConfig;
+use rustls::{ClientConfig, ServerConfig, pki_types::ServerName};
 use sha2::{Digest, Sha256};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, copy_bidirectional},
     net::{TcpListener, TcpStream},
     runtime::Runtime,
 };
-use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tokio_rustls::{TlsAcceptor, TlsConnector, server::TlsStream};
 
-use super::authority::{Authority, Day, NO_END};
+use super::{
+    authority::{Authority, Day, NO_END},
+    endpoint::Door,
+};
 
 /// What one answer does wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +59,7 @@ pub struct Asked {
 struct State {
     authority: Authority,
     tls: Arc<ServerConfig>,
-    endpoint: Option<SocketAddr>,
+    endpoint: Option<(SocketAddr, Arc<ClientConfig>)>,
     /// MQTT is answered with NotAuthorized.
     refuses_mqtt: bool,
     /// HTTP connections are closed.
@@ -149,8 +152,8 @@ impl Server {
     }
 
     /// Where MQTT is passed on to.
-    pub fn set_endpoint(&self, address: SocketAddr) {
-        self.state().endpoint = Some(address);
+    pub fn set_endpoint(&self, door: &Door) {
+        self.state().endpoint = Some((door.address, door.way.clone()));
     }
 
     pub fn refuse_mqtt(&self, refuses: bool) {
@@ -245,7 +248,7 @@ async fn serve_mqtt(mut stream: TlsStream<TcpStream>, state: &Mutex<State>) {
     let (endpoint, refuses) = {
         let mut state = state.lock().unwrap();
         state.mqtt_shown.push(shown);
-        (state.endpoint, state.refuses_mqtt)
+        (state.endpoint.clone(), state.refuses_mqtt)
     };
     if refuses {
         let mut connect = [0; 1024];
@@ -255,8 +258,10 @@ async fn serve_mqtt(mut stream: TlsStream<TcpStream>, state: &Mutex<State>) {
         let _ = stream.shutdown().await;
         return;
     }
-    let Some(endpoint) = endpoint else { return };
-    let Ok(mut inner) = TcpStream::connect(endpoint).await else { return };
+    let Some((address, way)) = endpoint else { return };
+    let Ok(inner) = TcpStream::connect(address).await else { return };
+    let name = ServerName::try_from(HUB_NAME).unwrap();
+    let Ok(mut inner) = TlsConnector::from(way).connect(name, inner).await else { return };
     let _ = copy_bidirectional(&mut stream, &mut inner).await;
 }
 

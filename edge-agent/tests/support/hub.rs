@@ -12,12 +12,15 @@ use firmware_compat::{
         File, Head, Hello, Outcome, Part, Phase, Pod, PodStatus, Reply, Status, VolumeSource, Want,
     },
 };
-use lichen_link::{Endpoint, EndpointConfig, LinkEvent};
+use lichen_link::{Endpoint, LinkEvent};
 use ring::signature::{Ed25519KeyPair, KeyPair};
 use sha2::{Digest, Sha256};
 use tokio::{sync::mpsc, time::timeout};
 
-use super::http::Server;
+use super::{
+    endpoint::{self, Door},
+    http::Server,
+};
 
 /// How long anything may take. Generous: the machine may be busy.
 pub const DEADLINE: Duration = Duration::from_secs(60);
@@ -61,10 +64,11 @@ pub struct Hub {
 impl Hub {
     pub async fn start(device: &str) -> Self {
         let http = Server::start();
-        let (broker, events, broker_address) = broker("127.0.0.1:0".parse().unwrap()).await;
+        let door = endpoint::open("127.0.0.1:0".parse().unwrap(), device).await;
         let lineage = Lineage([7; 16]);
         let key = key(7);
-        http.set_endpoint(broker_address);
+        http.set_endpoint(&door);
+        let Door { endpoint: broker, events, address: broker_address, .. } = door;
         introduce(&http, lineage, &key);
         Self {
             http,
@@ -88,7 +92,9 @@ impl Hub {
     pub async fn restart_broker(self) -> Self {
         let Self { broker: old, broker_address, .. } = self;
         old.shutdown().await;
-        let (broker, events, broker_address) = broker(broker_address).await;
+        let door = endpoint::open(broker_address, &self.device).await;
+        self.http.set_endpoint(&door);
+        let Door { endpoint: broker, events, address: broker_address, .. } = door;
         let hub = Self {
             http: self.http,
             broker,
@@ -326,13 +332,6 @@ pub fn introduce(http: &Server, lineage: Lineage, key: &Ed25519KeyPair) {
         facts.lineage = lineage;
         facts.signing_keys = vec![public].try_into().unwrap();
     });
-}
-
-async fn broker(listen: SocketAddr) -> (Endpoint, mpsc::Receiver<LinkEvent>, SocketAddr) {
-    let (sender, events) = mpsc::channel(1024);
-    let config = EndpointConfig { listen, devices: 100 };
-    let (broker, address) = Endpoint::start(config, sender).await.unwrap();
-    (broker, events, address)
 }
 
 fn decode(kind: Kind, bytes: &[u8]) -> Heard {

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a failing test should panic")]
 
 pub mod authority;
+pub mod endpoint;
 pub mod http;
 pub mod hub;
 pub mod image;

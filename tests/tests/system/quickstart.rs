@@ -22,7 +22,7 @@ fn processes_of(state: &Path) -> Vec<String> {
 fn the_quickstart_runs_both_workloads_twice_and_leaves_nothing_running() {
     let scratch = tempfile::tempdir().unwrap();
     let state = scratch.path().join("quickstart");
-    let cli = Cli::new("http://127.0.0.1:1", scratch.path());
+    let cli = Cli::new(&scratch.path().join("none"), scratch.path());
     let arguments = ["quickstart", "--once", "--state", state.to_str().unwrap()];
 
     let first = cli.run(&arguments).well();
