@@ -212,3 +212,55 @@ async fn kubectl_finds_kinds_by_any_name_and_explains_their_fields() {
     assert!(ok, "nothing depends on it: {text}");
     hub.running.stop().await.expect("stop");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs kubectl: run by make test"]
+async fn kubectl_writes_roles_and_asks_who_may_do_what() {
+    let hub = Hub::start().await;
+    let run = |line: &'static str| {
+        let hub = &hub;
+        async move { kubectl(hub, &line.split(' ').collect::<Vec<_>>(), "").await }
+    };
+    run("create serviceaccount ci").await;
+    run("create role deployer --verb=get,list,create --resource=deployments,pods/log").await;
+    run("create clusterrole figures --verb=get --non-resource-url=/metrics").await;
+    run("create rolebinding ci --role=deployer --serviceaccount=default:ci").await;
+    run("create clusterrolebinding ci --clusterrole=figures --serviceaccount=default:ci --group=crew").await;
+    let shown = run("get rolebindings,clusterrolebindings -o wide").await;
+    assert!(shown.contains("Role/deployer") && shown.contains("default/ci"), "{shown}");
+    let described = run("describe role deployer").await;
+    assert!(
+        described.contains("deployments.apps") && described.contains("[get list create]"),
+        "{described}"
+    );
+    let described = run("describe clusterrolebinding ci").await;
+    assert!(described.contains("ServiceAccount") && described.contains("crew"), "{described}");
+    assert!(run("auth can-i create deployments").await.starts_with("yes"));
+    let listed = run("auth can-i --list").await;
+    assert!(listed.contains("*.*") && listed.contains("selfsubjectreviews"), "{listed}");
+    run("delete rolebinding ci").await;
+    let reconciled = "
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: {name: deployer, namespace: default}
+rules:
+- {apiGroups: [''], resources: [configmaps], verbs: [get]}
+";
+    let said = kubectl(&hub, &["auth", "reconcile", "-f", "-"], reconciled).await;
+    assert!(said.contains("role.rbac.authorization.k8s.io/deployer reconciled"), "{said}");
+    let (ok, said) = try_kubectl(&hub, &["auth", "can-i", "get", "pods", "--as", "ann"], "").await;
+    assert!(!ok && said.contains("Lichen does not support acting as somebody else"), "{said}");
+    let (ok, said) = try_kubectl(&hub, &["edit", "clusterrole", "missing"], "").await;
+    assert!(
+        !ok && said.contains("clusterroles.rbac.authorization.k8s.io \"missing\" not found"),
+        "{said}"
+    );
+    // As kubectl sends it that is too old for `create token`.
+    let path = "/api/v1/namespaces/default/serviceaccounts/ci/token";
+    let token = kubectl(&hub, &["create", "--raw", path, "-f", "-"], "{}").await;
+    let token: serde_json::Value = serde_json::from_str(&token).expect("a TokenRequest");
+    let token = token["status"]["token"].as_str().expect("a token");
+    assert_eq!(hub.with_token(token).get("/metrics").await.code, 200);
+    assert_eq!(hub.with_token(token).get("/api/v1/pods").await.code, 403);
+    hub.running.stop().await.expect("stop");
+}

@@ -8,7 +8,7 @@
 //! | `GET images` | names and digests of images |
 //! | `DELETE images/<reference>` | a name is to mean nothing any more |
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use axum::{
     body::Body,
@@ -55,8 +55,8 @@ pub(crate) enum LichenPath {
 /// Reads a path; `None` if it names nothing.
 pub(crate) fn parse(path: &str) -> Option<LichenPath> {
     let path = path.strip_prefix("/lichen/v1/")?;
-    let segments: Vec<String> = path.split('/').map(decoded).collect::<Option<_>>()?;
-    let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+    let segments: Vec<Cow<'_, str>> = path.split('/').map(decoded).collect::<Option<_>>()?;
+    let segments: Vec<&str> = segments.iter().map(AsRef::as_ref).collect();
     Some(match segments.as_slice() {
         ["jointokens"] => LichenPath::JoinTokens,
         ["devices", name, "resume"] => LichenPath::Resume((*name).to_owned()),

@@ -7,6 +7,8 @@
 //! /apis/<group>/<version>/...                   the same for the other groups
 //! ```
 
+use std::borrow::Cow;
+
 use lichen_hub_core::api::{KINDS, Kind};
 use percent_encoding::percent_decode_str;
 
@@ -35,15 +37,18 @@ pub(crate) enum Target {
 
 /// Reads a path; `None` if it names nothing that could exist. A slash at its end says nothing.
 pub(crate) fn parse(path: &str) -> Option<Target> {
-    let (version, rest) = versioned(path.strip_suffix('/').unwrap_or(path))?;
-    let segments: Vec<String> = rest.split('/').map(decoded).collect::<Option<_>>()?;
-    let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+    let (group, version, rest) = versioned(path.strip_suffix('/').unwrap_or(path))?;
+    let segments: Vec<Cow<'_, str>> = rest.split('/').map(decoded).collect::<Option<_>>()?;
+    let segments: Vec<&str> = segments.iter().map(AsRef::as_ref).collect();
     if segments.iter().any(|segment| segment.is_empty()) {
         return None;
     }
     let kind = |plural: &str| {
         let mut kinds = KINDS.iter().copied();
-        kinds.find(|kind| kind.api_version() == version && kind.plural() == plural)
+        kinds.find(|kind| {
+            let names = kind.names();
+            names.plural == plural && names.group() == group && names.version() == version
+        })
     };
     let of_namespace = |plural: &str| kind(plural).filter(|kind| kind.namespaced());
     let of_cluster = |plural: &str| kind(plural).filter(|kind| !kind.namespaced());
@@ -64,15 +69,15 @@ pub(crate) fn parse(path: &str) -> Option<Target> {
     }
 }
 
-/// Group and version as `apiVersion` has them, and what comes after.
-fn versioned(path: &str) -> Option<(String, &str)> {
+/// Group and version, and what comes after. The core group has no name, and the others have one.
+fn versioned(path: &str) -> Option<(&str, &str, &str)> {
     if let Some(rest) = path.strip_prefix("/api/") {
         let (version, rest) = rest.split_once('/')?;
-        return Some((version.to_owned(), rest));
+        return Some(("", version, rest));
     }
     let (group, rest) = path.strip_prefix("/apis/")?.split_once('/')?;
     let (version, rest) = rest.split_once('/')?;
-    Some((format!("{group}/{version}"), rest))
+    (!group.is_empty()).then_some((group, version, rest))
 }
 
 fn object(kind: Kind, namespace: &str, name: &str, subresource: Option<&str>) -> Option<Target> {
@@ -94,9 +99,9 @@ fn subresource<'a>(rest: &[&'a str]) -> Option<Option<&'a str>> {
 }
 
 /// A segment without its percent signs; `None` if that is not text, or hides a slash.
-pub(crate) fn decoded(segment: &str) -> Option<String> {
+pub(crate) fn decoded(segment: &str) -> Option<Cow<'_, str>> {
     let text = percent_decode_str(segment).decode_utf8().ok()?;
-    (!text.contains('/')).then(|| text.into_owned())
+    (!text.contains('/')).then_some(text)
 }
 
 #[cfg(test)]
@@ -152,6 +157,7 @@ mod tests {
             "/apis/apps/v1/namespaces/a",
             "/apis/apps/v1/namespaces/a/pods",
             "/apis/apps/v2/deployments",
+            "/apis//v1/pods",
             "/api/v1/nodes/a%2Fb",
             "/api/v1/nodes/%ff",
         ] {
