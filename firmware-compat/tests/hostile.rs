@@ -8,7 +8,7 @@ use firmware_compat::{
         self, DecodeError, Frame, HEADER_BYTES, Kind, MAX_FRAME_BYTES, Message, SIGNATURE_BYTES,
         Stamp,
     },
-    id::{AgentId, Lineage, PodId, PublicKey},
+    id::{AgentId, BootId, Lineage, PodId, PublicKey},
     topic::{self, Topic},
     v1::{fixed, owned},
 };
@@ -69,7 +69,7 @@ fn every_truncation_of_every_golden_frame_is_refused() {
 
 #[test]
 fn a_byte_too_many_is_refused() {
-    let gone = owned::Gone { agent: AgentId([1; 16]) };
+    let gone = owned::Gone { agent: AgentId([1; 16]), boot: BootId([2; 16]) };
     let mut bytes = frame::encode(&gone, Stamp::default()).expect("small");
     bytes.push(0);
     assert_eq!(frame::decode::<owned::Gone>(&bytes), Err(DecodeError::Trailing));

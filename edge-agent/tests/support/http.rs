@@ -9,8 +9,8 @@ use std::{
 
 use firmware_compat::{
     enrolment::{
-        Address, Broker, CONNECT_PATH, ENROL_PATH, EnrolRequest, Enrolled, HUB_NAME, HubFacts, JoinSecret,
-        RENEW_PATH, RenewRequest, Text,
+        Address, Broker, CONNECT_PATH, ENROL_PATH, EnrolRequest, Enrolled, HUB_NAME, HubFacts,
+        JoinSecret, RENEW_PATH, RenewRequest, Text,
     },
     id::{Hash, Lineage, PublicKey},
     v1::owned::Blob,

@@ -1,5 +1,7 @@
 //! Clients with certificates: the admin of a hub, and boards that join it.
 
+#![allow(dead_code, reason = "each test program uses its part")]
+
 use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpStream},

@@ -54,9 +54,11 @@ fn of_two_boards_with_one_card_one_works_and_the_other_is_kept_out_with_one_warn
     });
     site.agent.kill();
     site.agent.start_again();
-    wait_until("there is one warning", || match site.api().events("TwoBoards", DEVICE).as_slice() {
-        [_] => Ok(()),
-        seen => Err(format!("{seen:?}")),
+    wait_until("there is one warning", || {
+        match site.api().events("TwoBoards", DEVICE).as_slice() {
+            [_] => Ok(()),
+            seen => Err(format!("{seen:?}")),
+        }
     });
     assert_the_newer_works(&site, &copy);
     assert_eq!(site.api().events("TwoBoards", DEVICE).len(), 1);

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use lichen_tests::{cli::Cli, hub::Hub, ports, samples::wasm_deployment};
+use lichen_tests::{cli::Cli, hub::Hub, samples::wasm_deployment};
 
 struct Wrong {
     arguments: &'static [&'static str],
