@@ -1,11 +1,18 @@
 //! A hub with a directory of its own, which can be killed and started again on the same addresses.
 
 use std::{
+    fs,
     net::SocketAddr,
     path::{Path, PathBuf},
     process::Command,
+    sync::Arc,
 };
 
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use rustls::{
+    ClientConfig, RootCertStore,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+};
 use tempfile::TempDir;
 
 use crate::{
@@ -163,6 +170,29 @@ impl Hub {
     #[must_use]
     pub fn device_address(&self) -> SocketAddr {
         self.devices
+    }
+
+    /// What a TLS client shows that is its admin.
+    ///
+    /// # Panics
+    /// If it has not started.
+    #[must_use]
+    pub fn admin_tls(&self) -> ClientConfig {
+        let text = fs::read_to_string(self.kubeconfig()).unwrap();
+        let part = |name: &str| {
+            let line = text.lines().find_map(|line| line.trim().strip_prefix(name)).unwrap();
+            BASE64.decode(line.trim()).unwrap()
+        };
+        let certificate = |name: &str| CertificateDer::from_pem_slice(&part(name)).unwrap();
+        let mut roots = RootCertStore::empty();
+        roots.add(certificate("certificate-authority-data:")).unwrap();
+        let key = PrivateKeyDer::from_pem_slice(&part("client-key-data:")).unwrap();
+        ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_client_auth_cert(vec![certificate("client-certificate-data:")], key)
+            .unwrap()
     }
 
     /// A token by which one device can join.

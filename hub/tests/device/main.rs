@@ -32,15 +32,16 @@ impl Small {
             .spawn()
             .expect("a hub");
         let mut lines = BufReader::new(process.stdout.take().expect("it is piped")).lines();
-        let mut address = |what: &str| {
+        let mut next = |what: &str| {
             let line = lines.find(|line| line.as_ref().is_ok_and(|line| line.starts_with(what)));
             let line = line.expect("the hub starts").expect("text");
             let shown = line.split_whitespace().nth(1).expect("where").to_owned();
-            shown.rsplit("://").next().expect("where").parse().expect("an address")
+            shown.rsplit("://").next().expect("where").to_owned()
         };
-        let (api, devices) = (address("hub "), address("devices "));
+        let address = |shown: String| shown.parse().expect("an address");
+        let (api, devices) = (address(next("hub ")), address(next("devices ")));
         // The last line: before, the hub would have nobody to write to.
-        address("state ");
+        next("state ");
         Self { process, api, devices, dir }
     }
 }

@@ -117,10 +117,10 @@ impl Site {
         }
     }
 
-    /// Where the hub's API listens.
+    /// The hub.
     #[must_use]
-    pub fn address(&self) -> SocketAddr {
-        self.hub.address()
+    pub fn hub(&self) -> &Hub {
+        &self.hub
     }
 
     /// Where the devices connect.

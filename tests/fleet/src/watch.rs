@@ -3,12 +3,18 @@
 use std::{
     collections::BTreeMap,
     io::{BufRead, BufReader, Read, Write},
-    net::{Shutdown, SocketAddr, TcpStream},
+    net::{Shutdown, TcpStream},
+    sync::Arc,
     thread::JoinHandle,
     time::Instant,
 };
 
+use lichen_tests::hub::Hub;
+use rustls::{ClientConnection, StreamOwned, pki_types::ServerName};
 use serde::Deserialize;
+
+/// A connection to the hub.
+type Tls = StreamOwned<ClientConnection, TcpStream>;
 
 /// A line of a watch, and when it arrived.
 pub type Line = (Instant, Vec<u8>);
@@ -42,7 +48,7 @@ impl Recorder {
     ///
     /// # Errors
     /// The hub does not answer.
-    pub fn record(hub: SocketAddr, path: &str) -> Result<Self, String> {
+    pub fn record(hub: &Hub, path: &str) -> Result<Self, String> {
         Self::start(hub, path, |body| {
             let mut lines = Vec::new();
             each_line(body, |line| lines.push((Instant::now(), line.to_vec())));
@@ -56,7 +62,7 @@ impl Counter {
     ///
     /// # Errors
     /// The hub does not answer.
-    pub fn count(hub: SocketAddr, path: &str) -> Result<Self, String> {
+    pub fn count(hub: &Hub, path: &str) -> Result<Self, String> {
         Self::start(hub, path, |body| {
             let mut counted = Counted::default();
             each_line(body, |line| {
@@ -71,19 +77,24 @@ impl Counter {
 
 impl<T: Send + 'static> Watcher<T> {
     fn start(
-        hub: SocketAddr,
+        hub: &Hub,
         path: &str,
-        read: impl FnOnce(BufReader<TcpStream>) -> T + Send + 'static,
+        read: impl FnOnce(BufReader<Tls>) -> T + Send + 'static,
     ) -> Result<Self, String> {
         let failed = |error: std::io::Error| format!("could not watch {path}: {error}");
-        let mut stream = TcpStream::connect(hub).map_err(failed)?;
+        let stream = TcpStream::connect(hub.address()).map_err(failed)?;
+        let socket = stream.try_clone().map_err(failed)?;
+        let name = ServerName::from(hub.address().ip());
+        let client = ClientConnection::new(Arc::new(hub.admin_tls()), name)
+            .map_err(|error| format!("could not watch {path}: {error}"))?;
+        let mut tls = StreamOwned::new(client, socket);
         let joint = if path.contains('?') { '&' } else { '?' };
         // Of version 1.0, so that the body is plain lines up to the end of the connection.
         let request = format!(
-            "GET {path}{joint}watch=true HTTP/1.0\r\nHost: {hub}\r\nAccept: application/json\r\n\r\n"
+            "GET {path}{joint}watch=true HTTP/1.0\r\nHost: localhost\r\nAccept: application/json\r\n\r\n"
         );
-        stream.write_all(request.as_bytes()).map_err(failed)?;
-        let mut body = BufReader::new(stream.try_clone().map_err(failed)?);
+        tls.write_all(request.as_bytes()).map_err(failed)?;
+        let mut body = BufReader::new(tls);
         let mut status = String::new();
         body.read_line(&mut status).map_err(failed)?;
         if !status.contains(" 200 ") {

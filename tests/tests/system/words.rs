@@ -31,7 +31,7 @@ const WRONG: &[Wrong] = &[
     wrong(&["image", "rm", "hello:1"], &["hello:1"]),
     wrong(&["completion", "nonsense"], &["nonsense", "bash"]),
     wrong(
-        &["hub", "--state", "hub", "--external-broker", "mqtt://192.0.2.1"],
+        &["hub", "--state", "hub", "--external-broker", "mqtt://192.0.2.1:1883"],
         &["192.0.2.1", "mqtts://"],
     ),
     wrong(&["nonsense"], &["nonsense", "help"]),

@@ -14,10 +14,8 @@ use crate::{
 
 pub(super) fn run(site: &mut Site) -> Outcome {
     settle(site);
-    let watch = Recorder::record(
-        site.address(),
-        &format!("/api/v1/pods?labelSelector=app%3D{EVERYWHERE}"),
-    )?;
+    let watch =
+        Recorder::record(site.hub(), &format!("/api/v1/pods?labelSelector=app%3D{EVERYWHERE}"))?;
     let prober = Prober::start(site);
     let lost_before = dropped(site)?;
     let (before, start) = (site.cpu(), Instant::now());

@@ -16,7 +16,7 @@ pub(super) fn run(site: &mut Site) -> Outcome {
     let (alone, _) = apply(site)?;
     site.clear()?;
     settle(site);
-    let watchers = (0..site.plan.watchers).map(|_| Counter::count(site.address(), "/api/v1/pods"));
+    let watchers = (0..site.plan.watchers).map(|_| Counter::count(site.hub(), "/api/v1/pods"));
     let watchers = watchers.collect::<Result<Vec<Counter>, String>>()?;
     let (took, cpu) = apply(site)?;
     settle(site);
