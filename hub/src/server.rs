@@ -87,8 +87,12 @@ pub use listen::ListenError;
 pub use running::Running;
 pub use signing::SigningKeyError;
 pub use state_lock::StateLockError;
+pub(crate) use state_lock::StateLock;
 
-use crate::store::{RedbStore, Store, StoreError};
+use crate::{
+    backup::{place, source::Source},
+    store::{RedbStore, Store, StoreError},
+};
 use accept::Operators;
 use access::Access;
 use admin::Admin;
@@ -101,7 +105,6 @@ use limits::Limits;
 use publish::Batch;
 use running::on_this_machine;
 use signing::SigningKey;
-use state_lock::StateLock;
 use supply::Supplier;
 use turn::{Attached, Turn};
 use watch_cache::WatchCache;
@@ -121,6 +124,7 @@ const ARTEFACTS_PAUSE: Duration = Duration::from_millis(20);
 /// [`HubError`] says what is in the way and what to do.
 pub async fn start(config: HubConfig) -> Result<Running, HubError> {
     let lock = StateLock::take(&config.state)?;
+    place::finish(&config.state)?;
     let store = RedbStore::open(&config.state)?;
     start_locked(config, lock, Box::new(store)).await
 }
@@ -164,6 +168,7 @@ async fn start_locked(
         access: access.clone(),
         images: images.clone(),
         trust: trust.clone(),
+        backups: Source::new(store.reader(), images.clone(), trust.clone(), config.state.clone()),
         devices: Arc::default(),
         stopping: stopping.clone(),
         limits,

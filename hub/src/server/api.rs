@@ -3,6 +3,7 @@
 //! Everything here turns HTTP into reads of the watch cache and requests to the engine, and answers back; nothing is
 //! decided here, and whoever gets here has passed [`super::access`].
 
+mod backup;
 mod body;
 mod change;
 mod compression;
@@ -53,6 +54,7 @@ use super::{
     registry,
     watch_cache::WatchCache,
 };
+use crate::backup::source::Source;
 pub(crate) use body::read as read_body;
 pub(crate) use compression::Flowing;
 pub(crate) use fields::FieldSelector;
@@ -77,6 +79,7 @@ pub(crate) struct Api {
     pub(crate) devices: Arc<OnceLock<Vec<Address>>>,
     /// Becomes true when the hub stops: streams end.
     pub(crate) stopping: Receiver<bool>,
+    backups: backup::Backups,
     /// Watches and logs that may be open at once; the other connections are for short requests.
     max_streams: usize,
     streams: Arc<Semaphore>,
@@ -91,6 +94,7 @@ pub(crate) struct Parts {
     pub(crate) access: Arc<Access>,
     pub(crate) images: lichen_images::Store,
     pub(crate) trust: Arc<Trust>,
+    pub(crate) backups: Source,
     pub(crate) devices: Arc<OnceLock<Vec<Address>>>,
     pub(crate) stopping: Receiver<bool>,
     pub(crate) limits: Limits,
@@ -98,7 +102,8 @@ pub(crate) struct Parts {
 
 impl Api {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { engine, cache, access, images, trust, devices, stopping, limits } = parts;
+        let Parts { engine, cache, access, images, trust, backups, devices, stopping, limits } =
+            parts;
         Self {
             engine,
             cache,
@@ -109,6 +114,7 @@ impl Api {
             trust,
             devices,
             stopping,
+            backups: backup::Backups::new(backups),
             max_streams: limits.streams,
             streams: Arc::new(Semaphore::new(limits.streams)),
             downloads: Arc::new(Semaphore::new(limits.downloads)),

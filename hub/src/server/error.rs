@@ -11,7 +11,7 @@ use super::{
     admin::AdminError, authn::KeyError, listen::ListenError, signing::SigningKeyError,
     state_lock::StateLockError,
 };
-use crate::store::StoreError;
+use crate::{backup::BackupError, store::StoreError};
 
 /// Why a hub does not start, or had to end.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +22,9 @@ pub enum HubError {
     /// The store can't be used.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// A restore into the directory was interrupted, and can't be finished.
+    #[error("could not finish the restore of this hub; run `lichen hub restore` again")]
+    Restore(#[from] BackupError),
     /// Its records can't be.
     #[error("could not load the hub's state")]
     Load(#[from] LoadError),

@@ -3,6 +3,7 @@
 //!
 //! - [`Trust`] is all of it. What it issues ends by [`KnownTime`], never by the machine's clock alone.
 //! - [`ClientCertificate`] is what a verified certificate says of its holder.
+//! - [`copy`] is all of it as files, for a backup.
 //! - `authority` issues, `server` is what the hub shows of itself, `clients` whom it believes, `files` how it is kept.
 //!
 //! Certificates are ECDSA P-256: every TLS library, broker and browser knows it. Who may do what is decided elsewhere.
@@ -11,6 +12,7 @@
 
 mod authority;
 mod clients;
+pub mod copy;
 mod error;
 mod files;
 mod identity;

@@ -5,6 +5,7 @@
 //! | `POST jointokens` | makes a token by which devices join |
 //! | `POST devices/<name>/resume` | take over a device whose assignment another hub wrote |
 //! | `GET explain/<plural>/<namespace or ->/<name>` | why an object is as it is |
+//! | `GET backup?keys=include\|none\|only&artefacts=false` | everything that another machine needs to go on as this hub |
 //! | `GET images` | names and digests of images |
 //! | `DELETE images/<reference>` | a name is to mean nothing any more |
 
@@ -26,7 +27,9 @@ use lichen_images::{Digest, Reference};
 use serde::Serialize;
 use serde_json::json;
 
-use super::{Api, join_tokens, path::decoded, respond, status::Refusal, unexpected};
+use super::{
+    Api, backup, join_tokens, path::decoded, query::Query, respond, status::Refusal, unexpected,
+};
 
 /// An image of the catalogue, as it is shown.
 #[derive(Serialize)]
@@ -46,6 +49,8 @@ pub(crate) enum LichenPath {
     Resume(String),
     /// An object to be explained; of a kind by its plural, if there is one.
     Explain { plural: String, namespace: String, name: String },
+    /// A copy of all that the hub has.
+    Backup,
     /// The catalogue.
     Images,
     /// A name in it.
@@ -65,6 +70,7 @@ pub(crate) fn parse(path: &str) -> Option<LichenPath> {
             let (plural, namespace) = ((*plural).to_owned(), namespace.to_owned());
             LichenPath::Explain { plural, namespace, name: (*name).to_owned() }
         }
+        ["backup"] => LichenPath::Backup,
         ["images"] => LichenPath::Images,
         // A reference has slashes of its own.
         ["images", reference @ ..] => LichenPath::Image(reference.join("/")),
@@ -80,8 +86,9 @@ pub(crate) async fn answer(
 ) -> Response {
     let answer = match parse(request.uri().path()) {
         Some(path) => {
+            let query = Query::parse(request.uri().query());
             let method = request.method().clone();
-            serve(&api, &actor, &method, path, request.into_body()).await
+            serve(&api, &actor, &method, path, &query, request.into_body()).await
         }
         None => Err(Refusal::no_such_path()),
     };
@@ -93,6 +100,7 @@ async fn serve(
     actor: &Arc<Actor>,
     method: &Method,
     path: LichenPath,
+    query: &Query,
     body: Body,
 ) -> Result<Response, Refusal> {
     match (method, path) {
@@ -101,6 +109,7 @@ async fn serve(
         (&Method::GET, LichenPath::Explain { plural, namespace, name }) => {
             explain(api, actor, &plural, &namespace, &name).await
         }
+        (&Method::GET, LichenPath::Backup) => backup::stream(api, query).await,
         (&Method::GET, LichenPath::Images) => images(api, actor).await,
         (&Method::DELETE, LichenPath::Image(reference)) => {
             forget_image(api, actor, &reference).await
