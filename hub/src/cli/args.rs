@@ -1,6 +1,7 @@
 //! The grammar of the command line, and the help that goes with it.
 
 mod access;
+mod backup;
 mod connection;
 mod devices;
 mod duration;
@@ -15,6 +16,7 @@ use clap::{Args, Parser, Subcommand, builder::styling};
 use clap_complete::Shell;
 
 pub use access::{AuthCommand, CanIArgs, CreateCommand, ServiceAccountTokenArgs};
+pub use backup::{BackupArgs, HubCommand, RestoreArgs, ResumeArgs};
 pub use connection::{
     ConfigCommand, ConnectionArgs, ContextsOutput, LoginArgs, ViewArgs, ViewOutput,
 };
@@ -98,15 +100,8 @@ pub enum Command {
     /// Push, make, list and remove images
     #[command(subcommand)]
     Image(ImageCommand),
-    /// Let this hub take over a device that another hub wrote to
-    #[command(
-        after_help = "A device pauses when the hub it knows is not the one that talks to it: after a restored\nbackup, or a new hub. `lichen explain node/NAME` says so. This makes the hub's assignment count.\n\nExample:\n  lichen resume pi-7"
-    )]
-    Resume {
-        /// The device's name
-        #[arg(value_name = "NODE")]
-        name: String,
-    },
+    /// Let this hub's assignment count on devices that are paused
+    Resume(ResumeArgs),
     /// Print a script that completes commands in a shell
     #[command(
         after_help = "Examples:\n  lichen completion bash > /etc/bash_completion.d/lichen\n  lichen completion zsh > ~/.zfunc/_lichen\n  lichen completion fish > ~/.config/fish/completions/lichen.fish"
@@ -213,6 +208,13 @@ mod tests {
             "auth can-i get /metrics",
             "auth can-i --list -n shop",
             "create token ci -n shop --duration 720h --audience vault",
+            "resume pi-1 pi-2",
+            "resume --all",
+            "hub backup",
+            "hub backup -o - --without-artefacts --keys none",
+            "hub backup -o f --keys apart k --state /s",
+            "hub restore f --state /s --keys k --replace",
+            "hub restore -",
             "completion zsh",
         ] {
             let words = std::iter::once("lichen").chain(line.split_whitespace());
@@ -249,6 +251,11 @@ mod tests {
             "token create --uses 0",
             "token create --label a",
             "token delete",
+            "resume",
+            "resume --all pi",
+            "hub --state /s backup",
+            "hub restore",
+            "hub backup --keys",
             "device approve",
             "device register --name pi",
             "auth can-i list",

@@ -5,6 +5,7 @@
 mod compare;
 
 mod access;
+mod backup;
 mod commands;
 mod contexts;
 mod devices;
