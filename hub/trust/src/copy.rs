@@ -117,7 +117,7 @@ mod tests {
         fs::write(here.join("ca.new"), b"half").unwrap();
         let files = key_files(&here).unwrap();
         let names: Vec<&str> = files.iter().map(|file| file.name.as_str()).collect();
-        assert_eq!(names, ["ca.key", "ca.pem"]);
+        assert_eq!(names, ["ca.key", "ca.pem", "signing.key", "standing"]);
         put_back(&there, &files, 32_000_000_000).unwrap();
         let again = Trust::open(&there, Vec::new()).unwrap();
         assert_eq!(again.fingerprint(), trust.fingerprint());

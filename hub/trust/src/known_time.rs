@@ -49,7 +49,7 @@ impl KnownTime {
         self.at(clock())
     }
 
-    fn at(&self, clock: u64) -> u64 {
+    pub(crate) fn at(&self, clock: u64) -> u64 {
         self.floor.fetch_max(clock, Relaxed).max(clock)
     }
 
