@@ -35,7 +35,9 @@ pub enum BackupError {
     #[error("it is damaged ({0}): copy it again, or take another one")]
     Damaged(String),
     /// The keys are in another file.
-    #[error("its keys are in a file of their own, and without them no device knows the hub: name that file with --keys FILE")]
+    #[error(
+        "its keys are in a file of their own, and without them no device knows the hub: name that file with --keys FILE"
+    )]
     KeysApart,
     /// A file of keys, where a hub is wanted.
     #[error("it holds keys alone: name the backup itself, and this file with --keys FILE")]

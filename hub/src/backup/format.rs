@@ -13,10 +13,7 @@
 use std::io::Read;
 
 use firmware_compat::id::Lineage;
-use lichen_images::{
-    Digest,
-    digest::Digester,
-};
+use lichen_images::{Digest, digest::Digester};
 use serde::{Deserialize, Serialize};
 
 /// Version of the format that is written, and the newest that is read.

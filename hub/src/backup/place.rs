@@ -113,7 +113,9 @@ pub fn finish(state: &Path) -> Result<(), BackupError> {
 /// Nothing can be moved out of another file system by renaming it.
 fn check_movable(state: &Path) -> Result<(), BackupError> {
     let device = |path: &Path| {
-        fs::symlink_metadata(path).map(|found| found.dev()).map_err(BackupError::disk("examine", path))
+        fs::symlink_metadata(path)
+            .map(|found| found.dev())
+            .map_err(BackupError::disk("examine", path))
     };
     let own = device(state)?;
     for path in entries(state)?.iter().filter(|path| goes(path)) {

@@ -15,7 +15,10 @@ use lichen_hub_core::{
     record,
 };
 use lichen_images::{Digest, store::StoreError};
-use lichen_trust::copy::{self, KeyFile};
+use lichen_trust::{
+    Trust,
+    copy::{self, KeyFile},
+};
 
 use super::{
     BackupError,
@@ -25,7 +28,7 @@ use super::{
     source::{ARTEFACT_DIR, STORE_FILE, TRUST_DIR},
 };
 use crate::{
-    server::StateLock,
+    server::{Signer, StateLock},
     store::{RedbStore, Store as _},
 };
 
@@ -125,15 +128,17 @@ fn fill(
     let trust = staged.join(TRUST_DIR);
     let known_time = manifest.known_time.max(copy::known_time(&old_state.join(TRUST_DIR))?);
     copy::put_back(&trust, &staging.keys, known_time)?;
-    check(&staging.store, &manifest)?;
+    check(&staging.store, &trust, &manifest)?;
     let Staging { devices, artefacts, damaged, .. } = staging;
     Ok(Restored { manifest, devices, artefacts, damaged, replaced: None })
 }
 
 /// A hub could start on this.
-fn check(store: &RedbStore, manifest: &Manifest) -> Result<(), BackupError> {
-    let now = Now { instant: Default::default(), unix_ms: manifest.known_time.saturating_mul(1000) };
-    let engine = Engine::load(store.load()?, engine::Config::default(), now)?;
+fn check(store: &RedbStore, trust: &Path, manifest: &Manifest) -> Result<(), BackupError> {
+    let now =
+        Now { instant: Default::default(), unix_ms: manifest.known_time.saturating_mul(1000) };
+    let signer = Signer::of(&Trust::open(trust, Vec::new())?);
+    let engine = Engine::load(store.load()?, engine::Config::default(), signer, now)?;
     match engine.lineage() == manifest.lineage {
         true => Ok(()),
         false => Err(BackupError::Damaged("its records are another hub's".to_owned())),

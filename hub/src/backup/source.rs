@@ -84,7 +84,7 @@ impl Source {
     /// The store, the keys or the disk refuse.
     pub fn prepare(&self, wanted: Wanted) -> Result<Prepared, BackupError> {
         let spool = Spool::of(self.records.as_ref(), &self.scratch)?;
-        let keys = copy::key_files(self.trust.dir())?;
+        let keys = self.trust.key_files()?;
         let known_time = self.trust.time().now();
         let file = |name: String, content: &[u8]| format::File {
             name,

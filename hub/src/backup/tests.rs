@@ -17,8 +17,9 @@ use lichen_trust::{Trust, copy::KeyFile};
 use proptest::{collection::vec, prelude::*};
 
 use super::{
-    BackupError, place,
+    BackupError,
     format::Manifest,
+    place,
     read::{Sink, read},
     restore::{Restore, Restored, restore},
     source::{Keys, Source, Wanted},
@@ -164,7 +165,10 @@ fn a_backup_that_is_cut_short_anywhere_is_refused() {
     let backup = hub.backup(ALL);
     for length in 0..backup.len() {
         let error = kept(&backup[..length]).expect_err("cut short");
-        assert!(matches!(error, BackupError::CutShort | BackupError::Damaged(_)), "{length}: {error}");
+        assert!(
+            matches!(error, BackupError::CutShort | BackupError::Damaged(_)),
+            "{length}: {error}"
+        );
     }
 }
 
@@ -192,7 +196,11 @@ fn whoever_alters_what_is_inside_is_noticed_too() {
     hub.images.put(b"an artefact", None).expect("stored");
     let mut tar = Vec::new();
     flate2::read::GzDecoder::new(hub.backup(ALL).as_slice()).read_to_end(&mut tar).expect("gzip");
-    for (from, to) in [("an artefact", "an artifact"), ("retired/pi-1", "retired/pi-2"), ("BEGIN PRIV", "BEGIN_PRIV")] {
+    for (from, to) in [
+        ("an artefact", "an artifact"),
+        ("retired/pi-1", "retired/pi-2"),
+        ("BEGIN PRIV", "BEGIN_PRIV"),
+    ] {
         let at = tar.windows(from.len()).position(|window| window == from.as_bytes());
         let mut altered = tar.clone();
         let at = at.unwrap_or_else(|| panic!("{from} should be there"));
@@ -260,9 +268,8 @@ fn a_hub_that_is_there_stays_unless_it_is_to_be_replaced_and_is_kept_then() {
     let done = restored(&backup, None, &state, true).expect("restored");
     let kept = done.replaced.expect("the old one is kept");
     assert_eq!(listed(&kept), ["admin.kubeconfig", "artefacts", "hub.redb", "trust"]);
-    let fingerprint = |state: &Path| {
-        Trust::open(&state.join("trust"), Vec::new()).expect("opened").fingerprint()
-    };
+    let fingerprint =
+        |state: &Path| Trust::open(&state.join("trust"), Vec::new()).expect("opened").fingerprint();
     assert_eq!(fingerprint(&state), hub.trust.fingerprint());
     assert_eq!(fingerprint(&kept), other.trust.fingerprint());
     let again = restored(&backup, None, &state, true).expect("restored").replaced;
@@ -292,9 +299,8 @@ fn a_restore_that_is_interrupted_anywhere_ends_with_the_old_hub_or_the_new_one()
         fs::remove_dir_all(staged.join("inner")).expect("removed");
         state
     };
-    let fingerprint = |state: &Path| {
-        Trust::open(&state.join("trust"), Vec::new()).expect("opened").fingerprint()
-    };
+    let fingerprint =
+        |state: &Path| Trust::open(&state.join("trust"), Vec::new()).expect("opened").fingerprint();
     // Before it was decided, the old one.
     let state = begin("undecided");
     place::finish(&state).expect("nothing to finish");

@@ -1,11 +1,11 @@
 //! The grammar of the command line, and the help that goes with it.
 
 mod access;
-mod backup;
 mod connection;
 mod devices;
 mod duration;
 mod hub;
+mod hub_commands;
 mod image;
 mod objects;
 mod pods;
@@ -16,13 +16,13 @@ use clap::{Args, Parser, Subcommand, builder::styling};
 use clap_complete::Shell;
 
 pub use access::{AuthCommand, CanIArgs, CreateCommand, ServiceAccountTokenArgs};
-pub use backup::{BackupArgs, HubCommand, RestoreArgs, ResumeArgs};
 pub use connection::{
     ConfigCommand, ConnectionArgs, ContextsOutput, LoginArgs, ViewArgs, ViewOutput,
 };
 pub use devices::{DeviceCommand, DevicesArgs, LabelArgs, RegisterArgs, TokenArgs, TokenCommand};
 pub use duration::whole_seconds;
 pub use hub::{HubArgs, QuickstartArgs};
+pub use hub_commands::{BackupArgs, HubCommand, RestoreArgs, ResumeArgs, RotateArgs};
 pub use image::{ImageCommand, PackArgs};
 pub use objects::{ApplyArgs, DeleteArgs, GetArgs, NamedArgs, Output};
 pub use pods::{HistoryArgs, LogsArgs, RolloutCommand, StatusArgs, UndoArgs, WorkloadArgs};
@@ -215,6 +215,9 @@ mod tests {
             "hub backup -o f --keys apart k --state /s",
             "hub restore f --state /s --keys k --replace",
             "hub restore -",
+            "hub trust --bundle",
+            "hub rotate-ca",
+            "hub rotate-signing-key --overlap 7d",
             "completion zsh",
         ] {
             let words = std::iter::once("lichen").chain(line.split_whitespace());

@@ -1,8 +1,9 @@
 //! `lichen hub`: runs a hub in this process until it is told to stop. What else is done with a hub has files of its own:
-//! [`backup`], [`restore`].
+//! [`backup`], [`restore`], [`trust`].
 
 mod backup;
 mod restore;
+mod trust;
 
 use std::path::{Path, PathBuf};
 
@@ -27,6 +28,11 @@ pub fn run(context: &mut Context, args: HubArgs) -> Result<(), CliError> {
     match &args.command {
         Some(HubCommand::Backup(args)) => return backup::run(context, args),
         Some(HubCommand::Restore(args)) => return restore::run(context, args),
+        Some(HubCommand::Trust { bundle }) => return trust::show(context, *bundle),
+        Some(HubCommand::RotateCa(args)) => return trust::rotate_authority(context, args),
+        Some(HubCommand::RotateSigningKey(args)) => {
+            return trust::rotate_signing_key(context, args);
+        }
         None => {}
     }
     let state = state_dir(args.state.as_deref())?;

@@ -26,10 +26,13 @@ pub fn run(context: &mut Context, args: &ResumeArgs) -> Result<(), CliError> {
         match context.client.call(Method::POST, &target, None) {
             Ok(_) => {
                 let name = plain(name);
-                context.ui.line(&format!("node/{name} resumed; this hub's assignment counts now"))?;
+                context
+                    .ui
+                    .line(&format!("node/{name} resumed; this hub's assignment counts now"))?;
             }
             Err(ClientError::Refused(refused)) => {
-                failed.push(CliError::Failed(format!("could not resume {}: {refused}", plain(name))));
+                failed
+                    .push(CliError::Failed(format!("could not resume {}: {refused}", plain(name))));
             }
             Err(error) => return Err(error.into()),
         }
@@ -43,7 +46,8 @@ pub fn run(context: &mut Context, args: &ResumeArgs) -> Result<(), CliError> {
 fn paused(context: &Context) -> Result<Vec<String>, CliError> {
     let nodes = context.client.get("/api/v1/nodes")?;
     let nodes = nodes["items"].as_array().into_iter().flatten();
-    let names = nodes.filter(|node| is_paused(node)).filter_map(|node| node["metadata"]["name"].as_str());
+    let names =
+        nodes.filter(|node| is_paused(node)).filter_map(|node| node["metadata"]["name"].as_str());
     Ok(names.map(str::to_owned).collect())
 }
 

@@ -32,6 +32,7 @@ pub mod strangers;
 mod submitted;
 mod table;
 mod token;
+mod trust;
 mod watch;
 
 use std::sync::{Arc, OnceLock};
@@ -52,6 +53,7 @@ use super::{
     limits::Limits,
     metrics::Counters,
     registry,
+    rotation::Rotation,
     watch_cache::WatchCache,
 };
 use crate::backup::source::Source;
@@ -80,6 +82,7 @@ pub(crate) struct Api {
     /// Becomes true when the hub stops: streams end.
     pub(crate) stopping: Receiver<bool>,
     backups: backup::Backups,
+    rotation: Rotation,
     /// Watches and logs that may be open at once; the other connections are for short requests.
     max_streams: usize,
     streams: Arc<Semaphore>,
@@ -95,6 +98,7 @@ pub(crate) struct Parts {
     pub(crate) images: lichen_images::Store,
     pub(crate) trust: Arc<Trust>,
     pub(crate) backups: Source,
+    pub(crate) rotation: Rotation,
     pub(crate) devices: Arc<OnceLock<Vec<Address>>>,
     pub(crate) stopping: Receiver<bool>,
     pub(crate) limits: Limits,
@@ -102,7 +106,18 @@ pub(crate) struct Parts {
 
 impl Api {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { engine, cache, access, images, trust, backups, devices, stopping, limits } =
+        let Parts {
+            engine,
+            cache,
+            access,
+            images,
+            trust,
+            backups,
+            rotation,
+            devices,
+            stopping,
+            limits,
+        } =
             parts;
         Self {
             engine,
@@ -115,6 +130,7 @@ impl Api {
             devices,
             stopping,
             backups: backup::Backups::new(backups),
+            rotation,
             max_streams: limits.streams,
             streams: Arc::new(Semaphore::new(limits.streams)),
             downloads: Arc::new(Semaphore::new(limits.downloads)),

@@ -8,8 +8,7 @@ use lichen_link::LinkError;
 use lichen_trust::TrustError;
 
 use super::{
-    admin::AdminError, authn::KeyError, listen::ListenError, signing::SigningKeyError,
-    state_lock::StateLockError,
+    admin::AdminError, authn::KeyError, listen::ListenError, state_lock::StateLockError,
 };
 use crate::{backup::BackupError, store::StoreError};
 
@@ -28,9 +27,6 @@ pub enum HubError {
     /// Its records can't be.
     #[error("could not load the hub's state")]
     Load(#[from] LoadError),
-    /// There is no key to sign with.
-    #[error(transparent)]
-    SigningKey(#[from] SigningKeyError),
     /// The key of tokens can't be.
     #[error(transparent)]
     Key(#[from] KeyError),

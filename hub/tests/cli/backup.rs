@@ -8,68 +8,9 @@ use std::{
     thread,
 };
 
-use lichen_hub::{
-    cli::kubeconfig::Places,
-    server::{self, HubConfig, Running},
-};
-use serde_json::Value;
-use tokio::runtime::Runtime;
+use lichen_hub::cli::kubeconfig::Places;
 
-use crate::support::{Said, lichen};
-
-/// A hub in this process, with its state on disk.
-struct Machine {
-    runtime: Runtime,
-    running: Option<Running>,
-    places: Places,
-}
-
-impl Machine {
-    fn start(state: &Path) -> Self {
-        let runtime = Runtime::new().expect("a runtime");
-        let any = "127.0.0.1:0".parse().expect("an address");
-        let config = HubConfig::new(state.to_owned(), any, any);
-        let running = runtime.block_on(server::start(config)).expect("a hub");
-        let places = Places { hubs: vec![running.kubeconfig().to_owned()], ..Places::default() };
-        Self { runtime, running: Some(running), places }
-    }
-
-    fn lichen(&self, line: &str) -> Said {
-        lichen(&self.places, line)
-    }
-
-    fn apply(&self, dir: &Path, number: u32) {
-        let file = dir.join("map.yaml");
-        let text = |name: &str| {
-            format!(
-                "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}}}\ndata: {{n: '{number}'}}\n---\n"
-            )
-        };
-        fs::write(&file, text("a") + &text("b")).expect("a file");
-        self.lichen(&format!("apply -f {}", file.display())).well();
-    }
-
-    /// What the ConfigMaps `a` and `b` hold.
-    fn numbers(&self) -> [u32; 2] {
-        ["a", "b"].map(|name| {
-            let map = self.lichen(&format!("get configmap {name} -o json")).well();
-            let map: Value = serde_json::from_str(&map).expect("JSON");
-            map["data"]["n"].as_str().and_then(|n| n.parse().ok()).expect("a number")
-        })
-    }
-
-    fn version(&self) -> String {
-        self.lichen("version").well()
-    }
-}
-
-impl Drop for Machine {
-    fn drop(&mut self) {
-        if let Some(running) = self.running.take() {
-            self.runtime.block_on(running.stop()).expect("it stops");
-        }
-    }
-}
+use crate::{machine::Machine, support::lichen};
 
 fn shown(path: &Path) -> String {
     path.display().to_string()
@@ -133,7 +74,10 @@ fn a_hub_that_does_not_run_is_saved_from_its_directory_and_one_that_runs_says_ho
     let hub = Machine::start(&state);
     hub.apply(dir.path(), 7);
     let refused = hub.lichen(&backup).failed();
-    assert!(refused.contains("runs (process ") && refused.contains("leave out --state"), "{refused}");
+    assert!(
+        refused.contains("runs (process ") && refused.contains("leave out --state"),
+        "{refused}"
+    );
     drop(hub);
     lichen(&Places::default(), &backup).well();
 
@@ -191,7 +135,9 @@ fn a_backup_goes_through_a_pipe_and_a_damaged_one_leaves_everything_as_it_was() 
     fs::write(&file, "a letter to somebody else").expect("something else");
     let refused = lichen(&Places::default(), &restore).failed();
     assert!(refused.contains("it is no backup of a hub"), "{refused}");
-    let left: Vec<PathBuf> =
-        fs::read_dir(&there).expect("listed").map(|entry| entry.expect("an entry").path()).collect();
+    let left: Vec<PathBuf> = fs::read_dir(&there)
+        .expect("listed")
+        .map(|entry| entry.expect("an entry").path())
+        .collect();
     assert_eq!(left, [there.join("hub.lock")]);
 }

@@ -5,6 +5,9 @@
 mod compare;
 
 mod access;
+#[path = "../common/joined.rs"]
+mod joined;
+
 mod backup;
 mod commands;
 mod contexts;
@@ -13,8 +16,10 @@ mod examples;
 mod images;
 mod kubectl;
 mod login;
+mod machine;
 mod problems;
 mod rollout;
+mod rotation;
 mod script;
 mod shown;
 mod support;

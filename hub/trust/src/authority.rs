@@ -50,6 +50,8 @@ pub struct Issued {
     pub key: [u8; 32],
     /// The first second after its lifetime.
     pub not_after: u64,
+    /// The fingerprint of who issued it.
+    pub authority: [u8; 32],
 }
 
 /// A certificate in both forms.
@@ -182,7 +184,7 @@ impl Authority {
         let key_pair = KeyPair::generate()?;
         let params = params(name, organization, Use::Client, not_after)?;
         let certificate = params.signed_by(&key_pair, &self.issuer)?;
-        Ok(Keyed { issued: issued(&certificate)?, key: key_pair.serialize_pem() })
+        Ok(Keyed { issued: self.issued(&certificate)?, key: key_pair.serialize_pem() })
     }
 
     /// The same for a client of this process: its key never leaves memory.
@@ -208,7 +210,14 @@ impl Authority {
     ) -> Result<Issued, TrustError> {
         let mut csr = read_csr(csr_pem)?;
         csr.params = params(name, DEVICES, Use::Client, not_after)?;
-        issued(&csr.signed_by(&self.issuer)?)
+        self.issued(&csr.signed_by(&self.issuer)?)
+    }
+
+    fn issued(&self, certificate: &rcgen::Certificate) -> Result<Issued, TrustError> {
+        let read = ClientCertificate::read(certificate.der())?;
+        let ClientCertificate { serial, key, not_after, .. } = read;
+        let (certificate, authority) = (certificate.pem(), self.fingerprint());
+        Ok(Issued { certificate, serial, key, not_after, authority })
     }
 }
 
@@ -264,12 +273,6 @@ fn params(
     let end = i64::try_from(not_after).ok().map(OffsetDateTime::from_unix_timestamp);
     params.not_after = end.and_then(Result::ok).unwrap_or_else(no_end);
     Ok(params)
-}
-
-fn issued(certificate: &rcgen::Certificate) -> Result<Issued, TrustError> {
-    let read = ClientCertificate::read(certificate.der())?;
-    let ClientCertificate { serial, key, not_after, .. } = read;
-    Ok(Issued { certificate: certificate.pem(), serial, key, not_after })
 }
 
 /// Random, positive, and never one that was given before.

@@ -34,7 +34,8 @@ impl std::fmt::Debug for KeyFile {
 /// Whether a file of the hub's trust may have this name: small letters, digits, `-` and `.`, a letter first.
 #[must_use]
 pub fn is_key_file_name(name: &str) -> bool {
-    let fit = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.".contains(&byte);
+    let fit =
+        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.".contains(&byte);
     (1..=MAX_NAME).contains(&name.len())
         && name.starts_with(|first: char| first.is_ascii_lowercase())
         && name.bytes().all(fit)
@@ -130,7 +131,8 @@ mod tests {
 
     #[test]
     fn other_keys_have_another_digest_and_no_log_shows_them() {
-        let file = |name: &str, content: &str| KeyFile { name: name.into(), content: content.into() };
+        let file =
+            |name: &str, content: &str| KeyFile { name: name.into(), content: content.into() };
         let all = [
             vec![],
             vec![file("a", "")],

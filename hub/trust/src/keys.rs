@@ -56,7 +56,8 @@ impl Keys {
     /// Those of a standing, which are all there.
     pub(crate) fn load(dir: &Path, standing: Standing) -> Result<Self, TrustError> {
         let number = standing.authority.number;
-        let missing = || TrustError::Missing { path: dir.join(authority::certificate_name(number)) };
+        let missing =
+            || TrustError::Missing { path: dir.join(authority::certificate_name(number)) };
         let authority = Arc::new(Authority::load(dir, number)?.ok_or_else(missing)?);
         let previous = |previous: Dated| {
             let own = Pem::must_load(dir, &authority::certificate_name(previous.number))?;
@@ -119,8 +120,7 @@ fn is_ours(name: &str) -> bool {
     let Some((stem, ending)) = name.split_once('.') else { return false };
     let (kind, number) = stem.split_once('-').unwrap_or((stem, "1"));
     let numbered = number.bytes().all(|digit| digit.is_ascii_digit());
-    numbered
-        && matches!((kind, ending), ("ca", "pem" | "key" | "cross.pem") | ("signing", "key"))
+    numbered && matches!((kind, ending), ("ca", "pem" | "key" | "cross.pem") | ("signing", "key"))
 }
 
 #[cfg(test)]
@@ -129,10 +129,14 @@ mod tests {
 
     #[test]
     fn only_what_is_numbered_here_is_ever_swept() {
-        for name in ["ca.pem", "ca.key", "ca-2.pem", "ca-12.cross.pem", "signing.key", "signing-3.key"] {
+        for name in
+            ["ca.pem", "ca.key", "ca-2.pem", "ca-12.cross.pem", "signing.key", "signing-3.key"]
+        {
             assert!(is_ours(name), "{name}");
         }
-        for name in ["standing", "known-time", "secrets.key", "ca-x.pem", "ca.pem.old", "signing.pem", "ca"] {
+        for name in
+            ["standing", "known-time", "secrets.key", "ca-x.pem", "ca.pem.old", "signing.pem", "ca"]
+        {
             assert!(!is_ours(name), "{name}");
         }
     }

@@ -23,10 +23,10 @@ mod rotation;
 mod server;
 mod signing;
 mod standing;
-mod tickets;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a failing test should panic")]
 mod tests;
+mod tickets;
 
 use std::{
     path::{Path, PathBuf},

@@ -86,7 +86,8 @@ impl Standing {
         }
         let [authority, previous, signing, next_signing] = found;
         let standing = Self { authority: authority?, previous, signing: signing?, next_signing };
-        let differ = |one: Dated, other: Option<Dated>| other.is_none_or(|other| one.number != other.number);
+        let differ =
+            |one: Dated, other: Option<Dated>| other.is_none_or(|other| one.number != other.number);
         let sound = differ(standing.authority, previous) && differ(standing.signing, next_signing);
         sound.then_some(standing)
     }
@@ -104,7 +105,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(Standing::load(dir.path()).unwrap(), None);
         let mut standing = Standing::new(5);
-        for (previous, next) in [(None, None), (Some(1), None), (None, Some(9)), (Some(1), Some(9))] {
+        for (previous, next) in [(None, None), (Some(1), None), (None, Some(9)), (Some(1), Some(9))]
+        {
             let dated = |number| Dated { number, at: 77 };
             standing.authority.number = 2;
             (standing.previous, standing.next_signing) = (previous.map(dated), next.map(dated));

@@ -84,7 +84,9 @@ pub fn run(context: &mut Context, args: &BackupArgs) -> Result<(), CliError> {
         }
         None => context.ui.note(&format!("the hub of {at}: {what}")),
     }
-    context.ui.note("who has the keys can be the hub, and read its Secrets: keep them where only you can");
+    context.ui.note(
+        "who has the keys can be the hub, and read its Secrets: keep them where only you can",
+    );
     Ok(())
 }
 
@@ -166,9 +168,8 @@ mod tests {
 
     #[test]
     fn where_the_keys_go_is_said_in_one_of_three_ways() {
-        let of = |line: &str| {
-            keys_to(&line.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
-        };
+        let of =
+            |line: &str| keys_to(&line.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
         for (line, expected) in [
             ("", KeysTo::Backup),
             ("include", KeysTo::Backup),

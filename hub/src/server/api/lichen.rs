@@ -6,6 +6,8 @@
 //! | `POST devices/<name>/resume` | take over a device whose assignment another hub wrote |
 //! | `GET explain/<plural>/<namespace or ->/<name>` | why an object is as it is |
 //! | `GET backup?keys=include\|none\|only&artefacts=false` | everything that another machine needs to go on as this hub |
+//! | `GET trust` | which keys count, until when, and how many devices have the newest |
+//! | `POST trust/rotate-ca`, `POST trust/rotate-signing-key` | changes them |
 //! | `GET images` | names and digests of images |
 //! | `DELETE images/<reference>` | a name is to mean nothing any more |
 
@@ -28,7 +30,8 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::{
-    Api, backup, join_tokens, path::decoded, query::Query, respond, status::Refusal, unexpected,
+    Api, backup, join_tokens, path::decoded, query::Query, respond, status::Refusal, trust,
+    unexpected,
 };
 
 /// An image of the catalogue, as it is shown.
@@ -51,6 +54,12 @@ pub(crate) enum LichenPath {
     Explain { plural: String, namespace: String, name: String },
     /// A copy of all that the hub has.
     Backup,
+    /// The hub's keys.
+    Trust,
+    /// Change its CA.
+    RotateAuthority,
+    /// Change its signing key.
+    RotateSigningKey,
     /// The catalogue.
     Images,
     /// A name in it.
@@ -71,6 +80,9 @@ pub(crate) fn parse(path: &str) -> Option<LichenPath> {
             LichenPath::Explain { plural, namespace, name: (*name).to_owned() }
         }
         ["backup"] => LichenPath::Backup,
+        ["trust"] => LichenPath::Trust,
+        ["trust", "rotate-ca"] => LichenPath::RotateAuthority,
+        ["trust", "rotate-signing-key"] => LichenPath::RotateSigningKey,
         ["images"] => LichenPath::Images,
         // A reference has slashes of its own.
         ["images", reference @ ..] => LichenPath::Image(reference.join("/")),
@@ -110,6 +122,13 @@ async fn serve(
             explain(api, actor, &plural, &namespace, &name).await
         }
         (&Method::GET, LichenPath::Backup) => backup::stream(api, query).await,
+        (&Method::GET, LichenPath::Trust) => trust::show(api).await,
+        (&Method::POST, LichenPath::RotateAuthority) => {
+            trust::rotate(api, trust::What::Authority, body).await
+        }
+        (&Method::POST, LichenPath::RotateSigningKey) => {
+            trust::rotate(api, trust::What::SigningKey, body).await
+        }
         (&Method::GET, LichenPath::Images) => images(api, actor).await,
         (&Method::DELETE, LichenPath::Image(reference)) => {
             forget_image(api, actor, &reference).await

@@ -117,8 +117,10 @@ fn a_broker_that_only_knows_the_old_authority_believes_who_shows_the_way_to_it()
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(old_roots.as_bytes()).unwrap()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let verifier =
-        rustls::server::WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone());
+    let verifier = rustls::server::WebPkiClientVerifier::builder_with_provider(
+        Arc::new(roots),
+        provider.clone(),
+    );
     let broker = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()

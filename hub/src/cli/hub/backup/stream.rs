@@ -63,11 +63,12 @@ pub(super) fn save(
 fn check(from: impl Read, out: &mut dyn Write) -> Result<(Manifest, Counts), BackupError> {
     let mut counts = Counts::default();
     let mut copied = Copied { from, out, refused: None };
-    let checked = read(&mut copied, &mut counts)
-        .and_then(|manifest| match io::copy(&mut copied, &mut io::sink()) {
+    let checked = read(&mut copied, &mut counts).and_then(|manifest| {
+        match io::copy(&mut copied, &mut io::sink()) {
             Ok(_) => Ok(manifest),
             Err(error) => Err(BackupError::Read(error)),
-        });
+        }
+    });
     match copied.refused {
         Some(error) => Err(BackupError::Write(error)),
         None => checked.map(|manifest| (manifest, counts)),

@@ -1,8 +1,10 @@
-//! What is done with a hub but run it: `hub backup`, `hub restore`; and `resume`, which follows a restore.
+//! What is done with a hub but run it: backups, and its keys; and `resume`, which follows a restore.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Subcommand};
+
+use super::duration::duration;
 
 /// What to do with a hub.
 #[derive(Debug, Subcommand)]
@@ -17,6 +19,30 @@ pub enum HubCommand {
         after_help = "All of the backup is checked before anything counts. The hub must not run, and the one that was saved must\nnever run again. Devices go on with what they run.\n\nExamples:\n  lichen hub restore hub.tar.gz --state ./hub\n  lichen hub restore hub.tar.gz --keys keys.tar.gz\n  age -d hub.tar.gz.age | lichen hub restore -"
     )]
     Restore(RestoreArgs),
+    /// Show the hub's keys: since when they count, until when, and who has them
+    Trust {
+        /// Print the certificates that whoever talks to this hub believes, in PEM
+        #[arg(long)]
+        bundle: bool,
+    },
+    /// Change the hub's CA
+    #[command(
+        after_help = "A new CA issues from now on, and the old one is believed until the overlap is over. Devices renew their\ncertificates by themselves within the first half of it, each at a time of its own; those that are away come\nback at any time within it. Whoever does not come within it has to join again.\n\nExamples:\n  lichen hub rotate-ca\n  lichen hub rotate-ca --overlap 90d\n  lichen hub trust"
+    )]
+    RotateCa(RotateArgs),
+    /// Change the key by which devices know what this hub says
+    #[command(
+        after_help = "Devices are told the new key, signed with the old one, which goes on signing until every device knows the new\none, or the overlap is over. A device that was away for so long refuses what the hub says, and goes on with\nwhat it has, until its agent is started once with --adopt-hub.\n\nExamples:\n  lichen hub rotate-signing-key\n  lichen hub rotate-signing-key --overlap 90d"
+    )]
+    RotateSigningKey(RotateArgs),
+}
+
+/// Arguments of `hub rotate-ca` and `hub rotate-signing-key`.
+#[derive(Debug, Args)]
+pub struct RotateArgs {
+    /// How long the old one counts; with 0s it is worth nothing at once, as after a theft
+    #[arg(long, value_name = "TIME", default_value = "30d", value_parser = duration)]
+    pub overlap: Duration,
 }
 
 /// Arguments of `hub backup`.
