@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::rotation::Rotation;
+use super::rotation::{Next, Rotation};
 
 /// How often it is looked what is due. Certificates last for months.
 const EVERY: Duration = Duration::from_secs(3600);
@@ -15,17 +15,18 @@ const SOON: Duration = Duration::from_secs(30);
 /// Looks until the hub stops.
 pub(crate) async fn run(rotation: Rotation, mut stopping: watch::Receiver<bool>) {
     loop {
-        let waits = look(&rotation).await;
+        let Next { ends, devices } = look(&rotation).await;
+        let usual = if devices { SOON } else { EVERY };
         tokio::select! {
             // The sender going away means the same.
             _ = stopping.wait_for(|stopping| *stopping) => return,
             () = rotation.begun() => {}
-            () = tokio::time::sleep(if waits { SOON } else { EVERY }) => {}
+            () = tokio::time::sleep(ends.map_or(usual, |ends| ends.min(usual))) => {}
         }
     }
 }
 
-async fn look(rotation: &Rotation) -> bool {
+async fn look(rotation: &Rotation) -> Next {
     let time = rotation.trust().time();
     if let Some(behind) = time.clock_is_behind() {
         let hours = behind.as_secs() / 3600;
@@ -35,12 +36,12 @@ async fn look(rotation: &Rotation) -> bool {
              set the clock"
         );
     }
-    let waits = rotation.look().await.unwrap_or_else(|error| {
+    let next = rotation.look().await.unwrap_or_else(|error| {
         tracing::warn!(%error, "could not look after the hub's keys");
-        false
+        Next::default()
     });
     if let Err(error) = time.save() {
         tracing::warn!(%error, "could not save the time that is known");
     }
-    waits
+    next
 }

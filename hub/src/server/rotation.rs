@@ -1,7 +1,7 @@
 //! Changes the hub's keys while it runs, and ends what is over: the trust keeps them, the engine tells devices and knows who
 //! has which, the admin's kubeconfig follows.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use firmware_compat::id::{Hash, PublicKey};
 use lichen_hub_core::{
@@ -30,6 +30,15 @@ pub(crate) struct Rotation {
     actor: Arc<Actor>,
     /// Something has begun that is to be looked after.
     begun: Arc<Notify>,
+}
+
+/// What a rotation waits for.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Next {
+    /// The end of an overlap, after so long.
+    pub(crate) ends: Option<Duration>,
+    /// Devices, which may have a new key at any time.
+    pub(crate) devices: bool,
 }
 
 /// Why keys could not be changed, or shown.
@@ -96,8 +105,8 @@ impl Rotation {
         }))
     }
 
-    /// Does what is due. True if it is to be looked again soon.
-    pub(crate) async fn look(&self) -> Result<bool, RotationError> {
+    /// Does what is due, and says what is to be waited for next.
+    pub(crate) async fn look(&self) -> Result<Next, RotationError> {
         let mut changes = self.aside(Trust::renew).await?;
         let state = self.trust.state();
         let mut waits = state.signing_until.is_some();
@@ -124,7 +133,12 @@ impl Rotation {
             self.tell_engine().await;
         }
         self.keep_kubeconfig();
-        Ok(waits)
+        let TrustState { previous_authority, signing_until, .. } = self.trust.state();
+        let ends = [previous_authority.map(|(_, until)| until), signing_until];
+        let now = self.trust.time().now();
+        let ends = ends.into_iter().flatten().min();
+        let ends = ends.map(|at| Duration::from_secs(at.saturating_sub(now).max(1)));
+        Ok(Next { ends, devices: waits })
     }
 
     /// Waits until a rotation begins.

@@ -74,8 +74,8 @@ fn tell(context: &mut Context, restored: &Restored, state: &Path) -> Result<(), 
 3. lichen get nodes
    Devices go on with what they run. Those that were told something after {at} hold newer assignments than this hub knows
    of, and are paused. See that it is to run there what this hub says, then: lichen resume NAME, or lichen resume --all.
-4. What happened after {at} is forgotten: devices that joined since have to join again, those that were revoked since have
-   to be revoked again (lichen device revoke), and tokens that were used since can be used again (lichen token delete)."
+4. What happened after {at} is forgotten: devices that joined since wait for approval (lichen device list), those that were
+   revoked since have to be revoked again, and tokens that were used since can be used again (lichen token delete)."
     ));
     Ok(())
 }

@@ -37,7 +37,8 @@ pub fn rotate_authority(context: &mut Context, args: &RotateArgs) -> Result<(), 
         until => format!(
             "devices renew their certificates by themselves; see lichen hub trust. Before {}:\n\
              - log in again from every other machine: lichen login\n\
-             - give brokers and programs that know the CA the new one beside it: lichen hub trust --bundle",
+             - give brokers and programs that know the CA the new one beside it: lichen hub trust --bundle\n\
+             And make a backup: the hub of an older one is not the one that devices know then",
             plain(until)
         ),
     };
@@ -52,7 +53,10 @@ pub fn rotate_authority(context: &mut Context, args: &RotateArgs) -> Result<(), 
 pub fn rotate_signing_key(context: &mut Context, args: &RotateArgs) -> Result<(), CliError> {
     let trust = rotate(context, "rotate-signing-key", args)?;
     tell(&mut context.ui, &trust)?;
-    context.ui.note("devices are told the new key as they come; see lichen hub trust");
+    context.ui.note(
+        "devices are told the new key as they come; see lichen hub trust. Make a backup then: devices do not heed the hub of \
+         an older one",
+    );
     Ok(())
 }
 
