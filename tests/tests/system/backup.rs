@@ -103,6 +103,9 @@ fn a_device_that_joined_after_the_backup_is_let_in_by_an_operator_and_goes_on() 
         if listed.contains("Pending") { Ok(()) } else { Err(listed) }
     });
     hub.cli().run(&["device", "approve", DEVICE]).well();
+    // It would come by itself, some minutes later.
+    agent.kill();
+    agent.start_again();
     hub.api().until_ready(DEVICE);
     assert!(pid.is_some() && agent.pid_of(&web.uid) == pid, "it runs on");
 }
