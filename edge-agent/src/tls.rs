@@ -57,7 +57,8 @@ impl Configs {
         let config = |name, alpn, news: Option<&Arc<AtomicBool>>| {
             let mut verifier = Pinned::new(&provider(), &identity.authorities, name)?;
             verifier.news = news.cloned();
-            let config = builder(Arc::new(verifier), time)?.with_client_cert_resolver(shown.clone());
+            let config =
+                builder(Arc::new(verifier), time)?.with_client_cert_resolver(shown.clone());
             Ok::<_, rustls::Error>(finished(config, alpn))
         };
         let http = config(HUB_NAME, ALPN_HTTP, Some(news))?;

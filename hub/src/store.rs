@@ -40,16 +40,16 @@ pub trait Store: Send {
     fn reader(&self) -> Arc<dyn Reader>;
 }
 
+/// Takes a record: its key, its value.
+pub type Each<'a> = dyn FnMut(&str, &[u8]) -> io::Result<()> + 'a;
+
 /// Reads a store's records on any thread, while they are changed.
 pub trait Reader: Send + Sync {
     /// Hands on every record, in ascending order of key, all as of one commit. What `each` refuses ends it.
     ///
     /// # Errors
     /// The records can't be read, or what `each` says.
-    fn read(
-        &self,
-        each: &mut dyn FnMut(&str, &[u8]) -> Result<(), io::Error>,
-    ) -> Result<(), ReadError>;
+    fn read(&self, each: &mut Each<'_>) -> Result<(), ReadError>;
 }
 
 /// Why records could not be handed on.

@@ -100,9 +100,7 @@ pub fn read(input: impl Read, sink: &mut dyn Sink) -> Result<Manifest, BackupErr
         let name = name_of(&entry)?;
         if name == END {
             let manifest = state.end(&text(&mut entry, MAX_END)?)?;
-            drop(entry);
             // The checksum of the compression is behind the last byte.
-            drop(entries);
             io::copy(&mut archive.into_inner(), &mut io::sink()).map_err(refused)?;
             return Ok(manifest);
         }

@@ -117,8 +117,7 @@ impl Api {
             devices,
             stopping,
             limits,
-        } =
-            parts;
+        } = parts;
         Self {
             engine,
             cache,

@@ -7,9 +7,7 @@ use lichen_hub_core::record::LoadError;
 use lichen_link::LinkError;
 use lichen_trust::TrustError;
 
-use super::{
-    admin::AdminError, authn::KeyError, listen::ListenError, state_lock::StateLockError,
-};
+use super::{admin::AdminError, authn::KeyError, listen::ListenError, state_lock::StateLockError};
 use crate::{backup::BackupError, store::StoreError};
 
 /// Why a hub does not start, or had to end.

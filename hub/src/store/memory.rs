@@ -2,13 +2,12 @@
 
 use std::{
     collections::BTreeMap,
-    io,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use lichen_hub_core::effect::Record;
 
-use super::{ReadError, Reader, Sizes, Store, StoreError};
+use super::{Each, ReadError, Reader, Sizes, Store, StoreError};
 
 /// A store that survives nothing but its clones.
 #[derive(Clone, Debug, Default)]
@@ -46,10 +45,7 @@ impl Store for MemoryStore {
 }
 
 impl Reader for MemoryStore {
-    fn read(
-        &self,
-        each: &mut dyn FnMut(&str, &[u8]) -> Result<(), io::Error>,
-    ) -> Result<(), ReadError> {
+    fn read(&self, each: &mut Each<'_>) -> Result<(), ReadError> {
         let records = self.records().clone();
         records.iter().try_for_each(|(key, value)| each(key, value)).map_err(ReadError::Taker)
     }

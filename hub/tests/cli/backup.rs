@@ -50,7 +50,9 @@ fn a_hub_that_is_saved_while_it_is_written_to_goes_on_on_another_machine() {
 
     let restore = format!("hub restore {saved} --state {}", shown(&there));
     let said = lichen(&Places::default(), &restore);
-    for part in ["never starts again", "lichen resume --all", "wait for approval", "--advertise NAME"] {
+    for part in
+        ["never starts again", "lichen resume --all", "wait for approval", "--advertise NAME"]
+    {
         assert!(said.err.contains(part), "{part}: {said:?}");
     }
     assert!(said.well().contains(&format!("is in {}: 0 devices", shown(&there))));

@@ -9,7 +9,7 @@ use std::{
 use redb::{ReadableDatabase, ReadableTable};
 
 use super::{FILE, RECORDS, Shared};
-use crate::store::{ReadError, Reader, StoreError};
+use crate::store::{Each, ReadError, Reader, StoreError};
 
 /// Reads a store that it does not keep open.
 pub(super) struct Snapshots {
@@ -19,10 +19,7 @@ pub(super) struct Snapshots {
 }
 
 impl Reader for Snapshots {
-    fn read(
-        &self,
-        each: &mut dyn FnMut(&str, &[u8]) -> Result<(), io::Error>,
-    ) -> Result<(), ReadError> {
+    fn read(&self, each: &mut Each<'_>) -> Result<(), ReadError> {
         let closed = self.gate.read().unwrap_or_else(PoisonError::into_inner);
         let shared = self.shared.upgrade().filter(|_| !*closed).ok_or_else(gone)?;
         let refused = |source: redb::Error| shared.refused("read", source);
