@@ -369,6 +369,53 @@ fn an_artefact_that_was_damaged_before_is_left_out_and_told() {
     assert_eq!((done.artefacts, done.damaged), (0, vec![artefact]));
 }
 
+/// Takes everything, and removes an artefact once it has taken more than so much.
+struct Removing<'a> {
+    taken: Vec<u8>,
+    after: usize,
+    images: &'a lichen_images::Store,
+    artefact: Digest,
+}
+
+impl std::io::Write for Removing<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.taken.extend_from_slice(bytes);
+        if self.taken.len() > self.after {
+            self.images.delete(&self.artefact).map_err(std::io::Error::other)?;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn an_artefact_that_goes_while_a_backup_is_made_is_left_out() {
+    let hub = Hub::new();
+    let small = hub.backup(ALL).len();
+    let noise = |seed: u8| {
+        let mut content = vec![seed; 32];
+        while content.len() < 200_000 {
+            let digest = Digest::of(&content[content.len() - 32..]);
+            content.extend_from_slice(digest.as_bytes());
+        }
+        hub.images.put(&content, None).expect("stored")
+    };
+    let mut artefacts = [noise(1), noise(2)];
+    artefacts.sort();
+    let [first, last] = artefacts;
+    let after = small + 50_000;
+    let out = Removing { taken: Vec::new(), after, images: &hub.images, artefact: last };
+    let prepared = hub.source().prepare(ALL).expect("prepared");
+    let backup = prepared.write(out).expect("written").taken;
+    assert_eq!(hub.images.has(&last).expect("looked"), None);
+    let (_, kept) = kept(&backup).expect("sound");
+    let digests: Vec<Digest> = kept.artefacts.iter().map(|(digest, _)| *digest).collect();
+    assert_eq!(digests, [first]);
+}
+
 #[test]
 fn what_a_newer_hub_made_and_records_that_no_hub_loads_are_refused() {
     let hub = Hub::new();

@@ -33,7 +33,10 @@ impl Engine {
         let left_behind: Vec<Enrolment> = self
             .enrolments()
             .filter(|enrolment| has_certificate(enrolment))
-            .filter(|enrolment| enrolment.status.authority != authority)
+            .filter(|enrolment| {
+                let issued_by = &enrolment.status.authority;
+                !issued_by.is_empty() && *issued_by != authority
+            })
             .filter(|enrolment| enrolment.status.message.is_empty())
             .cloned()
             .collect();
