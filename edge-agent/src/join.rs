@@ -128,7 +128,8 @@ enum Why {
     Approval(String),
 }
 
-/// Joins, and returns once the identity is kept; at once if there is one already, of this hub. `tell` hears every line for
+/// Joins, and returns once the identity is kept; at once if there is one already, of this hub, which may have moved to where
+/// it is invited from. `tell` hears every line for
 /// people, `pause` waits.
 ///
 /// # Errors
@@ -144,7 +145,13 @@ pub fn join(
     if let Some(identity) = dir.load()? {
         check_same_hub(&identity, invitation, &dir)?;
         tell(&format!("this device is {:?} of this hub already", identity.name()));
-        return Ok(identity);
+        return match save::looking_at(&dir, &identity, &invitation.addresses)? {
+            Some(moved) => {
+                tell(&format!("and looks for it at {} first from now on", invitation.addresses[0]));
+                Ok(moved)
+            }
+            None => Ok(identity),
+        };
     }
     let wish = Wish::of(wish)?;
     if let Some(changed_from) = &wish.changed_from {

@@ -1,7 +1,7 @@
 //! The device as a member of one hub: the identity in force, and what follows from it for every connection. A renewed
 //! certificate, or a hub that has moved, counts from the next connection on; those that stand go on.
 //!
-//! - [`upkeep`] decides when to renew and when to ask the hub what has changed. - [`keeper`] does it.
+//! - [`due`] says when a certificate is to be replaced. - [`upkeep`] decides when to renew and when to ask the hub what has changed. - [`keeper`] does it.
 
 use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError, RwLock,
@@ -21,6 +21,7 @@ use crate::{
     tls::Configs,
 };
 
+pub mod due;
 pub mod keeper;
 pub mod upkeep;
 
@@ -55,6 +56,8 @@ pub struct Membership {
     current: RwLock<Current>,
     /// Held from reading what is in force until another takes its place: several threads change it.
     changing: Mutex<()>,
+    /// Whether the hub has shown a CA that this device has not been told of.
+    news: Arc<AtomicBool>,
 }
 
 #[derive(Clone, Debug)]
@@ -65,8 +68,12 @@ struct Current {
 }
 
 impl Current {
-    fn new(identity: Identity, time: &KnownTime) -> Result<Self, rustls::Error> {
-        let configs = Configs::new(&identity, time)?;
+    fn new(
+        identity: Identity,
+        time: &KnownTime,
+        news: &Arc<AtomicBool>,
+    ) -> Result<Self, rustls::Error> {
+        let configs = Configs::new(&identity, time, news)?;
         let addresses = identity.hub.facts.addresses.to_vec();
         let hub = HubClient::new(configs.http.clone(), addresses);
         Ok(Self { identity: Arc::new(identity), configs, hub })
@@ -84,9 +91,10 @@ impl Membership {
         time: KnownTime,
         may_adopt: bool,
     ) -> Result<Self, rustls::Error> {
-        let current = RwLock::new(Current::new(identity, &time)?);
+        let news = Arc::default();
+        let current = RwLock::new(Current::new(identity, &time, &news)?);
         let (may_adopt, changing) = (AtomicBool::new(may_adopt), Mutex::default());
-        Ok(Self { dir, time, may_adopt, current, changing })
+        Ok(Self { dir, time, may_adopt, current, changing, news })
     }
 
     /// The device's name. It never changes.
@@ -111,6 +119,12 @@ impl Membership {
     #[must_use]
     pub fn may_adopt(&self) -> bool {
         self.may_adopt.load(Relaxed)
+    }
+
+    /// Whether the hub has shown, since this was last asked, a CA that this device has not been told of.
+    #[must_use]
+    pub fn takes_news(&self) -> bool {
+        self.news.swap(false, Relaxed)
     }
 
     /// The hub's HTTP side.
@@ -201,7 +215,7 @@ impl Membership {
         save: impl FnOnce(&IdentityDir, &HubFile) -> Result<(), IdentityError>,
     ) -> Result<(), MembershipError> {
         let is_another = self.current().identity.hub.is_foreign(&identity.hub.facts);
-        let next = Current::new(identity, &self.time)?;
+        let next = Current::new(identity, &self.time, &self.news)?;
         save(&self.dir, &next.identity.hub)?;
         if is_another {
             self.may_adopt.store(false, Relaxed);

@@ -29,6 +29,7 @@ pub fn facts(authority: &Authority) -> HubFacts {
         addresses: vec![Address::parse("127.0.0.1:9").expect("sound")].try_into().expect("one"),
         broker: None,
         unix_ms: 1_700_000_000_000,
+        renewal: None,
     }
 }
 

@@ -4,7 +4,10 @@
 //!
 //! Time comes from [`KnownTime`], never from the device's clock.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
 use firmware_compat::enrolment::{ALPN_HTTP, ALPN_MQTT, BROKER_NAME, HUB_NAME};
 use rustls::{
@@ -41,22 +44,28 @@ pub struct Configs {
 }
 
 impl Configs {
-    /// What a device shows and believes.
+    /// What a device shows and believes. `news` becomes true when the hub shows a CA that the identity does not have.
     ///
     /// # Errors
     /// The library refuses.
-    pub fn new(identity: &Identity, time: &KnownTime) -> Result<Self, rustls::Error> {
+    pub fn new(
+        identity: &Identity,
+        time: &KnownTime,
+        news: &Arc<AtomicBool>,
+    ) -> Result<Self, rustls::Error> {
         let shown = Arc::new(SingleCertAndKey::from(identity.certified.clone()));
-        let config = |name, alpn| {
-            let verifier = Arc::new(Pinned::new(&provider(), &identity.authorities, name)?);
-            let config = builder(verifier, time)?.with_client_cert_resolver(shown.clone());
+        let config = |name, alpn, news: Option<&Arc<AtomicBool>>| {
+            let mut verifier = Pinned::new(&provider(), &identity.authorities, name)?;
+            verifier.news = news.cloned();
+            let config =
+                builder(Arc::new(verifier), time)?.with_client_cert_resolver(shown.clone());
             Ok::<_, rustls::Error>(finished(config, alpn))
         };
-        let http = config(HUB_NAME, ALPN_HTTP)?;
+        let http = config(HUB_NAME, ALPN_HTTP, Some(news))?;
         // The sessions of the one are good for the other: whether MQTT or HTTP is spoken is no part of them.
         let mut mqtt = http.clone();
         mqtt.alpn_protocols = vec![ALPN_MQTT.to_vec()];
-        let broker = config(BROKER_NAME, ALPN_MQTT)?;
+        let broker = config(BROKER_NAME, ALPN_MQTT, None)?;
         Ok(Self { http: Arc::new(http), mqtt: Arc::new(mqtt), broker: Arc::new(broker) })
     }
 }

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use firmware_compat::enrolment::{CONNECT_PATH, ENROL_PATH, EnrolRequest, Fingerprint};
+use firmware_compat::enrolment::{Address, CONNECT_PATH, ENROL_PATH, EnrolRequest, Fingerprint};
 use lichen_agent::{
     identity::{Identity, IdentityDir},
     join::{self, Invitation, JoinError},
@@ -127,6 +127,23 @@ fn a_device_that_has_joined_says_so_and_another_hub_is_refused() {
     device.join_while(&by_address, |_| {}).unwrap();
     let elsewhere = Invitation { fingerprint: None, secret: None, ..other.invitation() };
     assert!(matches!(device.join_while(&elsewhere, |_| {}), Err(JoinError::OtherHub { .. })));
+}
+
+#[test]
+fn a_device_is_led_to_where_its_hub_has_moved_by_another_token() {
+    let (hub, mut device) = (Server::start(), Device::new());
+    device.join(&hub).unwrap();
+    let moved = Address::parse("hub.example:443").unwrap();
+    let known = hub.invitation().addresses;
+    let invitation = Invitation { addresses: vec![moved.clone()], ..hub.invitation() };
+    device.join_while(&invitation, |_| {}).unwrap();
+    let said = "and looks for it at hub.example:443 first from now on";
+    assert_eq!(device.told.last().unwrap(), said);
+    let expected: Vec<Address> = [moved].into_iter().chain(known).collect();
+    assert_eq!(device.loaded().unwrap().hub.facts.addresses.to_vec(), expected);
+    device.join_while(&invitation, |_| {}).unwrap();
+    assert_eq!(device.told.last().unwrap(), "this device is \"pi\" of this hub already");
+    assert_eq!(hub.count(ENROL_PATH), 1);
 }
 
 #[test]

@@ -135,6 +135,20 @@ pub struct HubFacts {
     pub broker: Option<Broker>,
     /// The hub's known time.
     pub unix_ms: UnixMs,
+    /// Which certificates to renew before their time; said while the hub changes its CA.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub renewal: Option<Renewal>,
+}
+
+/// Certificates of an old CA end with it. Who has one renews it early, at a time of its own choice, so that a fleet does not
+/// come all at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Renewal {
+    /// Those that were issued before this, by the hub's known time.
+    pub issued_before_ms: UnixMs,
+    /// Are renewed before this.
+    pub by_ms: UnixMs,
 }
 
 /// An operator has to decide first.

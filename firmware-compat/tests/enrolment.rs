@@ -38,6 +38,7 @@ fn facts() -> HubFacts {
         addresses: vec![Address::parse("10.0.0.1:6183").unwrap()].try_into().unwrap(),
         broker: None,
         unix_ms: 1_700_000_000_000,
+        renewal: None,
     }
 }
 

@@ -24,6 +24,7 @@ pub mod kubeconfig;
 mod login;
 mod logs;
 mod quickstart;
+mod resume;
 mod rollout;
 pub mod table;
 mod token;
@@ -87,7 +88,7 @@ pub fn run(context: &mut Context, command: Command) -> Result<(), CliError> {
         Command::Auth(command) => auth::run(context, &command),
         Command::Create(command) => create::run(context, &command),
         Command::Image(command) => image::run(context, command),
-        Command::Resume { name } => about::resume(context, &name),
+        Command::Resume(args) => resume::run(context, &args),
         Command::Completion { shell } => about::completion(context, shell),
         Command::Version { client } => about::version(context, client),
     }

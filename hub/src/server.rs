@@ -17,7 +17,7 @@
 //! - [`api`] speaks Kubernetes' REST to operators; [`registry`] takes their images.
 //! - [`devices`] is the HTTP side of the device port: enrolment, and [`artefacts`].
 //! - [`advertise`] says under which names and addresses the hub is found, [`renewal`] keeps its certificate new.
-//! - [`signing`] is the key by which devices know this hub.
+//! - [`signing`] is how it signs what it says to devices; [`rotation`] changes its keys.
 //! - [`supply`] finds or makes what devices need of images.
 
 mod accept;
@@ -42,6 +42,7 @@ mod peer;
 mod publish;
 mod registry;
 mod renewal;
+mod rotation;
 mod running;
 mod signing;
 mod state_lock;
@@ -64,15 +65,12 @@ use firmware_compat::{
     enrolment::{ALPN_HTTP, ALPN_MQTT, BROKER_NAME, Broker},
     id::Lineage,
 };
-use lichen_hub_core::{
-    engine::{self, Engine},
-    signing::Sign,
-};
+use lichen_hub_core::engine::{self, Engine};
 use lichen_images::store as images;
 use lichen_link::{
     Endpoint, EndpointConfig, External, ExternalConfig, Link, PROTOCOLS, TlsSource, client::Tls,
 };
-use lichen_trust::Trust;
+use lichen_trust::{Trust, TrustError};
 use rustls::pki_types::ServerName;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -85,10 +83,14 @@ pub use devices::Lifetimes;
 pub use error::HubError;
 pub use listen::ListenError;
 pub use running::Running;
-pub use signing::SigningKeyError;
+pub(crate) use signing::Signer;
+pub(crate) use state_lock::StateLock;
 pub use state_lock::StateLockError;
 
-use crate::store::{RedbStore, Store, StoreError};
+use crate::{
+    backup::{place, source::Source},
+    store::{RedbStore, Store, StoreError},
+};
 use accept::Operators;
 use access::Access;
 use admin::Admin;
@@ -99,9 +101,8 @@ use devices::Devices;
 use handle::EngineHandle;
 use limits::Limits;
 use publish::Batch;
+use rotation::Rotation;
 use running::on_this_machine;
-use signing::SigningKey;
-use state_lock::StateLock;
 use supply::Supplier;
 use turn::{Attached, Turn};
 use watch_cache::WatchCache;
@@ -121,6 +122,7 @@ const ARTEFACTS_PAUSE: Duration = Duration::from_millis(20);
 /// [`HubError`] says what is in the way and what to do.
 pub async fn start(config: HubConfig) -> Result<Running, HubError> {
     let lock = StateLock::take(&config.state)?;
+    place::finish(&config.state)?;
     let store = RedbStore::open(&config.state)?;
     start_locked(config, lock, Box::new(store)).await
 }
@@ -142,15 +144,14 @@ async fn start_locked(
     let limits = Limits::raise();
     let clock = Clock::start();
     let settings = engine::Config { seed: random_seed()?, lost_after_s: config.lost_after_s };
-    let signer = Arc::new(SigningKey::open(&config.state)?);
-    let engine = Engine::load(store.load()?, settings, signer.clone(), clock.now())?;
+    let names = advertise::names(&config.advertise, config.devices);
+    let trust = Arc::new(Trust::open(&config.state.join("trust"), names)?);
+    let engine = Engine::load(store.load()?, settings, Signer::of(&trust), clock.now())?;
     let lineage = engine.lineage();
     let images = open_artefacts(&config.state).await?;
     // Before anything runs: an address that is taken is the commonest mistake.
     let (listener, address) = listen::listen("api", config.api)?;
     lock.answers_at(address);
-    let names = advertise::names(&config.advertise, config.devices);
-    let trust = Arc::new(Trust::open(&config.state.join("trust"), names)?);
     let admin = Admin::new(&config.state, format!("https://{}", on_this_machine(address)));
     admin.keep(&trust)?;
     let (handle, inputs) = EngineHandle::new();
@@ -158,12 +159,15 @@ async fn start_locked(
     let access = Arc::new(Access::open(&config.state, cache.clone(), trust.time().clone())?);
     let (stop, stopping) = watch::channel(false);
     let connections = limits.api;
+    let rotation = Rotation::new(trust.clone(), handle.clone(), admin.clone());
     let api = Api::new(api::Parts {
         engine: handle.clone(),
         cache: cache.clone(),
         access: access.clone(),
         images: images.clone(),
         trust: trust.clone(),
+        backups: Source::new(store.reader(), images.clone(), trust.clone(), config.state.clone()),
+        rotation: rotation.clone(),
         devices: Arc::default(),
         stopping: stopping.clone(),
         limits,
@@ -214,7 +218,7 @@ async fn start_locked(
         stopping: stopping.clone(),
     };
     let http = tokio::spawn(accept::serve(listener, connections, operators));
-    tokio::spawn(renewal::run(trust.clone(), admin.clone(), stopping));
+    tokio::spawn(renewal::run(rotation, stopping));
     tracing::info!(%address, connections, "the API answers");
 
     let mut running = Running {
@@ -234,7 +238,6 @@ async fn start_locked(
             addresses: api.devices.clone(),
             trust: trust.clone(),
             lineage,
-            signing_keys: signer.keys().iter().copied().collect(),
             broker,
             lifetimes: config.lifetimes,
         };
@@ -340,10 +343,14 @@ async fn connect(
 
 /// What the hub shows to the operator's broker, and by which it knows it.
 fn way_to_broker(trust: Arc<Trust>) -> Result<TlsSource, HubError> {
-    let name = ServerName::try_from(BROKER_NAME).expect("a name that DNS could have");
-    let config = trust.client_config(HUB_USER, HUB_USER, ALPN_MQTT)?;
-    let tls = Tls { config: Arc::new(config), name: Some(name) };
-    Ok(TlsSource(Arc::new(move || tls.clone())))
+    let now = |trust: &Trust| {
+        let name = ServerName::try_from(BROKER_NAME).expect("a name that DNS could have");
+        let config = trust.client_config(HUB_USER, HUB_USER, ALPN_MQTT)?;
+        Ok::<_, TrustError>(Tls { config: Arc::new(config), name: Some(name) })
+    };
+    let first = now(&trust)?;
+    // The hub's authority may be another one at the next connection.
+    Ok(TlsSource(Arc::new(move || now(&trust).unwrap_or_else(|_| first.clone()))))
 }
 
 /// Random bytes from the kernel.

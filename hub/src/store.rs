@@ -11,7 +11,7 @@ mod conformance;
 pub mod memory;
 pub mod redb;
 
-use std::path::PathBuf;
+use std::{io, path::PathBuf, sync::Arc};
 
 use lichen_hub_core::effect::Record;
 
@@ -35,6 +35,32 @@ pub trait Store: Send {
 
     /// How much it holds.
     fn sizes(&self) -> Sizes;
+
+    /// For those who read it while its owner goes on.
+    fn reader(&self) -> Arc<dyn Reader>;
+}
+
+/// Takes a record: its key, its value.
+pub type Each<'a> = dyn FnMut(&str, &[u8]) -> io::Result<()> + 'a;
+
+/// Reads a store's records on any thread, while they are changed.
+pub trait Reader: Send + Sync {
+    /// Hands on every record, in ascending order of key, all as of one commit. What `each` refuses ends it.
+    ///
+    /// # Errors
+    /// The records can't be read, or what `each` says.
+    fn read(&self, each: &mut Each<'_>) -> Result<(), ReadError>;
+}
+
+/// Why records could not be handed on.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// They can't be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Whoever got them could not go on.
+    #[error(transparent)]
+    Taker(io::Error),
 }
 
 /// How much a store holds.

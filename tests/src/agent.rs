@@ -124,6 +124,11 @@ impl Agent {
         self.wrapper = wrapper.iter().map(OsString::from).collect();
     }
 
+    /// Has the agent join by another token, from its next start on: one that has joined is led to where its hub is now.
+    pub fn set_token(&mut self, token: &str) {
+        token.clone_into(&mut self.token);
+    }
+
     /// Gives the agent another shim, from its next start on.
     pub fn set_shim(&mut self, shim: PathBuf) {
         self.shim = Some(shim);

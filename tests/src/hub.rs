@@ -79,6 +79,21 @@ impl Hub {
         Self { dir, api, devices, broker, process: None, log_level, flags }
     }
 
+    /// The hub of a backup, on another machine: with another directory and other addresses.
+    ///
+    /// # Panics
+    /// If it can't be restored, or does not start.
+    #[must_use]
+    pub fn restored(backup: &Path) -> Self {
+        let mut hub = Self::new(None, "debug");
+        let state = hub.state().display().to_string();
+        let backup = backup.display().to_string();
+        let said = hub.cli().run(&["hub", "restore", &backup, "--state", &state]);
+        assert!(said.success, "{said:#?}");
+        hub.start_again();
+        hub
+    }
+
     /// Starts it on its state, at its old addresses, and waits until devices can connect.
     ///
     /// # Panics

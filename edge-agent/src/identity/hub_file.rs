@@ -125,6 +125,7 @@ mod tests {
             addresses: vec![Address::parse("hub:6183").unwrap()].try_into().unwrap(),
             broker: Some(Broker::parse("mqtts://broker:8883").unwrap()),
             unix_ms: 5,
+            renewal: None,
         };
         HubFile { name: "pi".try_into().unwrap(), issued_ms: 4, facts }
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use firmware_compat::{
-    enrolment::{Address, Enrolled, List},
+    enrolment::{ADDRESSES, Address, Enrolled, List},
     topic::is_device_name,
 };
 use rustls::pki_types::CertificateDer;
@@ -33,4 +33,23 @@ pub(super) fn save(
     }
     dir.save(&enrolled.certificate, &identity.hub)?;
     Ok(identity)
+}
+
+/// Keeps that the hub of an identity is to be looked for at these addresses first; `None` if it is already.
+pub(super) fn looking_at(
+    dir: &IdentityDir,
+    identity: &Identity,
+    addresses: &[Address],
+) -> Result<Option<Identity>, JoinError> {
+    let known = &identity.hub.facts.addresses;
+    let mut wanted = addresses.to_vec();
+    wanted.extend(known.iter().filter(|address| !addresses.contains(address)).cloned());
+    wanted.truncate(ADDRESSES);
+    if addresses.is_empty() || wanted[..] == known[..] {
+        return Ok(None);
+    }
+    let mut moved = identity.clone();
+    moved.hub.facts.addresses = List::try_from(wanted).unwrap_or_default();
+    dir.save_hub(&moved.hub)?;
+    Ok(Some(moved))
 }

@@ -16,7 +16,8 @@ use tokio::{
 
 use super::{
     Membership, MembershipError,
-    upkeep::{Outcome, Sign, Step, Upkeep, renew_at_s},
+    due::renew_at_s,
+    upkeep::{Outcome, Sign, Step, Upkeep},
 };
 use crate::{
     hub::HubError,
@@ -125,7 +126,12 @@ async fn keep(call: Call, mut seen: mpsc::Receiver<Sign>, messages: Sender) {
                 tokio::select! {
                     () = sleep(time) => {}
                     sign = seen.recv() => match sign {
-                        Some(sign) => upkeep.saw(sign),
+                        Some(sign) => {
+                            upkeep.saw(sign);
+                            if call.membership.takes_news() {
+                                upkeep.saw_news(now(), random::number());
+                            }
+                        }
                         None => return,
                     },
                 }
@@ -144,7 +150,12 @@ async fn keep(call: Call, mut seen: mpsc::Receiver<Sign>, messages: Sender) {
         };
         match step {
             Step::Renew => upkeep.renewed(outcome, renewal(), now(), random::number()),
-            _ => upkeep.asked(outcome, now(), random::number()),
+            _ => {
+                upkeep.asked(outcome, now(), random::number());
+                if matches!(result, Ok(true)) {
+                    upkeep.renew_at(renewal());
+                }
+            }
         }
         if matches!(result, Ok(true)) && messages.send(Message::MembershipChanged).await.is_err() {
             return;
@@ -180,6 +191,14 @@ fn tell(step: Step, result: &Result<bool, CallError>, told: &mut String) {
                 why = told,
                 "the hub does not take this device any more: it was revoked or forgotten. Pods run on. To join anew, \
                  remove the directory identity in the state directory and run lichen-agent join with a new token"
+            );
+        }
+        Err(CallError::Hub(HubError::Impostor { .. })) => {
+            tracing::error!(
+                why = told,
+                "no hub is believed there. Pods run on. If the hub has changed its CA while this device was away: on the hub, \
+                 lichen device forget NAME and lichen token create; here, remove the directory identity in the state \
+                 directory and run lichen-agent join with the token"
             );
         }
         Err(CallError::Hub(HubError::Unreachable { .. } | HubError::Busy { .. })) => {

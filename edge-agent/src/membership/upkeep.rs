@@ -1,20 +1,23 @@
 //! Decides when the hub is called for the membership's sake. Pure: time is an argument.
 //!
-//! - The certificate is renewed once two thirds of its lifetime have passed by known time, and up to a twelfth of it later:
-//!   a fleet that joined on one day does not come back on one. One that the hub takes for expired is renewed at once.
+//! - The certificate is renewed when [`super::due`] says. One that the hub takes for expired is renewed at once.
 //! - What may have changed of the hub (its CAs, addresses, broker) is asked for when the link has failed several times or
 //!   was refused; and while all is well every [`ASK_EVERY`]. An answer costs 4 KB with its handshake (`tests/membership.rs`
 //!   measures 3.2 without TCP and IP): daily, that would take an eighth of an idle device's megabyte a month, and weekly it
-//!   takes a sixtieth. Whoever changes a CA leaves weeks for it.
+//!   takes a sixtieth. Whoever changes a CA leaves weeks for it. A hub that shows a new CA in a handshake is asked within
+//!   [`NEWS_WITHIN`]: it may have started again, and a whole fleet have seen it at once.
 
 use std::time::Duration;
 
-use firmware_compat::time::{Instant, UnixMs};
+use firmware_compat::time::Instant;
 
-use crate::{hub::HubError, identity::Identity};
+use super::due::part;
+use crate::hub::HubError;
 
 /// How often the hub is asked while all is well.
 pub const ASK_EVERY: Duration = Duration::from_hours(7 * 24);
+/// How long the hub may be asked later than it has shown that it has something to say.
+const NEWS_WITHIN: Duration = Duration::from_hours(1);
 /// How often it is looked whether something is due: known time may jump.
 const LOOK_EVERY: Duration = Duration::from_hours(6);
 /// The pause after a call that did not bring the link back; it doubles with each.
@@ -84,6 +87,8 @@ pub struct Upkeep {
     must_ask: bool,
     /// The operator wants another hub to be followed: this one has not said yet who it is.
     must_meet: bool,
+    /// When to ask the hub what it has shown to be new.
+    news_at: Option<Instant>,
     link_is_up: bool,
     asked: Instant,
     in_vain: u32,
@@ -100,6 +105,7 @@ impl Upkeep {
             must_renew: false,
             must_ask: false,
             must_meet: may_adopt,
+            news_at: None,
             link_is_up: false,
             asked: now,
             in_vain: 0,
@@ -117,7 +123,8 @@ impl Upkeep {
         if self.must_renew || known_s >= self.renew_at_s {
             return Step::Renew;
         }
-        let due = ASK_EVERY.saturating_sub(now.since(self.asked));
+        let news = self.news_at.map_or(ASK_EVERY, |at| at.since(now));
+        let due = ASK_EVERY.saturating_sub(now.since(self.asked)).min(news);
         if self.must_ask || self.must_meet || (self.link_is_up && due.is_zero()) {
             return Step::Ask;
         }
@@ -135,12 +142,23 @@ impl Upkeep {
         }
     }
 
+    /// The hub has shown a CA that this device has not been told of.
+    pub fn saw_news(&mut self, now: Instant, random: u64) {
+        self.news_at.get_or_insert(now + part(NEWS_WITHIN, random));
+    }
+
+    /// The certificate in force is to be replaced at another time.
+    pub fn renew_at(&mut self, renew_at_s: u64) {
+        self.renew_at_s = renew_at_s;
+    }
+
     /// The hub was asked.
     pub fn asked(&mut self, outcome: Outcome, now: Instant, random: u64) {
         self.must_ask = false;
         match outcome {
             Outcome::Done => {
                 self.asked = now;
+                self.news_at = None;
                 self.must_meet = false;
                 self.rest_longer(now, random);
             }
@@ -158,6 +176,7 @@ impl Upkeep {
             Outcome::Done => {
                 // The answer says everything else, too.
                 self.asked = now;
+                self.news_at = None;
             }
             Outcome::NotAuthenticated | Outcome::Refused => self.rest(now, REST_REFUSED, random),
             Outcome::InVain => {
@@ -183,25 +202,6 @@ impl Upkeep {
     }
 }
 
-/// When a certificate is to be replaced, in seconds since 1970: two thirds of its lifetime after it was issued, and up to
-/// a twelfth of that lifetime later as `random` decides.
-#[must_use]
-pub fn renew_at_s(identity: &Identity, random: u64) -> u64 {
-    renewal(identity.hub.issued_ms, identity.not_after_s, random)
-}
-
-fn renewal(issued_ms: UnixMs, not_after_s: u64, random: u64) -> u64 {
-    let issued_s = issued_ms / 1000;
-    let lifetime = Duration::from_secs(not_after_s.saturating_sub(issued_s));
-    issued_s + (lifetime / 3 * 2).as_secs() + part(lifetime / 12, random).as_secs()
-}
-
-/// The share of `whole` that `random` is of its own range.
-fn part(whole: Duration, random: u64) -> Duration {
-    let millis = whole.as_millis().min(u128::from(u64::MAX)) * u128::from(random);
-    Duration::from_millis((millis >> 64) as u64)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -212,17 +212,6 @@ mod tests {
 
     fn upkeep() -> Upkeep {
         Upkeep::new(RENEW_AT, false, START)
-    }
-
-    #[test]
-    fn a_certificate_is_renewed_after_two_thirds_of_its_lifetime_spread_over_a_twelfth() {
-        let issued = 1_700_000_000;
-        let at = |random| renewal(issued * 1000, issued + 90 * DAY, random) - issued;
-        assert_eq!(at(0), 60 * DAY);
-        assert_eq!(at(u64::MAX).div_ceil(3600), (60 * DAY + 90 * DAY / 12) / 3600);
-        // One that is already over, and one without end.
-        assert_eq!(renewal(issued * 1000, 5, u64::MAX), issued);
-        assert!(renewal(0, 253_402_300_799, u64::MAX) < 253_402_300_799);
     }
 
     #[test]
@@ -314,6 +303,26 @@ mod tests {
         assert_eq!(upkeep.next(later, 0), Step::Ask);
         upkeep.asked(Outcome::Done, later, 0);
         assert_eq!(upkeep.next(later + REST_LONGEST, 0), Step::Wait(LOOK_EVERY));
+    }
+
+    #[test]
+    fn a_hub_that_shows_a_new_ca_is_asked_within_an_hour_and_once() {
+        let mut upkeep = upkeep();
+        upkeep.saw(Sign::Up);
+        upkeep.saw_news(START, u64::MAX / 2);
+        // A second connection does not put it off.
+        upkeep.saw_news(START, u64::MAX);
+        let Step::Wait(time) = upkeep.next(START, 0) else { panic!("not at once") };
+        assert_eq!(time.as_secs().div_ceil(60), 30);
+        let later = START + time;
+        assert_eq!(upkeep.next(later, 0), Step::Ask);
+        upkeep.asked(Outcome::InVain, later, 0);
+        let Step::Wait(rest) = upkeep.next(later, 0) else { panic!("it should rest") };
+        assert_eq!(upkeep.next(later + rest, 0), Step::Ask);
+        upkeep.asked(Outcome::Done, later + rest, 0);
+        assert_eq!(upkeep.next(later + rest + REST_FIRST, 0), Step::Wait(LOOK_EVERY));
+        upkeep.renew_at(5);
+        assert_eq!(upkeep.next(later + rest + REST_FIRST, 5), Step::Renew);
     }
 
     #[test]

@@ -28,8 +28,8 @@ pub type Day = (i32, u8, u8);
 pub const BEGINNING: Day = (1970, 1, 1);
 pub const NO_END: Day = (9999, 12, 31);
 
-/// An authority.
-pub struct Authority(CertifiedIssuer<'static, KeyPair>);
+/// An authority, and what its servers show between their certificates and its own.
+pub struct Authority(CertifiedIssuer<'static, KeyPair>, Vec<CertificateDer<'static>>);
 
 impl Authority {
     pub fn new() -> Self {
@@ -41,7 +41,21 @@ impl Authority {
             .push(DnType::OrganizationName, key.serialize_pem()[60..80].to_owned());
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
-        Self(CertifiedIssuer::self_signed(params, key).unwrap())
+        Self(CertifiedIssuer::self_signed(params, key).unwrap(), Vec::new())
+    }
+
+    /// The same, believed by those who believe an older one.
+    pub fn introduced_by(mut self, older: &Self) -> Self {
+        let mut params = params("an authority", BEGINNING, NO_END);
+        let key = self.0.key();
+        params
+            .distinguished_name
+            .push(DnType::OrganizationName, key.serialize_pem()[60..80].to_owned());
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        let cross = params.signed_by(key, &older.0).unwrap();
+        self.1 = vec![cross.der().clone(), older.der()];
+        self
     }
 
     pub fn der(&self) -> CertificateDer<'static> {
@@ -79,7 +93,8 @@ impl Authority {
             CertificateParams::new(vec![name.to_owned()]).unwrap().subject_alt_names;
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         let certificate = params.signed_by(&key, &self.0).unwrap();
-        let chain = vec![certificate.der().clone(), self.der()];
+        let own = [certificate.der().clone()];
+        let chain = own.into_iter().chain(self.1.clone()).chain([self.der()]).collect();
         let key = PrivatePkcs8KeyDer::from(key.serialize_der()).into();
         let builder = ServerConfig::builder_with_provider(provider());
         let mut config = builder

@@ -107,6 +107,7 @@ impl Server {
             addresses: vec![as_address(address)].try_into().unwrap(),
             broker: None,
             unix_ms: 0,
+            renewal: None,
         };
         let state = State {
             tls: authority.server(),

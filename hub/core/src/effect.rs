@@ -154,6 +154,8 @@ pub enum Response {
     Images(Vec<Image>),
     /// Which agent holds a session.
     Session(Option<AgentId>),
+    /// Who has which keys.
+    TrustCounts(TrustCounts),
     /// A board may be a device of this name.
     Enrolled {
         /// The device's name.
@@ -190,4 +192,17 @@ pub struct Image {
     pub root: Hash,
     /// Workloads that refer to it, or of which Pods still run it.
     pub used_by: Vec<Key>,
+}
+
+/// Who has which of the hub's keys.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TrustCounts {
+    /// Devices that have a certificate.
+    pub certificates: usize,
+    /// Those of the CA that was asked for.
+    pub of_authority: usize,
+    /// Devices that were heard of.
+    pub agents: usize,
+    /// Those that know the newest signing key.
+    pub with_newest_key: usize,
 }

@@ -1,6 +1,8 @@
 //! Which boards become devices of this hub: by a token, by an operator's approval, or because their serial number was
 //! registered before they came. Certificates are the shell's; here it is decided who gets one.
 
+mod authority;
+
 use alloc::{
     borrow::ToOwned,
     format,
@@ -219,11 +221,16 @@ impl Engine {
         &mut self,
         device: &str,
         not_after_ms: UnixMs,
+        authority: &Hash,
     ) -> Result<Response, ApiError> {
         let key = Key::new(Kind::Enrolment, "", device);
         let enrolment = self.enrolment(device).ok_or(ApiError::NotFound(key))?;
         let mut enrolment = enrolment.clone();
         enrolment.status.certificate_not_after = Some(rfc3339(not_after_ms));
+        enrolment.status.authority = authority.to_string();
+        if !core::mem::take(&mut enrolment.status.message).is_empty() {
+            self.touch_node(device);
+        }
         self.store_enrolment(enrolment);
         Ok(Response::Done)
     }

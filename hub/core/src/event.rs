@@ -243,6 +243,18 @@ pub enum Request {
         device: String,
         /// Until when it lasts, in milliseconds since 1970.
         not_after_ms: UnixMs,
+        /// SHA-256 of the certificate of the CA that issued it.
+        authority: Hash,
+    },
+    /// How many devices have certificates of a CA, and the newest signing key.
+    CountTrust {
+        /// SHA-256 of its certificate.
+        authority: Hash,
+    },
+    /// Only one CA is believed from now on.
+    OnlyAuthority {
+        /// SHA-256 of its certificate.
+        authority: Hash,
     },
     /// Let the hub take over a device whose assignment another or a newer hub wrote.
     Resume {

@@ -217,6 +217,9 @@ impl Engine {
                 ),
             ),
         }
+        if let Some(left_behind) = self.left_behind(name) {
+            lines.say(1, false, left_behind.into());
+        }
         if let Some(unknown_key) = self.unknown_key(name) {
             lines.say(1, false, unknown_key);
         }

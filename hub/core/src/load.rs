@@ -35,9 +35,6 @@ use crate::{
     state::{Progress, Saved, State, Stored},
 };
 
-/// Greatest resource version that a store may have reserved: counting never gets there, and can go on from there.
-const LAST_RESOURCE_VERSION: u64 = u64::MAX / 2;
-
 impl Engine {
     /// An engine from all records of its store, or a new one from none. `signer`: by which devices know it.
     ///
@@ -114,7 +111,7 @@ impl Engine {
         match parsed {
             KeyOf::Meta => {
                 let meta: record::Meta = record::decode(key, value)?;
-                if meta.reserved_resource_version > LAST_RESOURCE_VERSION {
+                if meta.reserved_resource_version > record::LAST_RESOURCE_VERSION {
                     return Err(damaged(key, "its resource version is one that no hub reaches"));
                 }
                 self.lineage = meta.lineage;

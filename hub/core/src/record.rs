@@ -254,6 +254,25 @@ pub fn decode<T: DeserializeOwned>(key: &str, bytes: &[u8]) -> Result<T, LoadErr
 
 /// Key of `meta`.
 pub const META: &str = "meta";
+/// Greatest resource version that a store may have reserved: counting never gets there, and can go on from there.
+pub(crate) const LAST_RESOURCE_VERSION: u64 = u64::MAX / 2;
+/// Resource versions that a restored hub leaves out: more than any hub gives out in its life. The hub that was lost may have
+/// given out some after the backup was made, and whoever remembers one must not take this hub's objects for those.
+const LOST_RESOURCE_VERSIONS: u64 = 1 << 40;
+
+/// What becomes of a record in a store that is restored from a backup.
+///
+/// # Errors
+/// [`LoadError`] if it can't be read.
+pub fn restored(key: &str, value: Vec<u8>) -> Result<Vec<u8>, LoadError> {
+    if key != META {
+        return Ok(value);
+    }
+    let meta: Meta = decode(key, &value)?;
+    let reserved = meta.reserved_resource_version.saturating_add(LOST_RESOURCE_VERSIONS);
+    let reserved_resource_version = reserved.min(LAST_RESOURCE_VERSION);
+    Ok(encode(&Meta { reserved_resource_version, ..meta }))
+}
 
 /// Key of `time`.
 pub const TIME: &str = "time";

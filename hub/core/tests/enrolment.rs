@@ -297,3 +297,40 @@ fn names_that_are_none_never_become_devices() {
     }
     assert!(hub.admitted.is_empty());
 }
+
+#[test]
+fn who_was_left_behind_by_a_new_ca_is_told_until_it_has_a_certificate_of_that() {
+    let mut hub = Hub::new();
+    hub.token(1, json!({"uses": 9}));
+    for (name, key) in [("pi-1", 11), ("pi-2", 12), ("pi-3", 13)] {
+        hub.enrol(with_token(name, key, 1));
+    }
+    let [old, new] = [Hash([1; 32]), Hash([2; 32])];
+    let certified = |device: &str, authority| Request::Certified {
+        device: device.to_owned(),
+        not_after_ms: START_MS + 90 * DAY_MS,
+        authority,
+    };
+    // The third one never got its certificate: it has nothing that could be of an old CA.
+    hub.ask(certified("pi-1", old)).expect("noted");
+    hub.ask(certified("pi-2", old)).expect("noted");
+    let counted = |hub: &mut Hub, authority| match hub.ask(Request::CountTrust { authority }) {
+        Ok(Response::TrustCounts(counts)) => (counts.of_authority, counts.certificates),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!((counted(&mut hub, old), counted(&mut hub, new)), ((2, 2), (0, 2)));
+    hub.ask(certified("pi-1", new)).expect("noted");
+    assert_eq!(counted(&mut hub, new), (1, 2));
+
+    let told = |hub: &mut Hub| {
+        ["pi-1", "pi-2", "pi-3"].map(|name| hub.enrolment(name).status.message.contains("pi-2"))
+    };
+    hub.ask(Request::OnlyAuthority { authority: new }).expect("noted");
+    assert_eq!(told(&mut hub), [false, true, false]);
+    let message = hub.enrolment("pi-2").status.message;
+    check(&message, "lichen device forget pi-2; lichen token create");
+    hub = hub.restart();
+    assert_eq!(told(&mut hub), [false, true, false]);
+    hub.ask(certified("pi-2", new)).expect("noted");
+    assert_eq!(told(&mut hub), [false; 3]);
+}

@@ -1,10 +1,9 @@
-//! Small commands: `version`, `completion`, `resume`.
+//! Small commands: `version`, `completion`.
 
 use clap::CommandFactory;
 use clap_complete::Shell;
-use ureq::http::Method;
 
-use super::{Context, args::Cli, client::segment, error::CliError, ui::plain};
+use super::{Context, args::Cli, error::CliError, ui::plain};
 
 /// `lichen version`.
 ///
@@ -36,15 +35,4 @@ pub fn completion(context: &mut Context, shell: Shell) -> Result<(), CliError> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "lichen", &mut script);
     Ok(context.ui.write(&script)?)
-}
-
-/// `lichen resume`.
-///
-/// # Errors
-/// There is no such device, or nothing to resume.
-pub fn resume(context: &mut Context, name: &str) -> Result<(), CliError> {
-    let target = format!("/lichen/v1/devices/{}/resume", segment(name));
-    context.client.call(Method::POST, &target, None)?;
-    context.ui.line(&format!("node/{} resumed; this hub's assignment counts now", plain(name)))?;
-    Ok(())
 }

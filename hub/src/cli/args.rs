@@ -5,6 +5,7 @@ mod connection;
 mod devices;
 mod duration;
 mod hub;
+mod hub_commands;
 mod image;
 mod objects;
 mod pods;
@@ -21,6 +22,7 @@ pub use connection::{
 pub use devices::{DeviceCommand, DevicesArgs, LabelArgs, RegisterArgs, TokenArgs, TokenCommand};
 pub use duration::whole_seconds;
 pub use hub::{HubArgs, QuickstartArgs};
+pub use hub_commands::{BackupArgs, HubCommand, RestoreArgs, ResumeArgs, RotateArgs};
 pub use image::{ImageCommand, PackArgs};
 pub use objects::{ApplyArgs, DeleteArgs, GetArgs, NamedArgs, Output};
 pub use pods::{HistoryArgs, LogsArgs, RolloutCommand, StatusArgs, UndoArgs, WorkloadArgs};
@@ -98,15 +100,8 @@ pub enum Command {
     /// Push, make, list and remove images
     #[command(subcommand)]
     Image(ImageCommand),
-    /// Let this hub take over a device that another hub wrote to
-    #[command(
-        after_help = "A device pauses when the hub it knows is not the one that talks to it: after a restored\nbackup, or a new hub. `lichen explain node/NAME` says so. This makes the hub's assignment count.\n\nExample:\n  lichen resume pi-7"
-    )]
-    Resume {
-        /// The device's name
-        #[arg(value_name = "NODE")]
-        name: String,
-    },
+    /// Let this hub's assignment count on devices that are paused
+    Resume(ResumeArgs),
     /// Print a script that completes commands in a shell
     #[command(
         after_help = "Examples:\n  lichen completion bash > /etc/bash_completion.d/lichen\n  lichen completion zsh > ~/.zfunc/_lichen\n  lichen completion fish > ~/.config/fish/completions/lichen.fish"
@@ -213,6 +208,16 @@ mod tests {
             "auth can-i get /metrics",
             "auth can-i --list -n shop",
             "create token ci -n shop --duration 720h --audience vault",
+            "resume pi-1 pi-2",
+            "resume --all",
+            "hub backup",
+            "hub backup -o - --without-artefacts --keys none",
+            "hub backup -o f --keys apart k --state /s",
+            "hub restore f --state /s --keys k --replace",
+            "hub restore -",
+            "hub trust --bundle",
+            "hub rotate-ca",
+            "hub rotate-signing-key --overlap 7d",
             "completion zsh",
         ] {
             let words = std::iter::once("lichen").chain(line.split_whitespace());
@@ -249,6 +254,11 @@ mod tests {
             "token create --uses 0",
             "token create --label a",
             "token delete",
+            "resume",
+            "resume --all pi",
+            "hub --state /s backup",
+            "hub restore",
+            "hub backup --keys",
             "device approve",
             "device register --name pi",
             "auth can-i list",

@@ -4,6 +4,7 @@ use std::{error::Error, io, path::PathBuf};
 
 use super::{client::ClientError, kubeconfig::KubeconfigError, ui::Ui};
 use crate::{
+    backup::BackupError,
     manifest::{Problems, report::MAX_SHOWN},
     server::HubError,
 };
@@ -47,6 +48,15 @@ pub enum CliError {
     /// The hub does not start, or failed.
     #[error(transparent)]
     Hub(#[from] HubError),
+    /// A backup can't be made or used.
+    #[error("{what}")]
+    Backup {
+        /// What could not be done.
+        what: String,
+        /// The cause.
+        #[source]
+        source: BackupError,
+    },
     /// Something else, with what to do.
     #[error("{0}")]
     Failed(String),

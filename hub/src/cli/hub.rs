@@ -1,4 +1,9 @@
-//! `lichen hub`: runs a hub in this process until it is told to stop.
+//! `lichen hub`: runs a hub in this process until it is told to stop. What else is done with a hub has files of its own:
+//! [`backup`], [`restore`], [`trust`].
+
+mod backup;
+mod restore;
+mod trust;
 
 use std::path::{Path, PathBuf};
 
@@ -8,7 +13,7 @@ use tracing::level_filters::LevelFilter;
 
 use super::{
     Context,
-    args::{HubArgs, whole_seconds},
+    args::{HubArgs, HubCommand, whole_seconds},
     error::CliError,
     kubeconfig::admin,
     ui::Level,
@@ -20,12 +25,17 @@ use crate::server::{self, HubConfig};
 /// # Errors
 /// The hub can't start, or its store failed.
 pub fn run(context: &mut Context, args: HubArgs) -> Result<(), CliError> {
-    let state = match args.state {
-        Some(state) => state,
-        // A hub that root runs is a service of the machine.
-        None if rustix::process::geteuid().is_root() => PathBuf::from("/var/lib/lichen-hub"),
-        None => user_state("hub")?,
-    };
+    match &args.command {
+        Some(HubCommand::Backup(args)) => return backup::run(context, args),
+        Some(HubCommand::Restore(args)) => return restore::run(context, args),
+        Some(HubCommand::Trust { bundle }) => return trust::show(context, *bundle),
+        Some(HubCommand::RotateCa(args)) => return trust::rotate_authority(context, args),
+        Some(HubCommand::RotateSigningKey(args)) => {
+            return trust::rotate_signing_key(context, args);
+        }
+        None => {}
+    }
+    let state = state_dir(args.state.as_deref())?;
     start_logging(context);
     let mut config = HubConfig::new(state.clone(), args.api, args.devices);
     for given in &args.advertise {
@@ -61,6 +71,22 @@ pub fn run(context: &mut Context, args: HubArgs) -> Result<(), CliError> {
         ui.note("the hub has stopped; devices go on with what they have");
         Ok(())
     })
+}
+
+/// Where a hub keeps its state.
+fn state_dir(given: Option<&Path>) -> Result<PathBuf, CliError> {
+    match given {
+        Some(state) => Ok(state.to_owned()),
+        // A hub that root runs is a service of the machine.
+        None if rustix::process::geteuid().is_root() => Ok(PathBuf::from("/var/lib/lichen-hub")),
+        None => user_state("hub"),
+    }
+}
+
+/// `1 device`, `2 devices`.
+fn counted(number: u64, what: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {what}{plural}")
 }
 
 /// Lets `lichen` of the same user find the hub, wherever it keeps its state.

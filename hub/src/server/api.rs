@@ -3,6 +3,7 @@
 //! Everything here turns HTTP into reads of the watch cache and requests to the engine, and answers back; nothing is
 //! decided here, and whoever gets here has passed [`super::access`].
 
+mod backup;
 mod body;
 mod change;
 mod compression;
@@ -31,6 +32,7 @@ pub mod strangers;
 mod submitted;
 mod table;
 mod token;
+mod trust;
 mod watch;
 
 use std::sync::{Arc, OnceLock};
@@ -51,8 +53,10 @@ use super::{
     limits::Limits,
     metrics::Counters,
     registry,
+    rotation::Rotation,
     watch_cache::WatchCache,
 };
+use crate::backup::source::Source;
 pub(crate) use body::read as read_body;
 pub(crate) use compression::Flowing;
 pub(crate) use fields::FieldSelector;
@@ -77,6 +81,8 @@ pub(crate) struct Api {
     pub(crate) devices: Arc<OnceLock<Vec<Address>>>,
     /// Becomes true when the hub stops: streams end.
     pub(crate) stopping: Receiver<bool>,
+    backups: backup::Backups,
+    rotation: Rotation,
     /// Watches and logs that may be open at once; the other connections are for short requests.
     max_streams: usize,
     streams: Arc<Semaphore>,
@@ -91,6 +97,8 @@ pub(crate) struct Parts {
     pub(crate) access: Arc<Access>,
     pub(crate) images: lichen_images::Store,
     pub(crate) trust: Arc<Trust>,
+    pub(crate) backups: Source,
+    pub(crate) rotation: Rotation,
     pub(crate) devices: Arc<OnceLock<Vec<Address>>>,
     pub(crate) stopping: Receiver<bool>,
     pub(crate) limits: Limits,
@@ -98,7 +106,18 @@ pub(crate) struct Parts {
 
 impl Api {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { engine, cache, access, images, trust, devices, stopping, limits } = parts;
+        let Parts {
+            engine,
+            cache,
+            access,
+            images,
+            trust,
+            backups,
+            rotation,
+            devices,
+            stopping,
+            limits,
+        } = parts;
         Self {
             engine,
             cache,
@@ -109,6 +128,8 @@ impl Api {
             trust,
             devices,
             stopping,
+            backups: backup::Backups::new(backups),
+            rotation,
             max_streams: limits.streams,
             streams: Arc::new(Semaphore::new(limits.streams)),
             downloads: Arc::new(Semaphore::new(limits.downloads)),

@@ -8,6 +8,8 @@
 //! | `/lichen/v1/explain/…` | `get` of the object that is explained |
 //! | `/lichen/v1/devices/<name>/resume` | `create` of `nodes/resume` in the group `lichen.dev` |
 //! | `/lichen/v1/devices/<name>/session` | `get` of `nodes/session` there |
+//! | `/lichen/v1/backup` | `get` of `backups` there, which is as good as everything |
+//! | `/lichen/v1/trust` | `get` of `trust` there; `create` of `trust/rotate-ca` and `trust/rotate-signing-key` |
 //! | `/lichen/v1/images…`, `/v2/…` | `images` there, by the name without a tag; see [`of_registry`] |
 //! | all others | a path that is no resource |
 
@@ -116,6 +118,12 @@ fn of_lichen(method: &Method, path: LichenPath) -> Option<Attributes> {
             let kind = Kind::of_plural(&plural)?;
             Attributes::on(verb(method), &Key::new(kind, &namespace, &name))
         }
+        LichenPath::Backup => own(verb(method), "backups", "", String::new()),
+        LichenPath::Trust => own(verb(method), "trust", "", String::new()),
+        LichenPath::RotateAuthority => own(verb(method), "trust", "rotate-ca", String::new()),
+        LichenPath::RotateSigningKey => {
+            own(verb(method), "trust", "rotate-signing-key", String::new())
+        }
         LichenPath::Images if is_read(method) => image("list", String::new()),
         LichenPath::Images => image(verb(method), String::new()),
         LichenPath::Image(reference) => {
@@ -137,9 +145,20 @@ fn below_node(verb: &'static str, name: String, subresource: &'static str) -> At
 }
 
 fn image(verb: &'static str, name: String) -> Attributes {
+    own(verb, "images", "", name)
+}
+
+/// What is no kind.
+fn own(
+    verb: &'static str,
+    resource: &'static str,
+    subresource: &'static str,
+    name: String,
+) -> Attributes {
     let target = ResourceTarget {
         group: LICHEN.into(),
-        resource: "images".into(),
+        resource: resource.into(),
+        subresource: subresource.into(),
         name,
         ..ResourceTarget::default()
     };
@@ -263,6 +282,9 @@ mod tests {
             ("GET /lichen/v1/explain/nodes/-/pi", "get nodes /pi"),
             ("GET /lichen/v1/explain/mosses/-/x", "get /lichen/v1/explain/mosses/-/x"),
             ("POST /lichen/v1/devices/pi/resume", "create nodes/resume.lichen.dev /pi"),
+            ("GET /lichen/v1/backup?keys=only", "get backups.lichen.dev"),
+            ("GET /lichen/v1/trust", "get trust.lichen.dev"),
+            ("POST /lichen/v1/trust/rotate-ca", "create trust/rotate-ca.lichen.dev"),
             ("GET /lichen/v1/images", "list images.lichen.dev"),
             ("DELETE /lichen/v1/images/team/web:1", "delete images.lichen.dev /team/web"),
             ("DELETE /lichen/v1/images/team%2Fweb:1", "delete /lichen/v1/images/team%2Fweb:1"),

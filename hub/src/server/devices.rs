@@ -22,17 +22,20 @@ use axum::{
     routing::{get, post},
 };
 use firmware_compat::{
-    enrolment::{Address, Broker, CONNECT_PATH, ENROL_PATH, HubFacts, RENEW_PATH, SESSION_PATH},
-    id::{Lineage, PublicKey},
+    enrolment::{
+        Address, Broker, CONNECT_PATH, ENROL_PATH, HubFacts, RENEW_PATH, Renewal, SESSION_PATH,
+    },
+    id::Lineage,
 };
 use lichen_link::endpoint::http::{HttpHandler, HttpPeer, HttpServing, HttpStream};
-use lichen_trust::Trust;
+use lichen_trust::{Trust, TrustState};
 
 use super::{
     api::{Api, Refusal},
     artefacts,
     connection::{self, Serving},
     handle::EngineHandle,
+    signing::public_keys,
 };
 
 /// How long certificates last.
@@ -59,7 +62,6 @@ pub(crate) struct Devices {
     pub(crate) addresses: Arc<OnceLock<Vec<Address>>>,
     pub(crate) trust: Arc<Trust>,
     pub(crate) lineage: Lineage,
-    pub(crate) signing_keys: Vec<PublicKey>,
     /// The operator's broker, if devices don't speak MQTT with the hub itself.
     pub(crate) broker: Option<Broker>,
     pub(crate) lifetimes: Lifetimes,
@@ -72,13 +74,23 @@ impl Devices {
         let too_much = |_| Refusal::internal("the hub has more to say of itself than devices take");
         Ok(HubFacts {
             ca: self.trust.bundle().as_str().try_into().map_err(too_much)?,
-            signing_keys: self.signing_keys.clone().try_into().map_err(too_much)?,
+            signing_keys: public_keys(&self.trust).try_into().map_err(too_much)?,
             lineage: self.lineage,
             addresses: addresses.clone().try_into().map_err(too_much)?,
             broker: self.broker.clone(),
             unix_ms: self.trust.time().now() * 1000,
+            renewal: renewal(&self.trust.state()),
         })
     }
+}
+
+/// Certificates of the CA before are to be renewed within the first half of the overlap.
+fn renewal(state: &TrustState) -> Option<Renewal> {
+    let (_, until) = state.previous_authority?;
+    let since = state.authority_since;
+    let by = since + until.saturating_sub(since) / 2;
+    // The second in which it changed counts as before.
+    Some(Renewal { issued_before_ms: (since + 1) * 1000, by_ms: by * 1000 })
 }
 
 /// Every path of the device port.

@@ -7,11 +7,8 @@ use lichen_hub_core::record::LoadError;
 use lichen_link::LinkError;
 use lichen_trust::TrustError;
 
-use super::{
-    admin::AdminError, authn::KeyError, listen::ListenError, signing::SigningKeyError,
-    state_lock::StateLockError,
-};
-use crate::store::StoreError;
+use super::{admin::AdminError, authn::KeyError, listen::ListenError, state_lock::StateLockError};
+use crate::{backup::BackupError, store::StoreError};
 
 /// Why a hub does not start, or had to end.
 #[derive(Debug, thiserror::Error)]
@@ -22,12 +19,12 @@ pub enum HubError {
     /// The store can't be used.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// A restore into the directory was interrupted, and can't be finished.
+    #[error("could not finish the restore of this hub; run `lichen hub restore` again")]
+    Restore(#[from] BackupError),
     /// Its records can't be.
     #[error("could not load the hub's state")]
     Load(#[from] LoadError),
-    /// There is no key to sign with.
-    #[error(transparent)]
-    SigningKey(#[from] SigningKeyError),
     /// The key of tokens can't be.
     #[error(transparent)]
     Key(#[from] KeyError),

@@ -14,6 +14,7 @@ use lichen_hub_core::{
     api::ApiError,
     effect::{LogPart, Response},
     event::{ImageError, ImageRequest, Request, RequestId},
+    signing::Sign,
 };
 use tokio::sync::{mpsc, oneshot};
 
@@ -43,6 +44,8 @@ pub(crate) enum Input {
     LogLeft(RequestId),
     /// An answer of the supplier.
     Supplied { need: ImageRequest, result: Result<Artefacts, ImageError> },
+    /// The hub has other signing keys.
+    Signer(Arc<dyn Sign>),
     /// Finish this turn and end.
     Stop,
 }

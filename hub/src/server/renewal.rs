@@ -1,29 +1,34 @@
-//! Keeps the hub's own certificate new, and what it knows of time. Connections go on with what they began with.
+//! Keeps the hub's own certificate new, ends rotations of keys in time, and keeps what is known of time. Connections go on
+//! with what they began with.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
-use lichen_trust::Trust;
 use tokio::sync::watch;
 
-use super::admin::Admin;
+use super::rotation::{Next, Rotation};
 
 /// How often it is looked what is due. Certificates last for months.
 const EVERY: Duration = Duration::from_secs(3600);
+/// How often, while devices are told another signing key.
+const SOON: Duration = Duration::from_secs(30);
 
 /// Looks until the hub stops.
-pub(crate) async fn run(trust: Arc<Trust>, admin: Admin, mut stopping: watch::Receiver<bool>) {
+pub(crate) async fn run(rotation: Rotation, mut stopping: watch::Receiver<bool>) {
     loop {
-        look(&trust, &admin);
+        let Next { ends, devices } = look(&rotation).await;
+        let usual = if devices { SOON } else { EVERY };
         tokio::select! {
             // The sender going away means the same.
             _ = stopping.wait_for(|stopping| *stopping) => return,
-            () = tokio::time::sleep(EVERY) => {}
+            () = rotation.begun() => {}
+            () = tokio::time::sleep(ends.map_or(usual, |ends| ends.min(usual))) => {}
         }
     }
 }
 
-fn look(trust: &Trust, admin: &Admin) {
-    if let Some(behind) = trust.time().clock_is_behind() {
+async fn look(rotation: &Rotation) -> Next {
+    let time = rotation.trust().time();
+    if let Some(behind) = time.clock_is_behind() {
         let hours = behind.as_secs() / 3600;
         tracing::warn!(
             hours,
@@ -31,15 +36,12 @@ fn look(trust: &Trust, admin: &Admin) {
              set the clock"
         );
     }
-    match trust.renew() {
-        Ok(true) => tracing::info!("the hub's certificate was renewed"),
-        Ok(false) => {}
-        Err(error) => tracing::warn!(%error, "could not renew the hub's certificate"),
-    }
-    if let Err(error) = trust.time().save() {
+    let next = rotation.look().await.unwrap_or_else(|error| {
+        tracing::warn!(%error, "could not look after the hub's keys");
+        Next::default()
+    });
+    if let Err(error) = time.save() {
         tracing::warn!(%error, "could not save the time that is known");
     }
-    if let Err(error) = admin.keep(trust) {
-        tracing::warn!(%error, "could not renew the admin's kubeconfig");
-    }
+    next
 }

@@ -28,6 +28,17 @@ pub enum StateLockError {
         /// Its process, and where it answers.
         holder: String,
     },
+    /// The hub that is to be saved has it.
+    #[error(
+        "the hub of {} runs ({holder}): leave out --state, and the hub makes the backup itself",
+        path.display()
+    )]
+    Runs {
+        /// The directory.
+        path: PathBuf,
+        /// Its process, and where it answers.
+        holder: String,
+    },
     /// The file system refuses.
     #[error("could not lock the state directory {}", path.display())]
     Refused {

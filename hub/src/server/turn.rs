@@ -188,6 +188,7 @@ impl Turn {
             Wake::Input(Some(Input::Supplied { need, result })) => {
                 self.handle(Event::Supplied { need, result });
             }
+            Wake::Input(Some(Input::Signer(signer))) => self.handle(Event::Signer(signer)),
             Wake::Attached(Some(Attached { link, port, events })) => {
                 self.link = Some(link);
                 self.port = port;

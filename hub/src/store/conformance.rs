@@ -52,6 +52,21 @@ fn of_several_records_with_one_key_the_last_counts() {
 }
 
 #[test]
+fn a_reader_hands_on_what_load_would_give() {
+    on_each(|open| {
+        let store = open();
+        store.commit(&[put("b", b"2"), put("a", b""), put("ä", b"3")]).expect("commit");
+        let mut read = Vec::new();
+        let taken = store.reader().read(&mut |key, value| {
+            read.push((key.to_owned(), value.to_vec()));
+            Ok(())
+        });
+        taken.expect("read");
+        assert_eq!(read, store.load().expect("load"));
+    });
+}
+
+#[test]
 fn an_empty_commit_changes_nothing() {
     on_each(|open| {
         let store = open();

@@ -7,7 +7,7 @@ use std::{
 
 use lichen_hub_core::effect::Record;
 
-use super::{Sizes, Store, StoreError};
+use super::{Each, ReadError, Reader, Sizes, Store, StoreError};
 
 /// A store that survives nothing but its clones.
 #[derive(Clone, Debug, Default)]
@@ -38,5 +38,15 @@ impl Store for MemoryStore {
     fn sizes(&self) -> Sizes {
         let bytes = |(key, value): (&String, &Vec<u8>)| (key.len() + value.len()) as u64;
         Sizes { live_bytes: self.records().iter().map(bytes).sum(), ..Sizes::default() }
+    }
+    fn reader(&self) -> Arc<dyn Reader> {
+        Arc::new(self.clone())
+    }
+}
+
+impl Reader for MemoryStore {
+    fn read(&self, each: &mut Each<'_>) -> Result<(), ReadError> {
+        let records = self.records().clone();
+        records.iter().try_for_each(|(key, value)| each(key, value)).map_err(ReadError::Taker)
     }
 }

@@ -2,12 +2,13 @@
 //! last whole commit; its lock on the file keeps a second hub out, and ends with the process that holds it.
 
 mod compact;
+mod reader;
 
 use std::{
     fs,
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
         atomic::{AtomicBool, Ordering},
     },
     thread,
@@ -18,7 +19,7 @@ use redb::{
     Builder, Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition, TableError,
 };
 
-use super::{Sizes, Store, StoreError};
+use super::{Reader, Sizes, Store, StoreError};
 
 /// The file in the state directory.
 const FILE: &str = "hub.redb";
@@ -44,6 +45,8 @@ pub struct RedbStore {
     shared: Arc<Shared>,
     /// The thread that compacts, if there was one.
     aside: Mutex<Option<thread::JoinHandle<()>>>,
+    /// Held by who reads a snapshot. True once the store is closed.
+    gate: Arc<RwLock<bool>>,
 }
 
 #[derive(Debug)]
@@ -58,7 +61,8 @@ struct Shared {
 
 #[derive(Debug)]
 struct Open {
-    database: Database,
+    /// Shared with who reads a snapshot: after a change of files the old one stays open as long as it is read.
+    database: Arc<Database>,
     /// Keys and values of all records.
     live_bytes: u64,
     /// What was committed while the file is being copied.
@@ -93,7 +97,7 @@ impl RedbStore {
         let live_bytes = live_bytes(&database).map_err(failed)?;
         compact::remove(&state.join(NEW_FILE)).map_err(|error| failed(error.into()))?;
         let open = Open {
-            database,
+            database: Arc::new(database),
             live_bytes,
             meanwhile: None,
             compactions: 0,
@@ -106,7 +110,7 @@ impl RedbStore {
             compacting: AtomicBool::new(false),
             closing: AtomicBool::new(false),
         };
-        Ok(Self { shared: Arc::new(shared), aside: Mutex::default() })
+        Ok(Self { shared: Arc::new(shared), aside: Mutex::default(), gate: Arc::default() })
     }
 
     /// Compacts on a thread of its own, if that is worth the time.
@@ -127,6 +131,7 @@ impl Drop for RedbStore {
     /// The next hub finds the file free.
     fn drop(&mut self) {
         self.shared.closing.store(true, Ordering::Relaxed);
+        *self.gate.write().unwrap_or_else(PoisonError::into_inner) = true;
         let aside = self.aside.get_mut().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(aside) = aside {
             // If it panicked, that has been printed, and the records are in the old file.
@@ -224,6 +229,11 @@ impl Store for RedbStore {
             live_bytes: open.live_bytes,
             compactions: open.compactions,
         }
+    }
+
+    fn reader(&self) -> Arc<dyn Reader> {
+        let (shared, gate) = (Arc::downgrade(&self.shared), self.gate.clone());
+        Arc::new(reader::Snapshots { shared, gate })
     }
 }
 
@@ -373,6 +383,42 @@ mod tests {
         assert_eq!(expected, loaded(&store));
         assert_eq!(store.sizes().live_bytes, live as u64);
         assert!(!dir.path().join(NEW_FILE).exists());
+    }
+
+    #[test]
+    fn who_reads_sees_one_commit_whatever_is_committed_and_compacted_meanwhile() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let store = RedbStore::open(dir.path()).expect("open");
+        let record = |key: &str| Record { key: key.into(), value: Some(vec![1]) };
+        store.commit(&[record("a"), record("b"), record("c")]).expect("commit");
+        let reader = store.reader();
+        let mut seen = Vec::new();
+        let read = reader.read(&mut |key, _| {
+            if seen.is_empty() {
+                let gone = Record { key: "c".into(), value: None };
+                store.commit(&[record("b2"), gone]).map_err(std::io::Error::other)?;
+                churn(&store);
+            }
+            seen.push(key.to_owned());
+            Ok(())
+        });
+        read.expect("read");
+        assert_eq!(seen, ["a", "b", "c"]);
+        assert!(store.sizes().compactions > 0, "the file was changed under the reader");
+    }
+
+    #[test]
+    fn a_reader_that_has_enough_ends_early_and_keeps_no_closed_store_open() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let store = RedbStore::open(dir.path()).expect("open");
+        store.commit(&[Record { key: "a".into(), value: Some(vec![1]) }]).expect("commit");
+        let reader = store.reader();
+        let full = |_: &str, _: &[u8]| Err(std::io::Error::other("full"));
+        assert_eq!(reader.read(&mut { full }).expect_err("ended").to_string(), "full");
+        drop(store);
+        let _next = RedbStore::open(dir.path()).expect("it is free");
+        let error = reader.read(&mut |_, _| Ok(())).expect_err("closed");
+        assert!(error.to_string().contains("could not read the store"), "{error}");
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::{
 
 use lichen_hub::{
     server,
-    store::{MemoryStore, RedbStore, Sizes, Store, StoreError},
+    store::{MemoryStore, Reader, RedbStore, Sizes, Store, StoreError},
 };
 use lichen_hub_core::effect::Record;
 use serde_json::json;
@@ -56,6 +56,10 @@ impl Store for Gated {
 
     fn sizes(&self) -> Sizes {
         self.records.sizes()
+    }
+
+    fn reader(&self) -> Arc<dyn Reader> {
+        self.records.reader()
     }
 }
 

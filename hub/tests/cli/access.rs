@@ -156,3 +156,32 @@ fn a_token_is_not_made_for_nobody() {
     let said = hub.lichen("create token ci --duration 5m").failed();
     assert!(said.contains("spec.expirationSeconds: must be from 600 (10 minutes)"), "{said}");
 }
+
+/// Whoever may administer everything that is declared.
+const ADMIN: &str = "
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: ci-admin}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: admin}
+subjects: [{kind: ServiceAccount, name: ci, namespace: shop}]
+";
+
+#[test]
+fn the_hubs_keys_are_for_nobody_but_who_may_do_everything() {
+    let (hub, token) = start();
+    let file = hub.file("admin.yaml", ADMIN);
+    hub.lichen(&format!("apply -f {file}")).well();
+    let backup = hub.path().join("hub.tar.gz");
+    for (line, what) in [
+        (format!("hub backup -o {}", backup.display()), "backups"),
+        ("hub trust".to_owned(), "trust"),
+        ("hub rotate-ca".to_owned(), "trust/rotate-ca"),
+        ("hub rotate-signing-key".to_owned(), "trust/rotate-signing-key"),
+    ] {
+        let said = hub.lichen(&format!("{line} --token {token}")).failed();
+        assert!(said.contains("forbidden") && said.contains(what), "{line}: {said}");
+        assert!(!backup.exists());
+    }
+    let before = hub.lichen("hub trust").well();
+    assert!(!before.contains("until"), "nothing has changed: {before}");
+}

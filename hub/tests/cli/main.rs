@@ -5,6 +5,10 @@
 mod compare;
 
 mod access;
+#[path = "../common/joined.rs"]
+mod joined;
+
+mod backup;
 mod commands;
 mod contexts;
 mod devices;
@@ -12,8 +16,10 @@ mod examples;
 mod images;
 mod kubectl;
 mod login;
+mod machine;
 mod problems;
 mod rollout;
+mod rotation;
 mod script;
 mod shown;
 mod support;

@@ -44,11 +44,16 @@ fn trust(state: &Path) -> Trust {
     Trust::open(&state.join("trust"), Vec::new()).expect("the hub's trust")
 }
 
-/// A client that believes an authority, and shows a certificate with its key if it has one. All in PEM.
+/// A client that believes authorities, and shows a certificate with its key if it has one. All in PEM.
 pub fn shows(authority: &str, own: Option<(&str, &str)>) -> ClientConfig {
-    let certificate = |pem: &str| CertificateDer::from_pem_slice(pem.as_bytes()).expect("PEM");
+    let certificates = |pem: &str| {
+        let all = CertificateDer::pem_slice_iter(pem.as_bytes()).collect::<Result<Vec<_>, _>>();
+        all.expect("PEM")
+    };
     let mut roots = RootCertStore::empty();
-    roots.add(certificate(authority)).expect("an authority");
+    for authority in certificates(authority) {
+        roots.add(authority).expect("an authority");
+    }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -58,7 +63,7 @@ pub fn shows(authority: &str, own: Option<(&str, &str)>) -> ClientConfig {
         None => builder.with_no_client_auth(),
         Some((chain, key)) => {
             let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).expect("PEM");
-            builder.with_client_auth_cert(vec![certificate(chain)], key).expect("a pair")
+            builder.with_client_auth_cert(certificates(chain), key).expect("a pair")
         }
     }
 }
@@ -74,16 +79,26 @@ pub fn open(address: SocketAddr, mut config: ClientConfig) -> Blocking {
 
 /// Asks, and reads the whole answer.
 pub fn ask(address: SocketAddr, config: ClientConfig, request: &str, body: &str) -> String {
+    try_ask(address, config, request, body).expect("it answers")
+}
+
+/// The same of a hub that may not let the client in.
+pub fn try_ask(
+    address: SocketAddr,
+    config: ClientConfig,
+    request: &str,
+    body: &str,
+) -> Result<String, String> {
     let mut stream = open(address, config);
     let length = body.len();
     write!(
         stream,
         "{request} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
     )
-    .expect("it reads");
+    .map_err(|error| error.to_string())?;
     let mut answer = String::new();
-    stream.read_to_string(&mut answer).expect("it answers");
-    answer
+    stream.read_to_string(&mut answer).map_err(|error| error.to_string())?;
+    Ok(answer)
 }
 
 /// A device's certificate with its key, in PEM, and what it was told of its hub.

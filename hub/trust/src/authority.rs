@@ -18,6 +18,7 @@ use crate::{
     error::TrustError,
     files,
     identity::{ClientCertificate, DEVICES},
+    standing::Number,
 };
 
 /// Largest certificate signing request that is read. One with an RSA key of 8192 bits takes a third of it.
@@ -49,6 +50,40 @@ pub struct Issued {
     pub key: [u8; 32],
     /// The first second after its lifetime.
     pub not_after: u64,
+    /// The fingerprint of who issued it.
+    pub authority: [u8; 32],
+}
+
+/// A certificate in both forms.
+#[derive(Clone, Debug)]
+pub(crate) struct Pem {
+    pub(crate) der: CertificateDer<'static>,
+    pub(crate) pem: String,
+}
+
+impl Pem {
+    /// From a file; `None` if there is none.
+    pub(crate) fn load(dir: &Path, name: &str) -> Result<Option<Self>, TrustError> {
+        let path = dir.join(name);
+        let Some(bytes) = files::read(&path)? else { return Ok(None) };
+        let pem = String::from_utf8(bytes).ok();
+        let read = pem.and_then(|pem| {
+            let der = CertificateDer::from_pem_slice(pem.as_bytes()).ok()?;
+            Some(Self { der, pem })
+        });
+        read.map(Some).ok_or(TrustError::Damaged { path })
+    }
+
+    /// SHA-256 of its DER.
+    pub(crate) fn fingerprint(&self) -> [u8; 32] {
+        Sha256::digest(&self.der).into()
+    }
+
+    /// From a file that has to be there.
+    pub(crate) fn must_load(dir: &Path, name: &str) -> Result<Self, TrustError> {
+        let missing = || TrustError::Missing { path: dir.join(name) };
+        Self::load(dir, name)?.ok_or_else(missing)
+    }
 }
 
 /// A certificate with its private key.
@@ -66,43 +101,49 @@ enum Use {
 }
 
 impl Authority {
-    /// The authority that is kept under this name; `None` if there is none.
-    pub(crate) fn load(dir: &Path, name: &str) -> Result<Option<Self>, TrustError> {
-        let (certificate, key) = paths(dir, name);
+    /// The authority with this number; `None` if there is none.
+    pub(crate) fn load(dir: &Path, number: Number) -> Result<Option<Self>, TrustError> {
         // The certificate is written last: without it there is no authority yet.
-        let Some(certificate_pem) = files::read(&certificate)? else { return Ok(None) };
-        let Some(key_pem) = files::read(&key)? else {
-            return Err(TrustError::Missing { path: key });
+        let name = certificate_name(number);
+        let Some(Pem { der, pem }) = Pem::load(dir, &name)? else { return Ok(None) };
+        let path = dir.join(key_name(number));
+        let Some(key_pem) = files::read(&path)? else {
+            return Err(TrustError::Missing { path });
         };
-        let damaged = |path: &Path| TrustError::Damaged { path: path.to_owned() };
-        let key_pem = String::from_utf8(key_pem).map_err(|_| damaged(&key))?;
-        let key_pair = KeyPair::from_pem(&key_pem).map_err(|_| damaged(&key))?;
-        let pem = String::from_utf8(certificate_pem).map_err(|_| damaged(&certificate))?;
-        let der =
-            CertificateDer::from_pem_slice(pem.as_bytes()).map_err(|_| damaged(&certificate))?;
-        let issuer = Issuer::from_ca_cert_der(&der, key_pair).map_err(|_| damaged(&certificate))?;
+        let key_pem = String::from_utf8(key_pem).ok();
+        let key_pair = key_pem.and_then(|pem| KeyPair::from_pem(&pem).ok());
+        let key_pair = key_pair.ok_or(TrustError::Damaged { path })?;
+        let issuer = Issuer::from_ca_cert_der(&der, key_pair);
+        let issuer = issuer.map_err(|_| TrustError::Damaged { path: dir.join(name) })?;
         Ok(Some(Self { certificate: der, pem, issuer }))
     }
 
-    /// Makes an authority and keeps it under a name.
-    pub(crate) fn create(dir: &Path, name: &str) -> Result<Self, TrustError> {
+    /// Makes an authority and keeps it under a number.
+    pub(crate) fn create(dir: &Path, number: Number) -> Result<Self, TrustError> {
         let key_pair = KeyPair::generate()?;
-        let mut params = CertificateParams::default();
-        params.serial_number = Some(SerialNumber::from(serial()?));
-        params.distinguished_name = DistinguishedName::new();
-        // Tells one authority from the next where both are shown.
-        let id = short(&Sha256::digest(key_pair.public_key_raw()));
-        params.distinguished_name.push(DnType::CommonName, format!("lichen-ca-{id}"));
-        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        params.not_before = beginning();
-        params.not_after = no_end();
+        // One more than it needs by itself: for the certificate of its successor.
+        let params = authority_params(&key_pair, 1)?;
         let certificate = params.self_signed(&key_pair)?;
-        let (certificate_path, key_path) = paths(dir, name);
-        files::replace(&key_path, key_pair.serialize_pem().as_bytes())?;
-        files::replace(&certificate_path, certificate.pem().as_bytes())?;
+        files::replace(&dir.join(key_name(number)), key_pair.serialize_pem().as_bytes())?;
+        files::replace(&dir.join(certificate_name(number)), certificate.pem().as_bytes())?;
         let (der, pem) = (certificate.der().clone(), certificate.pem());
         Ok(Self { certificate: der, pem, issuer: Issuer::new(params, key_pair) })
+    }
+
+    /// Keeps a certificate of this authority by an older one: whoever believes only that one believes this one, too.
+    pub(crate) fn cross_sign(
+        &self,
+        dir: &Path,
+        number: Number,
+        by: &Self,
+    ) -> Result<Pem, TrustError> {
+        let key_pair = self.issuer.key();
+        let mut params = authority_params(key_pair, 0)?;
+        params.use_authority_key_identifier_extension = true;
+        let certificate = params.signed_by(key_pair, &by.issuer)?;
+        let pem = certificate.pem();
+        files::replace(&dir.join(cross_name(number)), pem.as_bytes())?;
+        Ok(Pem { der: certificate.der().clone(), pem })
     }
 
     /// Its own certificate, DER.
@@ -125,13 +166,12 @@ impl Authority {
         &self,
         names: Vec<SanType>,
         not_after: u64,
-    ) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), TrustError> {
+    ) -> Result<(CertificateDer<'static>, PrivateKeyDer<'static>), TrustError> {
         let key_pair = KeyPair::generate()?;
         let mut params = params("lichen-hub", HUB, Use::Server, not_after)?;
         params.subject_alt_names = names;
         let certificate = params.signed_by(&key_pair, &self.issuer)?;
-        let chain = vec![certificate.der().clone(), self.certificate.clone()];
-        Ok((chain, PrivatePkcs8KeyDer::from(key_pair.serialize_der()).into()))
+        Ok((certificate.der().clone(), PrivatePkcs8KeyDer::from(key_pair.serialize_der()).into()))
     }
 
     /// A client's certificate with a fresh key.
@@ -144,7 +184,7 @@ impl Authority {
         let key_pair = KeyPair::generate()?;
         let params = params(name, organization, Use::Client, not_after)?;
         let certificate = params.signed_by(&key_pair, &self.issuer)?;
-        Ok(Keyed { issued: issued(&certificate)?, key: key_pair.serialize_pem() })
+        Ok(Keyed { issued: self.issued(&certificate)?, key: key_pair.serialize_pem() })
     }
 
     /// The same for a client of this process: its key never leaves memory.
@@ -153,12 +193,12 @@ impl Authority {
         name: &str,
         organization: &str,
         not_after: u64,
-    ) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), TrustError> {
+    ) -> Result<(CertificateDer<'static>, PrivateKeyDer<'static>), TrustError> {
         let key_pair = KeyPair::generate()?;
         let params = params(name, organization, Use::Client, not_after)?;
         let certificate = params.signed_by(&key_pair, &self.issuer)?;
         let key = PrivatePkcs8KeyDer::from(key_pair.serialize_der());
-        Ok((vec![certificate.der().clone()], key.into()))
+        Ok((certificate.der().clone(), key.into()))
     }
 
     /// A device's certificate for the key in its request. What else the request says is ignored.
@@ -170,7 +210,14 @@ impl Authority {
     ) -> Result<Issued, TrustError> {
         let mut csr = read_csr(csr_pem)?;
         csr.params = params(name, DEVICES, Use::Client, not_after)?;
-        issued(&csr.signed_by(&self.issuer)?)
+        self.issued(&csr.signed_by(&self.issuer)?)
+    }
+
+    fn issued(&self, certificate: &rcgen::Certificate) -> Result<Issued, TrustError> {
+        let read = ClientCertificate::read(certificate.der())?;
+        let ClientCertificate { serial, key, not_after, .. } = read;
+        let (certificate, authority) = (certificate.pem(), self.fingerprint());
+        Ok(Issued { certificate, serial, key, not_after, authority })
     }
 }
 
@@ -187,6 +234,20 @@ fn read_csr(pem: &str) -> Result<CertificateSigningRequestParams, TrustError> {
         .map_err(|_| TrustError::Csr("it is not a CERTIFICATE REQUEST in PEM"))?;
     CertificateSigningRequestParams::from_der(&der)
         .map_err(|_| TrustError::Csr("it can't be read, or its signature is wrong"))
+}
+
+fn authority_params(key_pair: &KeyPair, below: u8) -> Result<CertificateParams, TrustError> {
+    let mut params = CertificateParams::default();
+    params.serial_number = Some(SerialNumber::from(serial()?));
+    params.distinguished_name = DistinguishedName::new();
+    // Tells one authority from the next where both are shown.
+    let id = short(&Sha256::digest(key_pair.public_key_raw()));
+    params.distinguished_name.push(DnType::CommonName, format!("lichen-ca-{id}"));
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(below));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params.not_before = beginning();
+    params.not_after = no_end();
+    Ok(params)
 }
 
 fn params(
@@ -214,12 +275,6 @@ fn params(
     Ok(params)
 }
 
-fn issued(certificate: &rcgen::Certificate) -> Result<Issued, TrustError> {
-    let read = ClientCertificate::read(certificate.der())?;
-    let ClientCertificate { serial, key, not_after, .. } = read;
-    Ok(Issued { certificate: certificate.pem(), serial, key, not_after })
-}
-
 /// Random, positive, and never one that was given before.
 fn serial() -> Result<Vec<u8>, TrustError> {
     let mut bytes = [0; SERIAL_BYTES];
@@ -237,8 +292,23 @@ fn no_end() -> OffsetDateTime {
     date_time_ymd(9999, 12, 31) + time::Duration::seconds(24 * 3600 - 1)
 }
 
-fn paths(dir: &Path, name: &str) -> (std::path::PathBuf, std::path::PathBuf) {
-    (dir.join(format!("{name}.pem")), dir.join(format!("{name}.key")))
+/// The file of an authority's certificate.
+pub(crate) fn certificate_name(number: Number) -> String {
+    format!("{}.pem", name(number))
+}
+
+/// The file of an authority's key.
+pub(crate) fn key_name(number: Number) -> String {
+    format!("{}.key", name(number))
+}
+
+/// The file of an authority's certificate by the one before it.
+pub(crate) fn cross_name(number: Number) -> String {
+    format!("{}.cross.pem", name(number))
+}
+
+fn name(number: Number) -> String {
+    if number == 1 { "ca".to_owned() } else { format!("ca-{number}") }
 }
 
 fn short(digest: &[u8]) -> String {

@@ -2,7 +2,7 @@
 //! as well, since it may still ask for a new one; whoever serves the connection looks at its end, see
 //! [`crate::ClientCertificate::not_after`].
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore,
@@ -21,7 +21,7 @@ use crate::{error::TrustError, identity::ClientCertificate, known_time::KnownTim
 /// Checks clients' certificates by known time.
 #[derive(Debug)]
 pub(crate) struct Clients {
-    inner: Arc<dyn ClientCertVerifier>,
+    inner: RwLock<Arc<dyn ClientCertVerifier>>,
     time: Arc<KnownTime>,
 }
 
@@ -31,11 +31,21 @@ impl Clients {
         authorities: &[CertificateDer<'static>],
         time: Arc<KnownTime>,
     ) -> Result<Self, TrustError> {
-        Ok(Self { inner: verifier(provider, authorities)?, time })
+        Ok(Self { inner: RwLock::new(verifier(provider, authorities)?), time })
+    }
+
+    /// Believes others from now on.
+    pub(crate) fn replace(&self, verifier: Arc<dyn ClientCertVerifier>) {
+        *self.inner.write().unwrap_or_else(PoisonError::into_inner) = verifier;
+    }
+
+    fn inner(&self) -> Arc<dyn ClientCertVerifier> {
+        self.inner.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
-fn verifier(
+/// Believes clients with certificates of these authorities.
+pub(crate) fn verifier(
     provider: &Arc<CryptoProvider>,
     authorities: &[CertificateDer<'static>],
 ) -> Result<Arc<dyn ClientCertVerifier>, TrustError> {
@@ -65,7 +75,7 @@ impl ClientCertVerifier for Clients {
         _now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
         let at = |seconds| UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds));
-        let inner = &self.inner;
+        let inner = self.inner();
         match inner.verify_client_cert(end_entity, intermediates, at(self.time.now())) {
             Err(Error::InvalidCertificate(
                 CertificateError::Expired | CertificateError::ExpiredContext { .. },
@@ -84,7 +94,7 @@ impl ClientCertVerifier for Clients {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.inner.verify_tls12_signature(message, certificate, signature)
+        self.inner().verify_tls12_signature(message, certificate, signature)
     }
 
     fn verify_tls13_signature(
@@ -93,10 +103,10 @@ impl ClientCertVerifier for Clients {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.inner.verify_tls13_signature(message, certificate, signature)
+        self.inner().verify_tls13_signature(message, certificate, signature)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.inner.supported_verify_schemes()
+        self.inner().supported_verify_schemes()
     }
 }

@@ -28,6 +28,11 @@ pub enum TrustError {
         /// The file.
         path: PathBuf,
     },
+    /// A change of keys is under way.
+    #[error(
+        "the hub's {0} is being changed already, and devices know two at most; until when: lichen hub trust"
+    )]
+    Rotating(&'static str),
     /// A certificate signing request is not one.
     #[error("the certificate signing request can't be used: {0}")]
     Csr(&'static str),

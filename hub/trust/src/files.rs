@@ -10,6 +10,9 @@ use std::{
 /// Largest file that is read here: a bundle of a few certificates.
 const MAX_BYTES: u64 = 256 * 1024;
 
+/// How the name of a file ends that is not finished.
+pub(crate) const UNFINISHED: &str = ".new";
+
 /// What could not be done with a file.
 #[derive(Debug, thiserror::Error)]
 #[error("could not {what} {}", path.display())]
@@ -24,7 +27,7 @@ pub struct FileError {
 }
 
 impl FileError {
-    fn new(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+    pub(crate) fn new(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         move |source| Self { what, path: path.to_owned(), source }
     }
 }
@@ -54,7 +57,9 @@ pub(crate) fn read(path: &Path) -> Result<Option<Vec<u8>>, FileError> {
 
 /// Puts content in the place of a file, durably.
 pub(crate) fn replace(path: &Path, content: &[u8]) -> Result<(), FileError> {
-    let new = path.with_extension("new");
+    let mut new = path.as_os_str().to_owned();
+    new.push(UNFINISHED);
+    let new = PathBuf::from(new);
     let write = || -> io::Result<()> {
         match fs::remove_file(&new) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),

@@ -10,6 +10,8 @@ use std::{
 
 use crate::files::{self, FileError};
 
+/// The file's name.
+pub(crate) const FILE: &str = "known-time";
 /// How far known time goes on before it is saved again.
 const SAVE_EVERY: Duration = Duration::from_secs(24 * 3600);
 /// A clock this far behind what is known is wrong.
@@ -30,11 +32,16 @@ impl KnownTime {
     /// # Errors
     /// The file can't be read.
     pub fn load(dir: &Path) -> Result<Self, FileError> {
-        let path = dir.join("known-time");
+        let path = dir.join(FILE);
         let text = files::read(&path)?.and_then(|bytes| String::from_utf8(bytes).ok());
         // A damaged file only means that less is known.
         let floor = text.and_then(|text| text.trim().parse().ok()).unwrap_or(0);
         Ok(Self { path, floor: AtomicU64::new(floor), saved: AtomicU64::new(floor) })
+    }
+
+    /// The latest time that was seen.
+    pub(crate) fn floor(&self) -> u64 {
+        self.floor.load(Relaxed)
     }
 
     /// Now, by the machine's clock or by what is known, whichever is later.
@@ -42,7 +49,7 @@ impl KnownTime {
         self.at(clock())
     }
 
-    fn at(&self, clock: u64) -> u64 {
+    pub(crate) fn at(&self, clock: u64) -> u64 {
         self.floor.fetch_max(clock, Relaxed).max(clock)
     }
 

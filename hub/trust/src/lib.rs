@@ -1,9 +1,11 @@
-//! The hub's trust: its certificate authority, the certificates that it issues, and whom it believes. Everything lies
-//! in one directory that only its owner reads.
+//! The hub's trust: its certificate authority, the certificates that it issues, whom it believes, and the key that it signs
+//! with. Everything lies in one directory that only its owner reads.
 //!
 //! - [`Trust`] is all of it. What it issues ends by [`KnownTime`], never by the machine's clock alone.
 //! - [`ClientCertificate`] is what a verified certificate says of its holder.
-//! - `authority` issues, `server` is what the hub shows of itself, `clients` whom it believes, `files` how it is kept.
+//! - [`copy`] is all of it as files, for a backup.
+//! - `authority` issues, `server` is what the hub shows of itself, `clients` whom it believes, `signing` what it signs with.
+//! - `rotation` changes keys while the hub runs; `standing` says which ones count, `keys` holds those.
 //!
 //! Certificates are ECDSA P-256: every TLS library, broker and browser knows it. Who may do what is decided elsewhere.
 
@@ -11,23 +13,30 @@
 
 mod authority;
 mod clients;
+pub mod copy;
 mod error;
 mod files;
 mod identity;
+mod keys;
 mod known_time;
+mod rotation;
 mod server;
+mod signing;
+mod standing;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a failing test should panic")]
 mod tests;
+mod tickets;
 
 use std::{
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError, RwLock},
 };
 
 use rustls::{
     ClientConfig, RootCertStore, ServerConfig,
     crypto::{CryptoProvider, ring},
+    server::NoServerSessionStorage,
 };
 
 pub use authority::Issued;
@@ -35,23 +44,28 @@ pub use error::TrustError;
 pub use files::FileError;
 pub use identity::{ClientCertificate, DEVICES, Unreadable};
 pub use known_time::KnownTime;
+pub use rotation::{Changes, TrustState};
 pub use server::HUB_NAME;
+pub use signing::SigningKeys;
 
 use authority::Authority;
 use clients::Clients;
+use copy::KeyFile;
+use keys::Keys;
 use server::Shown;
+use tickets::Tickets;
 
-/// The authority's files.
-const AUTHORITY: &str = "ca";
-
-/// The hub's authority and what it shows and believes.
+/// The hub's keys, and what it shows and believes.
 pub struct Trust {
     dir: PathBuf,
-    authority: Authority,
+    keys: RwLock<Keys>,
+    /// Held by who changes them.
+    changing: Mutex<()>,
     time: Arc<KnownTime>,
     provider: Arc<CryptoProvider>,
     clients: Arc<Clients>,
     shown: Arc<Shown>,
+    tickets: Arc<Tickets>,
     /// The names and addresses by which the hub may be reached.
     names: Vec<String>,
 }
@@ -73,17 +87,30 @@ impl Trust {
     /// A file is damaged, or the disk refuses; or a name can't be one.
     pub fn open(dir: &Path, names: Vec<String>) -> Result<Self, TrustError> {
         files::directory(dir)?;
-        let authority = match Authority::load(dir, AUTHORITY)? {
-            Some(authority) => authority,
-            None => Authority::create(dir, AUTHORITY)?,
-        };
         let time = Arc::new(KnownTime::load(dir)?);
+        let keys = Keys::open(dir, time.now())?;
         let provider = Arc::new(ring::default_provider());
-        let believed = [authority.certificate().clone()];
-        let clients = Arc::new(Clients::new(&provider, &believed, time.clone())?);
-        let shown = Arc::new(Shown::new(provider.clone(), &authority, &names, time.now())?);
-        let dir = dir.to_owned();
-        Ok(Self { dir, authority, time, provider, clients, shown, names })
+        let clients = Clients::new(&provider, &keys.believed(), time.clone())?;
+        let shown = server::issue(&provider, &keys.authority, keys.chain(), &names, time.now())?;
+        Ok(Self {
+            dir: dir.to_owned(),
+            keys: RwLock::new(keys),
+            changing: Mutex::default(),
+            time,
+            provider,
+            clients: Arc::new(clients),
+            shown: Arc::new(Shown::new(shown)),
+            tickets: Arc::new(Tickets::new()),
+            names,
+        })
+    }
+
+    fn keys(&self) -> Keys {
+        self.keys.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn authority(&self) -> Arc<Authority> {
+        self.keys().authority
     }
 
     /// Where it lies.
@@ -98,16 +125,41 @@ impl Trust {
         &self.time
     }
 
+    /// All of its files, for a backup: those of one moment.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn key_files(&self) -> Result<Vec<KeyFile>, TrustError> {
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        copy::key_files(&self.dir)
+    }
+
+    /// What the hub signs with.
+    #[must_use]
+    pub fn signing(&self) -> Arc<SigningKeys> {
+        self.keys().signing
+    }
+
     /// SHA-256 of the authority's certificate, by which a device knows its hub before it knows anything else.
     #[must_use]
     pub fn fingerprint(&self) -> [u8; 32] {
-        self.authority.fingerprint()
+        self.authority().fingerprint()
     }
 
-    /// The certificates that whoever talks to this hub believes, in PEM.
+    /// The certificates that whoever talks to this hub believes, in PEM: that of its authority, and during a rotation that
+    /// of the one before.
     #[must_use]
     pub fn bundle(&self) -> String {
-        self.authority.pem().to_owned()
+        let Keys { authority, previous, .. } = self.keys();
+        let previous = previous.as_ref().map_or("", |previous| previous.own.pem.as_str());
+        format!("{}{previous}", authority.pem())
+    }
+
+    /// What leads from the certificates that this hub issues to what those believe who have not heard of its new authority,
+    /// in PEM: for clients who show themselves to such. Nothing but during a rotation.
+    #[must_use]
+    pub fn way_to_previous(&self) -> String {
+        self.keys().previous.map(|previous| previous.cross.pem.clone()).unwrap_or_default()
     }
 
     /// The TLS settings of a listener that speaks these protocols (ALPN). Clients may show a certificate; those that
@@ -122,11 +174,8 @@ impl Trust {
         config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
         // Whoever comes back is spared the certificates. One ticket: a device has one connection.
         config.send_tls13_tickets = 1;
-        match ring::Ticketer::new() {
-            Ok(ticketer) => config.ticketer = ticketer,
-            // Without random numbers nothing else works either; resumption is only a saving.
-            Err(_) => config.send_tls13_tickets = 0,
-        }
+        config.ticketer = self.tickets.clone();
+        config.session_storage = Arc::new(NoServerSessionStorage {});
         Arc::new(config)
     }
 
@@ -143,7 +192,7 @@ impl Trust {
     /// # Errors
     /// The request is not one.
     pub fn device(&self, csr: &str, name: &str, lifetime_s: u64) -> Result<Issued, TrustError> {
-        self.authority.device(csr, name, self.time.now().saturating_add(lifetime_s))
+        self.authority().device(csr, name, self.time.now().saturating_add(lifetime_s))
     }
 
     /// Makes a key and a certificate for a person or a program of a group.
@@ -157,7 +206,7 @@ impl Trust {
         lifetime_s: u64,
     ) -> Result<Credentials, TrustError> {
         let not_after = self.time.now().saturating_add(lifetime_s);
-        let keyed = self.authority.client(name, group, not_after)?;
+        let keyed = self.authority().client(name, group, not_after)?;
         Ok(Credentials { certificate: keyed.issued.certificate, key: keyed.key })
     }
 
@@ -171,9 +220,14 @@ impl Trust {
         group: &str,
         protocol: &[u8],
     ) -> Result<ClientConfig, TrustError> {
-        let (chain, key) = self.authority.client_key(name, group, authority::NO_END)?;
+        let keys = self.keys();
+        let (own, key) = keys.authority.client_key(name, group, authority::NO_END)?;
+        let previous = keys.previous.iter().map(|previous| previous.cross.der.clone());
+        let chain = std::iter::once(own).chain(previous).collect();
         let mut roots = RootCertStore::empty();
-        roots.add(self.authority.certificate().clone())?;
+        for authority in keys.believed() {
+            roots.add(authority)?;
+        }
         let mut config = ClientConfig::builder_with_provider(self.provider.clone())
             .with_safe_default_protocol_versions()
             .expect("ring speaks TLS 1.2 and 1.3")
@@ -181,19 +235,6 @@ impl Trust {
             .with_client_auth_cert(chain, key)?;
         config.alpn_protocols = vec![protocol.to_vec()];
         Ok(config)
-    }
-
-    /// Renews what the hub shows of itself if it is time; connections go on. True if it did.
-    ///
-    /// # Errors
-    /// It can't be made; what is shown stays.
-    pub fn renew(&self) -> Result<bool, TrustError> {
-        let now = self.time.now();
-        let due = self.shown.is_due(now);
-        if due {
-            self.shown.renew(&self.authority, &self.names, now)?;
-        }
-        Ok(due)
     }
 }
 

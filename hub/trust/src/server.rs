@@ -9,6 +9,7 @@ use std::{
 use rcgen::SanType;
 use rustls::{
     crypto::CryptoProvider,
+    pki_types::CertificateDer,
     server::{ClientHello, ResolvesServerCert},
     sign::CertifiedKey,
 };
@@ -23,60 +24,48 @@ const LIFETIME_S: u64 = 365 * 24 * 3600;
 
 /// What the hub shows of itself in a handshake. New connections get the newest.
 #[derive(Debug)]
-pub(crate) struct Shown {
-    provider: Arc<CryptoProvider>,
-    state: RwLock<State>,
-}
+pub(crate) struct Shown(RwLock<State>);
 
+/// A certificate to show.
 #[derive(Debug)]
-struct State {
+pub(crate) struct State {
     key: Arc<CertifiedKey>,
     /// From when on there should be a newer one: two thirds of its lifetime. Seconds since 1970.
     renew_at: u64,
 }
 
 impl Shown {
-    pub(crate) fn new(
-        provider: Arc<CryptoProvider>,
-        authority: &Authority,
-        names: &[String],
-        now: u64,
-    ) -> Result<Self, TrustError> {
-        let state = RwLock::new(issue(&provider, authority, names, now)?);
-        Ok(Self { provider, state })
+    pub(crate) fn new(state: State) -> Self {
+        Self(RwLock::new(state))
     }
 
-    /// Makes a newer certificate.
-    pub(crate) fn renew(
-        &self,
-        authority: &Authority,
-        names: &[String],
-        now: u64,
-    ) -> Result<(), TrustError> {
-        let state = issue(&self.provider, authority, names, now)?;
-        *self.state.write().unwrap_or_else(PoisonError::into_inner) = state;
-        Ok(())
+    /// Shows another certificate from now on.
+    pub(crate) fn replace(&self, state: State) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = state;
     }
 
-    /// Whether it is time to renew.
+    /// Whether it is time for a newer one.
     pub(crate) fn is_due(&self, now: u64) -> bool {
-        now >= self.state.read().unwrap_or_else(PoisonError::into_inner).renew_at
+        now >= self.0.read().unwrap_or_else(PoisonError::into_inner).renew_at
     }
 }
 
 impl ResolvesServerCert for Shown {
     fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.state.read().unwrap_or_else(PoisonError::into_inner).key.clone())
+        Some(self.0.read().unwrap_or_else(PoisonError::into_inner).key.clone())
     }
 }
 
-fn issue(
+/// Makes a certificate, which is shown with those that lead to what clients believe (`chain`).
+pub(crate) fn issue(
     provider: &CryptoProvider,
     authority: &Authority,
+    chain: Vec<CertificateDer<'static>>,
     names: &[String],
     now: u64,
 ) -> Result<State, TrustError> {
-    let (chain, key) = authority.server(subject_alt_names(names)?, now + LIFETIME_S)?;
+    let (own, key) = authority.server(subject_alt_names(names)?, now + LIFETIME_S)?;
+    let chain = std::iter::once(own).chain(chain).collect();
     let key = Arc::new(CertifiedKey::from_der(chain, key, provider)?);
     Ok(State { key, renew_at: now + LIFETIME_S / 3 * 2 })
 }

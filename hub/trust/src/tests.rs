@@ -1,5 +1,7 @@
 //! Handshakes with certificates of ours, of others, and of the past.
 
+mod rotation;
+
 use std::{
     io::{Read, Write},
     net::{TcpListener, TcpStream},
@@ -10,7 +12,8 @@ use std::{
 use base64::Engine as _;
 use rcgen::{CertificateParams, DnType, KeyPair};
 use rustls::{
-    ClientConfig, ClientConnection, Error, RootCertStore, ServerConnection, StreamOwned,
+    ClientConfig, ClientConnection, Error, HandshakeKind, RootCertStore, ServerConnection,
+    StreamOwned,
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
 };
 
@@ -33,27 +36,20 @@ fn csr() -> (KeyPair, String) {
     (key, csr)
 }
 
-/// What a server of `trust` sees of a client with this certificate.
-fn handshake(
-    trust: &Trust,
-    server: &str,
-    roots: &str,
-    client: Option<(&str, &str)>,
-) -> Result<Option<ClientCertificate>, Error> {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    let config = trust.server_config(&[b"mqtt"]);
-    let serving = thread::spawn(move || {
-        let (stream, _) = listener.accept().unwrap();
-        let connection = ServerConnection::new(config).unwrap();
-        let mut tls = StreamOwned::new(connection, stream);
-        let mut byte = [0];
-        let read = tls.read_exact(&mut byte);
-        let seen = tls.conn.peer_certificates().and_then(|chain| chain.first().cloned());
-        read.ok().map(|()| seen.map(|der| ClientCertificate::read(&der).unwrap()))
-    });
+fn pem_of(tag: &str, der: &[u8]) -> String {
+    let text = base64::engine::general_purpose::STANDARD.encode(der);
+    format!("-----BEGIN {tag}-----\n{text}\n-----END {tag}-----\n")
+}
+
+/// Settings of a client that believes these authorities, and shows this certificate and what leads on from it.
+fn client_config(roots: &str, client: Option<(&str, &str)>) -> ClientConfig {
+    let certificates = |pem: &str| {
+        CertificateDer::pem_slice_iter(pem.as_bytes()).collect::<Result<Vec<_>, _>>().unwrap()
+    };
     let mut store = RootCertStore::empty();
-    store.add(CertificateDer::from_pem_slice(roots.as_bytes()).unwrap()).unwrap();
+    for root in certificates(roots) {
+        store.add(root).unwrap();
+    }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -61,24 +57,64 @@ fn handshake(
         .with_root_certificates(store);
     let mut config = match client {
         None => builder.with_no_client_auth(),
-        Some((certificate, key)) => builder
-            .with_client_auth_cert(
-                vec![CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap()],
-                PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap(),
-            )
-            .unwrap(),
+        Some((chain, key)) => {
+            let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
+            builder.with_client_auth_cert(certificates(chain), key).unwrap()
+        }
     };
     config.alpn_protocols = vec![b"mqtt".to_vec()];
+    config
+}
+
+/// What a server of `trust` sees of a client with this certificate.
+fn handshake(
+    trust: &Trust,
+    server: &str,
+    roots: &str,
+    client: Option<(&str, &str)>,
+) -> Result<Option<ClientCertificate>, Error> {
+    let config = Arc::new(client_config(roots, client));
+    meet(&trust.server_config(&[b"mqtt"]), server, &config).map(|met| met.client)
+}
+
+/// What two sides saw of each other.
+struct Met {
+    client: Option<ClientCertificate>,
+    server: Vec<CertificateDer<'static>>,
+    kind: HandshakeKind,
+}
+
+fn meet(
+    config: &Arc<rustls::ServerConfig>,
+    server: &str,
+    client: &Arc<ClientConfig>,
+) -> Result<Met, Error> {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let config = config.clone();
+    let serving = thread::spawn(move || {
+        let (stream, _) = listener.accept().unwrap();
+        let connection = ServerConnection::new(config).unwrap();
+        let mut tls = StreamOwned::new(connection, stream);
+        let mut byte = [0];
+        let read = tls.read_exact(&mut byte);
+        let seen = tls.conn.peer_certificates().and_then(|chain| chain.first().cloned());
+        let _ = tls.write_all(b"y").and_then(|()| tls.flush());
+        read.ok().map(|()| seen.map(|der| ClientCertificate::read(&der).unwrap()))
+    });
     let name = ServerName::try_from(server.to_owned()).unwrap();
-    let mut connection = ClientConnection::new(Arc::new(config), name).unwrap();
-    let mut stream = TcpStream::connect(address).unwrap();
-    let met = connection.complete_io(&mut stream).map(|_| ());
-    let _ = connection.writer().write_all(b"x");
-    let _ = connection.complete_io(&mut stream);
-    drop(stream);
+    let connection = ClientConnection::new(client.clone(), name).unwrap();
+    let mut tls = StreamOwned::new(connection, TcpStream::connect(address).unwrap());
+    let mut byte = [0];
+    // A ticket comes before the answer.
+    let met = tls.write_all(b"x").and_then(|()| tls.read_exact(&mut byte));
+    let chain = tls.conn.peer_certificates().unwrap_or_default().to_vec();
+    let server = chain.into_iter().map(CertificateDer::into_owned).collect();
+    let kind = tls.conn.handshake_kind();
+    drop(tls);
     match serving.join().unwrap() {
-        Some(seen) => Ok(seen),
-        None => Err(Error::General(format!("{met:?}"))),
+        Some(client) if met.is_ok() => Ok(Met { client, server, kind: kind.unwrap() }),
+        _ => Err(Error::General(format!("{met:?}"))),
     }
 }
 
@@ -123,7 +159,7 @@ fn the_hub_is_known_by_every_name_that_it_advertises_and_no_other() {
 fn a_certificate_that_has_ended_is_let_through_and_says_so() {
     let (_dir, trust) = trust();
     let (key, csr) = csr();
-    let long_ago = trust.authority.device(&csr, "pi-1", 1_000_000_000).unwrap();
+    let long_ago = trust.authority().device(&csr, "pi-1", 1_000_000_000).unwrap();
     let client = (long_ago.certificate.as_str(), key.serialize_pem());
     let seen = handshake(&trust, HUB_NAME, &trust.bundle(), Some((client.0, &client.1)));
     assert_eq!(seen.unwrap().unwrap().not_after, 1_000_000_000);
@@ -143,12 +179,8 @@ fn the_certificates_of_another_hub_are_refused_by_both_sides() {
 #[test]
 fn a_server_certificate_is_no_client_certificate() {
     let (_dir, trust) = trust();
-    let (chain, key) = trust.authority.server(Vec::new(), trust.time().now() + DAY).unwrap();
-    let pem = |tag: &str, der: &[u8]| {
-        let text = base64::engine::general_purpose::STANDARD.encode(der);
-        format!("-----BEGIN {tag}-----\n{text}\n-----END {tag}-----\n")
-    };
-    let (certificate, key) = (pem("CERTIFICATE", &chain[0]), pem("PRIVATE KEY", key.secret_der()));
+    let (own, key) = trust.authority().server(Vec::new(), trust.time().now() + DAY).unwrap();
+    let (certificate, key) = (pem_of("CERTIFICATE", &own), pem_of("PRIVATE KEY", key.secret_der()));
     let client = Some((certificate.as_str(), key.as_str()));
     assert!(handshake(&trust, HUB_NAME, &trust.bundle(), client).is_err());
 }

@@ -5,6 +5,7 @@
 //! What the bytes mean differs from target to target and stands at the head of each file.
 
 mod agent;
+mod backups;
 mod endpoint;
 mod frames;
 mod hub;
@@ -20,6 +21,7 @@ pub mod seeds;
 mod state;
 
 pub use agent::agent;
+pub use backups::backups;
 pub use endpoint::endpoint;
 pub use frames::frames;
 pub use hub::hub;
@@ -36,6 +38,7 @@ pub type Target = (&'static str, fn(&[u8]));
 /// Every target, by name.
 pub const TARGETS: &[Target] = &[
     ("agent", agent),
+    ("backups", backups),
     ("endpoint", endpoint),
     ("frames", frames),
     ("hub", hub),

@@ -19,12 +19,13 @@ use crate::{
 };
 
 /// Commands that only look, and are asked again until they show what the page says.
-const LOOKS: [&str; 9] = [
+const LOOKS: [&str; 10] = [
     "lichen get",
     "lichen describe",
     "lichen explain",
     "lichen logs",
     "lichen image list",
+    "lichen hub trust",
     "kubectl get",
     "kubectl describe",
     "kubectl logs",

@@ -10,6 +10,20 @@ fn every_command_of_the_command_lines_page_prints_what_it_says() {
 }
 
 #[test]
+fn every_command_of_the_page_on_backups_prints_what_it_says() {
+    let hub = Hub::start();
+    let _pi = Agent::start("pi-1", &hub);
+    Desk::new(&hub).follow("backup.md");
+}
+
+#[test]
+fn every_command_of_the_page_on_changing_keys_prints_what_it_says() {
+    let hub = Hub::start();
+    let _pi = Agent::start("pi-1", &hub);
+    Desk::new(&hub).follow("rotation.md");
+}
+
+#[test]
 fn every_command_of_the_rollouts_page_prints_what_it_says() {
     let hub = Hub::start();
     let _pi = Agent::start_with("pi-1", &hub, &[]);

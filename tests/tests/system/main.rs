@@ -5,11 +5,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a failing test should panic")]
 
+mod backup;
 mod container;
 mod docs;
 mod fleet;
 mod offline;
 mod quickstart;
+mod rotation;
 mod sidecar;
 mod site;
 mod survival;

@@ -57,7 +57,11 @@ impl Engine {
             }
             Request::Enrol(request) => self.enrol(request),
             Request::Renew(request) => self.renew(&request),
-            Request::Certified { device, not_after_ms } => self.certified(&device, not_after_ms),
+            Request::Certified { device, not_after_ms, authority } => {
+                self.certified(&device, not_after_ms, &authority)
+            }
+            Request::CountTrust { authority } => Ok(self.count_trust(&authority)),
+            Request::OnlyAuthority { authority } => Ok(self.only_authority(&authority)),
             Request::Resume { device } => self.resume(&device).map(|()| Response::Done),
             Request::Metrics => Ok(Response::Metrics(self.list_metrics())),
         };

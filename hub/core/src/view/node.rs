@@ -39,16 +39,27 @@ impl Engine {
                 taints: device.operator.taints.clone(),
                 unschedulable: device.operator.unschedulable,
             },
-            status: node_status(device, self.mismatch(name), self.unknown_key(name)),
+            status: node_status(device, self.troubles(name)),
         })))
+    }
+
+    fn troubles(&self, name: &str) -> Vec<Trouble> {
+        let left_behind = self.left_behind(name).map(ToOwned::to_owned);
+        let all = [
+            ("CertificateRefused", "CertificateOutdated", left_behind),
+            ("HubRefused", "SigningKeyUnknown", self.unknown_key(name)),
+            ("ProtocolMismatch", "OtherVersion", self.mismatch(name)),
+        ];
+        let there =
+            |(kind, reason, message): (_, _, Option<String>)| Some((kind, reason, message?));
+        all.into_iter().filter_map(there).collect()
     }
 }
 
-fn node_status(
-    device: &Device,
-    mismatch: Option<String>,
-    unknown_key: Option<String>,
-) -> NodeStatus {
+/// What keeps a device and its hub apart, beside its connection: condition, reason, message.
+type Trouble = (&'static str, &'static str, String);
+
+fn node_status(device: &Device, troubles: Vec<Trouble>) -> NodeStatus {
     let facts = &device.facts;
     let amounts = Amounts::from([
         ("cpu".to_owned(), Quantity::milli(facts.cpu_milli)),
@@ -59,7 +70,7 @@ fn node_status(
     let container =
         facts.runtimes.iter().find(|r| r.runtime_class == RuntimeClass::Container && r.usable);
     NodeStatus {
-        conditions: conditions(device, mismatch, unknown_key),
+        conditions: conditions(device, troubles),
         capacity: amounts.clone(),
         allocatable: amounts,
         node_info: NodeInfo {
@@ -103,11 +114,7 @@ fn node_status(
     }
 }
 
-fn conditions(
-    device: &Device,
-    mismatch: Option<String>,
-    unknown_key: Option<String>,
-) -> Vec<Condition> {
+fn conditions(device: &Device, troubles: Vec<Trouble>) -> Vec<Condition> {
     let (status, reason, message, since) = match device.presence {
         Presence::Online { since_ms, .. } => {
             ("True", "AgentConnected", "the agent is connected".to_owned(), since_ms)
@@ -141,17 +148,10 @@ fn conditions(
             last_transition_time: None,
         });
     }
-    conditions.extend(unknown_key.map(|message| Condition {
-        kind: "HubRefused".to_owned(),
+    conditions.extend(troubles.into_iter().map(|(kind, reason, message)| Condition {
+        kind: kind.to_owned(),
         status: "True".to_owned(),
-        reason: "SigningKeyUnknown".to_owned(),
-        message,
-        last_transition_time: None,
-    }));
-    conditions.extend(mismatch.map(|message| Condition {
-        kind: "ProtocolMismatch".to_owned(),
-        status: "True".to_owned(),
-        reason: "OtherVersion".to_owned(),
+        reason: reason.to_owned(),
         message,
         last_transition_time: None,
     }));

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::Args;
 
-use super::duration::duration;
+use super::{HubCommand, duration::duration};
 use crate::server::{DEFAULT_API, DEFAULT_DEVICES};
 
 /// Arguments of `quickstart`.
@@ -27,9 +27,13 @@ pub struct QuickstartArgs {
 /// Arguments of `hub`.
 #[derive(Debug, Args)]
 #[command(
+    args_conflicts_with_subcommands = true,
     after_help = "Operators and devices connect with TLS; the hub makes its own certificates at its first start. The machine's\nowner finds an admin's kubeconfig in the state directory, which lichen uses by itself. LICHEN_LOG is off,\nerror, warn, info (default), debug or trace.\n\nExamples:\n  lichen hub\n  lichen hub --state /srv/lichen --api 127.0.0.1:8080\n  lichen hub --devices [::]:443 --advertise hub.example:443\n  lichen hub --external-broker mqtts://broker.example:8883"
 )]
 pub struct HubArgs {
+    /// Something else than running it
+    #[command(subcommand)]
+    pub command: Option<HubCommand>,
     /// Where to keep objects, artefacts and keys [default: ~/.local/state/lichen/hub; /var/lib/lichen-hub for root]
     #[arg(long, value_name = "DIR")]
     pub state: Option<PathBuf>,

@@ -5,6 +5,9 @@
 //! | `POST jointokens` | makes a token by which devices join |
 //! | `POST devices/<name>/resume` | take over a device whose assignment another hub wrote |
 //! | `GET explain/<plural>/<namespace or ->/<name>` | why an object is as it is |
+//! | `GET backup?keys=include\|none\|only&artefacts=false` | everything that another machine needs to go on as this hub |
+//! | `GET trust` | which keys count, until when, and how many devices have the newest |
+//! | `POST trust/rotate-ca`, `POST trust/rotate-signing-key` | changes them |
 //! | `GET images` | names and digests of images |
 //! | `DELETE images/<reference>` | a name is to mean nothing any more |
 
@@ -26,7 +29,10 @@ use lichen_images::{Digest, Reference};
 use serde::Serialize;
 use serde_json::json;
 
-use super::{Api, join_tokens, path::decoded, respond, status::Refusal, unexpected};
+use super::{
+    Api, backup, join_tokens, path::decoded, query::Query, respond, status::Refusal, trust,
+    unexpected,
+};
 
 /// An image of the catalogue, as it is shown.
 #[derive(Serialize)]
@@ -46,6 +52,14 @@ pub(crate) enum LichenPath {
     Resume(String),
     /// An object to be explained; of a kind by its plural, if there is one.
     Explain { plural: String, namespace: String, name: String },
+    /// A copy of all that the hub has.
+    Backup,
+    /// The hub's keys.
+    Trust,
+    /// Change its CA.
+    RotateAuthority,
+    /// Change its signing key.
+    RotateSigningKey,
     /// The catalogue.
     Images,
     /// A name in it.
@@ -65,6 +79,10 @@ pub(crate) fn parse(path: &str) -> Option<LichenPath> {
             let (plural, namespace) = ((*plural).to_owned(), namespace.to_owned());
             LichenPath::Explain { plural, namespace, name: (*name).to_owned() }
         }
+        ["backup"] => LichenPath::Backup,
+        ["trust"] => LichenPath::Trust,
+        ["trust", "rotate-ca"] => LichenPath::RotateAuthority,
+        ["trust", "rotate-signing-key"] => LichenPath::RotateSigningKey,
         ["images"] => LichenPath::Images,
         // A reference has slashes of its own.
         ["images", reference @ ..] => LichenPath::Image(reference.join("/")),
@@ -80,8 +98,9 @@ pub(crate) async fn answer(
 ) -> Response {
     let answer = match parse(request.uri().path()) {
         Some(path) => {
+            let query = Query::parse(request.uri().query());
             let method = request.method().clone();
-            serve(&api, &actor, &method, path, request.into_body()).await
+            serve(&api, &actor, &method, path, &query, request.into_body()).await
         }
         None => Err(Refusal::no_such_path()),
     };
@@ -93,6 +112,7 @@ async fn serve(
     actor: &Arc<Actor>,
     method: &Method,
     path: LichenPath,
+    query: &Query,
     body: Body,
 ) -> Result<Response, Refusal> {
     match (method, path) {
@@ -100,6 +120,14 @@ async fn serve(
         (&Method::POST, LichenPath::Resume(device)) => resume(api, actor, device).await,
         (&Method::GET, LichenPath::Explain { plural, namespace, name }) => {
             explain(api, actor, &plural, &namespace, &name).await
+        }
+        (&Method::GET, LichenPath::Backup) => backup::stream(api, query).await,
+        (&Method::GET, LichenPath::Trust) => trust::show(api).await,
+        (&Method::POST, LichenPath::RotateAuthority) => {
+            trust::rotate(api, trust::What::Authority, body).await
+        }
+        (&Method::POST, LichenPath::RotateSigningKey) => {
+            trust::rotate(api, trust::What::SigningKey, body).await
         }
         (&Method::GET, LichenPath::Images) => images(api, actor).await,
         (&Method::DELETE, LichenPath::Image(reference)) => {

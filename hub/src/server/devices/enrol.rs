@@ -146,7 +146,8 @@ async fn issue(
     let issued =
         devices.trust.device(csr, name, devices.lifetimes.certificate_s).map_err(unusable)?;
     let not_after_ms = issued.not_after.saturating_mul(1000);
-    let request = Request::Certified { device: name.to_owned(), not_after_ms };
+    let authority = Hash(issued.authority);
+    let request = Request::Certified { device: name.to_owned(), not_after_ms, authority };
     match devices.engine.ask(actor, request).await? {
         effect::Response::Done => Ok(issued),
         other => Err(crate::server::api::unexpected(&other)),
@@ -154,9 +155,14 @@ async fn issue(
 }
 
 fn enrolled(devices: &Devices, name: &str, issued: &Issued) -> Result<serde_json::Value, Refusal> {
+    // A broker of the operator's may not have heard of a new CA yet; the hub itself has.
+    let certificate = match devices.broker {
+        Some(_) => format!("{}{}", issued.certificate, devices.trust.way_to_previous()),
+        None => issued.certificate.clone(),
+    };
     Ok(document(&Enrolled {
         name: name.try_into().map_err(internal)?,
-        certificate: issued.certificate.as_str().try_into().map_err(internal)?,
+        certificate: certificate.as_str().try_into().map_err(internal)?,
         hub: devices.facts()?,
     }))
 }

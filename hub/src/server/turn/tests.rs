@@ -5,11 +5,11 @@ use std::time::Duration;
 use firmware_compat::time;
 use lichen_hub_core::{engine, event::Now};
 
-use lichen_trust::KnownTime;
+use lichen_trust::{KnownTime, Trust};
 
 use super::*;
 use crate::{
-    server::{handle::EngineHandle, publish, signing::SigningKey},
+    server::{handle::EngineHandle, publish, signing::Signer},
     store::MemoryStore,
 };
 
@@ -23,7 +23,8 @@ fn turn(dir: &std::path::Path) -> (Turn, EngineHandle) {
     let answers = handle.inputs().clone();
     let supplier = Supplier::new(dir, None, images, answers, counters.clone()).expect("a supplier");
     let now = Now { instant: time::Instant::default(), unix_ms: 1 };
-    let signer = Arc::new(SigningKey::open(dir).expect("a key"));
+    let trust = Trust::open(&dir.join("trust"), Vec::new()).expect("keys");
+    let signer = Signer::of(&trust);
     let engine =
         Engine::load(Vec::new(), engine::Config::default(), signer, now).expect("an engine");
     let turn = Turn {

@@ -79,7 +79,7 @@ fn copy(shared: &Arc<Shared>, new_path: &Path) -> Result<(), redb::Error> {
     let last = open.meanwhile.take().unwrap_or_default();
     write(&new, &last)?;
     fs::rename(new_path, &shared.path)?;
-    let old = std::mem::replace(&mut open.database, new);
+    let old = std::mem::replace(&mut open.database, Arc::new(new));
     // Until this has worked, a loss of power may bring the old name of the file back, without what is written from now on.
     open.broken = directory.and_then(|directory| directory.sync_all().err());
     open.compactions += 1;

@@ -83,6 +83,12 @@ pub struct EnrolmentStatus {
     /// When its newest certificate ends, RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub certificate_not_after: Option<String>,
+    /// SHA-256 of the CA that issued it, in hex.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub authority: String,
+    /// Why the device can't come in with it, and what to do.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub message: String,
 }
 
 impl Enrolment {
@@ -135,7 +141,9 @@ impl Resource for Enrolment {
             cell::or_none(o.status.key.get(..16).unwrap_or_default())
         }),
         Column::text("Certificate Until", "When its certificate ends.", |o, _| {
-            cell::or_none(o.status.certificate_not_after.as_deref().unwrap_or_default())
+            let until = o.status.certificate_not_after.as_deref().unwrap_or_default();
+            let is_worthless = !o.status.message.is_empty();
+            cell::or_none(if is_worthless { "of an old CA: join again" } else { until })
         }),
         Column::text("Age", "Time since it was created.", |o, now| cell::age(&o.metadata, now)),
         Column::wide("Serial Number", "The board's.", |o, _| {
