@@ -308,6 +308,7 @@ macro_rules! samples {
                             name: text("TOKEN"),
                             value: Value::Secret { secret: 0, key: text("token") },
                         },
+                        Variable { name: text("GONE"), value: Value::Unavailable(text("no key")) },
                     ]),
                     ports: list(vec![Port { number: 8080, protocol: Protocol::Udp }]),
                     resources: Resources {

@@ -154,6 +154,8 @@ pub enum Value {
         /// The file's path.
         key: Text<{ capacity::NAME }>,
     },
+    /// There is none, and why: what runs goes on, and the container is not started again.
+    Unavailable(Text<{ capacity::CONTAINER_MESSAGE }>),
 }
 
 /// Transport of a port.
