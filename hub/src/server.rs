@@ -43,6 +43,7 @@ mod publish;
 mod registry;
 mod renewal;
 mod running;
+mod sealing;
 mod signing;
 mod state_lock;
 mod supply;
@@ -88,7 +89,7 @@ pub use running::Running;
 pub use signing::SigningKeyError;
 pub use state_lock::StateLockError;
 
-use crate::store::{RedbStore, Store, StoreError};
+use crate::store::{EncryptedStore, RedbStore, Store, StoreError};
 use accept::Operators;
 use access::Access;
 use admin::Admin;
@@ -141,7 +142,12 @@ async fn start_locked(
 ) -> Result<Running, HubError> {
     let limits = Limits::raise();
     let clock = Clock::start();
-    let settings = engine::Config { seed: random_seed()?, lost_after_s: config.lost_after_s };
+    let store = EncryptedStore::open(store, &config.secrets_key, &config.state)?;
+    let settings = engine::Config {
+        seed: random_seed()?,
+        lost_after_s: config.lost_after_s,
+        seal: sealing::seals(store.keys()),
+    };
     let signer = Arc::new(SigningKey::open(&config.state)?);
     let engine = Engine::load(store.load()?, settings, signer.clone(), clock.now())?;
     let lineage = engine.lineage();
@@ -179,7 +185,7 @@ async fn start_locked(
     .map_err(failed("prepare the directory of compiled modules"))?;
     let mut turn = Turn {
         engine,
-        store,
+        store: Box::new(store),
         clock,
         publish: None,
         batch: Batch::default(),

@@ -2,6 +2,7 @@
 //! in one directory that only its owner reads.
 //!
 //! - [`Trust`] is all of it. What it issues ends by [`KnownTime`], never by the machine's clock alone.
+//! - [`SecretsKeys`] are the keys under which Secrets lie in the store.
 //! - [`ClientCertificate`] is what a verified certificate says of its holder.
 //! - `authority` issues, `server` is what the hub shows of itself, `clients` whom it believes, `files` how it is kept.
 //!
@@ -15,6 +16,7 @@ mod error;
 mod files;
 mod identity;
 mod known_time;
+mod secrets;
 mod server;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a failing test should panic")]
@@ -35,6 +37,7 @@ pub use error::TrustError;
 pub use files::FileError;
 pub use identity::{ClientCertificate, DEVICES, Unreadable};
 pub use known_time::KnownTime;
+pub use secrets::{KeyName, OpenError, SECRETS_KEY, SecretsKeys};
 pub use server::HUB_NAME;
 
 use authority::Authority;
