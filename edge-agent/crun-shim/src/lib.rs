@@ -67,7 +67,7 @@ mod supervise;
 pub use adopt::{AdoptError, Found, clean_up, inspect};
 pub use client::{Client, ClientError, connect, request};
 pub use orphan::Orphan;
-pub use private::{Private, keep_out_of_cores};
+pub use private::{Private, keep_out_of_cores, take_input};
 pub use protocol::{Decoder, Refusal, Reply, Request};
 pub use run_dir::RunDir;
 pub use spawn::{SpawnError, Spawned, spawn, spawn_private};

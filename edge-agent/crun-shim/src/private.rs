@@ -4,12 +4,14 @@
 //! It is the shim's standard error until it is taken over, as the run directory is its standard input.
 
 use std::fmt;
-use std::io::{self, Seek, Write};
+use std::fs::File;
+use std::io::{self, Read, Seek, Write};
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, memfd_create};
 use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+use rustix::stdio::dup2_stdin;
 
 /// Nobody makes it longer, shorter or other than it is.
 const FIXED: SealFlags =
@@ -32,7 +34,7 @@ impl Private {
             Err(Errno::INVAL) => memfd_create("lichen-private", flags)?,
             file => file?,
         };
-        let mut file = std::fs::File::from(file);
+        let mut file = File::from(file);
         file.write_all(bytes)?;
         file.rewind()?;
         fcntl_add_seals(&file, FIXED)?;
@@ -65,6 +67,19 @@ impl fmt::Debug for Private {
     }
 }
 
+/// Reads what a [`Process`](crate::Process) was given, at most so many bytes and one. Its standard input is empty from then
+/// on, and no core is written of it.
+///
+/// # Errors
+/// Those of the system.
+pub fn take_input(max: u64) -> io::Result<Vec<u8>> {
+    keep_out_of_cores()?;
+    let mut bytes = Vec::new();
+    io::stdin().lock().take(max.saturating_add(1)).read_to_end(&mut bytes)?;
+    dup2_stdin(File::open("/dev/null")?)?;
+    Ok(bytes)
+}
+
 /// From now on the kernel writes no core of this process, and lets no other process of its user look into it. What it
 /// executes is not concerned.
 ///
@@ -76,9 +91,6 @@ pub fn keep_out_of_cores() -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs::File;
-    use std::io::Read;
-
     use super::*;
 
     #[test]

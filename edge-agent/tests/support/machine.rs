@@ -218,6 +218,7 @@ pub fn pod(number: u8, runtime_class: RuntimeClass, containers: Vec<Container>) 
         grace_ms: 2000,
         host_network: false,
         after: Default::default(),
+        secrets: Default::default(),
     }
 }
 
