@@ -147,7 +147,7 @@ impl Engine {
             KeyOf::Data(of) => {
                 let data: record::DataRecord = record::decode(key, value)?;
                 if self.state.objects.data(&of).is_none() {
-                    self.state.objects.set_data(&of, Arc::new(data));
+                    self.state.objects.set_data(&of, Arc::new(data.data));
                 }
             }
         }

@@ -226,8 +226,12 @@ pub struct ObjectRecord {
     pub roots: Roots,
 }
 
-/// `data/...`: data by key.
-pub type DataRecord = BTreeMap<String, Hidden>;
+/// `data/...`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct DataRecord {
+    /// By key.
+    pub data: BTreeMap<String, Hidden>,
+}
 
 /// Writes a value with its version.
 #[must_use]

@@ -465,7 +465,7 @@ impl Engine {
             return self.drop_data(key);
         }
         if let Some(data) = self.state.objects.data(key) {
-            let value = record::encode(data.as_ref());
+            let value = record::encode(&record::DataRecord { data: data.as_ref().clone() });
             self.records.insert(record::data_key(key), Some(value));
         }
     }
