@@ -48,7 +48,7 @@ macro_rules! replayed {
     };
 }
 
-replayed! { agent, endpoint, frames, hub, images, layers, manifests, records, requests, state }
+replayed! { agent, endpoint, frames, hub, images, layers, manifests, records, requests, sealed, state }
 
 #[test]
 fn every_target_has_a_program_a_corpus_and_a_test_and_nothing_else_has() {
