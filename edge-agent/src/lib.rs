@@ -9,7 +9,7 @@
 //! - [`link`] is the connection to the broker, [`hub`] the hub's HTTP side.
 //! - [`sandbox`] makes what the containers of a Pod share, with [`volumes`]; [`runtime`] makes each container ready and
 //!   starts it; [`supervise`] watches their shims and adopts those of an earlier agent; [`pod_dir`] is where they keep
-//!   what they are.
+//!   what they are. [`secrets`] opens what is sealed to this device, for both.
 //! - [`logs`] answers log commands.
 //!
 //! One thread runs the loop and every task. What blocks (disk, HTTP, spawning) runs on threads that go away again, so
@@ -35,6 +35,7 @@ mod random;
 mod run;
 pub mod runtime;
 pub mod sandbox;
+pub mod secrets;
 pub mod signature;
 pub mod state;
 pub mod supervise;

@@ -2,10 +2,9 @@
 
 use firmware_compat::{id::PodId, v1::owned::Reply};
 use lichen_agent_core::{ContainerId, Event};
-use lichen_shim::Spec;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::runtime::Containers;
+use crate::runtime::{Containers, Ready};
 
 /// Messages on their way to the loop. Tasks wait when it is full; the loop empties it faster than any of them fills it.
 pub const CAPACITY: usize = 64;
@@ -49,7 +48,7 @@ pub enum Message {
         /// Which container.
         container: ContainerId,
         /// What its shim is to run.
-        spec: Box<Spec>,
+        ready: Box<Ready>,
     },
     /// Part of an answer, to be sent when the link has room. The answer says whether it was.
     Reply {

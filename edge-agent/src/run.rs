@@ -22,7 +22,9 @@ use crate::{
     options::Options,
     probe,
     runtime::{Launcher, chain},
-    sandbox, signature,
+    sandbox,
+    secrets::Secrets,
+    signature,
     state::{StateDir, StateError},
     supervise::{self, Watch},
 };
@@ -117,6 +119,7 @@ fn shell(
         agent: agent_id,
         run: state.run(),
         content,
+        secrets: Secrets::of(&IdentityDir::of(&state)),
         shim: options.shim.clone(),
         wasm_program: options.wasm_program.clone(),
     };

@@ -11,19 +11,24 @@ use std::{
 
 use firmware_compat::{
     id::{AgentId, Hash, PodId},
-    v1::owned::{Container, Pod, RuntimeClass},
+    v1::owned::{Container, RuntimeClass},
 };
 use lichen_agent_core::{ContainerId, PodSpec, event::Failure};
 use lichen_oci::bundle::remove_run_dir;
-use lichen_shim::{Client, ClientError, Found, Phase, Reply, Request, Spec, clean_up, inspect};
+use lichen_shim::{
+    Client, ClientError, Found, Phase, Private, Reply, Request, Spec, clean_up, inspect,
+};
 
 use crate::{
     content::{Content, ContentError},
     pod_dir::{ContainerDir, ContainerRecord, PodDir},
-    sandbox, volumes,
+    sandbox,
+    secrets::Secrets,
+    volumes,
 };
 
 pub mod container;
+mod environment;
 pub mod signal;
 pub mod wasm;
 
@@ -44,6 +49,8 @@ pub struct Launcher {
     pub run: PathBuf,
     /// Where artefacts and layers are.
     pub content: Content,
+    /// Opens what is sealed to this device.
+    pub secrets: Secrets,
     /// The program `lichen-shim`.
     pub shim: PathBuf,
     /// The program that runs Wasm.
@@ -63,9 +70,18 @@ pub struct PrepareError {
 #[derive(Debug)]
 pub struct Prepared {
     /// What its shim is to run.
-    pub spec: Spec,
+    pub ready: Ready,
     /// What asks it to stop.
     pub stop_signal: i32,
+}
+
+/// A container that can be started.
+#[derive(Debug)]
+pub struct Ready {
+    /// What its shim is to run.
+    pub spec: Spec,
+    /// What of it is to be on no disk. Held by this process alone: without it nothing is left of it.
+    pub private: Option<Private>,
 }
 
 impl Launcher {
@@ -79,7 +95,8 @@ impl Launcher {
                 "firmware runs on microcontrollers, not on this device".to_owned(),
             ));
         }
-        sandbox::make(pod, &PodDir::new(&self.run, pod.id), self.content.written())
+        let dir = PodDir::new(&self.run, pod.id);
+        sandbox::make(pod, &dir, self.content.written(), &self.secrets)
             .map_err(|error| in_words(&error))
     }
 
@@ -89,11 +106,11 @@ impl Launcher {
     /// See [`PrepareError`].
     pub fn prepare(
         &self,
-        pod: &Pod,
+        pod: &PodSpec,
         id: ContainerId,
         attempt: u32,
         containers: &Containers,
-    ) -> Result<Spec, PrepareError> {
+    ) -> Result<Ready, PrepareError> {
         let container = id.of(pod).ok_or_else(|| refuse("the pod has no such container"))?;
         let dir = PodDir::new(&self.run, pod.id);
         let own = dir.container(id);
@@ -113,24 +130,26 @@ impl Launcher {
         let forgotten = own.record().map_err(refuse)?.and_then(|record| record.forgotten);
         let record = ContainerRecord { name, stop_signal: prepared.stop_signal, forgotten };
         own.set_record(&record).map_err(refuse)?;
-        Ok(prepared.spec)
+        Ok(prepared.ready)
     }
 
     /// Starts what was prepared. Returns when the shim listens.
     ///
     /// # Errors
     /// The shim's, in words.
-    pub fn start(&self, run: &Path, spec: &Spec) -> Result<(), Failure> {
-        lichen_shim::spawn(&self.shim, run, spec).map(drop).map_err(|error| in_words(&error))
+    pub fn start(&self, run: &Path, ready: &Ready) -> Result<(), Failure> {
+        let started =
+            lichen_shim::spawn_private(&self.shim, run, &ready.spec, ready.private.as_ref());
+        started.map(drop).map_err(|error| in_words(&error))
     }
 
-    /// Writes a Pod's configMap volumes again.
+    /// Writes a Pod's configMap and secret volumes again.
     ///
     /// # Errors
     /// In words.
     pub fn update_files(&self, pod: &PodSpec) -> Result<(), Failure> {
         let dir = PodDir::new(&self.run, pod.id);
-        volumes::update_files(pod, &dir.volumes(), self.content.written())
+        volumes::update_files(pod, &dir.volumes(), self.content.written(), &self.secrets)
             .map_err(|error| in_words(&error))
     }
 
@@ -220,7 +239,7 @@ impl Launcher {
 #[derive(Debug)]
 pub struct Job<'a> {
     /// Its Pod.
-    pub pod: &'a Pod,
+    pub pod: &'a PodSpec,
     /// Which of the Pod's containers.
     pub id: ContainerId,
     /// What it is to run.

@@ -22,6 +22,7 @@ use lichen_oci::{
 use crate::{
     pod_dir::{PodDir, Record},
     probe,
+    secrets::Secrets,
     state::{StateError, Written},
     volumes::{self, VolumeError},
 };
@@ -81,9 +82,14 @@ pub struct Names {
 ///
 /// # Errors
 /// See [`SandboxError`].
-pub fn make(pod: &PodSpec, dir: &PodDir, written: &Written) -> Result<(), SandboxError> {
+pub fn make(
+    pod: &PodSpec,
+    dir: &PodDir,
+    written: &Written,
+    secrets: &Secrets,
+) -> Result<(), SandboxError> {
     dir.make()?;
-    volumes::place(pod, &dir.volumes(), written)?;
+    volumes::place(pod, &dir.volumes(), written, secrets)?;
     let is_boxed = pod.runtime_class == RuntimeClass::Container;
     let network = is_boxed && !pod.host_network;
     if network {

@@ -5,7 +5,7 @@
 //! | `lock` | held by the one agent of this directory; its pid, for people |
 //! | `agent-id` | drawn once; tells two devices with one name apart |
 //! | `assignment`, `assignment.previous` | the newest saved one and the one before, see [`assignment`] |
-//! | `part-<hash>` | a part that one of them refers to: a Pod, the files of a ConfigMap |
+//! | `part-<hash>` | a part that one of them refers to: a Pod, the files of a ConfigMap, what is sealed of a Secret |
 //! | `identity/` | who the device is, and by what and where it finds its hub, see [`crate::identity::store`] |
 //! | `time-floor` | a time that has certainly passed, in milliseconds since 1970 |
 //! | `artefacts/sha256/<hex>` | fetched bytes, see [`crate::content`] |

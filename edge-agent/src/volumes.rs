@@ -1,7 +1,8 @@
 //! Puts the volumes of a Pod where its containers can mount them: once per Pod, for all of them.
 //!
 //! An emptyDir is a directory in the Pod's own directory and lives as long as the Pod, one in memory until the device
-//! restarts ([`memory`]); a configMap is written by [`config_map`]; a hostPath is checked and used in place.
+//! restarts ([`memory`]); a configMap is written by [`config_map`], a secret into memory by [`secret`]; a hostPath is checked
+//! and used in place.
 
 use std::{
     fs, io,
@@ -12,11 +13,15 @@ use std::{
 use firmware_compat::v1::owned::{Mount, Pod, Volume, VolumeSource};
 use lichen_agent_core::{PodSpec, spec::is_plain_name};
 
-use crate::state::Written;
+use crate::{
+    secrets::{SecretError, Secrets},
+    state::Written,
+};
 
 pub mod config_map;
 mod host_path;
 pub(crate) mod memory;
+mod secret;
 mod sub_path;
 
 /// Kubernetes gives every container access to an emptyDir.
@@ -57,6 +62,14 @@ pub enum VolumeError {
         /// What it should be.
         expected: &'static str,
     },
+    /// A Secret that can't be opened.
+    #[error("volume {volume}: {cause}")]
+    Secret {
+        /// The volume.
+        volume: String,
+        /// Why.
+        cause: SecretError,
+    },
     /// A mount names a volume that the Pod does not have.
     #[error("mount at {path}: the pod has no volume {volume:?}")]
     Unknown {
@@ -93,18 +106,30 @@ pub struct Placed {
 ///
 /// # Errors
 /// See [`VolumeError`].
-pub fn place(pod: &PodSpec, dir: &Path, written: &Written) -> Result<(), VolumeError> {
-    pod.volumes.iter().try_for_each(|volume| place_one(pod, volume, dir, written))
+pub fn place(
+    pod: &PodSpec,
+    dir: &Path,
+    written: &Written,
+    secrets: &Secrets,
+) -> Result<(), VolumeError> {
+    pod.volumes.iter().try_for_each(|volume| place_one(pod, volume, dir, written, secrets))
 }
 
-/// Writes the configMap volumes of `Pod` again; containers that have them mounted see all new files at once.
+/// Writes the configMap and secret volumes of `Pod` again; containers that have them mounted see all new files at once.
 ///
 /// # Errors
 /// See [`VolumeError`].
-pub fn update_files(pod: &PodSpec, dir: &Path, written: &Written) -> Result<(), VolumeError> {
-    let config_maps =
-        pod.volumes.iter().filter(|v| matches!(v.source, VolumeSource::ConfigMap { .. }));
-    config_maps.into_iter().try_for_each(|volume| place_one(pod, volume, dir, written))
+pub fn update_files(
+    pod: &PodSpec,
+    dir: &Path,
+    written: &Written,
+    secrets: &Secrets,
+) -> Result<(), VolumeError> {
+    let has_files = |volume: &&Volume| {
+        matches!(volume.source, VolumeSource::ConfigMap { .. } | VolumeSource::Secret { .. })
+    };
+    let mut volumes = pod.volumes.iter().filter(has_files);
+    volumes.try_for_each(|volume| place_one(pod, volume, dir, written, secrets))
 }
 
 fn place_one(
@@ -112,6 +137,7 @@ fn place_one(
     volume: &Volume,
     dir: &Path,
     written: &Written,
+    secrets: &Secrets,
 ) -> Result<(), VolumeError> {
     if !is_plain_name(&volume.name) {
         return Err(refused(volume, &volume.name, "a volume's name is letters, digits and `-`"));
@@ -125,8 +151,10 @@ fn place_one(
         VolumeSource::HostPath { path, kind } => host_path::check(volume, path, *kind),
         VolumeSource::ConfigMap { .. } => {
             let files = pod.files(&volume.source);
-            config_map::write(&own, files, written).map_err(|error| error.in_volume(&volume.name))
+            let files: Vec<config_map::Content<'_>> = files.iter().map(Into::into).collect();
+            config_map::write(&own, &files, written).map_err(|error| error.in_volume(&volume.name))
         }
+        VolumeSource::Secret { secret } => secret::place(pod, volume, &own, *secret, secrets),
     }
 }
 
@@ -160,7 +188,7 @@ fn resolve_one(pod: &Pod, mount: &Mount, dir: &Path) -> Result<Placed, VolumeErr
         VolumeSource::EmptyDir { .. } => (own, mount.read_only),
         VolumeSource::HostPath { path, .. } => (PathBuf::from(path.as_str()), mount.read_only),
         // As in Kubernetes: the device writes it, nobody else.
-        VolumeSource::ConfigMap { .. } => (own, true),
+        VolumeSource::ConfigMap { .. } | VolumeSource::Secret { .. } => (own, true),
     };
     let inner = match mount.sub_path.as_str() {
         "" => PathBuf::new(),
@@ -210,6 +238,7 @@ mod tests {
     };
 
     use super::*;
+    use crate::identity::IdentityDir;
 
     fn pod(volumes: Vec<Volume>) -> PodSpec {
         let pod = Pod {
@@ -226,8 +255,15 @@ mod tests {
             grace_ms: 0,
             host_network: false,
             after: Default::default(),
+            secrets: Default::default(),
         };
-        PodSpec::new(std::sync::Arc::new(pod), Default::default())
+        PodSpec::new(std::sync::Arc::new(pod), Default::default(), Default::default())
+    }
+
+    /// Places volumes that are no Secret's.
+    fn place(pod: &PodSpec, dir: &Path, written: &Written) -> Result<(), VolumeError> {
+        let nobody = IdentityDir::at(dir.join("identity"), Written::default());
+        super::place(pod, dir, written, &Secrets::of(&nobody))
     }
 
     fn volume(source: VolumeSource) -> Volume {

@@ -9,7 +9,8 @@ use std::fs;
 use firmware_compat::{
     id::PodId,
     v1::owned::{
-        Action, ContainerState, Outcome, Phase, Pod, RestartPolicy, RuntimeClass, Text, Variable,
+        Action, ContainerState, Outcome, Phase, Pod, RestartPolicy, RuntimeClass, Text, Value,
+        Variable,
     },
 };
 use support::{
@@ -23,8 +24,10 @@ const ID: PodId = PodId([1; 16]);
 
 fn shell(http: &Server, script: &str) -> Pod {
     let mut own = with_script(container("main", image(http)), "main", script);
-    let variable =
-        Variable { name: "GREETING".try_into().unwrap(), value: "moss".try_into().unwrap() };
+    let variable = Variable {
+        name: "GREETING".try_into().unwrap(),
+        value: Value::Text("moss".try_into().unwrap()),
+    };
     own.env = vec![variable].try_into().unwrap();
     pod(1, RuntimeClass::Container, vec![own])
 }

@@ -9,7 +9,8 @@ use std::fs;
 use firmware_compat::{
     id::PodId,
     v1::owned::{
-        Action, ContainerState, Mount, Outcome, Phase, Pod, Text, Variable, Volume, VolumeSource,
+        Action, ContainerState, Mount, Outcome, Phase, Pod, Text, Value, Variable, Volume,
+        VolumeSource,
     },
 };
 use support::{
@@ -58,7 +59,8 @@ fn logs(follow: bool, previous: bool) -> Action {
 
 fn with_variable(mut pod: Pod, name: &str, value: &str) -> Pod {
     let mut container = pod.containers[0].clone();
-    let variable = Variable { name: name.try_into().unwrap(), value: value.try_into().unwrap() };
+    let variable =
+        Variable { name: name.try_into().unwrap(), value: Value::Text(value.try_into().unwrap()) };
     container.env = vec![variable].try_into().unwrap();
     pod.containers = vec![container].try_into().unwrap();
     pod

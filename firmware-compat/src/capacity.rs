@@ -66,6 +66,8 @@ pub mod full {
     pub const FILES: usize = 128;
     /// One file of a configMap: Kubernetes' bound on the whole map.
     pub const FILE_BYTES: usize = 1024 * 1024;
+    /// What one Pod needs of Secrets: one for each volume, and as many for variables.
+    pub const SECRETS: usize = 64;
     /// CamelCase reasons.
     pub const REASON: usize = 64;
     /// A sentence for people.
@@ -83,6 +85,10 @@ pub mod full {
     pub const POD_BYTES: usize = 256 * 1024;
     /// A part that is the files of a ConfigMap: Kubernetes' bound on the whole map, and room for names.
     pub const CONFIG_BYTES: usize = FILE_BYTES + 64 * 1024;
+    /// The same of a Secret, under a seal: the tag is 16 bytes long.
+    pub const SEALED_BYTES: usize = CONFIG_BYTES + 16;
+    /// A part that is sealed: the key in front of it, and its length.
+    pub const SEALED_PART_BYTES: usize = 32 + 4 + SEALED_BYTES;
     /// An assignment's body and all of its parts, each counted once. Holds three configMaps of the largest size, and a
     /// board with 64 MB still has room.
     pub const ASSIGNMENT_BYTES: usize = 4 * 1024 * 1024;
@@ -140,6 +146,10 @@ pub mod small {
     pub const FILES: usize = 2;
     /// One file of a configMap.
     pub const FILE_BYTES: usize = 256;
+    /// Secrets: settings of the firmware that others must not read.
+    pub const SECRETS: usize = 1;
+    /// Two files of the largest size with their names, and a tag.
+    pub const SEALED_BYTES: usize = 768;
     /// A sentence for people.
     pub const MESSAGE: usize = 128;
     /// A sentence about the one program.

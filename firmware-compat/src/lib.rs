@@ -9,6 +9,7 @@
 //! - [`capacity`] names every bound, with its reason.
 //! - [`session`] is the device's side of it: what moves a device, and what does not.
 //! - `enrolment`, with the feature `alloc`, is how a device comes to its identity: documents over HTTPS, and the join token.
+//! - [`sealed`] says how what is secret is sealed to a device's key.
 //! - [`v1`] holds the messages of protocol version 1, each in two forms with the same bytes: `v1::fixed`
 //!   (heapless, capacities for a microcontroller) and, with the feature `alloc`, `v1::owned` (String and Vec).
 //!
@@ -29,6 +30,7 @@ pub mod frame;
 pub mod guard;
 pub mod id;
 pub mod keys;
+pub mod sealed;
 pub mod session;
 pub mod signed;
 pub mod time;

@@ -302,7 +302,14 @@ macro_rules! samples {
                     command: list(vec![text("/bin/hello")]),
                     args: list(vec![text("-v")]),
                     working_dir: text("/"),
-                    env: list(vec![Variable { name: text("NAME"), value: text("x") }]),
+                    env: list(vec![
+                        Variable { name: text("NAME"), value: Value::Text(text("x")) },
+                        Variable {
+                            name: text("TOKEN"),
+                            value: Value::Secret { secret: 0, key: text("token") },
+                        },
+                        Variable { name: text("GONE"), value: Value::Unavailable(text("no key")) },
+                    ]),
                     ports: list(vec![Port { number: 8080, protocol: Protocol::Udp }]),
                     resources: Resources {
                         cpu_request_milli: 100,
@@ -331,6 +338,7 @@ macro_rules! samples {
                     init_containers: List::default(),
                     containers: list(vec![container(artefacts)]),
                     volumes: list(vec![Volume { name: text("data"), source }]),
+                    secrets: list(vec![Secret { name: text("db"), data: hash(0x17) }]),
                     restart: RestartPolicy::OnFailure,
                     grace_ms: 30_000,
                     host_network: true,
@@ -351,11 +359,16 @@ macro_rules! samples {
                 let file = File { path: text("text"), mode: 0o644, data: bytes(b"one") };
                 let data = ConfigData { files: list(vec![file]) };
                 check_body("config-data", &data);
+                let encapsulated_key = [0x28; 32];
+                let content = bytes(b"sealed");
+                check_body("sealed", &Sealed { encapsulated_key, content });
                 let config = VolumeSource::ConfigMap { data: hash(0xf6) };
+                let secret = VolumeSource::Secret { secret: 0 };
                 let cases = [
                     ("pod-image", RuntimeClass::Container, image, empty),
                     ("pod-wasm", RuntimeClass::Wasm, wasm, host),
-                    ("pod-firmware", RuntimeClass::Firmware, firmware, config),
+                    ("pod-firmware", RuntimeClass::Firmware, firmware.clone(), config),
+                    ("pod-secret", RuntimeClass::Firmware, firmware, secret),
                 ];
                 for (name, class, artefacts, source) in cases {
                     check_body(name, &pod(class, artefacts, source));

@@ -44,6 +44,7 @@ mod registry;
 mod renewal;
 mod rotation;
 mod running;
+mod sealing;
 mod signing;
 mod state_lock;
 mod supply;
@@ -89,7 +90,7 @@ pub use state_lock::StateLockError;
 
 use crate::{
     backup::{place, source::Source},
-    store::{RedbStore, Store, StoreError},
+    store::{EncryptedStore, RedbStore, Store, StoreError},
 };
 use accept::Operators;
 use access::Access;
@@ -143,9 +144,14 @@ async fn start_locked(
 ) -> Result<Running, HubError> {
     let limits = Limits::raise();
     let clock = Clock::start();
-    let settings = engine::Config { seed: random_seed()?, lost_after_s: config.lost_after_s };
     let names = advertise::names(&config.advertise, config.devices);
     let trust = Arc::new(Trust::open(&config.state.join("trust"), names)?);
+    let store = EncryptedStore::open(store, &config.secrets_key, &config.state)?;
+    let settings = engine::Config {
+        seed: random_seed()?,
+        lost_after_s: config.lost_after_s,
+        seal: sealing::seals(store.keys()),
+    };
     let engine = Engine::load(store.load()?, settings, Signer::of(&trust), clock.now())?;
     let lineage = engine.lineage();
     let images = open_artefacts(&config.state).await?;
@@ -183,7 +189,7 @@ async fn start_locked(
     .map_err(failed("prepare the directory of compiled modules"))?;
     let mut turn = Turn {
         engine,
-        store,
+        store: Box::new(store),
         clock,
         publish: None,
         batch: Batch::default(),

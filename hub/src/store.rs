@@ -2,12 +2,15 @@
 //!
 //! - [`redb`]: one crash-safe file, the default.
 //! - [`memory`]: for tests; survives nothing.
+//! - [`encrypted`]: around one of them; what is confidential reaches it encrypted, by a key from a [`KeySource`].
 //!
 //! What a record holds is the engine's business. One turn of the engine is one commit, and the turn's answers leave
 //! only after it (see [`crate::server`]).
 
 #[cfg(test)]
 mod conformance;
+pub mod encrypted;
+mod key_source;
 pub mod memory;
 pub mod redb;
 
@@ -15,6 +18,10 @@ use std::{io, path::PathBuf, sync::Arc};
 
 use lichen_hub_core::effect::Record;
 
+use lichen_trust::TrustError;
+
+pub use encrypted::{EncryptedStore, SecretsError};
+pub use key_source::{KeySource, VARIABLE};
 pub use memory::MemoryStore;
 pub use redb::RedbStore;
 
@@ -92,6 +99,15 @@ pub enum StoreError {
         .0.display()
     )]
     InUse(PathBuf),
+    /// What is confidential in it can't be opened.
+    #[error(transparent)]
+    Secrets(#[from] SecretsError),
+    /// The key for that can't be used.
+    #[error("could not use the key of the Secrets in the store")]
+    Key(#[from] TrustError),
+    /// There is no such file.
+    #[error("there is no key of Secrets in {}: put it there, or give another file with --secrets-key", .0.display())]
+    NoKeyFile(PathBuf),
     /// It can't be opened.
     #[error("could not open the store {}", path.display())]
     Open {

@@ -122,6 +122,7 @@ fn every_dependency_has_its_reason_beside_it() {
 fn dependencies_point_one_way() {
     let allowed: BTreeMap<&str, &[&str]> = BTreeMap::from([
         ("firmware-compat", &[] as &[&str]),
+        ("lichen-sealing", &["firmware-compat"]),
         ("lichen-hub-core", &["firmware-compat"]),
         ("lichen-agent-core", &["firmware-compat"]),
         ("lichen-link", &["firmware-compat", "lichen-trust"]),
@@ -133,12 +134,20 @@ fn dependencies_point_one_way() {
         ("lichen-wasmc", &["lichen-wasm-host"]),
         (
             "lichen-hub",
-            &["firmware-compat", "lichen-hub-core", "lichen-link", "lichen-images", "lichen-trust"],
+            &[
+                "firmware-compat",
+                "lichen-sealing",
+                "lichen-hub-core",
+                "lichen-link",
+                "lichen-images",
+                "lichen-trust",
+            ],
         ),
         (
             "lichen-agent",
             &[
                 "firmware-compat",
+                "lichen-sealing",
                 "lichen-agent-core",
                 "lichen-link",
                 "lichen-shim",

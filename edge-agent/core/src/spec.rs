@@ -1,11 +1,12 @@
-//! A Pod as the assignment in force has it, with the files of its ConfigMap volumes; and which of its containers is meant.
+//! A Pod as the assignment in force has it, with the files of its ConfigMap volumes and its Secrets, which are sealed; and
+//! which of its containers is meant.
 
 use alloc::{collections::BTreeMap, sync::Arc};
 use core::{fmt, ops::Deref};
 
 use firmware_compat::{
     id::Hash,
-    v1::owned::{Blob, ConfigData, Container, File, Pod, VolumeSource},
+    v1::owned::{Blob, ConfigData, Container, File, Pod, Sealed, VolumeSource},
 };
 
 use crate::artefacts::blobs;
@@ -77,13 +78,19 @@ pub struct PodSpec {
     pod: Arc<Pod>,
     /// What its ConfigMap volumes refer to.
     config: BTreeMap<Hash, Arc<ConfigData>>,
+    /// What its list of Secrets refers to.
+    sealed: BTreeMap<Hash, Arc<Sealed>>,
 }
 
 impl PodSpec {
-    /// A Pod with the files that its ConfigMap volumes refer to.
+    /// A Pod with the files that its ConfigMap volumes refer to, and with its Secrets.
     #[must_use]
-    pub fn new(pod: Arc<Pod>, config: BTreeMap<Hash, Arc<ConfigData>>) -> Self {
-        Self { pod, config }
+    pub fn new(
+        pod: Arc<Pod>,
+        config: BTreeMap<Hash, Arc<ConfigData>>,
+        sealed: BTreeMap<Hash, Arc<Sealed>>,
+    ) -> Self {
+        Self { pod, config, sealed }
     }
 
     /// Init containers and containers, in the order in which they are started.
@@ -101,8 +108,17 @@ impl PodSpec {
     pub fn files(&self, source: &VolumeSource) -> &[File] {
         match source {
             VolumeSource::ConfigMap { data } => self.config.get(data).map_or(&[], |of| &of.files),
-            VolumeSource::EmptyDir { .. } | VolumeSource::HostPath { .. } => &[],
+            VolumeSource::EmptyDir { .. }
+            | VolumeSource::HostPath { .. }
+            | VolumeSource::Secret { .. } => &[],
         }
+    }
+
+    /// What the Pod needs of a Secret, by its place in the Pod's list: the Secret's name, and what is sealed.
+    #[must_use]
+    pub fn sealed(&self, secret: u8) -> Option<(&str, &Sealed)> {
+        let secret = self.pod.secrets.get(usize::from(secret))?;
+        Some((&secret.name, self.sealed.get(&secret.data)?))
     }
 }
 

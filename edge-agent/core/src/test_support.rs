@@ -4,7 +4,7 @@ use alloc::{format, vec, vec::Vec};
 
 use firmware_compat::{
     id::Hash,
-    v1::owned::{Artefacts, Blob, Container, List, Resources, Text, Variable},
+    v1::owned::{Artefacts, Blob, Container, List, Resources, Text, Value, Variable},
 };
 
 /// One that a Wasm runtime would start.
@@ -29,7 +29,7 @@ pub fn container() -> Container {
 pub fn variables<const N: usize>(count: u32, value: u32) -> List<Variable, N> {
     let variable = |n: u32| Variable {
         name: Text::cut(&format!("VARIABLE_{n}")),
-        value: Text::cut(&format!("{}", if n == 0 { value } else { n })),
+        value: Value::Text(Text::cut(&format!("{}", if n == 0 { value } else { n }))),
     };
     List::try_from((0..count).map(variable).collect::<Vec<_>>()).expect("few")
 }

@@ -117,11 +117,28 @@ fn what_could_not_run_is_refused_by_name() {
     check(
         |i| {
             change_container(i, |c| {
-                let variable = Variable { name: Text::cut("A=B"), value: Text::default() };
+                let value = Value::Text(Text::default());
+                let variable = Variable { name: Text::cut("A=B"), value };
                 c.env = vec![variable].try_into().unwrap();
             });
         },
         "has an environment variable whose name is empty or holds `=`",
+    );
+    check(
+        |i| {
+            change_container(i, |c| {
+                let value = Value::Secret { secret: 0, key: Text::cut("a") };
+                c.env = vec![Variable { name: Text::cut("A"), value }].try_into().unwrap();
+            });
+        },
+        "takes something from a Secret that it does not have",
+    );
+    check(
+        |i| {
+            let source = VolumeSource::Secret { secret: 1 };
+            i.volumes = vec![Volume { name: Text::cut("s"), source }].try_into().unwrap();
+        },
+        "takes something from a Secret that it does not have",
     );
     check(
         |i| change_container(i, |c| c.args = vec![Text::cut("a\0b")].try_into().unwrap()),
@@ -140,7 +157,7 @@ fn paths_that_would_leave_their_place_are_refused() {
     check(|i| i.volumes = host_path("etc"), absolute);
     let within = "has a path in a volume that is absolute or climbs with `..`";
     check(|i| change_container(i, |c| c.mounts = mount("settings", "/x", "../y")), within);
-    let plain = "has a volume or hostname whose name is not plain: letters, digits, `-`, `_` and `.`, not first";
+    let plain = "has a volume, Secret or hostname whose name is not plain: letters, digits, `-`, `_` and `.`, not first";
     for name in ["../x", "a/b", "", ".", "..", ".hidden", "a b", "\n"] {
         let name = || Text::cut(name);
         let source = VolumeSource::EmptyDir { memory: false, size_limit_bytes: 0 };
@@ -445,7 +462,10 @@ fn fleet(count: u32, changed: u32) -> Vec<Pod> {
         let mut pod = pod(&format!("pod-{n:03}=1 image=web"));
         let variable = |i: u32| Variable {
             name: Text::cut(&format!("VARIABLE_{i}")),
-            value: Text::cut(&format!("{}", if (n, i) == (7, 0) { changed } else { i })),
+            value: Value::Text(Text::cut(&format!(
+                "{}",
+                if (n, i) == (7, 0) { changed } else { i }
+            ))),
         };
         let env: Vec<Variable> = (0..10).map(variable).collect();
         pod.identity = hash_of(&format!("{n} {}", if n == 7 { changed } else { 0 }));

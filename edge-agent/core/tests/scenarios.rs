@@ -300,6 +300,7 @@ scenarios! {
     an_assignment_that_cannot_be_saved_is_not_acted_on,
     artefacts_that_cannot_be_fetched_are_tried_again,
     config_files_change_in_place,
+    secrets_change_in_place,
     a_taken_name_makes_the_agent_passive,
     a_change_made_while_the_agent_was_away_is_carried_out,
     init_containers_run_one_by_one_before_the_others,

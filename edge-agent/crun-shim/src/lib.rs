@@ -15,6 +15,7 @@
 //!   shim's namespace and need no cleaning.
 //!   [`Orphan`] is for asking a container to end before.
 //! * [`Exit`] is on disk, synced, before anybody is told, and before the shim leaves.
+//! * What must not be on a disk (an environment with secrets in it) is handed over in memory: [`Private`].
 //! * A failure to start is an exit with a reason ([`Outcome::StartError`]), not silence.
 //!
 //! ```no_run
@@ -27,6 +28,7 @@
 //!     argv: vec!["/bin/echo".into(), "hello".into()],
 //!     env: Vec::new(),
 //!     cwd: "/".into(),
+//!     private: false,
 //! });
 //! let spec = Spec { kind, log: LogLimits::default(), label: "default/web-0".into() };
 //! lichen_shim::spawn(Path::new("/usr/bin/lichen-shim"), run_dir, &spec)?;
@@ -53,6 +55,7 @@ pub mod cgroup;
 pub mod client;
 pub mod log;
 pub mod orphan;
+pub mod private;
 mod procfs;
 pub mod protocol;
 pub mod run_dir;
@@ -64,9 +67,10 @@ mod supervise;
 pub use adopt::{AdoptError, Found, clean_up, inspect};
 pub use client::{Client, ClientError, connect, request};
 pub use orphan::Orphan;
+pub use private::{Private, keep_out_of_cores, take_input};
 pub use protocol::{Decoder, Refusal, Reply, Request};
 pub use run_dir::RunDir;
-pub use spawn::{SpawnError, Spawned, spawn};
+pub use spawn::{SpawnError, Spawned, spawn, spawn_private};
 pub use spec::{Container, Kind, LogLimits, Overlay, Process, Spec, SpecError, SubPath};
 pub use state::{BootId, Exit, Outcome, Phase, Started, State};
 pub use supervise::run;

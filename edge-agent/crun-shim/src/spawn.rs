@@ -9,6 +9,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use crate::private::Private;
 use crate::procfs;
 use crate::run_dir::{RecordError, RunDir, SpecRecord};
 use crate::spec::{Spec, SpecError};
@@ -53,6 +54,9 @@ pub enum SpawnError {
         /// The system's answer.
         source: io::Error,
     },
+    /// What is on no disk was given and not asked for, or the other way round.
+    #[error("the container's specification and what it is given in memory do not belong together")]
+    Private,
     /// The shim gave up before it was ready.
     #[error("the shim did not become ready: {0}")]
     NotReady(String),
@@ -63,7 +67,20 @@ pub enum SpawnError {
 ///
 /// Blocks for a few milliseconds (two short process starts).
 pub fn spawn(shim_binary: &Path, run_dir: &Path, spec: &Spec) -> Result<Spawned, SpawnError> {
+    spawn_private(shim_binary, run_dir, spec, None)
+}
+
+/// As [`spawn`], and hands the shim what is on no disk.
+pub fn spawn_private(
+    shim_binary: &Path,
+    run_dir: &Path,
+    spec: &Spec,
+    private: Option<&Private>,
+) -> Result<Spawned, SpawnError> {
     spec.validate()?;
+    if spec.kind.is_private() != private.is_some() {
+        return Err(SpawnError::Private);
+    }
     let run = RunDir::open(run_dir)?;
     if !run.try_lock()? {
         return Err(SpawnError::AlreadySupervised(run.path().to_owned()));
@@ -77,11 +94,17 @@ pub fn spawn(shim_binary: &Path, run_dir: &Path, spec: &Spec) -> Result<Spawned,
         source,
     })?;
     run.store_spec(&SpecRecord { boot_id, spec: spec.clone() })?;
-    launch(shim_binary, &run, &spec.label)
+    launch(shim_binary, &run, &spec.label, private)
 }
 
-fn launch(shim_binary: &Path, run: &RunDir, label: &str) -> Result<Spawned, SpawnError> {
+fn launch(
+    shim_binary: &Path,
+    run: &RunDir,
+    label: &str,
+    private: Option<&Private>,
+) -> Result<Spawned, SpawnError> {
     let failed = |source| SpawnError::Program { program: shim_binary.to_owned(), source };
+    let private = private.map(Private::share).transpose().map_err(failed)?;
     let mut launcher = Command::new(shim_binary)
         .arg("launch")
         .arg(run.path())
@@ -90,7 +113,7 @@ fn launch(shim_binary: &Path, run: &RunDir, label: &str) -> Result<Spawned, Spaw
         .envs(KEPT_VARIABLES.iter().filter_map(|name| Some((name, std::env::var_os(name)?))))
         .stdin(Stdio::from(run.try_clone_fd()?))
         .stdout(Stdio::piped())
-        .stderr(Stdio::null())
+        .stderr(private.map_or_else(Stdio::null, Stdio::from))
         .spawn()
         .map_err(failed)?;
     let mut answer = String::new();

@@ -48,6 +48,8 @@ pub struct Process {
     pub env: Vec<(String, String)>,
     /// Absolute working directory.
     pub cwd: PathBuf,
+    /// Whether its standard input is what the run was given in [`crate::Private`]; otherwise it has none.
+    pub private: bool,
 }
 
 /// A container, described by an OCI bundle.
@@ -71,6 +73,9 @@ pub struct Container {
     pub private_cgroup2: bool,
     /// Parts of volumes that the bundle's mounts name by their targets.
     pub sub_paths: Vec<SubPath>,
+    /// Whether `config.json` is what the run was given in [`crate::Private`]. Then it is on no disk, and neither is what the
+    /// runtime writes of it.
+    pub private: bool,
 }
 
 /// A part of a volume, shown at a place of the shim's own before the runtime mounts it from there. By the volume's path, the
@@ -184,6 +189,17 @@ pub enum SpecError {
         /// Bytes per file asked for.
         bytes: u64,
     },
+}
+
+impl Kind {
+    /// Whether a part of it is in [`crate::Private`].
+    #[must_use]
+    pub fn is_private(&self) -> bool {
+        match self {
+            Self::Process(process) => process.private,
+            Self::Container(container) => container.private,
+        }
+    }
 }
 
 impl Spec {
@@ -301,6 +317,7 @@ mod tests {
                 argv: argv.iter().map(|&word| word.to_owned()).collect(),
                 env: Vec::new(),
                 cwd: "/".into(),
+                private: false,
             }),
             log: LogLimits::default(),
             label: "default/test".into(),
@@ -324,6 +341,7 @@ mod tests {
                 cgroup: Some("lichen/a".into()),
                 private_cgroup2: false,
                 sub_paths: Vec::new(),
+                private: false,
             }),
             ..process(&["x"])
         }

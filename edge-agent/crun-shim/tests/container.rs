@@ -8,8 +8,8 @@ use std::time::Duration;
 use std::{env, fs};
 
 use lichen_shim::{
-    Container, Found, Kind, LogLimits, Orphan, Outcome, Overlay, Phase, Request, Spec, SubPath,
-    clean_up, inspect,
+    Container, Found, Kind, LogLimits, Orphan, Outcome, Overlay, Phase, Private, Request, Spec,
+    SubPath, clean_up, inspect,
 };
 use support::{Run, eventually, gone, is_alive, kill_9, shim};
 
@@ -17,7 +17,7 @@ use support::{Run, eventually, gone, is_alive, kill_9, shim};
 struct Boxed {
     run: Run,
     id: String,
-    runtime: &'static str,
+    way: Way,
     /// More of `config.json`'s `linux` object.
     resources: &'static str,
     layers: usize,
@@ -25,12 +25,26 @@ struct Boxed {
     layers_in: &'static str,
 }
 
+/// How a container is run.
+#[derive(Clone, Copy)]
+struct Way {
+    runtime: &'static str,
+    /// Its `config.json` is on no disk.
+    private: bool,
+}
+
+const CRUN: Way = Way { runtime: "crun", private: false };
+const RUNC: Way = Way { runtime: "runc", private: false };
+
+/// Stands in every container's environment.
+const MARK: &str = "hunter2-5f3759df";
+
 impl Boxed {
-    fn new(runtime: &'static str) -> Self {
+    fn new(way: Way) -> Self {
         let run = Run::new();
         let unique = run.dir.parent().and_then(Path::file_name).expect("a temporary directory");
         let id = format!("lichen-test{}", unique.to_string_lossy().replace('.', "-"));
-        Self { run, id, runtime, resources: "{}", layers: 1, layers_in: "layers" }
+        Self { run, id, way, resources: "{}", layers: 1, layers_in: "layers" }
     }
 
     fn start(&self, script: &str) -> i32 {
@@ -38,7 +52,13 @@ impl Boxed {
     }
 
     fn start_command(&self, argv: &[&str]) -> i32 {
-        self.run.start(&self.spec(argv))
+        self.run.start_private(&self.spec(argv), self.private(argv).as_ref())
+    }
+
+    /// What is to be on no disk.
+    fn private(&self, argv: &[&str]) -> Option<Private> {
+        let config = self.way.private.then(|| self.config(argv));
+        config.map(|config| Private::new(config.as_bytes()).expect("a memory file"))
     }
 
     fn spec(&self, argv: &[&str]) -> Spec {
@@ -46,13 +66,15 @@ impl Boxed {
         let bundle = base.join("bundle");
         let overlay = self.overlay(&base);
         fs::create_dir_all(&bundle).expect("a bundle");
-        fs::write(bundle.join("config.json"), self.config(argv)).expect("a config");
+        if !self.way.private {
+            fs::write(bundle.join("config.json"), self.config(argv)).expect("a config");
+        }
         let hybrid = !Path::new("/sys/fs/cgroup/cgroup.controllers").exists();
-        let private_cgroup2 = hybrid && self.runtime == "crun";
+        let private_cgroup2 = hybrid && self.way.runtime == "crun";
         let disabled = "--cgroup-manager=disabled".to_owned();
         Spec {
             kind: Kind::Container(Container {
-                runtime: program(self.runtime),
+                runtime: program(self.way.runtime),
                 runtime_args: private_cgroup2.then_some(disabled).into_iter().collect(),
                 id: self.id.clone(),
                 bundle,
@@ -60,6 +82,7 @@ impl Boxed {
                 cgroup: (!private_cgroup2).then(|| self.id.clone()),
                 private_cgroup2,
                 sub_paths: Vec::new(),
+                private: self.way.private,
             }),
             log: LogLimits::default(),
             label: format!("default/{}", self.id),
@@ -94,7 +117,7 @@ impl Boxed {
         let args: Vec<String> = argv.iter().map(|word| format!("{word:?}")).collect();
         format!(
             r#"{{"ociVersion":"1.0.2",
-            "process":{{"terminal":false,"user":{{"uid":0,"gid":0}},"args":[{}],"env":["PATH=/bin"],"cwd":"/"}},
+            "process":{{"terminal":false,"user":{{"uid":0,"gid":0}},"args":[{}],"env":["PATH=/bin","MARK={MARK}"],"cwd":"/"}},
             "root":{{"path":"rootfs"}},"hostname":"box",
             "mounts":[{{"destination":"/proc","type":"proc","source":"proc"}},
                 {{"destination":"/dev","type":"tmpfs","source":"tmpfs","options":["nosuid","mode=755"]}}],
@@ -115,6 +138,14 @@ impl Boxed {
         assert!(!self.run.dir.join("oci").join(&self.id).exists());
         let processes = processes_in(base);
         assert_eq!(processes, Vec::<String>::new());
+        self.assert_it_is_on_no_disk();
+    }
+
+    /// Nothing in the directories of a private run, of which all file systems are looked through, holds its environment.
+    fn assert_it_is_on_no_disk(&self) {
+        let base = self.run.dir.parent().expect("a temporary directory");
+        let marked = files_with(base, MARK.as_bytes());
+        assert_eq!(marked.is_empty(), self.way.private, "{marked:?}");
     }
 }
 
@@ -126,6 +157,25 @@ fn program(name: &str) -> PathBuf {
         .map(|dir| dir.join(name))
         .find(|file| file.is_file())
         .unwrap_or_else(|| panic!("{name} is not installed: run `make test`"))
+}
+
+/// Files below a directory that hold these bytes.
+fn files_with(dir: &Path, bytes: &[u8]) -> Vec<PathBuf> {
+    let (mut found, mut dirs) = (Vec::new(), vec![dir.to_owned()]);
+    while let Some(dir) = dirs.pop() {
+        for entry in fs::read_dir(&dir).into_iter().flatten().flatten() {
+            match entry.file_type() {
+                Ok(kind) if kind.is_dir() => dirs.push(entry.path()),
+                Ok(kind) if kind.is_file() => {
+                    let content = fs::read(entry.path()).unwrap_or_default();
+                    let is_there = content.windows(bytes.len()).any(|window| window == bytes);
+                    found.extend(is_there.then(|| entry.path()));
+                }
+                _ => {}
+            }
+        }
+    }
+    found
 }
 
 fn cgroups_named(id: &str) -> Vec<PathBuf> {
@@ -162,8 +212,8 @@ fn processes_in(base: &Path) -> Vec<String> {
     found
 }
 
-fn runs_to_its_exit(runtime: &'static str) {
-    let container = Boxed::new(runtime);
+fn runs_to_its_exit(way: Way) {
+    let container = Boxed::new(way);
     let shim_pid = container
         .start("echo one; echo two >&2; echo pid $$; echo x > /written; cat /newest; exit 5");
     let exit = container.run.ended();
@@ -177,14 +227,14 @@ fn runs_to_its_exit(runtime: &'static str) {
     assert!(base.join("upper/written").exists(), "writes go to the upper directory");
 }
 
-fn stops_by_itself_or_is_killed_after_the_grace(runtime: &'static str) {
-    let container = Boxed::new(runtime);
+fn stops_by_itself_or_is_killed_after_the_grace(way: Way) {
+    let container = Boxed::new(way);
     container.start("trap 'echo bye; exit 7' TERM; echo ready; sleep 1000 & wait");
     container.run.line("the trap is set", |line| (line == "ready").then_some(()));
     container.run.request(&Request::Stop { signal: 15, grace_ms: 60_000 });
     assert_eq!(container.run.ended().outcome, Outcome::Code(7));
 
-    let container = Boxed::new(runtime);
+    let container = Boxed::new(way);
     let shim_pid = container.start("sleep 1000 & echo ready; wait");
     container.run.line("it runs", |line| (line == "ready").then_some(()));
     container.run.request(&Request::Stop { signal: 15, grace_ms: 50 });
@@ -193,19 +243,19 @@ fn stops_by_itself_or_is_killed_after_the_grace(runtime: &'static str) {
     container.assert_nothing_is_left();
 }
 
-fn leaves_a_reason_if_it_cannot_start(runtime: &'static str) {
-    let container = Boxed::new(runtime);
+fn leaves_a_reason_if_it_cannot_start(way: Way) {
+    let container = Boxed::new(way);
     let shim_pid = container.start_command(&["/bin/no-such-program"]);
     let exit = container.run.ended();
     assert_eq!((exit.outcome, exit.started_at_ms), (Outcome::StartError, None));
     assert!(exit.message.contains("no-such-program"), "{}", exit.message);
-    assert!(exit.message.contains(runtime), "{}", exit.message);
+    assert!(exit.message.contains(way.runtime), "{}", exit.message);
     gone(shim_pid);
     container.assert_nothing_is_left();
 }
 
-fn is_cleaned_up_after_its_shim_was_killed(runtime: &'static str) {
-    let container = Boxed::new(runtime);
+fn is_cleaned_up_after_its_shim_was_killed(way: Way) {
+    let container = Boxed::new(way);
     let shim_pid = container.start("sleep 1000 & echo ready; wait");
     container.run.line("it runs", |line| (line == "ready").then_some(()));
     let started = container.run.started();
@@ -222,8 +272,8 @@ fn is_cleaned_up_after_its_shim_was_killed(runtime: &'static str) {
     container.assert_nothing_is_left();
 }
 
-fn can_be_asked_to_end_after_its_shim_was_killed(runtime: &'static str) {
-    let container = Boxed::new(runtime);
+fn can_be_asked_to_end_after_its_shim_was_killed(way: Way) {
+    let container = Boxed::new(way);
     let marks = container.run.dir.parent().expect("a directory").join("upper/asked");
     let shim_pid = container
         .start("trap 'echo > /asked; exit 0' TERM; echo ready; while :; do sleep 1 & wait; done");
@@ -243,8 +293,8 @@ fn can_be_asked_to_end_after_its_shim_was_killed(runtime: &'static str) {
     container.assert_nothing_is_left();
 }
 
-fn has_many_layers_with_any_names(runtime: &'static str) {
-    let mut container = Boxed::new(runtime);
+fn has_many_layers_with_any_names(way: Way) {
+    let mut container = Boxed::new(way);
     (container.layers, container.layers_in) =
         (60, "with : and , in its rather long name, as digests have it");
     container.start("ls /from | wc -l; cat /newest");
@@ -253,9 +303,9 @@ fn has_many_layers_with_any_names(runtime: &'static str) {
 }
 
 /// The delays are not waited for anything: they spread the kills over the steps of the start.
-fn leaves_nothing_whenever_its_shim_is_killed(runtime: &'static str) {
+fn leaves_nothing_whenever_its_shim_is_killed(way: Way) {
     for delay_ms in (0..90).step_by(6) {
-        let container = Boxed::new(runtime);
+        let container = Boxed::new(way);
         let shim_pid = container.start("sleep 1000");
         std::thread::sleep(Duration::from_millis(delay_ms));
         kill_9(shim_pid);
@@ -266,17 +316,42 @@ fn leaves_nothing_whenever_its_shim_is_killed(runtime: &'static str) {
     }
 }
 
+fn has_its_environment_and_no_disk_has_it(way: Way) {
+    let container = Boxed::new(way);
+    let shim_pid =
+        container.start("trap 'exit 0' TERM; echo $MARK; while :; do sleep 1 & wait; done");
+    container.run.line("it has its environment", |line| (line == MARK).then_some(()));
+    // Its output is its own business.
+    fs::remove_file(container.run.dir.join("log")).expect("removable");
+    container.run.started();
+    container.assert_it_is_on_no_disk();
+    container.run.request(&Request::Stop { signal: 15, grace_ms: 60_000 });
+    container.run.ended();
+    gone(shim_pid);
+    container.assert_nothing_is_left();
+}
+
 macro_rules! for_each_runtime {
     ($($name:ident)*) => {
         mod crun {$(
             #[test]
             #[ignore = "needs root, crun and busybox-static: run by make test"]
-            fn $name() { super::$name("crun") }
+            fn $name() { super::$name(super::CRUN) }
         )*}
         mod runc {$(
             #[test]
             #[ignore = "needs root, runc and busybox-static: run by make test"]
-            fn $name() { super::$name("runc") }
+            fn $name() { super::$name(super::RUNC) }
+        )*}
+        mod crun_in_private {$(
+            #[test]
+            #[ignore = "needs root, crun and busybox-static: run by make test"]
+            fn $name() { super::$name(super::Way { private: true, ..super::CRUN }) }
+        )*}
+        mod runc_in_private {$(
+            #[test]
+            #[ignore = "needs root, runc and busybox-static: run by make test"]
+            fn $name() { super::$name(super::Way { private: true, ..super::RUNC }) }
         )*}
     };
 }
@@ -289,12 +364,13 @@ for_each_runtime! {
     can_be_asked_to_end_after_its_shim_was_killed
     has_many_layers_with_any_names
     leaves_nothing_whenever_its_shim_is_killed
+    has_its_environment_and_no_disk_has_it
 }
 
 #[test]
 #[ignore = "needs root, runc and busybox-static: run by make test"]
 fn a_process_killed_for_want_of_memory_is_told_apart() {
-    let mut container = Boxed::new("runc");
+    let mut container = Boxed::new(RUNC);
     container.resources = r#"{"memory":{"limit":16777216}}"#;
     container.start("tail /dev/zero");
     let exit = container.run.ended();
@@ -322,7 +398,7 @@ fn stuck_runtime(container: &Boxed) -> Spec {
 #[test]
 #[ignore = "needs root and busybox-static: run by make test"]
 fn a_stop_reaches_an_instance_whose_runtime_hangs() {
-    let container = Boxed::new("crun");
+    let container = Boxed::new(CRUN);
     fs::create_dir_all(container.run.dir.join("oci")).expect("a directory");
     container.run.start(&stuck_runtime(&container));
     eventually("create runs", || container.run.dir.join("creating").exists().then_some(()));
@@ -338,7 +414,7 @@ fn a_stop_reaches_an_instance_whose_runtime_hangs() {
 #[test]
 #[ignore = "needs root and busybox-static: run by make test"]
 fn cleaning_up_waits_for_a_runtime_that_no_command_line_names() {
-    let container = Boxed::new("crun");
+    let container = Boxed::new(CRUN);
     let mut spec = container.spec(&["/bin/true"]);
     let script = container.run.dir.join("nameless");
     // Called as `nameless x --root ROOT create …`.
@@ -384,7 +460,7 @@ fn forgetful_runtime(container: &Boxed) -> Spec {
 #[test]
 #[ignore = "needs root and busybox-static: run by make test"]
 fn a_control_group_that_the_runtime_has_left_is_removed() {
-    let container = Boxed::new("runc");
+    let container = Boxed::new(RUNC);
     container.run.start(&forgetful_runtime(&container));
     let started = container.run.started();
     assert_ne!(cgroups_named(&container.id), Vec::<PathBuf>::new());
@@ -393,7 +469,7 @@ fn a_control_group_that_the_runtime_has_left_is_removed() {
     assert!(!is_alive(started.pid));
     container.assert_nothing_is_left();
 
-    let container = Boxed::new("runc");
+    let container = Boxed::new(RUNC);
     let shim_pid = container.run.start(&forgetful_runtime(&container));
     let started = container.run.started();
     kill_9(shim_pid);
@@ -408,7 +484,7 @@ fn a_control_group_that_the_runtime_has_left_is_removed() {
 #[test]
 #[ignore = "needs root and busybox-static: run by make test"]
 fn a_missing_layer_is_named() {
-    let container = Boxed::new("crun");
+    let container = Boxed::new(CRUN);
     let mut spec = container.spec(&["/bin/true"]);
     if let Kind::Container(Container { overlay: Some(overlay), .. }) = &mut spec.kind {
         overlay.lower.push("/no/such/layer".into());
@@ -419,10 +495,10 @@ fn a_missing_layer_is_named() {
     assert!(exit.message.contains("/no/such/layer"), "{}", exit.message);
 }
 
-fn a_part_of_a_volume_is_shown_and_never_what_a_link_leads_to(runtime: &'static str) {
+fn a_part_of_a_volume_is_shown_and_never_what_a_link_leads_to(way: Way) {
     // What stands in the place of the part by the time of the start, and whether it is shown.
     for (is_link, inner) in [(false, "a/part"), (false, "a/part/file"), (true, "a/part")] {
-        let container = Boxed::new(runtime);
+        let container = Boxed::new(way);
         let base = container.run.dir.parent().expect("a temporary directory").to_owned();
         let [volume, outside] = ["volume", "outside"].map(|name| base.join(name));
         for (dir, text) in [(volume.join("a/part"), "inside\n"), (outside.clone(), "secret\n")] {
@@ -459,11 +535,11 @@ fn a_part_of_a_volume_is_shown_and_never_what_a_link_leads_to(runtime: &'static 
 #[test]
 #[ignore = "needs root, crun and busybox-static: run by make test"]
 fn with_crun_a_part_of_a_volume_is_shown_and_never_what_a_link_leads_to() {
-    a_part_of_a_volume_is_shown_and_never_what_a_link_leads_to("crun");
+    a_part_of_a_volume_is_shown_and_never_what_a_link_leads_to(CRUN);
 }
 
 #[test]
 #[ignore = "needs root, runc and busybox-static: run by make test"]
 fn with_runc_a_part_of_a_volume_is_shown_and_never_what_a_link_leads_to() {
-    a_part_of_a_volume_is_shown_and_never_what_a_link_leads_to("runc");
+    a_part_of_a_volume_is_shown_and_never_what_a_link_leads_to(RUNC);
 }

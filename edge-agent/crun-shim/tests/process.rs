@@ -9,8 +9,8 @@ use std::{env, fs};
 
 use lichen_shim::protocol::encode;
 use lichen_shim::{
-    Client, ClientError, Decoder, Found, Kind, LogLimits, Outcome, Phase, Refusal, Reply, Request,
-    SpawnError, clean_up, connect, inspect, spawn,
+    Client, ClientError, Decoder, Found, Kind, LogLimits, Outcome, Phase, Private, Refusal, Reply,
+    Request, SpawnError, clean_up, connect, inspect, spawn, spawn_private,
 };
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use support::{DEADLINE, Run, command, eventually, gone, is_alive, kill_9, script, shim};
@@ -57,6 +57,26 @@ fn the_environment_and_directory_are_as_specified_and_nothing_is_inherited() {
     run.ended();
     // A total, the three standard streams, and the directory that `ls` itself reads.
     assert_eq!(run.lines("stdout"), ["/tmp", "5"]);
+}
+
+#[test]
+fn what_is_private_is_its_input_and_on_no_disk() {
+    let run = Run::new();
+    let mut spec = script("tr a-z A-Z; cat");
+    let private = Private::new(b"hunter2\n").expect("a memory file");
+    let refused = spawn_private(shim(), &run.dir, &spec, Some(&private));
+    assert!(matches!(refused, Err(SpawnError::Private)), "nobody asked for it");
+    if let Kind::Process(process) = &mut spec.kind {
+        process.private = true;
+    }
+    assert!(matches!(spawn(shim(), &run.dir, &spec), Err(SpawnError::Private)), "it is missing");
+    run.start_private(&spec, Some(&private));
+    assert_eq!(run.ended().outcome, Outcome::Code(0));
+    assert_eq!(run.lines("stdout"), ["HUNTER2"]);
+    for entry in fs::read_dir(&run.dir).expect("listed").flatten() {
+        let content = fs::read(entry.path()).unwrap_or_default();
+        assert!(!content.windows(7).any(|window| window == b"hunter2"), "{:?}", entry.path());
+    }
 }
 
 #[test]

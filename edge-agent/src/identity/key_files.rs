@@ -3,17 +3,18 @@
 
 use std::sync::Arc;
 
-use firmware_compat::{enrolment::SealingKey, id::Hash};
+use firmware_compat::{enrolment::SealingKey, id::Hash, v1::owned::Sealed};
+use lichen_sealing::public_key;
 use rcgen::KeyPair;
 use rustls::{
     crypto::ring::sign::any_ecdsa_type,
     pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
     sign::SigningKey,
 };
-use x25519_dalek::{PublicKey, StaticSecret};
+use zeroize::Zeroizing;
 
 use super::{
-    keys::{self, KeyError, Keys},
+    keys::{self, KeyError, Keys, OpenError, Plain},
     store::{IdentityDir, IdentityError},
 };
 
@@ -26,7 +27,7 @@ pub(super) const SEALING: &str = "sealing.key";
 pub struct KeyFiles {
     pair: KeyPair,
     signer: Arc<dyn SigningKey>,
-    sealing: StaticSecret,
+    sealing: Zeroizing<[u8; 32]>,
 }
 
 impl KeyFiles {
@@ -52,8 +53,8 @@ impl KeyFiles {
             dir.write(KEY, pair.serialize_pem().as_bytes())?;
         }
         if dir.read(SEALING)?.is_none() {
-            let secret: [u8; 32] = crate::random::bytes();
-            dir.write(SEALING, format!("{}\n", Hash(secret)).as_bytes())?;
+            let secret = Zeroizing::new(crate::random::bytes());
+            dir.write(SEALING, Zeroizing::new(format!("{}\n", Hash(*secret))).as_bytes())?;
         }
         Self::load(dir)?.ok_or_else(|| dir.missing(KEY))
     }
@@ -66,9 +67,9 @@ fn read_pair(pem: &str) -> Result<(KeyPair, Arc<dyn SigningKey>), KeyError> {
     Ok((pair, signer))
 }
 
-fn read_sealing(hex: &str) -> Result<StaticSecret, KeyError> {
+fn read_sealing(hex: &str) -> Result<Zeroizing<[u8; 32]>, KeyError> {
     let secret = Hash::parse(hex.trim()).ok_or(KeyError::NotAKey("64 hex digits"))?;
-    Ok(StaticSecret::from(secret.0))
+    Ok(Zeroizing::new(secret.0))
 }
 
 impl Keys for KeyFiles {
@@ -81,7 +82,11 @@ impl Keys for KeyFiles {
     }
 
     fn sealing_key(&self) -> SealingKey {
-        SealingKey(PublicKey::from(&self.sealing).to_bytes())
+        SealingKey(public_key(&self.sealing))
+    }
+
+    fn open(&self, about: &[u8], sealed: &Sealed) -> Result<Plain, OpenError> {
+        lichen_sealing::open(&self.sealing, about, sealed)
     }
 }
 

@@ -3,8 +3,10 @@
 
 use std::{fmt::Debug, sync::Arc};
 
-use firmware_compat::enrolment::SealingKey;
+use firmware_compat::{enrolment::SealingKey, v1::owned::Sealed};
+pub use lichen_sealing::OpenError;
 use rcgen::{CertificateParams, DistinguishedName};
+use zeroize::Zeroizing;
 
 /// Why a key can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -20,6 +22,9 @@ pub enum KeyError {
     NotAKey(&'static str),
 }
 
+/// What was under a seal. Wiped from memory when it is dropped.
+pub type Plain = Zeroizing<Vec<u8>>;
+
 /// A device's keys: one that it shows itself by (ECDSA P-256), one to which its secrets are sealed (X25519).
 pub trait Keys: Debug + Send + Sync {
     /// A certificate signing request in PEM. Says nothing but the public key: the rest is the hub's to decide.
@@ -33,6 +38,12 @@ pub trait Keys: Debug + Send + Sync {
 
     /// The public half of the other key.
     fn sealing_key(&self) -> SealingKey;
+
+    /// Opens what was sealed to that key. `about` is what [`firmware_compat::sealed::about`] says of it.
+    ///
+    /// # Errors
+    /// It was sealed to another one.
+    fn open(&self, about: &[u8], sealed: &Sealed) -> Result<Plain, OpenError>;
 }
 
 /// A request for the certificate of a key.

@@ -15,7 +15,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use firmware_compat::enrolment::MAX_DOCUMENT_BYTES;
 
-use super::{HubFile, Identity, KeyError, key_files::KeyFiles};
+use super::{HubFile, Identity, KeyError, Keys, key_files::KeyFiles};
 use crate::state::{StateDir, StateError, Written, make_dir, read_bounded};
 
 const CERTIFICATE: &str = "certificate.pem";
@@ -105,6 +105,18 @@ impl IdentityDir {
         authorities.map_err(|error| self.damaged(HUB, &error))?;
         let identity = Identity::new(Arc::new(keys), &certificate, hub);
         identity.map(Some).map_err(|error| self.damaged(CERTIFICATE, &error))
+    }
+
+    /// The device's name and its keys, with which it opens what is sealed to it: its Pods need them whatever is wrong with the
+    /// rest.
+    ///
+    /// # Errors
+    /// See [`IdentityError`].
+    pub fn name_and_keys(&self) -> Result<(String, Arc<dyn Keys>), IdentityError> {
+        let text = self.read(HUB)?.ok_or_else(|| self.missing(HUB))?;
+        let hub = HubFile::parse(&text).map_err(|error| self.damaged(HUB, &error))?;
+        let keys = KeyFiles::load(self)?.ok_or_else(|| self.missing_key())?;
+        Ok((hub.name.to_string(), Arc::new(keys)))
     }
 
     /// Keeps what the hub issued at joining or renewal, first the certificate and then what is known of the hub. Power may

@@ -138,14 +138,14 @@ impl Shell {
     }
 
     fn start(&mut self, key: Key, attempt: u32) {
-        let Some(spec) = self.prepared.remove(&key) else {
+        let Some(ready) = self.prepared.remove(&key) else {
             let failure =
                 Failure { reason: String::new(), message: "it was not prepared".to_owned() };
             let (pod, container) = key;
             return self.handle(Event::StartFailed { pod, container, failure });
         };
         let (launcher, messages) = (self.launcher.clone(), self.messages.clone());
-        let watcher = pods::start(launcher, key, attempt, spec, messages);
+        let watcher = pods::start(launcher, key, attempt, ready, messages);
         self.watchers.insert(key, watcher);
     }
 

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use firmware_compat::id::PodId;
 use lichen_agent_core::{ContainerId, Event, PodSpec, event::Failure};
-use lichen_shim::Spec;
 use tokio::{
     sync::Semaphore,
     task::{JoinSet, spawn_blocking},
@@ -15,7 +14,7 @@ use super::work::answer;
 use crate::{
     message::{Message, Sender},
     pod_dir::{ContainerDir, PodDir},
-    runtime::{Containers, Launcher, PrepareError},
+    runtime::{Containers, Launcher, PrepareError, Ready},
     supervise::{Watch, Watcher, how_to_stop, orphan},
 };
 
@@ -62,7 +61,7 @@ pub(super) fn prepare(job: Prepare, slots: Arc<Semaphore>, messages: Sender) {
         let id = pod.id;
         let prepared = launcher.prepare(&pod, container, attempt, &containers);
         match prepared {
-            Ok(spec) => Message::Prepared { pod: id, container, spec: Box::new(spec) },
+            Ok(ready) => Message::Prepared { pod: id, container, ready: Box::new(ready) },
             Err(PrepareError { failure, missing }) => {
                 Message::Happened(Event::PrepareFailed { pod: id, container, failure, missing })
             }
@@ -75,7 +74,7 @@ pub(super) fn start(
     launcher: Arc<Launcher>,
     (pod, container): (PodId, ContainerId),
     attempt: u32,
-    spec: Box<Spec>,
+    ready: Box<Ready>,
     messages: Sender,
 ) -> Watcher {
     let dir = PodDir::new(&launcher.run, pod);
@@ -91,7 +90,7 @@ pub(super) fn start(
         messages,
     };
     watch.start(async move {
-        let started = spawn_blocking(move || launcher.start(&run, &spec)).await;
+        let started = spawn_blocking(move || launcher.start(&run, &ready)).await;
         started.unwrap_or_else(|error| {
             Err(Failure { reason: String::new(), message: error.to_string() })
         })

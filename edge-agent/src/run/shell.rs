@@ -11,7 +11,6 @@ use firmware_compat::{
     v1::owned::Reply,
 };
 use lichen_agent_core::{Agent, ContainerId, Event, Up};
-use lichen_shim::Spec;
 use tokio::{
     sync::{Semaphore, oneshot},
     task::AbortHandle,
@@ -24,7 +23,7 @@ use crate::{
     logs::Cancel,
     message::{Message, Sender},
     probe,
-    runtime::{Containers, Launcher},
+    runtime::{Containers, Launcher, Ready},
     state::StateDir,
     supervise::{Watch, Watcher},
 };
@@ -79,7 +78,7 @@ pub(super) struct Shell {
     /// The core wants the link, which waits for the first probe: one Hello that says it all, instead of two.
     pub(super) waiting_to_connect: bool,
     pub(super) probed: bool,
-    pub(super) prepared: BTreeMap<Key, Box<Spec>>,
+    pub(super) prepared: BTreeMap<Key, Box<Ready>>,
     pub(super) watchers: BTreeMap<Key, Watcher>,
     pub(super) fetches: BTreeMap<Hash, Arc<AtomicBool>>,
     pub(super) slots: Slots,
@@ -180,8 +179,8 @@ impl Shell {
             Message::MembershipChanged => self.membership_changed(),
             Message::Probed(containers) => self.probed(containers),
             Message::ProbeIsSlow => self.connect_now(),
-            Message::Prepared { pod, container, spec } => {
-                self.prepared.insert((pod, container), spec);
+            Message::Prepared { pod, container, ready } => {
+                self.prepared.insert((pod, container), ready);
                 self.handle(Event::Prepared { pod, container });
             }
             Message::Reply { reply, sent } => {

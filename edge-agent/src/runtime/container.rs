@@ -9,9 +9,13 @@ use lichen_oci::{
     runtime::{CGROUP_PARENT, Findings, Found},
     user::{UserFiles, look_up},
 };
-use lichen_shim::{Container, Kind, LogLimits, Overlay, Spec, SubPath};
+use lichen_shim::{Container, Kind, LogLimits, Overlay, Private, Spec, SubPath};
 
-use super::{Job, PrepareError, Prepared, refuse, refuse_as, signal};
+use super::{
+    Job, PrepareError, Prepared, Ready,
+    environment::{self, Environment},
+    refuse, refuse_as, signal,
+};
 use crate::{
     sandbox,
     state::{make_dir, read_bounded},
@@ -39,12 +43,20 @@ pub(super) fn prepare(job: &Job<'_>, containers: &Containers) -> Result<Prepared
     run.create().map_err(refuse)?;
     let placed = volumes::resolve(job.pod, &job.container.mounts, &job.dir.volumes());
     let (mounts, sub_paths) = mounts(placed.map_err(refuse)?, &run);
-    let spec = container_spec(job, &image, &lowers, mounts)?;
+    let environment = environment::of(job)?;
+    let is_private = environment.private;
+    let spec = container_spec(job, &image, &lowers, mounts, environment)?;
     let config = runtime_config(&spec, &image.config, &runtime.host()).map_err(refuse)?;
-    run.write_config(&config).map_err(refuse)?;
+    let private = match is_private {
+        true => Some(Private::new(config.to_string().as_bytes()).map_err(refuse)?),
+        false => {
+            run.write_config(&config).map_err(refuse)?;
+            None
+        }
+    };
     let overlay = run.overlay(lowers);
-    let spec = shim_spec(job, runtime, &run, overlay, sub_paths);
-    Ok(Prepared { spec, stop_signal: stop_signal(&image) })
+    let spec = shim_spec(job, runtime, &run, overlay, sub_paths, is_private);
+    Ok(Prepared { ready: Ready { spec, private }, stop_signal: stop_signal(&image) })
 }
 
 fn shim_spec(
@@ -53,6 +65,7 @@ fn shim_spec(
     run: &RunDir,
     overlay: lichen_oci::bundle::Overlay,
     sub_paths: Vec<SubPath>,
+    private: bool,
 ) -> Spec {
     let overlay = Overlay {
         lower: overlay.lower,
@@ -69,6 +82,7 @@ fn shim_spec(
         cgroup: cgroup(job, runtime),
         private_cgroup2: runtime.private_cgroup2,
         sub_paths,
+        private,
     };
     Spec { kind: Kind::Container(container), log: LogLimits::default(), label: job.label() }
 }
@@ -121,6 +135,7 @@ fn container_spec(
     image: &Image,
     lowers: &[std::path::PathBuf],
     mounts: Vec<Mount>,
+    environment: Environment,
 ) -> Result<ContainerSpec, PrepareError> {
     let (pod, container) = (job.pod, job.container);
     let shared = sandbox::names(pod, job.dir).map_err(refuse)?;
@@ -134,11 +149,7 @@ fn container_spec(
         hostname: shared.hostname,
         command: text(&container.command),
         args: text(&container.args),
-        env: container
-            .env
-            .iter()
-            .map(|var| (var.name.to_string(), var.value.to_string()))
-            .collect(),
+        env: environment.variables,
         working_dir: Some(container.working_dir.to_string()).filter(|dir| !dir.is_empty()),
         user,
         read_only_root: container.read_only_root,

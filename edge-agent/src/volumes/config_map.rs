@@ -1,4 +1,4 @@
-//! Writes the files of a configMap so that a reader sees all old files or all new ones, as Kubernetes does:
+//! Writes the files of a configMap, or of a secret, so that a reader sees all old files or all new ones, as Kubernetes does:
 //!
 //! ```text
 //! volume/..<random>/key      the files
@@ -21,6 +21,20 @@ use crate::state::Written;
 
 const DATA: &str = "..data";
 const DATA_NEW: &str = "..data.new";
+
+/// One file that is to be there.
+#[derive(Clone, Copy)]
+pub(super) struct Content<'a> {
+    pub(super) path: &'a str,
+    pub(super) mode: u16,
+    pub(super) data: &'a [u8],
+}
+
+impl<'a> From<&'a File> for Content<'a> {
+    fn from(file: &'a File) -> Self {
+        Self { path: &file.path, mode: file.mode, data: &file.data }
+    }
+}
 
 /// Why the files could not be written.
 #[derive(Debug)]
@@ -53,7 +67,11 @@ impl WriteError {
 }
 
 /// Makes the volume at `dir` hold exactly `files`. Writes nothing if it does already.
-pub(super) fn write(dir: &Path, files: &[File], written: &Written) -> Result<(), WriteError> {
+pub(super) fn write(
+    dir: &Path,
+    files: &[Content<'_>],
+    written: &Written,
+) -> Result<(), WriteError> {
     for file in files {
         check(file)?;
     }
@@ -74,8 +92,8 @@ pub(super) fn write(dir: &Path, files: &[File], written: &Written) -> Result<(),
     sweep(dir, &name)
 }
 
-fn check(file: &File) -> Result<(), WriteError> {
-    let path = Path::new(file.path.as_str());
+fn check(file: &Content<'_>) -> Result<(), WriteError> {
+    let path = Path::new(file.path);
     let plain = path.components().all(|part| matches!(part, Component::Normal(_)));
     // `a/./b` and `a//b` are plain to `components`, and would not be found by the name that was asked for.
     let exact = file.path.split('/').all(|part| !part.is_empty() && part != ".");
@@ -87,17 +105,16 @@ fn check(file: &File) -> Result<(), WriteError> {
 }
 
 /// Whether a data directory has these files with this content, and no others.
-fn holds(data: &Path, files: &[File]) -> bool {
-    let expected: BTreeSet<_> =
-        files.iter().map(|file| PathBuf::from(file.path.as_str())).collect();
+fn holds(data: &Path, files: &[Content<'_>]) -> bool {
+    let expected: BTreeSet<_> = files.iter().map(|file| PathBuf::from(file.path)).collect();
     let mut found = BTreeSet::new();
     list(data, Path::new(""), &mut found).is_ok()
         && found == expected
         && files.iter().all(|file| {
-            let path = data.join(file.path.as_str());
+            let path = data.join(file.path);
             let mode = fs::metadata(&path).map(|found| found.permissions().mode() & 0o777);
             mode.is_ok_and(|mode| mode == mode_of(file))
-                && fs::read(&path).is_ok_and(|bytes| bytes == file.data[..])
+                && fs::read(&path).is_ok_and(|bytes| bytes == file.data)
         })
 }
 
@@ -114,22 +131,22 @@ fn list(root: &Path, below: &Path, found: &mut BTreeSet<PathBuf>) -> io::Result<
     Ok(())
 }
 
-fn write_file(root: &Path, file: &File) -> Result<(), WriteError> {
-    let path = root.join(file.path.as_str());
+fn write_file(root: &Path, file: &Content<'_>) -> Result<(), WriteError> {
+    let path = root.join(file.path);
     if let Some(parent) = path.parent() {
         make_dir(parent)?;
     }
     let mut options = fs::File::options();
     options.write(true).create_new(true).mode(0o600);
     let written = options.open(&path).and_then(|mut out| {
-        io::Write::write_all(&mut out, &file.data)?;
+        io::Write::write_all(&mut out, file.data)?;
         // After the content, so that a read-only mode does not get in the way; exempt from the umask.
         out.set_permissions(fs::Permissions::from_mode(mode_of(file)))
     });
     written.map_err(|source| WriteError::Io { action: "write", path, source })
 }
 
-fn mode_of(file: &File) -> u32 {
+fn mode_of(file: &Content<'_>) -> u32 {
     u32::from(file.mode) & 0o777
 }
 
@@ -142,7 +159,7 @@ fn swap(dir: &Path, name: &str) -> Result<(), WriteError> {
 }
 
 /// Gives every file its name at the top of the volume, and removes names that lead nowhere now.
-fn link(dir: &Path, files: &[File]) -> Result<(), WriteError> {
+fn link(dir: &Path, files: &[Content<'_>]) -> Result<(), WriteError> {
     let tops: BTreeSet<OsString> =
         files.iter().filter_map(|file| file.path.split('/').next()).map(OsString::from).collect();
     for top in &tops {
@@ -206,12 +223,8 @@ fn make_dir(path: &Path) -> Result<(), WriteError> {
 mod tests {
     use super::*;
 
-    fn file(path: &str, data: &str) -> File {
-        File {
-            path: path.try_into().expect("short"),
-            mode: 0o644,
-            data: data.as_bytes().to_vec().try_into().expect("small"),
-        }
+    fn file<'a>(path: &'a str, data: &'a str) -> Content<'a> {
+        Content { path, mode: 0o644, data: data.as_bytes() }
     }
 
     fn content(dir: &Path, name: &str) -> Option<String> {
@@ -261,8 +274,11 @@ mod tests {
     fn a_reader_that_opened_the_data_directory_sees_all_old_or_all_new_files() {
         let dir = tempfile::tempdir().expect("a directory");
         let (path, written) = (dir.path().to_owned(), Written::default());
-        let version = |n: u32| [file("a", &n.to_string()), file("b", &n.to_string())];
-        write(&path, &version(0), &written).expect("writable");
+        let write_version = |n: u32| {
+            let text = n.to_string();
+            write(&path, &[file("a", &text), file("b", &text)], &written).expect("writable");
+        };
+        write_version(0);
         let reader = std::thread::spawn({
             let path = path.clone();
             move || {
@@ -282,9 +298,7 @@ mod tests {
                 Ok(())
             }
         });
-        for n in 1..=200 {
-            write(&path, &version(n), &written).expect("writable");
-        }
+        (1..=200).for_each(write_version);
         assert_eq!(reader.join().expect("no panic"), Ok(()));
     }
 

@@ -22,8 +22,10 @@ pub(super) fn place(volume: &Volume, root: &Path, sub_path: &str) -> Result<Path
     }
     let path = root.join(sub_path);
     let there = path.ancestors().find(|part| part.exists()).unwrap_or(root);
-    if there != path && matches!(volume.source, VolumeSource::ConfigMap { .. }) {
-        return Err(refused(volume, sub_path, "the configMap has no such file"));
+    let has_files =
+        matches!(volume.source, VolumeSource::ConfigMap { .. } | VolumeSource::Secret { .. });
+    if there != path && has_files {
+        return Err(refused(volume, sub_path, "the ConfigMap or Secret has no such file"));
     }
     let missing = path.strip_prefix(there).unwrap_or(Path::new(""));
     let inner = inside(volume, root, there, sub_path)?.join(missing);

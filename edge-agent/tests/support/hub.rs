@@ -4,15 +4,18 @@ use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use firmware_compat::{
     capacity::full as capacity,
+    enrolment::SealingKey,
     frame::{self, Frame, Kind, Message, Stamp},
     id::{Generation, Hash, Lineage, PodId, PublicKey},
-    signed,
+    sealed, signed,
     v1::owned::{
         Assignment, AssignmentId, Command, ConfigData, ContainerState, ContainerStatus, Event,
-        File, Head, Hello, Outcome, Part, Phase, Pod, PodStatus, Reply, Status, VolumeSource, Want,
+        File, Head, Hello, Outcome, Part, Phase, Pod, PodStatus, Reply, Secret, Status,
+        VolumeSource, Want,
     },
 };
 use lichen_link::{Endpoint, LinkEvent};
+use lichen_sealing::Sealer;
 use ring::signature::{Ed25519KeyPair, KeyPair};
 use sha2::{Digest, Sha256};
 use tokio::{sync::mpsc, time::timeout};
@@ -128,6 +131,15 @@ impl Hub {
     pub fn config(&mut self, files: Vec<File>) -> VolumeSource {
         let files = files.try_into().unwrap();
         VolumeSource::ConfigMap { data: self.part(&ConfigData { files }) }
+    }
+
+    /// Files that are sealed to a device, or to whoever has another key.
+    pub fn secret(&mut self, name: &str, key: &SealingKey, files: Vec<File>) -> Secret {
+        let data = ConfigData { files: files.try_into().unwrap() };
+        let plain = postcard::to_allocvec(&data).unwrap();
+        let about = sealed::about(&self.device, "default", name).unwrap();
+        let sealed = Sealer::new(&[3; 32]).seal(&key.0, &about, &plain).unwrap();
+        Secret { name: name.try_into().unwrap(), data: self.part(&sealed) }
     }
 
     /// Keeps a part for when the device asks for it.

@@ -2,17 +2,20 @@
 
 use std::{
     fs,
+    os::unix::process::ExitStatusExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Instant,
 };
 
 use firmware_compat::{
-    enrolment::Address,
+    enrolment::{Address, SealingKey},
     id::{Hash, PodId},
     v1::owned::{Artefacts, Blob, Container, Pod, Resources, RestartPolicy, RuntimeClass},
 };
 use lichen_agent::{identity::IdentityDir, join, state::StateDir};
+
+use rustix::process::{Resource, Rlimit, prlimit};
 
 use super::{http::Server, hub::DEADLINE};
 
@@ -39,6 +42,10 @@ pub fn compile(sample: &str, dir: &Path) -> Vec<u8> {
 /// One agent's state directory; the processes that it started are ended with the test.
 pub struct Device {
     pub state: PathBuf,
+    /// What agents say is appended to this file, if there is one.
+    pub log: Option<PathBuf>,
+    /// What Secrets are sealed to for it.
+    pub sealing_key: SealingKey,
     agent: Option<Child>,
 }
 
@@ -48,7 +55,8 @@ impl Device {
         let open = StateDir::open(state).unwrap();
         join::join(&open, &hub.invitation(), Some(name), &mut |_| {}, &mut |_| panic!("it waits"))
             .unwrap();
-        Self { state: state.to_owned(), agent: None }
+        let sealing_key = IdentityDir::of(&open).name_and_keys().unwrap().1.sealing_key();
+        Self { state: state.to_owned(), log: None, sealing_key, agent: None }
     }
 
     /// It looks for its hub somewhere else from its next start on.
@@ -64,6 +72,10 @@ impl Device {
         command.arg("--state").arg(&self.state);
         command.arg("--shim").arg(program("lichen-shim")).args(more);
         command.stdin(Stdio::null()).env("LICHEN_LOG", "debug").env("SECRET", "leaked");
+        if let Some(path) = &self.log {
+            let log = || fs::File::options().append(true).create(true).open(path).unwrap();
+            command.stdout(log()).stderr(log());
+        }
         self.agent = Some(command.spawn().unwrap());
     }
 
@@ -76,6 +88,16 @@ impl Device {
         let mut agent = self.agent.take().unwrap();
         agent.kill().unwrap();
         agent.wait().unwrap();
+    }
+
+    /// By a signal that has the system write a core. Returns whether it did.
+    pub fn crash(&mut self) -> bool {
+        let mut agent = self.agent.take().unwrap();
+        let pid = rustix::process::Pid::from_child(&agent);
+        let any = Rlimit { current: None, maximum: None };
+        prlimit(Some(pid), Resource::Core, any).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::QUIT).unwrap();
+        agent.wait().unwrap().core_dumped()
     }
 
     /// As a service manager would. Returns whether it ended well.
@@ -173,7 +195,7 @@ pub fn is_alive(pid: u32) -> bool {
 }
 
 /// Looks again until it is so.
-pub fn wait(what: &str, is_so: impl Fn() -> bool) {
+pub fn wait(what: &str, mut is_so: impl FnMut() -> bool) {
     let start = Instant::now();
     while !is_so() {
         assert!(start.elapsed() < DEADLINE, "{what}");
@@ -218,6 +240,7 @@ pub fn pod(number: u8, runtime_class: RuntimeClass, containers: Vec<Container>) 
         grace_ms: 2000,
         host_network: false,
         after: Default::default(),
+        secrets: Default::default(),
     }
 }
 

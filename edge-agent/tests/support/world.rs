@@ -23,7 +23,7 @@ pub struct World {
     pub hub: Hub,
     pub device: Device,
     runtime: &'static str,
-    _dir: tempfile::TempDir,
+    pub dir: tempfile::TempDir,
 }
 
 impl World {
@@ -31,7 +31,7 @@ impl World {
         let dir = tempfile::tempdir().unwrap();
         let hub = Hub::start("pi").await;
         let device = Device::new(&dir.path().join("state"), &hub.http, "pi");
-        let mut world = Self { hub, device, runtime, _dir: dir };
+        let mut world = Self { hub, device, runtime, dir };
         world.start();
         world
     }

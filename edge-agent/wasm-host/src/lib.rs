@@ -27,4 +27,4 @@ pub mod spec;
 pub use error::{EXIT_HOST, EXIT_OUT_OF_MEMORY, EXIT_TRAP, RunError};
 pub use profile::{Class, compatibility};
 pub use run::{run, run_from_file};
-pub use spec::{Preopen, Run};
+pub use spec::{Preopen, Run, STANDARD_INPUT};

@@ -1,5 +1,7 @@
 //! What to run: the file that the agent writes and this process reads.
 //!
+//! A spec that holds what must be on no disk is handed over in memory instead, as this process's standard input.
+//!
 //! The file is one version byte and a postcard body. It is written and read by the same program on
 //! the same machine, but an upgrade may fall between the two, so the version is checked.
 
@@ -13,6 +15,9 @@ const VERSION: u8 = 1;
 /// A spec is a few paths and variables. Kernel limits on arguments and environment are in the same
 /// range, so nothing sensible is larger.
 pub const MAX_SPEC_BYTES: u64 = 4 << 20;
+
+/// In the place of a file's path: the spec is this process's standard input.
+pub const STANDARD_INPUT: &str = "-";
 
 /// One run of a precompiled artefact.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,13 +85,18 @@ impl Run {
         Ok(bytes)
     }
 
-    /// Reads a spec file.
+    /// Reads a spec file, or standard input in the place of [`STANDARD_INPUT`], which is empty from then on.
     ///
     /// # Errors
     /// [`SpecError::Unreadable`] and [`SpecError::Damaged`] name the file.
     pub fn from_file(path: &Path) -> Result<Run, SpecError> {
         use std::io::Read;
         let unreadable = |source| SpecError::Unreadable { path: path.to_owned(), source };
+        if path == Path::new(STANDARD_INPUT) {
+            let bytes = lichen_shim::take_input(MAX_SPEC_BYTES).map_err(unreadable)?;
+            return decode(&bytes)
+                .map_err(|cause| SpecError::Damaged { path: path.to_owned(), cause });
+        }
         let file = std::fs::File::open(path).map_err(unreadable)?;
         let mut bytes = Vec::new();
         file.take(MAX_SPEC_BYTES + 1).read_to_end(&mut bytes).map_err(unreadable)?;

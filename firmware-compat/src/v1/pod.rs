@@ -28,6 +28,8 @@ pub struct Pod {
     pub containers: List<Container, { capacity::CONTAINERS }>,
     /// What the mounts of both refer to.
     pub volumes: List<Volume, { capacity::VOLUMES }>,
+    /// What volumes and variables refer to, by its place in this list. Not part of the identity.
+    pub secrets: List<Secret, { capacity::SECRETS }>,
     /// When a container that ended is started again.
     pub restart: RestartPolicy,
     /// Time between the stop signal and the kill, in milliseconds.
@@ -136,8 +138,24 @@ pub enum Artefacts {
 pub struct Variable {
     /// Its name.
     pub name: Text<{ capacity::VARIABLE_NAME }>,
-    /// Its value, before `$(NAME)` is expanded.
-    pub value: Text<{ capacity::VARIABLE_VALUE }>,
+    /// Its value.
+    pub value: Value,
+}
+
+/// The value of an environment variable.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Value {
+    /// This, before `$(NAME)` is expanded.
+    Text(Text<{ capacity::VARIABLE_VALUE }>),
+    /// A file of a Secret: text, taken as it is.
+    Secret {
+        /// Place in the Pod's list.
+        secret: u8,
+        /// The file's path.
+        key: Text<{ capacity::NAME }>,
+    },
+    /// There is none, and why: what runs goes on, and the container is not started again.
+    Unavailable(Text<{ capacity::CONTAINER_MESSAGE }>),
 }
 
 /// Transport of a port.
@@ -217,9 +235,34 @@ pub enum VolumeSource {
         /// Hash of the part that is a [`ConfigData`].
         data: Hash,
     },
+    /// Files from a Secret, in memory only.
+    Secret {
+        /// Place in the Pod's list.
+        secret: u8,
+    },
 }
 
-/// The files of a ConfigMap volume: a part of its own, shared by the Pods that mount the same.
+/// What a Pod needs of a Secret of its namespace.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Secret {
+    /// The Secret's name, for people and to open it by.
+    pub name: Text<{ capacity::NAME }>,
+    /// Hash of the part that is a [`Sealed`].
+    pub data: Hash,
+}
+
+/// Files of a Secret, sealed to one device: see [`crate::sealed`]. A part of its own, in the same form on the wire and on
+/// the device's disk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sealed {
+    /// The sender's half of the key agreement: `enc` of HPKE.
+    pub encapsulated_key: [u8; 32],
+    /// A [`ConfigData`], encrypted, and the tag.
+    pub content: Bytes<{ capacity::SEALED_BYTES }>,
+}
+
+/// The files of a ConfigMap volume: a part of its own, shared by the Pods that mount the same. Of a Secret, the same under
+/// a seal.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConfigData {
     /// The files.
@@ -247,7 +290,7 @@ pub enum HostPathKind {
     BlockDevice,
 }
 
-/// One file of a ConfigMap volume.
+/// One file of a volume, or the value of a key that variables refer to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct File {
     /// Relative path in the volume.

@@ -33,7 +33,7 @@ pub use self::{
         LocalSubjectAccessReview, SelfSubjectAccessReview, SelfSubjectRulesReview,
         SubjectAccessReview,
     },
-    core::{ConfigMap, Event, Namespace, Node, Pod, ServiceAccount},
+    core::{ConfigMap, Event, Namespace, Node, Pod, Secret, ServiceAccount},
     error::ApiError,
     lichen::{Enrolment, JoinToken},
     meta::ObjectMeta,
@@ -128,6 +128,8 @@ kinds! {
     Namespace,
     /// `v1` ConfigMap: configuration data.
     ConfigMap,
+    /// `v1` Secret: data that is not for everybody.
+    Secret,
     /// `v1` ServiceAccount: a name for programs.
     ServiceAccount,
     /// `apps/v1` Deployment: a number of Pods, where they fit.

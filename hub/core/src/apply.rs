@@ -438,7 +438,7 @@ impl Engine {
         self.dirty.room.extend(pod.device.clone());
         self.dirty.pods.insert(id);
         self.dirty_owner(&pod.owner, pod.device.as_deref());
-        self.drop_unused_configs(&pod);
+        self.drop_unused_data(&pod);
         self.drop_revision_of(&pod);
     }
 

@@ -20,7 +20,6 @@ use crate::{
     api::{core::node::Taint, meta::Map},
     engine::ReportRequest,
     event::Platform,
-    parts::Content,
     resolve::{Amount, TaintEffect},
     session::SignedHead,
     state::Hearing,
@@ -97,7 +96,7 @@ pub struct Desired {
     /// The body.
     pub body: Vec<u8>,
     /// What the body refers to.
-    pub parts: BTreeMap<Hash, Content>,
+    pub parts: crate::pod::Parts,
     /// Hashes of the last generations, newest last and without gaps: a device that holds one of these generations
     /// with another hash was told so by a hub that this one's store does not know of.
     pub recent: Vec<(Generation, Hash)>,

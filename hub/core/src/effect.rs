@@ -2,6 +2,7 @@
 //! and if it fails the shell must end the process: what memory holds is then no longer what the store holds.
 
 use alloc::{string::String, sync::Arc, vec::Vec};
+use core::fmt;
 
 use firmware_compat::{
     frame::Kind as FrameKind,
@@ -86,12 +87,21 @@ pub enum Effect {
 }
 
 /// One record to write or, without a value, to remove.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Record {
     /// Unique, ordered; UTF-8.
     pub key: String,
-    /// Version byte and content.
+    /// Version byte and content. Not for everybody if [`crate::record::is_confidential`] says so of the key.
     pub value: Option<Vec<u8>>,
+}
+
+impl fmt::Debug for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.value {
+            Some(value) => write!(f, "{}: {} bytes", self.key, value.len()),
+            None => write!(f, "{}: nothing", self.key),
+        }
+    }
 }
 
 /// An object changed.

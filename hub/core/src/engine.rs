@@ -14,7 +14,7 @@ use alloc::{
     sync::Arc,
     vec::Vec,
 };
-use core::time::Duration;
+use core::{fmt, time::Duration};
 
 use firmware_compat::{
     id::{Lineage, PodId},
@@ -32,6 +32,7 @@ use crate::{
     record,
     recorder::Recorder,
     rng::Rng,
+    sealing::{NoSeal, Seal},
     session::{
         commands::Logs, known_time::KnownTime, rejected_frames::RejectedFrames, report::FullReports,
     },
@@ -47,11 +48,13 @@ pub struct Config {
     /// How long a device may be silent before Pods that could run elsewhere are replaced, where the workload does
     /// not say so by a toleration of `node.kubernetes.io/unreachable`. Kubernetes' own is 300 s.
     pub lost_after_s: u32,
+    /// What seals to devices.
+    pub seal: Arc<dyn Seal>,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { seed: [0; 32], lost_after_s: 300 }
+        Self { seed: [0; 32], lost_after_s: 300, seal: Arc::new(NoSeal) }
     }
 }
 
@@ -60,6 +63,9 @@ pub const MAX_DEVICES: usize = 100_000;
 /// Steps of plans that one turn carries out, some 20 ms of work. What is left is planned anew with the next turn, and
 /// whoever asks something meanwhile is answered in between.
 const MOST_STEPS: usize = 256;
+/// What one turn spends on sealing, in seals of nothing of about 0.1 ms each: some 20 ms. The assignments of the devices that
+/// are left are made with the next turn.
+const MOST_SEALS: usize = 200;
 /// A record that says only what its device would say again is written within this time, together with others: a fleet
 /// whose containers come and go is no reason for a commit each.
 const SAVE_REPORTS_WITHIN: Duration = Duration::from_secs(2);
@@ -69,7 +75,6 @@ const MOST_REPORTS: usize = 512;
 const RESOURCE_VERSION_STEP: u64 = 100_000;
 
 /// The hub's state machine.
-#[derive(Debug)]
 pub struct Engine {
     pub(crate) config: Config,
     pub(crate) signer: Arc<dyn Sign>,
@@ -86,6 +91,8 @@ pub struct Engine {
     pub(crate) no_room: BTreeSet<Key>,
     /// Of [`MOST_STEPS`], in this turn.
     pub(crate) steps_left: usize,
+    /// Of [`MOST_SEALS`], in this turn.
+    pub(crate) seals_left: usize,
     pub(crate) wakes: BTreeMap<Key, Instant>,
     pub(crate) records: BTreeMap<String, Option<Vec<u8>>>,
     pub(crate) effects: Vec<Effect>,
@@ -186,6 +193,13 @@ pub(crate) struct Metrics {
     pub refused_plans: u64,
 }
 
+impl fmt::Debug for Engine {
+    /// What it knows is not all for everybody.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine").field("lineage", &self.lineage).finish_non_exhaustive()
+    }
+}
+
 impl Engine {
     /// Random id of this hub's store.
     #[must_use]
@@ -232,6 +246,7 @@ impl Engine {
     #[must_use]
     pub fn has_more(&self) -> bool {
         !self.dirty.put_off.is_empty()
+            || !self.dirty.assignments.is_empty()
             || self.dirty.reports.is_due
             || !self.sessions.untold.is_empty()
     }
@@ -260,25 +275,33 @@ impl Engine {
     /// another workload; but what one lets go of may be what others wait for.
     fn plan(&mut self) {
         self.steps_left = MOST_STEPS;
+        self.seals_left = MOST_SEALS;
         for (key, scope) in core::mem::take(&mut self.dirty.put_off) {
             self.dirty.workloads.entry(key).or_default().join(scope);
         }
         self.reconcile_dirty();
         self.tell_of_room();
         self.reconcile_dirty();
-        for device in core::mem::take(&mut self.dirty.assignments) {
-            self.assign(&device);
-        }
+        self.assign_dirty();
         // Letting go of Pods may complete a workload's status, or what is left to do for it.
         let mut rounds = 0;
         while !self.dirty.workloads.is_empty() && rounds < MOST_ROUNDS {
             rounds += 1;
             self.reconcile_dirty();
             self.tell_of_room();
-            for device in core::mem::take(&mut self.dirty.assignments) {
-                self.assign(&device);
-            }
+            self.assign_dirty();
         }
+    }
+
+    /// Makes assignments anew, as long as there is something left to spend on it.
+    fn assign_dirty(&mut self) {
+        let mut devices = core::mem::take(&mut self.dirty.assignments);
+        while self.seals_left > 0
+            && let Some(device) = devices.pop_first()
+        {
+            self.assign(&device);
+        }
+        self.dirty.assignments.append(&mut devices);
     }
 
     fn reconcile_dirty(&mut self) {

@@ -240,6 +240,16 @@ impl Engine {
         let device = enrolment.metadata.name.clone();
         self.effects.push(admission(enrolment, device));
         self.label(&enrolment.metadata.name.clone(), enrolment);
+        // Its secrets are sealed to the key that it has now.
+        if self.state.fleet.get(&enrolment.metadata.name).is_some() {
+            self.dirty.assignments.insert(enrolment.metadata.name.clone());
+        }
+    }
+
+    /// The key to which a device's secrets are sealed. None of one that may not come in.
+    pub(crate) fn sealing_key(&self, device: &str) -> Option<[u8; 32]> {
+        let enrolment = self.enrolment(device).filter(|enrolment| enrolment.is_admitted())?;
+        Hash::parse(&enrolment.status.sealing_key).map(|key| key.0)
     }
 
     /// Who may come in and who may not, for a shell that has just started.

@@ -81,6 +81,7 @@ impl Engine {
             dirty: Dirty::default(),
             no_room: BTreeSet::new(),
             steps_left: 0,
+            seals_left: 0,
             wakes: BTreeMap::new(),
             records: BTreeMap::new(),
             effects: Vec::new(),
@@ -140,11 +141,10 @@ impl Engine {
             KeyOf::Image(reference) => {
                 self.state.images.name(reference, record::decode(key, value)?);
             }
-            KeyOf::Config(namespace, name) => {
-                let data: record::ConfigRecord = record::decode(key, value)?;
-                let slot = (namespace.to_string(), name.to_string());
-                if !self.state.objects.configs().contains_key(&slot) {
-                    self.state.objects.set_config(namespace, name, data);
+            KeyOf::Data(of) => {
+                let data: record::DataRecord = record::decode(key, value)?;
+                if self.state.objects.data(&of).is_none() {
+                    self.state.objects.set_data(&of, Arc::new(data.data));
                 }
             }
         }
@@ -152,15 +152,22 @@ impl Engine {
     }
 
     fn load_object(&mut self, key: &str, id: Key, stored: ObjectRecord) -> Result<(), LoadError> {
-        let json = serde_json::to_vec(&stored.object).map_err(|e| damaged(key, e))?;
-        let object = Object::from_json(id.kind, &json).map_err(|e| damaged(key, e))?;
+        let damaged_by = |error| record::damaged(key, &error);
+        let json = serde_json::to_vec(&stored.object).map_err(damaged_by)?;
+        let object = Object::from_json(id.kind, &json).map_err(damaged_by)?;
         let revision = object
             .template()
             .map(|(template, rule)| load_revision(key, template, rule, stored.roots))
             .transpose()?;
-        if let Object::ConfigMap(map) = &object {
-            let data = map.files().map_err(|(_, cause)| damaged(key, cause))?;
-            self.state.objects.set_config(&map.metadata.namespace, &map.metadata.name, data);
+        match &object {
+            Object::ConfigMap(map) => {
+                let data = map.files().map_err(|(_, cause)| damaged(key, cause))?;
+                self.state.objects.set_data(&id, Arc::new(data));
+            }
+            Object::Secret(secret) => {
+                self.state.objects.set_data(&id, Arc::new(secret.data.clone()));
+            }
+            _ => {}
         }
         let resource_version = object.meta().resource_version.parse().unwrap_or(0);
         let stored = Stored {

@@ -1,6 +1,7 @@
 //! One Pod, as the hub knows it: what it is, where it was placed, what its device says of it.
 
 pub(crate) mod name;
+pub mod sources;
 pub mod status;
 
 use alloc::{
@@ -11,10 +12,7 @@ use alloc::{
     vec::Vec,
 };
 
-use core::cell::RefCell;
-
 use firmware_compat::{
-    capacity::full::CONFIG_BYTES,
     id::{Generation, Hash, PodId},
     time::UnixMs,
     v1::owned::{self as wire, Artefacts, Phase, PodStatus, Port, Text},
@@ -24,9 +22,11 @@ use sha2::{Digest, Sha256};
 use crate::{
     api::{Key, core::pod::PodTemplate},
     event::Platform,
-    parts::{self, Content, PartCache},
+    parts::Part,
     resolve::{self, Resolved, Roots},
 };
+pub use sources::Sources;
+use sources::Taken;
 
 /// A template with the digests of its images: what all Pods of one revision share.
 #[derive(Clone, Debug, PartialEq)]
@@ -146,7 +146,7 @@ pub struct Pod {
 }
 
 /// Parts of an assignment, by their hashes.
-pub type Parts = BTreeMap<Hash, Content>;
+pub type Parts = BTreeMap<Hash, Part>;
 
 /// What a device needs of the images of a Pod, by the images' names.
 pub type Supplied = BTreeMap<String, Artefacts>;
@@ -214,20 +214,31 @@ impl Pod {
         Key::new(crate::api::Kind::Pod, self.namespace(), &self.name)
     }
 
-    /// Its form in an assignment. `None` while it has no artefacts, a ConfigMap is missing, or something is over a
-    /// bound of the wire.
-    pub fn wire(&self, configs: &Configs<'_>) -> Result<(wire::Pod, Parts), Waiting> {
+    /// The ConfigMaps and Secrets that it takes something from, each once.
+    #[must_use]
+    pub fn sources(&self) -> Vec<Key> {
+        let sources = self.revision.resolved.sources();
+        sources.iter().map(|of| Key::new(of.kind, self.namespace(), &of.name)).collect()
+    }
+
+    /// Its form in an assignment. Its device's key and the ConfigMaps and Secrets are of `sources`.
+    ///
+    /// # Errors
+    /// Why it has none.
+    pub fn wire(&self, sources: &Sources<'_>) -> Result<(wire::Pod, Parts), Waiting> {
         let Some((_, artefacts)) = &self.supply else {
             return Err(Waiting::new("ImagePending", "the image is not ready"));
         };
         let resolved = &self.revision.resolved;
-        let init_containers = wire_containers(&resolved.init_containers, artefacts)?;
-        let containers = wire_containers(&resolved.containers, artefacts)?;
-        let (mut volumes, mut parts) = (Vec::new(), Parts::new());
+        let mut taken = Taken::new(self, sources)?;
+        let init_containers = wire_containers(&resolved.init_containers, artefacts, &taken)?;
+        let containers = wire_containers(&resolved.containers, artefacts, &taken)?;
+        let mut volumes = Vec::new();
         for volume in &resolved.volumes {
-            let source = configs.source(self.namespace(), &volume.source, &mut parts)?;
+            let source = taken.volume(&volume.source)?;
             volumes.push(wire::Volume { name: volume.name.clone(), source });
         }
+        let Taken { secrets, parts, .. } = taken;
         let pod = wire::Pod {
             id: self.id,
             identity: self.identity,
@@ -238,6 +249,7 @@ impl Pod {
             init_containers: init_containers.try_into().map_err(|_| over("the init containers"))?,
             containers: containers.try_into().map_err(|_| over("the containers"))?,
             volumes: volumes.try_into().map_err(|_| over("the volumes"))?,
+            secrets: secrets.try_into().map_err(|_| over("the Secrets"))?,
             restart: resolved.restart,
             grace_ms: resolved.grace_ms,
             host_network: resolved.host_network,
@@ -251,14 +263,19 @@ fn over(what: &str) -> Waiting {
     Waiting::new("TooLarge", alloc::format!("{what} is over a bound of the protocol"))
 }
 
-fn wire_containers(
-    containers: &[resolve::Container],
+fn wire_containers<'a>(
+    containers: &'a [resolve::Container],
     supplied: &Supplied,
+    taken: &Taken<'a>,
 ) -> Result<Vec<wire::Container>, Waiting> {
-    containers.iter().map(|container| wire_container(container, supplied)).collect()
+    containers.iter().map(|container| wire_container(container, supplied, taken)).collect()
 }
 
-fn wire_container(c: &resolve::Container, supplied: &Supplied) -> Result<wire::Container, Waiting> {
+fn wire_container<'a>(
+    c: &'a resolve::Container,
+    supplied: &Supplied,
+    taken: &Taken<'a>,
+) -> Result<wire::Container, Waiting> {
     let Some(artefacts) = supplied.get(&c.image).cloned() else {
         return Err(Waiting::new(
             "ImagePending",
@@ -272,7 +289,7 @@ fn wire_container(c: &resolve::Container, supplied: &Supplied) -> Result<wire::C
         command: c.command.clone().try_into().map_err(|_| over("a command"))?,
         args: c.args.clone().try_into().map_err(|_| over("the arguments"))?,
         working_dir: c.working_dir.clone(),
-        env: c.env.clone().try_into().map_err(|_| over("the environment"))?,
+        env: taken.environment(c)?.try_into().map_err(|_| over("the environment"))?,
         ports: c.ports.clone().try_into().map_err(|_| over("the ports"))?,
         resources: c.resources,
         mounts: c.mounts.clone().try_into().map_err(|_| over("the mounts"))?,
@@ -286,7 +303,7 @@ fn hostname(name: &str) -> &str {
     name.get(..end).unwrap_or_default().trim_end_matches(['-', '.'])
 }
 
-/// Identity of a new Pod. The revision covers the template and the images' digests; the data of ConfigMaps and
+/// Identity of a new Pod. The revision covers the template and the images' digests; the data of ConfigMaps and Secrets and
 /// the compiled form of a module are not part of it, because they may change in place.
 #[must_use]
 pub fn identity(id: PodId, namespace: &str, name: &str, revision: &Revision) -> Hash {
@@ -297,131 +314,4 @@ pub fn identity(id: PodId, namespace: &str, name: &str, revision: &Revision) -> 
         hasher.update([0]);
     }
     Hash(hasher.finalize().into())
-}
-
-/// ConfigMaps by namespace and name, with decoded data.
-pub struct Configs<'a> {
-    /// Every ConfigMap, and the last data of deleted ones that are still in use.
-    pub maps: &'a ConfigData,
-    /// Parts that were made of them.
-    pub cache: &'a RefCell<PartCache>,
-}
-
-/// Data of ConfigMaps, by namespace and name.
-pub type ConfigData = BTreeMap<(String, String), Arc<BTreeMap<String, Vec<u8>>>>;
-
-impl Configs<'_> {
-    fn source(
-        &self,
-        namespace: &str,
-        source: &crate::resolve::Source,
-        parts: &mut Parts,
-    ) -> Result<wire::VolumeSource, Waiting> {
-        use crate::resolve::Source;
-        Ok(match source {
-            Source::EmptyDir { memory, size_limit_bytes } => wire::VolumeSource::EmptyDir {
-                memory: *memory,
-                size_limit_bytes: *size_limit_bytes,
-            },
-            Source::HostPath { path, kind } => {
-                wire::VolumeSource::HostPath { path: path.clone(), kind: *kind }
-            }
-            Source::ConfigMap(volume) => {
-                let (data, content) = self.part(namespace, volume)?;
-                parts.insert(data, content);
-                wire::VolumeSource::ConfigMap { data }
-            }
-        })
-    }
-
-    /// The part that is a volume's files.
-    fn part(
-        &self,
-        namespace: &str,
-        volume: &crate::api::core::pod::ConfigMapVolume,
-    ) -> Result<(Hash, Content), Waiting> {
-        let data = self.maps.get(&(namespace.to_owned(), volume.name.clone()));
-        // The volume's own fields choose files and modes.
-        let key = (namespace.to_owned(), serde_json::to_string(volume).unwrap_or_default());
-        if let Some(made) = data.and_then(|data| self.cache.borrow().get(&key, data)) {
-            return Ok(made);
-        }
-        let files = self.files(namespace, volume)?;
-        let content: Content =
-            postcard::to_allocvec(&wire::ConfigData { files }).unwrap_or_default().into();
-        if content.len() > CONFIG_BYTES {
-            return Err(Waiting::new(
-                "ConfigMapTooLarge",
-                alloc::format!(
-                    "ConfigMap {namespace}/{} makes {} bytes, a device takes {CONFIG_BYTES} of one; split it",
-                    volume.name,
-                    content.len()
-                ),
-            ));
-        }
-        let hash = parts::hash(&content);
-        if let Some(data) = data {
-            self.cache.borrow_mut().insert(key, Arc::clone(data), hash, Arc::clone(&content));
-        }
-        Ok((hash, content))
-    }
-
-    fn files(
-        &self,
-        namespace: &str,
-        volume: &crate::api::core::pod::ConfigMapVolume,
-    ) -> Result<wire::List<wire::File, { firmware_compat::capacity::full::FILES }>, Waiting> {
-        let optional = volume.optional.unwrap_or(false);
-        let missing = |what: String| Waiting::new("ConfigMapMissing", what);
-        let empty = BTreeMap::new();
-        let data = match self.maps.get(&(namespace.to_owned(), volume.name.clone())) {
-            Some(data) => data.as_ref(),
-            None if optional => &empty,
-            None => {
-                return Err(missing(alloc::format!(
-                    "ConfigMap {namespace}/{} does not exist; apply it",
-                    volume.name
-                )));
-            }
-        };
-        let default_mode = volume.default_mode.unwrap_or(0o644);
-        let mut wanted: Vec<(&str, &str, u32)> = volume
-            .items
-            .iter()
-            .map(|item| (item.key.as_str(), item.path.as_str(), item.mode.unwrap_or(default_mode)))
-            .collect();
-        if wanted.is_empty() {
-            wanted = data.keys().map(|key| (key.as_str(), key.as_str(), default_mode)).collect();
-        }
-        let mut files = wire::List::default();
-        for (key, path, mode) in wanted {
-            let Some(bytes) = data.get(key) else {
-                if optional {
-                    continue;
-                }
-                return Err(missing(alloc::format!(
-                    "ConfigMap {namespace}/{} has no key \"{key}\"",
-                    volume.name
-                )));
-            };
-            let file = Text::try_from(path)
-                .ok()
-                .zip(wire::Bytes::try_from(bytes.clone()).ok())
-                .map(|(path, data)| wire::File {
-                    path,
-                    mode: u16::try_from(mode).unwrap_or(0o644),
-                    data,
-                });
-            file.and_then(|file| files.push(file).ok()).ok_or_else(|| {
-                Waiting::new(
-                    "ConfigMapTooLarge",
-                    alloc::format!(
-                        "ConfigMap {namespace}/{} is over the protocol's bounds of 128 files and 1 MiB a file",
-                        volume.name
-                    ),
-                )
-            })?;
-        }
-        Ok(files)
-    }
 }

@@ -6,7 +6,7 @@
 //! | `meta` | lineage, reserved resource version |
 //! | `time` | a time that was said to devices |
 //! | `object/<Kind>/<namespace>/<name>` | an object that an operator wrote |
-//! | `config/<namespace>/<name>` | data of a deleted ConfigMap that Pods still use |
+//! | `data/<Kind>/<namespace>/<name>` | data of a deleted ConfigMap or Secret that Pods still use |
 //! | `pod/<id>` | a Pod |
 //! | `revision/<uid of the workload>/<hash>` | a template of a workload, with the digests of its images |
 //! | `device/<name>` | a device |
@@ -31,6 +31,7 @@ use crate::{
     api::{Key, Kind, core::pod::PodTemplate, meta::Map},
     device::Operator,
     event::Platform,
+    hidden::Hidden,
     pod::Supplied,
     resolve::Roots,
     state::Saved,
@@ -225,8 +226,12 @@ pub struct ObjectRecord {
     pub roots: Roots,
 }
 
-/// `config/...`: data by key.
-pub type ConfigRecord = BTreeMap<String, Vec<u8>>;
+/// `data/...`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct DataRecord {
+    /// By key.
+    pub data: BTreeMap<String, Hidden>,
+}
 
 /// Writes a value with its version.
 #[must_use]
@@ -243,13 +248,23 @@ pub fn encode(value: &impl Serialize) -> Vec<u8> {
 /// [`LoadError`] names the record.
 pub fn decode<T: DeserializeOwned>(key: &str, bytes: &[u8]) -> Result<T, LoadError> {
     match bytes.split_first() {
-        Some((&VERSION, json)) => serde_json::from_slice(json)
-            .map_err(|error| LoadError::Damaged { key: key.to_string(), cause: error.to_string() }),
+        Some((&VERSION, json)) => {
+            serde_json::from_slice(json).map_err(|error| damaged(key, &error))
+        }
         Some((&version, _)) if version > VERSION => {
             Err(LoadError::Newer { key: key.to_string(), version })
         }
         _ => Err(LoadError::Damaged { key: key.to_string(), cause: "no version byte".to_string() }),
     }
+}
+
+/// A record whose JSON is not what this hub writes. What serde says of it may be a part of it.
+pub(crate) fn damaged(key: &str, error: &serde_json::Error) -> LoadError {
+    let cause = match is_confidential(key) {
+        true => "it does not hold what it should".to_string(),
+        false => error.to_string(),
+    };
+    LoadError::Damaged { key: key.to_string(), cause }
 }
 
 /// Key of `meta`.
@@ -313,10 +328,10 @@ pub fn image_key(reference: &str) -> String {
     format!("image/{reference}")
 }
 
-/// Key of a deleted ConfigMap's data.
+/// Key of the data of a deleted ConfigMap or Secret.
 #[must_use]
-pub fn config_key(namespace: &str, name: &str) -> String {
-    format!("config/{namespace}/{name}")
+pub fn data_key(key: &Key) -> String {
+    format!("data/{}/{}/{}", key.kind, key.namespace, key.name)
 }
 
 /// What a record's key says that it is.
@@ -338,8 +353,17 @@ pub enum KeyOf<'a> {
     Retired(&'a str),
     /// An image's name.
     Image(&'a str),
-    /// A deleted ConfigMap's data: namespace, name.
-    Config(&'a str, &'a str),
+    /// The data of a deleted ConfigMap or Secret.
+    Data(Key),
+}
+
+/// Whether a record holds what is not for everybody: the shell encrypts it before it stores it.
+#[must_use]
+pub fn is_confidential(key: &str) -> bool {
+    match parse_key(key) {
+        Some(KeyOf::Object(key) | KeyOf::Data(key)) => key.kind.names().confidential,
+        _ => false,
+    }
 }
 
 /// Takes a record's key apart.
@@ -352,12 +376,8 @@ pub fn parse_key(key: &str) -> Option<KeyOf<'_>> {
     }
     let (table, rest) = key.split_once('/')?;
     Some(match table {
-        "object" => {
-            let mut parts = rest.splitn(3, '/');
-            let (kind, namespace, name) = (parts.next()?, parts.next()?, parts.next()?);
-            let kind = Kind::parse(kind)?;
-            KeyOf::Object(Key::new(kind, namespace, name))
-        }
+        "object" => KeyOf::Object(parse_object(rest)?),
+        "data" => KeyOf::Data(parse_object(rest)?),
         "pod" => KeyOf::Pod(PodId::parse(rest)?),
         "revision" => {
             let (uid, hash) = rest.split_once('/')?;
@@ -366,10 +386,12 @@ pub fn parse_key(key: &str) -> Option<KeyOf<'_>> {
         "device" => KeyOf::Device(rest),
         "retired" => KeyOf::Retired(rest),
         "image" => KeyOf::Image(rest),
-        "config" => {
-            let (namespace, name) = rest.split_once('/')?;
-            KeyOf::Config(namespace, name)
-        }
         _ => return None,
     })
+}
+
+fn parse_object(text: &str) -> Option<Key> {
+    let mut parts = text.splitn(3, '/');
+    let (kind, namespace, name) = (parts.next()?, parts.next()?, parts.next()?);
+    Some(Key::new(Kind::parse(kind)?, namespace, name))
 }

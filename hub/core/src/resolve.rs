@@ -1,5 +1,8 @@
 //! From a Pod template, as the operator wrote it, to what scheduling and assignments need: every name checked, every
-//! quantity in numbers, every default filled in. Everything that is wrong is reported, not just the first.
+//! quantity in numbers, every default filled in. Everything that is wrong is reported, not just the first. What is taken
+//! from ConfigMaps and Secrets is in [`sources`].
+
+pub mod sources;
 
 use alloc::{
     borrow::ToOwned,
@@ -12,9 +15,11 @@ use alloc::{
 use firmware_compat::{
     capacity::full as capacity,
     v1::owned::{
-        HostPathKind, Mount, Port, Protocol, Resources, RestartPolicy, RuntimeClass, Text, Variable,
+        HostPathKind, Mount, Port, Protocol, Resources, RestartPolicy, RuntimeClass, Text,
     },
 };
+
+pub use sources::{AllKeys, Files, SourceName, Value, Variable};
 
 use crate::api::{
     FieldError,
@@ -65,6 +70,8 @@ pub struct Container {
     pub working_dir: Text<{ capacity::PATH }>,
     /// The environment.
     pub env: Vec<Variable>,
+    /// What is added to it before.
+    pub env_from: Vec<AllKeys>,
     /// The ports.
     pub ports: Vec<Port>,
     /// The mounts.
@@ -97,8 +104,8 @@ pub enum Source {
         /// What it must be.
         kind: HostPathKind,
     },
-    /// Files from a ConfigMap.
-    ConfigMap(pod::ConfigMapVolume),
+    /// Files from a ConfigMap or a Secret.
+    Files(Files),
 }
 
 /// CPU and memory.
@@ -226,6 +233,7 @@ impl Check {
         self.count(&main_at, spec.containers.len(), capacity::CONTAINERS);
         let containers = self.containers(&main_at, &spec.containers, spec, engine);
         self.names(at, spec);
+        self.pull_secrets(at, spec);
         if let Some(name) = &spec.node_name {
             self.keep(check_subdomain(&format!("{at}.nodeName"), name, 63));
         }
@@ -335,6 +343,7 @@ impl Check {
         self.count(&format!("{at}.command"), container.command.len(), capacity::ARGUMENTS);
         self.count(&format!("{at}.args"), container.args.len(), capacity::ARGUMENTS);
         self.count(&format!("{at}.env"), container.env.len(), capacity::VARIABLES);
+        self.count(&format!("{at}.envFrom"), container.env_from.len(), capacity::SECRETS);
         self.count(&format!("{at}.ports"), container.ports.len(), capacity::PORTS);
         self.count(&format!("{at}.volumeMounts"), container.volume_mounts.len(), capacity::VOLUMES);
         if engine == RuntimeClass::Wasm && !container.command.is_empty() {
@@ -351,6 +360,7 @@ impl Check {
             args: self.words(&format!("{at}.args"), &container.args),
             working_dir: self.working_dir(at, container),
             env: self.env(at, container),
+            env_from: self.env_from(at, container),
             ports: self.ports(at, container),
             mounts: self.mounts(at, container, spec),
         }
@@ -384,24 +394,6 @@ impl Check {
             self.error(field.clone(), format!("\"{path}\" must be an absolute path"));
         }
         self.text(&field, path)
-    }
-
-    fn env(&mut self, at: &str, container: &pod::Container) -> Vec<Variable> {
-        let mut variables = Vec::new();
-        for (i, variable) in container.env.iter().enumerate() {
-            let field = format!("{at}.env[{i}]");
-            if variable.name.is_empty() || variable.name.contains('=') {
-                self.error(
-                    format!("{field}.name"),
-                    format!("\"{}\" is not a variable's name", variable.name),
-                );
-            }
-            variables.push(Variable {
-                name: self.text(&format!("{field}.name"), &variable.name),
-                value: self.text(&format!("{field}.value"), &variable.value),
-            });
-        }
-        variables
     }
 
     fn ports(&mut self, at: &str, container: &pod::Container) -> Vec<Port> {
@@ -543,12 +535,14 @@ impl Check {
     }
 
     fn source(&mut self, at: &str, volume: &pod::Volume) -> Option<Source> {
-        match (&volume.empty_dir, &volume.host_path, &volume.config_map) {
-            (Some(empty), None, None) => Some(self.empty_dir(at, empty)),
-            (None, Some(host), None) => Some(self.host_path(at, host)),
-            (None, None, Some(map)) => Some(self.config_map(at, map)),
+        let pod::Volume { empty_dir, host_path, config_map, secret, .. } = volume;
+        match (empty_dir, host_path, config_map, secret) {
+            (Some(empty), None, None, None) => Some(self.empty_dir(at, empty)),
+            (None, Some(host), None, None) => Some(self.host_path(at, host)),
+            (None, None, Some(map), None) => Some(self.config_map(at, map)),
+            (None, None, None, Some(secret)) => Some(self.secret(at, secret)),
             _ => {
-                self.error(at, "needs exactly one of emptyDir, hostPath and configMap");
+                self.error(at, "needs exactly one of emptyDir, hostPath, configMap and secret");
                 None
             }
         }
@@ -606,27 +600,6 @@ impl Check {
         Source::HostPath { path: self.text(&format!("{at}.hostPath.path"), &host.path), kind }
     }
 
-    fn config_map(&mut self, at: &str, map: &pod::ConfigMapVolume) -> Source {
-        self.keep(check_subdomain(&format!("{at}.configMap.name"), &map.name, 253));
-        for (i, item) in map.items.iter().enumerate() {
-            let field = format!("{at}.configMap.items[{i}].path");
-            if item.path.is_empty() || item.path.starts_with('/') || has_parent(&item.path) {
-                self.error(
-                    field,
-                    format!("\"{}\" must be a relative path without \"..\"", item.path),
-                );
-            }
-        }
-        let modes = map.items.iter().filter_map(|item| item.mode).chain(map.default_mode);
-        if modes.clone().any(|mode| mode > 0o777) {
-            self.error(
-                format!("{at}.configMap.defaultMode"),
-                "must be at most 0777 (octal; 511 in decimal)",
-            );
-        }
-        Source::ConfigMap(map.clone())
-    }
-
     fn tolerations(&mut self, at: &str, spec: &PodSpec) -> Vec<Toleration> {
         let mut tolerations = Vec::new();
         for (i, toleration) in spec.tolerations.iter().enumerate() {
@@ -682,16 +655,6 @@ impl Toleration {
         self.key.as_deref().is_none_or(|own| own == key)
             && self.value.as_deref().is_none_or(|own| own == value)
             && self.effect.is_none_or(|own| own == effect)
-    }
-}
-
-impl Resolved {
-    /// Names of the ConfigMaps that the volumes refer to.
-    pub fn config_maps(&self) -> impl Iterator<Item = &pod::ConfigMapVolume> {
-        self.volumes.iter().filter_map(|volume| match &volume.source {
-            Source::ConfigMap(map) => Some(map),
-            Source::EmptyDir { .. } | Source::HostPath { .. } => None,
-        })
     }
 }
 

@@ -104,6 +104,11 @@ fn run(script: &str) -> String {
                     "metadata": {"name": name}, "data": {"text": text}});
                 answer(&mut world, Kind::ConfigMap, &map);
             }
+            ["secret", name, pairs @ ..] => secret(&mut world, name, pairs),
+            ["enrol", name] => world.enrol(name),
+            ["rekey", name, number] => world.rekey(name, number.parse().expect("a number")),
+            ["sees", name] => world.sees(name, 0),
+            ["sees", name, "with", number] => world.sees(name, number.parse().expect("a number")),
             ["delete", kind, name] => delete(&mut world, kind, name),
             ["resume", name] => {
                 let result = world.resume(name);
@@ -146,6 +151,18 @@ fn repeat(world: &mut World, times: &str, what: &[&str]) {
     }
 }
 
+/// Declares a Secret; no frame may hold its values from then on.
+fn secret(world: &mut World, name: &str, pairs: &[&str]) {
+    let mut data = json!({});
+    for pair in pairs {
+        let (key, value) = pair.split_once('=').expect("key=value");
+        data[key] = value.into();
+        world.secrets.push(value.to_owned());
+    }
+    let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": data});
+    answer(world, Kind::Secret, &secret);
+}
+
 fn apply(world: &mut World, kind: Kind, name: &str, settings: &[&str]) {
     answer(world, kind, &workload(kind, name, settings));
 }
@@ -185,6 +202,24 @@ fn workload(kind: Kind, name: &str, settings: &[&str]) -> serde_json::Value {
                 spec["volumes"] = json!([{"name": "c", "configMap": {"name": value}}]);
                 container["volumeMounts"] = json!([{"name": "c", "mountPath": "/c"}]);
             }
+            "secret" => {
+                spec["volumes"] =
+                    json!([{"name": "s", "secret": {"secretName": value, "defaultMode": 0o400}}]);
+                container["volumeMounts"] = json!([{"name": "s", "mountPath": "/s"}]);
+            }
+            "secret-env" | "config-env" => {
+                let [variable, of, which] =
+                    value.split(':').collect::<Vec<_>>().try_into().expect("VARIABLE:name:key");
+                let (which, optional) =
+                    which.strip_suffix('?').map_or((which, false), |key| (key, true));
+                let of = json!({"name": of, "key": which, "optional": optional});
+                let kind = if key == "secret-env" { "secretKeyRef" } else { "configMapKeyRef" };
+                push(&mut container["env"], json!({"name": variable, "valueFrom": {kind: of}}));
+            }
+            "secret-all" | "config-all" => {
+                let kind = if key == "secret-all" { "secretRef" } else { "configMapRef" };
+                push(&mut container["envFrom"], json!({"prefix": "P_", kind: {"name": value}}));
+            }
             // Fills that many KiB of the assignment.
             "fill" => {
                 let words: usize = value.parse().expect("a number");
@@ -195,7 +230,7 @@ fn workload(kind: Kind, name: &str, settings: &[&str]) -> serde_json::Value {
                 spec["tolerations"] = json!([{"key": "node.kubernetes.io/unreachable",
                     "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": seconds}]);
             }
-            _ => container["env"] = json!([{"name": key, "value": value}]),
+            _ => push(&mut container["env"], json!({"name": key, "value": value})),
         }
     }
     spec["containers"] = json!([container]);
@@ -209,6 +244,13 @@ fn workload(kind: Kind, name: &str, settings: &[&str]) -> serde_json::Value {
         object["spec"][field] = value.clone();
     }
     object
+}
+
+fn push(list: &mut serde_json::Value, item: serde_json::Value) {
+    if list.is_null() {
+        *list = json!([]);
+    }
+    list.as_array_mut().expect("a list").push(item);
 }
 
 /// A number, or a percentage.

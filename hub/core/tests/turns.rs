@@ -61,7 +61,11 @@ fn turns_after(engine: &mut Engine, request: Request) -> usize {
 
 #[test]
 fn a_large_workload_is_made_and_deleted_in_many_turns_and_its_request_is_answered_by_the_first() {
-    let config = Config { seed: core::array::from_fn(|byte| byte as u8), lost_after_s: 300 };
+    let config = Config {
+        seed: core::array::from_fn(|byte| byte as u8),
+        lost_after_s: 300,
+        ..Config::default()
+    };
     let mut engine =
         Engine::load([], config, world::signer::signer(&[1]), NOW).expect("an empty store loads");
     let root = firmware_compat::id::Hash([1; 32]);

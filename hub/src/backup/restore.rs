@@ -29,7 +29,7 @@ use super::{
 };
 use crate::{
     server::{Signer, StateLock},
-    store::{RedbStore, Store as _},
+    store::{EncryptedStore, KeySource, RedbStore, Store as _},
 };
 
 /// Bytes of records that are committed at once.
@@ -45,6 +45,8 @@ pub struct Restore<'a> {
     pub keys: Option<&'a mut dyn Read>,
     /// The state directory; it need not be there.
     pub state: &'a Path,
+    /// Where the key of Secrets is from; the hub's own is among the keys.
+    pub secrets_key: &'a KeySource,
     /// Whether a hub that is there gives way.
     pub replace: bool,
 }
@@ -69,7 +71,7 @@ pub struct Restored {
 /// # Errors
 /// It can't be used, or the directory can't. Everything is as it was then.
 pub fn restore(restore: Restore<'_>) -> Result<Restored, BackupError> {
-    let Restore { backup, keys, state, replace } = restore;
+    let Restore { backup, keys, state, secrets_key, replace } = restore;
     DirBuilder::new()
         .recursive(true)
         .mode(0o700)
@@ -83,7 +85,7 @@ pub fn restore(restore: Restore<'_>) -> Result<Restored, BackupError> {
         return Err(BackupError::Taken { state: state.to_owned(), kept });
     }
     let staged = place::stage(state)?;
-    let done = fill(&staged, backup, keys, state)
+    let done = fill(&staged, backup, keys, state, secrets_key)
         .and_then(|restored| place::commit(state, taken.then_some(&kept)).map(|()| restored));
     match done {
         Ok(mut restored) => {
@@ -105,6 +107,7 @@ fn fill(
     backup: &mut dyn Read,
     keys: Option<&mut dyn Read>,
     old_state: &Path,
+    secrets_key: &KeySource,
 ) -> Result<Restored, BackupError> {
     let mut staging = Staging {
         store: RedbStore::open(staged)?,
@@ -128,13 +131,13 @@ fn fill(
     let trust = staged.join(TRUST_DIR);
     let known_time = manifest.known_time.max(copy::known_time(&old_state.join(TRUST_DIR))?);
     copy::put_back(&trust, &staging.keys, known_time)?;
-    check(&staging.store, &trust, &manifest)?;
-    let Staging { devices, artefacts, damaged, .. } = staging;
+    let Staging { store, devices, artefacts, damaged, .. } = staging;
+    check(EncryptedStore::open(Box::new(store), secrets_key, staged)?, &trust, &manifest)?;
     Ok(Restored { manifest, devices, artefacts, damaged, replaced: None })
 }
 
 /// A hub could start on this.
-fn check(store: &RedbStore, trust: &Path, manifest: &Manifest) -> Result<(), BackupError> {
+fn check(store: EncryptedStore, trust: &Path, manifest: &Manifest) -> Result<(), BackupError> {
     let now =
         Now { instant: Default::default(), unix_ms: manifest.known_time.saturating_mul(1000) };
     let signer = Signer::of(&Trust::open(trust, Vec::new())?);

@@ -24,7 +24,7 @@ use super::{
     restore::{Restore, Restored, restore},
     source::{Keys, Source, Wanted},
 };
-use crate::store::{MemoryStore, RedbStore, Store as _};
+use crate::store::{KeySource, MemoryStore, RedbStore, Store as _};
 
 const ALL: Wanted = Wanted { keys: Keys::Inside, artefacts: true };
 
@@ -111,7 +111,7 @@ fn restored(
 ) -> Result<Restored, BackupError> {
     let (mut backup, mut keys) = (backup, keys);
     let keys = keys.as_mut().map(|keys| keys as &mut dyn Read);
-    restore(Restore { backup: &mut backup, keys, state, replace })
+    restore(Restore { backup: &mut backup, keys, state, secrets_key: &KeySource::Own, replace })
 }
 
 fn listed(dir: &Path) -> Vec<String> {

@@ -19,6 +19,8 @@ use super::{
 
 /// Column of the values at the top.
 const VALUES: usize = 16;
+/// What `kubectl apply` was given last, all of it: of a Secret, its data.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 /// The newest events that are shown.
 const MAX_EVENTS: usize = 20;
 
@@ -101,6 +103,7 @@ fn explanation(context: &Context, object: &ObjectRef) -> Result<Vec<String>, Cli
 fn metadata(meta: &Value) -> Vec<String> {
     let pairs = |name: &str| {
         let pairs = meta[name].as_object().into_iter().flatten();
+        let pairs = pairs.filter(|(key, _)| *key != LAST_APPLIED);
         let pairs = pairs.map(|(key, value)| format!("{key}={}", text(value).replace('\n', " ")));
         pairs.collect::<Vec<_>>().join("\n")
     };

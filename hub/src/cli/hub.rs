@@ -8,6 +8,7 @@ mod trust;
 use std::path::{Path, PathBuf};
 
 use firmware_compat::enrolment::Address;
+use rustix::fs::Mode;
 use tokio::runtime::Runtime;
 use tracing::level_filters::LevelFilter;
 
@@ -18,7 +19,10 @@ use super::{
     kubeconfig::admin,
     ui::Level,
 };
-use crate::server::{self, HubConfig};
+use crate::{
+    server::{self, HubConfig},
+    store::KeySource,
+};
 
 /// Runs the command.
 ///
@@ -36,6 +40,8 @@ pub fn run(context: &mut Context, args: HubArgs) -> Result<(), CliError> {
         None => {}
     }
     let state = state_dir(args.state.as_deref())?;
+    // What a hub writes is for its owner alone.
+    rustix::process::umask(Mode::RWXG | Mode::RWXO);
     start_logging(context);
     let mut config = HubConfig::new(state.clone(), args.api, args.devices);
     for given in &args.advertise {
@@ -43,6 +49,7 @@ pub fn run(context: &mut Context, args: HubArgs) -> Result<(), CliError> {
         config.advertise.push(address.map_err(|error| CliError::Usage(error.to_string()))?);
     }
     config.external_broker = args.external_broker;
+    config.secrets_key = KeySource::find(args.secrets_key, |name| std::env::var_os(name));
     if let Some(time) = args.lost_after {
         config.lost_after_s = whole_seconds(time);
     }

@@ -24,13 +24,18 @@ pub fn decode(value: &Value) -> Result<Object, Vec<FieldError>> {
     if !names.allows(Verb::Create) && !names.allows(Verb::Update) {
         return Err(vec![FieldError::new("kind", names.made_by)]);
     }
-    let (read, errors) = strict::read(fields, kind.fields());
+    let (read, errors) = strict::read(fields, kind.fields(), names.confidential);
     if !errors.is_empty() {
         return Err(errors);
     }
     // What the table takes, the type takes.
-    Object::from_value(kind, Value::Object(read))
-        .map_err(|error| vec![FieldError::new("", error.to_string())])
+    Object::from_value(kind, Value::Object(read)).map_err(|error| {
+        let cause = error.to_string();
+        vec![FieldError::new(
+            "",
+            if names.confidential { "is not usable".to_owned() } else { cause },
+        )]
+    })
 }
 
 /// The kind that a manifest names.
@@ -93,7 +98,7 @@ mod tests {
         let mut value = deployment(json!({
             "containers": [
                 {"name": "a", "image": "a", "livenessProbe": {}, "volumeMount": []},
-                {"name": "b", "image": "b", "env": [{"name": "X", "valueFrom": {}}]},
+                {"name": "b", "image": "b", "env": [{"name": "X", "valueFrom": {"fieldRef": {}}}]},
             ],
             "serviceAccountName": "x",
         }));
@@ -111,8 +116,8 @@ mod tests {
                  ends is started again; let it end when it is not well",
                 "spec.template.spec.containers[0].volumeMount: Lichen does not support this field; \
                  did you mean volumeMounts?",
-                "spec.template.spec.containers[1].env[0].valueFrom: Lichen does not support this field: write the \
-                 value, or mount the ConfigMap as files",
+                "spec.template.spec.containers[1].env[0].valueFrom.fieldRef: Lichen does not support this field: write \
+                 the value; a container's hostname is its Pod's name",
             ],
         );
     }
@@ -141,6 +146,33 @@ mod tests {
     }
 
     #[test]
+    fn no_value_of_a_secret_is_told_and_bytes_are_base64() {
+        let secret = |fields: Value| {
+            let mut secret =
+                json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "x"}});
+            secret
+                .as_object_mut()
+                .expect("fields")
+                .extend(fields.as_object().expect("fields").clone());
+            secret
+        };
+        check(
+            &secret(json!({"data": {"a": "hunter2!", "b": 1234}, "stringData": {"pin": 1234}})),
+            &[
+                "data.a: is not base64",
+                "data.b: must be a string, not a number",
+                "stringData.pin: must be a string, not a number",
+            ],
+        );
+        check(
+            &secret(json!({"stringData": "hunter2"})),
+            &["stringData: must be a map of names and values, not a string"],
+        );
+        decode(&secret(json!({"data": {"a": "aHVu\ndGVyMg==\n"}})))
+            .expect("lines may end anywhere");
+    }
+
+    #[test]
     fn what_a_server_writes_and_what_says_nothing_is_left_out() {
         let mut value = deployment(json!({
             "containers": [{"name": "a", "image": "a", "resources": {}, "env": null}],
@@ -166,7 +198,7 @@ mod tests {
         check(
             &json!({"apiVersion": "v1", "kind": "Deploymet"}),
             &["kind: Lichen has no kind Deploymet; did you mean Deployment? it has Namespace, \
-               ConfigMap, ServiceAccount, Deployment, DaemonSet, ReplicaSet, ControllerRevision, JoinToken, Enrolment, Node, Pod, Event, \
+               ConfigMap, Secret, ServiceAccount, Deployment, DaemonSet, ReplicaSet, ControllerRevision, JoinToken, Enrolment, Node, Pod, Event, \
                Role, ClusterRole, RoleBinding, ClusterRoleBinding"],
         );
         check(

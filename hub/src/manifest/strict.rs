@@ -4,9 +4,12 @@
 
 use std::fmt;
 
-use lichen_hub_core::api::{
-    FieldError,
-    field::{Field, Message, Shape},
+use lichen_hub_core::{
+    api::{
+        FieldError,
+        field::{Field, Message, Shape},
+    },
+    hidden::Hidden,
 };
 use serde_json::{Map, Value};
 
@@ -19,11 +22,13 @@ pub(super) const UNSUPPORTED: &str = "Lichen does not support this field";
 
 /// The fields that the table has, without nulls (null means absent) and without what only the hub writes; and everything
 /// that is wrong with the rest. `apiVersion` and `kind` are not looked at.
+/// Of what is `confidential`, no value is told.
 pub(crate) fn read(
     fields: &Map<String, Value>,
     table: &'static Message,
+    confidential: bool,
 ) -> (Map<String, Value>, Vec<FieldError>) {
-    let mut reader = Reader { errors: Vec::new() };
+    let mut reader = Reader { errors: Vec::new(), confidential };
     let mut fields = fields.clone();
     fields.remove("apiVersion");
     fields.remove("kind");
@@ -33,6 +38,7 @@ pub(crate) fn read(
 
 struct Reader {
     errors: Vec<FieldError>,
+    confidential: bool,
 }
 
 impl Reader {
@@ -109,7 +115,14 @@ impl Reader {
 
     fn value(&mut self, shape: &'static Shape, value: &Value, path: &str) -> Option<Value> {
         match (shape, value) {
-            (Shape::Text | Shape::Data, Value::String(_))
+            (Shape::Data, Value::String(text)) => match Hidden::from_base64(text) {
+                Some(_) => Some(value.clone()),
+                None => {
+                    self.error(path, "is not base64");
+                    None
+                }
+            },
+            (Shape::Text, Value::String(_))
             | (Shape::Flag, Value::Bool(_))
             | (Shape::Quantity | Shape::CountOrPercent, Value::String(_) | Value::Number(_)) => {
                 Some(value.clone())
@@ -140,8 +153,24 @@ impl Reader {
     }
 
     fn wrong(&mut self, path: &str, expected: &str, value: &Value) -> Option<Value> {
-        self.error(path, format!("must be {expected}, not {}", Found(value)));
+        let found = match self.confidential {
+            true => kind_of(value).to_owned(),
+            false => Found(value).to_string(),
+        };
+        self.error(path, format!("must be {expected}, not {found}"));
         None
+    }
+}
+
+/// What was found, without its value.
+fn kind_of(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "a map",
     }
 }
 

@@ -6,6 +6,7 @@ use firmware_compat::enrolment::Address;
 use lichen_hub_core::engine;
 
 use super::devices::Lifetimes;
+use crate::store::KeySource;
 
 /// The operators' address, where no other is given: every address of the machine, IPv6 and IPv4.
 pub const DEFAULT_API: &str = "[::]:6180";
@@ -29,6 +30,8 @@ pub struct HubConfig {
     pub external_broker: Option<String>,
     /// How long devices' certificates last.
     pub lifetimes: Lifetimes,
+    /// Where the key of the Secrets in the store is from.
+    pub secrets_key: KeySource,
     /// The Wasm compiler; without it, `lichen-wasmc` beside this program or in PATH.
     pub compiler: Option<PathBuf>,
     /// How long a device may be silent before its Pods that could run elsewhere are replaced.
@@ -69,6 +72,7 @@ impl HubConfig {
             advertise: Vec::new(),
             external_broker: None,
             lifetimes: Lifetimes::default(),
+            secrets_key: KeySource::Own,
             compiler: None,
             lost_after_s: engine::Config::default().lost_after_s,
             times: ApiTimes::default(),

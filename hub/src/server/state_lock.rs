@@ -2,9 +2,10 @@
 //! it, so that a second hub can name the first.
 
 use std::{
-    fs::{self, File, TryLockError},
+    fs::{DirBuilder, File, TryLockError},
     io::{self, Read, Seek, Write},
     net::SocketAddr,
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
 };
 
@@ -57,10 +58,10 @@ pub(crate) struct StateLock {
 }
 
 impl StateLock {
-    /// Takes the directory, which is created if it is not there.
+    /// Takes the directory, which is created for its owner alone if it is not there.
     pub(crate) fn take(state: &Path) -> Result<Self, StateLockError> {
         let refused = |source| StateLockError::Refused { path: state.to_owned(), source };
-        fs::create_dir_all(state).map_err(refused)?;
+        DirBuilder::new().recursive(true).mode(0o700).create(state).map_err(refused)?;
         let mut file = File::options()
             .read(true)
             .write(true)

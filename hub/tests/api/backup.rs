@@ -100,6 +100,7 @@ async fn who_remembers_a_version_of_the_lost_hub_is_told_to_look_anew() {
         backup: &mut bytes,
         keys: None,
         state: dir.path(),
+        secrets_key: &lichen_hub::store::KeySource::Own,
         replace: false,
     };
     lichen_hub::backup::restore::restore(restore).expect("restored");

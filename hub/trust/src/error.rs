@@ -39,6 +39,14 @@ pub enum TrustError {
     /// A name or address can't be in a certificate.
     #[error("{0:?} can't be in a certificate: write a DNS name or an IP address, without port")]
     Name(String),
+    /// What was given as a key of Secrets is none.
+    #[error("{from} holds no key of Secrets: {cause}; make one with: openssl rand -base64 32")]
+    SecretsKey {
+        /// From where it is.
+        from: String,
+        /// What is wrong with it.
+        cause: &'static str,
+    },
     /// The machine has no random numbers.
     #[error("the system gives no random numbers")]
     Random,

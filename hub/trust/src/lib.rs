@@ -2,6 +2,7 @@
 //! with. Everything lies in one directory that only its owner reads.
 //!
 //! - [`Trust`] is all of it. What it issues ends by [`KnownTime`], never by the machine's clock alone.
+//! - [`SecretsKeys`] are the keys under which Secrets lie in the store.
 //! - [`ClientCertificate`] is what a verified certificate says of its holder.
 //! - [`copy`] is all of it as files, for a backup.
 //! - `authority` issues, `server` is what the hub shows of itself, `clients` whom it believes, `signing` what it signs with.
@@ -20,6 +21,7 @@ mod identity;
 mod keys;
 mod known_time;
 mod rotation;
+mod secrets;
 mod server;
 mod signing;
 mod standing;
@@ -45,6 +47,7 @@ pub use files::FileError;
 pub use identity::{ClientCertificate, DEVICES, Unreadable};
 pub use known_time::KnownTime;
 pub use rotation::{Changes, TrustState};
+pub use secrets::{KeyName, OpenError, SECRETS_KEY, SecretsKeys};
 pub use server::HUB_NAME;
 pub use signing::SigningKeys;
 

@@ -4,7 +4,7 @@ use std::{sync::Arc, thread};
 
 use firmware_compat::{
     enrolment::{EnrolRequest, SealingKey, Text},
-    v1::owned::Hello,
+    v1::owned::{Hello, Sealed},
 };
 use lichen_agent::{
     hub::{HubClient, Joined},
@@ -119,6 +119,10 @@ impl Keys for InMemory {
 
     fn sealing_key(&self) -> SealingKey {
         SealingKey([9; 32])
+    }
+
+    fn open(&self, _: &[u8], _: &Sealed) -> Result<keys::Plain, keys::OpenError> {
+        Err(keys::OpenError)
     }
 }
 

@@ -123,6 +123,9 @@ fn parts(bytes: &[u8], limit: usize) {
     let data = bounded("decoding files", limit, || frame::decode_body::<owned::ConfigData>(bytes));
     let small = frame::decode_body::<fixed::ConfigData>(bytes);
     assert!(data.is_ok() || small.is_err(), "only the small form took it");
+    let sealed = bounded("decoding a seal", limit, || frame::decode_body::<owned::Sealed>(bytes));
+    let small = frame::decode_body::<fixed::Sealed>(bytes);
+    assert!(sealed.is_ok() || small.is_err(), "only the small form took it");
 }
 
 fn topics(text: &str) {

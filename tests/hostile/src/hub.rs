@@ -17,6 +17,7 @@
 //! | 11 | device, offset | the device wants the newest body from there |
 
 pub mod fleet;
+mod seals;
 
 use firmware_compat::{
     frame::{self, Frame, Kind, Message},

@@ -17,6 +17,7 @@ pub mod meter;
 mod records;
 mod requests;
 mod script;
+mod sealed;
 pub mod seeds;
 mod state;
 
@@ -30,6 +31,7 @@ pub use layers::layers;
 pub use manifests::manifests;
 pub use records::records;
 pub use requests::requests;
+pub use sealed::sealed;
 pub use state::state;
 
 /// A target: its name, which is also the name of its corpus' folder, and its body.
@@ -47,5 +49,6 @@ pub const TARGETS: &[Target] = &[
     ("manifests", manifests),
     ("records", records),
     ("requests", requests),
+    ("sealed", sealed),
     ("state", state),
 ];

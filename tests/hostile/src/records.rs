@@ -95,7 +95,7 @@ fn keys(key: &str) {
         KeyOf::Device(name) => record::device_key(name),
         KeyOf::Retired(name) => record::retired_key(name),
         KeyOf::Image(reference) => record::image_key(reference),
-        KeyOf::Config(namespace, name) => record::config_key(namespace, name),
+        KeyOf::Data(of) => record::data_key(of),
     };
     assert_eq!(record::parse_key(&written), Some(parsed));
 }

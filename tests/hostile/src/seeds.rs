@@ -12,10 +12,11 @@ mod agent;
 mod frames;
 mod hub;
 mod records;
+mod sealed;
 mod state;
 
 /// The targets whose named files are made here.
-pub const TARGETS: [&str; 5] = ["agent", "frames", "hub", "records", "state"];
+pub const TARGETS: [&str; 6] = ["agent", "frames", "hub", "records", "sealed", "state"];
 
 /// One named file of a corpus.
 #[derive(Clone, Debug)]
@@ -33,7 +34,9 @@ pub struct Seed {
 /// Every named file of [`TARGETS`].
 #[must_use]
 pub fn all() -> Vec<Seed> {
-    [agent::seeds(), frames::seeds(), hub::seeds(), records::seeds(), state::seeds()].concat()
+    let all =
+        [agent::seeds, frames::seeds, hub::seeds, records::seeds, sealed::seeds, state::seeds];
+    all.iter().flat_map(|seeds| seeds()).collect()
 }
 
 fn seed(

@@ -48,7 +48,9 @@ macro_rules! replayed {
     };
 }
 
-replayed! { agent, backups, endpoint, frames, hub, images, layers, manifests, records, requests, state }
+replayed! {
+    agent, backups, endpoint, frames, hub, images, layers, manifests, records, requests, sealed, state
+}
 
 #[test]
 fn every_target_has_a_program_a_corpus_and_a_test_and_nothing_else_has() {

@@ -15,6 +15,7 @@
 //! | `quiet-hour-saves-nothing` | 7 | in a quiet hour at the end |
 //! | `runs-only-what-was-assigned` | 8 | at each start |
 //! | `hub-alone-is-heard` | 8 | at each save, log, time and change of keys: a hub said so to this device, and for the first time |
+//! | `secrets-stay-sealed` | 8 | in each frame, commit and line of the story; every disk after each step |
 //! | `bounds-hold` | 9 | at each turn and after each step |
 //! | `every-stop-has-a-reason` | 10 | in each status, and after each step in the API |
 //! | `deleted-is-gone` | 10 | at the end |
@@ -24,6 +25,7 @@ mod board;
 mod end;
 mod hub;
 mod look;
+mod secrets;
 mod trust;
 mod wire;
 

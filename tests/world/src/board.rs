@@ -89,6 +89,8 @@ pub struct Board {
     pub dies_in_save: Option<(usize, bool)>,
     /// Its agent stops everything before it ends.
     pub draining: bool,
+    /// Keys that it had, to which Secrets are sealed.
+    pub keys_made: u32,
     /// Its operator allowed another hub to take it over.
     pub adopts: bool,
     /// Messages of the hub that have not arrived yet.
@@ -132,7 +134,7 @@ impl Board {
     pub fn new(label: &str, name: &str, facts: Facts, agent_id: AgentId) -> Self {
         let mut disk = Disk::default();
         disk.replace("agent-id", &agent_id.0).unwrap_or_default();
-        Self {
+        let mut board = Self {
             label: label.to_owned(),
             name: name.to_owned(),
             facts,
@@ -155,12 +157,15 @@ impl Board {
             transfer: Transfer::Good,
             dies_in_save: None,
             draining: false,
+            keys_made: 0,
             adopts: false,
             under_way: 0,
             floor_bytes: 0,
             heard_ms: 0,
             calm_since: 0,
-        }
+        };
+        board.make_key();
+        board
     }
 
     pub fn wants_waking(&self) -> Option<u64> {

@@ -204,6 +204,7 @@ impl World {
         let Some(conn) = self.boards[board].link.conn else { return };
         let name = self.boards[board].name.clone();
         self.audit.wire.sent(&name, self.now, packet.kind, packet.bytes.len());
+        self.judge_openness(&format!("a frame of {name}"), &packet.bytes);
         if !self.boards[board].is_on_the_network() {
             return;
         }
@@ -256,6 +257,7 @@ impl World {
             self.broker.retain(name, bytes.to_vec());
         }
         let packet = Packet { kind, bytes: bytes.to_vec(), to_all: false, by_hub: true };
+        self.judge_openness(&format!("a frame for {name}"), bytes);
         self.note_said(name, &packet);
         self.broker.memory.note(name, &packet);
         self.deliver(name, packet);

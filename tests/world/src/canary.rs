@@ -53,11 +53,13 @@ pub enum Canary {
     StopsAreIgnored,
     /// The shell says that an init container has ended, and it still runs.
     InitEndsAreMadeUp,
+    /// The hub's seals hide nothing.
+    NothingIsSealed,
 }
 
 impl Canary {
     /// Every one, the check that must notice it, and within how many seeds.
-    pub const EVERY: [(Self, &'static str, u64); 20] = [
+    pub const EVERY: [(Self, &'static str, u64); 21] = [
         (Self::HubForgetsSaves, "accepted-is-kept", 50),
         (Self::AgentSavesWithoutSync, "acknowledged-is-kept", 200),
         (Self::AgentWaitsForTheHub, "boots-offline", 200),
@@ -78,6 +80,7 @@ impl Canary {
         (Self::HeadsAreSwallowed, "converges", 50),
         (Self::StopsAreIgnored, "deleted-is-gone", 50),
         (Self::InitEndsAreMadeUp, "init-containers-come-first", 50),
+        (Self::NothingIsSealed, "secrets-stay-sealed", 50),
     ];
 
     /// What goes on after a history, where what is broken takes long to show: a restored hub must have made more

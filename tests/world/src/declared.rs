@@ -11,6 +11,7 @@ pub enum Thing {
     Deployment(String),
     DaemonSet(String),
     Config(String),
+    Secret(String),
     Node(String),
     Image(String),
 }
@@ -21,6 +22,8 @@ pub enum Spec {
     Workload(Workload),
     /// Version of its content.
     Config(u64),
+    /// Version of its value.
+    Secret(u64),
     Node(NodeSettings),
     /// Number of the push.
     Image(u64),
@@ -139,6 +142,7 @@ impl Thing {
             Self::Deployment(name)
             | Self::DaemonSet(name)
             | Self::Config(name)
+            | Self::Secret(name)
             | Self::Node(name)
             | Self::Image(name) => name,
         }

@@ -81,6 +81,12 @@ impl Disk {
         Some(&self.files.get(self.live.get(name)?)?.live)
     }
 
+    /// The name of a file of which programs see such bytes.
+    pub fn find(&self, is_it: impl Fn(&[u8]) -> bool) -> Option<&str> {
+        let mut names = self.live.keys();
+        names.find(|name| self.read(name).is_some_and(&is_it)).map(String::as_str)
+    }
+
     /// What it holds of assignments, as an agent reads it.
     pub fn saved(&self) -> saved::Files {
         let parts = self.live.keys().filter_map(|name| {

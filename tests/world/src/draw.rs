@@ -300,5 +300,27 @@ pub fn history(seed: u64, size: Size) -> History {
             steps.insert(at, Step::new(&trial(&mut own), own.u64(..) >> 32));
         }
     }
+    if own.u8(0..3) == 0 {
+        add_secrets(&mut steps, &mut own, usize::try_from(boards).unwrap_or(0));
+    }
     History { seed, external, steps }
+}
+
+/// A Secret that some of a history's workloads use, and that changes, goes and comes back, as do the keys of boards.
+fn add_secrets(steps: &mut Vec<Step>, rng: &mut Rng, boards: usize) {
+    for step in steps.iter_mut() {
+        if matches!(step.verb(), "deployment" | "daemonset") && rng.bool() {
+            step.words.push("secret=token".to_owned());
+        }
+    }
+    for _ in 0..rng.u64(1..20) {
+        let at = rng.usize(boards..=steps.len());
+        let line = match rng.u8(0..8) {
+            0..=3 => format!("secret token version={}", rng.u64(1..9)),
+            4 => "delete secret token".to_owned(),
+            _ => format!("rekey {}", board(rng)),
+        };
+        steps.insert(at, Step::new(&line, rng.u64(..) >> 32));
+    }
+    steps.insert(boards, Step::new("secret token version=1", rng.u64(..) >> 32));
 }

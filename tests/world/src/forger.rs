@@ -235,6 +235,7 @@ fn intruder() -> (Hash, Vec<u8>, Hash, Vec<u8>) {
         grace_ms: 1000,
         host_network: false,
         after: List::default(),
+        secrets: List::default(),
     };
     let part = postcard::to_allocvec(&pod).unwrap_or_default();
     let part_hash = Hash(Sha256::digest(&part).into());

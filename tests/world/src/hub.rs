@@ -131,7 +131,9 @@ impl World {
         let records: Vec<_> = it.records.clone().into_iter().collect();
         let clock = it.now(self.now);
         let signer = Arc::new(Signer::new(&it.keys));
-        match Engine::load(records, Config { seed, lost_after_s: 300 }, signer, clock) {
+        let config = Config { seed, lost_after_s: 300, seal: Arc::new(self.seals()) };
+        let it = &mut self.hubs[hub];
+        match Engine::load(records, config, signer, clock) {
             Ok(engine) => {
                 it.engine = Some(engine);
                 it.inbox.clear();
@@ -239,6 +241,7 @@ impl World {
         }
         self.hubs[hub].link_up = true;
         self.hub_event(hub, Event::LinkUp);
+        (0..self.boards.len()).for_each(|board| self.enrol(board));
     }
 
     fn hub_connects_later(&mut self, hub: usize) {
@@ -361,6 +364,7 @@ impl World {
             self.tell(&format!("hub {hub} can't commit: its disk is full"));
             return Err(());
         }
+        self.judge_records(records);
         match records {
             [one] if one.key == record::TIME => self.hubs[hub].time_commits += 1,
             _ => self.hubs[hub].commits += 1,

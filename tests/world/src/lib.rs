@@ -5,7 +5,7 @@
 //! - [`step`] is the language: a history is a list of steps, each a line of text.
 //! - [`draw`] draws histories at random, from one table of weights; [`shrink`] makes a failing one short.
 //! - `broker`, `hub`, `board`, `firmware`, `disk` are the world; [`story`] is what happened in it. `trust` is what stands for
-//!   Ed25519, `forger` what a hostile broker does.
+//!   Ed25519, `sealing` what stands for HPKE, `forger` what a hostile broker does.
 //! - `declared` is the reference model: what operators were promised. `audit` holds the checks.
 //! - [`run`] ties it together: a run is a function of a seed.
 //! - [`canary`] breaks one behaviour on purpose, to show that its check can fail.
@@ -24,6 +24,7 @@ mod forger;
 mod hub;
 mod manifests;
 pub mod run;
+mod sealing;
 pub mod shrink;
 pub mod step;
 mod steps;
@@ -102,6 +103,8 @@ pub struct World {
     canary: Option<Canary>,
     /// Frames were lost on connections that stood.
     was_lossy: bool,
+    /// There are Secrets, or were: boards show their keys, and what is secret is looked for.
+    has_secrets: bool,
     /// What happened.
     pub story: Story,
 }
@@ -124,6 +127,7 @@ impl World {
             audit: Audit::default(),
             canary: None,
             was_lossy: false,
+            has_secrets: false,
             story: Story::default(),
         };
         let mut first = Hub::default();
@@ -214,6 +218,7 @@ impl World {
 
     fn tell(&mut self, line: &str) {
         self.story.tell(self.now, line);
+        self.judge_openness("the story", line.as_bytes());
     }
 
     /// As [`Self::at`]; in fair weather not before what set out earlier on the same way.

@@ -28,6 +28,8 @@ pub struct Workload {
     /// `key=value` that its devices must have.
     pub selector: Option<(String, String)>,
     pub config: Option<String>,
+    /// In a variable and in a volume.
+    pub secret: Option<String>,
     pub tolerates: bool,
     pub memory_mi: u64,
 }
@@ -55,6 +57,10 @@ impl Workload {
             "image": self.image,
             "env": [{"name": "VERSION", "value": self.version.to_string()}],
         });
+        if let Some(secret) = &self.secret {
+            let from = json!({"secretKeyRef": {"name": secret, "key": "token"}});
+            container["env"] = json!([{"name": "TOKEN", "valueFrom": from}]);
+        }
         if self.memory_mi > 0 {
             container["resources"] =
                 json!({"requests": {"memory": format!("{}Mi", self.memory_mi)}});
@@ -63,6 +69,16 @@ impl Workload {
         if let Some(config) = &self.config {
             spec["volumes"] = json!([{"name": "settings", "configMap": {"name": config}}]);
             container["volumeMounts"] = json!([{"name": "settings", "mountPath": "/settings"}]);
+        }
+        if let Some(secret) = &self.secret {
+            let volume = json!({"name": "secret", "secret": {"secretName": secret}});
+            let mount = json!({"name": "secret", "mountPath": "/secret"});
+            for (list, one) in
+                [(&mut spec["volumes"], volume), (&mut container["volumeMounts"], mount)]
+            {
+                let all = list.as_array().cloned().unwrap_or_default();
+                *list = all.into_iter().chain([one]).collect();
+            }
         }
         let mut containers = vec![container];
         if let Some(image) = &self.beside {
@@ -152,6 +168,43 @@ pub fn config(name: &str, version: u64) -> Option<Object> {
             "kind": "ConfigMap",
             "metadata": {"name": name, "namespace": "default"},
             "data": {"settings.txt": format!("version {version}")},
+        }),
+    )
+}
+
+/// What every secret value begins with, and nothing else. Of three bytes each, so that base64 shows it whole.
+pub const MARK: &str = "Tr0ub4dor+3!";
+
+/// As it stands in objects of the API.
+pub const MARK_IN_BASE64: &str = "VHIwdWI0ZG9yKzMh";
+
+/// A value that nobody may see.
+pub fn secret_value(version: u64) -> String {
+    format!("{MARK} of version {version}")
+}
+
+/// A Secret with one key.
+pub fn secret(name: &str, version: u64) -> Option<Object> {
+    parse(
+        Kind::Secret,
+        &json!({
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": name, "namespace": "default"},
+            "stringData": {"token": secret_value(version)},
+        }),
+    )
+}
+
+/// A board is expected, and may join.
+pub fn enrolment(name: &str) -> Option<Object> {
+    parse(
+        Kind::Enrolment,
+        &json!({
+            "apiVersion": "lichen.dev/v1",
+            "kind": "Enrolment",
+            "metadata": {"name": name},
+            "spec": {"serialNumber": name, "approved": true},
         }),
     )
 }

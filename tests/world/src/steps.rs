@@ -17,6 +17,7 @@ use crate::{
     firmware::Firmware,
     hub::{Asked, Backup, Crash, Hub, HubWake},
     manifests::{self, Workload, root},
+    sealing,
     step::{NotAStep, Step},
 };
 
@@ -46,6 +47,11 @@ impl World {
             "config" => {
                 let version = step.number("version", 1)?;
                 self.declare(Thing::Config(step.word(1)?.to_owned()), Some(Spec::Config(version)));
+            }
+            "secret" => {
+                let version = step.number("version", 1)?;
+                self.enrol_all();
+                self.declare(Thing::Secret(step.word(1)?.to_owned()), Some(Spec::Secret(version)));
             }
             "label" | "taint" | "cordon" | "uncordon" | "untaint" | "unlabel" => {
                 self.set_node(step)?;
@@ -120,6 +126,7 @@ impl World {
                 let object = match spec {
                     Spec::Workload(workload) => workload.object(thing.name()),
                     Spec::Config(version) => manifests::config(thing.name(), *version),
+                    Spec::Secret(version) => manifests::secret(thing.name(), *version),
                     Spec::Node(settings) => settings.object(thing.name()),
                     Spec::Image(_) => None,
                 };
@@ -133,6 +140,7 @@ impl World {
                     Thing::Deployment(_) => (Kind::Deployment, "default"),
                     Thing::DaemonSet(_) => (Kind::DaemonSet, "default"),
                     Thing::Node(_) => (Kind::Node, ""),
+                    Thing::Secret(_) => (Kind::Secret, "default"),
                     Thing::Config(_) | Thing::Image(_) => (Kind::ConfigMap, "default"),
                 };
                 let (namespace, name) = (namespace.to_owned(), thing.name().to_owned());
@@ -160,6 +168,7 @@ impl World {
             version: step.number("version", 1)?,
             selector: step.setting("zone").map(|zone| ("zone".to_owned(), zone.to_owned())),
             config: step.setting("config").map(str::to_owned),
+            secret: step.setting("secret").map(str::to_owned),
             tolerates: step.says("tolerates"),
             memory_mi: step.number("memory", 0)?,
         };
@@ -193,6 +202,7 @@ impl World {
                 self.ask_hub(0, request, Asked::Change(0));
             }
             "config" => self.declare(Thing::Config(step.word(2)?.to_owned()), None),
+            "secret" => self.declare(Thing::Secret(step.word(2)?.to_owned()), None),
             "node" => self.declare(Thing::Node(step.word(2)?.to_owned()), None),
             _ => self.declare(workload_thing(step, 1)?, None),
         }
@@ -450,6 +460,7 @@ impl World {
                 };
             }
             "replace" => self.replace_board(board),
+            "rekey" => self.rekey(board),
             "clone" => self.clone_board(board, step.says("other-id")),
             "unclone" => {
                 let label = format!("{}~", self.boards[board].label);
@@ -503,10 +514,20 @@ impl World {
         let it = &mut self.boards[board];
         it.disk.wipe();
         it.disk.replace("agent-id", &id).unwrap_or_default();
+        it.make_key();
         it.artefacts.clear();
         it.runs.clear();
         self.audit.excuse(&label);
         self.power_on(board);
+    }
+
+    /// A board joins anew, and keeps what it runs.
+    fn rekey(&mut self, board: usize) {
+        if self.boards[board].firmware.is_some() || self.boards[board].is_clone() {
+            return;
+        }
+        self.kill_agent(board, Some(100));
+        self.boards[board].make_key();
     }
 
     /// A second board with the same name: a copied SD card, or another device that was given the name.
@@ -521,6 +542,8 @@ impl World {
             let mut id = [0; 16];
             self.dice.fill(&mut id);
             clone = Board::new(&label, &it.name, it.facts.clone(), AgentId(id));
+            // Whoever may have its name has what belongs to it.
+            let _empty = clone.disk.replace(sealing::KEY, &it.sealing_key());
         } else {
             clone.disk = it.disk.clone();
             clone.artefacts = it.artefacts.clone();

@@ -6,7 +6,7 @@ use alloc::{collections::BTreeMap, vec::Vec};
 use firmware_compat::{capacity::full as capacity, v1::owned::Bytes};
 
 /// Chunks kept that do not follow on yet: a whole part of full chunks behind a lost first one.
-const AHEAD: usize = capacity::CONFIG_BYTES / capacity::CHUNK;
+const AHEAD: usize = capacity::SEALED_PART_BYTES / capacity::CHUNK;
 
 /// A body on its way.
 #[derive(Debug, Default)]

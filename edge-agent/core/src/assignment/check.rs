@@ -5,7 +5,7 @@ use alloc::collections::BTreeSet;
 
 use firmware_compat::{
     id::PodId,
-    v1::owned::{Artefacts, Container, RuntimeClass, Volume, VolumeSource},
+    v1::owned::{Artefacts, Container, RuntimeClass, Value, Volume, VolumeSource},
 };
 
 use crate::spec::{PodSpec, is_plain_name};
@@ -47,6 +47,9 @@ pub enum Fault {
     /// A mount of a volume that is not there.
     #[error("mounts a volume that it does not have")]
     UnknownVolume,
+    /// A volume or variable of a Secret that is not there.
+    #[error("takes something from a Secret that it does not have")]
+    UnknownSecret,
     /// Say, a Wasm module for a container runtime.
     #[error("has artefacts of another runtime class")]
     WrongArtefacts,
@@ -61,7 +64,7 @@ pub enum Fault {
     BadVolumePath,
     /// Volumes are directories that have their names, and a hostname becomes a line of `/etc/hosts`.
     #[error(
-        "has a volume or hostname whose name is not plain: letters, digits, `-`, `_` and `.`, not first"
+        "has a volume, Secret or hostname whose name is not plain: letters, digits, `-`, `_` and `.`, not first"
     )]
     BadName,
     /// Not an environment variable's name.
@@ -102,8 +105,9 @@ fn check_pod(pod: &PodSpec) -> Result<(), Fault> {
     let volumes = unique(pod.volumes.iter().map(|v| v.name.as_str()), Fault::VolumeTwice)?;
     unique(every().map(|c| c.name.as_str()), Fault::ContainerTwice)?;
     plain(&pod.hostname)?;
+    pod.secrets.iter().try_for_each(|secret| plain(&secret.name))?;
     pod.volumes.iter().try_for_each(|volume| check_volume(volume, pod))?;
-    every().try_for_each(|c| check_container(c, pod.runtime_class, &volumes))
+    every().try_for_each(|c| check_container(c, pod, &volumes))
 }
 
 fn unique<'a>(
@@ -128,15 +132,20 @@ fn check_volume(volume: &Volume, pod: &PodSpec) -> Result<(), Fault> {
         VolumeSource::ConfigMap { .. } => pod.files(&volume.source).iter().try_for_each(|file| {
             if file.path.is_empty() { Err(Fault::BadVolumePath) } else { within(&file.path) }
         }),
+        VolumeSource::Secret { secret } => has_secret(pod, *secret),
     }
+}
+
+fn has_secret(pod: &PodSpec, secret: u8) -> Result<(), Fault> {
+    pod.sealed(secret).map(drop).ok_or(Fault::UnknownSecret)
 }
 
 fn check_container(
     container: &Container,
-    class: RuntimeClass,
+    pod: &PodSpec,
     volumes: &BTreeSet<&str>,
 ) -> Result<(), Fault> {
-    match (class, &container.artefacts) {
+    match (pod.runtime_class, &container.artefacts) {
         (RuntimeClass::Container, Artefacts::Image { layers, .. }) if layers.is_empty() => {
             return Err(Fault::NoLayers);
         }
@@ -155,7 +164,11 @@ fn check_container(
     }
     for variable in &container.env {
         no_zero(&variable.name)?;
-        no_zero(&variable.value)?;
+        match &variable.value {
+            Value::Text(text) => no_zero(text)?,
+            Value::Secret { secret, .. } => has_secret(pod, *secret)?,
+            Value::Unavailable(_) => {}
+        }
         if variable.name.is_empty() || variable.name.contains('=') {
             return Err(Fault::BadVariable);
         }

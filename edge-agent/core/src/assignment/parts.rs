@@ -1,5 +1,6 @@
 //! The parts that an assignment is made of, and putting them together: a body names Pods by the hashes of their parts, a
-//! Pod names the files of its ConfigMap volumes in the same way. A part that is there is shared, never asked for again.
+//! Pod names the files of its ConfigMap volumes, and what it needs of Secrets, in the same way. A part that is there is
+//! shared, never asked for again. What is secret stays sealed here: it is opened by the shell, for a start.
 
 use alloc::{collections::BTreeMap, sync::Arc, vec::Vec};
 
@@ -7,7 +8,7 @@ use firmware_compat::{
     capacity::full as capacity,
     frame::{DecodeError, decode_body},
     id::Hash,
-    v1::owned::{Assignment, ConfigData, Pod, VolumeSource},
+    v1::owned::{Assignment, ConfigData, Pod, Sealed, VolumeSource},
 };
 
 use super::{
@@ -23,6 +24,8 @@ pub enum Part {
     Pod(Arc<Pod>),
     /// The files of a ConfigMap volume.
     Config(Arc<ConfigData>),
+    /// What a Pod needs of a Secret, sealed.
+    Sealed(Arc<Sealed>),
 }
 
 /// What a part is by what refers to it.
@@ -32,6 +35,8 @@ pub enum PartKind {
     Pod,
     /// A volume refers to it.
     Config,
+    /// A Pod's list of Secrets refers to it.
+    Sealed,
 }
 
 /// Parts by the hashes of their bytes.
@@ -43,6 +48,7 @@ impl PartKind {
         match self {
             Self::Pod => capacity::POD_BYTES,
             Self::Config => capacity::CONFIG_BYTES,
+            Self::Sealed => capacity::SEALED_PART_BYTES,
         }
     }
 }
@@ -56,6 +62,7 @@ impl Part {
         let part = match kind {
             PartKind::Pod => Self::Pod(Arc::new(decode_body(bytes)?)),
             PartKind::Config => Self::Config(Arc::new(decode_body(bytes)?)),
+            PartKind::Sealed => Self::Sealed(Arc::new(decode_body(bytes)?)),
         };
         // Its bytes are made again from what was read: they must be the same, or the hash would not be theirs.
         if part.bytes() == bytes { Ok(part) } else { Err(PartError::NotCanonical) }
@@ -67,6 +74,7 @@ impl Part {
         let bytes = match self {
             Self::Pod(pod) => postcard::to_allocvec(&**pod),
             Self::Config(data) => postcard::to_allocvec(&**data),
+            Self::Sealed(sealed) => postcard::to_allocvec(&**sealed),
         };
         bytes.expect("bounded fields encode")
     }
@@ -75,6 +83,7 @@ impl Part {
         let length = match self {
             Self::Pod(pod) => postcard::experimental::serialized_size(&**pod),
             Self::Config(data) => postcard::experimental::serialized_size(&**data),
+            Self::Sealed(sealed) => postcard::experimental::serialized_size(&**sealed),
         };
         length.expect("bounded fields encode")
     }
@@ -103,22 +112,32 @@ pub enum AssembleError {
 }
 
 /// What an assignment refers to, as far as the parts tell: those that are Pods in the order of the assignment, behind
-/// each what its volumes refer to. One that is referred to twice comes twice.
+/// each what it refers to. One that is referred to twice comes twice.
 pub fn references<'a>(
     assignment: &'a Assignment,
     parts: &'a Parts,
 ) -> impl Iterator<Item = (Hash, PartKind)> + 'a {
     assignment.pods.iter().flat_map(|part| {
-        let volumes = match parts.get(part) {
-            Some(Part::Pod(pod)) => &pod.volumes[..],
-            Some(Part::Config(_)) | None => &[],
+        let pod = match parts.get(part) {
+            Some(Part::Pod(pod)) => Some(&**pod),
+            Some(Part::Config(_) | Part::Sealed(_)) | None => None,
         };
-        let config = volumes.iter().filter_map(|volume| match &volume.source {
-            VolumeSource::ConfigMap { data } => Some((*data, PartKind::Config)),
-            VolumeSource::EmptyDir { .. } | VolumeSource::HostPath { .. } => None,
-        });
-        core::iter::once((*part, PartKind::Pod)).chain(config)
+        let below = pod.into_iter().flat_map(|pod| config(pod).chain(sealed(pod)));
+        core::iter::once((*part, PartKind::Pod)).chain(below)
     })
+}
+
+fn config(pod: &Pod) -> impl Iterator<Item = (Hash, PartKind)> {
+    pod.volumes.iter().filter_map(|volume| match &volume.source {
+        VolumeSource::ConfigMap { data } => Some((*data, PartKind::Config)),
+        VolumeSource::EmptyDir { .. }
+        | VolumeSource::HostPath { .. }
+        | VolumeSource::Secret { .. } => None,
+    })
+}
+
+fn sealed(pod: &Pod) -> impl Iterator<Item = (Hash, PartKind)> {
+    pod.secrets.iter().map(|secret| (secret.data, PartKind::Sealed))
 }
 
 /// Makes the Pods of an assignment from its parts, and looks whether they could run.
@@ -132,15 +151,19 @@ pub fn assemble(
         let Some(Part::Pod(pod)) = parts.get(part) else {
             return Err(AssembleError::Missing(*part));
         };
-        let mut config = BTreeMap::new();
-        for volume in &pod.volumes {
-            let VolumeSource::ConfigMap { data } = &volume.source else { continue };
-            let Some(Part::Config(files)) = parts.get(data) else {
-                return Err(AssembleError::Missing(*data));
-            };
-            config.insert(*data, Arc::clone(files));
+        let (mut files, mut secrets) = (BTreeMap::new(), BTreeMap::new());
+        for (hash, kind) in config(pod).chain(sealed(pod)) {
+            match (kind, parts.get(&hash)) {
+                (PartKind::Config, Some(Part::Config(data))) => {
+                    files.insert(hash, Arc::clone(data));
+                }
+                (PartKind::Sealed, Some(Part::Sealed(sealed))) => {
+                    secrets.insert(hash, Arc::clone(sealed));
+                }
+                _ => return Err(AssembleError::Missing(hash)),
+            }
         }
-        pods.push(PodSpec::new(Arc::clone(pod), config));
+        pods.push(PodSpec::new(Arc::clone(pod), files, secrets));
     }
     let mut seen: Parts = BTreeMap::new();
     let mut length = 0_usize;
@@ -167,12 +190,10 @@ pub fn pick(assignment: &Assignment, bytes: &BTreeMap<Hash, Vec<u8>>) -> Parts {
     for hash in &assignment.pods {
         parts.extend(read(hash, PartKind::Pod).map(|part| (*hash, part)));
     }
-    let config: Vec<Hash> = references(assignment, &parts)
-        .filter(|(_, kind)| *kind == PartKind::Config)
-        .map(|(hash, _)| hash)
-        .collect();
-    for hash in config {
-        parts.extend(read(&hash, PartKind::Config).map(|part| (hash, part)));
+    let below: Vec<(Hash, PartKind)> =
+        references(assignment, &parts).filter(|(_, kind)| *kind != PartKind::Pod).collect();
+    for (hash, kind) in below {
+        parts.extend(read(&hash, kind).map(|part| (hash, part)));
     }
     parts
 }

@@ -42,10 +42,10 @@ pub const TEMPORARY: &str = "assignment.new";
 /// The file that becomes a part's. Left behind by a power cut, it means nothing.
 pub const TEMPORARY_PART: &str = "part.new";
 /// No part is longer; a file that is was not written by an agent, and need not be read further.
-pub const MAX_PART: usize = if capacity::POD_BYTES > capacity::CONFIG_BYTES {
+pub const MAX_PART: usize = if capacity::POD_BYTES > capacity::SEALED_PART_BYTES {
     capacity::POD_BYTES
 } else {
-    capacity::CONFIG_BYTES
+    capacity::SEALED_PART_BYTES
 };
 
 /// The file of a part.

@@ -1,11 +1,8 @@
-//! The files of a Pod's configMap volumes: the one thing of a running Pod that changes in place.
+//! The files of a Pod's configMap and secret volumes: the one thing of a running Pod that changes in place.
 
 use alloc::sync::Arc;
 
-use firmware_compat::{
-    time::Instant,
-    v1::owned::{File, VolumeSource},
-};
+use firmware_compat::{id::Hash, time::Instant, v1::owned::VolumeSource};
 
 use super::failures::Failures;
 use crate::{
@@ -53,8 +50,8 @@ impl Files {
             return false;
         }
         let is_same = match self.on_disk.as_deref() {
-            Some(on_disk) => config_files(wanted).eq(config_files(on_disk)),
-            None => config_files(wanted).next().is_none(),
+            Some(on_disk) => contents(wanted).eq(contents(on_disk)),
+            None => contents(wanted).next().is_none(),
         };
         if is_same {
             *self = Self::written(Arc::clone(wanted));
@@ -69,7 +66,7 @@ impl Files {
     pub(super) fn updated(&mut self, recorder: &mut Recorder<'_>) {
         let Some(spec) = self.updating.take() else { return };
         *self = Self::written(spec);
-        recorder.normal("FilesUpdated", "files of configMap volumes are up to date");
+        recorder.normal("FilesUpdated", "files of volumes are up to date");
     }
 
     /// The shell's answer.
@@ -86,10 +83,14 @@ impl Files {
     }
 }
 
-/// The configMap volumes of a spec, name and files.
-fn config_files(spec: &PodSpec) -> impl Iterator<Item = (&str, &[File])> {
-    spec.volumes.iter().filter_map(|volume| match &volume.source {
-        VolumeSource::ConfigMap { .. } => Some((volume.name.as_str(), spec.files(&volume.source))),
-        VolumeSource::EmptyDir { .. } | VolumeSource::HostPath { .. } => None,
+/// The configMap and secret volumes of a spec: name, and hash of what is in it.
+fn contents(spec: &PodSpec) -> impl Iterator<Item = (&str, Hash)> {
+    spec.volumes.iter().filter_map(|volume| {
+        let data = match &volume.source {
+            VolumeSource::ConfigMap { data } => *data,
+            VolumeSource::Secret { secret } => spec.secrets.get(usize::from(*secret))?.data,
+            VolumeSource::EmptyDir { .. } | VolumeSource::HostPath { .. } => return None,
+        };
+        Some((volume.name.as_str(), data))
     })
 }

@@ -160,7 +160,7 @@ impl Watch {
         let assignment: Assignment = decode_body(&saved.body).expect("sound");
         let pods = assignment.pods.iter().map(|hash| match &saved.parts[hash] {
             SavedPart::Pod(pod) => (**pod).clone(),
-            SavedPart::Config(_) => panic!("a Pod is expected"),
+            SavedPart::Config(_) | SavedPart::Sealed(_) => panic!("a Pod is expected"),
         });
         pods.collect()
     }

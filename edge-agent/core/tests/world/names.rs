@@ -93,7 +93,7 @@ fn blob(name: &str) -> Blob {
     Blob { digest: hash_of(name), size: 10 }
 }
 
-/// `NAME=VERSION [image=X|wasm=X] [files=TEXT] [restart=always|onfailure|never] [after=NAME]... [init=NAME:IMAGE]...
+/// `NAME=VERSION [image=X|wasm=X] [files=TEXT] [secret=TEXT] [token=TEXT] [restart=always|onfailure|never] [after=NAME]... [init=NAME:IMAGE]...
 /// [beside=NAME:IMAGE]...`: one container `main`, and others before it and beside it.
 pub fn pod(words: &str) -> Pod {
     let mut words = words.split_whitespace();
@@ -112,9 +112,10 @@ pub fn pod(words: &str) -> Pod {
         grace_ms: 5000,
         host_network: false,
         after: List::default(),
+        secrets: List::default(),
     };
     let mut artefacts = image(version);
-    let mut beside = Vec::new();
+    let (mut beside, mut token) = (Vec::new(), None);
     for word in words {
         match word.split_once('=').expect("KEY=VALUE") {
             ("image", name) => artefacts = image(name),
@@ -123,6 +124,16 @@ pub fn pod(words: &str) -> Pod {
                 artefacts = Artefacts::Wasm { module: hash_of("module"), compiled: blob(name) };
             }
             ("files", text) => pod.volumes = vec![config_map(text)].try_into().expect("one"),
+            ("secret", text) => {
+                pod.secrets.push(secret(text)).expect("one");
+                let source = VolumeSource::Secret { secret: 0 };
+                pod.volumes.push(Volume { name: Text::cut("keys"), source }).expect("one");
+            }
+            ("token", text) => {
+                let place = u8::try_from(pod.secrets.len()).expect("few");
+                pod.secrets.push(secret(text)).expect("few");
+                token = Some(Value::Secret { secret: place, key: Text::cut("token") });
+            }
             ("after", name) => pod.after.push(id_of(name)).expect("few"),
             ("restart", "always") => pod.restart = RestartPolicy::Always,
             ("restart", "onfailure") => pod.restart = RestartPolicy::OnFailure,
@@ -132,7 +143,11 @@ pub fn pod(words: &str) -> Pod {
             (key, value) => panic!("unknown word {key}={value}"),
         }
     }
-    pod.containers.push(container("main", artefacts)).expect("one");
+    let mut main = container("main", artefacts);
+    if let Some(value) = token {
+        main.env.push(Variable { name: Text::cut("TOKEN"), value }).expect("one");
+    }
+    pod.containers.push(main).expect("one");
     beside.into_iter().for_each(|container| pod.containers.push(container).expect("few"));
     let names =
         ContainerId::all(&pod).map(|id| (id, id.of(&pod).expect("its own").name.to_string()));
@@ -160,20 +175,28 @@ fn image(name: &str) -> Artefacts {
 
 thread_local! {
     /// Every part that a Pod of a test refers to.
-    static CONFIG: RefCell<BTreeMap<Hash, ConfigData>> = const { RefCell::new(BTreeMap::new()) };
+    static PARTS: RefCell<BTreeMap<Hash, Vec<u8>>> = const { RefCell::new(BTreeMap::new()) };
 }
 
-/// The files of a ConfigMap volume, by the hash of their part.
-pub fn config_data(hash: &Hash) -> ConfigData {
-    CONFIG.with_borrow(|all| all.get(hash).cloned()).expect("made by config_part")
+/// Keeps a part.
+fn part(bytes: Vec<u8>) -> Hash {
+    let hash = sha(&bytes);
+    PARTS.with_borrow_mut(|all| all.insert(hash, bytes));
+    hash
 }
 
 /// Makes these files a part.
 pub fn config_part(files: Vec<File>) -> VolumeSource {
     let config = ConfigData { files: files.try_into().expect("few") };
-    let data = sha(&postcard::to_allocvec(&config).expect("fits"));
-    CONFIG.with_borrow_mut(|all| all.insert(data, config));
-    VolumeSource::ConfigMap { data }
+    VolumeSource::ConfigMap { data: part(postcard::to_allocvec(&config).expect("fits")) }
+}
+
+/// A Secret that is sealed so well that nobody opens it.
+fn secret(text: &str) -> Secret {
+    let content = text.as_bytes().to_vec().try_into().expect("short");
+    let sealed = Sealed { encapsulated_key: [1; 32], content };
+    let data = part(postcard::to_allocvec(&sealed).expect("fits"));
+    Secret { name: Text::cut("db"), data }
 }
 
 fn config_map(text: &str) -> Volume {
@@ -206,10 +229,13 @@ pub fn encode(pods: &[Pod]) -> (Vec<u8>, BTreeMap<Hash, Vec<u8>>) {
     let mut parts = BTreeMap::new();
     let mut refs = Vec::new();
     for pod in pods {
-        for volume in &pod.volumes {
-            if let VolumeSource::ConfigMap { data } = &volume.source {
-                parts.insert(*data, postcard::to_allocvec(&config_data(data)).expect("fits"));
-            }
+        let maps = pod.volumes.iter().filter_map(|volume| match &volume.source {
+            VolumeSource::ConfigMap { data } => Some(*data),
+            _ => None,
+        });
+        for data in maps.chain(pod.secrets.iter().map(|secret| secret.data)) {
+            let bytes = PARTS.with_borrow(|all| all.get(&data).cloned());
+            parts.insert(data, bytes.expect("made by part"));
         }
         let bytes = postcard::to_allocvec(pod).expect("fits");
         refs.push(sha(&bytes));

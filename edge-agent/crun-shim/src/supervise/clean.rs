@@ -51,6 +51,9 @@ pub(crate) fn clean_up(dir: &Path) -> Result<(), String> {
         kill_session(pid)?;
     }
     if let Some(Kind::Container(container)) = spec.map(|record| record.spec.kind) {
+        if container.private {
+            kill_unrecorded(&run)?;
+        }
         let deleted = delete(&run, &container, boot_id);
         if let Some(group) = &container.cgroup {
             cgroup::remove(group)?;
@@ -113,6 +116,15 @@ fn kill_stuck(run: &RunDir, commands: &[Stat]) -> Result<(), String> {
     await_deaths(dying).map_err(|()| "the runtime's command does not die".to_owned())
 }
 
+/// Kills what a runtime made whose shim was gone before it could record it, and whose state in memory went with the shim: the
+/// first process of a container that was never started. Until it is, it has the arguments of the command that made it.
+fn kill_unrecorded(run: &RunDir) -> Result<(), String> {
+    let root = run.file(OCI);
+    let left = procfs::with_argument(root.as_os_str().as_bytes());
+    let dying = left.iter().filter_map(|stat| procfs::kill_exactly(stat.pid, stat.start_ticks));
+    await_deaths(dying.collect()).map_err(|()| "a process of the runtime does not die".to_owned())
+}
+
 /// Living members of the session that a process led or leads, without itself. A session's number is not given to a
 /// new process while a member lives, so if the number now belongs to another process, none is left.
 fn session(leader: &PidRecord) -> Vec<Stat> {
@@ -160,7 +172,7 @@ fn delete(run: &RunDir, container: &Container, boot_id: BootId) -> Result<(), St
     }
     // The same surroundings as in the shim, but no file systems: deleting needs none.
     let surroundings = Container { overlay: None, sub_paths: Vec::new(), ..container.clone() };
-    namespace::enter(&surroundings)?;
+    namespace::enter(&surroundings, None)?;
     set_child_subreaper(Some(getpid())).map_err(|errno| format!("no subreaper: {errno}"))?;
     let init = first_process(run);
     let failed = |error| format!("could not open a pipe: {error}");

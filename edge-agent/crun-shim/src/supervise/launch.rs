@@ -25,12 +25,17 @@ pub(crate) struct Output {
     pub(crate) stderr: OwnedFd,
 }
 
-/// Starts the container of a [`Process`] as a session of its own.
-pub(crate) fn process(process: &Process, output: Output) -> Result<Pid, String> {
+/// Starts the container of a [`Process`] as a session of its own. `input`: what is private to it.
+pub(crate) fn process(
+    process: &Process,
+    input: Option<OwnedFd>,
+    output: Output,
+) -> Result<Pid, String> {
     let (program, arguments) = process.argv.split_first().ok_or("argv is empty")?;
     let mut command = Command::new(program);
     command.args(arguments).env_clear().current_dir(&process.cwd);
     command.envs(process.env.iter().map(|(name, value)| (name, value)));
+    command.stdin(input.map_or_else(Stdio::null, Stdio::from));
     spawn(command, output, Fate::Shared).map_err(|error| {
         if process.cwd.is_dir() {
             format!("could not run {program}: {error}")
@@ -62,7 +67,7 @@ pub(crate) fn runtime(
             command.arg("delete").arg("--force").arg(&container.id);
         }
     }
-    command.current_dir("/");
+    command.current_dir("/").stdin(Stdio::null());
     spawn(command, output, Fate::Own)
         .map_err(|error| format!("could not run {}: {error}", container.runtime.display()))
 }
@@ -77,7 +82,7 @@ enum Fate {
 /// Every child leads a process group of its own, so that it can be killed with what it starts. The container leads
 /// a session as well.
 fn spawn(mut command: Command, output: Output, fate: Fate) -> io::Result<Pid> {
-    command.stdin(Stdio::null()).stdout(output.stdout).stderr(output.stderr);
+    command.stdout(output.stdout).stderr(output.stderr);
     let shim = getpid();
     let before_exec = move || {
         if fate == Fate::Own {

@@ -28,6 +28,7 @@ use rustix::process::{getpid, set_child_subreaper, setsid, umask};
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 
 use crate::log::time::wall_ms;
+use crate::private::{Private, keep_out_of_cores};
 use crate::procfs;
 use crate::run_dir::{PidRecord, RunDir};
 use crate::spawn::READY;
@@ -38,7 +39,8 @@ use shell::Shell;
 const USAGE: &str = "\
 lichen-shim supervises one container. The agent starts it; people rarely do.
 
-  lichen-shim launch DIR [LABEL]     start `supervise` in the background (standard input: DIR, locked)
+  lichen-shim launch DIR [LABEL]     start `supervise` in the background (standard input: DIR, locked; standard
+                                     error: what DIR/shim.spec wants in memory)
   lichen-shim supervise DIR [LABEL]  run what DIR/shim.spec says
   lichen-shim clean-up DIR           remove what a killed shim has left
   lichen-shim --version";
@@ -73,7 +75,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 /// Starts `supervise` and leaves, so that it becomes a child of init. The descriptor of the run directory
-/// (standard input) and the channel to the agent (standard output) are passed on.
+/// (standard input), the channel to the agent (standard output) and what is private (standard error) are passed on.
 ///
 /// Everything else that is open is closed: a container may run for months, and whoever reads the other end of
 /// some pipe of the agent's must not wait that long.
@@ -86,7 +88,7 @@ fn launch_detached(dir: &Path, label: &[OsString]) -> Result<(), String> {
         .args(label)
         .stdin(Stdio::inherit())
         .stdout(Stdio::inherit())
-        .stderr(Stdio::null())
+        .stderr(Stdio::inherit())
         .spawn()
         .map(drop)
         .map_err(|error| format!("could not start the supervising process: {error}"))
@@ -104,6 +106,7 @@ fn close_on_exec_above_stderr() {
 }
 
 fn supervise(dir: PathBuf) -> Result<(), String> {
+    let private = take_private()?;
     let run = take_run_dir(dir)?;
     detach()?;
     let record = run
@@ -111,12 +114,15 @@ fn supervise(dir: PathBuf) -> Result<(), String> {
         .map_err(|error| error.to_string())?
         .ok_or_else(|| format!("{} holds no shim.spec", run.path().display()))?;
     record.spec.validate().map_err(|error| error.to_string())?;
+    if record.spec.kind.is_private() != private.is_some() {
+        return Err("it was not given what its specification wants in memory".to_owned());
+    }
     if matches!(record.spec.kind, Kind::Container(_)) {
         claim_session(&run, record.boot_id)?;
     }
     let server = server::Server::bind(&run)
         .map_err(|error| format!("could not open a socket in {}: {error}", run.path().display()))?;
-    let mut shell = Shell::new(run, record.spec, record.boot_id, server)
+    let mut shell = Shell::new(run, record.spec, record.boot_id, server, private)
         .map_err(|error| format!("could not watch for signals: {error}"))?;
     report_ready()?;
     shell.run();
@@ -138,6 +144,15 @@ fn take_run_dir(path: PathBuf) -> Result<RunDir, String> {
     }
     dup2_stdin(open_null("read")?).map_err(|errno| failed(errno.into()))?;
     Ok(RunDir::inherited(inherited, path))
+}
+
+/// Standard error is what is private, if there is something. It moves to a descriptor that no child inherits.
+fn take_private() -> Result<Option<Private>, String> {
+    let Some(private) = Private::of(&io::stderr()) else { return Ok(None) };
+    let failed = |error: io::Error| format!("could not take over what is private: {error}");
+    dup2_stderr(open_null("write")?).map_err(|errno| failed(errno.into()))?;
+    keep_out_of_cores().map_err(failed)?;
+    Ok(Some(private))
 }
 
 fn detach() -> Result<(), String> {

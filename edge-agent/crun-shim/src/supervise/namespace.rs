@@ -1,4 +1,5 @@
-//! The shim's own mount namespace: the overlay, parts of volumes, and the private cgroup2.
+//! The shim's own mount namespace: the overlay, parts of volumes, the private cgroup2, and memory for what the runtime writes
+//! of a `config.json` that is on no disk.
 //!
 //! Nothing mounted here is visible outside, and everything is gone when the last process of the namespace is,
 //! whatever killed it.
@@ -12,10 +13,18 @@ use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_bind_recursi
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 
 use crate::beneath::{self, by_descriptor};
+use crate::private::Private;
 use crate::spec::{Container, Overlay, SubPath};
 
-/// Moves the shim into a mount namespace of its own and mounts what the container needs.
-pub(crate) fn enter(container: &Container) -> Result<(), String> {
+/// The runtime's state of one container: a copy of `config.json`, which holds all of an environment, and little else.
+const STATE_OPTIONS: &core::ffi::CStr = c"mode=0700,size=32m,nr_inodes=1024";
+
+/// Moves the shim into a mount namespace of its own and mounts what the container needs. `private`: its `config.json`, and
+/// the directory of the runtime's state.
+pub(crate) fn enter(
+    container: &Container,
+    private: Option<(&Private, &Path)>,
+) -> Result<(), String> {
     // SAFETY: only `CLONE_FILES` is dangerous, and it is not among the flags.
     unsafe { unshare_unsafe(UnshareFlags::NEWNS) }.map_err(|errno| {
         format!("could not make a mount namespace: {errno}; containers need root (CAP_SYS_ADMIN)")
@@ -26,6 +35,10 @@ pub(crate) fn enter(container: &Container) -> Result<(), String> {
         .map_err(|errno| format!("could not detach the mount namespace: {errno}"))?;
     if container.private_cgroup2 {
         mount_cgroup2()?;
+    }
+    if let Some((config, state)) = private {
+        mount_memory(state)?;
+        show_config(config, &container.bundle)?;
     }
     container.sub_paths.iter().try_for_each(show)?;
     container.overlay.as_ref().map_or(Ok(()), mount_overlay)
@@ -44,6 +57,26 @@ fn show(part: &SubPath) -> Result<(), String> {
     let place = if is_dir { place } else { place.and_then(|()| fs::write(target, "")) };
     place.map_err(|error| format!("could not make {}: {error}", target.display()))?;
     mount_bind_recursive(by_descriptor(&found), target).map_err(|errno| failed("mount", &errno))
+}
+
+/// Mounts memory that is seen in this namespace alone, and goes with it.
+fn mount_memory(path: &Path) -> Result<(), String> {
+    let failed = |error: &dyn std::fmt::Display| {
+        format!("could not mount memory on {}: {error}", path.display())
+    };
+    fs::create_dir_all(path).map_err(|error| failed(&error))?;
+    let flags = MountFlags::NOSUID | MountFlags::NODEV;
+    mount("tmpfs", path, "tmpfs", flags, STATE_OPTIONS).map_err(|errno| failed(&errno))
+}
+
+/// The bundle leads to the memory file for as long as this process has it open.
+fn show_config(config: &Private, bundle: &Path) -> Result<(), String> {
+    let path = bundle.join("config.json");
+    let target = format!("/proc/{}/fd/{}", std::process::id(), config.as_raw());
+    // A start that was cut short may have left one.
+    let _ = fs::remove_file(&path);
+    std::os::unix::fs::symlink(target, &path)
+        .map_err(|error| format!("could not make {}: {error}", path.display()))
 }
 
 fn mount_cgroup2() -> Result<(), String> {

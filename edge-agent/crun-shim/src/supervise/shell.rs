@@ -18,6 +18,7 @@ use super::reap;
 use super::server::Server;
 use super::supervised::Supervised;
 use crate::log::time::wall_ms;
+use crate::private::Private;
 use crate::protocol::{Refusal, Reply, Request};
 use crate::run_dir::{LOG, OCI_PID, PidRecord, RunDir, SHIM_PID, SOCKET};
 use crate::spec::{Kind, Spec};
@@ -56,6 +57,7 @@ impl Shell {
         spec: Spec,
         boot_id: BootId,
         server: Server,
+        private: Option<Private>,
     ) -> io::Result<Self> {
         let spec::Spec { kind, log, label: _ } = spec;
         let shape = match &kind {
@@ -67,7 +69,7 @@ impl Shell {
             boot_id,
             began: Instant::now(),
             machine: Machine::begin(shape, boot_id, now),
-            supervised: Supervised::new(kind, &run),
+            supervised: Supervised::new(kind, &run, private),
             outputs: Outputs::new(run.path().to_owned(), log),
             server,
             signals: Signals::register()?,
@@ -163,6 +165,12 @@ impl Shell {
         // What it wrote last belongs to the reason.
         self.read_stderr();
         for event in self.supervised.ended(pid, outcome) {
+            // The runtime's own state, by which others are cleaned up after, ends with this process if it is in memory.
+            if let Event::Created { pid } = event
+                && self.supervised.is_private()
+            {
+                self.record(Started { pid, at_ms: wall_ms() });
+            }
             self.tell(event);
         }
     }

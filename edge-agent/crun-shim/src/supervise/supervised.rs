@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::fs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
 use rustix::process::Signal;
 
@@ -13,6 +14,7 @@ use super::oom::OomCounter;
 use super::output::{Outputs, pipe};
 use super::reap;
 use crate::cgroup;
+use crate::private::Private;
 use crate::run_dir::{OCI, OCI_PID, RunDir};
 use crate::spec::{Container, Kind};
 use crate::state::{MAX_MESSAGE, Outcome};
@@ -25,6 +27,8 @@ pub(crate) struct Supervised {
     kind: Kind,
     root: OsString,
     pid_file: OsString,
+    /// Until the container was made of it.
+    private: Option<Private>,
     init: Option<i32>,
     runtime: Option<Running>,
     early: Vec<(i32, Outcome)>,
@@ -41,16 +45,22 @@ struct Running {
 }
 
 impl Supervised {
-    pub(crate) fn new(kind: Kind, run: &RunDir) -> Self {
+    pub(crate) fn new(kind: Kind, run: &RunDir, private: Option<Private>) -> Self {
         Self {
             kind,
             root: run.file(OCI).into(),
             pid_file: run.file(OCI_PID).into(),
+            private,
             init: None,
             runtime: None,
             early: Vec::new(),
             oom: None,
         }
+    }
+
+    /// Whether what it is made of is on no disk.
+    pub(crate) fn is_private(&self) -> bool {
+        self.kind.is_private()
     }
 
     /// Starts a plain process.
@@ -59,7 +69,8 @@ impl Supervised {
             return Err("a container is created by its runtime".to_owned());
         };
         let output = outputs.open().map_err(|error| format!("could not open pipes: {error}"))?;
-        let pid = launch::process(process, output)?.as_raw_pid();
+        let input = self.private.take().map(Private::into_fd);
+        let pid = launch::process(process, input, output)?.as_raw_pid();
         self.init = Some(pid);
         Ok(pid)
     }
@@ -70,7 +81,9 @@ impl Supervised {
             return Err(Event::Did(verb));
         };
         if verb == Verb::Create {
-            namespace::enter(container).map_err(|reason| Event::LaunchFailed { reason })?;
+            let private = self.private.as_ref().map(|private| (private, Path::new(&self.root)));
+            namespace::enter(container, private)
+                .map_err(|reason| Event::LaunchFailed { reason })?;
         }
         let running = start(container, verb, &self.root, &self.pid_file, outputs)
             .map_err(|reason| Event::Failed { verb, reason })?;
@@ -136,6 +149,9 @@ impl Supervised {
 
     fn runtime_ended(&mut self, running: Running, outcome: Outcome) -> Vec<Event> {
         let verb = running.verb;
+        if verb == Verb::Create {
+            self.private = None;
+        }
         let early = std::mem::take(&mut self.early);
         if verb == Verb::Delete
             && let Err(reason) = self.remove_cgroup()

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use lichen_shim::log::{Line, parse};
 use lichen_shim::{
-    Client, Exit, Found, Kind, LogLimits, Phase, Process, Reply, Request, Spec, Started, clean_up,
-    inspect, spawn,
+    Client, Exit, Found, Kind, LogLimits, Phase, Private, Process, Reply, Request, Spec, Started,
+    clean_up, inspect, spawn_private,
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -43,7 +43,11 @@ impl Run {
 
     /// Spawns a shim, follows it, and returns the connection with what it said first.
     pub fn start(&self, spec: &Spec) -> i32 {
-        spawn(shim(), &self.dir, spec).expect("a shim").shim_pid
+        self.start_private(spec, None)
+    }
+
+    pub fn start_private(&self, spec: &Spec, private: Option<&Private>) -> i32 {
+        spawn_private(shim(), &self.dir, spec, private).expect("a shim").shim_pid
     }
 
     pub fn follow(&self) -> (Client, Phase) {
@@ -156,6 +160,7 @@ pub fn command(argv: &[&str]) -> Spec {
             argv: argv.iter().map(|&word| word.to_owned()).collect(),
             env: vec![("PATH".into(), "/usr/bin:/bin".into())],
             cwd: "/".into(),
+            private: false,
         }),
         log: LogLimits::default(),
         label: "default/test".into(),

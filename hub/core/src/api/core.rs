@@ -5,6 +5,7 @@ pub mod event;
 pub mod namespace;
 pub mod node;
 pub mod pod;
+pub mod secret;
 pub mod service_account;
 
 pub use config_map::ConfigMap;
@@ -12,4 +13,5 @@ pub use event::Event;
 pub use namespace::Namespace;
 pub use node::Node;
 pub use pod::Pod;
+pub use secret::Secret;
 pub use service_account::ServiceAccount;

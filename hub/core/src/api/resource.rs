@@ -80,6 +80,8 @@ pub struct Names {
     pub runs_pods: bool,
     /// Whether an object that was deleted may stay for a while.
     pub lingers: bool,
+    /// Whether what its objects hold is not for everybody: it is encrypted in the store, and told in no message.
+    pub confidential: bool,
     /// Who makes its objects, where operators don't.
     pub made_by: &'static str,
     /// Its place when a manifest of many kinds is applied: smaller first; deleted in reverse.
@@ -107,6 +109,7 @@ impl Names {
         home: Home::Objects,
         runs_pods: false,
         lingers: false,
+        confidential: false,
         made_by: "",
         apply_order: 50,
         naming: Naming::Subdomain,

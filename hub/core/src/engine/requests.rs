@@ -15,6 +15,7 @@ use crate::{
     controller::Scope,
     effect::{Action, Effect, Image, Response},
     event::{Alter, Listing, Request, RequestId},
+    parts::Data,
     pod::{Pod, Revision},
     record,
     recorder::uuid,
@@ -230,12 +231,11 @@ impl Engine {
         let version = self.next_resource_version();
         object.meta_mut().resource_version = version.to_string();
         let key = object.key();
-        if let Object::ConfigMap(map) = &object {
-            // Checked before it came here.
-            let data = map.files().unwrap_or_default();
-            self.state.objects.set_config(&key.namespace, &key.name, data);
-            self.records.insert(record::config_key(&key.namespace, &key.name), None);
-            self.dirty_users_of_config(&key);
+        if let Some(data) = data_of(&object) {
+            self.state.objects.set_data(&key, data);
+            self.parts.get_mut().forget(&key);
+            self.records.insert(record::data_key(&key), None);
+            self.dirty_users(&key);
         }
         if let Object::Enrolment(enrolment) = &object {
             self.admission_changed(enrolment);
@@ -313,8 +313,8 @@ impl Engine {
             self.dirty.workloads.insert(key.clone(), Scope::All);
             self.drop_revisions_without_owner(&object.meta().uid);
         }
-        if key.kind == Kind::ConfigMap {
-            self.retire_config(key);
+        if matches!(key.kind, Kind::ConfigMap | Kind::Secret) {
+            self.retire_data(key);
         }
         if key.kind == Kind::Enrolment {
             self.effects.push(Effect::Disown { device: key.name.clone() });
@@ -457,34 +457,45 @@ impl Engine {
         ])
     }
 
-    fn dirty_users_of_config(&mut self, key: &Key) {
-        let users = self.state.pods.using_config(&key.namespace, &key.name);
+    fn dirty_users(&mut self, source: &Key) {
+        let users = self.state.pods.using(source);
         let devices: Vec<_> = users.filter_map(|pod| pod.device.clone()).collect();
         self.dirty.assignments.extend(devices);
     }
 
-    /// A deleted ConfigMap's data stays for the Pods that have it: they must not lose their files.
-    fn retire_config(&mut self, key: &Key) {
-        let slot = (key.namespace.clone(), key.name.clone());
-        if self.state.pods.using_config(&key.namespace, &key.name).next().is_some() {
-            if let Some(data) = self.state.objects.configs().get(&slot) {
-                let value = record::encode(data.as_ref());
-                self.records.insert(record::config_key(&slot.0, &slot.1), Some(value));
-            }
-        } else {
-            self.state.objects.drop_config(&slot.0, &slot.1);
+    /// The data of a deleted ConfigMap or Secret stays for the Pods that have it: they must not lose their files.
+    fn retire_data(&mut self, key: &Key) {
+        if self.state.pods.using(key).next().is_none() {
+            return self.drop_data(key);
+        }
+        if let Some(data) = self.state.objects.data(key) {
+            let value = record::encode(&record::DataRecord { data: data.as_ref().clone() });
+            self.records.insert(record::data_key(key), Some(value));
         }
     }
 
-    /// Drops the data of deleted ConfigMaps that a gone Pod was the last to use.
-    pub(crate) fn drop_unused_configs(&mut self, gone: &Pod) {
-        for volume in gone.revision.resolved.config_maps() {
-            let key = Key::new(Kind::ConfigMap, gone.namespace(), &volume.name);
-            let mut users = self.state.pods.using_config(&key.namespace, &key.name);
-            if !self.state.objects.contains(&key) && users.next().is_none() {
-                self.state.objects.drop_config(&key.namespace, &key.name);
-                self.records.insert(record::config_key(&key.namespace, &key.name), None);
+    fn drop_data(&mut self, key: &Key) {
+        self.state.objects.drop_data(key);
+        self.parts.get_mut().forget(key);
+    }
+
+    /// Drops the data of deleted ConfigMaps and Secrets that a gone Pod was the last to use.
+    pub(crate) fn drop_unused_data(&mut self, gone: &Pod) {
+        for key in gone.sources() {
+            let is_used = self.state.pods.using(&key).next().is_some();
+            if !is_used && !self.state.objects.contains(&key) {
+                self.drop_data(&key);
+                self.records.insert(record::data_key(&key), None);
             }
         }
+    }
+}
+
+/// What Pods may take of an object. It was checked before it came here.
+fn data_of(object: &Object) -> Option<Data> {
+    match object {
+        Object::ConfigMap(map) => Some(Arc::new(map.files().unwrap_or_default())),
+        Object::Secret(secret) => Some(Arc::new(secret.data.clone())),
+        _ => None,
     }
 }

@@ -8,7 +8,7 @@
 //! broke without a word looks open for a while, and every Pod in a generation that was sent may run on the device.
 
 use alloc::{borrow::ToOwned, collections::BTreeSet, format, vec::Vec};
-use core::time::Duration;
+use core::{cell::Cell, time::Duration};
 
 use firmware_compat::{
     capacity::{WINDOW_BYTES, WINDOW_CHUNKS, full as capacity},
@@ -23,7 +23,7 @@ use crate::{
     device::{Conflict, Device, LAST_GENERATION, Told},
     engine::{Engine, Timer},
     parts::{self, Content},
-    pod::{Configs, Parts, Pod, TOO_LARGE, Waiting},
+    pod::{Parts, Pod, Sources, TOO_LARGE, Waiting},
 };
 
 /// What a Pod takes in the body: the hash of its part.
@@ -111,9 +111,20 @@ impl Engine {
         clippy::type_complexity,
         reason = "two lists that are used up at once by the only caller"
     )]
-    fn compose(&self, name: &str) -> Option<(Assignment, Parts, Vec<(PodId, Option<Waiting>)>)> {
+    fn compose(
+        &mut self,
+        name: &str,
+    ) -> Option<(Assignment, Parts, Vec<(PodId, Option<Waiting>)>)> {
         let device = self.state.fleet.get(name)?;
-        let configs = Configs { maps: self.state.objects.configs(), cache: &self.parts };
+        let sources = Sources {
+            objects: &self.state.objects,
+            cache: &self.parts,
+            seal: self.config.seal.as_ref(),
+            device: name,
+            key: self.sealing_key(name),
+            known: &device.desired.parts,
+            spent: Cell::new(0),
+        };
         let room = capacity::ASSIGNMENT_BYTES.min(device.facts.max_assignment_bytes as usize);
         let (mut used, mut pods, mut waiting) = (LISTED, Vec::new(), Vec::new());
         let mut parts = Parts::new();
@@ -127,8 +138,8 @@ impl Engine {
         wanted.sort_by_key(|pod| (pod.created_ms, pod.id));
         for pod in wanted {
             let id = &pod.id;
-            match pod.wire(&configs) {
-                Ok((mut wire, configs)) => {
+            match pod.wire(&sources) {
+                Ok((mut wire, files)) => {
                     let known = pod.owner.kind != Kind::DaemonSet
                         || follow(&mut wire, &device.unknown_pods)
                         || pod.report.is_some();
@@ -139,8 +150,8 @@ impl Engine {
                     }
                     // A part is bounded by construction: encoding it only allocates.
                     let content: Content = postcard::to_allocvec(&wire).unwrap_or_default().into();
-                    let new = configs.iter().filter(|(hash, _)| !parts.contains_key(*hash));
-                    let size = content.len() + new.map(|(_, part)| part.len()).sum::<usize>();
+                    let new = files.iter().filter(|(hash, _)| !parts.contains_key(*hash));
+                    let size = content.len() + new.map(|(_, part)| part.length()).sum::<usize>();
                     if used + size + LISTED > room || pods.len() == capacity::PODS {
                         waiting.push((*id, Some(too_large(name, room, used, content.len(), size))));
                         continue;
@@ -152,13 +163,14 @@ impl Engine {
                     used += size + LISTED;
                     let hash = parts::hash(&content);
                     pods.push((*id, hash));
-                    parts.insert(hash, content);
-                    parts.extend(configs);
+                    parts.insert(hash, parts::Part::Clear(content));
+                    parts.extend(files);
                     waiting.push((*id, None));
                 }
                 Err(reason) => waiting.push((*id, Some(reason))),
             }
         }
+        self.seals_left = self.seals_left.saturating_sub(sources.spent.get());
         pods.sort();
         let pods = pods.into_iter().map(|(_, part)| part).collect::<Vec<_>>();
         Some((Assignment { pods: pods.try_into().ok()? }, parts, waiting))
@@ -221,8 +233,8 @@ impl Engine {
         let Some(device) = self.state.fleet.get(name).filter(known) else { return };
         let desired = &device.desired;
         let content = |hash: &Hash| match desired.hash {
-            Some(body) if body == *hash => Some(&desired.body[..]),
-            _ => desired.parts.get(hash).map(|content| &content[..]),
+            Some(body) if body == *hash => Some(Content::from(&desired.body[..])),
+            _ => desired.parts.get(hash)?.bytes(name, self.config.seal.as_ref()),
         };
         let first = core::iter::once((want.hash, want.offset as usize));
         let wanted = first.chain(want.also.iter().map(|hash| (*hash, 0)));
@@ -232,7 +244,7 @@ impl Engine {
                 is_outdated = true;
                 continue;
             };
-            for chunk in chunks(hash, content, offset) {
+            for chunk in chunks(hash, &content, offset) {
                 if room == 0 || answer.len() == WINDOW_CHUNKS {
                     break;
                 }

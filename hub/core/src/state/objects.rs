@@ -1,11 +1,9 @@
-//! What operators wrote, the data of ConfigMaps, which workloads use which image, and who may do what.
+//! What operators wrote, the data of ConfigMaps and Secrets, which workloads use which image, and who may do what.
 
 use alloc::{
-    borrow::ToOwned,
     collections::{BTreeMap, BTreeSet},
     string::String,
     sync::Arc,
-    vec::Vec,
 };
 
 use firmware_compat::{id::Hash, time::Instant};
@@ -13,7 +11,8 @@ use firmware_compat::{id::Hash, time::Instant};
 use crate::{
     api::{Key, Kind, Object},
     authorizer::Rules,
-    pod::{ConfigData, Revision},
+    parts::Data,
+    pod::Revision,
     registry::Stock,
     resolve,
 };
@@ -52,7 +51,7 @@ pub struct Progress {
 #[derive(Clone, Debug, Default)]
 pub struct Objects {
     stored: BTreeMap<Key, Stored>,
-    configs: ConfigData,
+    data: BTreeMap<Key, Data>,
     kinds: BTreeMap<Kind, usize>,
     bytes: usize,
     replicas: u64,
@@ -183,20 +182,20 @@ impl Objects {
         self.index_images(key, &revision);
     }
 
-    /// Data of ConfigMaps, that of deleted ones in use included.
+    /// Data of a ConfigMap or Secret; of a deleted one while it is in use.
     #[must_use]
-    pub fn configs(&self) -> &ConfigData {
-        &self.configs
+    pub fn data(&self, key: &Key) -> Option<&Data> {
+        self.data.get(key)
     }
 
-    /// Writes the data of a ConfigMap.
-    pub fn set_config(&mut self, namespace: &str, name: &str, data: BTreeMap<String, Vec<u8>>) {
-        self.configs.insert((namespace.to_owned(), name.to_owned()), Arc::new(data));
+    /// Writes the data of a ConfigMap or Secret.
+    pub fn set_data(&mut self, key: &Key, data: Data) {
+        self.data.insert(key.clone(), data);
     }
 
-    /// Drops the data of a ConfigMap.
-    pub fn drop_config(&mut self, namespace: &str, name: &str) {
-        self.configs.remove(&(namespace.to_owned(), name.to_owned()));
+    /// Drops the data of a ConfigMap or Secret.
+    pub fn drop_data(&mut self, key: &Key) {
+        self.data.remove(key);
     }
 
     fn index_images(&mut self, key: &Key, revision: &Revision) {

@@ -93,7 +93,7 @@ pub struct Pods {
     owners: BTreeMap<Key, Owned>,
     names: BTreeMap<Key, PodId>,
     devices: BTreeMap<String, OnDevice>,
-    configs: BTreeMap<(String, String), BTreeSet<PodId>>,
+    sources: BTreeMap<Key, BTreeSet<PodId>>,
     roots: BTreeMap<Hash, BTreeSet<PodId>>,
     images: BTreeMap<String, BTreeMap<Key, usize>>,
     revisions: BTreeMap<(String, String), usize>,
@@ -174,10 +174,9 @@ impl Pods {
         self.on(device).pods.iter().filter_map(|id| self.get(*id))
     }
 
-    /// The Pods that mount a ConfigMap.
-    pub fn using_config(&self, namespace: &str, name: &str) -> impl Iterator<Item = &Pod> {
-        let slot = (namespace.to_owned(), name.to_owned());
-        self.configs.get(&slot).into_iter().flatten().filter_map(|id| self.get(*id))
+    /// The Pods that take something from a ConfigMap or Secret.
+    pub fn using(&self, source: &Key) -> impl Iterator<Item = &Pod> {
+        self.sources.get(source).into_iter().flatten().filter_map(|id| self.get(*id))
     }
 
     /// The Pods of an image, by its digest.
@@ -214,9 +213,8 @@ impl Pods {
         self.remove(id);
         let mark = mark_of(&pod, None, &self.hearing, now);
         self.names.insert(pod.key(), id);
-        for volume in pod.revision.resolved.config_maps() {
-            let slot = (pod.namespace().to_owned(), volume.name.clone());
-            self.configs.entry(slot).or_default().insert(id);
+        for key in pod.sources() {
+            self.sources.entry(key).or_default().insert(id);
         }
         for root in pod.revision.roots.values().flatten() {
             self.roots.entry(*root).or_default().insert(id);
@@ -232,9 +230,8 @@ impl Pods {
         let Entry { pod, mark } = self.entries.remove(&id)?;
         self.take(&pod, &mark);
         self.names.remove(&pod.key());
-        for volume in pod.revision.resolved.config_maps() {
-            let slot = (pod.namespace().to_owned(), volume.name.clone());
-            take_from(&mut self.configs, &slot, id);
+        for key in pod.sources() {
+            take_from(&mut self.sources, &key, id);
         }
         for root in pod.revision.roots.values().flatten() {
             take_from(&mut self.roots, root, id);
@@ -384,7 +381,7 @@ impl Pods {
             ("Pods by workload", anew.owners == self.owners),
             ("Pods by name", anew.names == self.names),
             ("Pods by device", anew.devices == self.devices),
-            ("Pods by ConfigMap", anew.configs == self.configs),
+            ("Pods by ConfigMap and Secret", anew.sources == self.sources),
             ("Pods by image", anew.roots == self.roots && anew.images == self.images),
             ("Pods by revision", anew.revisions == self.revisions),
             ("how many Pods run", anew.running == self.running),

@@ -3,6 +3,7 @@
 
 #![allow(dead_code, reason = "each test program that shares this module uses a part of it")]
 
+mod secrets;
 pub mod signer;
 
 use std::{
@@ -112,16 +113,22 @@ pub struct World {
     retained: BTreeMap<String, Vec<u8>>,
     /// Devices that hold what the hub, since it was restored, does not know of.
     pub ahead: BTreeSet<String>,
+    /// Texts that no frame may hold.
+    pub secrets: Vec<String>,
     /// Every object as a client knows it that listed once, after the first turn, and watched since.
     told: Option<BTreeMap<Key, Arc<Object>>>,
 }
 
 const START_MS: u64 = 1_767_225_600_000;
 
+fn config() -> Config {
+    Config { lost_after_s: 300, seal: secrets::seals(), ..Config::default() }
+}
+
 impl World {
     pub fn new() -> Self {
         let now = Now { instant: Instant(0), unix_ms: START_MS };
-        let config = Config { seed: [7; 32], lost_after_s: 300 };
+        let config = Config { seed: [7; 32], ..config() };
         let engine =
             Engine::load([], config, signer::signer(&[1]), now).expect("an empty store loads");
         let mut world = Self {
@@ -140,6 +147,7 @@ impl World {
             may_be_behind: false,
             retained: BTreeMap::new(),
             ahead: BTreeSet::new(),
+            secrets: Vec::new(),
             told: None,
         };
         world.begin();
@@ -349,6 +357,7 @@ impl World {
     }
 
     fn on_sent(&mut self, name: &str, kind: FrameKind, bytes: &[u8]) {
+        self.check_frame(bytes);
         let Some(device) = self.devices.get_mut(name).filter(|device| device.online) else {
             return;
         };
@@ -751,7 +760,7 @@ impl World {
         self.now += 1000;
         self.starts += 1;
         self.may_be_behind = self.clock_off < 0;
-        let config = Config { seed: [self.starts; 32], lost_after_s: 300 };
+        let config = Config { seed: [self.starts; 32], ..config() };
         let signer = signer::signer(&self.keys);
         self.engine =
             Engine::load(records, config, signer, self.clock()).expect("its own store loads");
@@ -861,13 +870,12 @@ impl Device {
             assignment.pods.iter().filter(|hash| !has(hash)).copied().collect();
         let here = assignment.pods.iter().filter(|hash| has(hash));
         for pod in here.map(|hash| decode::<Pod>(&self.parts[hash])) {
-            for volume in &pod.volumes {
-                if let VolumeSource::ConfigMap { data } = &volume.source
-                    && !has(data)
-                {
-                    missing.push(*data);
-                }
-            }
+            let maps = pod.volumes.iter().filter_map(|volume| match &volume.source {
+                VolumeSource::ConfigMap { data } => Some(*data),
+                _ => None,
+            });
+            let all = maps.chain(pod.secrets.iter().map(|secret| secret.data));
+            missing.extend(all.filter(|data| !has(data)));
         }
         missing.sort();
         missing.dedup();

@@ -56,6 +56,10 @@ pub struct HubArgs {
     /// How long after its end a device's certificate is good for a new one [default: 5 years]
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub renewal_grace: Option<Duration>,
+    /// A file with the key of the Secrets in the store: base64 of 32 bytes; older keys on more lines
+    /// [default: LICHEN_SECRETS_KEY, the credential lichen-secrets-key of a service, or trust/secrets.key, which the hub makes]
+    #[arg(long, value_name = "FILE")]
+    pub secrets_key: Option<PathBuf>,
     /// Replace the Pods of Deployments on a silent device after so long, like 30s or 2m [default: 5m]
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub lost_after: Option<Duration>,

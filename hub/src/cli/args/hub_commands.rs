@@ -74,6 +74,9 @@ pub struct RestoreArgs {
     /// The file of keys, if they were saved apart
     #[arg(long, value_name = "FILE")]
     pub keys: Option<PathBuf>,
+    /// The key of the Secrets in it, if it was kept apart [default: as for lichen hub]
+    #[arg(long, value_name = "FILE")]
+    pub secrets_key: Option<PathBuf>,
     /// Take the place of a hub that is there; its state is kept beside the new one
     #[arg(long)]
     pub replace: bool,

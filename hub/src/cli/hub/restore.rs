@@ -10,6 +10,7 @@ use super::{counted, state_dir};
 use crate::{
     backup::restore::{Restore, Restored, restore},
     cli::{Context, args::RestoreArgs, error::CliError, ui::plain},
+    store::KeySource,
 };
 
 /// Artefacts that are named one by one.
@@ -24,8 +25,14 @@ pub fn run(context: &mut Context, args: &RestoreArgs) -> Result<(), CliError> {
     let mut backup = open(&args.file)?;
     let mut keys = args.keys.as_deref().map(open).transpose()?;
     let keys = keys.as_mut().map(|keys| keys as &mut dyn Read);
-    let replace = args.replace;
-    let restored = restore(Restore { backup: &mut backup, keys, state: &state, replace });
+    let secrets_key = &KeySource::find(args.secrets_key.clone(), |name| std::env::var_os(name));
+    let restored = restore(Restore {
+        backup: &mut backup,
+        keys,
+        state: &state,
+        secrets_key,
+        replace: args.replace,
+    });
     let restored = restored.map_err(|source| CliError::Backup {
         what: format!("could not restore {}", args.file.display()),
         source,

@@ -15,7 +15,7 @@ use super::{
     programs::Programs,
     server::{News, Server},
 };
-use crate::cli::error::CliError;
+use crate::{cli::error::CliError, store::VARIABLE};
 
 /// How the program is called.
 const PROGRAM: &str = "lichen-agent";
@@ -161,7 +161,7 @@ impl Launch {
         command.args(["join", &self.token, "--name", DEVICE]).arg("--state").arg(&self.state);
         command.arg("--shim").arg(&self.shim);
         command.args(["--label", "lichen.dev/site=here", "--drain-on-exit"]);
-        command.stdin(Stdio::null()).stdout(log).stderr(errors);
+        command.stdin(Stdio::null()).stdout(log).stderr(errors).env_remove(VARIABLE);
         // Ctrl-C reaches every process of a group: the agent is told when it is its turn.
         command.process_group(0);
         let child = command.spawn().map_err(|error| {

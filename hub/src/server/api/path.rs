@@ -147,7 +147,7 @@ mod tests {
             "/",
             "/api/v1/",
             "/api/v1//",
-            "/api/v1/secrets",
+            "/api/v1/endpoints",
             "/api/v1/deployments",
             "/api/v1/pods/b",
             "/api/v1/namespaces/a/nodes/b",

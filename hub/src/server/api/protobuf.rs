@@ -269,7 +269,8 @@ mod tests {
     #[test]
     fn what_is_no_such_body_is_refused() {
         assert_eq!(to_json(b"{}"), Err(ProtobufError::Magic));
-        assert_eq!(to_json(&body("v1", "Secret", b"")), Err(ProtobufError::Kind("Secret".into())));
+        let unknown = ProtobufError::Kind("Endpoints".into());
+        assert_eq!(to_json(&body("v1", "Endpoints", b"")), Err(unknown));
         let whole = body("v1", "ConfigMap", &bytes(1, &bytes(1, b"x")));
         assert_eq!(to_json(&whole[..whole.len() - 5]), Err(ProtobufError::Damaged));
     }

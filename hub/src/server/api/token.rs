@@ -38,7 +38,7 @@ fn decode(body: Value) -> Result<TokenRequest, Refusal> {
             "the body is a {kind}, but the path is for a {KIND}"
         )));
     }
-    let (read, mut causes) = manifest::read_fields(&fields, TokenRequest::FIELDS);
+    let (read, mut causes) = manifest::read_fields(&fields, TokenRequest::FIELDS, false);
     if causes.is_empty() {
         match serde_json::from_value::<TokenRequest>(Value::Object(read)) {
             Ok(mut request) => {

@@ -59,6 +59,8 @@ async fn compile(job: &Job, files: &Files) -> io::Result<End> {
         .arg("--output")
         .arg(&files.output)
         .arg(&files.input)
+        // It compiles what strangers wrote, and the hub's environment may hold its key.
+        .env_clear()
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())

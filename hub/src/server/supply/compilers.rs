@@ -99,7 +99,7 @@ impl Compilers {
             return Ok(makes);
         }
         let mut command = Command::new(path);
-        command.arg("version").stdin(Stdio::null()).kill_on_drop(true);
+        command.arg("version").env_clear().stdin(Stdio::null()).kill_on_drop(true);
         let failed = |cause: &str| format!("{} could not be asked ({cause})", path.display());
         let output = tokio::time::timeout(VERSION_TIME, command.output()).await;
         let output = output.map_err(|_| failed("no answer"))?;

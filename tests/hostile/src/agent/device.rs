@@ -242,7 +242,7 @@ impl Device {
                 // What may change in place may be older: it is brought up to date while it runs.
                 let assigned = saved.parts.values().any(|part| match part {
                     Part::Pod(i) => i.id == pod.id && i.identity == pod.identity,
-                    Part::Config(_) => false,
+                    Part::Config(_) | Part::Sealed(_) => false,
                 });
                 assert!(assigned, "starts what is not assigned");
             }

@@ -10,12 +10,13 @@ use firmware_compat::{
     capacity::full as capacity,
     frame::{self, Kind as FrameKind, Message, Stamp},
     id::{AgentId, BootId, Generation, Hash, PodId},
+    sealed::about,
     time::Instant,
     topic,
     v1::owned::{
         Action, Artefacts, Assignment, AssignmentId, Blob, Command, ContainerState,
         ContainerStatus, Head, Hello, Layer, List, Packing, Part, Phase, Pod, PodStatus, Runtime,
-        RuntimeClass, Status, Text, Want, WasmSupport,
+        RuntimeClass, Sealed, Status, Text, Want, WasmSupport,
     },
 };
 use lichen_hub_core::{
@@ -25,9 +26,10 @@ use lichen_hub_core::{
     effect::{Effect, Response},
     engine::{Config, Engine},
     event::{Event, ImageError, ImageRequest, Now, Platform, Request, RequestId},
-    record::LoadError,
+    record::{self, LoadError},
 };
 
+use super::seals;
 use crate::hub_key;
 
 /// Three devices, and two that can't be.
@@ -114,6 +116,9 @@ impl Fleet {
         for which in 0..4 {
             self.ask(which, 2);
         }
+        for (which, how) in [(13, 1), (14, 0), (14, 1)] {
+            self.ask(which, how);
+        }
         for device in 0..2 {
             self.hello(device, 0);
             while !self.needs.is_empty() {
@@ -158,6 +163,8 @@ impl Fleet {
         match effect {
             Effect::Save(batch) => {
                 for record in batch {
+                    let shown = record.value.as_deref().is_some_and(seals::shows);
+                    assert!(!shown || record::is_confidential(&record.key), "stored in clear");
                     match record.value {
                         Some(value) => self.records.insert(record.key, value),
                         None => self.records.remove(&record.key),
@@ -187,6 +194,7 @@ impl Fleet {
 
     fn on_head(&mut self, name: &str, bytes: &[u8]) {
         assert!(bytes.len() < 200, "a head is under 200 bytes");
+        assert!(!seals::shows(bytes), "a head shows a Secret");
         assert!(hub_key::is_signed(bytes, name), "devices believe nothing else");
         let (_, head): (_, Head) = frame::decode(bytes).expect("the hub's heads decode");
         let Some(device) = self.device(name) else { return };
@@ -204,6 +212,7 @@ impl Fleet {
 
     fn on_sent(&mut self, name: &str, kind: FrameKind, bytes: &[u8]) {
         assert!(topic::is_device_name(name), "a frame for {name:?}");
+        assert!(!seals::shows(bytes), "a frame for {name} shows a Secret");
         assert_eq!(frame::Frame::parse(bytes).expect("the hub's frames parse").kind, kind);
         assert_eq!(kind.direction(), topic::Direction::Down);
         assert!(hub_key::is_signed(bytes, name), "devices believe nothing else");
@@ -222,7 +231,7 @@ impl Fleet {
                 assert!(part.length as usize <= capacity::BODY_BYTES);
                 device.body.insert(part.offset, part.bytes.to_vec());
             } else {
-                assert!(part.length as usize <= capacity::CONFIG_BYTES);
+                assert!(part.length as usize <= capacity::SEALED_PART_BYTES);
                 let chunks = device.parts.entry(part.hash).or_default();
                 chunks.insert(part.offset, part.bytes.to_vec());
             }
@@ -280,9 +289,9 @@ impl Fleet {
     pub fn report(&mut self, device: usize, phase: u8, way: u8) {
         if way & 1 == 0
             && let Some(newest) = self.devices[device].newest
-            && self.devices[device].assembled(newest.hash).is_none()
+            && let also = self.devices[device].missing(newest.hash)
+            && (!also.is_empty() || self.devices[device].assembled(newest.hash).is_none())
         {
-            let also = self.devices[device].missing(newest.hash);
             self.say(device, &Want { hash: newest.hash, offset: 0, also });
         }
         let reporter = &mut self.devices[device];
@@ -367,6 +376,7 @@ impl Fleet {
         let kinds = [
             Kind::Namespace,
             Kind::ConfigMap,
+            Kind::Secret,
             Kind::Deployment,
             Kind::DaemonSet,
             Kind::Node,
@@ -409,7 +419,7 @@ impl Fleet {
         };
         let namespace = "default".to_owned();
         let pod = self.list(Kind::Pod).get(usize::from(how)).map(|pod| pod.meta().name.clone());
-        let request = match which % 13 {
+        let request = match which % 15 {
             0 => replace(Kind::ConfigMap, config_map(how)),
             1 | 2 => replace(Kind::Deployment, deployment(how)),
             3 => replace(Kind::DaemonSet, daemon_set(how)),
@@ -429,6 +439,13 @@ impl Fleet {
                 timestamps: false,
             },
             11 => Request::CancelLogs(self.log.take().unwrap_or(RequestId(0))),
+            13 => seals::change(how),
+            14 => {
+                for request in seals::admit(how) {
+                    let _ = self.request(request);
+                }
+                return;
+            }
             _ => Request::Delete { kind: Kind::Pod, namespace, name: pod.unwrap_or_default() },
         };
         if let Request::Logs { .. } = request {
@@ -437,8 +454,28 @@ impl Fleet {
         let _ = self.request(request);
     }
 
+    /// What devices were sent of Secrets they can read. Gives to which keys.
+    pub fn sealed_to(&self) -> Vec<[u8; 32]> {
+        let mut keys = Vec::new();
+        for (device, name) in self.devices.iter().zip(NAMES) {
+            let newest = device.newest.and_then(|newest| device.assembled(newest.hash));
+            for pod in newest.unwrap_or_default() {
+                for secret in &pod.secrets {
+                    let chunks = device.parts.get(&secret.data);
+                    let sealed: Option<Sealed> = chunks.and_then(|of| whole(of, secret.data));
+                    let Some(sealed) = sealed else { continue };
+                    let about = about(name, &pod.namespace, &secret.name).expect("short");
+                    assert!(!seals::open(&about, &sealed).files.is_empty());
+                    keys.push(sealed.encapsulated_key);
+                }
+            }
+        }
+        keys
+    }
+
     /// Every Pod that does not run says why, in all that shows it; and what is stored loads again.
     pub fn check_in_the_end(&mut self) {
+        self.sealed_to();
         for object in self.list(Kind::Pod) {
             let Object::Pod(pod) = object else { panic!("not a Pod") };
             if pod.status.phase != "Running"
@@ -490,24 +527,30 @@ impl Device {
     fn missing(&self, hash: Hash) -> List<Hash, { capacity::WANTED }> {
         let assignment: Option<Assignment> = whole(&self.body, hash);
         let pods = assignment.map(|assignment| assignment.pods.into_vec()).unwrap_or_default();
-        let is_here = |part: &Hash| {
-            self.parts.get(part).is_some_and(|chunks| whole::<Pod>(chunks, *part).is_some())
-        };
-        let missing = pods.into_iter().filter(|part| !is_here(part)).take(capacity::WANTED);
+        let is_here = |part: &Hash| self.parts.get(part).is_some_and(|of| is_whole(of, *part));
+        let here = self.assembled(hash).unwrap_or_default();
+        let sealed = here.iter().flat_map(|pod| pod.secrets.iter().map(|secret| secret.data));
+        let parts = pods.into_iter().chain(sealed.collect::<Vec<_>>());
+        let missing = parts.filter(|part| !is_here(part)).take(capacity::WANTED);
         List::try_from(missing.collect::<Vec<_>>()).expect("as many as may be")
     }
 }
 
-fn whole<T: serde::de::DeserializeOwned>(chunks: &BTreeMap<u32, Vec<u8>>, hash: Hash) -> Option<T> {
+fn is_whole(chunks: &BTreeMap<u32, Vec<u8>>, hash: Hash) -> bool {
     use sha2::Digest;
     let bytes: Vec<u8> = chunks.values().flatten().copied().collect();
-    let whole = Hash(sha2::Sha256::digest(&bytes).into()) == hash;
-    whole.then(|| frame::decode_body(&bytes).expect("what the hub sends decodes"))
+    Hash(sha2::Sha256::digest(&bytes).into()) == hash
+}
+
+fn whole<T: serde::de::DeserializeOwned>(chunks: &BTreeMap<u32, Vec<u8>>, hash: Hash) -> Option<T> {
+    let bytes: Vec<u8> = chunks.values().flatten().copied().collect();
+    let decoded = || frame::decode_body(&bytes).expect("what the hub sends decodes");
+    is_whole(chunks, hash).then(decoded)
 }
 
 /// Ids are drawn from the seed, so no two starts of one store may have the same.
 fn start(records: &Records, starts: u8, now: Now) -> Result<Engine, LoadError> {
-    let config = Config { seed: [starts; 32], lost_after_s: 300 };
+    let config = Config { seed: [starts; 32], lost_after_s: 300, seal: seals::seals() };
     Engine::load(records.clone(), config, hub_key::signer(), now)
 }
 
@@ -573,13 +616,13 @@ fn config_map(how: u8) -> String {
 fn deployment(how: u8) -> String {
     let (replicas, image) = (how % 8, 1 + how / 8 % 3);
     format!(
-        r#"{{"apiVersion":"apps/v1","kind":"Deployment","metadata":{{"name":"web","namespace":"default"}},"spec":{{"replicas":{replicas},"selector":{{"matchLabels":{{"app":"web"}}}},"template":{{"metadata":{{"labels":{{"app":"web"}}}},"spec":{{"containers":[{{"name":"main","image":"app:{image}","volumeMounts":[{{"name":"s","mountPath":"/s"}}]}}],"volumes":[{{"name":"s","configMap":{{"name":"settings"}}}}]}}}}}}}}"#
+        r#"{{"apiVersion":"apps/v1","kind":"Deployment","metadata":{{"name":"web","namespace":"default"}},"spec":{{"replicas":{replicas},"selector":{{"matchLabels":{{"app":"web"}}}},"template":{{"metadata":{{"labels":{{"app":"web"}}}},"spec":{{"containers":[{{"name":"main","image":"app:{image}","volumeMounts":[{{"name":"s","mountPath":"/s"}},{{"name":"t","mountPath":"/t"}}]}}],"volumes":[{{"name":"s","configMap":{{"name":"settings"}}}},{{"name":"t","secret":{{"secretName":"token","optional":true}}}}]}}}}}}}}"#
     )
 }
 
 fn daemon_set(how: u8) -> String {
     let request = if how >= 128 { "4Gi" } else { "1Mi" };
     format!(
-        r#"{{"apiVersion":"apps/v1","kind":"DaemonSet","metadata":{{"name":"agent","namespace":"default"}},"spec":{{"selector":{{"matchLabels":{{"app":"agent"}}}},"template":{{"metadata":{{"labels":{{"app":"agent"}}}},"spec":{{"runtimeClassName":"wasm","containers":[{{"name":"main","image":"module:1","resources":{{"requests":{{"memory":"{request}"}}}}}}]}}}}}}}}"#
+        r#"{{"apiVersion":"apps/v1","kind":"DaemonSet","metadata":{{"name":"agent","namespace":"default"}},"spec":{{"selector":{{"matchLabels":{{"app":"agent"}}}},"template":{{"metadata":{{"labels":{{"app":"agent"}}}},"spec":{{"runtimeClassName":"wasm","containers":[{{"name":"main","image":"module:1","env":[{{"name":"TOKEN","valueFrom":{{"secretKeyRef":{{"name":"token","key":"token"}}}}}}],"resources":{{"requests":{{"memory":"{request}"}}}}}}]}}}}}}}}"#
     )
 }

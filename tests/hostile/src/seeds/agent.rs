@@ -4,7 +4,7 @@ use firmware_compat::{
     frame::{self, Stamp, decode_body},
     id::{Generation, Hash},
     v1::owned::{
-        Bytes, ConfigData, Container, File, List, Part, Pod, RestartPolicy, Text, Volume,
+        Bytes, ConfigData, Container, File, List, Part, Pod, RestartPolicy, Secret, Text, Volume,
         VolumeSource,
     },
 };
@@ -19,7 +19,7 @@ const UP: &[u8] = &[6];
 const WAKE: &[u8] = &[4];
 
 pub(super) fn seeds() -> Vec<Seed> {
-    let (image, wasm) = (golden("pod-image"), golden("pod-wasm"));
+    let (image, wasm) = (open(&golden("pod-image")), open(&golden("pod-wasm")));
     let deployed = [UP, &assign(1, 0, &image), ALL].concat();
     let other = changed(&image, |pod| pod.identity = Hash([0xb3; 32]));
     let exits = [WAKE, WAKE, ALL, &[9, 0, 1], WAKE, ALL].concat();
@@ -72,6 +72,7 @@ pub(super) fn seeds() -> Vec<Seed> {
         seed("agent", "init-container", init_container(&image), |bytes| life(bytes).starts() > 1),
         seed("agent", "name-taken", names, |bytes| life(bytes).sent() > 0),
         seed("agent", "offline-boot", boots, |bytes| life(bytes).starts() > 1),
+        seed("agent", "secret", secret(), |bytes| life(bytes).starts() > 0),
         seed("agent", "same-identity-other-files", other_files(&image), |bytes| {
             let device = life(bytes);
             device.held().map(|held| held.generation) == Some(Generation(2)) && device.starts() == 1
@@ -82,6 +83,16 @@ pub(super) fn seeds() -> Vec<Seed> {
 /// The step that hands over a whole assignment with one Pod.
 fn assign(generation: u8, ways: u8, pod: &[u8]) -> Vec<u8> {
     [&[1, generation, ways][..], &piece(pod)].concat()
+}
+
+/// A Pod without Secrets: nothing has to come after it.
+fn open(pod: &[u8]) -> Vec<u8> {
+    changed(pod, |pod| {
+        let containers = pod.containers.iter();
+        let containers = containers.map(|of| Container { env: List::default(), ..of.clone() });
+        pod.containers = List::try_from(containers.collect::<Vec<_>>()).expect("as many");
+        pod.secrets = List::default();
+    })
 }
 
 fn changed(pod: &[u8], change: impl FnOnce(&mut Pod)) -> Vec<u8> {
@@ -100,6 +111,24 @@ fn init_container(pod: &[u8]) -> Vec<u8> {
     [UP, &assign(1, 0, &with_init), ALL, WAKE, ALL, &[9, 0, 0], ALL, WAKE, ALL].concat()
 }
 
+/// A Pod with a Secret, which comes after it.
+fn secret() -> Vec<u8> {
+    let sealed = golden("sealed");
+    let hash = Hash(Sha256::digest(&sealed).into());
+    let pod = changed(&golden("pod-image"), |pod| {
+        let secret = Secret { name: Text::cut("db"), data: hash };
+        pod.secrets = List::try_from(vec![secret]).expect("one");
+    });
+    [UP, &assign(1, 0, &pod), &[0], &piece(&part(hash, sealed)), ALL, WAKE, ALL].concat()
+}
+
+/// A part in one chunk.
+fn part(hash: Hash, bytes: Vec<u8>) -> Vec<u8> {
+    let length = u32::try_from(bytes.len()).expect("short");
+    let part = Part { hash, length, offset: 0, bytes: Bytes::try_from(bytes).expect("short") };
+    frame::encode(&part, Stamp::default()).expect("it fits a frame")
+}
+
 /// A Pod that is saved with other files, and no other identity, before it has started.
 fn other_files(pod: &[u8]) -> Vec<u8> {
     let with = |text: &str, generation: u8| {
@@ -116,10 +145,8 @@ fn other_files(pod: &[u8]) -> Vec<u8> {
             container.mounts = List::default();
             pod.containers = List::try_from(vec![container]).expect("one");
         });
-        let length = u32::try_from(files.len()).expect("short");
-        let part = Part { hash, length, offset: 0, bytes: Bytes::try_from(files).expect("short") };
-        let framed = frame::encode(&part, Stamp::default()).expect("it fits a frame");
-        [assign(generation, 0, &pod), vec![0], piece(&framed), SAVE.to_vec()].concat()
+        let sent = piece(&part(hash, files));
+        [assign(generation, 0, &pod), vec![0], sent, SAVE.to_vec()].concat()
     };
     [UP, &with("moss", 1), &with("fern", 2), ALL, WAKE, ALL].concat()
 }

@@ -38,4 +38,5 @@ fn reads(bytes: &[u8]) -> bool {
         || frame::decode_body::<owned::Assignment>(bytes).is_ok()
         || frame::decode_body::<owned::Pod>(bytes).is_ok()
         || frame::decode_body::<owned::ConfigData>(bytes).is_ok()
+        || frame::decode_body::<owned::Sealed>(bytes).is_ok()
 }

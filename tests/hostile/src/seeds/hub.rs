@@ -66,12 +66,21 @@ pub(super) fn seeds() -> Vec<Seed> {
             life(bytes).newest(0).is_some()
         }),
         seed("hub", "rolling-update", rolling, |bytes| pods(&mut life(bytes)) > 0),
+        seed("hub", "secret-and-key-change", secret(), |bytes| {
+            so_far(bytes).sealed_to().contains(&[3; 32])
+        }),
         seed("hub", "shortage", shortage.to_vec(), |bytes| pods(&mut life(bytes)) > 0),
         seed("hub", "status-improved", status(), |bytes| {
             // So often, the recorded status says, a container was started again.
             pods_with_restarts(&mut so_far(bytes), 7)
         }),
     ]
+}
+
+/// A Secret changes while a device runs it; then the device shows another key.
+fn secret() -> Vec<u8> {
+    let reports = [3, 0, 3, 0, 3, 0, 3, 0, 3, 0, 3, 0];
+    [JOINS, &[10, 13, 2], &reports, &[10, 14, 3], &reports].concat()
 }
 
 /// The newest generation of a device.

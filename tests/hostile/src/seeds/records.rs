@@ -17,7 +17,7 @@ pub(super) fn seeds() -> Vec<Seed> {
     let whole: Vec<(String, Value)> =
         store.iter().map(|(key, value)| (key.clone(), json_of(value))).collect();
     let keys =
-        b"+object/Pod/a/b\n{}\0nothing\n{}\0image/a/b@c\n[2]\0config/a/b/c\n{\"x\":[]}".to_vec();
+        b"+object/Pod/a/b\n{}\0nothing\n{}\0image/a/b@c\n[2]\0data/Secret/a/b\n{\"x\":[]}".to_vec();
     let overflow = json!(u64::MAX);
     let last = |record: &mut Value| record["generation"] = overflow.clone();
     let (_, device) = first(&store, |key| matches!(key, KeyOf::Device(_)));
@@ -123,11 +123,25 @@ pub(super) fn seeds() -> Vec<Seed> {
             })]),
             loads,
         ),
+        seed("records", "data-of-nobody", data(), loads),
         seed("records", "whole-store", text(&whole), |bytes| {
-            let kinds = [Kind::Deployment, Kind::DaemonSet, Kind::ConfigMap, Kind::Node, Kind::Pod];
+            let kinds = [
+                Kind::Secret,
+                Kind::Deployment,
+                Kind::DaemonSet,
+                Kind::ConfigMap,
+                Kind::Node,
+                Kind::Pod,
+            ];
             kinds.iter().all(|kind| !names(bytes, *kind).is_empty())
         }),
     ]
+}
+
+/// Data of a Secret that is gone, and that nobody uses; more of it than the next hub knows of.
+fn data() -> Vec<u8> {
+    let value = json!({"data": {"token": "aHVudGVyMg=="}, "more": 1});
+    beside(&[("data/Secret/default/gone".to_owned(), value)])
 }
 
 fn json_of(value: &[u8]) -> Value {

@@ -158,7 +158,8 @@ fn versioned(record: &impl Serialize) -> Vec<u8> {
 
 fn process() -> Spec {
     let env = vec![("A".to_owned(), "b".to_owned())];
-    let process = Process { argv: vec!["/bin/x".to_owned()], env, cwd: PathBuf::from("/") };
+    let process =
+        Process { argv: vec!["/bin/x".to_owned()], env, cwd: PathBuf::from("/"), private: false };
     spec(Kind::Process(process))
 }
 
@@ -172,6 +173,7 @@ fn container() -> Spec {
         cgroup: None,
         private_cgroup2: true,
         sub_paths: Vec::new(),
+        private: true,
     }))
 }
 

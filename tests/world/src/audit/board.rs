@@ -1,11 +1,13 @@
 //! Checks of what happens on boards: what an agent remembers, starts, stops and says.
 
+use std::collections::BTreeMap;
+
 use firmware_compat::{
     frame::decode_body,
     id::{Hash, PodId},
     v1::owned::{Assignment, AssignmentId, Phase, Pod},
 };
-use lichen_agent_core::{ContainerId, SavedAssignment, Up, config::Part};
+use lichen_agent_core::{ContainerId, PodSpec, SavedAssignment, Up, config::Part};
 use lichen_hub_core::api::Kind;
 
 use crate::{
@@ -114,14 +116,19 @@ impl World {
     }
 
     /// What the assignment in force on a board says.
-    pub(crate) fn wanted(&self, board: usize) -> Option<Vec<Pod>> {
+    pub(crate) fn wanted(&self, board: usize) -> Option<Vec<PodSpec>> {
         let it = &self.boards[board];
         let held: AssignmentId = it.agent.as_ref()?.assignment()?;
         let saved = it.saved().saved.into_iter().find(|saved| saved.id == held)?;
         let assignment: Assignment = decode_body(&saved.body).ok()?;
+        let sealed = saved.parts.iter().filter_map(|(hash, part)| match part {
+            Part::Sealed(sealed) => Some((*hash, sealed.clone())),
+            Part::Pod(_) | Part::Config(_) => None,
+        });
+        let sealed: BTreeMap<_, _> = sealed.collect();
         let pod = |hash: &Hash| match saved.parts.get(hash)? {
-            Part::Pod(pod) => Some((**pod).clone()),
-            Part::Config(_) => None,
+            Part::Pod(pod) => Some(PodSpec::new(pod.clone(), BTreeMap::new(), sealed.clone())),
+            Part::Config(_) | Part::Sealed(_) => None,
         };
         assignment.pods.iter().map(pod).collect()
     }
@@ -151,6 +158,7 @@ impl World {
             };
             let startable = pod.containers.iter().all(|c| Program::of(c) != Program::Broken)
                 && digests(pod).all(whole)
+                && it.secrets(pod).is_ok()
                 && it.runtime_works();
             let was_started = |process: &Process| {
                 matches!(process.state, RunState::Running { .. } | RunState::Exited(_))

@@ -226,6 +226,9 @@ impl World {
             if Program::all_stay_up(pod) && !it.runs_whole(pod) {
                 return Some(format!("{} does not run on {label}", pod.name));
             }
+            if let Some(stale) = self.stale_secret(board, pod) {
+                return Some(stale);
+            }
         }
         it.runs
             .iter()
@@ -245,7 +248,9 @@ impl World {
         let all = workload.images().map(|image| roots.get(image).copied().flatten());
         let all: Vec<_> = all.collect::<Option<_>>()?;
         let config = workload.config.clone().map(Thing::Config);
-        let lacks_config = config.is_some_and(|config| self.declared.certain(&config).is_none());
+        let secret = workload.secret.clone().map(Thing::Secret);
+        let mut taken = config.into_iter().chain(secret);
+        let lacks_config = taken.any(|taken| self.declared.certain(&taken).is_none());
         if lacks_config || !workload.stays_up() {
             return None;
         }

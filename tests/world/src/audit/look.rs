@@ -9,7 +9,7 @@ use lichen_hub_core::{
 use crate::{
     World,
     declared::{Spec, Thing},
-    manifests::root,
+    manifests::{root, secret_value},
 };
 
 impl World {
@@ -20,6 +20,7 @@ impl World {
         if let Some(what) = self.audit.wire.over(self.now) {
             self.fail("wire-budget", &what);
         }
+        self.look_at_disks();
         if self.hubs[0].engine.is_some() {
             self.look_at_objects();
             self.look_at_pods();
@@ -70,6 +71,7 @@ impl World {
             Thing::Deployment(_) => (Kind::Deployment, "default"),
             Thing::DaemonSet(_) => (Kind::DaemonSet, "default"),
             Thing::Config(_) => (Kind::ConfigMap, "default"),
+            Thing::Secret(_) => (Kind::Secret, "default"),
             Thing::Node(_) => (Kind::Node, ""),
             Thing::Image(_) => return None,
         };
@@ -169,6 +171,10 @@ fn matches(thing: &Thing, spec: Option<&Spec>, object: Option<&Object>) -> bool 
         }
         (Some(Spec::Config(version)), Some(Object::ConfigMap(map))) => {
             map.data.values().any(|text| *text == format!("version {version}"))
+        }
+        (Some(Spec::Secret(version)), Some(Object::Secret(secret))) => {
+            let value = secret_value(*version);
+            secret.data.values().any(|data| data[..] == *value.as_bytes())
         }
         (spec, Some(Object::Node(node))) => {
             let settings = match spec {

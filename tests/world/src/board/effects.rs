@@ -15,6 +15,9 @@ use lichen_agent_core::{
 use super::{Artefact, Transfer, Wake, processes::Program};
 use crate::{Due, World, canary::Canary};
 
+/// Why a container can't be made.
+const UNOPENED: &str = "CreateContainerConfigError";
+
 impl World {
     /// Starts a piece of work, or does it at once where the real shell does.
     pub(super) fn begin_effect(&mut self, board: usize, effect: Effect) {
@@ -175,7 +178,7 @@ impl World {
             Effect::Start { pod, container, attempt } => {
                 if self.is(Canary::ShellStartsAnother) {
                     let other = Pod { identity: Hash([6; 32]), ..(**pod).clone() };
-                    let other = PodSpec::new(other.into(), BTreeMap::new());
+                    let other = PodSpec::new(other.into(), BTreeMap::new(), BTreeMap::new());
                     return self.start(board, &other, container, attempt);
                 }
                 if self.is(Canary::ShellStartsTwice) {
@@ -191,6 +194,10 @@ impl World {
             }
             Effect::UpdateFiles { pod } => {
                 let id = pod.id;
+                if let Err(why) = self.boards[board].secrets(&pod) {
+                    let failure = failure(UNOPENED, &why);
+                    return Some(Event::FilesUpdateFailed { pod: id, failure });
+                }
                 if self.boards[board].disk.full {
                     let failure = failure("", "no space left on device");
                     Event::FilesUpdateFailed { pod: id, failure }
@@ -290,7 +297,7 @@ impl World {
         Event::SandboxReady { pod: id }
     }
 
-    fn prepare(&mut self, board: usize, spec: &Pod, container: ContainerId) -> Event {
+    fn prepare(&mut self, board: usize, spec: &PodSpec, container: ContainerId) -> Event {
         let pod = spec.id;
         let it = &mut self.boards[board];
         let missing: Vec<Hash> = container
@@ -309,6 +316,10 @@ impl World {
         }
         if it.disk.full {
             let failure = failure(DISK_FULL, "no space left on device");
+            return Event::PrepareFailed { pod, container, failure, missing };
+        }
+        if let Err(why) = it.secrets(spec) {
+            let failure = failure(UNOPENED, &why);
             return Event::PrepareFailed { pod, container, failure, missing };
         }
         Event::Prepared { pod, container }

@@ -170,6 +170,7 @@ impl World {
             return self.firmware_connected(board);
         }
         let session = self.boards[board].link.session;
+        self.enrol(board);
         self.feed(board, Event::LinkUp { session });
         if self.is(Canary::ReconnectRestarts) {
             self.restart_something(board);

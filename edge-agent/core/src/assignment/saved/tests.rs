@@ -44,6 +44,7 @@ fn pod(id: u8, config: Option<Hash>) -> (Hash, Part) {
         grace_ms: 1,
         host_network: false,
         after: List::default(),
+        secrets: List::default(),
     })))
 }
 
@@ -51,7 +52,7 @@ fn pod(id: u8, config: Option<Hash>) -> (Hash, Part) {
 fn followable(generation: u64, parts: &[(Hash, Part)]) -> SavedAssignment {
     let pods = parts.iter().filter_map(|(hash, part)| match part {
         Part::Pod(_) => Some(*hash),
-        Part::Config(_) => None,
+        Part::Config(_) | Part::Sealed(_) => None,
     });
     let pods = List::try_from(pods.collect::<Vec<_>>()).expect("few");
     let body = postcard::to_allocvec(&Assignment { pods }).expect("it encodes");

@@ -1,20 +1,23 @@
-//! `v1` ConfigMap: configuration data that Pods mount as files.
+//! `v1` ConfigMap: configuration data that Pods mount as files or read as variables.
 
-use alloc::{collections::BTreeMap, format, string::String, vec::Vec};
+use alloc::{collections::BTreeMap, format, string::String};
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize};
 
-use crate::api::{
-    cell,
-    field::{Field, Message, Shape, field, instead, object, text_map},
-    meta::{OBJECT_META, ObjectMeta, nullable},
-    resource::{Column, Names, Resource},
-    validate::Errors,
+use super::secret::Data;
+use crate::{
+    api::{
+        cell,
+        field::{Field, Message, Shape, field, instead, object, text_map},
+        meta::{OBJECT_META, ObjectMeta, nullable},
+        resource::{Column, Names, Resource},
+        validate::Errors,
+    },
+    hidden::Hidden,
 };
 
-/// Bytes of data in one ConfigMap: Kubernetes' bound.
-const MAX_BYTES: usize = 1024 * 1024;
+/// Bytes of data in one ConfigMap or Secret: Kubernetes' bound.
+pub(super) const MAX_BYTES: usize = 1024 * 1024;
 /// Longest key: the longest name of a file.
 const MAX_KEY: usize = 253;
 
@@ -64,12 +67,10 @@ impl Resource for ConfigMap {
     fn validate(&self, _old: Option<&Self>, errors: &mut Errors) {
         let keys = self.data.keys().map(|key| ("data", key));
         for (field, key) in keys.chain(self.binary_data.keys().map(|key| ("binaryData", key))) {
-            if !is_file_name(key) {
-                errors.add(field, format!("key \"{key}\" must be letters, digits, '-', '_' or '.', and not start with '..'"));
-            }
+            check_key(field, key, errors);
         }
         match self.files() {
-            Ok(files) if files.values().map(Vec::len).sum::<usize>() > MAX_BYTES => {
+            Ok(files) if files.values().map(|file| file.len()).sum::<usize>() > MAX_BYTES => {
                 errors.add("data", "is over 1 MiB in all");
             }
             Ok(_) => {}
@@ -83,18 +84,30 @@ impl ConfigMap {
     ///
     /// # Errors
     /// The key whose data is not base64, or is there twice, and what is wrong with it.
-    pub fn files(&self) -> Result<BTreeMap<String, Vec<u8>>, (String, String)> {
-        let mut files: BTreeMap<String, Vec<u8>> =
-            self.data.iter().map(|(key, text)| (key.clone(), text.clone().into_bytes())).collect();
+    pub fn files(&self) -> Result<Data, (String, String)> {
+        let bytes = |text: &String| Hidden::from(text.clone().into_bytes());
+        let mut files: Data =
+            self.data.iter().map(|(key, text)| (key.clone(), bytes(text))).collect();
         for (key, text) in &self.binary_data {
-            let bytes = STANDARD
-                .decode(text)
-                .map_err(|error| (key.clone(), format!("is not base64: {error}")))?;
+            let bytes = Hidden::from_base64(text)
+                .ok_or_else(|| (key.clone(), String::from("is not base64")))?;
             if files.insert(key.clone(), bytes).is_some() {
                 return Err((key.clone(), String::from("is in data too")));
             }
         }
         Ok(files)
+    }
+}
+
+/// Checks the key of a ConfigMap or Secret: it is to be a file's name.
+pub(super) fn check_key(field: &str, key: &str, errors: &mut Errors) {
+    if !is_file_name(key) {
+        errors.add(
+            field,
+            format!(
+                "key \"{key}\" must be letters, digits, '-', '_' or '.', and not start with '..'"
+            ),
+        );
     }
 }
 

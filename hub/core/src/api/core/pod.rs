@@ -1,8 +1,9 @@
-//! `v1` Pod, and the template that workloads make Pods from. Its parts: [`container`], [`volume`], [`scheduling`],
-//! [`status`].
+//! `v1` Pod, and the template that workloads make Pods from. Its parts: [`container`], [`environment`],
+//! [`volume`], [`scheduling`], [`status`].
 
 pub mod container;
-mod normal;
+pub mod environment;
+pub(crate) mod normal;
 pub mod scheduling;
 pub mod status;
 pub mod volume;
@@ -12,11 +13,13 @@ use alloc::{borrow::ToOwned, format, string::String, vec::Vec};
 use serde::{Deserialize, Serialize};
 
 pub use self::{
-    container::{Container, ContainerPort, EnvVar, Resources, VolumeMount},
+    container::{Container, ContainerPort, Resources, VolumeMount},
+    environment::{EnvFrom, EnvVar, EnvVarSource, KeyReference, ObjectSource},
     scheduling::Toleration,
     status::{ContainerState, ContainerStatus, PodStatus, Running, Terminated, Waiting},
-    volume::{ConfigMapVolume, EmptyDir, HostPath, KeyToPath, Volume},
+    volume::{ConfigMapVolume, EmptyDir, HostPath, KeyToPath, SecretVolume, Volume},
 };
+use super::service_account::NameReference;
 use crate::api::{
     cell,
     field::{
@@ -94,6 +97,9 @@ pub struct PodSpec {
     /// Whether it shares the device's network.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub host_network: Option<bool>,
+    /// Secrets with which its images are pulled.
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "nullable")]
+    pub image_pull_secrets: Vec<NameReference>,
 }
 
 impl Resource for Pod {
@@ -257,7 +263,7 @@ pub const POD_SPEC: Message = Message {
         unsupported("hostPID", 12),
         unsupported("hostIPC", 13),
         unless_empty("securityContext", 14, "give the image a user of its own"),
-        instead("imagePullSecrets", 15, "push the image to the hub: lichen image push"),
+        objects("imagePullSecrets", 15, &volume::LOCAL_REFERENCE).merged_by("name"),
         unsupported("hostname", 16),
         unsupported("subdomain", 17),
         unless_empty("affinity", 18, "nodeSelector and tolerations choose devices"),

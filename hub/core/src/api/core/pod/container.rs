@@ -4,6 +4,7 @@ use alloc::{collections::BTreeMap, string::String, vec::Vec};
 
 use serde::{Deserialize, Serialize};
 
+use super::environment::{self, EnvFrom, EnvVar};
 use crate::api::{
     field::{
         Field, Message, Shape, count, field, flag, instead, object, objects, text, texts,
@@ -33,6 +34,9 @@ pub struct Container {
     /// Added to the image's environment.
     #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "nullable")]
     pub env: Vec<EnvVar>,
+    /// Added before them: all that a ConfigMap or Secret holds.
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "nullable")]
+    pub env_from: Vec<EnvFrom>,
     /// Ports that it listens on.
     #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "nullable")]
     pub ports: Vec<ContainerPort>,
@@ -42,17 +46,6 @@ pub struct Container {
     /// Where volumes appear.
     #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "nullable")]
     pub volume_mounts: Vec<VolumeMount>,
-}
-
-/// An environment variable.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct EnvVar {
-    /// Its name.
-    pub name: String,
-    /// Its value; `$(NAME)` refers to earlier ones.
-    #[serde(skip_serializing_if = "String::is_empty", deserialize_with = "nullable")]
-    pub value: String,
 }
 
 /// A port that a container listens on.
@@ -115,7 +108,7 @@ pub const CONTAINER: Message = Message {
         texts("args", 4),
         text("workingDir", 5),
         objects("ports", 6, &CONTAINER_PORT).merged_by("containerPort").and_by("protocol", "TCP"),
-        objects("env", 7, &ENV_VAR).merged_by("name"),
+        objects("env", 7, &environment::ENV_VAR).merged_by("name"),
         object("resources", 8, &RESOURCES),
         objects("volumeMounts", 9, &VOLUME_MOUNT).merged_by("mountPath"),
         instead("livenessProbe", 10, NO_PROBES),
@@ -135,7 +128,7 @@ pub const CONTAINER: Message = Message {
         unsupported("stdin", 16),
         unsupported("stdinOnce", 17),
         unsupported("tty", 18),
-        instead("envFrom", 19, "mount the ConfigMap as files, or write the variables as env"),
+        objects("envFrom", 19, &environment::ENV_FROM),
         unsupported("terminationMessagePolicy", 20),
         unsupported("volumeDevices", 21),
         instead("startupProbe", 22, NO_PROBES),
@@ -153,16 +146,6 @@ const CONTAINER_PORT: Message = Message {
         count("containerPort", 3),
         text("protocol", 4),
         unsupported("hostIP", 5),
-    ],
-};
-
-/// The fields of [`EnvVar`].
-const ENV_VAR: Message = Message {
-    name: "EnvVar",
-    fields: &[
-        text("name", 1),
-        text("value", 2),
-        instead("valueFrom", 3, "write the value, or mount the ConfigMap as files"),
     ],
 };
 

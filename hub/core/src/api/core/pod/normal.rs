@@ -3,14 +3,17 @@
 
 use alloc::{format, string::String};
 
-use super::{Container, ContainerPort, PodTemplate, Resources, Toleration, Volume, VolumeMount};
+use super::{
+    Container, ContainerPort, EnvFrom, EnvVarSource, KeyToPath, PodTemplate, Resources, Toleration,
+    Volume, VolumeMount,
+};
 use crate::{
     api::quantity::{Amounts, Quantity},
     resolve::DEFAULT_GRACE_S,
 };
 
-/// Permission bits of a file from a ConfigMap, where nothing is said.
-const DEFAULT_MODE: u32 = 0o644;
+/// Permission bits of a file from a ConfigMap or Secret, where nothing is said.
+pub(crate) const DEFAULT_MODE: u32 = 0o644;
 
 impl PodTemplate {
     /// The template as it would be written by someone who writes nothing that goes without saying.
@@ -35,6 +38,17 @@ fn unless(text: &mut Option<String>, defaults: &[&str]) {
 
 fn container(container: &mut Container) {
     unless(&mut container.working_dir, &[""]);
+    let sources = container.env.iter_mut().filter_map(|variable| variable.value_from.as_mut());
+    for EnvVarSource { config_map_key_ref, secret_key_ref } in sources {
+        for of in [config_map_key_ref, secret_key_ref].into_iter().flatten() {
+            of.optional.take_if(|optional| !*optional);
+        }
+    }
+    for EnvFrom { config_map_ref, secret_ref, .. } in &mut container.env_from {
+        for of in [config_map_ref, secret_ref].into_iter().flatten() {
+            of.optional.take_if(|optional| !*optional);
+        }
+    }
     for ContainerPort { protocol, .. } in &mut container.ports {
         unless(protocol, &["TCP"]);
     }
@@ -76,11 +90,19 @@ fn volume(volume: &mut Volume) {
     }
     if let Some(map) = &mut volume.config_map {
         map.optional.take_if(|optional| !*optional);
-        let mode = map.default_mode.unwrap_or(DEFAULT_MODE);
-        map.default_mode.take_if(|mode| *mode == DEFAULT_MODE);
-        for item in &mut map.items {
-            item.mode.take_if(|own| *own == mode);
-        }
+        modes(&mut map.default_mode, &mut map.items);
+    }
+    if let Some(secret) = &mut volume.secret {
+        secret.optional.take_if(|optional| !*optional);
+        modes(&mut secret.default_mode, &mut secret.items);
+    }
+}
+
+fn modes(default: &mut Option<u32>, items: &mut [KeyToPath]) {
+    let mode = default.unwrap_or(DEFAULT_MODE);
+    default.take_if(|mode| *mode == DEFAULT_MODE);
+    for item in items {
+        item.mode.take_if(|own| *own == mode);
     }
 }
 
@@ -110,12 +132,15 @@ mod tests {
         let short = json!({
             "containers": [{
                 "name": "a", "image": "a",
+                "env": [{"name": "A", "valueFrom": {"secretKeyRef": {"name": "s", "key": "a"}}}],
+                "envFrom": [{"configMapRef": {"name": "m"}}],
                 "ports": [{"containerPort": 80}],
                 "resources": {"limits": {"cpu": "500m", "memory": "64Mi"}},
                 "volumeMounts": [{"name": "v", "mountPath": "/v"}],
             }],
             "volumes": [
                 {"name": "v", "configMap": {"name": "m", "items": [{"key": "a", "path": "a"}]}},
+                {"name": "s", "secret": {"secretName": "m"}},
                 {"name": "e", "emptyDir": {"sizeLimit": "1Ki"}},
                 {"name": "h", "hostPath": {"path": "/dev"}},
             ],
@@ -125,7 +150,10 @@ mod tests {
             "restartPolicy": "Always", "terminationGracePeriodSeconds": 30, "hostNetwork": false,
             "runtimeClassName": "crun",
             "containers": [{
-                "name": "a", "image": "a", "workingDir": "", "env": [], "args": [],
+                "name": "a", "image": "a", "workingDir": "", "args": [],
+                "env": [{"name": "A", "value": "", "valueFrom":
+                    {"secretKeyRef": {"name": "s", "key": "a", "optional": false}}}],
+                "envFrom": [{"prefix": "", "configMapRef": {"name": "m", "optional": false}}],
                 "ports": [{"containerPort": 80, "protocol": "TCP"}],
                 "resources": {
                     "limits": {"cpu": 0.5, "memory": "65536Ki"},
@@ -136,6 +164,7 @@ mod tests {
             "volumes": [
                 {"name": "v", "configMap": {"name": "m", "defaultMode": 420, "optional": false,
                     "items": [{"key": "a", "path": "a", "mode": 420}]}},
+                {"name": "s", "secret": {"secretName": "m", "defaultMode": 420, "optional": false}},
                 {"name": "e", "emptyDir": {"medium": "", "sizeLimit": "1024"}},
                 {"name": "h", "hostPath": {"path": "/dev", "type": ""}},
             ],
@@ -154,6 +183,7 @@ mod tests {
             ("/hostNetwork", json!(true)),
             ("/runtimeClassName", json!("wasm")),
             ("/nodeName", json!("pi")),
+            ("/imagePullSecrets", json!([{"name": "registry"}])),
         ] {
             let mut other = base.clone();
             other[&pointer[1..]] = value;

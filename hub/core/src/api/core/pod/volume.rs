@@ -25,6 +25,9 @@ pub struct Volume {
     /// Files from a ConfigMap.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub config_map: Option<ConfigMapVolume>,
+    /// Files from a Secret.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub secret: Option<SecretVolume>,
 }
 
 /// A directory that lives as long as the Pod.
@@ -67,7 +70,24 @@ pub struct ConfigMapVolume {
     pub optional: Option<bool>,
 }
 
-/// One key of a ConfigMap and its file.
+/// Files from a Secret.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SecretVolume {
+    /// The Secret's name, in the same namespace.
+    pub secret_name: String,
+    /// Only these keys, at these paths. Empty means all keys by their names.
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "nullable")]
+    pub items: Vec<KeyToPath>,
+    /// Permission bits. Absent means 0644.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub default_mode: Option<u32>,
+    /// Whether the Secret or a key may be missing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub optional: Option<bool>,
+}
+
+/// One key of a ConfigMap or Secret and its file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct KeyToPath {
@@ -91,7 +111,7 @@ const VOLUME_SOURCE: Message = Message {
     fields: &[
         object("hostPath", 1, &HOST_PATH).optional(),
         object("emptyDir", 2, &EMPTY_DIR).optional(),
-        instead("secret", 6, "a ConfigMap is stored and sent in the clear; Lichen has no Secrets"),
+        object("secret", 6, &SECRET_VOLUME).optional(),
         unsupported("nfs", 7),
         unsupported("iscsi", 8),
         instead("persistentVolumeClaim", 10, "hostPath keeps data on the device"),
@@ -127,7 +147,19 @@ const CONFIG_MAP_VOLUME: Message = Message {
     ],
 };
 
-const LOCAL_REFERENCE: Message =
+/// The fields of [`SecretVolume`].
+const SECRET_VOLUME: Message = Message {
+    name: "SecretVolumeSource",
+    fields: &[
+        text("secretName", 1),
+        objects("items", 2, &KEY_TO_PATH),
+        count("defaultMode", 3).optional(),
+        flag("optional", 4).optional(),
+    ],
+};
+
+/// An object of the same namespace, by its name.
+pub(super) const LOCAL_REFERENCE: Message =
     Message { name: "LocalObjectReference", fields: &[text("name", 1)] };
 
 /// The fields of [`KeyToPath`].
