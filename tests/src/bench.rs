@@ -3,12 +3,14 @@
 //! - [`start`]: sizes on disk, and the hub's start.
 //! - [`latency`]: from `apply` to running, and to a changed Pod serving.
 //! - [`idle`]: memory, bytes on the network and bytes on disk of an installation that has nothing to do.
+//! - [`tls`]: handshakes, and the bytes by which a device is back.
 //! - [`figures`]: medians, and the table.
 
 pub mod figures;
 pub mod idle;
 pub mod latency;
 pub mod start;
+pub mod tls;
 pub mod traffic;
 
 use std::time::Duration;

@@ -96,7 +96,7 @@ impl Device {
         let pid = rustix::process::Pid::from_child(&agent);
         let any = Rlimit { current: None, maximum: None };
         prlimit(Some(pid), Resource::Core, any).unwrap();
-        rustix::process::kill_process(pid, rustix::process::Signal::QUIT).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::ABORT).unwrap();
         agent.wait().unwrap().core_dumped()
     }
 

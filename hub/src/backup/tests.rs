@@ -48,7 +48,7 @@ impl Hub {
         };
         hub.put(META, &record::encode(&meta));
         hub.put("retired/pi-1", &record::encode(&7));
-        hub.put("config/default/a", &record::encode(&BTreeMap::from([("key", b"value")])));
+        hub.put("data/ConfigMap/default/a", &record::encode(&BTreeMap::from([("key", b"value")])));
         hub
     }
 

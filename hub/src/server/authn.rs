@@ -27,7 +27,7 @@ pub(crate) use token::{Account, Claims, TokenError};
 
 use lichen_trust::{ClientCertificate, KnownTime};
 
-use super::{clock::unix_ms, peer::Peer, watch_cache::WatchCache};
+use super::{peer::Peer, watch_cache::WatchCache};
 use credentials::Shown;
 use key::SigningKey;
 
@@ -45,7 +45,7 @@ pub(crate) struct Authenticator {
     key: SigningKey,
     /// Which ServiceAccounts there are.
     cache: Arc<WatchCache>,
-    /// By which certificates are judged.
+    /// By which certificates and tokens are judged.
     time: Arc<KnownTime>,
 }
 
@@ -114,7 +114,7 @@ impl Authenticator {
 
     /// A token of a ServiceAccount, and when it ends, in milliseconds since 1970. What is asked has been checked.
     pub(crate) fn issue(&self, account: &ObjectMeta, request: &TokenRequest) -> (String, u64) {
-        let now_s = now_s();
+        let now_s = self.time.now();
         let expires_s = now_s + request.lifetime_s();
         let account = Account {
             namespace: account.namespace.clone(),
@@ -136,7 +136,7 @@ impl Authenticator {
 
     /// What changes with time: whether the token has ended, and whether its ServiceAccount is still there.
     fn check(&self, claims: &Claims) -> Result<(), TokenError> {
-        claims.check_time(now_s())?;
+        claims.check_time(self.time.now())?;
         let Account { namespace, name, uid } = &claims.account;
         let account = self.cache.get(&Key::new(Kind::ServiceAccount, namespace, name));
         match account.is_some_and(|account| account.meta().uid == *uid) {
@@ -157,10 +157,6 @@ pub(crate) fn shows(authorization: &str) -> Result<bool, TokenError> {
         Shown::Nothing => Ok(false),
         Shown::Token(text) => token::read(&text, &SigningKey::of_nobody()).map(|_| true),
     }
-}
-
-fn now_s() -> u64 {
-    unix_ms() / 1000
 }
 
 #[cfg(test)]

@@ -124,7 +124,7 @@ async fn every_wrong_request_is_refused_in_kubernetes_words() {
         ("DELETE", MAPS, json!({})),
         ("DELETE", &a, json!({"propagationPolicy": "None"})),
         ("POST", "/api/v1/namespaces/default/configmaps?dryRun=All", map.clone()),
-        ("GET", "/api/v1/secrets", json!(null)),
+        ("GET", "/api/v1/services", json!(null)),
         ("GET", "/nothing", json!(null)),
         ("POST", "/healthz", json!(null)),
     ];
@@ -274,6 +274,7 @@ async fn what_the_api_has_can_be_discovered() {
         [
             "namespaces",
             "configmaps",
+            "secrets",
             "serviceaccounts",
             "nodes",
             "pods",

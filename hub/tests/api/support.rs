@@ -143,6 +143,8 @@ async fn ask(
     stream.write_all(head.as_bytes()).await.expect("write");
     // A server that refuses early may close before it has read everything.
     let _ = stream.write_all(body).await;
+    // TLS keeps what the socket did not take at once.
+    let _ = stream.flush().await;
     Stream::read_head(stream).await
 }
 

@@ -138,7 +138,8 @@ fn deleting_waits_and_what_is_not_there_is_said() {
 fn words_that_name_nothing_are_answered_with_those_that_do() {
     let hub = Hub::start();
     for (line, code, part) in [
-        ("get sekrets", 2, "there is no kind \"sekrets\"; the hub has "),
+        ("get sarvices", 2, "there is no kind \"sarvices\"; the hub has "),
+        ("get sekrets", 2, "did you mean secrets?"),
         ("get deploymets", 2, "did you mean deployments?"),
         (
             "get pod web",

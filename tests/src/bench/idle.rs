@@ -33,7 +33,7 @@ struct Subject {
 #[must_use]
 pub fn all(plan: &Plan) -> Vec<Row> {
     let bench = Bench::around(|hub| {
-        let agent = traffic::counted_device(super::DEVICE, hub, &["--runtime", "runc"]);
+        let (agent, _way) = traffic::counted_device(super::DEVICE, hub, &["--runtime", "runc"]);
         let mut agent = agent.with_own_programs();
         agent.start_again();
         hub.api().until_ready(super::DEVICE);
@@ -41,7 +41,8 @@ pub fn all(plan: &Plan) -> Vec<Row> {
     });
     let api = bench.hub.api();
     let keep_alive = SHORT_KEEP_ALIVE_S.to_string();
-    let mut talker = traffic::counted_device("talker", &bench.hub, &["--keep-alive", &keep_alive]);
+    let (mut talker, _way) =
+        traffic::counted_device("talker", &bench.hub, &["--keep-alive", &keep_alive]);
     talker.start_again();
     api.until_ready("talker");
     let others: Vec<Agent> =
@@ -162,7 +163,7 @@ fn talk_row(bytes: u64, seconds: f64) -> Row {
         "the same with `--keep-alive {SHORT_KEEP_ALIVE_S}` ({:.1} bytes/min); a month has {EXCHANGES_PER_MONTH} of 20 min",
         bytes as f64 * 60.0 / seconds
     );
-    Row::new("keep-alive with all headers, without TLS", figure, "≤ 1 MB/month", how)
+    Row::new("keep-alive with TLS and all headers", figure, "≤ 1 MB/month", how)
 }
 
 /// Proportional set size in bytes.

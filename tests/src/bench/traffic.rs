@@ -10,6 +10,7 @@ use std::{
     net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream},
     os::unix::net::{UnixListener, UnixStream},
     path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
     thread,
 };
 
@@ -18,19 +19,40 @@ use crate::{agent::Agent, hub::Hub};
 /// The word that makes the benchmark's program a forwarder.
 pub const FORWARD: &str = "forward";
 
-/// A device whose bytes are counted. Not started yet.
+/// The connections of a device, which can be cut.
+#[derive(Clone, Debug, Default)]
+pub struct Way(Arc<Mutex<Vec<TcpStream>>>);
+
+impl Way {
+    /// Ends every connection, as a network that goes away would if it told both sides.
+    pub fn cut(&self) {
+        let streams = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        for stream in streams {
+            let _ended_already = stream.shutdown(Shutdown::Both);
+        }
+    }
+
+    fn carries(&self, stream: &TcpStream) {
+        let stream = stream.try_clone();
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(stream);
+    }
+}
+
+/// A device whose bytes are counted, and its way to the hub. Not started yet.
 ///
 /// # Panics
 /// If the way to the hub cannot be opened.
 #[must_use]
-pub fn counted_device(name: &str, hub: &Hub, flags: &[&str]) -> Agent {
+pub fn counted_device(name: &str, hub: &Hub, flags: &[&str]) -> (Agent, Way) {
+    let way = Way::default();
     let mut agent = Agent::new(name, hub).with_flags(flags);
     let dir = agent.state().parent().unwrap().join("way");
     fs::create_dir(&dir).unwrap();
     let port = hub.device_address().port();
     {
         let listener = UnixListener::bind(socket(&dir, port)).unwrap();
-        thread::spawn(move || carry_out(&listener, port));
+        let way = way.clone();
+        thread::spawn(move || carry_out(&listener, port, &way));
     }
     let forwarder = std::env::current_exe().unwrap();
     // The state directory in its arguments makes the forwarder end with the device.
@@ -48,7 +70,7 @@ pub fn counted_device(name: &str, hub: &Hub, flags: &[&str]) -> Agent {
         &text,
         agent.state().to_str().unwrap(),
     ]);
-    agent
+    (agent, way)
 }
 
 /// What the forwarder does: `forward DIR PORT…`, inside the namespace, until it is killed.
@@ -73,10 +95,11 @@ pub fn forward(arguments: &[String]) -> io::Result<()> {
     Ok(())
 }
 
-fn carry_out(listener: &UnixListener, port: u16) {
+fn carry_out(listener: &UnixListener, port: u16, way: &Way) {
     for stream in listener.incoming().flatten() {
         let hub = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let Ok(other) = TcpStream::connect(hub) else { continue };
+        way.carries(&other);
         join_tcp_and_unix(other, stream);
     }
 }

@@ -10,7 +10,7 @@ use lichen_tests::{
     bench::{
         Plan,
         figures::{Row, machine, table},
-        idle, latency, start, traffic,
+        idle, latency, start, tls, traffic,
     },
     process,
     programs::repository,
@@ -21,7 +21,7 @@ Measures the programs beside this one, and prints a table.
 
 Usage: bench [options]
 
-  --only NAME       start, latency or idle
+  --only NAME       start, latency, tls or idle
   --rounds N        workloads that are applied, one after another (default: 100)
   --updates N       workloads that are changed, one after another (default: 20)
   --pause MILLIS    between two of these (default: 1000)
@@ -103,6 +103,7 @@ fn run(request: &Request) -> ExitCode {
     part("start", &start::sizes);
     part("start", &|| start::hub_start(&request.plan));
     part("latency", &|| latency::all(&request.plan));
+    part("tls", &tls::all);
     part("idle", &|| idle::all(&request.plan));
     let text = format!("{}\n\n{}", machine(), table(&rows));
     print!("{text}");

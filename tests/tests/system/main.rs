@@ -12,6 +12,7 @@ mod fleet;
 mod offline;
 mod quickstart;
 mod rotation;
+mod secret;
 mod sidecar;
 mod site;
 mod survival;

@@ -18,7 +18,7 @@ const fn wrong(arguments: &'static [&'static str], says: &'static [&'static str]
 const WRONG: &[Wrong] = &[
     wrong(&["apply", "-f", "missing.yaml"], &["missing.yaml", "No such file"]),
     wrong(&["apply", "-f", "typo.yaml"], &["typo.yaml:5:", "replicsa", "replicas"]),
-    wrong(&["apply", "-f", "secret.yaml"], &["secret.yaml:2:", "Secret"]),
+    wrong(&["apply", "-f", "service.yaml"], &["service.yaml:2:", "Service"]),
     wrong(&["delete", "deployment", "web"], &["web", "not found"]),
     wrong(&["delete", "nonsense", "web"], &["nonsense", "deployments"]),
     wrong(&["get", "nonsense"], &["nonsense", "deployments"]),
@@ -48,8 +48,8 @@ spec:
     spec: {containers: [{name: main, image: hello:1}]}
 ";
 
-const SECRET: &str = "apiVersion: v1
-kind: Secret
+const SERVICE: &str = "apiVersion: v1
+kind: Service
 metadata: {name: key}
 ";
 
@@ -57,7 +57,7 @@ metadata: {name: key}
 fn every_wrong_command_says_what_is_wrong_and_what_to_do() {
     let hub = Hub::start();
     fs::write(hub.scratch().join("typo.yaml"), TYPO).unwrap();
-    fs::write(hub.scratch().join("secret.yaml"), SECRET).unwrap();
+    fs::write(hub.scratch().join("service.yaml"), SERVICE).unwrap();
     let mut failures = Vec::new();
     for Wrong { arguments, says } in WRONG {
         let said = hub.cli().run(arguments);

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::server::clock::unix_ms;
 
 const UID: &str = "11111111-2222-3333-4444-555555555555";
 
@@ -41,6 +42,10 @@ fn peer(certificate: Option<(&str, &[&str])>) -> Peer {
         not_after: now_s() + 600,
     });
     Peer { address: "192.0.2.1:5000".parse().expect("an address"), certificate }
+}
+
+fn now_s() -> u64 {
+    unix_ms() / 1000
 }
 
 fn bearer(token: &str) -> HeaderMap {

@@ -28,22 +28,42 @@ pub type Data = BTreeMap<String, Hidden>;
 
 /// Data that only those may read who are allowed to.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(from = "Written", rename_all = "camelCase")]
 pub struct Secret {
     /// Name and labels.
     pub metadata: ObjectMeta,
     /// Bytes by key; base64 in JSON.
-    #[serde(default, skip_serializing_if = "Data::is_empty", deserialize_with = "nullable")]
+    #[serde(skip_serializing_if = "Data::is_empty")]
     pub data: Data,
-    /// Text by key, for who writes: it becomes `data` and is never shown.
-    #[serde(default, skip_serializing, deserialize_with = "text")]
-    pub string_data: Data,
     /// What it is for. It says which keys there must be, and never changes.
-    #[serde(rename = "type", default, deserialize_with = "nullable")]
+    #[serde(rename = "type")]
     pub kind: String,
     /// Whether its data stays as it is for good.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub immutable: Option<bool>,
+}
+
+/// A Secret as it may be written: with text by key, which becomes data wherever it is read, and is never shown.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Written {
+    metadata: ObjectMeta,
+    #[serde(default, deserialize_with = "nullable")]
+    data: Data,
+    #[serde(default, deserialize_with = "text")]
+    string_data: Data,
+    #[serde(rename = "type", default, deserialize_with = "nullable")]
+    kind: String,
+    #[serde(default)]
+    immutable: Option<bool>,
+}
+
+impl From<Written> for Secret {
+    fn from(written: Written) -> Self {
+        let Written { metadata, mut data, mut string_data, kind, immutable } = written;
+        data.append(&mut string_data);
+        Self { metadata, data, kind, immutable }
+    }
 }
 
 impl Resource for Secret {
@@ -75,7 +95,6 @@ impl Resource for Secret {
     const SELECTABLE: &'static [Selectable<Self>] = &[Selectable::new("type", |o| &o.kind)];
 
     fn default_fields(&mut self) {
-        self.data.append(&mut self.string_data);
         if self.kind.is_empty() {
             OPAQUE.clone_into(&mut self.kind);
         }
