@@ -1,7 +1,6 @@
 //! What was saved comes back as it was, and what was altered on the way does not come back at all.
 
 use std::{
-    collections::BTreeMap,
     fs,
     io::Read,
     path::{Path, PathBuf},
@@ -48,7 +47,10 @@ impl Hub {
         };
         hub.put(META, &record::encode(&meta));
         hub.put("retired/pi-1", &record::encode(&7));
-        hub.put("data/ConfigMap/default/a", &record::encode(&BTreeMap::from([("key", b"value")])));
+        hub.put(
+            "data/ConfigMap/default/a",
+            &record::encode(&serde_json::json!({"data": {"key": "dmFsdWU="}})),
+        );
         hub
     }
 
