@@ -21,6 +21,10 @@ const THREADS: usize = 16;
 const THREAD_KEEP_ALIVE: std::time::Duration = std::time::Duration::from_millis(200);
 
 fn main() -> ExitCode {
+    // The keys of the device will be in this process.
+    if let Err(error) = lichen_shim::keep_out_of_cores() {
+        return fail(&error);
+    }
     match args::parse(std::env::args_os().skip(1)) {
         Ok(Asked::Run(options)) => run(*options),
         Ok(Asked::Join(join)) => match joined(&join) {

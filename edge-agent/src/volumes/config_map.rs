@@ -77,19 +77,30 @@ pub(super) fn write(
     }
     make_dir(dir)?;
     let before = fs::read_link(dir.join(DATA)).ok();
+    // Whatever an attempt has left that was cut short: it takes room, and may be an old Secret.
+    sweep(dir, before.as_deref())?;
     if before.as_ref().is_some_and(|data| holds(&dir.join(data), files)) {
         return link(dir, files);
     }
     let name = format!("..{:016x}", crate::random::number());
     let fresh = dir.join(&name);
-    make_dir(&fresh)?;
-    for file in files {
-        write_file(&fresh, file)?;
-        written.add(file.data.len() as u64);
+    if let Err(error) = fill(&fresh, files, written) {
+        // On a full disk each further attempt would leave as much.
+        let _ = fs::remove_dir_all(&fresh);
+        return Err(error);
     }
     swap(dir, &name)?;
     link(dir, files)?;
-    sweep(dir, &name)
+    sweep(dir, Some(Path::new(&name)))
+}
+
+fn fill(fresh: &Path, files: &[Content<'_>], written: &Written) -> Result<(), WriteError> {
+    make_dir(fresh)?;
+    for file in files {
+        write_file(fresh, file)?;
+        written.add(file.data.len() as u64);
+    }
+    Ok(())
 }
 
 fn check(file: &Content<'_>) -> Result<(), WriteError> {
@@ -188,10 +199,10 @@ fn link(dir: &Path, files: &[Content<'_>]) -> Result<(), WriteError> {
 }
 
 /// Removes data directories other than `current`.
-fn sweep(dir: &Path, current: &str) -> Result<(), WriteError> {
+fn sweep(dir: &Path, current: Option<&Path>) -> Result<(), WriteError> {
     for name in names(dir)? {
         let bytes = name.as_encoded_bytes();
-        if bytes.starts_with(b"..") && name != current && name != DATA {
+        if bytes.starts_with(b"..") && current != Some(Path::new(&name)) && name != DATA {
             let path = dir.join(name);
             fs::remove_dir_all(&path).map_err(|source| WriteError::Io {
                 action: "remove",
@@ -268,6 +279,24 @@ mod tests {
         write(dir.path(), &[file("a", "1")], &written).expect("writable");
         assert_eq!(content(dir.path(), "a").as_deref(), Some("1"));
         assert_eq!(names(dir.path()).expect("readable").len(), 3);
+    }
+
+    #[test]
+    fn what_fails_or_is_cut_short_leaves_nothing_old_or_half() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let written = Written::default();
+        write(dir.path(), &[file("a", "1")], &written).expect("writable");
+        for _ in 0..3 {
+            write(dir.path(), &[file("a", "2"), file("a/b", "3")], &written)
+                .expect_err("a is no directory");
+        }
+        assert_eq!(names(dir.path()).expect("readable").len(), 3);
+        assert_eq!(content(dir.path(), "a").as_deref(), Some("1"));
+        // As if the agent had been killed after the swap.
+        fs::create_dir(dir.path().join("..old")).expect("writable");
+        fs::write(dir.path().join("..old/a"), "an old secret").expect("writable");
+        write(dir.path(), &[file("a", "1")], &written).expect("writable");
+        assert!(!dir.path().join("..old").exists());
     }
 
     #[test]

@@ -10,7 +10,6 @@ use super::{
     args::{AuthCommand, CanIArgs},
     discovery::ApiResource,
     error::CliError,
-    kinds::DEFAULT_NAMESPACE,
     table::Table,
     ui::plain,
 };
@@ -96,8 +95,8 @@ fn resource(
         }
     };
     let namespace = match namespaced && !args.all_namespaces {
-        true => args.namespace.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE),
-        false => "",
+        true => context.namespace(&args.namespace),
+        false => String::new(),
     };
     Ok(json!({
         "verb": verb, "group": group, "resource": plural, "name": named, "namespace": namespace,
@@ -107,7 +106,7 @@ fn resource(
 
 /// Everything that may be done: one line for each resource, as kubectl shows it.
 fn list(context: &mut Context, args: &CanIArgs) -> Result<(), CliError> {
-    let namespace = args.namespace.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE);
+    let namespace = context.namespace(&args.namespace);
     let asked = json!({"namespace": namespace});
     let answer = ask(context, AUTHORIZATION, "SelfSubjectRulesReview", asked)?;
     let mut lines: BTreeMap<[String; 3], Vec<String>> = BTreeMap::new();

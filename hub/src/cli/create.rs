@@ -10,7 +10,6 @@ use super::{
     client::{ClientError, segment},
     discovery::ApiResource,
     error::CliError,
-    kinds::DEFAULT_NAMESPACE,
     ui::plain,
 };
 
@@ -26,7 +25,7 @@ pub fn run(context: &mut Context, command: &CreateCommand) -> Result<(), CliErro
 
 /// The token goes to stdout, alone, so that it can go into a file.
 fn token(context: &mut Context, args: &ServiceAccountTokenArgs) -> Result<(), CliError> {
-    let namespace = args.namespace.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE);
+    let namespace = &context.namespace(&args.namespace);
     let accounts = ApiResource::known(Kind::ServiceAccount).collection(Some(namespace));
     let target = format!("{accounts}/{}/token", segment(&args.name));
     let mut spec = json!({"audiences": args.audiences});

@@ -9,6 +9,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Mode, OFlags};
+use rustix::io::Errno;
 use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_bind_recursive, mount_change};
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 
@@ -18,6 +19,7 @@ use crate::spec::{Container, Overlay, SubPath};
 
 /// The runtime's state of one container: a copy of `config.json`, which holds all of an environment, and little else.
 const STATE_OPTIONS: &core::ffi::CStr = c"mode=0700,size=32m,nr_inodes=1024";
+const UNSWAPPED_OPTIONS: &core::ffi::CStr = c"mode=0700,size=32m,nr_inodes=1024,noswap";
 
 /// Moves the shim into a mount namespace of its own and mounts what the container needs. `private`: its `config.json`, and
 /// the directory of the runtime's state.
@@ -66,7 +68,12 @@ fn mount_memory(path: &Path) -> Result<(), String> {
     };
     fs::create_dir_all(path).map_err(|error| failed(&error))?;
     let flags = MountFlags::NOSUID | MountFlags::NODEV;
-    mount("tmpfs", path, "tmpfs", flags, STATE_OPTIONS).map_err(|errno| failed(&errno))
+    // Never swapped to a disk, where the kernel knows such (Linux 6.4).
+    let mounted = match mount("tmpfs", path, "tmpfs", flags, UNSWAPPED_OPTIONS) {
+        Err(Errno::INVAL) => mount("tmpfs", path, "tmpfs", flags, STATE_OPTIONS),
+        mounted => mounted,
+    };
+    mounted.map_err(|errno| failed(&errno))
 }
 
 /// The bundle leads to the memory file for as long as this process has it open.

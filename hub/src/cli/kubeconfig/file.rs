@@ -4,7 +4,7 @@
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
     io::{self, Read, Write},
-    os::unix::fs::DirBuilderExt,
+    os::unix::fs::{DirBuilderExt, MetadataExt, fchown},
     path::{Path, PathBuf},
 };
 
@@ -70,6 +70,12 @@ pub(super) fn replace(path: &Path, text: &str) -> Result<(), KubeconfigError> {
         // Made with mode 0600.
         let mut file = NamedTempFile::with_prefix_in(".kubeconfig-", dir)?;
         file.write_all(text.as_bytes())?;
+        // Whose file it was, keeps it: `sudo lichen login` would take it away.
+        if let Ok(old) = fs::metadata(&target)
+            && rustix::process::geteuid().is_root()
+        {
+            fchown(file.as_file(), Some(old.uid()), Some(old.gid()))?;
+        }
         file.as_file().sync_all()?;
         file.persist(&target)?;
         File::open(dir)?.sync_all()
