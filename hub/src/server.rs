@@ -162,10 +162,15 @@ async fn start_locked(
     admin.keep(&trust)?;
     let (handle, inputs) = EngineHandle::new();
     let cache = Arc::new(WatchCache::new());
-    let access = Arc::new(Access::open(&config.state, cache.clone(), trust.time().clone())?);
+    let access = Arc::new(Access::open(
+        &config.state,
+        cache.clone(),
+        trust.time().clone(),
+        trust.era().clone(),
+    )?);
     let (stop, stopping) = watch::channel(false);
     let connections = limits.api;
-    let rotation = Rotation::new(trust.clone(), handle.clone(), admin.clone());
+    let rotation = Rotation::new(trust.clone(), handle.clone(), admin.clone(), access.clone());
     let api = Api::new(api::Parts {
         engine: handle.clone(),
         cache: cache.clone(),
@@ -221,6 +226,7 @@ async fn start_locked(
     let operators = Operators {
         serving: serving.clone(),
         tls: trust.server_config(&[ALPN_HTTP]),
+        era: trust.era().clone(),
         stopping: stopping.clone(),
     };
     let http = tokio::spawn(accept::serve(listener, connections, operators));

@@ -64,9 +64,12 @@ fn phase(enrolment: &Value) -> &str {
     enrolment["status"]["phase"].as_str().unwrap_or_default()
 }
 
-fn approve(context: &mut Context, device: &ObjectRef, _: &Value) -> Result<(), CliError> {
-    // Whoever was revoked is let in again.
-    let patch = json!({"spec": {"approved": true, "revoked": false}});
+fn approve(context: &mut Context, device: &ObjectRef, enrolment: &Value) -> Result<(), CliError> {
+    // Whoever was revoked is let in again. Who was looked at, and nobody who has come in between.
+    let version = &enrolment["metadata"]["resourceVersion"];
+    let patch = json!({
+        "metadata": {"resourceVersion": version}, "spec": {"approved": true, "revoked": false},
+    });
     context.client.merge(device, &patch)?;
     say(context, device, "approved", Tone::Good)
 }

@@ -29,6 +29,8 @@ use crate::{
 /// # Errors
 /// The hub can't start, or its store failed.
 pub fn run(context: &mut Context, args: HubArgs) -> Result<(), CliError> {
+    // What a hub is, runs or restored, is for its owner alone.
+    rustix::process::umask(Mode::RWXG | Mode::RWXO);
     match &args.command {
         Some(HubCommand::Backup(args)) => return backup::run(context, args),
         Some(HubCommand::Restore(args)) => return restore::run(context, args),
@@ -40,8 +42,6 @@ pub fn run(context: &mut Context, args: HubArgs) -> Result<(), CliError> {
         None => {}
     }
     let state = state_dir(args.state.as_deref())?;
-    // What a hub writes is for its owner alone.
-    rustix::process::umask(Mode::RWXG | Mode::RWXO);
     start_logging(context);
     let mut config = HubConfig::new(state.clone(), args.api, args.devices);
     for given in &args.advertise {

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use lichen_trust::ClientCertificate;
+use lichen_trust::{ClientCertificate, Era};
 use rustls::ServerConfig;
 use tokio::{
     io::AsyncWriteExt,
@@ -47,6 +47,7 @@ const USE_HTTPS: &[u8] =
 pub(crate) struct Operators {
     pub(crate) serving: Serving,
     pub(crate) tls: Arc<ServerConfig>,
+    pub(crate) era: Arc<Era>,
     /// Becomes true when the hub stops.
     pub(crate) stopping: watch::Receiver<bool>,
 }
@@ -88,7 +89,9 @@ pub(crate) async fn serve(listener: TcpListener, most: usize, operators: Operato
 
 /// Serves one connection, once TLS stands.
 async fn welcome(stream: TcpStream, address: SocketAddr, keep_alive: bool, operators: &Operators) {
-    let Operators { serving, tls, stopping } = operators;
+    let Operators { serving, tls, era, stopping } = operators;
+    // Before the handshake, which may take long enough for an authority to end.
+    let era = era.now();
     let Ok(shaken) = timeout(serving.times.head, handshake(stream, tls)).await else {
         return serving.counters.timed_out();
     };
@@ -96,7 +99,7 @@ async fn welcome(stream: TcpStream, address: SocketAddr, keep_alive: bool, opera
     // What can't be read was not issued by this hub.
     let certificates = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
     let Ok(certificate) = certificates.map(ClientCertificate::read).transpose() else { return };
-    let peer = Peer { address, certificate };
+    let peer = Peer { address, certificate, era };
     let mut stopping = stopping.clone();
     let stop = async move { drop(stopping.wait_for(|stopping| *stopping).await) };
     connection::serve(stream, Arc::new(peer), keep_alive, stop, serving).await;

@@ -44,6 +44,7 @@ pub(crate) async fn admit(
     let id = access.fresh_request_id();
     let peer = request.extensions().get::<Arc<Peer>>().cloned();
     let from = peer.as_ref().map(|peer| peer.address);
+    let shows_certificate = peer.as_ref().is_some_and(|peer| peer.certificate.is_some());
     let wanted: Arc<[Attributes]> = authz::wanted(request.method(), request.uri()).into();
     let (actor, mut response) = match decide(access, peer, request.headers(), &wanted) {
         Ok(identity) => {
@@ -58,7 +59,15 @@ pub(crate) async fn admit(
         }
         Err((actor, refusal)) => {
             api.counters.refused(refusal.code());
-            (actor, refused(&request, refusal))
+            let over = actor.is_none() && shows_certificate;
+            let mut response = refused(&request, refusal);
+            if over {
+                // What the connection has shown is worth nothing any more; another one may show better.
+                response
+                    .headers_mut()
+                    .insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            (actor, response)
         }
     };
     let code = response.status();

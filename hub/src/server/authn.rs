@@ -25,7 +25,7 @@ use lichen_hub_core::{
 pub use key::KeyError;
 pub(crate) use token::{Account, Claims, TokenError};
 
-use lichen_trust::{ClientCertificate, KnownTime};
+use lichen_trust::{ClientCertificate, Era, KnownTime};
 
 use super::{peer::Peer, watch_cache::WatchCache};
 use credentials::Shown;
@@ -35,8 +35,21 @@ use key::SigningKey;
 #[derive(Clone, Debug)]
 pub(crate) struct Identity {
     pub(crate) actor: Arc<Actor>,
-    /// What the token says by which it was; a connection's proof holds as long as the connection.
-    token: Option<Claims>,
+    /// By what, if that can end.
+    by: By,
+}
+
+/// By what somebody has been recognised.
+#[derive(Clone, Debug)]
+enum By {
+    Token(Box<Claims>),
+    Certificate {
+        /// Seconds since 1970.
+        not_after: u64,
+        /// In which era of the hub's trust it was verified.
+        era: u64,
+    },
+    Nothing,
 }
 
 /// Recognises those who ask, and makes tokens for those who may ask for them.
@@ -47,6 +60,8 @@ pub(crate) struct Authenticator {
     cache: Arc<WatchCache>,
     /// By which certificates and tokens are judged.
     time: Arc<KnownTime>,
+    /// Ends when an authority does that was believed.
+    era: Arc<Era>,
 }
 
 impl Authenticator {
@@ -55,8 +70,9 @@ impl Authenticator {
         state: &Path,
         cache: Arc<WatchCache>,
         time: Arc<KnownTime>,
+        era: Arc<Era>,
     ) -> Result<Self, KeyError> {
-        Ok(Self { key: SigningKey::open(state)?, cache, time })
+        Ok(Self { key: SigningKey::open(state)?, cache, time, era })
     }
 
     /// Whoever sends a request over a connection.
@@ -66,39 +82,51 @@ impl Authenticator {
         headers: &HeaderMap,
     ) -> Result<Identity, TokenError> {
         let from = Origin::Address(peer.address);
-        let actor = match credentials::shown(headers)? {
+        let (actor, by) = match credentials::shown(headers)? {
             Shown::Token(text) => {
                 let claims = self.verify(&text, &[AUDIENCE.to_owned()])?;
                 let Account { namespace, name, uid } = &claims.account;
-                let actor = Actor::service_account(namespace, name, uid, from).into();
-                return Ok(Identity { actor, token: Some(claims) });
+                (Actor::service_account(namespace, name, uid, from), By::Token(claims.into()))
             }
             Shown::Nothing => match &peer.certificate {
-                Some(certificate) => self.certified(certificate, from)?,
-                None => Actor::anonymous(from),
+                Some(certificate) => self.certified(certificate, peer.era, from)?,
+                None => (Actor::anonymous(from), By::Nothing),
             },
         };
-        Ok(Identity { actor: actor.into(), token: None })
+        Ok(Identity { actor: actor.into(), by })
     }
 
     fn certified(
         &self,
         certificate: &ClientCertificate,
+        era: u64,
         from: Origin,
-    ) -> Result<Actor, TokenError> {
+    ) -> Result<(Actor, By), TokenError> {
         let ClientCertificate { common_name, organizations, not_after, .. } = certificate;
-        if self.time.now() > *not_after {
+        let by = By::Certificate { not_after: *not_after, era };
+        if !self.holds(&by) {
             return Err(TokenError::Certificate(common_name.clone()));
         }
-        Ok(match certificate.is_device() {
+        let actor = match certificate.is_device() {
             true => Actor::device(common_name, from),
             false => Actor::user(common_name, organizations, from),
-        })
+        };
+        Ok((actor, by))
     }
 
     /// Whether somebody would still be recognised.
     pub(crate) fn still_knows(&self, identity: &Identity) -> bool {
-        identity.token.as_ref().is_none_or(|claims| self.check(claims).is_ok())
+        self.holds(&identity.by)
+    }
+
+    fn holds(&self, by: &By) -> bool {
+        match by {
+            By::Token(claims) => self.check(claims).is_ok(),
+            By::Certificate { not_after, era } => {
+                self.time.now() <= *not_after && self.era.now() == *era
+            }
+            By::Nothing => true,
+        }
     }
 
     /// Whose a token is, and for which of some audiences; without any, it must be for the hub.

@@ -12,4 +12,6 @@ pub(crate) struct Peer {
     pub(crate) address: SocketAddr,
     /// What its certificate says; none if it showed none.
     pub(crate) certificate: Option<ClientCertificate>,
+    /// In which era of the hub's trust the certificate was verified.
+    pub(crate) era: u64,
 }

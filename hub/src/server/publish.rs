@@ -50,12 +50,17 @@ pub(crate) fn start(
 fn publish(cache: &WatchCache, access: &Access, batch: Batch) {
     let kinds: BTreeSet<_> = batch.changes.iter().map(|change| change.object.kind()).collect();
     let rights = access.take_in(&batch.changes);
+    if rights {
+        // Before there is anything new to read: whoever has lost a right to it looks first.
+        access.wake();
+    }
     cache.take_in(batch.changes);
     for (asker, answer) in batch.answers {
         // Whoever asked may have left; what was asked is done all the same.
         let _left = asker.send(answer);
     }
     if rights {
+        // Again, for accounts that are gone from the cache only now.
         access.wake();
     }
     for kind in kinds {

@@ -40,7 +40,7 @@ async fn look(rotation: &Rotation) -> Next {
         tracing::warn!(%error, "could not look after the hub's keys");
         Next::default()
     });
-    if let Err(error) = time.save() {
+    if let Err(error) = rotation.save_time().await {
         tracing::warn!(%error, "could not save the time that is known");
     }
     next

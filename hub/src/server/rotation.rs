@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use tokio::sync::Notify;
 
 use super::{
+    access::Access,
     admin::Admin,
     handle::{AskError, EngineHandle, Input},
     signing::Signer,
@@ -26,6 +27,8 @@ pub(crate) struct Rotation {
     trust: Arc<Trust>,
     engine: EngineHandle,
     admin: Admin,
+    /// Streams that have to look whether their readers are still believed.
+    access: Arc<Access>,
     /// What the hub asks of itself.
     actor: Arc<Actor>,
     /// Something has begun that is to be looked after.
@@ -51,8 +54,13 @@ pub(crate) enum RotationError {
 }
 
 impl Rotation {
-    pub(crate) fn new(trust: Arc<Trust>, engine: EngineHandle, admin: Admin) -> Self {
-        Self { trust, engine, admin, actor: Arc::new(Actor::hub()), begun: Arc::default() }
+    pub(crate) fn new(
+        trust: Arc<Trust>,
+        engine: EngineHandle,
+        admin: Admin,
+        access: Arc<Access>,
+    ) -> Self {
+        Self { trust, engine, admin, access, actor: Arc::new(Actor::hub()), begun: Arc::default() }
     }
 
     pub(crate) fn trust(&self) -> &Trust {
@@ -61,18 +69,27 @@ impl Rotation {
 
     /// Makes a new CA, which issues from now on. The present one is believed for so long.
     pub(crate) async fn rotate_authority(&self, overlap_s: u64) -> Result<Value, RotationError> {
+        self.whole(move |rotation| async move { rotation.change_authority(overlap_s).await }).await
+    }
+
+    async fn change_authority(&self, overlap_s: u64) -> Result<Value, RotationError> {
         let fingerprint = self.aside(move |trust| trust.rotate_authority(overlap_s)).await?;
         tracing::info!(fingerprint = %Hash(fingerprint), overlap_s, "the hub has a new CA");
         if overlap_s == 0 {
             self.only_present_authority().await?;
         }
-        self.keep_kubeconfig();
+        self.keep_kubeconfig().await;
         self.begun.notify_one();
         self.show().await
     }
 
     /// Makes a new signing key. The present one signs for so long, or until every device knows the new one.
     pub(crate) async fn rotate_signing_key(&self, overlap_s: u64) -> Result<Value, RotationError> {
+        self.whole(move |rotation| async move { rotation.change_signing_key(overlap_s).await })
+            .await
+    }
+
+    async fn change_signing_key(&self, overlap_s: u64) -> Result<Value, RotationError> {
         self.aside(move |trust| trust.rotate_signing_key(overlap_s)).await?;
         tracing::info!(overlap_s, "the hub has a new signing key");
         self.tell_engine().await;
@@ -111,6 +128,8 @@ impl Rotation {
         let state = self.trust.state();
         let mut waits = state.signing_until.is_some();
         if waits {
+            // Devices are counted against what the engine signs with, which must be what the trust has.
+            self.tell_engine().await;
             let counts = self.count(&state).await?;
             if counts.with_newest_key == counts.agents {
                 changes.ended_signing_key = self.aside(Trust::end_signing_key).await?;
@@ -132,7 +151,8 @@ impl Rotation {
             tracing::info!("the hub signs with its new key alone");
             self.tell_engine().await;
         }
-        self.keep_kubeconfig();
+        self.access.wake();
+        self.keep_kubeconfig().await;
         let TrustState { previous_authority, signing_until, .. } = self.trust.state();
         let ends = [previous_authority.map(|(_, until)| until), signing_until];
         let now = self.trust.time().now();
@@ -166,9 +186,31 @@ impl Rotation {
         let _stopping = self.engine.inputs().send(Input::Signer(signer)).await;
     }
 
-    fn keep_kubeconfig(&self) {
-        if let Err(error) = self.admin.keep(&self.trust) {
+    async fn keep_kubeconfig(&self) {
+        let (admin, trust) = (self.admin.clone(), self.trust.clone());
+        let kept = tokio::task::spawn_blocking(move || admin.keep(&trust)).await;
+        if let Ok(Err(error)) = kept {
             tracing::warn!(%error, "could not renew the admin's kubeconfig");
+        }
+    }
+
+    /// Saves what is known of time.
+    pub(crate) async fn save_time(&self) -> Result<(), RotationError> {
+        self.aside(|trust| Ok(trust.time().save()?)).await
+    }
+
+    /// Does all of it, whether whoever asked stays for the answer or not: keys that are changed and not told would be
+    /// worse than keys that are not changed.
+    async fn whole<F>(
+        &self,
+        act: impl FnOnce(Self) -> F + Send + 'static,
+    ) -> Result<Value, RotationError>
+    where
+        F: Future<Output = Result<Value, RotationError>> + Send + 'static,
+    {
+        match tokio::spawn(act(self.clone())).await {
+            Ok(done) => done,
+            Err(_panicked) => Err(AskError::Stopping.into()),
         }
     }
 

@@ -15,6 +15,7 @@
 mod authority;
 mod clients;
 pub mod copy;
+mod era;
 mod error;
 mod files;
 mod identity;
@@ -42,6 +43,7 @@ use rustls::{
 };
 
 pub use authority::Issued;
+pub use era::Era;
 pub use error::TrustError;
 pub use files::FileError;
 pub use identity::{ClientCertificate, DEVICES, Unreadable};
@@ -69,6 +71,7 @@ pub struct Trust {
     clients: Arc<Clients>,
     shown: Arc<Shown>,
     tickets: Arc<Tickets>,
+    era: Arc<Era>,
     /// The names and addresses by which the hub may be reached.
     names: Vec<String>,
 }
@@ -104,6 +107,7 @@ impl Trust {
             clients: Arc::new(clients),
             shown: Arc::new(Shown::new(shown)),
             tickets: Arc::new(Tickets::new()),
+            era: Arc::default(),
             names,
         })
     }
@@ -126,6 +130,12 @@ impl Trust {
     #[must_use]
     pub fn time(&self) -> &Arc<KnownTime> {
         &self.time
+    }
+
+    /// Ends when an authority does that was believed: what was verified before has to be verified anew.
+    #[must_use]
+    pub fn era(&self) -> &Arc<Era> {
+        &self.era
     }
 
     /// All of its files, for a backup: those of one moment.

@@ -150,6 +150,8 @@ impl Trust {
         let fingerprint = ended.own.fingerprint();
         debug_assert!(keys.standing.previous.is_some_and(|previous| previous.at <= now));
         self.change(Standing { previous: None, ..keys.standing })?;
+        // After the change: what is verified from here on is verified by what is left.
+        self.era.end();
         Ok(Some(fingerprint))
     }
 

@@ -21,7 +21,7 @@ use lichen_hub_core::{
 };
 use tokio::sync::watch;
 
-use lichen_trust::KnownTime;
+use lichen_trust::{Era, KnownTime};
 
 use crate::server::{
     authn::{Authenticator, Identity, KeyError, TokenError},
@@ -48,9 +48,10 @@ impl Access {
         state: &Path,
         cache: Arc<WatchCache>,
         time: Arc<KnownTime>,
+        era: Arc<Era>,
     ) -> Result<Self, KeyError> {
         Ok(Self {
-            authenticator: Authenticator::open(state, cache, time)?,
+            authenticator: Authenticator::open(state, cache, time, era)?,
             rules: RwLock::default(),
             changed: watch::Sender::new(()),
             life: unix_ms(),

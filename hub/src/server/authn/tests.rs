@@ -29,7 +29,8 @@ fn gate() -> Gate {
     let objects = vec![account("ci", UID)];
     cache.seed(Kind::ServiceAccount, Listing { objects, resource_version: 1 });
     let time = KnownTime::load(dir.path()).expect("time").into();
-    let authenticator = Authenticator::open(dir.path(), cache.clone(), time).expect("a key");
+    let authenticator =
+        Authenticator::open(dir.path(), cache.clone(), time, Arc::default()).expect("a key");
     Gate { authenticator, cache, _dir: dir }
 }
 
@@ -41,7 +42,7 @@ fn peer(certificate: Option<(&str, &[&str])>) -> Peer {
         key: [1; 32],
         not_after: now_s() + 600,
     });
-    Peer { address: "192.0.2.1:5000".parse().expect("an address"), certificate }
+    Peer { address: "192.0.2.1:5000".parse().expect("an address"), certificate, era: 0 }
 }
 
 fn now_s() -> u64 {
@@ -108,7 +109,29 @@ fn a_certificate_that_has_ended_proves_nothing_any_more() {
         certificate.not_after = now_s() - 600;
     }
     let said = gate.identify(&ended, &HeaderMap::new()).expect_err("refused");
-    assert!(said.contains("the certificate of ann has ended"), "{said}");
+    assert!(said.contains("the certificate of ann has ended, or its CA"), "{said}");
+}
+
+#[test]
+fn a_connection_is_not_believed_when_the_authority_of_its_certificate_is_not() {
+    let gate = gate();
+    let peer = peer(Some(("ann", &["system:masters"])));
+    let known = gate.authenticator.identify(&peer, &HeaderMap::new()).expect("believed");
+    assert!(gate.authenticator.still_knows(&known));
+    gate.authenticator.era.end();
+    let said = gate.identify(&peer, &HeaderMap::new()).expect_err("refused");
+    assert!(said.contains("the certificate of ann"), "{said}");
+    assert!(!gate.authenticator.still_knows(&known), "a watch ends");
+}
+
+#[test]
+fn a_watch_ends_with_the_certificate_of_its_reader() {
+    let gate = gate();
+    let known = gate.authenticator.identify(&peer(Some(("ann", &[]))), &HeaderMap::new());
+    let known = known.expect("believed");
+    assert!(gate.authenticator.still_knows(&known));
+    let by = By::Certificate { not_after: now_s() - 1, era: 0 };
+    assert!(!gate.authenticator.still_knows(&Identity { by, ..known }));
 }
 
 #[test]

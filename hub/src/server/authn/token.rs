@@ -65,7 +65,9 @@ pub(crate) enum TokenError {
     #[error("the token is for {0}, not for this")]
     Audience(String),
     /// Not a token: the certificate of the connection is over.
-    #[error("the certificate of {0} has ended; ask for a new one, or log in again: lichen login")]
+    #[error(
+        "the certificate of {0} has ended, or its CA has; ask for a new one, or log in again: lichen login"
+    )]
     Certificate(String),
     /// Whom it was for is gone.
     #[error(

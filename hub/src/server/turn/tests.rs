@@ -50,8 +50,13 @@ fn turn(dir: &std::path::Path) -> (Turn, EngineHandle) {
 
 fn readers(dir: &std::path::Path) -> (Arc<WatchCache>, Arc<Access>) {
     let cache = Arc::new(WatchCache::new());
-    let access = Access::open(dir, cache.clone(), KnownTime::load(dir).expect("time").into())
-        .expect("a key");
+    let access = Access::open(
+        dir,
+        cache.clone(),
+        KnownTime::load(dir).expect("time").into(),
+        Arc::default(),
+    )
+    .expect("a key");
     (cache, access.into())
 }
 
