@@ -3,9 +3,12 @@
 
 use lichen_hub::store::RedbStore;
 use serde_json::{Value, json};
-use tokio::time::timeout;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    time::timeout,
+};
 
-use crate::support::{DEADLINE, Hub, RBAC, Stream, config_map, deployment};
+use crate::support::{DEADLINE, Hub, MAPS, RBAC, Stream, config_map, deployment};
 
 fn rule(verbs: &[&str], group: &str, resources: &[&str]) -> Value {
     json!({"verbs": verbs, "apiGroups": [group], "resources": resources})
@@ -352,4 +355,29 @@ async fn every_answer_names_its_request_and_refusals_are_counted() {
         assert!(figures.lines().any(|other| other == line), "{line}: {figures}");
     }
     hub.running.stop().await.expect("stop");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_came_with_a_certificate_of_a_ca_that_has_ended_is_not_believed_any_more() {
+    let hub = Hub::start().await;
+    let request = b"GET /version HTTP/1.1\r\nhost: hub\r\n\r\n";
+    let mut kept = hub.connect().await;
+    kept.write_all(request).await.expect("written");
+    kept.flush().await.expect("written");
+    let mut answer = vec![0; 16 << 10];
+    let read = kept.read(&mut answer).await.expect("an answer");
+    assert!(answer[..read].starts_with(b"HTTP/1.1 200"), "{}", answer[..read].escape_ascii());
+    let watch = hub.watch(&format!("{MAPS}?watch=true")).await;
+    let path = "/lichen/v1/trust/rotate-ca";
+    assert_eq!(hub.send("POST", path, &[], b"{\"overlapS\": 0}").await.code, 200);
+
+    until_end(watch).await;
+    kept.write_all(request).await.expect("written");
+    kept.flush().await.expect("written");
+    let mut rest = Vec::new();
+    let end = kept.read_to_end(&mut rest);
+    timeout(DEADLINE, end).await.expect("it ends in time").expect("read");
+    let rest = String::from_utf8_lossy(&rest);
+    assert!(rest.contains("HTTP/1.1 401"), "{rest}");
+    assert!(rest.contains("the certificate of system:admin has ended, or its CA has"), "{rest}");
 }
