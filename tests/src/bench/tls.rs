@@ -23,7 +23,7 @@ use super::{
 use crate::{agent::Agent, hub::Hub, wait::wait_until};
 
 /// Handshakes of each kind.
-const HANDSHAKES: u32 = 500;
+const HANDSHAKES: u32 = 3000;
 /// How often the connection is cut.
 const CUTS: usize = 5;
 /// Nothing passes for so long: the device has said all.
