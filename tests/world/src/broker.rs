@@ -78,6 +78,16 @@ impl Broker {
         self.sessions.get(name).is_some_and(|session| session.conn == conn)
     }
 
+    /// The board that has the session of a name, and its connection.
+    pub fn holder(&self, name: &str) -> Option<(usize, u64)> {
+        self.sessions.get(name).map(|session| (session.board, session.conn))
+    }
+
+    /// Names that have a session, and who has it.
+    pub fn holders(&self) -> impl Iterator<Item = (&String, usize)> {
+        self.sessions.iter().map(|(name, session)| (name, session.board))
+    }
+
     pub fn retained(&self, name: &str) -> Option<&Vec<u8>> {
         self.retained.get(name)
     }
@@ -93,6 +103,8 @@ impl World {
         let conn = self.broker.next_conn;
         self.broker.next_conn += 1;
         let session = Session { conn, board, will };
+        let older = self.broker.holder(name).map(|(older, _)| older);
+        self.judge_takeover(name, older, board);
         if let Some(old) = self.broker.sessions.insert(name.to_owned(), session) {
             self.publish_will(name, old.will);
             // Mosquitto 2.0 closes the older connection without the reason that MQTT 5 has for it.

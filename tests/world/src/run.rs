@@ -27,6 +27,7 @@ pub fn run(history: &History, canary: Option<Canary>) -> Outcome {
         world.sabotage(canary);
     }
     for step in &history.steps {
+        if std::env::var_os("DBG").is_some() { eprintln!("{step} at {} lines {}", world.now, world.story.to_string().lines().count()); }
         if let Err(error) = world.step(step) {
             world.fail("bounds-hold", &error.to_string());
         }
