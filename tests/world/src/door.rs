@@ -59,6 +59,8 @@ pub struct Vault {
     /// The one before, and until when it is believed.
     previous: Option<(u64, u64)>,
     known_s: u64,
+    /// When it was known, on the world's clock.
+    known_at: u64,
     saved_s: u64,
 }
 
@@ -69,8 +71,8 @@ impl Vault {
     }
 
     /// The hub goes on from what it has saved.
-    pub fn restart(&mut self) {
-        self.known_s = self.saved_s;
+    pub fn restart(&mut self, now: u64) {
+        (self.known_s, self.known_at) = (self.saved_s, now);
     }
 
     fn renewal(&self) -> Option<Renewal> {
@@ -87,15 +89,20 @@ fn fingerprint(authority: u64) -> Hash {
 }
 
 impl Hub {
-    /// The time by which it issues and judges, as `lichen_trust` has it: the furthest that its clock has been.
+    /// The time by which it issues and judges, as `lichen_trust` has it: the furthest that its clock has been, and from there
+    /// on.
     fn known_s(&mut self, now: u64) -> u64 {
         let clock_s = self.unix_ms(now) / 1000;
         let vault = &mut self.vault;
-        vault.known_s = vault.known_s.max(clock_s);
-        if vault.known_s >= vault.saved_s + SAVE_EVERY {
-            vault.saved_s = vault.known_s;
+        let carried_on = vault.known_s + (now - vault.known_at) / 1000;
+        if clock_s >= carried_on {
+            (vault.known_s, vault.known_at) = (clock_s, now);
         }
-        vault.known_s
+        let known_s = clock_s.max(carried_on);
+        if known_s >= vault.saved_s + SAVE_EVERY {
+            vault.saved_s = known_s;
+        }
+        known_s
     }
 
     fn facts(&mut self, now: u64) -> Facts {
@@ -367,12 +374,12 @@ impl World {
 
     /// Ends what is over, and looks again when the rest ends.
     pub(crate) fn look_at_authorities(&mut self) {
-        if self.hubs[0].engine.is_none() {
+        if self.hubs[0].engine.is_none() || !self.has_certificates() {
             return;
         }
         let known_s = self.hubs[0].known_s(self.now);
         let vault = &mut self.hubs[0].vault;
-        let Some((_, until_s)) = vault.previous else { return };
+        let until_s = vault.previous.map_or(0, |(_, until_s)| until_s);
         if known_s < until_s {
             let life = self.hubs[0].life;
             let wake = HubWake::Authorities;

@@ -311,11 +311,11 @@ pub fn history(seed: u64, size: Size) -> History {
         add_group(&mut steps, &mut own, boards, copied_card);
     }
     if own.u8(0..2) == 0 && !external {
-        for _ in 0..own.u64(1..6) {
+        for _ in 0..own.u64(1..5) {
             add_group(&mut steps, &mut own, boards, membership);
         }
-        let lifetime = own.choice([6, 24, 72, 240, 2160]).unwrap_or(24);
-        let grace = own.choice([24, 240, 2400, 43_800]).unwrap_or(24);
+        let lifetime = own.choice([6, 24, 72, 240]).unwrap_or(24);
+        let grace = own.choice([24, 72, 240]).unwrap_or(24);
         let line = format!("certificates lifetime={lifetime} grace={grace}");
         steps.insert(0, Step::new(&line, own.u64(..) >> 32));
     }
@@ -374,7 +374,7 @@ fn copied_card(rng: &mut Rng) -> Vec<String> {
 /// What happens to certificates: time, operators, a new CA.
 fn membership(rng: &mut Rng) -> Vec<String> {
     let name = board(rng);
-    let days = rng.choice([1, 3, 12, 50]).unwrap_or(1);
+    let days = rng.choice([1, 2, 4, 12]).unwrap_or(1);
     match rng.u8(0..8) {
         0..=2 => {
             vec![format!("power-off {name}"), format!("pass {days}d"), format!("power-on {name}")]
@@ -400,8 +400,8 @@ fn membership(rng: &mut Rng) -> Vec<String> {
             format!("rejoin {name}"),
         ],
         6 => vec![
-            format!("hub new-ca overlap={}", rng.u64(1..400)),
-            format!("pass {}h", rng.u64(1..500)),
+            format!("hub new-ca overlap={}", rng.u64(1..200)),
+            format!("pass {}h", rng.u64(1..250)),
         ],
         _ => vec!["hub kill".to_owned(), format!("pass {days}d"), "hub start".to_owned()],
     }

@@ -154,7 +154,7 @@ impl World {
         it.life += 1;
         it.born = self.now;
         it.door = Door::default();
-        it.vault.restart();
+        it.vault.restart(self.now);
         let records: Vec<_> = it.records.clone().into_iter().collect();
         let clock = it.now(self.now);
         let signer = Arc::new(Signer::new(&it.keys));
