@@ -172,7 +172,11 @@ impl World {
         }
         if self.needs_certificate(board) {
             let identity = self.boards[board].identity().ok_or("it has not joined")?;
-            self.believe_each_other(&identity)?;
+            if let Err(why) = self.believe_each_other(&identity) {
+                // It says so, and that it takes a person to have it join again.
+                self.boards[board].kept_out = Some(why.clone());
+                return Err(why);
+            }
             let known_s = self.hubs[0].known_s(self.now);
             if validity::has_ended(identity.lifetime.not_after_s, known_s) {
                 return Err("its certificate has ended".to_owned());

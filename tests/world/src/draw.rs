@@ -314,7 +314,7 @@ pub fn history(seed: u64, size: Size) -> History {
         for _ in 0..own.u64(1..5) {
             add_group(&mut steps, &mut own, boards, membership);
         }
-        let lifetime = own.choice([6, 24, 72, 240]).unwrap_or(24);
+        let lifetime = own.choice([72, 120, 240]).unwrap_or(24);
         let grace = own.choice([24, 72, 240]).unwrap_or(24);
         let line = format!("certificates lifetime={lifetime} grace={grace}");
         steps.insert(0, Step::new(&line, own.u64(..) >> 32));

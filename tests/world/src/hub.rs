@@ -62,6 +62,8 @@ pub struct Hub {
     pub keys: Vec<u64>,
     /// When the newest of them was made.
     pub keys_since: u64,
+    /// When any of them came or went.
+    pub keys_changed: u64,
     /// Commits of nothing but a time that was said, once a day.
     pub time_commits: u64,
     /// Its endpoint.
@@ -199,6 +201,7 @@ impl World {
         if self.hubs[hub].keys.first() != keys.first() {
             self.hubs[hub].keys_since = self.now;
         }
+        self.hubs[hub].keys_changed = self.now;
         self.hubs[hub].keys = keys;
         if self.hubs[hub].engine.is_some() {
             self.note_identity(hub);

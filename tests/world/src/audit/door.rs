@@ -160,6 +160,7 @@ impl World {
     pub(crate) fn judge_deafness(&mut self) {
         let hub = &self.hubs[0];
         let Some(since) = hub.linked_since().filter(|_| !self.was_lossy) else { return };
+        let since = since.max(hub.keys_changed);
         let key = trust::keys(&hub.keys).oldest();
         let deaf = self.deaf();
         let silent = self.boards.iter().find(|board| {

@@ -137,12 +137,6 @@ impl World {
                 self.rejoin(board);
             }
         }
-        for name in self.with_condition("CertificateRefused") {
-            let board = self.boards.iter().position(|it| it.label == name && it.powered);
-            if let Some(board) = board {
-                self.rejoin(board);
-            }
-        }
         for (device, foreign) in self.paused() {
             self.help(&device, foreign);
         }
@@ -153,22 +147,16 @@ impl World {
 
     /// Devices that know the hub by a key that it has not any more: they were away while it handed over the next.
     pub(super) fn deaf(&mut self) -> Vec<String> {
-        let mut deaf = self.with_condition("HubRefused");
-        deaf.retain(|name| self.boards.iter().any(|board| board.name == *name && board.powered));
-        deaf
-    }
-
-    /// Devices of which the hub says this.
-    fn with_condition(&mut self, kind: &str) -> Vec<String> {
-        let says = |node: &lichen_hub_core::api::Node| {
-            node.status.conditions.iter().any(|condition| condition.kind == kind)
+        let deaf = |node: &lichen_hub_core::api::Node| {
+            node.status.conditions.iter().any(|condition| condition.kind == "HubRefused")
         };
         self.list(Kind::Node)
             .iter()
             .filter_map(|object| match object.as_ref() {
-                Object::Node(node) if says(node) => Some(node.metadata.name.clone()),
+                Object::Node(node) if deaf(node) => Some(node.metadata.name.clone()),
                 _ => None,
             })
+            .filter(|name| self.boards.iter().any(|board| board.name == *name && board.powered))
             .collect()
     }
 
