@@ -91,7 +91,7 @@ fn fingerprint(authority: u64) -> Hash {
 impl Hub {
     /// The time by which it issues and judges, as `lichen_trust` has it: the furthest that its clock has been, and from there
     /// on.
-    fn known_s(&mut self, now: u64) -> u64 {
+    pub fn known_s(&mut self, now: u64) -> u64 {
         let clock_s = self.unix_ms(now) / 1000;
         let vault = &mut self.vault;
         let carried_on = vault.known_s + (now - vault.known_at) / 1000;
@@ -148,14 +148,14 @@ impl World {
 
     fn end_unwelcome_session(&mut self, device: &str) {
         let door = &mut self.hubs[0].door;
-        let Some((board, conn)) = self.broker.holder(device) else {
+        let Some((_, conn)) = self.broker.holder(device) else {
             if !door.roster.is_welcome(device) {
                 door.boards.remove(device);
                 self.audit.forget_boards_of(device);
             }
             return;
         };
-        let Some(key) = self.boards[board].link.key() else { return };
+        let Some(key) = self.broker.key(device) else { return };
         let verdict = door.roster.verdict(device, &key);
         if verdict != Verdict::Welcome {
             door.boards.remove(device);

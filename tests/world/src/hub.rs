@@ -363,6 +363,7 @@ impl World {
 
     /// One turn: events in, one commit, then what leaves.
     pub(crate) fn hub_turn(&mut self, hub: usize, events: Vec<Event>) {
+        self.hubs[hub].known_s(self.now);
         let now = self.hubs[hub].now(self.now);
         let Some(engine) = self.hubs[hub].engine.as_mut() else { return };
         for event in events {

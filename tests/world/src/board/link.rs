@@ -3,7 +3,6 @@
 
 use firmware_compat::{
     frame::{self, Kind, Stamp},
-    id::Hash,
     keys::PinnedHub,
     v1::owned::Gone,
 };
@@ -33,8 +32,6 @@ pub struct Link {
     failures: u32,
     /// Attempts in a row after which it was kept out.
     unwelcome: u32,
-    /// Of the certificate that its connection was made with.
-    key: Option<Hash>,
     /// Since when it stands.
     since: u64,
     /// Stays away and asks now and then whether its name is free.
@@ -50,11 +47,6 @@ impl Link {
     /// Whether a connection stands, as far as the board knows.
     pub fn is_up(&self) -> bool {
         self.up
-    }
-
-    /// Of the certificate that its connection was made with, in a world that has certificates.
-    pub fn key(&self) -> Option<Hash> {
-        self.key
     }
 
     /// Since when it stands, if it does.
@@ -130,7 +122,6 @@ impl World {
             false => self.dice.u32(1..),
         };
         let boot = self.boot_id(board);
-        let key = self.needs_certificate(board).then(|| self.boards[board].key());
         let it = &self.boards[board];
         let (name, gone) = (it.name.clone(), Gone { agent: it.agent_id(), boot });
         let will = Stamp { session, sequence: u32::MAX };
@@ -141,7 +132,6 @@ impl World {
         it.link.session = session;
         it.link.sequence = 0;
         (it.link.failures, it.link.unwelcome) = (0, 0);
-        it.link.key = key;
         if let Some(firmware) = &mut it.firmware {
             firmware.session.connected(session);
         }
