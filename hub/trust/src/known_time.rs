@@ -1,11 +1,15 @@
 //! The time by which certificates are issued and judged: never earlier than what was known before, whatever the
 //! machine's clock says. A hub without a clock that is kept while it is off starts in 1970, and must not take every
-//! certificate for one of the future, nor issue any that have ended already.
+//! certificate for one of the future, nor issue any that have ended already. Where the clock went back, known time goes on
+//! by itself: if it stood still, every certificate would be issued with the same end.
 
 use std::{
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use crate::files::{self, FileError};
@@ -21,8 +25,8 @@ const TOLERATED: Duration = Duration::from_secs(3600);
 #[derive(Debug)]
 pub struct KnownTime {
     path: PathBuf,
-    /// The latest time that was seen.
-    floor: AtomicU64,
+    /// The latest time that was seen, and when.
+    floor: Mutex<(u64, Instant)>,
     saved: AtomicU64,
 }
 
@@ -36,21 +40,28 @@ impl KnownTime {
         let text = files::read(&path)?.and_then(|bytes| String::from_utf8(bytes).ok());
         // A damaged file only means that less is known.
         let floor = text.and_then(|text| text.trim().parse().ok()).unwrap_or(0);
-        Ok(Self { path, floor: AtomicU64::new(floor), saved: AtomicU64::new(floor) })
+        Ok(Self { path, floor: Mutex::new((floor, Instant::now())), saved: AtomicU64::new(floor) })
     }
 
     /// The latest time that was seen.
     pub(crate) fn floor(&self) -> u64 {
-        self.floor.load(Relaxed)
+        self.floor.lock().unwrap_or_else(PoisonError::into_inner).0
     }
 
     /// Now, by the machine's clock or by what is known, whichever is later.
     pub fn now(&self) -> u64 {
-        self.at(clock())
+        self.at(clock(), Instant::now())
     }
 
-    pub(crate) fn at(&self, clock: u64) -> u64 {
-        self.floor.fetch_max(clock, Relaxed).max(clock)
+    fn at(&self, clock: u64, now: Instant) -> u64 {
+        // No code panics while it holds the lock.
+        let mut floor = self.floor.lock().unwrap_or_else(PoisonError::into_inner);
+        let (seen, at) = *floor;
+        let carried_on = seen.saturating_add(now.saturating_duration_since(at).as_secs());
+        if clock >= carried_on {
+            *floor = (clock, now);
+        }
+        clock.max(carried_on)
     }
 
     /// How far the machine's clock is behind, if that is more than a clock's usual error.
@@ -88,8 +99,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let time = KnownTime::load(dir.path()).unwrap();
         let future = clock() + 1_000_000;
-        assert_eq!(time.at(future), future);
-        assert_eq!(time.at(0), future);
+        let now = Instant::now();
+        let after = |seconds| now + Duration::from_secs(seconds);
+        assert_eq!(time.at(future, now), future);
+        assert_eq!(time.at(0, now), future);
+        assert_eq!(time.at(0, after(90)), future + 90, "it goes on by itself");
+        assert_eq!(time.at(future + 30, after(90)), future + 90);
+        assert_eq!(time.at(future + 91, after(90)), future + 91);
         assert!(time.clock_is_behind().unwrap() > Duration::from_secs(900_000));
         time.save().unwrap();
         let again = KnownTime::load(dir.path()).unwrap();

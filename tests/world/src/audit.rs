@@ -16,12 +16,20 @@
 //! | `runs-only-what-was-assigned` | 8 | at each start |
 //! | `hub-alone-is-heard` | 8 | at each save, log, time and change of keys: a hub said so to this device, and for the first time |
 //! | `secrets-stay-sealed` | 8 | in each frame, commit and line of the story; every disk after each step |
+//! | `new-keys-are-handed-over` | 8 | when a hub lets its old key go: devices that were there keep the new one |
+//! | `unknown-key-is-told` | 8 | at the end: a device that does not know the hub's key is shown to be one |
+//! | `revoked-stays-out` | 8 | after each step: no session of a device that an operator has revoked |
+//! | `expired-renews-and-returns` | 5 | at each renewal that is refused, and at the end: within the grace devices come back |
+//! | `work-needs-no-certificate` | 5 | as `boots-offline`, and at each stop, on a board that is kept out |
+//! | `one-board-has-the-name` | 3 | at each session: no board takes its name back from another that is connected |
+//! | `two-boards-are-told` | 10 | once two boards of one name are noticed: one event says where both are |
 //! | `bounds-hold` | 9 | at each turn and after each step |
 //! | `every-stop-has-a-reason` | 10 | in each status, and after each step in the API |
 //! | `deleted-is-gone` | 10 | at the end |
 //! | `converges` | all | at the end: everything is as declared, within a stated time |
 
 mod board;
+mod door;
 mod end;
 mod hub;
 mod look;
@@ -61,6 +69,7 @@ pub struct Audit {
     pub verdict: Option<Verdict>,
     pub wire: Wire,
     pub said: trust::Said,
+    names: door::Names,
     /// What each board has acknowledged, by label.
     acknowledged: BTreeMap<String, AssignmentId>,
     /// Boards whose saved state was damaged by a fault since they acknowledged.

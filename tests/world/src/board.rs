@@ -18,12 +18,20 @@ use firmware_compat::{
 use lichen_agent_core::{
     Agent, Config, ContainerId, Effect, Event,
     event::{Found, FoundContainer, FoundPod, FoundState},
+    membership::upkeep::{Outcome, Step},
     saved,
 };
 pub use link::Link;
 pub use processes::{End, Process, Program, Run, RunState};
 
-use crate::{Due, EPOCH_MS, World, canary::Canary, disk::Disk, firmware::Firmware, trust};
+use crate::{
+    Due, EPOCH_MS, World,
+    canary::Canary,
+    disk::Disk,
+    firmware::Firmware,
+    member::{Answer, Member},
+    trust,
+};
 
 /// What a board is made of. Does not change, but for the version of its agent.
 #[derive(Clone, Debug)]
@@ -101,6 +109,10 @@ pub struct Board {
     pub heard_ms: u64,
     /// When the last fault of the board itself began or ended.
     pub calm_since: u64,
+    /// Its agent's membership, while it runs and has joined.
+    pub member: Option<Member>,
+    /// Why its hub does not take it any more, as it was told.
+    pub kept_out: Option<String>,
 }
 
 /// What can wake what runs on a board.
@@ -121,7 +133,11 @@ pub enum Wake {
     /// Ask the hub who has this board's name.
     AskHolder,
     /// The hub's answer.
-    Holder { holder: Option<AgentId> },
+    Holder { another: bool },
+    /// Look at the membership.
+    Upkeep { number: u64 },
+    /// The hub's answer to a call for the membership; no step for a board that joins.
+    Called { step: Option<Step>, result: Box<Result<Answer, (Outcome, String)>> },
     /// A process ends by itself.
     Ends { pod: PodId, container: ContainerId, pid: u32, end: End },
     /// The supervisor starts the agent again.
@@ -163,6 +179,8 @@ impl Board {
             floor_bytes: 0,
             heard_ms: 0,
             calm_since: 0,
+            member: None,
+            kept_out: None,
         };
         board.make_key();
         board
@@ -190,7 +208,7 @@ impl Board {
         AgentId(id.unwrap_or_default())
     }
 
-    fn instant(&self, now: u64) -> Instant {
+    pub fn instant(&self, now: u64) -> Instant {
         Instant(now - self.born)
     }
 
@@ -221,10 +239,11 @@ impl Board {
             .then(|| WasmSupport { class: Text::cut(class), compatibility: Text::cut("c1") })
     }
 
-    /// Changes with every boot.
-    fn boot_id(&self) -> BootId {
+    /// Changes with every boot, and is another one on every board.
+    pub fn boot_id(&self) -> BootId {
         let mut boot = [0; 16];
-        boot[..4].copy_from_slice(&self.boots.to_le_bytes());
+        let own = self.label.bytes().chain(self.boots.to_le_bytes());
+        boot.iter_mut().rev().zip(own).for_each(|(byte, own)| *byte = own);
         BootId(boot)
     }
 
@@ -306,7 +325,7 @@ impl World {
         let conn = self.boards[board].link.conn;
         self.finish_or_forget(board, true);
         let it = &mut self.boards[board];
-        it.agent = None;
+        (it.agent, it.member) = (None, None);
         it.firmware = it.firmware.take().map(Firmware::after_power_cut);
         it.powered = false;
         it.life += 1;
@@ -337,7 +356,7 @@ impl World {
     /// The agent's process is gone, with its connection.
     fn end_agent(&mut self, board: usize) {
         let it = &mut self.boards[board];
-        it.agent = None;
+        (it.agent, it.member) = (None, None);
         it.life += 1;
         let conn = it.link.conn;
         it.link = Link::default();
@@ -407,6 +426,7 @@ impl World {
         let unix_ms = self.boards[board].unix_ms(self.now);
         self.feed(board, Event::Clock { unix_ms });
         self.feed(board, Event::Found(found));
+        self.start_member(board);
     }
 
     /// Feeds an event to an agent and carries out what follows.
@@ -457,7 +477,9 @@ impl World {
             Wake::Established { conn } => self.established(board, conn),
             Wake::Introduce => self.introduce_again(board),
             Wake::AskHolder => self.ask_holder(board),
-            Wake::Holder { holder } => self.holder_is(board, holder),
+            Wake::Holder { another } => self.holder_is(board, another),
+            Wake::Upkeep { number } => self.upkeep_is_due(board, number),
+            Wake::Called { step, result } => self.called(board, step, *result),
             Wake::AgentStarts => self.start_agent(board),
             Wake::BootCheck { boot, generation } => self.judge_boot(board, boot, generation),
         }
@@ -477,7 +499,7 @@ impl World {
             return self.firmware_hears(board, packet.to_all, &packet.bytes);
         }
         if self.boards[board].facts.protocol != firmware_compat::frame::VERSION
-            || self.is_swallowed(board, packet.kind)
+            || self.is_swallowed(board, packet)
         {
             return;
         }

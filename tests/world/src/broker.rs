@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use firmware_compat::frame::Kind;
+use firmware_compat::{frame::Kind, id::Hash};
 
 use crate::{Due, Way, World, board::Wake, forger::Memory, hub::HubWake};
 
@@ -41,6 +41,8 @@ pub enum LinkEvent {
 struct Session {
     conn: u64,
     board: usize,
+    /// Of the certificate that it was opened with, in a world that has certificates.
+    key: Option<Hash>,
     /// The frame of its will.
     will: Vec<u8>,
 }
@@ -78,6 +80,21 @@ impl Broker {
         self.sessions.get(name).is_some_and(|session| session.conn == conn)
     }
 
+    /// The board that has the session of a name, and its connection.
+    pub fn holder(&self, name: &str) -> Option<(usize, u64)> {
+        self.sessions.get(name).map(|session| (session.board, session.conn))
+    }
+
+    /// Of the certificate that the session of a name was opened with.
+    pub fn key(&self, name: &str) -> Option<Hash> {
+        self.sessions.get(name)?.key
+    }
+
+    /// Names that have a session, and who has it.
+    pub fn holders(&self) -> impl Iterator<Item = (&String, usize)> {
+        self.sessions.iter().map(|(name, session)| (name, session.board))
+    }
+
     pub fn retained(&self, name: &str) -> Option<&Vec<u8>> {
         self.retained.get(name)
     }
@@ -92,7 +109,10 @@ impl World {
     pub(crate) fn open_session(&mut self, board: usize, name: &str, will: Vec<u8>) -> u64 {
         let conn = self.broker.next_conn;
         self.broker.next_conn += 1;
-        let session = Session { conn, board, will };
+        let key = self.needs_certificate(board).then(|| self.boards[board].key());
+        let session = Session { conn, board, key, will };
+        let older = self.broker.holder(name).map(|(older, _)| older);
+        self.judge_takeover(name, older, board);
         if let Some(old) = self.broker.sessions.insert(name.to_owned(), session) {
             self.publish_will(name, old.will);
             // Mosquitto 2.0 closes the older connection without the reason that MQTT 5 has for it.

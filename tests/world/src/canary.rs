@@ -4,11 +4,11 @@
 use firmware_compat::{
     frame::{self, Kind, Message, Stamp},
     id::Generation,
-    v1::owned::{Head, List, Phase, Text},
+    v1::owned::{Action, Command, Head, List, Phase, Text},
 };
 use lichen_agent_core::Up;
 
-use crate::{Due, World, board::Wake, step::Step};
+use crate::{Due, World, board::Wake, broker::Packet, step::Step};
 
 /// What is broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,11 +55,27 @@ pub enum Canary {
     InitEndsAreMadeUp,
     /// The hub's seals hide nothing.
     NothingIsSealed,
+    /// The hub's shell does not tell its endpoint whom to keep out.
+    RevocationsAreNotHeard,
+    /// An agent's shell does not call for a new certificate.
+    RenewalsAreForgotten,
+    /// The hub does not take a certificate that has ended for a new one.
+    GraceIsForgotten,
+    /// An agent that is kept out stops what it runs.
+    KeptOutStopsWork,
+    /// Every board says the same boot.
+    BootsAreAllAlike,
+    /// The hub's shell does not tell its engine of a copied card.
+    CopiesAreNotTold,
+    /// What hands over the hub's new keys is lost.
+    KeysAreSwallowed,
+    /// A device says that it knows the hub's keys, whichever it knows.
+    DeafnessIsNotTold,
 }
 
 impl Canary {
     /// Every one, the check that must notice it, and within how many seeds.
-    pub const EVERY: [(Self, &'static str, u64); 21] = [
+    pub const EVERY: [(Self, &'static str, u64); 29] = [
         (Self::HubForgetsSaves, "accepted-is-kept", 50),
         (Self::AgentSavesWithoutSync, "acknowledged-is-kept", 200),
         (Self::AgentWaitsForTheHub, "boots-offline", 200),
@@ -81,7 +97,30 @@ impl Canary {
         (Self::StopsAreIgnored, "deleted-is-gone", 50),
         (Self::InitEndsAreMadeUp, "init-containers-come-first", 50),
         (Self::NothingIsSealed, "secrets-stay-sealed", 50),
+        (Self::RevocationsAreNotHeard, "revoked-stays-out", 200),
+        (Self::RenewalsAreForgotten, "expired-renews-and-returns", 200),
+        (Self::GraceIsForgotten, "expired-renews-and-returns", 200),
+        (Self::KeptOutStopsWork, "work-needs-no-certificate", 200),
+        (Self::BootsAreAllAlike, "one-board-has-the-name", 200),
+        (Self::CopiesAreNotTold, "two-boards-are-told", 200),
+        (Self::KeysAreSwallowed, "new-keys-are-handed-over", 200),
+        (Self::DeafnessIsNotTold, "unknown-key-is-told", 400),
     ];
+
+    /// The beginning of a step without which a history can't show anything. Drawing is cheap, running is not.
+    #[must_use]
+    pub fn needs(self) -> &'static str {
+        match self {
+            Self::RestoredHubIsNotTold => "hub restore",
+            Self::RevocationsAreNotHeard => "revoke",
+            Self::RenewalsAreForgotten | Self::GraceIsForgotten | Self::KeptOutStopsWork => {
+                "certificates"
+            }
+            Self::BootsAreAllAlike | Self::CopiesAreNotTold => "clone",
+            Self::KeysAreSwallowed | Self::DeafnessIsNotTold => "hub drop-key",
+            _ => "",
+        }
+    }
 
     /// What goes on after a history, where what is broken takes long to show: a restored hub must have made more
     /// generations than it had forgotten, and a broker must repeat a command in a later connection.
@@ -141,8 +180,13 @@ impl World {
     }
 
     /// Whether a frame is lost on its last step.
-    pub(crate) fn is_swallowed(&self, board: usize, kind: Kind) -> bool {
-        self.is(Canary::HeadsAreSwallowed) && board == 0 && kind == Kind::Head
+    pub(crate) fn is_swallowed(&self, board: usize, packet: &Packet) -> bool {
+        let hands_over = || {
+            let command = frame::decode::<Command>(&packet.bytes);
+            command.is_ok_and(|(_, command)| matches!(command.action, Action::Keys { .. }))
+        };
+        self.is(Canary::HeadsAreSwallowed) && board == 0 && packet.kind == Kind::Head
+            || self.is(Canary::KeysAreSwallowed) && hands_over()
     }
 
     pub(crate) fn sabotage_up(&mut self, up: Up, stamp: Stamp, bytes: &mut Vec<u8>) -> Up {
@@ -169,6 +213,12 @@ impl World {
             }
             (Up::Hello(mut hello), Some(Canary::RestoredHubIsNotTold)) => {
                 hello.assignment = None;
+                again(&*hello, stamp, bytes);
+                Up::Hello(hello)
+            }
+            (Up::Hello(mut hello), Some(Canary::DeafnessIsNotTold)) => {
+                let keys: Vec<_> = crate::trust::keys(&self.hubs[0].keys).ids().collect();
+                hello.keys = List::try_from(keys).unwrap_or_default();
                 again(&*hello, stamp, bytes);
                 Up::Hello(hello)
             }

@@ -14,6 +14,7 @@ pub enum Thing {
     Secret(String),
     Node(String),
     Image(String),
+    Enrolment(String),
 }
 
 /// What it is to be.
@@ -27,6 +28,9 @@ pub enum Spec {
     Node(NodeSettings),
     /// Number of the push.
     Image(u64),
+    Enrolment {
+        revoked: bool,
+    },
 }
 
 /// Everything that was accepted.
@@ -144,7 +148,8 @@ impl Thing {
             | Self::Config(name)
             | Self::Secret(name)
             | Self::Node(name)
-            | Self::Image(name) => name,
+            | Self::Image(name)
+            | Self::Enrolment(name) => name,
         }
     }
 }

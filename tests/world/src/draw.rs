@@ -303,7 +303,108 @@ pub fn history(seed: u64, size: Size) -> History {
     if own.u8(0..3) == 0 {
         add_secrets(&mut steps, &mut own, usize::try_from(boards).unwrap_or(0));
     }
+    let boards = usize::try_from(boards).unwrap_or(0);
+    if own.u8(0..4) == 0 {
+        add_group(&mut steps, &mut own, boards, rotation);
+    }
+    if own.u8(0..4) == 0 {
+        add_group(&mut steps, &mut own, boards, copied_card);
+    }
+    if own.u8(0..2) == 0 && !external {
+        for _ in 0..own.u64(1..5) {
+            add_group(&mut steps, &mut own, boards, membership);
+        }
+        let lifetime = own.choice([72, 120, 240]).unwrap_or(24);
+        let grace = own.choice([24, 72, 240]).unwrap_or(24);
+        let line = format!("certificates lifetime={lifetime} grace={grace}");
+        steps.insert(0, Step::new(&line, own.u64(..) >> 32));
+    }
     History { seed, external, steps }
+}
+
+/// Steps that belong together, in their order, with what else happens between them.
+fn add_group(
+    steps: &mut Vec<Step>,
+    rng: &mut Rng,
+    boards: usize,
+    draw: fn(&mut Rng) -> Vec<String>,
+) {
+    let mut at = rng.usize(boards..=steps.len());
+    for line in draw(rng) {
+        at = (at + rng.usize(0..4)).min(steps.len());
+        steps.insert(at, Step::new(&line, rng.u64(..) >> 32));
+        at += 1;
+    }
+}
+
+/// The hub changes its signing key: devices that are away meanwhile come back in time, or too late.
+fn rotation(rng: &mut Rng) -> Vec<String> {
+    let away = board(rng);
+    let mut lines = Vec::new();
+    if rng.bool() {
+        lines.push(format!("power-off {away}"));
+    }
+    lines.push("hub new-key".to_owned());
+    lines.push(format!("pass {}m", rng.u64(1..90)));
+    if rng.bool() {
+        lines.push(format!("power-on {away}"));
+    }
+    lines.push(format!("pass {}m", rng.u64(1..90)));
+    lines.push("hub drop-key".to_owned());
+    lines
+}
+
+/// A card is copied; the boards come and go.
+fn copied_card(rng: &mut Rng) -> Vec<String> {
+    let name = board(rng);
+    let mut lines = vec![format!("clone {name}")];
+    for _ in 0..rng.u64(1..8) {
+        let which = if rng.bool() { "" } else { "~" };
+        lines.push(match rng.u8(0..5) {
+            0 => format!("close {name}{which}"),
+            1 => format!("power-off {name}{which}"),
+            2 => format!("kill-agent {name}{which}"),
+            _ => format!("pass {}m", rng.u64(1..120)),
+        });
+        lines.push(format!("power-on {name}{which}"));
+    }
+    lines
+}
+
+/// What happens to certificates: time, operators, a new CA.
+fn membership(rng: &mut Rng) -> Vec<String> {
+    let name = board(rng);
+    let days = rng.choice([1, 2, 4, 12]).unwrap_or(1);
+    match rng.u8(0..8) {
+        0..=2 => {
+            vec![format!("power-off {name}"), format!("pass {days}d"), format!("power-on {name}")]
+        }
+        3 => vec![format!("cut {name}"), format!("pass {days}d"), format!("plug {name}")],
+        4 => vec![
+            format!("revoke {name}"),
+            format!("pass {}m", rng.u64(1..200)),
+            rng.choice([
+                "hub kill".to_owned(),
+                format!("close {name}"),
+                format!("power-off {name}"),
+            ])
+            .unwrap_or_default(),
+            "hub start".to_owned(),
+            format!("power-on {name}"),
+            format!("pass {}m", rng.u64(1..200)),
+            format!("{} {name}", rng.choice(["unrevoke", "rejoin", "disown"]).unwrap_or("rejoin")),
+        ],
+        5 => vec![
+            format!("disown {name}"),
+            format!("pass {}m", rng.u64(1..200)),
+            format!("rejoin {name}"),
+        ],
+        6 => vec![
+            format!("hub new-ca overlap={}", rng.u64(1..200)),
+            format!("pass {}h", rng.u64(1..250)),
+        ],
+        _ => vec!["hub kill".to_owned(), format!("pass {days}d"), "hub start".to_owned()],
+    }
 }
 
 /// A Secret that some of a history's workloads use, and that changes, goes and comes back, as do the keys of boards.

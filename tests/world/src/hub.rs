@@ -11,6 +11,7 @@ use firmware_compat::{
     time::Instant,
     v1::owned::{Artefacts, Blob, Layer, List, Packing},
 };
+use lichen_agent_core::membership::upkeep::{Outcome, Step};
 use lichen_hub_core::{
     actor::Actor,
     api::ApiError,
@@ -25,6 +26,8 @@ use crate::{
     Due, EPOCH_MS, World,
     broker::LinkEvent,
     canary::Canary,
+    door::{Door, Vault},
+    member::{Answer, Identity},
     trust::{self, Signer},
 };
 
@@ -41,6 +44,7 @@ pub struct Hub {
     /// When this life began on the world's clock.
     born: u64,
     link_up: bool,
+    linked_at: u64,
     inbox: VecDeque<Event>,
     asked: BTreeMap<RequestId, Asked>,
     next_request: u64,
@@ -56,17 +60,29 @@ pub struct Hub {
     pub clock_off: i64,
     /// Its signing keys by their numbers, newest first. They lie beside its store, and a backup holds them, too.
     pub keys: Vec<u64>,
+    /// When the newest of them was made.
+    pub keys_since: u64,
+    /// When any of them came or went.
+    pub keys_changed: u64,
     /// Commits of nothing but a time that was said, once a day.
     pub time_commits: u64,
+    /// Its endpoint.
+    pub door: Door,
+    /// What it has of CAs.
+    pub vault: Vault,
 }
 
 /// Why a request was made, for its answer.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub enum Asked {
     /// An operator's change; its index in the declared model.
     Change(u64),
     /// A board asks who holds the session of its name.
     Holder { board: usize, life: u32 },
+    /// A board joins (no step), or renews.
+    Member { board: usize, life: u32, step: Option<Step> },
+    /// Its certificate is issued.
+    Certified { board: usize, life: u32, step: Option<Step>, identity: Box<Identity> },
 }
 
 /// A copy of a store, and of what the operators had been promised by then.
@@ -98,6 +114,8 @@ pub enum HubWake {
         result: Result<Artefacts, ImageError>,
     },
     Connect,
+    /// A CA may have to end.
+    Authorities,
 }
 
 impl Hub {
@@ -106,14 +124,23 @@ impl Hub {
         Some(self.born + at.0)
     }
 
+    /// Since when it hears devices, if it does.
+    pub fn linked_since(&self) -> Option<u64> {
+        (self.engine.is_some() && self.link_up).then_some(self.linked_at)
+    }
+
     /// Nothing more goes wrong with its store.
     pub fn is_well(&mut self) {
         (self.crash, self.disk_full) = (None, false);
     }
 
+    /// What its clock shows.
+    pub fn unix_ms(&self, now: u64) -> u64 {
+        (EPOCH_MS + now).saturating_add_signed(self.clock_off)
+    }
+
     fn now(&self, now: u64) -> Now {
-        let unix_ms = (EPOCH_MS + now).saturating_add_signed(self.clock_off);
-        Now { instant: Instant(now - self.born), unix_ms }
+        Now { instant: Instant(now - self.born), unix_ms: self.unix_ms(now) }
     }
 }
 
@@ -128,6 +155,8 @@ impl World {
         let it = &mut self.hubs[hub];
         it.life += 1;
         it.born = self.now;
+        it.door = Door::default();
+        it.vault.restart(self.now);
         let records: Vec<_> = it.records.clone().into_iter().collect();
         let clock = it.now(self.now);
         let signer = Arc::new(Signer::new(&it.keys));
@@ -140,7 +169,9 @@ impl World {
                 it.asked.clear();
                 self.tell(&format!("hub {hub} starts"));
                 self.note_identity(hub);
+                self.audit.forget_boards(hub);
                 self.hub_turn(hub, Vec::new());
+                self.look_at_authorities();
                 let delay = self.up_to(300);
                 let life = self.hubs[hub].life;
                 self.at(delay, Due::Hub { hub, life, wake: HubWake::Connect });
@@ -167,6 +198,10 @@ impl World {
 
     /// The operator changes a hub's signing keys.
     pub(crate) fn set_keys(&mut self, hub: usize, keys: Vec<u64>) {
+        if self.hubs[hub].keys.first() != keys.first() {
+            self.hubs[hub].keys_since = self.now;
+        }
+        self.hubs[hub].keys_changed = self.now;
         self.hubs[hub].keys = keys;
         if self.hubs[hub].engine.is_some() {
             self.note_identity(hub);
@@ -184,8 +219,14 @@ impl World {
         self.hubs[hub].link_up = false;
         let asked = std::mem::take(&mut self.hubs[hub].asked);
         for (_, asked) in asked {
-            if let Asked::Change(change) = asked {
-                self.declared.unknown(change);
+            match asked {
+                Asked::Change(change) => self.declared.unknown(change),
+                Asked::Holder { .. } => {}
+                Asked::Member { board, life, step }
+                | Asked::Certified { board, life, step, .. } => {
+                    let nothing = (Outcome::InVain, "the hub ended".to_owned());
+                    self.answer_member(board, life, step, Err(nothing));
+                }
             }
         }
         if self.broker.hub == Some(hub) {
@@ -213,11 +254,12 @@ impl World {
                 self.hub_event(hub, Event::Supplied { need, result });
             }
             HubWake::Connect => self.hub_connects(hub),
+            HubWake::Authorities => self.look_at_authorities(),
         }
     }
 
     /// Puts an event in a hub's queue; a turn takes what is there by then.
-    fn hub_event(&mut self, hub: usize, event: Event) {
+    pub(crate) fn hub_event(&mut self, hub: usize, event: Event) {
         self.hubs[hub].inbox.push_back(event);
         if self.hubs[hub].inbox.len() == 1 {
             let delay = self.up_to(5);
@@ -239,7 +281,7 @@ impl World {
         {
             self.hub_link_down(old);
         }
-        self.hubs[hub].link_up = true;
+        (self.hubs[hub].link_up, self.hubs[hub].linked_at) = (true, self.now);
         self.hub_event(hub, Event::LinkUp);
         (0..self.boards.len()).for_each(|board| self.enrol(board));
     }
@@ -321,6 +363,7 @@ impl World {
 
     /// One turn: events in, one commit, then what leaves.
     pub(crate) fn hub_turn(&mut self, hub: usize, events: Vec<Event>) {
+        self.hubs[hub].known_s(self.now);
         let now = self.hubs[hub].now(self.now);
         let Some(engine) = self.hubs[hub].engine.as_mut() else { return };
         for event in events {
@@ -413,8 +456,9 @@ impl World {
                 }
             }
             Effect::ClearHead { device } => self.clear_retained(hub, &device),
-            // Its broker lets everybody in.
-            Effect::Admit { .. } | Effect::Dismiss { .. } | Effect::Disown { .. } => {}
+            Effect::Admit { .. } | Effect::Dismiss { .. } | Effect::Disown { .. } => {
+                self.door_learns(hub, effect);
+            }
             Effect::Send { device, kind, frame } => self.send_down(hub, &device, kind, &frame),
             Effect::SendAll { kind, frame } => self.send_all(hub, kind, &frame),
             Effect::Supply(need) => {
@@ -442,9 +486,18 @@ impl World {
                     Ok(Response::Session(holder)) => holder,
                     _ => None,
                 };
-                let delay = self.up_to(self.weather.delay);
-                let wake = crate::board::Wake::Holder { holder };
-                self.at(delay, Due::Board { board, life, wake });
+                let another = holder.is_some_and(|agent| agent != self.boards[board].agent_id());
+                self.holder_answers(board, life, another);
+            }
+            Some(Asked::Member { board, life, step }) => {
+                self.engine_answers(board, life, step, result);
+            }
+            Some(Asked::Certified { board, life, step, identity }) => {
+                let answer = match result {
+                    Ok(_) => Ok(Answer::Identity(*identity)),
+                    Err(error) => Err((Outcome::InVain, error.to_string())),
+                };
+                self.answer_member(board, life, step, answer);
             }
             None => {}
         }

@@ -5,7 +5,8 @@
 //! - [`step`] is the language: a history is a list of steps, each a line of text.
 //! - [`draw`] draws histories at random, from one table of weights; [`shrink`] makes a failing one short.
 //! - `broker`, `hub`, `board`, `firmware`, `disk` are the world; [`story`] is what happened in it. `trust` is what stands for
-//!   Ed25519, `sealing` what stands for HPKE, `forger` what a hostile broker does.
+//!   Ed25519, `sealing` what stands for HPKE, `forger` what a hostile broker does. `door` is where boards come in with
+//!   certificates, `member` what they do for theirs.
 //! - `declared` is the reference model: what operators were promised. `audit` holds the checks.
 //! - [`run`] ties it together: a run is a function of a seed.
 //! - [`canary`] breaks one behaviour on purpose, to show that its check can fail.
@@ -18,11 +19,13 @@ mod broker;
 pub mod canary;
 mod declared;
 mod disk;
+mod door;
 pub mod draw;
 mod firmware;
 mod forger;
 mod hub;
 mod manifests;
+mod member;
 pub mod run;
 mod sealing;
 pub mod shrink;
@@ -38,6 +41,7 @@ use board::{Board, Wake};
 use broker::{Broker, Packet};
 use canary::Canary;
 use declared::Declared;
+use door::Lifetimes;
 use hub::{Hub, HubWake};
 use step::{NotAStep, Step};
 use story::Story;
@@ -105,6 +109,10 @@ pub struct World {
     was_lossy: bool,
     /// There are Secrets, or were: boards show their keys, and what is secret is looked for.
     has_secrets: bool,
+    /// Boards need certificates, which last so long.
+    certificates: Option<Lifetimes>,
+    /// Certificates and news of the hub that boards have kept.
+    renewals: u64,
     /// What happened.
     pub story: Story,
 }
@@ -128,6 +136,8 @@ impl World {
             canary: None,
             was_lossy: false,
             has_secrets: false,
+            certificates: None,
+            renewals: 0,
             story: Story::default(),
         };
         let mut first = Hub::default();

@@ -196,15 +196,15 @@ pub fn secret(name: &str, version: u64) -> Option<Object> {
     )
 }
 
-/// A board is expected, and may join.
-pub fn enrolment(name: &str) -> Option<Object> {
+/// A board is expected, and may join; or may not come in any more.
+pub fn enrolment(name: &str, revoked: bool) -> Option<Object> {
     parse(
         Kind::Enrolment,
         &json!({
             "apiVersion": "lichen.dev/v1",
             "kind": "Enrolment",
             "metadata": {"name": name},
-            "spec": {"serialNumber": name, "approved": true},
+            "spec": {"serialNumber": name, "approved": true, "revoked": revoked},
         }),
     )
 }

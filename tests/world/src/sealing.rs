@@ -77,6 +77,11 @@ impl Board {
         private.unwrap_or_default()
     }
 
+    /// The public half of that.
+    pub fn public_sealing_key(&self) -> Hash {
+        Hash(public(&self.sealing_key()))
+    }
+
     /// It joins anew: with a key that it did not have before. One whose disk takes nothing keeps its key.
     pub fn make_key(&mut self) {
         self.keys_made += 1;
@@ -98,7 +103,7 @@ impl Board {
     }
 }
 
-/// By which the hub knows a board when it renews its certificate. The world has no certificates.
+/// By which the hub knows a board that has no certificate, and shows it another key.
 fn certificate_key(name: &str) -> Hash {
     Hash(digest(&[b"certificate", name.as_bytes()]))
 }
@@ -113,7 +118,9 @@ impl World {
     /// A board shows the hub its key, if the hub knows another.
     pub(crate) fn enrol(&mut self, board: usize) {
         let it = &self.boards[board];
-        if !self.has_secrets || it.firmware.is_some() || !it.link.is_up() {
+        // In a world with certificates it has shown its key when it joined.
+        let joins = self.has_certificates();
+        if !self.has_secrets || joins || it.firmware.is_some() || !it.link.is_up() {
             return;
         }
         let (device, agent) = (it.name.clone(), it.agent_id());
@@ -137,7 +144,7 @@ impl World {
             }
             Some(_) => {}
             None => {
-                let Some(object) = manifests::enrolment(&device) else { return };
+                let Some(object) = manifests::enrolment(&device, false) else { return };
                 self.ask_hub(0, Request::Replace { object, create: true }, Asked::Change(0));
             }
         }

@@ -14,6 +14,7 @@ use crate::{
     Due, FAIR, Weather, World,
     board::{Board, Facts, Transfer},
     declared::{Spec, Thing},
+    door::Lifetimes,
     firmware::Firmware,
     hub::{Asked, Backup, Crash, Hub, HubWake},
     manifests::{self, Workload, root},
@@ -55,6 +56,11 @@ impl World {
             }
             "label" | "taint" | "cordon" | "uncordon" | "untaint" | "unlabel" => {
                 self.set_node(step)?;
+            }
+            "certificates" => {
+                let hours = |name, default| step.number(name, default).map(|hours| hours * 3600);
+                let (certificate_s, grace_s) = (hours("lifetime", 2160)?, hours("grace", 43_800)?);
+                self.certificates = Some(Lifetimes { certificate_s, grace_s });
             }
             "resume" => {
                 let device = step.word(1)?.to_owned();
@@ -128,6 +134,7 @@ impl World {
                     Spec::Config(version) => manifests::config(thing.name(), *version),
                     Spec::Secret(version) => manifests::secret(thing.name(), *version),
                     Spec::Node(settings) => settings.object(thing.name()),
+                    Spec::Enrolment { revoked } => manifests::enrolment(thing.name(), *revoked),
                     Spec::Image(_) => None,
                 };
                 let Some(object) = object else {
@@ -141,6 +148,7 @@ impl World {
                     Thing::DaemonSet(_) => (Kind::DaemonSet, "default"),
                     Thing::Node(_) => (Kind::Node, ""),
                     Thing::Secret(_) => (Kind::Secret, "default"),
+                    Thing::Enrolment(_) => (Kind::Enrolment, ""),
                     Thing::Config(_) | Thing::Image(_) => (Kind::ConfigMap, "default"),
                 };
                 let (namespace, name) = (namespace.to_owned(), thing.name().to_owned());
@@ -274,6 +282,7 @@ impl World {
             "disk-full" => self.hubs[0].disk_full = true,
             "disk-free" => self.hubs[0].disk_full = false,
             "clock" => self.hubs[0].clock_off = clock_off(step, self.now)?,
+            "new-ca" => self.rotate_authority(step.number("overlap", 336)? * 3600),
             // Its operator changes its signing key: both, then the new one alone.
             "new-key" => {
                 let newest = self.hubs[0].keys.first().copied().unwrap_or_default();
@@ -281,6 +290,7 @@ impl World {
             }
             "drop-key" => {
                 let newest = self.hubs[0].keys.first().copied().unwrap_or_default();
+                self.judge_handing_over();
                 self.set_keys(0, vec![newest]);
             }
             "backup" => {
@@ -461,6 +471,15 @@ impl World {
             }
             "replace" => self.replace_board(board),
             "rekey" => self.rekey(board),
+            "rejoin" => self.rejoin(board),
+            "revoke" => self.set_revoked(board, true),
+            "unrevoke" => self.set_revoked(board, false),
+            "disown" => {
+                let thing = Thing::Enrolment(self.boards[board].name.clone());
+                if self.declared.certain(&thing).is_some() {
+                    self.declare(thing, None);
+                }
+            }
             "clone" => self.clone_board(board, step.says("other-id")),
             "unclone" => {
                 let label = format!("{}~", self.boards[board].label);
@@ -521,8 +540,19 @@ impl World {
         self.power_on(board);
     }
 
+    /// An operator says that a device may not come in any more, or that it may.
+    fn set_revoked(&mut self, board: usize, revoked: bool) {
+        let thing = Thing::Enrolment(self.boards[board].name.clone());
+        if self.declared.certain(&thing).is_some() {
+            self.declare(thing, Some(Spec::Enrolment { revoked }));
+        }
+    }
+
     /// A board joins anew, and keeps what it runs.
     fn rekey(&mut self, board: usize) {
+        if self.needs_certificate(board) {
+            return self.rejoin(board);
+        }
         if self.boards[board].firmware.is_some() || self.boards[board].is_clone() {
             return;
         }
@@ -543,7 +573,9 @@ impl World {
             self.dice.fill(&mut id);
             clone = Board::new(&label, &it.name, it.facts.clone(), AgentId(id));
             // Whoever may have its name has what belongs to it.
-            let _empty = clone.disk.replace(sealing::KEY, &it.sealing_key());
+            if !self.has_certificates() {
+                let _empty = clone.disk.replace(sealing::KEY, &it.sealing_key());
+            }
         } else {
             clone.disk = it.disk.clone();
             clone.artefacts = it.artefacts.clone();

@@ -15,9 +15,7 @@ fn seeds_to_find(canary: Canary, check: &str, most: u64) -> Option<u64> {
     (0..most).find(|seed| {
         let mut drawn = history(*seed, size);
         drawn.steps.extend(canary.epilogue());
-        // Drawing is cheap, running is not: a history in which the hub is never restored can't show anything here.
-        let restores = drawn.steps.iter().any(|step| step.words == ["hub", "restore"]);
-        if canary == Canary::RestoredHubIsNotTold && !restores {
+        if !drawn.steps.iter().any(|step| step.words.join(" ").starts_with(canary.needs())) {
             return false;
         }
         let verdict = run(&drawn, Some(canary)).verdict;

@@ -111,7 +111,11 @@ impl World {
             .is_some_and(|wanted| wanted.iter().any(|w| w.id == id && w.identity == run.identity));
         if still_wanted {
             let what = format!("{} stops {}, which is still assigned", it.label, run.name);
-            self.fail("no-restart-without-reason", &what);
+            let check = match self.is_kept_out(board) {
+                true => "work-needs-no-certificate",
+                false => "no-restart-without-reason",
+            };
+            self.fail(check, &what);
         }
     }
 
@@ -140,7 +144,9 @@ impl World {
         if it.boots != boot || !it.powered || !calm || it.firmware.is_some() {
             return;
         }
-        let check = if it.clock_off.unsigned_abs() > 86_400_000 {
+        let check = if self.is_kept_out(board) {
+            "work-needs-no-certificate"
+        } else if it.clock_off.unsigned_abs() > 86_400_000 {
             "time-blocks-nothing"
         } else {
             "boots-offline"

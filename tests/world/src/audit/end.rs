@@ -24,6 +24,16 @@ pub const CONVERGES_WITHIN_MIN: u64 = 60;
 /// once an hour, until a report came whole.
 pub const HEALS_WITHIN_MIN: u64 = 20 * 60;
 
+/// The same in a world with certificates: a device whose certificate has ended while its hub was away asks for a new one up
+/// to an hour after its last call in vain, and one that was refused waits as long before it calls.
+pub const RENEWS_WITHIN_MIN: u64 = 4 * 60;
+
+/// An hour without a renewal is found within so many.
+const HOURS_WITHOUT_RENEWAL: u64 = 40;
+
+/// Commits of the hub, bytes on boards' disks, and messages.
+type Written = (u64, u64, (u64, u64, u64));
+
 impl World {
     /// Stops every fault, as an operator and better weather would.
     pub fn recover(&mut self) {
@@ -57,8 +67,13 @@ impl World {
 
     /// Lets time pass until everything is as declared.
     pub fn converge(&mut self) {
-        let within = if self.was_lossy { HEALS_WITHIN_MIN } else { CONVERGES_WITHIN_MIN };
+        let within = match (self.was_lossy, self.has_certificates()) {
+            (true, _) => HEALS_WITHIN_MIN,
+            (false, true) => RENEWS_WITHIN_MIN,
+            (false, false) => CONVERGES_WITHIN_MIN,
+        };
         for minute in 0..within {
+            self.judge_deafness();
             self.operators_help();
             self.pass(60_000);
             // Where an answer was lost, the hub says what is so.
@@ -75,7 +90,13 @@ impl World {
         }
         self.tell_state();
         let what = format!("after {within} minutes without faults: {}", self.audit.lacking);
-        let check = if what.contains("(deleted)") { "deleted-is-gone" } else { "converges" };
+        let check = if what.contains("(deleted)") {
+            "deleted-is-gone"
+        } else if self.has_certificates() && what.contains("is not connected") {
+            "expired-renews-and-returns"
+        } else {
+            "converges"
+        };
         self.fail(check, &what);
     }
 
@@ -111,6 +132,11 @@ impl World {
                 self.start_agent(board);
             }
         }
+        for board in 0..self.boards.len() {
+            if self.is_kept_out(board) && self.boards[board].powered {
+                self.rejoin(board);
+            }
+        }
         for (device, foreign) in self.paused() {
             self.help(&device, foreign);
         }
@@ -120,7 +146,7 @@ impl World {
     }
 
     /// Devices that know the hub by a key that it has not any more: they were away while it handed over the next.
-    fn deaf(&mut self) -> Vec<String> {
+    pub(super) fn deaf(&mut self) -> Vec<String> {
         let deaf = |node: &lichen_hub_core::api::Node| {
             node.status.conditions.iter().any(|condition| condition.kind == "HubRefused")
         };
@@ -355,12 +381,7 @@ impl World {
         if self.verdict().is_some() {
             return;
         }
-        let before = self.written();
-        for minute in 0..60 {
-            self.sabotage_idleness(minute);
-            self.pass(60_000);
-        }
-        let after = self.written();
+        let (before, after) = self.quiet_hour();
         if before.0 != after.0 {
             let what = format!("the hub committed {} times in a quiet hour", after.0 - before.0);
             self.fail("quiet-hour-saves-nothing", &what);
@@ -377,6 +398,22 @@ impl World {
         }
     }
 
+    /// What was written before and after an hour in which no certificate was renewed.
+    fn quiet_hour(&mut self) -> (Written, Written) {
+        for _ in 0..HOURS_WITHOUT_RENEWAL {
+            let (before, renewals) = (self.written(), self.renewals);
+            for minute in 0..60 {
+                self.sabotage_idleness(minute);
+                self.pass(60_000);
+            }
+            if renewals == self.renewals {
+                return (before, self.written());
+            }
+        }
+        self.fail("quiet-hour-saves-nothing", "certificates are renewed every hour");
+        (self.written(), self.written())
+    }
+
     /// Whether Pods of an older template are still there, because nothing of the newest has a place, and make noise.
     fn keeps_noisy_pods(&self, thing: &Thing, workload: &Workload) -> bool {
         let own = self
@@ -390,7 +427,7 @@ impl World {
         })
     }
 
-    fn written(&self) -> (u64, u64, (u64, u64, u64)) {
+    fn written(&self) -> Written {
         // The time floor is kept once a day, when the hub says what time it is; the hub counts its own such commits apart.
         let disks = self.boards.iter().map(|board| board.disk.written - board.floor_bytes).sum();
         // A device that the hub does not understand repeats its hello once an hour.

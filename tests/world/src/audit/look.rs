@@ -21,6 +21,7 @@ impl World {
             self.fail("wire-budget", &what);
         }
         self.look_at_disks();
+        self.look_at_the_door();
         if self.hubs[0].engine.is_some() {
             self.look_at_objects();
             self.look_at_pods();
@@ -73,6 +74,7 @@ impl World {
             Thing::Config(_) => (Kind::ConfigMap, "default"),
             Thing::Secret(_) => (Kind::Secret, "default"),
             Thing::Node(_) => (Kind::Node, ""),
+            Thing::Enrolment(_) => (Kind::Enrolment, ""),
             Thing::Image(_) => return None,
         };
         let request =
@@ -162,6 +164,11 @@ impl World {
 fn matches(thing: &Thing, spec: Option<&Spec>, object: Option<&Object>) -> bool {
     match (spec, object) {
         (None, None) => true,
+        // A board that was forgotten may ask to be let in.
+        (None, Some(Object::Enrolment(enrolment))) => enrolment.phase() == "Pending",
+        (Some(Spec::Enrolment { revoked }), Some(Object::Enrolment(enrolment))) => {
+            enrolment.spec.approved && enrolment.spec.revoked == *revoked
+        }
         (Some(Spec::Workload(workload)), Some(Object::Deployment(d))) => {
             workload.replicas == Some(d.replicas())
                 && workload.pod_template(thing.name()).as_ref() == Some(&d.spec.template)

@@ -40,6 +40,7 @@ impl World {
             }
             Effect::RaiseTime { unix_ms, save } => {
                 self.judge_time(board, *unix_ms);
+                self.member_heard(board, *unix_ms);
                 if !save {
                     return;
                 }

@@ -3,17 +3,22 @@
 
 use firmware_compat::{
     frame::{self, Kind, Stamp},
-    id::AgentId,
     keys::PinnedHub,
     v1::owned::Gone,
 };
-use lichen_agent_core::{Event, Up};
+use lichen_agent_core::{Event, Up, membership::upkeep::Sign};
 
 use super::Wake;
 use crate::{Due, World, broker::Packet, canary::Canary, hub::Asked, trust};
 
 /// Longest pause between two attempts to connect.
 const LONGEST_MS: u64 = 60_000;
+/// The same where one side does not want the other.
+const UNWELCOME_MS: u64 = 600_000;
+/// After the hub has said no to a board that joins, a person has it try again within so long.
+const JOINS_AGAIN_MS: u64 = 12 * 3_600_000;
+/// After so many failed attempts something may be wrong with the membership.
+const ASK_AFTER_FAILURES: u32 = 4;
 
 /// The state of a board's link.
 #[derive(Debug, Default)]
@@ -25,6 +30,10 @@ pub struct Link {
     session: u32,
     sequence: u32,
     failures: u32,
+    /// Attempts in a row after which it was kept out.
+    unwelcome: u32,
+    /// Since when it stands.
+    since: u64,
     /// Stays away and asks now and then whether its name is free.
     polls: bool,
 }
@@ -38,6 +47,11 @@ impl Link {
     /// Whether a connection stands, as far as the board knows.
     pub fn is_up(&self) -> bool {
         self.up
+    }
+
+    /// Since when it stands, if it does.
+    pub fn up_since(&self) -> Option<u64> {
+        self.up.then_some(self.since)
     }
 
     /// The number of its newest connection.
@@ -84,18 +98,32 @@ impl World {
         if !it.is_on_the_network() || !self.broker_listens() {
             let it = &mut self.boards[board];
             it.link.failures += 1;
-            let most = (200 << it.link.failures.min(12)).min(LONGEST_MS);
+            let failures = it.link.failures;
+            let most = (200 << failures.min(12)).min(LONGEST_MS);
+            if failures.is_multiple_of(ASK_AFTER_FAILURES) {
+                self.member_saw(board, Sign::Failing);
+            }
             return self.connect_after(board, most);
         }
         if !self.is_introduced(board) {
             return self.connect_after(board, LONGEST_MS);
         }
+        if self.needs_certificate(board) && self.boards[board].identity().is_none() {
+            self.join(board);
+            // Nobody joins by itself: a person looks what the hub has said, and tries again.
+            let looks_ms = if self.is_kept_out(board) { JOINS_AGAIN_MS } else { LONGEST_MS };
+            return self.connect_after(board, looks_ms);
+        }
+        if let Err(why) = self.comes_in(board) {
+            return self.is_unwelcome(board, &why);
+        }
         let session = match self.is(Canary::SessionsAreAllAlike) {
             true => 7,
             false => self.dice.u32(1..),
         };
+        let boot = self.boot_id(board);
         let it = &self.boards[board];
-        let (name, gone) = (it.name.clone(), Gone { agent: it.agent_id(), boot: it.boot_id() });
+        let (name, gone) = (it.name.clone(), Gone { agent: it.agent_id(), boot });
         let will = Stamp { session, sequence: u32::MAX };
         let will = frame::encode(&gone, will).unwrap_or_default();
         let conn = self.open_session(board, &name, will);
@@ -103,13 +131,40 @@ impl World {
         it.link.conn = Some(conn);
         it.link.session = session;
         it.link.sequence = 0;
-        it.link.failures = 0;
+        (it.link.failures, it.link.unwelcome) = (0, 0);
         if let Some(firmware) = &mut it.firmware {
             firmware.session.connected(session);
         }
         let delay = 1 + self.up_to(self.weather.delay);
         let life = self.boards[board].life;
         self.at(delay, Due::Board { board, life, wake: Wake::Established { conn } });
+    }
+
+    /// One side does not want the other: it tries again, ever more seldom.
+    fn is_unwelcome(&mut self, board: usize, why: &str) {
+        let label = self.boards[board].label.clone();
+        let link = &mut self.boards[board].link;
+        if link.unwelcome == 0 {
+            self.tell(&format!("{label} does not come in: {why}"));
+        }
+        let link = &mut self.boards[board].link;
+        link.unwelcome += 1;
+        let bound = (UNWELCOME_MS / 4 << (link.unwelcome - 1).min(2)).min(UNWELCOME_MS);
+        let after = bound / 2 + self.up_to(bound / 2);
+        let life = self.boards[board].life;
+        self.at(after, Due::Board { board, life, wake: Wake::Connect });
+        self.member_saw(board, Sign::Refused);
+        if self.is_kept_out(board) {
+            self.give_up_work(board);
+        }
+    }
+
+    /// What a board shows at its next connection has changed: it need not wait.
+    pub(crate) fn link_hurries(&mut self, board: usize) {
+        let link = &self.boards[board].link;
+        if link.wanted && link.conn.is_none() {
+            self.connect_after(board, 500);
+        }
     }
 
     /// Before a board connects for the first time, it asks its hub who that is, and keeps the answer. False while there is
@@ -155,7 +210,10 @@ impl World {
         if self.boards[board].link.conn != Some(conn) {
             return;
         }
-        self.boards[board].link.up = true;
+        let now = self.now;
+        let it = &mut self.boards[board];
+        (it.link.up, it.link.since) = (true, now);
+        it.kept_out = None;
         let (label, name) = (self.boards[board].label.clone(), self.boards[board].name.clone());
         self.tell(&format!("{label} is connected"));
         self.audit.wire.connected(&name);
@@ -172,6 +230,7 @@ impl World {
         let session = self.boards[board].link.session;
         self.enrol(board);
         self.feed(board, Event::LinkUp { session });
+        self.member_saw(board, Sign::Up);
         if self.is(Canary::ReconnectRestarts) {
             self.restart_something(board);
         }
@@ -215,6 +274,16 @@ impl World {
     pub(super) fn ask_holder(&mut self, board: usize) {
         let life = self.boards[board].life;
         let device = self.boards[board].name.clone();
+        if !self.broker.external && self.boards[board].is_on_the_network() && self.broker_listens()
+        {
+            // The endpoint knows by itself, and knows the boot.
+            let holder = self.broker.holder(&device).map(|(holder, _)| holder);
+            let is_another = |holder: usize| {
+                let own = (self.boards[board].agent_id(), self.boot_id(board));
+                (self.boards[holder].agent_id(), self.boot_id(holder)) != own
+            };
+            return self.holder_answers(board, life, holder.is_some_and(is_another));
+        }
         let asked = self.boards[board].is_on_the_network() && {
             let request = lichen_hub_core::event::Request::Session { device };
             self.ask_hub(0, request, Asked::Holder { board, life })
@@ -224,10 +293,15 @@ impl World {
         }
     }
 
-    pub(super) fn holder_is(&mut self, board: usize, holder: Option<AgentId>) {
+    /// The hub says whether another one has a board's name.
+    pub(crate) fn holder_answers(&mut self, board: usize, life: u32, another: bool) {
+        let delay = self.up_to(self.weather.delay);
+        self.at(delay, Due::Board { board, life, wake: Wake::Holder { another } });
+    }
+
+    pub(super) fn holder_is(&mut self, board: usize, another: bool) {
         let it = &self.boards[board];
-        let other = holder.is_some_and(|agent| agent != it.agent_id());
-        match (it.link.polls, other) {
+        match (it.link.polls, another) {
             (true, true) => self.board_later(board, 30_000, Wake::AskHolder),
             (true, false) => self.feed(board, Event::NameFree),
             (false, true) if !it.link.up => self.feed(board, Event::TakenOver),

@@ -7,12 +7,11 @@
 //!   takes a sixtieth. Whoever changes a CA leaves weeks for it. A hub that shows a new CA in a handshake is asked within
 //!   [`NEWS_WITHIN`]: it may have started again, and a whole fleet have seen it at once.
 
-use std::time::Duration;
+use core::time::Duration;
 
 use firmware_compat::time::Instant;
 
 use super::due::part;
-use crate::hub::HubError;
 
 /// How often the hub is asked while all is well.
 pub const ASK_EVERY: Duration = Duration::from_hours(7 * 24);
@@ -24,6 +23,9 @@ const LOOK_EVERY: Duration = Duration::from_hours(6);
 const REST_FIRST: Duration = Duration::from_mins(1);
 /// The longest one.
 const REST_LONGEST: Duration = Duration::from_hours(1);
+/// A certificate that is due as soon as it was issued is renewed no sooner than this: the hub's time is behind what this
+/// device was told, and each new one would be due at once, too.
+const RENEW_AGAIN: Duration = Duration::from_hours(1);
 /// The pause after a hub said no.
 const REST_REFUSED: Duration = Duration::from_hours(1);
 
@@ -62,26 +64,12 @@ pub enum Outcome {
     InVain,
 }
 
-impl From<&HubError> for Outcome {
-    fn from(error: &HubError) -> Self {
-        match error {
-            HubError::NotAuthenticated { .. } => Self::NotAuthenticated,
-            HubError::Refused { .. } | HubError::NotFound { .. } => Self::Refused,
-            HubError::Unreachable { .. }
-            | HubError::Impostor { .. }
-            | HubError::Busy { .. }
-            | HubError::Answer { .. }
-            | HubError::Corrupt { .. }
-            | HubError::Cancelled
-            | HubError::Disk { .. } => Self::InVain,
-        }
-    }
-}
-
 /// When what is due.
 #[derive(Clone, Debug)]
 pub struct Upkeep {
     renew_at_s: u64,
+    /// No certificate is renewed for its age before.
+    renew_from: Instant,
     /// The hub said that the certificate is not good any more.
     must_renew: bool,
     must_ask: bool,
@@ -102,6 +90,7 @@ impl Upkeep {
     pub fn new(renew_at_s: u64, may_adopt: bool, now: Instant) -> Self {
         Self {
             renew_at_s,
+            renew_from: now,
             must_renew: false,
             must_ask: false,
             must_meet: may_adopt,
@@ -120,7 +109,9 @@ impl Upkeep {
         if !rest.is_zero() {
             return Step::Wait(rest);
         }
-        if self.must_renew || known_s >= self.renew_at_s {
+        let renewal = Duration::from_secs(self.renew_at_s.saturating_sub(known_s));
+        let renewal = renewal.max(self.renew_from.since(now));
+        if self.must_renew || renewal.is_zero() {
             return Step::Renew;
         }
         let news = self.news_at.map_or(ASK_EVERY, |at| at.since(now));
@@ -128,7 +119,6 @@ impl Upkeep {
         if self.must_ask || self.must_meet || (self.link_is_up && due.is_zero()) {
             return Step::Ask;
         }
-        let renewal = Duration::from_secs(self.renew_at_s - known_s);
         let ask = if self.link_is_up { due } else { LOOK_EVERY };
         Step::Wait(renewal.min(ask).min(LOOK_EVERY))
     }
@@ -174,6 +164,7 @@ impl Upkeep {
         self.must_renew = false;
         match outcome {
             Outcome::Done => {
+                self.renew_from = now + RENEW_AGAIN;
                 // The answer says everything else, too.
                 self.asked = now;
                 self.news_at = None;
@@ -204,6 +195,8 @@ impl Upkeep {
 
 #[cfg(test)]
 mod tests {
+    use alloc::vec::Vec;
+
     use super::*;
 
     const DAY: u64 = 24 * 3600;
@@ -323,6 +316,19 @@ mod tests {
         assert_eq!(upkeep.next(later + rest + REST_FIRST, 0), Step::Wait(LOOK_EVERY));
         upkeep.renew_at(5);
         assert_eq!(upkeep.next(later + rest + REST_FIRST, 5), Step::Renew);
+    }
+
+    #[test]
+    fn a_certificate_that_is_due_when_it_is_issued_is_not_renewed_without_end() {
+        let mut upkeep = upkeep();
+        upkeep.saw(Sign::Up);
+        let mut now = START;
+        for _ in 0..3 {
+            assert_eq!(upkeep.next(now, RENEW_AT), Step::Renew);
+            upkeep.renewed(Outcome::Done, RENEW_AT - 1, now, 0);
+            assert_eq!(upkeep.next(now, RENEW_AT), Step::Wait(RENEW_AGAIN));
+            now = now + RENEW_AGAIN;
+        }
     }
 
     #[test]
