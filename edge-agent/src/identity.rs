@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use firmware_compat::keys::PinnedHub;
+use lichen_agent_core::membership::due::{Asked, Lifetime, renew_at_s};
 use rustls::{pki_types::CertificateDer, sign::CertifiedKey};
 
 pub mod certificate;
@@ -64,6 +65,15 @@ impl Identity {
         let pinned = hub.pinned().ok_or(Unusable::SigningKeys)?;
         let authorities = certificate::read_pem(&hub.facts.ca, MAX_CERTIFICATES)?;
         Ok(Self { hub, authorities, pinned, ..self.clone() })
+    }
+
+    /// When the certificate is to be replaced, in seconds since 1970, as `random` spreads it.
+    #[must_use]
+    pub fn renew_at_s(&self, random: u64) -> u64 {
+        let HubFile { issued_ms, facts, .. } = &self.hub;
+        let lifetime = Lifetime { issued_ms: *issued_ms, not_after_s: self.not_after_s };
+        let asked = facts.renewal.map(|renewal| Asked { renewal, at_ms: facts.unix_ms });
+        renew_at_s(lifetime, asked, random)
     }
 
     /// The device's name.

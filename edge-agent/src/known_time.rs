@@ -1,14 +1,10 @@
-//! A time that has certainly passed: the newest that the hub has said and signed, and what has gone by since. A device's own
-//! clock decides nothing; it may stand at 1970, and whoever can set it must not be able to make an expired certificate good.
-//!
-//! When it is raised and kept is decided in `lichen-agent-core`.
+//! A time that has certainly passed, for every thread that asks, by a clock that never goes back. What it is, and when it is
+//! raised and kept, is decided in `lichen-agent-core` ([`lichen_agent_core::membership::known_time`]).
 
-use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use firmware_compat::time::UnixMs;
+use firmware_compat::time::{Instant, UnixMs};
+use lichen_agent_core::membership::known_time::Floor;
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::state::{StateDir, StateError};
@@ -16,14 +12,6 @@ use crate::state::{StateDir, StateError};
 /// A time that has certainly passed. Clones are one and the same.
 #[derive(Clone, Debug)]
 pub struct KnownTime(Arc<Mutex<Floor>>);
-
-#[derive(Clone, Copy, Debug)]
-struct Floor {
-    /// What the hub has said.
-    unix_ms: UnixMs,
-    /// When, since the device's start.
-    at: Duration,
-}
 
 impl KnownTime {
     /// The time that was kept in a state directory; 1970 if none was.
@@ -37,7 +25,7 @@ impl KnownTime {
     /// Milliseconds since 1970.
     #[must_use]
     pub fn now_unix_ms(&self) -> UnixMs {
-        self.floor().after(since_boot())
+        self.floor().now_ms(since_boot())
     }
 
     /// Seconds since 1970.
@@ -48,7 +36,7 @@ impl KnownTime {
 
     /// The hub has said that it is so late. An earlier time than what is known changes nothing.
     pub fn raise(&self, unix_ms: UnixMs) {
-        self.raise_at(unix_ms, since_boot());
+        self.floor().raise(unix_ms, since_boot());
     }
 
     /// Keeps what the hub said last, and not what has gone by since: the next thing that it says is newer than that.
@@ -56,15 +44,8 @@ impl KnownTime {
     /// # Errors
     /// Those of the system.
     pub fn save(&self, state: &StateDir) -> Result<(), StateError> {
-        let unix_ms = self.floor().unix_ms;
+        let unix_ms = self.floor().said_ms();
         state.set_time_floor(unix_ms)
-    }
-
-    fn raise_at(&self, unix_ms: UnixMs, at: Duration) {
-        let mut floor = self.floor();
-        if unix_ms > floor.after(at) {
-            *floor = Floor { unix_ms, at };
-        }
     }
 
     fn floor(&self) -> MutexGuard<'_, Floor> {
@@ -76,22 +57,15 @@ impl KnownTime {
 impl From<UnixMs> for KnownTime {
     /// Known since now.
     fn from(unix_ms: UnixMs) -> Self {
-        Self(Arc::new(Mutex::new(Floor { unix_ms, at: since_boot() })))
-    }
-}
-
-impl Floor {
-    fn after(&self, at: Duration) -> UnixMs {
-        let passed = at.saturating_sub(self.at).as_millis();
-        self.unix_ms.saturating_add(u64::try_from(passed).unwrap_or(u64::MAX))
+        Self(Arc::new(Mutex::new(Floor::new(unix_ms, since_boot()))))
     }
 }
 
 /// On a clock that never goes back and counts while the device sleeps.
-fn since_boot() -> Duration {
+fn since_boot() -> Instant {
     let now = clock_gettime(ClockId::Boottime);
-    let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
-    Duration::new(seconds, u32::try_from(now.tv_nsec).unwrap_or(0))
+    let part = |part: i64| u64::try_from(part).unwrap_or(0);
+    Instant(part(now.tv_sec).saturating_mul(1000) + part(now.tv_nsec) / 1_000_000)
 }
 
 #[cfg(test)]
@@ -99,18 +73,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_goes_on_by_itself_and_is_only_ever_raised() {
+    fn clones_are_one_and_go_on_by_themselves() {
         let known = KnownTime::from(1_000_000);
-        let start = known.floor().at;
-        let after = |seconds| start + Duration::from_secs(seconds);
-        assert_eq!(known.floor().after(after(5)), 1_005_000);
-        known.raise_at(1_004_000, after(5));
-        assert_eq!(known.floor().after(after(5)), 1_005_000, "it is later than that already");
-        known.raise_at(2_000_000, after(6));
-        assert_eq!(known.floor().after(after(7)), 2_001_000);
-        assert!(known.clone().now_unix_ms() >= 2_000_000 - 6_000, "clones are one");
-        known.raise_at(u64::MAX, after(8));
-        assert_eq!(known.floor().after(after(9)), u64::MAX);
+        known.raise(2_000_000);
+        let clone = known.clone();
+        assert!((2_000_000..2_060_000).contains(&clone.now_unix_ms()));
+        clone.raise(1_000);
+        assert!(known.now_unix_ms() >= 2_000_000);
     }
 
     #[test]

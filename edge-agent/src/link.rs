@@ -11,7 +11,7 @@ use firmware_compat::{
     topic::{ALL_DOWN_FILTER, Topic, write_device_filter},
     v1::owned::Gone,
 };
-use lichen_agent_core::Up;
+use lichen_agent_core::{Up, membership::upkeep::Sign};
 use lichen_link::client::{Client, ClientConfig, RetryPolicy};
 
 use crate::{
@@ -19,7 +19,6 @@ use crate::{
     membership::{
         Membership,
         keeper::{Board, Keeper},
-        upkeep::Sign,
     },
     message::Sender,
 };

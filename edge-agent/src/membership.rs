@@ -1,7 +1,7 @@
 //! The device as a member of one hub: the identity in force, and what follows from it for every connection. A renewed
 //! certificate, or a hub that has moved, counts from the next connection on; those that stand go on.
 //!
-//! - [`due`] says when a certificate is to be replaced. - [`upkeep`] decides when to renew and when to ask the hub what has changed. - [`keeper`] does it.
+//! When to renew, and when to ask the hub what has changed, is decided in `lichen-agent-core`'s membership; [`keeper`] does it.
 
 use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError, RwLock,
@@ -21,9 +21,7 @@ use crate::{
     tls::Configs,
 };
 
-pub mod due;
 pub mod keeper;
-pub mod upkeep;
 
 /// Why what a hub says of itself, or issues, does not count.
 #[derive(Debug, thiserror::Error)]

@@ -125,7 +125,7 @@ fn dependencies_point_one_way() {
         ("lichen-sealing", &["firmware-compat"]),
         ("lichen-hub-core", &["firmware-compat"]),
         ("lichen-agent-core", &["firmware-compat"]),
-        ("lichen-link", &["firmware-compat", "lichen-trust"]),
+        ("lichen-link", &["firmware-compat", "lichen-hub-core", "lichen-trust"]),
         ("lichen-images", &[]),
         ("lichen-trust", &[]),
         ("lichen-shim", &[]),

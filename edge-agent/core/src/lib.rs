@@ -18,6 +18,7 @@
 //! - [`saved`] is the assignment on disk: its format, and the order of steps that survives a power cut.
 //! - `assignment` takes heads and bodies to a saved assignment, and refuses what could not run.
 //! - `pod` is the life of one Pod and of its containers, `artefacts` brings what they run, `backoff` paces retries.
+//! - [`membership`] stands beside it: when a device renews its certificate and asks after its hub, by what time.
 //! - `report` tells the hub, `journal` keeps events for it, `commands` answers it, `complaints` bounds what strangers on the
 //!   network can have it told.
 
@@ -30,6 +31,7 @@ pub mod agent;
 pub mod config;
 pub mod effect;
 pub mod event;
+pub mod membership;
 pub mod spec;
 
 mod artefacts;

@@ -1,4 +1,4 @@
-//! Keeps the membership up: one task that sleeps until [`super::upkeep`] says that something is due, or the link says that
+//! Keeps the membership up: one task that sleeps until [`lichen_agent_core::membership::upkeep`] says that something is due, or the link says that
 //! something is wrong, and then calls the hub once.
 
 use std::{sync::Arc, time::Instant as StdInstant};
@@ -8,17 +8,14 @@ use firmware_compat::{
     id::{AgentId, BootId},
     time::Instant,
 };
+use lichen_agent_core::membership::upkeep::{Outcome, Sign, Step, Upkeep};
 use tokio::{
     sync::mpsc,
     task::{AbortHandle, spawn_blocking},
     time::sleep,
 };
 
-use super::{
-    Membership, MembershipError,
-    due::renew_at_s,
-    upkeep::{Outcome, Sign, Step, Upkeep},
-};
+use super::{Membership, MembershipError};
 use crate::{
     hub::HubError,
     identity::KeyError,
@@ -116,7 +113,7 @@ impl Call {
 async fn keep(call: Call, mut seen: mpsc::Receiver<Sign>, messages: Sender) {
     let start = StdInstant::now();
     let now = || Instant(u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX));
-    let renewal = || renew_at_s(&call.membership.identity(), random::number());
+    let renewal = || call.membership.identity().renew_at_s(random::number());
     let mut upkeep = Upkeep::new(renewal(), call.membership.may_adopt(), now());
     let mut told = String::new();
     loop {
@@ -145,7 +142,7 @@ async fn keep(call: Call, mut seen: mpsc::Receiver<Sign>, messages: Sender) {
         tell(step, &result, &mut told);
         let outcome = match &result {
             Ok(_) => Outcome::Done,
-            Err(CallError::Hub(error)) => error.into(),
+            Err(CallError::Hub(error)) => outcome_of(error),
             Err(CallError::Membership(_) | CallError::Key(_)) => Outcome::InVain,
         };
         match step {
@@ -160,6 +157,21 @@ async fn keep(call: Call, mut seen: mpsc::Receiver<Sign>, messages: Sender) {
         if matches!(result, Ok(true)) && messages.send(Message::MembershipChanged).await.is_err() {
             return;
         }
+    }
+}
+
+/// How a call went that failed.
+fn outcome_of(error: &HubError) -> Outcome {
+    match error {
+        HubError::NotAuthenticated { .. } => Outcome::NotAuthenticated,
+        HubError::Refused { .. } | HubError::NotFound { .. } => Outcome::Refused,
+        HubError::Unreachable { .. }
+        | HubError::Impostor { .. }
+        | HubError::Busy { .. }
+        | HubError::Answer { .. }
+        | HubError::Corrupt { .. }
+        | HubError::Cancelled
+        | HubError::Disk { .. } => Outcome::InVain,
     }
 }
 

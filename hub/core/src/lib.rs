@@ -5,7 +5,7 @@
 //!
 //! [`state`] is what is known, [`controller`] and [`scheduler`] decide as pure functions, `apply` carries plans out,
 //! `session` speaks with devices, in words that [`signing`] lets them know as the hub's; `view` and `explain` show.
-//! [`authorizer`] says who may do what, [`review`] answers questions about it.
+//! [`admission`] says who comes in at the devices' door, [`authorizer`] who may do what, [`review`] answers questions about it.
 
 #![no_std]
 #![forbid(unsafe_code)]
@@ -13,6 +13,7 @@
 extern crate alloc;
 
 pub mod actor;
+pub mod admission;
 pub mod api;
 mod apply;
 pub mod authorizer;

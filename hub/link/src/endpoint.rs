@@ -12,8 +12,8 @@
 //!
 //! - [`listener`] accepts, [`doors`] counts who comes from where, [`handshake`] bounds how long it takes until it is known
 //!   who it is; [`tls`] encrypts. All of it happens on threads of its own ([`runtime`]).
-//! - [`identity`] is the one place that decides who a session is, by its certificate; [`roster`] says who is welcome, and
-//!   [`boards`] notices a second board with a copy of a device's key. [`strangers`] bounds what is told of who is kept out.
+//! - [`identity`] is the one place that decides who a session is, by its certificate. Who is welcome, and whether it is a
+//!   second board with a copy of a device's key, is decided in [`lichen_hub_core::admission`]. [`strangers`] bounds what is told of who is kept out.
 //! - [`session`] decides: one device's session as a state machine without IO. [`codec`] makes packets of bytes,
 //!   [`access`] says which topics a device may use, [`bucket`] how much it may say.
 //! - [`registry`] knows which connection is a device's session, and every head; [`mailbox`] is what waits for one
@@ -28,7 +28,6 @@
 //! Both check lengths, flags and UTF-8; neither allocates by an unchecked length.
 
 pub(crate) mod access;
-mod boards;
 mod bucket;
 pub(crate) mod codec;
 mod connection;
@@ -41,7 +40,6 @@ mod listener;
 mod mailbox;
 pub(crate) mod paced;
 mod registry;
-pub mod roster;
 mod runtime;
 pub mod session;
 mod strangers;
@@ -54,6 +52,7 @@ use firmware_compat::{
     frame::Kind,
     id::Hash,
 };
+use lichen_hub_core::admission::roster::Verdict;
 use lichen_trust::KnownTime;
 use rustls::ServerConfig;
 use tokio::{
@@ -70,7 +69,6 @@ use doors::Doors;
 use http::{Guestbook, HttpHandler};
 use limits::{HTTP_SHARE, LEAST_HTTP, MOST_HTTP, OVERFLOW};
 use registry::Registry;
-use roster::Verdict;
 use runtime::Threads;
 use session::Down;
 use strangers::Strangers;

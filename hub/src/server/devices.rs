@@ -27,6 +27,7 @@ use firmware_compat::{
     },
     id::Lineage,
 };
+use lichen_hub_core::admission::validity;
 use lichen_link::endpoint::http::{HttpHandler, HttpPeer, HttpServing, HttpStream};
 use lichen_trust::{Trust, TrustState};
 
@@ -84,13 +85,10 @@ impl Devices {
     }
 }
 
-/// Certificates of the CA before are to be renewed within the first half of the overlap.
+/// What devices are asked for, while the hub changes its CA.
 fn renewal(state: &TrustState) -> Option<Renewal> {
     let (_, until) = state.previous_authority?;
-    let since = state.authority_since;
-    let by = since + until.saturating_sub(since) / 2;
-    // The second in which it changed counts as before.
-    Some(Renewal { issued_before_ms: (since + 1) * 1000, by_ms: by * 1000 })
+    Some(validity::early_renewal(state.authority_since, until))
 }
 
 /// Every path of the device port.

@@ -14,6 +14,7 @@ use std::{
 
 use bytes::Bytes;
 use firmware_compat::{frame::Kind, time::Instant};
+use lichen_hub_core::admission::roster::Verdict;
 use lichen_trust::KnownTime;
 use rustls::ServerConfig;
 use tokio::{
@@ -29,7 +30,6 @@ use super::{
     mailbox::{Order, Peer},
     paced::Paced,
     registry::{Entry, Registry},
-    roster::Verdict,
     session::{Down, Rejection, Session, Step},
     strangers::Strangers,
     tls::poll_drain,

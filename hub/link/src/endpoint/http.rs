@@ -13,6 +13,7 @@ use std::{
 };
 
 use firmware_compat::id::Hash;
+use lichen_hub_core::admission::roster::Verdict;
 use tokio::{
     io::AsyncWriteExt,
     net::TcpStream,
@@ -25,7 +26,6 @@ use super::{
     doors::{Place, Source},
     identity::{Credential, DeviceCertificate},
     limits::{DEVICE_HTTP, GUEST_TIME, LINGER, SHUTDOWN_TIMEOUT},
-    roster::Verdict,
     tls::Tls,
 };
 use crate::{Holder, event::count};

@@ -1,9 +1,11 @@
 //! Who a session is: the one place that decides. A connection is whom its certificate names, and a CONNECT that says
-//! anything else is refused, each with its own reason. Whether that device is welcome is the [`super::roster`]'s to say.
+//! anything else is refused, each with its own reason. Whether that device is welcome is the
+//! [roster](lichen_hub_core::admission::roster)'s to say.
 
 use std::sync::Arc;
 
 use firmware_compat::{id::Hash, topic::is_device_name};
+use lichen_hub_core::admission::validity;
 use lichen_trust::ClientCertificate;
 use rumqttc::ConnectReturnCode as Code;
 use rustls::pki_types::CertificateDer;
@@ -78,7 +80,7 @@ impl DeviceCertificate {
     /// Whether its lifetime is over at a time that is known: seconds since 1970.
     #[must_use]
     pub fn has_ended(&self, known_time: u64) -> bool {
-        known_time > self.not_after
+        validity::has_ended(self.not_after, known_time)
     }
 }
 

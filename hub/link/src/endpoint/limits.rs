@@ -70,11 +70,6 @@ pub(crate) const PACKET_TOKENS: u64 = 4096;
 /// anew every few seconds for a while; more often than that is a fault, or worse.
 pub(crate) const OPENING: Rate = Rate { burst: 30, per_second: 1 };
 
-/// Boots that are remembered for one name: its board's last ones, and those of its copies that still knock.
-pub(crate) const BOOTS: usize = 4;
-/// A second board that was not seen for this long is gone for good, and news when it comes again. One that is kept out
-/// knocks every minute.
-pub(crate) const SECOND_BOARD_GONE: Duration = Duration::from_secs(24 * 3600);
 /// How often the engine is told of one stranger.
 pub(crate) const STRANGER_EVERY: Duration = Duration::from_secs(600);
 /// Strangers that are told apart. Each has a certificate of this hub's, so there are few.

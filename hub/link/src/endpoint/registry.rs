@@ -11,14 +11,16 @@ use std::{
 
 use bytes::Bytes;
 use firmware_compat::{frame::Kind, id::Hash, time::Instant};
+use lichen_hub_core::admission::{
+    boards::{Boards, Comer},
+    roster::{Roster, Verdict},
+};
 use tokio::sync::Notify;
 
 use super::{
-    boards::{Boards, Comer},
     bucket::Bucket,
     limits::OPENING,
     mailbox::{Order, Peer},
-    roster::{Roster, Verdict},
     session::Down,
 };
 use crate::{Board, Holder, LinkEvent, Newcomer};
@@ -60,7 +62,7 @@ struct Tables {
 /// What is remembered of a device.
 #[derive(Debug, Default)]
 struct Past {
-    boards: Boards,
+    boards: Boards<Board>,
     opened: Bucket,
 }
 
@@ -99,7 +101,8 @@ impl Registry {
         }
         let mut news = None;
         if let Some(board) = peer.board()
-            && let Comer::Second { other, is_news } = past.boards.comes(board, older.is_some(), now)
+            && let Comer::Second { other, is_news } =
+                past.boards.comes(board.boot, board, older.is_some(), now)
         {
             news = is_news.then_some([other, board]);
             if older.is_some() {

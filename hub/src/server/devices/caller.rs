@@ -14,9 +14,10 @@ use lichen_link::{
     endpoint::{
         http::HttpPeer,
         identity::{Credential, DeviceCertificate},
-        roster::Verdict,
     },
 };
+
+use lichen_hub_core::admission::{roster::Verdict, validity};
 
 use super::Devices;
 use crate::server::api::Refusal;
@@ -71,7 +72,7 @@ impl Caller {
     /// The device that asks, if its certificate is good for a new one: until so many seconds after its end.
     pub(crate) fn renewable(&self, now: u64, grace_s: u64) -> Result<&DeviceCertificate, Refusal> {
         let certificate = self.welcome()?;
-        if now > certificate.not_after.saturating_add(grace_s) {
+        if !validity::is_renewable(certificate.not_after, grace_s, now) {
             return Err(unauthorized(&format!(
                 "the certificate of {} ended over {} days ago, longer than this hub lets devices be away; join again, \
                  after an operator has said: lichen device forget {}",

@@ -2,12 +2,18 @@
 //!
 //! It is as large as the engine makes it: nothing that a stranger does adds to it.
 
-use std::{collections::HashMap, sync::Arc};
+use alloc::{
+    boxed::Box,
+    collections::BTreeMap,
+    format,
+    string::{String, ToString},
+    sync::Arc,
+};
 
 use firmware_compat::id::Hash;
 
 /// Keys that one device may have: the one that it uses, and the one that takes its place.
-pub(crate) const KEYS: usize = 2;
+pub const KEYS: usize = 2;
 
 /// Whether a device may come in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,11 +54,11 @@ enum Entry {
 
 /// See the module.
 #[derive(Debug, Default)]
-pub(crate) struct Roster(HashMap<Box<str>, Entry>);
+pub struct Roster(BTreeMap<Box<str>, Entry>);
 
 impl Roster {
     /// Welcomes a device with these keys and no others. Of more than [`KEYS`] the first count.
-    pub(crate) fn admit(&mut self, device: &str, keys: &[Hash]) {
+    pub fn admit(&mut self, device: &str, keys: &[Hash]) {
         let mut kept = [None; KEYS];
         for (place, key) in kept.iter_mut().zip(keys) {
             *place = Some(*key);
@@ -61,21 +67,24 @@ impl Roster {
     }
 
     /// Keeps a device out, for a reason that it is told.
-    pub(crate) fn dismiss(&mut self, device: &str, why: &str) {
+    pub fn dismiss(&mut self, device: &str, why: &str) {
         self.0.insert(device.into(), Entry::Dismissed(why.into()));
     }
 
     /// Knows nothing of a device any more.
-    pub(crate) fn forget(&mut self, device: &str) {
+    pub fn forget(&mut self, device: &str) {
         self.0.remove(device);
     }
 
     /// Whether a device may come in at all.
-    pub(crate) fn is_welcome(&self, device: &str) -> bool {
+    #[must_use]
+    pub fn is_welcome(&self, device: &str) -> bool {
         matches!(self.0.get(device), Some(Entry::Welcome(_)))
     }
 
-    pub(crate) fn verdict(&self, device: &str, key: &Hash) -> Verdict {
+    /// Whether a device may come in with a key.
+    #[must_use]
+    pub fn verdict(&self, device: &str, key: &Hash) -> Verdict {
         match self.0.get(device) {
             None => Verdict::Stranger,
             Some(Entry::Dismissed(why)) => Verdict::Dismissed(why.clone()),

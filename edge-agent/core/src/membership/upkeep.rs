@@ -7,12 +7,11 @@
 //!   takes a sixtieth. Whoever changes a CA leaves weeks for it. A hub that shows a new CA in a handshake is asked within
 //!   [`NEWS_WITHIN`]: it may have started again, and a whole fleet have seen it at once.
 
-use std::time::Duration;
+use core::time::Duration;
 
 use firmware_compat::time::Instant;
 
 use super::due::part;
-use crate::hub::HubError;
 
 /// How often the hub is asked while all is well.
 pub const ASK_EVERY: Duration = Duration::from_hours(7 * 24);
@@ -60,22 +59,6 @@ pub enum Outcome {
     Refused,
     /// Nobody answered, or nothing useful.
     InVain,
-}
-
-impl From<&HubError> for Outcome {
-    fn from(error: &HubError) -> Self {
-        match error {
-            HubError::NotAuthenticated { .. } => Self::NotAuthenticated,
-            HubError::Refused { .. } | HubError::NotFound { .. } => Self::Refused,
-            HubError::Unreachable { .. }
-            | HubError::Impostor { .. }
-            | HubError::Busy { .. }
-            | HubError::Answer { .. }
-            | HubError::Corrupt { .. }
-            | HubError::Cancelled
-            | HubError::Disk { .. } => Self::InVain,
-        }
-    }
 }
 
 /// When what is due.
@@ -204,6 +187,8 @@ impl Upkeep {
 
 #[cfg(test)]
 mod tests {
+    use alloc::vec::Vec;
+
     use super::*;
 
     const DAY: u64 = 24 * 3600;

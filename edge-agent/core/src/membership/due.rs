@@ -1,21 +1,36 @@
 //! When a certificate is to be replaced. A fleet that joined on one day, or is asked for new certificates by a hub that changes
 //! its CA, must not come all at once: each device takes a time of its own.
 
-use std::time::Duration;
+use core::time::Duration;
 
-use firmware_compat::time::UnixMs;
+use firmware_compat::{enrolment::Renewal, time::UnixMs};
 
-use crate::identity::Identity;
+/// A certificate's lifetime.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lifetime {
+    /// When it was issued, by the hub's known time, in milliseconds since 1970.
+    pub issued_ms: UnixMs,
+    /// Its last second, since 1970.
+    pub not_after_s: u64,
+}
+
+/// What the hub has asked of certificates of its old CA.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// Which are meant, and by when.
+    pub renewal: Renewal,
+    /// When the hub said so, by its known time, in milliseconds since 1970.
+    pub at_ms: UnixMs,
+}
 
 /// When the certificate is to be replaced, in seconds since 1970: two thirds of its lifetime after it was issued, and up to a
 /// twelfth of that lifetime later as `random` decides; earlier if the hub has asked for that.
 #[must_use]
-pub fn renew_at_s(identity: &Identity, random: u64) -> u64 {
-    let hub = &identity.hub;
-    let usual = usual(hub.issued_ms, identity.not_after_s, random);
-    match hub.facts.renewal {
-        Some(asked) if hub.issued_ms < asked.issued_before_ms => {
-            usual.min(early(hub.facts.unix_ms, asked.by_ms, random))
+pub fn renew_at_s(of: Lifetime, asked: Option<Asked>, random: u64) -> u64 {
+    let usual = usual(of.issued_ms, of.not_after_s, random);
+    match asked {
+        Some(Asked { renewal, at_ms }) if of.issued_ms < renewal.issued_before_ms => {
+            usual.min(early(at_ms, renewal.by_ms, random))
         }
         _ => usual,
     }
@@ -40,16 +55,8 @@ pub(super) fn part(whole: Duration, random: u64) -> Duration {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "a failing test should panic")]
 mod tests {
-    use firmware_compat::enrolment::Renewal;
-
     use super::*;
-    use crate::{
-        identity::IdentityDir,
-        state::StateDir,
-        test_support::{Authority, identity},
-    };
 
     const DAY: u64 = 24 * 3600;
 
@@ -66,27 +73,25 @@ mod tests {
 
     #[test]
     fn a_hub_that_changes_its_ca_gets_old_certificates_renewed_in_the_time_that_it_gives() {
-        let dir = tempfile::tempdir().unwrap();
-        let dir = IdentityDir::of(&StateDir::open(dir.path()).unwrap());
-        let mut device = identity(&dir, &Authority::new(), "pi");
-        let issued_ms = device.hub.issued_ms;
+        let issued_ms = 1_700_000_000_000;
+        let mut of = Lifetime { issued_ms, not_after_s: issued_ms / 1000 + 90 * DAY };
         let now = issued_ms + DAY * 1000;
-        let usual = renew_at_s(&device, 0);
-        let asked = Renewal { issued_before_ms: now, by_ms: now + 10 * DAY * 1000 };
-        (device.hub.facts.renewal, device.hub.facts.unix_ms) = (Some(asked), now);
+        let usual = renew_at_s(of, None, 0);
+        let renewal = Renewal { issued_before_ms: now, by_ms: now + 10 * DAY * 1000 };
+        let mut asked = Asked { renewal, at_ms: now };
         for (random, days) in [(0, 0), (u64::MAX / 2, 5), (u64::MAX, 10)] {
-            let at = renew_at_s(&device, random) - now / 1000;
+            let at = renew_at_s(of, Some(asked), random) - now / 1000;
             assert_eq!(at.div_ceil(3600), days * 24);
         }
         // The new one is of the new CA.
-        device.hub.issued_ms = now;
-        assert!(renew_at_s(&device, 0) > usual);
+        of.issued_ms = now;
+        assert!(renew_at_s(of, Some(asked), 0) > usual);
         // Too late for an orderly time is still time.
-        device.hub.issued_ms = issued_ms;
-        device.hub.facts.unix_ms = asked.by_ms + 5000;
-        assert_eq!(renew_at_s(&device, u64::MAX), asked.by_ms / 1000 + 5);
+        of.issued_ms = issued_ms;
+        asked.at_ms = renewal.by_ms + 5000;
+        assert_eq!(renew_at_s(of, Some(asked), u64::MAX), renewal.by_ms / 1000 + 5);
         // And a certificate that ends before is renewed before.
-        device.not_after_s = issued_ms / 1000 + 9;
-        assert_eq!(renew_at_s(&device, 0), issued_ms / 1000 + 6);
+        of.not_after_s = issued_ms / 1000 + 9;
+        assert_eq!(renew_at_s(of, Some(asked), 0), issued_ms / 1000 + 6);
     }
 }
