@@ -90,6 +90,12 @@ impl HubClient {
         &self.addresses
     }
 
+    /// Where it answered last; the first of its addresses if it never did.
+    #[must_use]
+    pub fn reached(&self) -> Option<&Address> {
+        self.addresses.get(self.first.load(Relaxed))
+    }
+
     /// Asks to become a device of the hub.
     ///
     /// # Errors

@@ -147,7 +147,8 @@ pub fn join(
         tell(&format!("this device is {:?} of this hub already", identity.name()));
         return match save::looking_at(&dir, &identity, &invitation.addresses)? {
             Some(moved) => {
-                tell(&format!("and looks for it at {} first from now on", invitation.addresses[0]));
+                let address = &invitation.addresses[0];
+                tell(&format!("and looks for it at {address}, first until it says where it is"));
                 Ok(moved)
             }
             None => Ok(identity),
@@ -193,7 +194,7 @@ fn check_same_hub(
     invitation: &Invitation,
     dir: &IdentityDir,
 ) -> Result<(), JoinError> {
-    let known = &identity.hub.facts.addresses;
+    let known = &identity.hub.addresses();
     let is_same = match invitation.fingerprint {
         Some(wanted) => identity.authorities.iter().any(|ca| fingerprint(ca) == wanted),
         None => invitation.addresses.iter().any(|address| known.contains(address)),
@@ -212,14 +213,13 @@ struct Joining<'a> {
     time: KnownTime,
     contact: Arc<FirstContact>,
     trusts_blindly: bool,
-    addresses: &'a [Address],
     hub: HubClient,
 }
 
 impl<'a> Joining<'a> {
     fn new(
         state: &'a StateDir,
-        invitation: &'a Invitation,
+        invitation: &Invitation,
         wish: &Wish,
         keys: Arc<dyn Keys>,
         dir: IdentityDir,
@@ -239,8 +239,8 @@ impl<'a> Joining<'a> {
             serial: board::serial(),
             model: board::model(),
         };
-        let (trusts_blindly, addresses) = (invitation.fingerprint.is_none(), &invitation.addresses);
-        Ok(Self { state, dir, keys, request, time, contact, trusts_blindly, addresses, hub })
+        let trusts_blindly = invitation.fingerprint.is_none();
+        Ok(Self { state, dir, keys, request, time, contact, trusts_blindly, hub })
     }
 
     fn attempt(&self, tell: &mut dyn FnMut(&str)) -> Result<Attempt, JoinError> {
@@ -254,8 +254,9 @@ impl<'a> Joining<'a> {
         match answer {
             Ok(Joined::Enrolled(enrolled)) => {
                 let authority = self.contact.authority().ok_or(Unusable::OtherAuthority)?;
+                let dialled = self.hub.reached().map(std::slice::from_ref).unwrap_or_default();
                 let identity =
-                    save::save(&self.dir, self.keys.clone(), *enrolled, authority, self.addresses)?;
+                    save::save(&self.dir, self.keys.clone(), *enrolled, authority, dialled)?;
                 // The hub that is believed from now on is believed in this, too.
                 self.time.raise(identity.hub.facts.unix_ms);
                 self.time.save(self.state)?;

@@ -72,8 +72,7 @@ impl Current {
         news: &Arc<AtomicBool>,
     ) -> Result<Self, rustls::Error> {
         let configs = Configs::new(&identity, time, news)?;
-        let addresses = identity.hub.facts.addresses.to_vec();
-        let hub = HubClient::new(configs.http.clone(), addresses);
+        let hub = HubClient::new(configs.http.clone(), identity.hub.addresses());
         Ok(Self { identity: Arc::new(identity), configs, hub })
     }
 }
@@ -148,7 +147,7 @@ impl Membership {
         let Current { identity, configs, .. } = self.current();
         let facts = &identity.hub.facts;
         let (places, config) = match &facts.broker {
-            None => (facts.addresses.iter().map(place).collect(), Some(configs.mqtt)),
+            None => (identity.hub.addresses().iter().map(place).collect(), Some(configs.mqtt)),
             Some(Broker { address, tls: true }) => (vec![place(address)], Some(configs.broker)),
             Some(Broker { address, tls: false }) => (vec![place(address)], None),
         };

@@ -137,13 +137,22 @@ fn a_device_is_led_to_where_its_hub_has_moved_by_another_token() {
     let known = hub.invitation().addresses;
     let invitation = Invitation { addresses: vec![moved.clone()], ..hub.invitation() };
     device.join_while(&invitation, |_| {}).unwrap();
-    let said = "and looks for it at hub.example:443 first from now on";
+    let said = "and looks for it at hub.example:443, first until it says where it is";
     assert_eq!(device.told.last().unwrap(), said);
     let expected: Vec<Address> = [moved].into_iter().chain(known).collect();
     assert_eq!(device.loaded().unwrap().hub.facts.addresses.to_vec(), expected);
     device.join_while(&invitation, |_| {}).unwrap();
     assert_eq!(device.told.last().unwrap(), "this device is \"pi\" of this hub already");
     assert_eq!(hub.count(ENROL_PATH), 1);
+}
+
+#[test]
+fn where_the_hub_was_reached_is_kept_though_it_names_other_addresses() {
+    let (hub, mut device) = (Server::start(), Device::new());
+    let inside = Address::parse("172.17.0.2:6183").unwrap();
+    hub.change_facts(|facts| facts.addresses = vec![inside.clone()].try_into().unwrap());
+    device.join(&hub).unwrap();
+    assert_eq!(device.loaded().unwrap().hub.addresses(), [inside, hub.hub()]);
 }
 
 #[test]

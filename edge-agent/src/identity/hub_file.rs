@@ -1,7 +1,7 @@
 //! `hub.json`: what a device keeps of its hub.
 
 use firmware_compat::{
-    enrolment::{Enrolled, HubFacts, List, Text},
+    enrolment::{ADDRESSES, Address, Enrolled, HubFacts, List, Text},
     id::PublicKey,
     keys::{PinnedHub, SigningKeys},
     time::UnixMs,
@@ -17,17 +17,29 @@ pub struct HubFile {
     pub name: Text<MAX_DEVICE_NAME>,
     /// When the certificate was issued, by the hub's known time.
     pub issued_ms: UnixMs,
+    /// Where it was reached at joining, or where an operator of this device said that it is. A hub behind a port forward does
+    /// not know such addresses.
+    #[serde(default)]
+    pub dialled: List<Address, ADDRESSES>,
     /// What the hub last said of itself.
     #[serde(flatten)]
     pub facts: HubFacts,
 }
 
 impl HubFile {
-    /// What is kept of an answer.
+    /// What is kept of an answer from a hub that was reached there.
     #[must_use]
-    pub fn of(enrolled: &Enrolled) -> Self {
+    pub fn of(enrolled: &Enrolled, dialled: List<Address, ADDRESSES>) -> Self {
         let Enrolled { name, hub, .. } = enrolled;
-        Self { name: name.clone(), issued_ms: hub.unix_ms, facts: hub.clone() }
+        Self { name: name.clone(), issued_ms: hub.unix_ms, dialled, facts: hub.clone() }
+    }
+
+    /// Where the hub is looked for, in this order: where it says that it is, and where else it was reached.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<Address> {
+        let said = &self.facts.addresses;
+        let others = self.dialled.iter().filter(|address| !said.contains(address));
+        said.iter().chain(others).cloned().collect()
     }
 
     /// Reads the file's content.
@@ -117,6 +129,11 @@ mod tests {
 
     use super::*;
 
+    fn at(addresses: &[&str]) -> List<Address, ADDRESSES> {
+        let parsed = addresses.iter().map(|address| Address::parse(address).unwrap());
+        parsed.collect::<Vec<_>>().try_into().unwrap()
+    }
+
     fn file() -> HubFile {
         let facts = HubFacts {
             ca: "pem".try_into().unwrap(),
@@ -127,7 +144,8 @@ mod tests {
             unix_ms: 5,
             renewal: None,
         };
-        HubFile { name: "pi".try_into().unwrap(), issued_ms: 4, facts }
+        let dialled = at(&["far.example:443", "hub:6183"]);
+        HubFile { name: "pi".try_into().unwrap(), issued_ms: 4, dialled, facts }
     }
 
     #[test]
@@ -155,6 +173,17 @@ mod tests {
         let updated = file.updated(&said, false).unwrap();
         assert_eq!((updated.issued_ms, updated.facts.unix_ms), (4, 99));
         assert_eq!((updated.facts.broker, updated.facts.addresses.len()), (None, 1));
+    }
+
+    #[test]
+    fn where_the_hub_was_reached_is_remembered_whatever_it_says_of_itself() {
+        let file = file();
+        assert_eq!(file.addresses(), *at(&["hub:6183", "far.example:443"]));
+        let said = HubFacts { addresses: at(&["172.17.0.2:6183"]), ..file.facts.clone() };
+        let updated = file.updated(&said, false).unwrap();
+        let expected = at(&["172.17.0.2:6183", "far.example:443", "hub:6183"]);
+        assert_eq!(updated.addresses(), *expected);
+        assert_eq!(HubFile::parse(&updated.to_text()).unwrap().addresses(), *expected);
     }
 
     #[test]
