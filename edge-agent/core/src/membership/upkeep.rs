@@ -19,6 +19,9 @@ pub const ASK_EVERY: Duration = Duration::from_hours(7 * 24);
 const NEWS_WITHIN: Duration = Duration::from_hours(1);
 /// How often it is looked whether something is due: known time may jump.
 const LOOK_EVERY: Duration = Duration::from_hours(6);
+/// The pause after a renewal that brought a certificate which is due at once, as what a hub issues is whose time is behind
+/// what this device knows.
+const RENEW_AGAIN: Duration = Duration::from_hours(6);
 /// The pause after a call that did not bring the link back; it doubles with each.
 const REST_FIRST: Duration = Duration::from_mins(1);
 /// The longest one.
@@ -76,6 +79,15 @@ pub struct Upkeep {
     asked: Instant,
     in_vain: u32,
     rest_until: Instant,
+    renewed: Option<Renewed>,
+}
+
+/// The last renewal.
+#[derive(Clone, Copy, Debug)]
+struct Renewed {
+    at: Instant,
+    /// When to renew again if it came to nothing.
+    again: Instant,
 }
 
 impl Upkeep {
@@ -93,6 +105,7 @@ impl Upkeep {
             asked: now,
             in_vain: 0,
             rest_until: now,
+            renewed: None,
         }
     }
 
@@ -103,7 +116,9 @@ impl Upkeep {
         if !rest.is_zero() {
             return Step::Wait(rest);
         }
-        if self.must_renew || known_s >= self.renew_at_s {
+        let by_time = Duration::from_secs(self.renew_at_s.saturating_sub(known_s));
+        let renewal = by_time.max(self.held(now, known_s));
+        if self.must_renew || renewal.is_zero() {
             return Step::Renew;
         }
         let news = self.news_at.map_or(ASK_EVERY, |at| at.since(now));
@@ -111,7 +126,6 @@ impl Upkeep {
         if self.must_ask || self.must_meet || (self.link_is_up && due.is_zero()) {
             return Step::Ask;
         }
-        let renewal = Duration::from_secs(self.renew_at_s - known_s);
         let ask = if self.link_is_up { due } else { LOOK_EVERY };
         Step::Wait(renewal.min(ask).min(LOOK_EVERY))
     }
@@ -160,6 +174,10 @@ impl Upkeep {
                 // The answer says everything else, too.
                 self.asked = now;
                 self.news_at = None;
+                self.renewed = Some(Renewed { at: now, again: later(now, RENEW_AGAIN, random) });
+                if !self.link_is_up {
+                    self.rest_longer(now, random);
+                }
             }
             Outcome::NotAuthenticated | Outcome::Refused => self.rest(now, REST_REFUSED, random),
             Outcome::InVain => {
@@ -167,6 +185,13 @@ impl Upkeep {
                 self.rest_longer(now, random);
             }
         }
+    }
+
+    /// How long a certificate is kept that was due when it came.
+    fn held(&self, now: Instant, known_s: u64) -> Duration {
+        let Some(Renewed { at, again }) = self.renewed else { return Duration::ZERO };
+        let known_then_s = known_s.saturating_sub(now.since(at).as_secs());
+        if known_then_s >= self.renew_at_s { again.since(now) } else { Duration::ZERO }
     }
 
     /// For ever longer, until the link stands.
@@ -181,8 +206,13 @@ impl Upkeep {
 
     /// Somewhere in the upper half of `bound`.
     fn rest(&mut self, now: Instant, bound: Duration, random: u64) {
-        self.rest_until = now + bound / 2 + part(bound / 2, random);
+        self.rest_until = later(now, bound, random);
     }
+}
+
+/// Somewhere in the upper half of `bound` from now on.
+fn later(now: Instant, bound: Duration, random: u64) -> Instant {
+    now + bound / 2 + part(bound / 2, random)
 }
 
 #[cfg(test)]
@@ -259,7 +289,7 @@ mod tests {
         assert_eq!(upkeep.next(later, 0), Step::Renew);
         upkeep.renewed(Outcome::Done, RENEW_AT, later, 0);
         upkeep.saw(Sign::Up);
-        assert_eq!(upkeep.next(later, 0), Step::Wait(LOOK_EVERY));
+        assert_eq!(upkeep.next(later + REST_FIRST, 0), Step::Wait(LOOK_EVERY));
     }
 
     #[test]
@@ -308,6 +338,37 @@ mod tests {
         assert_eq!(upkeep.next(later + rest + REST_FIRST, 0), Step::Wait(LOOK_EVERY));
         upkeep.renew_at(5);
         assert_eq!(upkeep.next(later + rest + REST_FIRST, 5), Step::Renew);
+    }
+
+    /// What a hub issues whose time is far behind what the device knows is due at once, by that.
+    #[test]
+    fn what_is_due_as_soon_as_it_is_issued_is_not_renewed_again_and_again() {
+        let mut upkeep = upkeep();
+        upkeep.saw(Sign::Up);
+        let (known_s, day) = (RENEW_AT, START + Duration::from_secs(DAY));
+        let (mut now, mut renewals) = (START, 0);
+        while now < day {
+            match upkeep.next(now, known_s) {
+                Step::Renew => {
+                    upkeep.renewed(Outcome::Done, RENEW_AT - 5, now, u64::MAX);
+                    renewals += 1;
+                }
+                Step::Ask => panic!("it has been told everything"),
+                Step::Wait(time) => now = now + time,
+            }
+        }
+        assert!((4..=5).contains(&renewals), "{renewals}");
+        // A short one, of a hub whose time is right, is renewed in its time.
+        upkeep.renewed(Outcome::Done, RENEW_AT + 10, now, 0);
+        assert_eq!(upkeep.next(now, RENEW_AT), Step::Wait(Duration::from_secs(10)));
+        assert_eq!(upkeep.next(now + Duration::from_secs(10), RENEW_AT + 10), Step::Renew);
+        // A hub that does not take the new one for good either is not called in a loop.
+        upkeep.saw(Sign::Refused);
+        upkeep.asked(Outcome::NotAuthenticated, now, 0);
+        assert_eq!(upkeep.next(now, 0), Step::Renew);
+        upkeep.renewed(Outcome::Done, RENEW_AT, now, 0);
+        upkeep.saw(Sign::Refused);
+        assert_eq!(upkeep.next(now, 0), Step::Wait(REST_FIRST / 2));
     }
 
     #[test]
