@@ -22,7 +22,7 @@ const LOOK_EVERY: Duration = Duration::from_hours(6);
 /// The pause after a renewal that brought a certificate which is due at once, as what a hub issues is whose time is behind
 /// what this device knows.
 const RENEW_AGAIN: Duration = Duration::from_hours(6);
-/// The pause after a call that did not bring the link back; it doubles with each.
+/// The pause after a call that did not do what it should, or did not bring the link back; it doubles with each.
 const REST_FIRST: Duration = Duration::from_mins(1);
 /// The longest one.
 const REST_LONGEST: Duration = Duration::from_hours(1);
@@ -157,6 +157,7 @@ impl Upkeep {
                 self.asked = now;
                 self.news_at = None;
                 self.must_meet = false;
+                self.well();
                 self.rest_longer(now, random);
             }
             Outcome::InVain => self.rest_longer(now, random),
@@ -175,6 +176,7 @@ impl Upkeep {
                 self.asked = now;
                 self.news_at = None;
                 self.renewed = Some(Renewed { at: now, again: later(now, RENEW_AGAIN, random) });
+                self.well();
                 if !self.link_is_up {
                     self.rest_longer(now, random);
                 }
@@ -194,11 +196,15 @@ impl Upkeep {
         if known_then_s >= self.renew_at_s { again.since(now) } else { Duration::ZERO }
     }
 
-    /// For ever longer, until the link stands.
-    fn rest_longer(&mut self, now: Instant, random: u64) {
+    /// A call did what it should. If the link does not stand, that is not all that should be.
+    fn well(&mut self) {
         if self.link_is_up {
-            return self.rest(now, REST_FIRST, random);
+            self.in_vain = 0;
         }
+    }
+
+    /// For ever longer, until all is well.
+    fn rest_longer(&mut self, now: Instant, random: u64) {
         let bound = REST_FIRST.saturating_mul(2_u32.saturating_pow(self.in_vain));
         self.in_vain = self.in_vain.saturating_add(1);
         self.rest(now, bound.min(REST_LONGEST), random);
@@ -378,5 +384,29 @@ mod tests {
         upkeep.renewed(Outcome::InVain, RENEW_AT, START, 0);
         let Step::Wait(rest) = upkeep.next(START, RENEW_AT) else { panic!("it should rest") };
         assert_eq!(upkeep.next(START + rest, RENEW_AT), Step::Renew);
+    }
+
+    /// A disk that keeps no file, or a hub that answers a fleet with errors, does not get better by a thousand calls a day.
+    #[test]
+    fn calls_in_vain_become_fewer_though_the_link_stands() {
+        let mut upkeep = upkeep();
+        upkeep.saw(Sign::Up);
+        let (mut now, mut calls) = (START, 0);
+        let day = START + Duration::from_secs(DAY);
+        while now < day {
+            match upkeep.next(now, RENEW_AT) {
+                Step::Renew => {
+                    upkeep.renewed(Outcome::InVain, RENEW_AT, now, u64::MAX);
+                    calls += 1;
+                }
+                Step::Ask => panic!("it is to be renewed"),
+                Step::Wait(time) => now = now + time,
+            }
+        }
+        assert!(calls < 32, "{calls}");
+        upkeep.renewed(Outcome::Done, 2 * RENEW_AT, now, 0);
+        upkeep.asked(Outcome::InVain, now, u64::MAX);
+        let Step::Wait(rest) = upkeep.next(now, RENEW_AT) else { panic!("it should rest") };
+        assert!(rest <= REST_FIRST, "it starts over once all was well: {rest:?}");
     }
 }
