@@ -210,7 +210,6 @@ struct Joining<'a> {
     dir: IdentityDir,
     keys: Arc<dyn Keys>,
     request: EnrolRequest,
-    time: KnownTime,
     contact: Arc<FirstContact>,
     trusts_blindly: bool,
     hub: HubClient,
@@ -224,7 +223,8 @@ impl<'a> Joining<'a> {
         keys: Arc<dyn Keys>,
         dir: IdentityDir,
     ) -> Result<Self, JoinError> {
-        let time = KnownTime::load(state)?;
+        // Whatever another hub has said of the time: this one owes it nothing, and is known by its CA.
+        let time = KnownTime::from(0);
         let contact = Arc::new(FirstContact::new(invitation.fingerprint));
         let tls = tls::first_contact(contact.clone(), &time)?;
         let hub = HubClient::new(tls, invitation.addresses.clone());
@@ -240,7 +240,7 @@ impl<'a> Joining<'a> {
             model: board::model(),
         };
         let trusts_blindly = invitation.fingerprint.is_none();
-        Ok(Self { state, dir, keys, request, time, contact, trusts_blindly, hub })
+        Ok(Self { state, dir, keys, request, contact, trusts_blindly, hub })
     }
 
     fn attempt(&self, tell: &mut dyn FnMut(&str)) -> Result<Attempt, JoinError> {
@@ -255,11 +255,11 @@ impl<'a> Joining<'a> {
             Ok(Joined::Enrolled(enrolled)) => {
                 let authority = self.contact.authority().ok_or(Unusable::OtherAuthority)?;
                 let dialled = self.hub.reached().map(std::slice::from_ref).unwrap_or_default();
+                // The hub that is believed from now on is believed in this, too, and no other is any more. Without an identity
+                // it decides nothing, so power may fail in between.
+                self.state.set_time_floor(enrolled.hub.unix_ms)?;
                 let identity =
                     save::save(&self.dir, self.keys.clone(), *enrolled, authority, dialled)?;
-                // The hub that is believed from now on is believed in this, too.
-                self.time.raise(identity.hub.facts.unix_ms);
-                self.time.save(self.state)?;
                 Ok(Attempt::Done(Box::new(identity)))
             }
             Ok(Joined::Pending(pending)) => Ok(later(&pending)),
