@@ -79,7 +79,7 @@ pub enum JoinError {
     /// It is another hub's device.
     #[error(
         "this device is {name:?} of the hub at {hub} already, and that is another one. To move it: on that hub, lichen device \
-         forget {name}; here, remove {dir} and join again"
+         forget {name}; here, remove {dir}/hub.json and join again"
     )]
     OtherHub {
         /// Its name there.

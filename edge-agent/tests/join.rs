@@ -366,11 +366,28 @@ fn a_damaged_or_missing_file_is_told_and_nothing_is_made_anew() {
             let error = device.join(&hub).unwrap_err().to_string();
             let expected = if damage.is_some() { "is damaged" } else { "is missing" };
             assert!(error.starts_with(&path.display().to_string()), "{error}");
-            assert!(error.contains(expected) && error.contains("lichen device forget"), "{error}");
+            let is_key = ["key.pem", "sealing.key"].contains(&name);
+            let way_out = if is_key { "lichen device forget" } else { "identity/hub.json" };
+            assert!(error.contains(expected) && error.contains(way_out), "{error}");
             assert_eq!(fs::read(&path).ok(), damage, "it is left as it is");
         }
         assert_eq!((hub.count(ENROL_PATH), hub.count(CONNECT_PATH)), (1, 0));
     }
+}
+
+/// As the messages say: what is sealed to the device can be opened all along.
+#[test]
+fn a_device_joins_again_with_its_keys_once_its_hub_json_is_removed() {
+    let (hub, mut device) = (Server::start(), Device::new());
+    let before = device.join(&hub).unwrap();
+    let key = fs::read(device.path("key.pem")).unwrap();
+    fs::write(device.path("certificate.pem"), b"damaged").unwrap();
+    fs::remove_file(device.path("hub.json")).unwrap();
+    let after = device.join(&hub).unwrap();
+    assert_eq!(after.keys.sealing_key(), before.keys.sealing_key());
+    let [first, second] = requests(&hub).try_into().unwrap();
+    assert_eq!((first.sealing_key, first.agent), (second.sealing_key, second.agent));
+    assert_eq!(fs::read(device.path("key.pem")).unwrap(), key);
 }
 
 #[test]

@@ -11,11 +11,17 @@
 //! it is there, joining goes on with, with the same keys. Once it is there, a file that is missing or damaged is an error
 //! for the operator: an identity is never made anew by itself, because the hub would take it for a second device.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use firmware_compat::enrolment::MAX_DOCUMENT_BYTES;
 
-use super::{HubFile, Identity, KeyError, Keys, key_files::KeyFiles};
+use super::{
+    HubFile, Identity, KeyError, Keys,
+    key_files::{KEY, KeyFiles, SEALING},
+};
 use crate::state::{StateDir, StateError, Written, make_dir, read_bounded};
 
 const CERTIFICATE: &str = "certificate.pem";
@@ -31,7 +37,7 @@ pub enum IdentityError {
     #[error(
         "{} is damaged ({cause}), so this device can't show who it is; its pods run on. {}",
         path.display(),
-        way_out(dir)
+        way_out(path, dir)
     )]
     Damaged {
         /// The file.
@@ -45,7 +51,7 @@ pub enum IdentityError {
     #[error(
         "{} is missing, so this device can't show who it is; its pods run on. {}",
         path.display(),
-        way_out(dir)
+        way_out(path, dir)
     )]
     Missing {
         /// The file.
@@ -63,12 +69,20 @@ pub enum IdentityError {
     },
 }
 
-fn way_out(dir: &std::path::Path) -> String {
-    format!(
-        "Put it back from a copy; or give this identity up: remove {} and join anew, once the hub has forgotten the \
-         device (lichen device forget NAME)",
-        dir.display()
-    )
+/// A device that has its keys joins again as who it is, and opens what is sealed to it.
+fn way_out(path: &Path, dir: &Path) -> String {
+    let is_key = [KEY, SEALING].iter().any(|key| path.ends_with(key));
+    let dir = dir.display();
+    match is_key {
+        true => format!(
+            "Put it back from a copy; or give this identity up: remove {dir} and join anew, once the hub has forgotten the \
+             device (lichen device forget NAME)"
+        ),
+        false => format!(
+            "Put it back from a copy; or join again with the keys that are there: remove {dir}/{HUB}, and run lichen-agent \
+             join with a new token of this hub"
+        ),
+    }
 }
 
 /// The directory of one device's identity.
@@ -139,7 +153,7 @@ impl IdentityDir {
 
     /// Where it is.
     #[must_use]
-    pub fn path(&self) -> &std::path::Path {
+    pub fn path(&self) -> &Path {
         &self.path
     }
 
@@ -170,8 +184,7 @@ impl IdentityDir {
     }
 
     fn missing_key(&self) -> IdentityError {
-        let names = [super::key_files::KEY, super::key_files::SEALING];
-        let gone = names.into_iter().find(|name| !self.path.join(name).exists());
-        self.missing(gone.unwrap_or(super::key_files::KEY))
+        let gone = [KEY, SEALING].into_iter().find(|name| !self.path.join(name).exists());
+        self.missing(gone.unwrap_or(KEY))
     }
 }
