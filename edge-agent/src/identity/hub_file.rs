@@ -84,17 +84,20 @@ impl HubFile {
 
     /// The same with what the hub says now; `None` if that is nothing new.
     ///
-    /// A hub that names no address has none to offer: those that are known stay. Its lineage and the keys that it signs
-    /// with stay as well, unless it is another hub and the operator said that one may take over. TLS says who speaks, and
-    /// that is not enough to say what runs here; the same hub hands over new keys by what it signs.
+    /// Another hub is not heeded, unless the operator said that one may take over: TLS says who speaks, and that is not enough
+    /// to say what runs here, nor to lead the device away from its own hub. A hub that names no address has none to offer:
+    /// those that are known stay. So do the keys that it signs with; it hands over new ones by what it signs.
     #[must_use]
     pub fn updated(&self, said: &HubFacts, may_adopt: bool) -> Option<Self> {
+        let is_foreign = self.is_foreign(said);
+        if is_foreign && !may_adopt {
+            return None;
+        }
         let mut facts = said.clone();
         if facts.addresses.is_empty() {
             facts.addresses = self.facts.addresses.clone();
         }
-        if !(may_adopt && self.is_foreign(said)) {
-            facts.lineage = self.facts.lineage;
+        if !is_foreign {
             facts.signing_keys = self.facts.signing_keys.clone();
         }
         // The time alone is no news: an idle agent writes nothing.
@@ -187,10 +190,11 @@ mod tests {
     }
 
     #[test]
-    fn lineage_and_signing_keys_change_only_if_another_hub_may_take_over() {
+    fn another_hub_changes_nothing_unless_it_may_take_over() {
         let file = file();
         let says = |lineage: u8, keys: &[u8]| HubFacts {
             lineage: Lineage([lineage; 16]),
+            addresses: at(&["elsewhere:6183"]),
             signing_keys: keys
                 .iter()
                 .map(|key| PublicKey([*key; 32]))
@@ -201,13 +205,15 @@ mod tests {
         };
         // While it changes its key it is the same hub, and says so by what it signs.
         assert!(!file.is_foreign(&says(1, &[4, 3])));
-        assert_eq!(file.updated(&says(1, &[4, 3]), true), None);
+        let updated = file.updated(&says(1, &[4, 3]), true).unwrap();
+        assert_eq!(updated.pinned(), file.pinned());
         for other in [says(2, &[3]), says(1, &[4]), says(2, &[4])] {
             assert!(file.is_foreign(&other));
             assert_eq!(file.updated(&other, false), None);
             let adopted = file.updated(&other, true).unwrap();
             assert_eq!(adopted.facts, other);
-            assert_eq!(file.with_pinned(adopted.pinned().unwrap()).facts, other);
+            let pinned = file.with_pinned(adopted.pinned().unwrap());
+            assert_eq!(pinned.pinned(), adopted.pinned());
         }
     }
 }
