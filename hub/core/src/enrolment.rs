@@ -63,14 +63,17 @@ fn decide(request: &EnrolRequest, known: &Known<'_>, now: UnixMs) -> Result<Answ
                  have an operator say: lichen device forget {name}"
             ));
         }
-        if is_other {
+        // Anybody can wait under any name, so that keeps out nobody who has a right to it. Who waits with a certificate of this
+        // hub's has one as well.
+        let gives_way = request.token.is_some() && !enrolment.status.sealing_key.is_empty();
+        if is_other && !gives_way {
             return Err(format!(
                 "another board asks to be {name} and waits for approval; join by another name (--name), or have an \
                  operator say: lichen device deny {name}"
             ));
         }
         // Its own answer may have been lost on the way.
-        if enrolment.is_admitted() {
+        if enrolment.is_admitted() && !is_other {
             return Ok(Answer::Enrolled { name: name.clone(), uses_token: false });
         }
     }
@@ -333,10 +336,15 @@ impl Engine {
             spec: Default::default(),
             status: EnrolmentStatus::default(),
         });
+        // Another board waited under this name.
+        let key = request.key.to_string();
+        if !enrolment.status.key.is_empty() && enrolment.status.key != key {
+            enrolment.status = EnrolmentStatus::default();
+        }
         enrolment.spec.approved = approved;
         enrolment.spec.labels.extend(labels.unwrap_or_default());
         let status = &mut enrolment.status;
-        status.key = request.key.to_string();
+        status.key = key;
         status.previous_key.clear();
         status.sealing_key = request.sealing_key.to_string();
         status.agent = request.agent.to_string();

@@ -201,6 +201,28 @@ fn without_a_token_a_board_waits_for_an_operator() {
 }
 
 #[test]
+fn a_board_that_waits_gives_its_name_to_one_with_a_token() {
+    let mut hub = Hub::new();
+    hub.token(1, json!({"uses": 9}));
+    check(&hub.enrol(board("pi-1", 11)), "pi-1 waits");
+    check(&hub.enrol(with_token("pi-1", 12, 2)), "does not know this token");
+    hub.unix_ms += DAY_MS;
+    check(&hub.enrol(with_token("pi-1", 12, 1)), "enrolled as pi-1");
+    assert!(hub.is_in("pi-1", 12) && !hub.is_in("pi-1", 11));
+    assert_eq!(hub.enrolment("pi-1").status.requested_at, Some(rfc3339(START_MS + DAY_MS)));
+    check(&hub.enrol(board("pi-1", 11)), "another board is enrolled as pi-1");
+    // One that was approved, or that has a certificate of this hub's, does not.
+    check(&hub.enrol(board("pi-2", 21)), "pi-2 waits");
+    hub.say("pi-2", |enrolment| enrolment.spec.approved = true);
+    check(&hub.enrol(with_token("pi-2", 22, 1)), "another board is enrolled as pi-2");
+    let (device, address) = ("pi-3".to_owned(), "192.0.2.7".to_owned());
+    let stranger = Event::Stranger { device, key: Hash([31; 32]), address };
+    hub.engine.handle(stranger, Now { instant: Instant(0), unix_ms: hub.unix_ms });
+    hub.drain();
+    check(&hub.enrol(with_token("pi-3", 32, 1)), "another board asks to be pi-3");
+}
+
+#[test]
 fn a_registered_serial_number_brings_its_name_and_works_once() {
     let mut hub = Hub::new();
     hub.register("gate", json!({"approved": true, "serialNumber": "1000000abc"}));
