@@ -33,8 +33,10 @@ const MAX_MODEL: usize = 128;
 /// What a board gets for its request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Answer {
-    /// A certificate, as this device; and the token is used once more, unless it was by this very board.
+    /// A certificate, as this device; and the token is used once more.
     Enrolled { name: String, uses_token: bool },
+    /// A certificate for the board that is this device already.
+    Again { name: String },
     /// Nothing yet.
     Pending { name: String },
 }
@@ -72,9 +74,19 @@ fn decide(request: &EnrolRequest, known: &Known<'_>, now: UnixMs) -> Result<Answ
                  operator say: lichen device deny {name}"
             ));
         }
-        // Its own answer may have been lost on the way.
+        // Its own answer may have been lost on the way. Who has seen its request can repeat it, and must not become it in
+        // anything: a device changes what is known of it by renewing, with its certificate.
         if enrolment.is_admitted() && !is_other {
-            return Ok(Answer::Enrolled { name: name.clone(), uses_token: false });
+            let EnrolmentStatus { sealing_key, agent, .. } = &enrolment.status;
+            let is_same = *sealing_key == request.sealing_key.to_string()
+                && *agent == request.agent.to_string();
+            if !is_same {
+                return Err(format!(
+                    "{name} is enrolled with this key and with another one for Secrets, or from another state directory; if \
+                     the device was set up anew, have an operator say: lichen device forget {name}"
+                ));
+            }
+            return Ok(Answer::Again { name: name.clone() });
         }
     }
     if let Some((_, secret)) = &request.token {
@@ -149,6 +161,11 @@ impl Engine {
                 let labels = uses_token.then(|| self.use_token(&request)).flatten();
                 self.keep_enrolment(&name, &request, true, labels)?;
                 let said = format!("{name} may be a device, asked for at {}", request.address);
+                self.record(&node(&name), Severity::Normal, "Enrolled", said);
+                Ok(Response::Enrolled { name })
+            }
+            Ok(Answer::Again { name }) => {
+                let said = format!("{name} asks again at {}", request.address);
                 self.record(&node(&name), Severity::Normal, "Enrolled", said);
                 Ok(Response::Enrolled { name })
             }

@@ -167,6 +167,33 @@ fn whoever_asks_again_because_the_answer_was_lost_uses_the_token_once() {
     check(&hub.enrol(with_token("pi-1", 12, 1)), "another board is enrolled as pi-1");
 }
 
+/// The request is the same each time that a device sends it: whoever has seen one can send it, with other things beside it.
+#[test]
+fn a_request_that_is_repeated_changes_nothing_of_a_device() {
+    let mut hub = Hub::new();
+    hub.token(1, json!({"uses": 9}));
+    hub.enrol(with_token("pi-1", 11, 1));
+    let before = hub.enrolment("pi-1");
+    let other = Hash([66; 32]);
+    for token in [None, with_token("pi-1", 11, 1).token] {
+        let sealing = EnrolRequest { sealing_key: other, token, ..board("pi-1", 11) };
+        check(&hub.enrol(sealing), "another one for Secrets");
+    }
+    let agent = EnrolRequest { agent: AgentId([66; 16]), ..board("pi-1", 11) };
+    check(&hub.enrol(agent), "from another state directory");
+    let (model, address) = ("another".to_owned(), "198.51.100.1".to_owned());
+    let again = EnrolRequest { serial_number: "x".into(), model, address, ..board("pi-1", 11) };
+    check(&hub.enrol(again), "enrolled as pi-1");
+    assert_eq!(hub.enrolment("pi-1").status, before.status);
+    // One that an operator let in by its certificate says what else is to be known of it by renewing.
+    let (device, address) = ("pi-3".to_owned(), "192.0.2.7".to_owned());
+    let stranger = Event::Stranger { device, key: Hash([31; 32]), address };
+    hub.engine.handle(stranger, Now { instant: Instant(0), unix_ms: hub.unix_ms });
+    hub.drain();
+    hub.say("pi-3", |enrolment| enrolment.spec.approved = true);
+    check(&hub.enrol(board("pi-3", 31)), "another one for Secrets");
+}
+
 #[test]
 fn a_token_ends_when_it_says_and_only_its_own_secret_opens() {
     let mut hub = Hub::new();
