@@ -192,6 +192,26 @@ fn an_operator_who_has_to_approve_is_waited_for_and_told_what_to_type() {
     assert!(device.told[0].ends_with("lichen device approve pi-2"), "{:?}", device.told);
 }
 
+/// Whoever answers first may be anybody.
+#[test]
+fn what_a_hub_says_drives_no_terminal_and_gets_into_no_command() {
+    let (hub, mut device) = (Server::start(), Device::new());
+    for (name, message) in [("x; reboot", "m"), ("pi\\u001b[2J", "m"), ("pi", "a\\u001b[2J\\nb")] {
+        let pending = format!(
+            r#"{{"pending":true,"name":"{name}","message":"{message}","retryAfterS":5}}"#
+        );
+        hub.answer_once(ENROL_PATH, 202, &pending);
+    }
+    hub.answer_once(ENROL_PATH, 403, r#"{"message":"no\u001b]0;x\u0007\nway"}"#);
+    let error = device.join_while(&hub.invitation(), |_| {}).unwrap_err().to_string();
+    assert_eq!(error, "could not join: the hub refuses: no ]0;x  way");
+    assert_eq!(device.told.len(), 2, "{:?}", device.told);
+    assert!(device.told[0].contains("its name is none"), "{:?}", device.told);
+    assert!(device.told[1].contains("(a [2J b)"), "{:?}", device.told);
+    assert!(!device.told.concat().contains(['\u{1b}', '\n']));
+    assert!(!device.told.concat().contains("reboot"));
+}
+
 #[test]
 fn a_hub_that_says_no_ends_it_with_its_reason() {
     for (status, said) in
