@@ -89,11 +89,6 @@ pub enum JoinError {
         /// The directory of the identity.
         dir: String,
     },
-    /// What answers is not the hub that is meant.
-    #[error(
-        "{0}. Make a new token on the hub (lichen token create) if its CA was changed; otherwise somebody else answers there"
-    )]
-    Impostor(HubError),
     /// The hub says no.
     #[error("could not join: {0}")]
     Refused(HubError),
@@ -263,7 +258,15 @@ impl<'a> Joining<'a> {
                 Ok(Attempt::Done(Box::new(identity)))
             }
             Ok(Joined::Pending(pending)) => Ok(later(&pending)),
-            Err(error @ HubError::Impostor { .. }) => Err(JoinError::Impostor(error)),
+            // A portal of the network that the device is in, perhaps. Nothing was said to it.
+            Err(error @ HubError::Impostor { .. }) => Ok(Attempt::Later(Wait {
+                why: Why::Hub(discriminant(&error)),
+                text: format!(
+                    "{error}; trying again until the hub answers. If its CA was changed, make a new token on the hub (lichen \
+                     token create); otherwise somebody else answers there"
+                ),
+                time: RETRY_LONGEST,
+            })),
             Err(error) if error.is_passing() => Ok(Attempt::Later(Wait {
                 why: Why::Hub(discriminant(&error)),
                 text: format!("{}; trying again until it answers", chain(&error)),

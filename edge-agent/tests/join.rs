@@ -6,16 +6,23 @@ mod support;
 
 use std::{
     fs,
+    io::{Read, Write},
+    net::TcpListener,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
+    sync::Arc,
+    thread,
     time::Duration,
 };
 
-use firmware_compat::enrolment::{Address, CONNECT_PATH, ENROL_PATH, EnrolRequest, Fingerprint};
+use firmware_compat::enrolment::{Address, CONNECT_PATH, ENROL_PATH, EnrolRequest};
 use lichen_agent::{
+    hub::{HubClient, HubError},
     identity::{Identity, IdentityDir},
     join::{self, Invitation, JoinError},
+    known_time::KnownTime,
     state::StateDir,
+    tls::{self, first_contact::FirstContact},
 };
 use support::{
     authority::{Authority, BEGINNING, NO_END},
@@ -170,6 +177,26 @@ fn a_network_that_is_away_is_waited_for() {
     assert!(device.told[0].contains("could not reach the hub"), "{:?}", device.told);
 }
 
+/// It is said in clear, before anybody has shown who he is.
+#[test]
+fn an_alert_from_anybody_is_a_network_that_is_away() {
+    let anybody = TcpListener::bind("127.0.0.1:0").unwrap();
+    let place = support::http::as_address(anybody.local_addr().unwrap());
+    thread::spawn(move || {
+        let (mut stream, _) = anybody.accept().unwrap();
+        let mut hello = [0; 4096];
+        assert_ne!(stream.read(&mut hello).unwrap(), 0);
+        // Fatal: access denied.
+        stream.write_all(&[0x15, 3, 3, 0, 2, 2, 49]).unwrap();
+        while stream.read(&mut hello).is_ok_and(|length| length > 0) {}
+    });
+    let contact = Arc::new(FirstContact::new(None));
+    let tls = tls::first_contact(contact, &KnownTime::from(0)).unwrap();
+    let error = HubClient::new(tls, vec![place]).connect().unwrap_err();
+    assert!(matches!(&error, HubError::Unreachable { .. }), "{error:?}");
+    assert!(error.to_string().contains("AccessDenied") && error.is_passing(), "{error}");
+}
+
 #[test]
 fn a_hub_that_is_busy_is_asked_again() {
     let (hub, mut device) = (Server::start(), Device::new());
@@ -226,23 +253,30 @@ fn a_hub_that_says_no_ends_it_with_its_reason() {
 }
 
 #[test]
-fn a_hub_with_another_authority_than_the_token_says_gets_nothing() {
+fn a_hub_with_another_authority_than_the_token_says_gets_nothing_and_the_right_one_is_waited_for() {
     let (hub, mut device) = (Server::start(), Device::new());
-    let fingerprint = Some(Fingerprint([7; 32]));
-    let wrong = Invitation { fingerprint, ..hub.invitation() };
-    let error = device.join_while(&wrong, |_| panic!("waiting does not help")).unwrap_err();
-    let text = error.to_string();
-    assert!(matches!(error, JoinError::Impostor(_)), "{text}");
-    let theirs = hub.invitation().fingerprint.unwrap().to_string();
-    assert!(text.contains(&theirs) && text.contains(&"07".repeat(32)), "{text}");
-    assert_eq!(hub.asked().len(), 0, "not even the token was shown");
-    assert!(device.loaded().is_none());
+    let own = hub.with_authority(Authority::server);
+    let other = Authority::new();
+    hub.show(other.server());
+    let comes_back = |pauses| {
+        assert_eq!(hub.asked().len(), 0, "not even the token was shown");
+        if pauses == 3 {
+            hub.show(own.clone());
+        }
+    };
+    device.join_while(&hub.invitation(), comes_back).unwrap();
+    assert_eq!(device.pauses, [Duration::from_secs(60); 3]);
+    let [text, _joined] = &device.told[..] else { panic!("{:?}", device.told) };
+    let expected = hub.invitation().fingerprint.unwrap().to_string();
+    let theirs = other.fingerprint().to_string();
+    assert!(text.contains(&theirs) && text.contains(&expected), "{text}");
+    assert!(text.contains("lichen token create"), "{text}");
 }
 
 #[test]
 fn a_hub_that_is_found_at_one_of_its_addresses_is_joined() {
     let (hub, other, mut device) = (Server::start(), Server::start(), Device::new());
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let addresses = vec![support::http::as_address(nobody), other.hub(), hub.hub()];
     let several = Invitation { addresses, ..hub.invitation() };
     device.join_while(&several, |_| panic!("it should not wait")).unwrap();
@@ -270,11 +304,12 @@ fn a_hub_is_known_by_its_name_and_its_ca_and_by_no_clock_of_the_device() {
     ] {
         let (hub, mut device) = (Server::start(), Device::new());
         hub.show(hub.with_authority(|authority| authority.server_of(name, begin, end)));
-        let joined = device.join(&hub);
-        assert_eq!(joined.is_ok(), good, "{name} {begin:?} {end:?}: {joined:?}");
-        if !good {
-            assert!(matches!(joined, Err(JoinError::Impostor(_))), "{joined:?}");
-        }
+        let comes_back = |_| {
+            assert_eq!(hub.asked().len(), 0);
+            hub.show(hub.with_authority(Authority::server));
+        };
+        device.join_while(&hub.invitation(), comes_back).unwrap();
+        assert_eq!(device.pauses.is_empty(), good, "{name} {begin:?} {end:?}: {:?}", device.told);
     }
 }
 
@@ -293,8 +328,13 @@ fn without_a_fingerprint_the_first_hub_is_believed_and_its_own_is_told() {
     let (hub, mut device) = (Server::start(), Device::new());
     hub.answer_once(ENROL_PATH, 202, pending);
     let by_hand = Invitation { fingerprint: None, secret: None, ..hub.invitation() };
-    let error = device.join_while(&by_hand, |_| hub.show(Authority::new().server()));
-    assert!(matches!(error, Err(JoinError::Impostor(_))), "{error:?}");
+    let own = hub.with_authority(Authority::server);
+    let comes_back = |pauses| match pauses {
+        1 => hub.show(Authority::new().server()),
+        _ => hub.show(own.clone()),
+    };
+    device.join_while(&by_hand, comes_back).unwrap();
+    assert_eq!((device.pauses.len(), requests(&hub).len()), (2, 2), "{:?}", device.told);
 }
 
 #[test]
