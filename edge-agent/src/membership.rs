@@ -212,8 +212,12 @@ impl Membership {
         save: impl FnOnce(&IdentityDir, &HubFile) -> Result<(), IdentityError>,
     ) -> Result<(), MembershipError> {
         let is_another = self.current().identity.hub.is_foreign(&identity.hub.facts);
+        let has_another_store = self.pinned().lineage != identity.pinned.lineage;
         let next = Current::new(identity, &self.time, &self.news)?;
         save(&self.dir, &next.identity.hub)?;
+        if has_another_store {
+            self.time.begin_anew(next.identity.hub.facts.unix_ms);
+        }
         if is_another {
             self.may_adopt.store(false, Relaxed);
         }

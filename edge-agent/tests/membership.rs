@@ -234,6 +234,8 @@ fn another_store_takes_over_only_with_the_operators_word() {
             facts.signing_keys = vec![PublicKey([9; 32])].try_into().unwrap();
             facts.addresses = vec![Address::parse("away:6183").unwrap()].try_into().unwrap();
         });
+        // The former one's clock was wrong.
+        device.time.raise(IN_2100_MS);
         let said = device.membership.hub().connect().unwrap();
         assert_eq!(device.membership.is_foreign(&said), !may_adopt);
         assert_eq!(device.membership.learned(&said).unwrap(), may_adopt);
@@ -241,6 +243,7 @@ fn another_store_takes_over_only_with_the_operators_word() {
         assert_eq!(kept.lineage == Lineage([9; 16]), may_adopt);
         assert_eq!(kept.signing_keys[0] == PublicKey([9; 32]), may_adopt);
         assert_eq!(kept.addresses[0].to_string() == "away:6183", may_adopt);
+        assert_eq!(device.time.now_unix_ms() < IN_2100_MS, may_adopt);
     }
 }
 
