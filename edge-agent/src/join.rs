@@ -138,7 +138,7 @@ pub fn join(
 ) -> Result<Identity, JoinError> {
     let dir = IdentityDir::of(state);
     if let Some(identity) = dir.load()? {
-        check_same_hub(&identity, invitation, &dir)?;
+        let identity = of_same_hub(identity, invitation, state, &dir)?;
         tell(&format!("this device is {:?} of this hub already", identity.name()));
         return match save::looking_at(&dir, &identity, &invitation.addresses)? {
             Some(moved) => {
@@ -184,19 +184,42 @@ fn backoff(tries: u32) -> Duration {
     bound / 2 + crate::link::jitter(bound / 2)
 }
 
-fn check_same_hub(
-    identity: &Identity,
+/// The identity, if it is of the hub that the invitation is to, with what that has made known by now.
+fn of_same_hub(
+    identity: Identity,
     invitation: &Invitation,
+    state: &StateDir,
     dir: &IdentityDir,
-) -> Result<(), JoinError> {
+) -> Result<Identity, JoinError> {
     let known = &identity.hub.addresses();
     let is_same = match invitation.fingerprint {
-        Some(wanted) => identity.authorities.iter().any(|ca| fingerprint(ca) == wanted),
+        Some(wanted) => believes(&identity, wanted),
         None => invitation.addresses.iter().any(|address| known.contains(address)),
     };
+    if is_same {
+        return Ok(identity);
+    }
+    if let Some(identity) = introduced(&identity, invitation, &KnownTime::load(state)?) {
+        dir.save_hub(&identity.hub)?;
+        return Ok(identity);
+    }
     let hub = known.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     let (name, dir) = (identity.name().to_owned(), dir.path().display().to_string());
-    if is_same { Ok(()) } else { Err(JoinError::OtherHub { name, hub, dir }) }
+    Err(JoinError::OtherHub { name, hub, dir })
+}
+
+fn believes(identity: &Identity, wanted: Fingerprint) -> bool {
+    identity.authorities.iter().any(|ca| fingerprint(ca) == wanted)
+}
+
+/// The identity with a CA that the hub has made since this device asked it last: the hub, which is known by the one before,
+/// says itself that it is its own.
+fn introduced(identity: &Identity, to: &Invitation, time: &KnownTime) -> Option<Identity> {
+    let wanted = to.fingerprint?;
+    let configs = tls::Configs::new(identity, time, &Arc::default()).ok()?;
+    let said = HubClient::new(configs.http, to.addresses.clone()).connect().ok()?;
+    let identity = identity.with(identity.hub.updated(&said, false)?).ok()?;
+    believes(&identity, wanted).then_some(identity)
 }
 
 /// One device on its way into one hub.

@@ -152,6 +152,22 @@ fn a_device_is_led_to_where_its_hub_has_moved_by_another_token() {
     assert_eq!(hub.count(ENROL_PATH), 1);
 }
 
+/// It has moved and changes its CA, and the device has asked it nothing since.
+#[test]
+fn a_token_with_the_next_ca_of_its_hub_leads_a_device_there() {
+    let (hub, mut device) = (Server::start(), Device::new());
+    device.join(&hub).unwrap();
+    let next = Authority::new();
+    let invitation = Invitation { fingerprint: Some(next.fingerprint()), ..hub.invitation() };
+    let error = device.join_while(&invitation, |_| {}).unwrap_err();
+    assert!(matches!(error, JoinError::OtherHub { .. }), "the hub says nothing of it: {error}");
+    hub.change_facts(|facts| facts.ca = [&*facts.ca, &*next.pem()].concat().as_str().try_into().unwrap());
+    device.join_while(&invitation, |_| panic!("it should not wait")).unwrap();
+    assert_eq!(device.told.last().unwrap(), "this device is \"pi\" of this hub already");
+    assert_eq!(device.loaded().unwrap().authorities.len(), 2);
+    assert_eq!(hub.count(ENROL_PATH), 1);
+}
+
 #[test]
 fn where_the_hub_was_reached_is_kept_though_it_names_other_addresses() {
     let (hub, mut device) = (Server::start(), Device::new());
