@@ -149,7 +149,8 @@ pub fn join(
             None => Ok(identity),
         };
     }
-    let wish = Wish::of(wish)?;
+    let kept = dir.wish();
+    let wish = Wish::of(wish.or(kept.as_deref()))?;
     if let Some(changed_from) = &wish.changed_from {
         tell(&format!(
             "this host is called {changed_from:?}, which is no device's name: joining as {:?}",
@@ -157,6 +158,7 @@ pub fn join(
         ));
     }
     let keys: Arc<dyn Keys> = Arc::new(KeyFiles::load_or_make(&dir)?);
+    dir.keep_wish(&wish.name)?;
     let joining = Joining::new(state, invitation, &wish, keys, dir)?;
     let (mut told, mut tries) = (None, 0);
     loop {

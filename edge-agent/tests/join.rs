@@ -420,6 +420,25 @@ fn power_may_fail_between_any_two_files() {
     }
 }
 
+/// Its host got another name in between, or none was given this time: it asks for what it may have got already.
+#[test]
+fn a_device_asks_again_by_the_name_that_it_asked_for_first() {
+    let (hub, mut device) = (Server::start(), Device::new());
+    hub.answer_once(ENROL_PATH, 403, r#"{"message":"not yet"}"#);
+    device.join(&hub).unwrap_err();
+    let again = |name| {
+        join::join(&device.state, &hub.invitation(), name, &mut |_| {}, &mut |_| panic!("it waits"))
+    };
+    hub.answer_once(ENROL_PATH, 403, r#"{"message":"not yet"}"#);
+    again(None).unwrap_err();
+    again(Some("pi-2")).unwrap();
+    let asked: Vec<_> = requests(&hub).into_iter().map(|asked| asked.name.unwrap().to_string()).collect();
+    assert_eq!(asked, ["pi", "pi", "pi-2"]);
+    // A file that was cut short is no name.
+    fs::write(device.path("wish"), b"\xff/").unwrap();
+    assert_eq!(IdentityDir::of(&device.state).wish(), None);
+}
+
 #[test]
 fn a_damaged_or_missing_file_is_told_and_nothing_is_made_anew() {
     for name in ["key.pem", "sealing.key", "certificate.pem", "hub.json"] {

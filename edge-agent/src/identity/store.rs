@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | `key.pem` | the key of the certificate | before the hub is asked for one |
 //! | `sealing.key` | the key to which secrets are sealed | then |
+//! | `wish` | the name under which it asks to join | then |
 //! | `certificate.pem` | what the hub issued | at joining, and at each renewal |
 //! | `hub.json` | the name, and by what and where the hub is found | last at joining; when something of it changes |
 //!
@@ -16,7 +17,7 @@ use std::{
     sync::Arc,
 };
 
-use firmware_compat::enrolment::MAX_DOCUMENT_BYTES;
+use firmware_compat::{enrolment::MAX_DOCUMENT_BYTES, topic::is_device_name};
 
 use super::{
     HubFile, Identity, KeyError, Keys,
@@ -26,6 +27,7 @@ use crate::state::{StateDir, StateError, Written, make_dir, read_bounded};
 
 const CERTIFICATE: &str = "certificate.pem";
 const HUB: &str = "hub.json";
+const WISH: &str = "wish";
 
 /// Why there is no identity to use.
 #[derive(Debug, thiserror::Error)]
@@ -149,6 +151,25 @@ impl IdentityDir {
     /// Those of the system.
     pub fn save_hub(&self, hub: &HubFile) -> Result<(), IdentityError> {
         self.write(HUB, hub.to_text().as_bytes())
+    }
+
+    /// The name under which it has asked to join before. A damaged one is none.
+    #[must_use]
+    pub fn wish(&self) -> Option<String> {
+        let name = self.read(WISH).ok()??.trim().to_owned();
+        is_device_name(&name).then_some(name)
+    }
+
+    /// Keeps the name under which it asks to join: asked for once more, it is the same device, whatever its host is called
+    /// by then.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn keep_wish(&self, name: &str) -> Result<(), IdentityError> {
+        match self.wish().as_deref() == Some(name) {
+            true => Ok(()),
+            false => self.write(WISH, format!("{name}\n").as_bytes()),
+        }
     }
 
     /// Where it is.
