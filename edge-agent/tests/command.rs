@@ -79,7 +79,11 @@ fn a_token_need_not_stand_on_the_command_line() {
     assert!(output.status.success() && said(&output).contains("joined"), "{}", said(&output));
     assert_eq!(hub.count(ENROL_PATH), 2);
     let output = agent(dirs[0].path(), &["join", "-"]).output().unwrap();
-    assert!(!output.status.success() && said(&output).contains("lichen-join."), "{}", said(&output));
+    assert!(
+        !output.status.success() && said(&output).contains("lichen-join."),
+        "{}",
+        said(&output)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -161,7 +161,9 @@ fn a_token_with_the_next_ca_of_its_hub_leads_a_device_there() {
     let invitation = Invitation { fingerprint: Some(next.fingerprint()), ..hub.invitation() };
     let error = device.join_while(&invitation, |_| {}).unwrap_err();
     assert!(matches!(error, JoinError::OtherHub { .. }), "the hub says nothing of it: {error}");
-    hub.change_facts(|facts| facts.ca = [&*facts.ca, &*next.pem()].concat().as_str().try_into().unwrap());
+    hub.change_facts(|facts| {
+        facts.ca = [&*facts.ca, &*next.pem()].concat().as_str().try_into().unwrap()
+    });
     device.join_while(&invitation, |_| panic!("it should not wait")).unwrap();
     assert_eq!(device.told.last().unwrap(), "this device is \"pi\" of this hub already");
     assert_eq!(device.loaded().unwrap().authorities.len(), 2);
@@ -240,9 +242,8 @@ fn an_operator_who_has_to_approve_is_waited_for_and_told_what_to_type() {
 fn what_a_hub_says_drives_no_terminal_and_gets_into_no_command() {
     let (hub, mut device) = (Server::start(), Device::new());
     for (name, message) in [("x; reboot", "m"), ("pi\\u001b[2J", "m"), ("pi", "a\\u001b[2J\\nb")] {
-        let pending = format!(
-            r#"{{"pending":true,"name":"{name}","message":"{message}","retryAfterS":5}}"#
-        );
+        let pending =
+            format!(r#"{{"pending":true,"name":"{name}","message":"{message}","retryAfterS":5}}"#);
         hub.answer_once(ENROL_PATH, 202, &pending);
     }
     hub.answer_once(ENROL_PATH, 403, r#"{"message":"no\u001b]0;x\u0007\nway"}"#);
@@ -304,7 +305,11 @@ fn a_hub_that_is_found_at_one_of_its_addresses_is_joined() {
 fn a_device_that_joins_takes_the_time_of_its_new_hub_and_of_no_former_one() {
     let (hub, mut device) = (Server::start(), Device::new());
     device.set_known_time(IN_2100);
-    hub.show(hub.with_authority(|authority| authority.server_of("lichen-hub", BEGINNING, (2099, 12, 31))));
+    hub.show(
+        hub.with_authority(|authority| {
+            authority.server_of("lichen-hub", BEGINNING, (2099, 12, 31))
+        }),
+    );
     device.join(&hub).unwrap();
     assert_eq!(device.state.time_floor().unwrap(), IN_2023);
 }
@@ -432,7 +437,8 @@ fn a_device_asks_again_by_the_name_that_it_asked_for_first() {
     hub.answer_once(ENROL_PATH, 403, r#"{"message":"not yet"}"#);
     again(None).unwrap_err();
     again(Some("pi-2")).unwrap();
-    let asked: Vec<_> = requests(&hub).into_iter().map(|asked| asked.name.unwrap().to_string()).collect();
+    let asked: Vec<_> =
+        requests(&hub).into_iter().map(|asked| asked.name.unwrap().to_string()).collect();
     assert_eq!(asked, ["pi", "pi", "pi-2"]);
     // A file that was cut short is no name.
     fs::write(device.path("wish"), b"\xff/").unwrap();
