@@ -14,6 +14,9 @@ mod given;
 
 use given::{Given, keep_alive};
 
+/// The variable that may hold the token.
+pub const JOIN_TOKEN: &str = "LICHEN_JOIN_TOKEN";
+
 /// What `--help` prints.
 pub const HELP: &str = "\
 Runs on a device and makes it match what its hub has assigned to it.
@@ -22,6 +25,8 @@ Usage: lichen-agent join TOKEN [options]     become a device of a hub, and run
        lichen-agent [options]                run
 
 TOKEN is printed on the hub's machine by: lichen token create
+Every user of this machine sees a command line: with - for TOKEN it is read from standard input, and
+without one from LICHEN_JOIN_TOKEN.
 
   --state DIR          where everything is kept that survives a restart
                        (default: /var/lib/lichen, or ~/.local/state/lichen/device without root)
@@ -88,6 +93,9 @@ pub enum ArgsError {
     /// The token is none.
     #[error(transparent)]
     Token(#[from] TokenError),
+    /// The token can't be read.
+    #[error("could not read the token from standard input: {0}")]
+    Stdin(std::io::Error),
     /// The hub's address is none.
     #[error("could not use --hub: {0}")]
     Hub(#[from] AddressError),

@@ -19,9 +19,10 @@ use std::{
 use firmware_compat::{
     enrolment::{
         Address, CONNECT_PATH, ENROL_PATH, EnrolRequest, Enrolled, Holder, HubFacts,
-        MAX_DOCUMENT_BYTES, Pending, RENEW_PATH, Refusal, RenewRequest, SESSION_PATH,
+        MAX_DOCUMENT_BYTES, Pending, RENEW_PATH, Refusal, RenewRequest, SESSION_PATH, Text,
     },
     id::Hash,
+    topic::is_device_name,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use ureq::{Body, http::Response};
@@ -90,6 +91,12 @@ impl HubClient {
         &self.addresses
     }
 
+    /// Where it answered last; the first of its addresses if it never did.
+    #[must_use]
+    pub fn reached(&self) -> Option<&Address> {
+        self.addresses.get(self.first.load(Relaxed))
+    }
+
     /// Asks to become a device of the hub.
     ///
     /// # Errors
@@ -97,7 +104,7 @@ impl HubClient {
     pub fn enrol(&self, request: &EnrolRequest) -> Result<Joined, HubError> {
         let (status, text) = self.post(ENROL_PATH, request)?;
         match status {
-            202 => parse(ENROL_PATH, &text).map(Joined::Pending),
+            202 => pending(&text).map(Joined::Pending),
             _ => parse(ENROL_PATH, &text).map(|enrolled| Joined::Enrolled(Box::new(enrolled))),
         }
     }
@@ -204,12 +211,29 @@ fn parse<T: DeserializeOwned>(path: &str, text: &str) -> Result<T, HubError> {
         .map_err(|error| HubError::Answer { what: path.to_owned(), cause: error.to_string() })
 }
 
+/// That an operator has to decide. The name goes into a command that somebody is to paste, and whoever answers may not be
+/// known yet.
+fn pending(text: &str) -> Result<Pending, HubError> {
+    let mut pending: Pending = parse(ENROL_PATH, text)?;
+    if !is_device_name(&pending.name) {
+        let cause = "its name is none that a device may have".to_owned();
+        return Err(HubError::Answer { what: ENROL_PATH.to_owned(), cause });
+    }
+    pending.message = Text::cut(&plain(&pending.message));
+    Ok(pending)
+}
+
 /// Why the hub refuses, in its own words.
 fn refusal(body: &[u8]) -> String {
-    match serde_json::from_slice::<Refusal>(body) {
+    plain(&match serde_json::from_slice::<Refusal>(body) {
         Ok(refusal) => refusal.to_string(),
         Err(_) => String::from_utf8_lossy(&body[..body.len().min(SHOWN_BYTES)]).into_owned(),
-    }
+    })
+}
+
+/// Without anything that could drive a terminal, and on one line.
+fn plain(text: &str) -> String {
+    text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect()
 }
 
 /// Where the hub serves an artefact.

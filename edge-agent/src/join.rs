@@ -79,7 +79,7 @@ pub enum JoinError {
     /// It is another hub's device.
     #[error(
         "this device is {name:?} of the hub at {hub} already, and that is another one. To move it: on that hub, lichen device \
-         forget {name}; here, remove {dir} and join again"
+         forget {name}; here, remove {dir}/hub.json and join again"
     )]
     OtherHub {
         /// Its name there.
@@ -89,11 +89,6 @@ pub enum JoinError {
         /// The directory of the identity.
         dir: String,
     },
-    /// What answers is not the hub that is meant.
-    #[error(
-        "{0}. Make a new token on the hub (lichen token create) if its CA was changed; otherwise somebody else answers there"
-    )]
-    Impostor(HubError),
     /// The hub says no.
     #[error("could not join: {0}")]
     Refused(HubError),
@@ -143,17 +138,19 @@ pub fn join(
 ) -> Result<Identity, JoinError> {
     let dir = IdentityDir::of(state);
     if let Some(identity) = dir.load()? {
-        check_same_hub(&identity, invitation, &dir)?;
+        let identity = of_same_hub(identity, invitation, state, &dir)?;
         tell(&format!("this device is {:?} of this hub already", identity.name()));
         return match save::looking_at(&dir, &identity, &invitation.addresses)? {
             Some(moved) => {
-                tell(&format!("and looks for it at {} first from now on", invitation.addresses[0]));
+                let address = &invitation.addresses[0];
+                tell(&format!("and looks for it at {address}, first until it says where it is"));
                 Ok(moved)
             }
             None => Ok(identity),
         };
     }
-    let wish = Wish::of(wish)?;
+    let kept = dir.wish();
+    let wish = Wish::of(wish.or(kept.as_deref()))?;
     if let Some(changed_from) = &wish.changed_from {
         tell(&format!(
             "this host is called {changed_from:?}, which is no device's name: joining as {:?}",
@@ -161,6 +158,7 @@ pub fn join(
         ));
     }
     let keys: Arc<dyn Keys> = Arc::new(KeyFiles::load_or_make(&dir)?);
+    dir.keep_wish(&wish.name)?;
     let joining = Joining::new(state, invitation, &wish, keys, dir)?;
     let (mut told, mut tries) = (None, 0);
     loop {
@@ -188,19 +186,42 @@ fn backoff(tries: u32) -> Duration {
     bound / 2 + crate::link::jitter(bound / 2)
 }
 
-fn check_same_hub(
-    identity: &Identity,
+/// The identity, if it is of the hub that the invitation is to, with what that has made known by now.
+fn of_same_hub(
+    identity: Identity,
     invitation: &Invitation,
+    state: &StateDir,
     dir: &IdentityDir,
-) -> Result<(), JoinError> {
-    let known = &identity.hub.facts.addresses;
+) -> Result<Identity, JoinError> {
+    let known = &identity.hub.addresses();
     let is_same = match invitation.fingerprint {
-        Some(wanted) => identity.authorities.iter().any(|ca| fingerprint(ca) == wanted),
+        Some(wanted) => believes(&identity, wanted),
         None => invitation.addresses.iter().any(|address| known.contains(address)),
     };
+    if is_same {
+        return Ok(identity);
+    }
+    if let Some(identity) = introduced(&identity, invitation, &KnownTime::load(state)?) {
+        dir.save_hub(&identity.hub)?;
+        return Ok(identity);
+    }
     let hub = known.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     let (name, dir) = (identity.name().to_owned(), dir.path().display().to_string());
-    if is_same { Ok(()) } else { Err(JoinError::OtherHub { name, hub, dir }) }
+    Err(JoinError::OtherHub { name, hub, dir })
+}
+
+fn believes(identity: &Identity, wanted: Fingerprint) -> bool {
+    identity.authorities.iter().any(|ca| fingerprint(ca) == wanted)
+}
+
+/// The identity with a CA that the hub has made since this device asked it last: the hub, which is known by the one before,
+/// says itself that it is its own.
+fn introduced(identity: &Identity, to: &Invitation, time: &KnownTime) -> Option<Identity> {
+    let wanted = to.fingerprint?;
+    let configs = tls::Configs::new(identity, time, &Arc::default()).ok()?;
+    let said = HubClient::new(configs.http, to.addresses.clone()).connect().ok()?;
+    let identity = identity.with(identity.hub.updated(&said, false)?).ok()?;
+    believes(&identity, wanted).then_some(identity)
 }
 
 /// One device on its way into one hub.
@@ -209,22 +230,21 @@ struct Joining<'a> {
     dir: IdentityDir,
     keys: Arc<dyn Keys>,
     request: EnrolRequest,
-    time: KnownTime,
     contact: Arc<FirstContact>,
     trusts_blindly: bool,
-    addresses: &'a [Address],
     hub: HubClient,
 }
 
 impl<'a> Joining<'a> {
     fn new(
         state: &'a StateDir,
-        invitation: &'a Invitation,
+        invitation: &Invitation,
         wish: &Wish,
         keys: Arc<dyn Keys>,
         dir: IdentityDir,
     ) -> Result<Self, JoinError> {
-        let time = KnownTime::load(state)?;
+        // Whatever another hub has said of the time: this one owes it nothing, and is known by its CA.
+        let time = KnownTime::from(0);
         let contact = Arc::new(FirstContact::new(invitation.fingerprint));
         let tls = tls::first_contact(contact.clone(), &time)?;
         let hub = HubClient::new(tls, invitation.addresses.clone());
@@ -239,8 +259,8 @@ impl<'a> Joining<'a> {
             serial: board::serial(),
             model: board::model(),
         };
-        let (trusts_blindly, addresses) = (invitation.fingerprint.is_none(), &invitation.addresses);
-        Ok(Self { state, dir, keys, request, time, contact, trusts_blindly, addresses, hub })
+        let trusts_blindly = invitation.fingerprint.is_none();
+        Ok(Self { state, dir, keys, request, contact, trusts_blindly, hub })
     }
 
     fn attempt(&self, tell: &mut dyn FnMut(&str)) -> Result<Attempt, JoinError> {
@@ -254,15 +274,24 @@ impl<'a> Joining<'a> {
         match answer {
             Ok(Joined::Enrolled(enrolled)) => {
                 let authority = self.contact.authority().ok_or(Unusable::OtherAuthority)?;
+                let dialled = self.hub.reached().map(std::slice::from_ref).unwrap_or_default();
+                // The hub that is believed from now on is believed in this, too, and no other is any more. Without an identity
+                // it decides nothing, so power may fail in between.
+                self.state.set_time_floor(enrolled.hub.unix_ms)?;
                 let identity =
-                    save::save(&self.dir, self.keys.clone(), *enrolled, authority, self.addresses)?;
-                // The hub that is believed from now on is believed in this, too.
-                self.time.raise(identity.hub.facts.unix_ms);
-                self.time.save(self.state)?;
+                    save::save(&self.dir, self.keys.clone(), *enrolled, authority, dialled)?;
                 Ok(Attempt::Done(Box::new(identity)))
             }
             Ok(Joined::Pending(pending)) => Ok(later(&pending)),
-            Err(error @ HubError::Impostor { .. }) => Err(JoinError::Impostor(error)),
+            // A portal of the network that the device is in, perhaps. Nothing was said to it.
+            Err(error @ HubError::Impostor { .. }) => Ok(Attempt::Later(Wait {
+                why: Why::Hub(discriminant(&error)),
+                text: format!(
+                    "{error}; trying again until the hub answers. If its CA was changed, make a new token on the hub (lichen \
+                     token create); otherwise somebody else answers there"
+                ),
+                time: RETRY_LONGEST,
+            })),
             Err(error) if error.is_passing() => Ok(Attempt::Later(Wait {
                 why: Why::Hub(discriminant(&error)),
                 text: format!("{}; trying again until it answers", chain(&error)),

@@ -39,6 +39,11 @@ impl KnownTime {
         self.floor().raise(unix_ms, since_boot());
     }
 
+    /// Another hub is followed, which says that it is so late: what the former one said counts no more.
+    pub fn begin_anew(&self, unix_ms: UnixMs) {
+        *self.floor() = Floor::new(unix_ms, since_boot());
+    }
+
     /// Keeps what the hub said last, and not what has gone by since: the next thing that it says is newer than that.
     ///
     /// # Errors
@@ -80,6 +85,8 @@ mod tests {
         assert!((2_000_000..2_060_000).contains(&clone.now_unix_ms()));
         clone.raise(1_000);
         assert!(known.now_unix_ms() >= 2_000_000);
+        clone.begin_anew(1_000);
+        assert!((1_000..61_000).contains(&known.now_unix_ms()));
     }
 
     #[test]

@@ -64,7 +64,8 @@ fn joined(asked: &Join) -> Result<(), JoinError> {
 
 /// Puts an agent with another command line in the place of this process. Returns only if that can't be done.
 fn run_instead(join: &Join) -> std::io::Error {
-    Command::new(&join.options.wasm_program).args(&join.afterwards).exec()
+    let mut agent = Command::new(&join.options.wasm_program);
+    agent.args(&join.afterwards).env_remove(args::JOIN_TOKEN).exec()
 }
 
 fn run(options: Options) -> ExitCode {

@@ -72,8 +72,7 @@ impl Current {
         news: &Arc<AtomicBool>,
     ) -> Result<Self, rustls::Error> {
         let configs = Configs::new(&identity, time, news)?;
-        let addresses = identity.hub.facts.addresses.to_vec();
-        let hub = HubClient::new(configs.http.clone(), addresses);
+        let hub = HubClient::new(configs.http.clone(), identity.hub.addresses());
         Ok(Self { identity: Arc::new(identity), configs, hub })
     }
 }
@@ -148,7 +147,7 @@ impl Membership {
         let Current { identity, configs, .. } = self.current();
         let facts = &identity.hub.facts;
         let (places, config) = match &facts.broker {
-            None => (facts.addresses.iter().map(place).collect(), Some(configs.mqtt)),
+            None => (identity.hub.addresses().iter().map(place).collect(), Some(configs.mqtt)),
             Some(Broker { address, tls: true }) => (vec![place(address)], Some(configs.broker)),
             Some(Broker { address, tls: false }) => (vec![place(address)], None),
         };
@@ -213,8 +212,12 @@ impl Membership {
         save: impl FnOnce(&IdentityDir, &HubFile) -> Result<(), IdentityError>,
     ) -> Result<(), MembershipError> {
         let is_another = self.current().identity.hub.is_foreign(&identity.hub.facts);
+        let has_another_store = self.pinned().lineage != identity.pinned.lineage;
         let next = Current::new(identity, &self.time, &self.news)?;
         save(&self.dir, &next.identity.hub)?;
+        if has_another_store {
+            self.time.begin_anew(next.identity.hub.facts.unix_ms);
+        }
         if is_another {
             self.may_adopt.store(false, Relaxed);
         }

@@ -106,7 +106,8 @@ fn shell(
     let known_time = KnownTime::load(&state)?;
     let hello = probe::hello(options, agent_id);
     let board = Board { agent: agent_id, boot: hello.boot };
-    let membership = membership(options, &state, &known_time)?.map(Arc::new);
+    let has_assignment = !loaded.saved.is_empty();
+    let membership = membership(options, &state, &known_time, has_assignment)?.map(Arc::new);
     let config = Config {
         hello,
         name: membership.as_ref().map(|membership| membership.name()).unwrap_or_default(),
@@ -134,24 +135,30 @@ fn shell(
     ))
 }
 
-/// The device's membership of its hub. One that is damaged keeps no Pod from starting: the agent runs without a hub, and
-/// says what to do.
+/// The device's membership of its hub. One that is damaged keeps no Pod from starting, nor does one that is gone: the agent
+/// runs without a hub, and says what to do.
 fn membership(
     options: &Options,
     state: &StateDir,
     time: &KnownTime,
+    has_assignment: bool,
 ) -> Result<Option<Membership>, AgentError> {
     let dir = IdentityDir::of(state);
     let identity = match dir.load() {
         Ok(Some(identity)) => identity,
         Ok(None) => {
-            return Err(AgentError::NotJoined { state: options.state.display().to_string() });
-        }
-        Err(error @ (IdentityError::Damaged { .. } | IdentityError::Missing { .. })) => {
-            tracing::error!("{error}");
+            let error = AgentError::NotJoined { state: options.state.display().to_string() };
+            if !has_assignment {
+                return Err(error);
+            }
+            tracing::error!("its pods run on, and no hub is reached: {error}");
             return Ok(None);
         }
-        Err(error) => return Err(error.into()),
+        Err(IdentityError::State(error)) if error.passes() => return Err(error.into()),
+        Err(error) => {
+            tracing::error!("no hub is reached: {error}");
+            return Ok(None);
+        }
     };
     match Membership::new(identity, dir, time.clone(), options.adopt_hub) {
         Ok(membership) => Ok(Some(membership)),

@@ -22,6 +22,7 @@ use std::{
 };
 
 use firmware_compat::{id::AgentId, time::UnixMs};
+use rustix::io::Errno;
 
 pub mod assignment;
 mod write;
@@ -67,6 +68,13 @@ pub enum StateError {
 impl StateError {
     pub(crate) fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
         Self::Io { action, path: path.to_owned(), source }
+    }
+
+    /// Whether the same may succeed in a moment, so that nothing is to be concluded about the disk.
+    pub(crate) fn passes(&self) -> bool {
+        let Self::Io { source, .. } = self else { return false };
+        let errno = Errno::from_io_error(source);
+        matches!(errno, Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::INTR))
     }
 }
 
@@ -126,28 +134,31 @@ impl StateDir {
         &self.written
     }
 
-    /// The id of this directory; drawn on first use, and anew (with a warning) if its file is damaged.
+    /// The id of this directory; drawn on first use, and anew (with a warning) if its file is damaged. One that the disk
+    /// does not keep is for this run.
     ///
     /// # Errors
-    /// Those of the system.
+    /// Those that pass: the system has no memory or no descriptors left.
     pub fn agent_id(&self) -> Result<AgentId, StateError> {
-        let text = self.read_small("agent-id")?;
+        let text = self.read_or_damaged("agent-id")?;
         match text.as_deref().map(str::trim).map(AgentId::parse) {
             Some(Some(id)) => return Ok(id),
             Some(None) => tracing::warn!("agent-id was damaged: this agent gets a new id"),
             None => {}
         }
         let id = AgentId(crate::random::bytes());
-        self.replace("agent-id", format!("{id}\n").as_bytes())?;
+        if let Err(error) = self.replace("agent-id", format!("{id}\n").as_bytes()) {
+            tracing::warn!("the agent's new id will be another one after a restart: {error}");
+        }
         Ok(id)
     }
 
     /// A time that has certainly passed; 0 if none is known.
     ///
     /// # Errors
-    /// Those of the system.
+    /// Those that pass: the system has no memory or no descriptors left.
     pub fn time_floor(&self) -> Result<UnixMs, StateError> {
-        let text = self.read_small("time-floor")?;
+        let text = self.read_or_damaged("time-floor")?;
         Ok(text.and_then(|text| text.trim().parse().ok()).unwrap_or(0))
     }
 
@@ -161,10 +172,22 @@ impl StateDir {
 
     /// Replaces a file of the directory durably, unless it has this content already.
     fn replace(&self, name: &str, content: &[u8]) -> Result<(), StateError> {
-        if self.read_small(name)?.is_some_and(|old| old.as_bytes() == content) {
+        let old = self.read_small(name).ok().flatten();
+        if old.is_some_and(|old| old.as_bytes() == content) {
             return Ok(());
         }
         self.written.replace(&self.path.join(name), content)
+    }
+
+    /// What the disk no longer gives back is damage like any other, and read as nothing.
+    fn read_or_damaged(&self, name: &str) -> Result<Option<String>, StateError> {
+        match self.read_small(name) {
+            Err(error) if !error.passes() => {
+                tracing::warn!("{error}: it is taken for damaged");
+                Ok(Some(String::new()))
+            }
+            read => read,
+        }
     }
 
     fn read_small(&self, name: &str) -> Result<Option<String>, StateError> {
@@ -255,6 +278,18 @@ mod tests {
         fs::write(state.path().join("agent-id"), b"\xff\x00").expect("writable");
         let id = state.agent_id().expect("an id");
         assert_eq!(state.agent_id().expect("an id"), id);
+    }
+
+    /// A device with a bad sector there starts what is left.
+    #[test]
+    fn what_the_disk_does_not_give_back_keeps_no_agent_from_starting() {
+        let (_dir, state) = open();
+        for name in ["agent-id", "time-floor"] {
+            fs::create_dir(state.path().join(name)).expect("writable");
+        }
+        assert_eq!(state.time_floor().expect("it is as if there were none"), 0);
+        let (one, other) = (state.agent_id().expect("an id"), state.agent_id().expect("an id"));
+        assert_ne!(one, other);
     }
 
     #[test]

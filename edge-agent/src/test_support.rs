@@ -39,7 +39,8 @@ pub fn identity(dir: &IdentityDir, authority: &Authority, name: &str) -> Identit
     let request = keys.request().expect("a request");
     let certificate = authority.device(&request, name, NO_END);
     let name = name.try_into().expect("short");
-    let hub = HubFile { name, issued_ms: 1_700_000_000_000, facts: facts(authority) };
+    let (issued_ms, dialled, facts) = (1_700_000_000_000, Default::default(), facts(authority));
+    let hub = HubFile { name, issued_ms, dialled, facts };
     let identity = Identity::new(keys, &certificate, hub).expect("it fits together");
     dir.save(&certificate, &identity.hub).expect("writable");
     identity

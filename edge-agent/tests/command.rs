@@ -5,6 +5,7 @@
 mod support;
 
 use std::{
+    io::Write,
     path::Path,
     process::{Child, Command, Output, Stdio},
 };
@@ -18,7 +19,7 @@ use support::{
 fn agent(state: &Path, words: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_lichen-agent"));
     command.args(words).arg("--state").arg(state).args(["--shim", "/nowhere/lichen-shim"]);
-    command.stdin(Stdio::null()).env_remove("LICHEN_LOG");
+    command.stdin(Stdio::null()).env_remove("LICHEN_LOG").env_remove("LICHEN_JOIN_TOKEN");
     command
 }
 
@@ -61,6 +62,28 @@ fn a_device_joins_by_one_pasted_line_and_says_so_again_the_next_time() {
     let output = agent(dir.path(), &["join", &token(&other), "--exit"]).output().unwrap();
     assert!(!output.status.success());
     assert!(said(&output).contains("lichen device forget pi"), "{}", said(&output));
+}
+
+/// Command lines are seen by everybody on the machine for as long as the network is away.
+#[test]
+fn a_token_need_not_stand_on_the_command_line() {
+    let hub = Server::start();
+    let dirs = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let mut piped = agent(dirs[0].path(), &["join", "-", "--name", "pi", "--exit"]);
+    let mut child = piped.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    writeln!(child.stdin.take().unwrap(), "{}", token(&hub)).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success() && said(&output).contains("joined"), "{}", said(&output));
+    let mut by_variable = agent(dirs[1].path(), &["join", "--name", "pi-2", "--exit"]);
+    let output = by_variable.env("LICHEN_JOIN_TOKEN", token(&hub)).output().unwrap();
+    assert!(output.status.success() && said(&output).contains("joined"), "{}", said(&output));
+    assert_eq!(hub.count(ENROL_PATH), 2);
+    let output = agent(dirs[0].path(), &["join", "-"]).output().unwrap();
+    assert!(
+        !output.status.success() && said(&output).contains("lichen-join."),
+        "{}",
+        said(&output)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -232,14 +232,33 @@ fn another_store_takes_over_only_with_the_operators_word() {
         hub.change_facts(|facts| {
             facts.lineage = Lineage([9; 16]);
             facts.signing_keys = vec![PublicKey([9; 32])].try_into().unwrap();
+            facts.addresses = vec![Address::parse("away:6183").unwrap()].try_into().unwrap();
         });
+        // The former one's clock was wrong.
+        device.time.raise(IN_2100_MS);
         let said = device.membership.hub().connect().unwrap();
         assert_eq!(device.membership.is_foreign(&said), !may_adopt);
         assert_eq!(device.membership.learned(&said).unwrap(), may_adopt);
         let kept = device.membership.identity().hub.facts.clone();
         assert_eq!(kept.lineage == Lineage([9; 16]), may_adopt);
         assert_eq!(kept.signing_keys[0] == PublicKey([9; 32]), may_adopt);
+        assert_eq!(kept.addresses[0].to_string() == "away:6183", may_adopt);
+        assert_eq!(device.time.now_unix_ms() < IN_2100_MS, may_adopt);
     }
+}
+
+#[test]
+fn a_certificate_is_all_that_is_taken_of_another_hub() {
+    let hub = Server::start();
+    let device = Device::of(&hub);
+    hub.change_facts(|facts| {
+        facts.lineage = Lineage([9; 16]);
+        facts.addresses = vec![Address::parse("away:6183").unwrap()].try_into().unwrap();
+    });
+    let before = device.shown();
+    device.renew().unwrap();
+    assert_ne!(device.shown(), before);
+    assert_eq!(device.membership.identity().hub.facts.addresses.to_vec(), [hub.hub()]);
 }
 
 /// Threads of their own renew, ask, and keep keys that the hub has handed over.

@@ -141,6 +141,20 @@ async fn a_damaged_identity_keeps_no_pod_from_starting() {
     world.device.lose_power();
     // Put back from a copy, it is the same device as before.
     fs::write(&path, whole).unwrap();
+    // What says that it is a device may be gone altogether, or be where the disk does not give it back.
+    let (path, copy) =
+        ["identity/hub.json", "hub.json"].map(|name| world.device.state.join(name)).into();
+    fs::rename(&path, &copy).unwrap();
+    for is_unreadable in [false, true] {
+        if is_unreadable {
+            fs::create_dir(&path).unwrap();
+        }
+        world.device.start(&[]);
+        wait("it should run", || !world.device.processes().is_empty());
+        world.device.lose_power();
+    }
+    fs::remove_dir(&path).unwrap();
+    fs::rename(&copy, &path).unwrap();
     world.device.start(&[]);
     let is_back =
         |hub: &Hub| hub.told.iter().filter(|line| line.starts_with("AgentStarted")).count() == 2;

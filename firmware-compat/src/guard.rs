@@ -85,8 +85,12 @@ impl Guard {
         self.hub
     }
 
-    /// It believes this hub from now on, and no other.
+    /// It believes this hub from now on, and no other. One of another store owes nothing to what the former one said of the
+    /// time, whose frames count no more.
     pub fn pin(&mut self, hub: PinnedHub) {
+        if self.hub.is_some_and(|former| former.lineage != hub.lineage) {
+            self.newest_ms = 0;
+        }
         self.hub = Some(hub);
     }
 

@@ -6,6 +6,7 @@ use firmware_compat::{
     frame::{Frame, SIGNATURE_BYTES},
     guard::{Guard, Refusal},
     id::{Generation, Hash, Lineage, PodId},
+    keys::PinnedHub,
     signed::Signed,
     topic::ALL,
     v1::fixed::{Action, AssignmentId, Command, Head, Report, Text, Time},
@@ -169,6 +170,19 @@ fn the_same_key_in_another_hubs_hands_says_nothing() {
     let bytes = seal(1, "pi", 7, &Command { lineage, ..logs(1) });
     assert_eq!(open::<Command>(&mut guard, &bytes, "pi"), Err(other));
     assert_eq!(guard.known_ms(), 0);
+}
+
+#[test]
+fn a_hub_of_another_store_begins_time_anew() {
+    let mut guard = guard(&[1], 100 * HOUR);
+    guard.pin(hub(&[2, 1]));
+    assert_eq!(guard.known_ms(), 100 * HOUR, "the same hub with another key");
+    let other = PinnedHub { lineage: Lineage([0x22; 16]), ..hub(&[2]) };
+    guard.pin(other);
+    let said = Time { lineage: other.lineage, unix_ms: 9 };
+    assert_eq!(open(&mut guard, &seal(2, "pi", 0, &said), "pi"), Ok(said));
+    assert!(open::<Time>(&mut guard, &seal(2, "pi", 0, &time(200 * HOUR)), "pi").is_err());
+    assert_eq!(guard.known_ms(), 9);
 }
 
 #[test]

@@ -71,7 +71,7 @@ use lichen_images::store as images;
 use lichen_link::{
     Endpoint, EndpointConfig, External, ExternalConfig, Link, PROTOCOLS, TlsSource, client::Tls,
 };
-use lichen_trust::{Trust, TrustError};
+use lichen_trust::{KnownTime, Trust, TrustError};
 use rustls::pki_types::ServerName;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -143,9 +143,13 @@ async fn start_locked(
     store: Box<dyn Store>,
 ) -> Result<Running, HubError> {
     let limits = Limits::raise();
-    let clock = Clock::start();
     let names = advertise::names(&config.advertise, config.devices);
-    let trust = Arc::new(Trust::open(&config.state.join("trust"), names)?);
+    let trust_dir = config.state.join("trust");
+    if config.accept_clock {
+        KnownTime::accept_clock(&trust_dir).map_err(TrustError::from)?;
+    }
+    let trust = Arc::new(Trust::open(&trust_dir, names)?);
+    let clock = Clock::start(trust.time().clone());
     let store = EncryptedStore::open(store, &config.secrets_key, &config.state)?;
     let settings = engine::Config {
         seed: random_seed()?,

@@ -2,6 +2,7 @@
 
 use std::{
     ffi::OsString,
+    io::{BufRead as _, BufReader, Read},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -11,7 +12,7 @@ use firmware_compat::{
     v1::owned::Label,
 };
 
-use super::{ArgsError, Join};
+use super::{ArgsError, JOIN_TOKEN, Join};
 use crate::{
     join::Invitation,
     options::{KEEP_ALIVE, Options},
@@ -21,6 +22,9 @@ use crate::{
 const ROOTS_STATE: &str = "/var/lib/lichen";
 /// Where everybody else does, below their home.
 const OWN_STATE: &str = ".local/state/lichen/device";
+
+/// Bytes that are read of a token. A longer one is none.
+const MAX_TOKEN: u64 = 8 * 1024;
 
 /// What stands on the command line.
 #[derive(Default)]
@@ -65,8 +69,15 @@ impl Given {
 
     /// A device that joins, and runs afterwards.
     pub(super) fn joining(mut self) -> Result<Join, ArgsError> {
+        let token = match self.token.take() {
+            Some(word) if word == "-" => Some(read_token(std::io::stdin())?),
+            None if self.hub.is_none() => std::env::var_os(JOIN_TOKEN)
+                .filter(|word| !word.is_empty())
+                .map(|word| word.to_string_lossy().into_owned()),
+            token => token,
+        };
         let invitation =
-            invitation(self.token.as_deref(), self.hub.as_deref(), self.fingerprint.as_deref())?;
+            invitation(token.as_deref(), self.hub.as_deref(), self.fingerprint.as_deref())?;
         let (name, exit) = (self.name.take(), self.exit);
         let afterwards = std::mem::take(&mut self.afterwards);
         Ok(Join { invitation, name, exit, options: self.options()?, afterwards })
@@ -102,6 +113,13 @@ impl Given {
             wasm_program: program,
         })
     }
+}
+
+/// The first line, which no list of processes shows.
+fn read_token(from: impl Read) -> Result<String, ArgsError> {
+    let mut line = String::new();
+    BufReader::new(from.take(MAX_TOKEN)).read_line(&mut line).map_err(ArgsError::Stdin)?;
+    Ok(line.trim().to_owned())
 }
 
 fn invitation(

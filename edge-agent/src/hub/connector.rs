@@ -1,7 +1,7 @@
 //! TLS for ureq with the configuration of this device: ureq's own would bring the web's certificate authorities along.
 
 use std::{
-    io::{Read, Write},
+    io::{self, Read, Write},
     sync::Arc,
     time::Duration,
 };
@@ -62,10 +62,25 @@ impl<In: Transport> Connector<In> for TlsConnector {
             ClientConnection::new(self.0.clone(), name).map_err(std::io::Error::other)?;
         let mut sock = TransportAdapter::new(transport.boxed(), details.current_time.clone());
         sock.set_timeout(details.timeout);
-        conn.complete_io(&mut sock)?;
+        if let Err(error) = conn.complete_io(&mut sock) {
+            return Err(said_by(&conn, error).into());
+        }
         let config = details.config;
         let buffers = LazyBuffers::new(config.input_buffer_size(), config.output_buffer_size());
         Ok(Some(TlsTransport { buffers, stream: StreamOwned { conn, sock } }))
+    }
+}
+
+/// The error of a handshake. What was said before the other side had shown who it is may be said by anybody on the way: it
+/// is no more than a connection that broke.
+fn said_by(conn: &ClientConnection, error: io::Error) -> io::Error {
+    let is_alert = matches!(
+        error.get_ref().and_then(|error| error.downcast_ref()),
+        Some(rustls::Error::AlertReceived(_))
+    );
+    match is_alert && conn.peer_certificates().is_none() {
+        true => io::Error::new(io::ErrorKind::ConnectionAborted, error.to_string()),
+        false => error,
     }
 }
 

@@ -1,7 +1,7 @@
 //! `hub.json`: what a device keeps of its hub.
 
 use firmware_compat::{
-    enrolment::{Enrolled, HubFacts, List, Text},
+    enrolment::{ADDRESSES, Address, Enrolled, HubFacts, List, Text},
     id::PublicKey,
     keys::{PinnedHub, SigningKeys},
     time::UnixMs,
@@ -17,17 +17,29 @@ pub struct HubFile {
     pub name: Text<MAX_DEVICE_NAME>,
     /// When the certificate was issued, by the hub's known time.
     pub issued_ms: UnixMs,
+    /// Where it was reached at joining, or where an operator of this device said that it is. A hub behind a port forward does
+    /// not know such addresses.
+    #[serde(default)]
+    pub dialled: List<Address, ADDRESSES>,
     /// What the hub last said of itself.
     #[serde(flatten)]
     pub facts: HubFacts,
 }
 
 impl HubFile {
-    /// What is kept of an answer.
+    /// What is kept of an answer from a hub that was reached there.
     #[must_use]
-    pub fn of(enrolled: &Enrolled) -> Self {
+    pub fn of(enrolled: &Enrolled, dialled: List<Address, ADDRESSES>) -> Self {
         let Enrolled { name, hub, .. } = enrolled;
-        Self { name: name.clone(), issued_ms: hub.unix_ms, facts: hub.clone() }
+        Self { name: name.clone(), issued_ms: hub.unix_ms, dialled, facts: hub.clone() }
+    }
+
+    /// Where the hub is looked for, in this order: where it says that it is, and where else it was reached.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<Address> {
+        let said = &self.facts.addresses;
+        let others = self.dialled.iter().filter(|address| !said.contains(address));
+        said.iter().chain(others).cloned().collect()
     }
 
     /// Reads the file's content.
@@ -72,17 +84,20 @@ impl HubFile {
 
     /// The same with what the hub says now; `None` if that is nothing new.
     ///
-    /// A hub that names no address has none to offer: those that are known stay. Its lineage and the keys that it signs
-    /// with stay as well, unless it is another hub and the operator said that one may take over. TLS says who speaks, and
-    /// that is not enough to say what runs here; the same hub hands over new keys by what it signs.
+    /// Another hub is not heeded, unless the operator said that one may take over: TLS says who speaks, and that is not enough
+    /// to say what runs here, nor to lead the device away from its own hub. A hub that names no address has none to offer:
+    /// those that are known stay. So do the keys that it signs with; it hands over new ones by what it signs.
     #[must_use]
     pub fn updated(&self, said: &HubFacts, may_adopt: bool) -> Option<Self> {
+        let is_foreign = self.is_foreign(said);
+        if is_foreign && !may_adopt {
+            return None;
+        }
         let mut facts = said.clone();
         if facts.addresses.is_empty() {
             facts.addresses = self.facts.addresses.clone();
         }
-        if !(may_adopt && self.is_foreign(said)) {
-            facts.lineage = self.facts.lineage;
+        if !is_foreign {
             facts.signing_keys = self.facts.signing_keys.clone();
         }
         // The time alone is no news: an idle agent writes nothing.
@@ -117,6 +132,11 @@ mod tests {
 
     use super::*;
 
+    fn at(addresses: &[&str]) -> List<Address, ADDRESSES> {
+        let parsed = addresses.iter().map(|address| Address::parse(address).unwrap());
+        parsed.collect::<Vec<_>>().try_into().unwrap()
+    }
+
     fn file() -> HubFile {
         let facts = HubFacts {
             ca: "pem".try_into().unwrap(),
@@ -127,7 +147,8 @@ mod tests {
             unix_ms: 5,
             renewal: None,
         };
-        HubFile { name: "pi".try_into().unwrap(), issued_ms: 4, facts }
+        let dialled = at(&["far.example:443", "hub:6183"]);
+        HubFile { name: "pi".try_into().unwrap(), issued_ms: 4, dialled, facts }
     }
 
     #[test]
@@ -158,10 +179,22 @@ mod tests {
     }
 
     #[test]
-    fn lineage_and_signing_keys_change_only_if_another_hub_may_take_over() {
+    fn where_the_hub_was_reached_is_remembered_whatever_it_says_of_itself() {
+        let file = file();
+        assert_eq!(file.addresses(), *at(&["hub:6183", "far.example:443"]));
+        let said = HubFacts { addresses: at(&["172.17.0.2:6183"]), ..file.facts.clone() };
+        let updated = file.updated(&said, false).unwrap();
+        let expected = at(&["172.17.0.2:6183", "far.example:443", "hub:6183"]);
+        assert_eq!(updated.addresses(), *expected);
+        assert_eq!(HubFile::parse(&updated.to_text()).unwrap().addresses(), *expected);
+    }
+
+    #[test]
+    fn another_hub_changes_nothing_unless_it_may_take_over() {
         let file = file();
         let says = |lineage: u8, keys: &[u8]| HubFacts {
             lineage: Lineage([lineage; 16]),
+            addresses: at(&["elsewhere:6183"]),
             signing_keys: keys
                 .iter()
                 .map(|key| PublicKey([*key; 32]))
@@ -172,13 +205,15 @@ mod tests {
         };
         // While it changes its key it is the same hub, and says so by what it signs.
         assert!(!file.is_foreign(&says(1, &[4, 3])));
-        assert_eq!(file.updated(&says(1, &[4, 3]), true), None);
+        let updated = file.updated(&says(1, &[4, 3]), true).unwrap();
+        assert_eq!(updated.pinned(), file.pinned());
         for other in [says(2, &[3]), says(1, &[4]), says(2, &[4])] {
             assert!(file.is_foreign(&other));
             assert_eq!(file.updated(&other, false), None);
             let adopted = file.updated(&other, true).unwrap();
             assert_eq!(adopted.facts, other);
-            assert_eq!(file.with_pinned(adopted.pinned().unwrap()).facts, other);
+            let pinned = file.with_pinned(adopted.pinned().unwrap());
+            assert_eq!(pinned.pinned(), adopted.pinned());
         }
     }
 }

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | `key.pem` | the key of the certificate | before the hub is asked for one |
 //! | `sealing.key` | the key to which secrets are sealed | then |
+//! | `wish` | the name under which it asks to join | then |
 //! | `certificate.pem` | what the hub issued | at joining, and at each renewal |
 //! | `hub.json` | the name, and by what and where the hub is found | last at joining; when something of it changes |
 //!
@@ -11,15 +12,22 @@
 //! it is there, joining goes on with, with the same keys. Once it is there, a file that is missing or damaged is an error
 //! for the operator: an identity is never made anew by itself, because the hub would take it for a second device.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
-use firmware_compat::enrolment::MAX_DOCUMENT_BYTES;
+use firmware_compat::{enrolment::MAX_DOCUMENT_BYTES, topic::is_device_name};
 
-use super::{HubFile, Identity, KeyError, Keys, key_files::KeyFiles};
+use super::{
+    HubFile, Identity, KeyError, Keys,
+    key_files::{KEY, KeyFiles, SEALING},
+};
 use crate::state::{StateDir, StateError, Written, make_dir, read_bounded};
 
 const CERTIFICATE: &str = "certificate.pem";
 const HUB: &str = "hub.json";
+const WISH: &str = "wish";
 
 /// Why there is no identity to use.
 #[derive(Debug, thiserror::Error)]
@@ -31,7 +39,7 @@ pub enum IdentityError {
     #[error(
         "{} is damaged ({cause}), so this device can't show who it is; its pods run on. {}",
         path.display(),
-        way_out(dir)
+        way_out(path, dir)
     )]
     Damaged {
         /// The file.
@@ -45,7 +53,7 @@ pub enum IdentityError {
     #[error(
         "{} is missing, so this device can't show who it is; its pods run on. {}",
         path.display(),
-        way_out(dir)
+        way_out(path, dir)
     )]
     Missing {
         /// The file.
@@ -63,12 +71,20 @@ pub enum IdentityError {
     },
 }
 
-fn way_out(dir: &std::path::Path) -> String {
-    format!(
-        "Put it back from a copy; or give this identity up: remove {} and join anew, once the hub has forgotten the \
-         device (lichen device forget NAME)",
-        dir.display()
-    )
+/// A device that has its keys joins again as who it is, and opens what is sealed to it.
+fn way_out(path: &Path, dir: &Path) -> String {
+    let is_key = [KEY, SEALING].iter().any(|key| path.ends_with(key));
+    let dir = dir.display();
+    match is_key {
+        true => format!(
+            "Put it back from a copy; or give this identity up: remove {dir} and join anew, once the hub has forgotten the \
+             device (lichen device forget NAME)"
+        ),
+        false => format!(
+            "Put it back from a copy; or join again with the keys that are there: remove {dir}/{HUB}, and run lichen-agent \
+             join with a new token of this hub"
+        ),
+    }
 }
 
 /// The directory of one device's identity.
@@ -137,9 +153,28 @@ impl IdentityDir {
         self.write(HUB, hub.to_text().as_bytes())
     }
 
+    /// The name under which it has asked to join before. A damaged one is none.
+    #[must_use]
+    pub fn wish(&self) -> Option<String> {
+        let name = self.read(WISH).ok()??.trim().to_owned();
+        is_device_name(&name).then_some(name)
+    }
+
+    /// Keeps the name under which it asks to join: asked for once more, it is the same device, whatever its host is called
+    /// by then.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn keep_wish(&self, name: &str) -> Result<(), IdentityError> {
+        match self.wish().as_deref() == Some(name) {
+            true => Ok(()),
+            false => self.write(WISH, format!("{name}\n").as_bytes()),
+        }
+    }
+
     /// Where it is.
     #[must_use]
-    pub fn path(&self) -> &std::path::Path {
+    pub fn path(&self) -> &Path {
         &self.path
     }
 
@@ -170,8 +205,7 @@ impl IdentityDir {
     }
 
     fn missing_key(&self) -> IdentityError {
-        let names = [super::key_files::KEY, super::key_files::SEALING];
-        let gone = names.into_iter().find(|name| !self.path.join(name).exists());
-        self.missing(gone.unwrap_or(super::key_files::KEY))
+        let gone = [KEY, SEALING].into_iter().find(|name| !self.path.join(name).exists());
+        self.missing(gone.unwrap_or(KEY))
     }
 }

@@ -12,21 +12,19 @@ use super::JoinError;
 use crate::identity::{HubFile, Identity, IdentityDir, Keys, certificate::Unusable};
 
 /// Keeps an identity durably, once it is one: for this device's key, of the CA by which the hub was recognised. `dialled`
-/// is where the hub is if it does not say.
+/// is where it was reached, which the hub itself need not know.
 pub(super) fn save(
     dir: &IdentityDir,
     keys: Arc<dyn Keys>,
-    mut enrolled: Enrolled,
+    enrolled: Enrolled,
     authority: &CertificateDer<'_>,
     dialled: &[Address],
 ) -> Result<Identity, JoinError> {
     if !is_device_name(&enrolled.name) {
         return Err(Unusable::Name.into());
     }
-    if enrolled.hub.addresses.is_empty() {
-        enrolled.hub.addresses = List::try_from(dialled.to_vec()).unwrap_or_default();
-    }
-    let identity = Identity::new(keys, &enrolled.certificate, HubFile::of(&enrolled))?;
+    let dialled = List::try_from(dialled.to_vec()).unwrap_or_default();
+    let identity = Identity::new(keys, &enrolled.certificate, HubFile::of(&enrolled, dialled))?;
     // Otherwise the device would not know this hub again.
     if !identity.authorities.iter().any(|known| known == authority) {
         return Err(Unusable::OtherAuthority.into());
@@ -35,7 +33,8 @@ pub(super) fn save(
     Ok(identity)
 }
 
-/// Keeps that the hub of an identity is to be looked for at these addresses first; `None` if it is already.
+/// Keeps that the hub of an identity is to be looked for at these addresses too, and first until it says where it is; `None`
+/// if it is already.
 pub(super) fn looking_at(
     dir: &IdentityDir,
     identity: &Identity,
@@ -45,10 +44,13 @@ pub(super) fn looking_at(
     let mut wanted = addresses.to_vec();
     wanted.extend(known.iter().filter(|address| !addresses.contains(address)).cloned());
     wanted.truncate(ADDRESSES);
-    if addresses.is_empty() || wanted[..] == known[..] {
+    let dialled = List::try_from(addresses[..addresses.len().min(ADDRESSES)].to_vec());
+    let dialled = dialled.unwrap_or_default();
+    if dialled.is_empty() || (wanted[..] == known[..] && dialled == identity.hub.dialled) {
         return Ok(None);
     }
     let mut moved = identity.clone();
+    moved.hub.dialled = dialled;
     moved.hub.facts.addresses = List::try_from(wanted).unwrap_or_default();
     dir.save_hub(&moved.hub)?;
     Ok(Some(moved))

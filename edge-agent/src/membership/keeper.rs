@@ -201,16 +201,17 @@ fn tell(step: Step, result: &Result<bool, CallError>, told: &mut String) {
         Err(CallError::Hub(HubError::Refused { .. } | HubError::NotAuthenticated { .. })) => {
             tracing::error!(
                 why = told,
-                "the hub does not take this device any more: it was revoked or forgotten. Pods run on. To join anew, \
-                 remove the directory identity in the state directory and run lichen-agent join with a new token"
+                "the hub does not take this device, and says why. Pods run on. Only if it says to join again: remove the \
+                 file identity/hub.json in the state directory, which keeps the keys, and run lichen-agent join with a \
+                 new token"
             );
         }
         Err(CallError::Hub(HubError::Impostor { .. })) => {
             tracing::error!(
                 why = told,
-                "no hub is believed there. Pods run on. If the hub has changed its CA while this device was away: on the hub, \
-                 lichen device forget NAME and lichen token create; here, remove the directory identity in the state \
-                 directory and run lichen-agent join with the token"
+                "no hub is believed there. Pods run on. If the hub has changed its CA while this device was away: on the \
+                 hub, lichen token create; here, remove the file identity/hub.json in the state directory, which keeps \
+                 the keys, and run lichen-agent join with the token"
             );
         }
         Err(CallError::Hub(HubError::Unreachable { .. } | HubError::Busy { .. })) => {

@@ -194,6 +194,8 @@ impl Shell {
     fn membership_changed(&mut self) {
         if let Some(config) = self.link.config() {
             self.handle(Event::HubPinned(config.membership.pinned()));
+            // By which time it is judged goes with it.
+            work::save_time_floor(self.state.clone(), self.known_time.clone());
         }
         self.link.hurry();
     }

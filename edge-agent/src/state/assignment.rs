@@ -11,7 +11,6 @@ use lichen_agent_core::{
     Loaded, SavedAssignment,
     saved::{self, CURRENT, DiskStep, Files, MAX_FILE, MAX_PART, PREVIOUS},
 };
-use rustix::io::Errno;
 
 use super::{StateDir, StateError, read_bounded};
 
@@ -71,7 +70,7 @@ impl StateDir {
     ) -> Result<Option<Vec<u8>>, StateError> {
         match read_bounded(&self.path().join(name), max as u64 + 1) {
             Ok(bytes) => Ok(bytes),
-            Err(error) if passes(&error) => Err(error),
+            Err(error) if error.passes() => Err(error),
             Err(error) => {
                 faults.push(error.to_string());
                 Ok(Some(Vec::new()))
@@ -121,13 +120,6 @@ fn sync(path: &Path) -> Result<(), StateError> {
         .map_err(|source| StateError::io("sync", path, source))
 }
 
-/// Whether reading may succeed in a moment, so that nothing is to be concluded about the disk.
-fn passes(error: &StateError) -> bool {
-    let StateError::Io { source, .. } = error else { return false };
-    let errno = Errno::from_io_error(source);
-    matches!(errno, Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::INTR))
-}
-
 #[cfg(test)]
 mod tests {
     use firmware_compat::{
@@ -135,6 +127,7 @@ mod tests {
         v1::owned::{Assignment, AssignmentId},
     };
     use lichen_agent_core::saved::TEMPORARY;
+    use rustix::io::Errno;
     use sha2::{Digest, Sha256};
 
     use super::*;
@@ -229,7 +222,7 @@ mod tests {
     #[test]
     fn without_descriptors_nothing_is_concluded_about_the_disk() {
         let failed = |errno: Errno| StateError::io("open", Path::new("assignment"), errno.into());
-        assert!(passes(&failed(Errno::MFILE)));
-        assert!(!passes(&failed(Errno::IO)));
+        assert!(failed(Errno::MFILE).passes());
+        assert!(!failed(Errno::IO).passes());
     }
 }

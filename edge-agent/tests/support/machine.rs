@@ -64,6 +64,7 @@ impl Device {
         let dir = IdentityDir::of(&StateDir::open(&self.state).unwrap());
         let mut identity = dir.load().unwrap().unwrap();
         identity.hub.facts.addresses = vec![hub].try_into().unwrap();
+        identity.hub.dialled = Default::default();
         dir.save_hub(&identity.hub).unwrap();
     }
 

@@ -33,8 +33,10 @@ const MAX_MODEL: usize = 128;
 /// What a board gets for its request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Answer {
-    /// A certificate, as this device; and the token is used once more, unless it was by this very board.
+    /// A certificate, as this device; and the token is used once more.
     Enrolled { name: String, uses_token: bool },
+    /// A certificate for the board that is this device already.
+    Again { name: String },
     /// Nothing yet.
     Pending { name: String },
 }
@@ -63,15 +65,28 @@ fn decide(request: &EnrolRequest, known: &Known<'_>, now: UnixMs) -> Result<Answ
                  have an operator say: lichen device forget {name}"
             ));
         }
-        if is_other {
+        // Anybody can wait under any name, so that keeps out nobody who has a right to it. Who waits with a certificate of this
+        // hub's has one as well.
+        let gives_way = request.token.is_some() && !enrolment.status.sealing_key.is_empty();
+        if is_other && !gives_way {
             return Err(format!(
                 "another board asks to be {name} and waits for approval; join by another name (--name), or have an \
                  operator say: lichen device deny {name}"
             ));
         }
-        // Its own answer may have been lost on the way.
-        if enrolment.is_admitted() {
-            return Ok(Answer::Enrolled { name: name.clone(), uses_token: false });
+        // Its own answer may have been lost on the way. Who has seen its request can repeat it, and must not become it in
+        // anything: a device changes what is known of it by renewing, with its certificate.
+        if enrolment.is_admitted() && !is_other {
+            let EnrolmentStatus { sealing_key, agent, .. } = &enrolment.status;
+            let is_same = *sealing_key == request.sealing_key.to_string()
+                && *agent == request.agent.to_string();
+            if !is_same {
+                return Err(format!(
+                    "{name} is enrolled with this key and with another one for Secrets, or from another state directory; if \
+                     the device was set up anew, have an operator say: lichen device forget {name}"
+                ));
+            }
+            return Ok(Answer::Again { name: name.clone() });
         }
     }
     if let Some((_, secret)) = &request.token {
@@ -146,6 +161,11 @@ impl Engine {
                 let labels = uses_token.then(|| self.use_token(&request)).flatten();
                 self.keep_enrolment(&name, &request, true, labels)?;
                 let said = format!("{name} may be a device, asked for at {}", request.address);
+                self.record(&node(&name), Severity::Normal, "Enrolled", said);
+                Ok(Response::Enrolled { name })
+            }
+            Ok(Answer::Again { name }) => {
+                let said = format!("{name} asks again at {}", request.address);
                 self.record(&node(&name), Severity::Normal, "Enrolled", said);
                 Ok(Response::Enrolled { name })
             }
@@ -333,10 +353,15 @@ impl Engine {
             spec: Default::default(),
             status: EnrolmentStatus::default(),
         });
+        // Another board waited under this name.
+        let key = request.key.to_string();
+        if !enrolment.status.key.is_empty() && enrolment.status.key != key {
+            enrolment.status = EnrolmentStatus::default();
+        }
         enrolment.spec.approved = approved;
         enrolment.spec.labels.extend(labels.unwrap_or_default());
         let status = &mut enrolment.status;
-        status.key = request.key.to_string();
+        status.key = key;
         status.previous_key.clear();
         status.sealing_key = request.sealing_key.to_string();
         status.agent = request.agent.to_string();

@@ -167,6 +167,33 @@ fn whoever_asks_again_because_the_answer_was_lost_uses_the_token_once() {
     check(&hub.enrol(with_token("pi-1", 12, 1)), "another board is enrolled as pi-1");
 }
 
+/// The request is the same each time that a device sends it: whoever has seen one can send it, with other things beside it.
+#[test]
+fn a_request_that_is_repeated_changes_nothing_of_a_device() {
+    let mut hub = Hub::new();
+    hub.token(1, json!({"uses": 9}));
+    hub.enrol(with_token("pi-1", 11, 1));
+    let before = hub.enrolment("pi-1");
+    let other = Hash([66; 32]);
+    for token in [None, with_token("pi-1", 11, 1).token] {
+        let sealing = EnrolRequest { sealing_key: other, token, ..board("pi-1", 11) };
+        check(&hub.enrol(sealing), "another one for Secrets");
+    }
+    let agent = EnrolRequest { agent: AgentId([66; 16]), ..board("pi-1", 11) };
+    check(&hub.enrol(agent), "from another state directory");
+    let (model, address) = ("another".to_owned(), "198.51.100.1".to_owned());
+    let again = EnrolRequest { serial_number: "x".into(), model, address, ..board("pi-1", 11) };
+    check(&hub.enrol(again), "enrolled as pi-1");
+    assert_eq!(hub.enrolment("pi-1").status, before.status);
+    // One that an operator let in by its certificate says what else is to be known of it by renewing.
+    let (device, address) = ("pi-3".to_owned(), "192.0.2.7".to_owned());
+    let stranger = Event::Stranger { device, key: Hash([31; 32]), address };
+    hub.engine.handle(stranger, Now { instant: Instant(0), unix_ms: hub.unix_ms });
+    hub.drain();
+    hub.say("pi-3", |enrolment| enrolment.spec.approved = true);
+    check(&hub.enrol(board("pi-3", 31)), "another one for Secrets");
+}
+
 #[test]
 fn a_token_ends_when_it_says_and_only_its_own_secret_opens() {
     let mut hub = Hub::new();
@@ -198,6 +225,28 @@ fn without_a_token_a_board_waits_for_an_operator() {
     assert!(hub.is_in("pi-1", 11));
     check(&hub.enrol(board("pi-1", 11)), "enrolled as pi-1");
     check(&hub.enrol(board("pi-1", 12)), "another board is enrolled as pi-1");
+}
+
+#[test]
+fn a_board_that_waits_gives_its_name_to_one_with_a_token() {
+    let mut hub = Hub::new();
+    hub.token(1, json!({"uses": 9}));
+    check(&hub.enrol(board("pi-1", 11)), "pi-1 waits");
+    check(&hub.enrol(with_token("pi-1", 12, 2)), "does not know this token");
+    hub.unix_ms += DAY_MS;
+    check(&hub.enrol(with_token("pi-1", 12, 1)), "enrolled as pi-1");
+    assert!(hub.is_in("pi-1", 12) && !hub.is_in("pi-1", 11));
+    assert_eq!(hub.enrolment("pi-1").status.requested_at, Some(rfc3339(START_MS + DAY_MS)));
+    check(&hub.enrol(board("pi-1", 11)), "another board is enrolled as pi-1");
+    // One that was approved, or that has a certificate of this hub's, does not.
+    check(&hub.enrol(board("pi-2", 21)), "pi-2 waits");
+    hub.say("pi-2", |enrolment| enrolment.spec.approved = true);
+    check(&hub.enrol(with_token("pi-2", 22, 1)), "another board is enrolled as pi-2");
+    let (device, address) = ("pi-3".to_owned(), "192.0.2.7".to_owned());
+    let stranger = Event::Stranger { device, key: Hash([31; 32]), address };
+    hub.engine.handle(stranger, Now { instant: Instant(0), unix_ms: hub.unix_ms });
+    hub.drain();
+    check(&hub.enrol(with_token("pi-3", 32, 1)), "another board asks to be pi-3");
 }
 
 #[test]
@@ -328,7 +377,9 @@ fn who_was_left_behind_by_a_new_ca_is_told_until_it_has_a_certificate_of_that() 
     hub.ask(Request::OnlyAuthority { authority: new }).expect("noted");
     assert_eq!(told(&mut hub), [false, true, false]);
     let message = hub.enrolment("pi-2").status.message;
-    check(&message, "lichen device forget pi-2; lichen token create");
+    check(&message, "lichen token create; on the device, remove the file identity/hub.json");
+    // That is all it takes: it comes with the key that it had.
+    check(&hub.enrol(with_token("pi-2", 12, 1)), "enrolled as pi-2");
     hub = hub.restart();
     assert_eq!(told(&mut hub), [false, true, false]);
     hub.ask(certified("pi-2", new)).expect("noted");

@@ -49,6 +49,7 @@ pub fn run(context: &mut Context, args: HubArgs) -> Result<(), CliError> {
         config.advertise.push(address.map_err(|error| CliError::Usage(error.to_string()))?);
     }
     config.external_broker = args.external_broker;
+    config.accept_clock = args.accept_clock;
     config.secrets_key = KeySource::find(args.secrets_key, |name| std::env::var_os(name));
     if let Some(time) = args.lost_after {
         config.lost_after_s = whole_seconds(time);

@@ -1,25 +1,31 @@
-//! The process's clocks, read in one place. The engine gets their readings as an argument.
+//! The process's clocks, read in one place. The engine gets their readings as an argument; a clock that has leapt is not
+//! shown to it, since what it says of the time can't be taken back.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
 
 use firmware_compat::time;
 use lichen_hub_core::event::Now;
+use lichen_trust::KnownTime;
 
 /// Reads the clocks. Instants count from its making.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Clock {
     started: Instant,
+    time: Arc<KnownTime>,
 }
 
 impl Clock {
-    pub(crate) fn start() -> Self {
-        Self { started: Instant::now() }
+    pub(crate) fn start(time: Arc<KnownTime>) -> Self {
+        Self { started: Instant::now(), time }
     }
 
     /// Both clocks, now.
     pub(crate) fn now(&self) -> Now {
         let instant = time::Instant::default() + self.started.elapsed();
-        Now { instant, unix_ms: unix_ms() }
+        Now { instant, unix_ms: self.time.clock_ms() }
     }
 
     /// The moment of tokio's clock at which an instant of the engine comes. A time beyond what the clock can express

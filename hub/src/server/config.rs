@@ -30,6 +30,8 @@ pub struct HubConfig {
     pub external_broker: Option<String>,
     /// How long devices' certificates last.
     pub lifetimes: Lifetimes,
+    /// The machine's clock is right, however far it is ahead of the time that the hub knows of.
+    pub accept_clock: bool,
     /// Where the key of the Secrets in the store is from.
     pub secrets_key: KeySource,
     /// The Wasm compiler; without it, `lichen-wasmc` beside this program or in PATH.
@@ -72,6 +74,7 @@ impl HubConfig {
             advertise: Vec::new(),
             external_broker: None,
             lifetimes: Lifetimes::default(),
+            accept_clock: false,
             secrets_key: KeySource::Own,
             compiler: None,
             lost_after_s: engine::Config::default().lost_after_s,

@@ -36,6 +36,16 @@ async fn look(rotation: &Rotation) -> Next {
              set the clock"
         );
     }
+    if let Some(ahead) = time.clock_has_leapt() {
+        let days = ahead.as_secs() / (24 * 3600);
+        tracing::error!(
+            days,
+            "this machine's clock is over a year ahead of the time that the hub knows of, and is not believed: devices would \
+             keep what the hub says of it for ever. Certificates are issued and judged by what is known, which goes on. If \
+             the clock is wrong, set it. If it is right, because the hub was off or was restored from an old backup, start \
+             the hub once with --accept-clock"
+        );
+    }
     let next = rotation.look().await.unwrap_or_else(|error| {
         tracing::warn!(%error, "could not look after the hub's keys");
         Next::default()

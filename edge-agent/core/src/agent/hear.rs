@@ -87,6 +87,10 @@ impl Agent {
     pub(super) fn hub_pinned(&mut self, hub: PinnedHub, now: Instant) {
         if self.guard.hub() != Some(hub) {
             self.guard.pin(hub);
+            // Time may have begun anew.
+            if self.guard.known_ms() < self.time_floor_ms {
+                (self.time_floor_ms, self.time_floor_saved) = (self.guard.known_ms(), None);
+            }
             self.reporter.hello_changed(now);
         }
     }

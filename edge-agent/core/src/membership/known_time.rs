@@ -8,19 +8,22 @@ use firmware_compat::time::{Instant, UnixMs};
 pub struct Floor {
     unix_ms: UnixMs,
     at: Instant,
+    /// The latest that the hub said, which may be earlier than what is known: words travel, and this device's clock may be
+    /// the faster one.
+    said_ms: UnixMs,
 }
 
 impl Floor {
     /// It was so late at `at`.
     #[must_use]
     pub fn new(unix_ms: UnixMs, at: Instant) -> Self {
-        Self { unix_ms, at }
+        Self { unix_ms, at, said_ms: unix_ms }
     }
 
     /// What the hub has said, without what has gone by since.
     #[must_use]
     pub fn said_ms(&self) -> UnixMs {
-        self.unix_ms
+        self.said_ms
     }
 
     /// How late it is at least.
@@ -30,8 +33,9 @@ impl Floor {
         self.unix_ms.saturating_add(u64::try_from(passed).unwrap_or(u64::MAX))
     }
 
-    /// The hub has said that it is so late. An earlier time than what is known changes nothing.
+    /// The hub has said that it is so late. An earlier time than what is known changes nothing of that.
     pub fn raise(&mut self, unix_ms: UnixMs, now: Instant) {
+        self.said_ms = self.said_ms.max(unix_ms);
         if unix_ms > self.now_ms(now) {
             *self = Self::new(unix_ms, now);
         }
@@ -53,5 +57,19 @@ mod tests {
         assert_eq!((known.now_ms(Instant(7_070)), known.said_ms()), (2_001_000, 2_000_000));
         known.raise(u64::MAX, Instant(8_070));
         assert_eq!(known.now_ms(Instant(9_070)), u64::MAX);
+    }
+
+    #[test]
+    fn what_the_hub_said_is_kept_though_a_faster_clock_of_the_device_knew_it_before() {
+        const DAY: u64 = 24 * 3_600_000;
+        let mut known = Floor::new(0, Instant(0));
+        known.raise(1_000 * DAY, Instant(0));
+        for day in 1..=700 {
+            known.raise((1_000 + day) * DAY, Instant(day * (DAY + 1_000)));
+        }
+        assert_eq!(known.said_ms(), 1_700 * DAY);
+        assert_eq!(known.now_ms(Instant(700 * (DAY + 1_000))), 1_700 * DAY + 700_000);
+        known.raise(5, Instant(0));
+        assert_eq!(known.said_ms(), 1_700 * DAY);
     }
 }

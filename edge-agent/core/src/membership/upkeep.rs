@@ -19,13 +19,13 @@ pub const ASK_EVERY: Duration = Duration::from_hours(7 * 24);
 const NEWS_WITHIN: Duration = Duration::from_hours(1);
 /// How often it is looked whether something is due: known time may jump.
 const LOOK_EVERY: Duration = Duration::from_hours(6);
-/// The pause after a call that did not bring the link back; it doubles with each.
+/// The pause after a renewal that brought a certificate which is due at once, as what a hub issues is whose time is behind
+/// what this device knows.
+const RENEW_AGAIN: Duration = Duration::from_hours(6);
+/// The pause after a call that did not do what it should, or did not bring the link back; it doubles with each.
 const REST_FIRST: Duration = Duration::from_mins(1);
 /// The longest one.
 const REST_LONGEST: Duration = Duration::from_hours(1);
-/// A certificate that is due as soon as it was issued is renewed no sooner than this: the hub's time is behind what this
-/// device was told, and each new one would be due at once, too.
-const RENEW_AGAIN: Duration = Duration::from_hours(1);
 /// The pause after a hub said no.
 const REST_REFUSED: Duration = Duration::from_hours(1);
 
@@ -68,8 +68,6 @@ pub enum Outcome {
 #[derive(Clone, Debug)]
 pub struct Upkeep {
     renew_at_s: u64,
-    /// No certificate is renewed for its age before.
-    renew_from: Instant,
     /// The hub said that the certificate is not good any more.
     must_renew: bool,
     must_ask: bool,
@@ -81,6 +79,15 @@ pub struct Upkeep {
     asked: Instant,
     in_vain: u32,
     rest_until: Instant,
+    renewed: Option<Renewed>,
+}
+
+/// The last renewal.
+#[derive(Clone, Copy, Debug)]
+struct Renewed {
+    at: Instant,
+    /// When to renew again if it came to nothing.
+    again: Instant,
 }
 
 impl Upkeep {
@@ -90,7 +97,6 @@ impl Upkeep {
     pub fn new(renew_at_s: u64, may_adopt: bool, now: Instant) -> Self {
         Self {
             renew_at_s,
-            renew_from: now,
             must_renew: false,
             must_ask: false,
             must_meet: may_adopt,
@@ -99,6 +105,7 @@ impl Upkeep {
             asked: now,
             in_vain: 0,
             rest_until: now,
+            renewed: None,
         }
     }
 
@@ -109,8 +116,8 @@ impl Upkeep {
         if !rest.is_zero() {
             return Step::Wait(rest);
         }
-        let renewal = Duration::from_secs(self.renew_at_s.saturating_sub(known_s));
-        let renewal = renewal.max(self.renew_from.since(now));
+        let by_time = Duration::from_secs(self.renew_at_s.saturating_sub(known_s));
+        let renewal = by_time.max(self.held(now, known_s));
         if self.must_renew || renewal.is_zero() {
             return Step::Renew;
         }
@@ -150,6 +157,7 @@ impl Upkeep {
                 self.asked = now;
                 self.news_at = None;
                 self.must_meet = false;
+                self.well();
                 self.rest_longer(now, random);
             }
             Outcome::InVain => self.rest_longer(now, random),
@@ -164,10 +172,14 @@ impl Upkeep {
         self.must_renew = false;
         match outcome {
             Outcome::Done => {
-                self.renew_from = now + RENEW_AGAIN;
                 // The answer says everything else, too.
                 self.asked = now;
                 self.news_at = None;
+                self.renewed = Some(Renewed { at: now, again: later(now, RENEW_AGAIN, random) });
+                self.well();
+                if !self.link_is_up {
+                    self.rest_longer(now, random);
+                }
             }
             Outcome::NotAuthenticated | Outcome::Refused => self.rest(now, REST_REFUSED, random),
             Outcome::InVain => {
@@ -177,11 +189,22 @@ impl Upkeep {
         }
     }
 
-    /// For ever longer, until the link stands.
-    fn rest_longer(&mut self, now: Instant, random: u64) {
+    /// How long a certificate is kept that was due when it came.
+    fn held(&self, now: Instant, known_s: u64) -> Duration {
+        let Some(Renewed { at, again }) = self.renewed else { return Duration::ZERO };
+        let known_then_s = known_s.saturating_sub(now.since(at).as_secs());
+        if known_then_s >= self.renew_at_s { again.since(now) } else { Duration::ZERO }
+    }
+
+    /// A call did what it should. If the link does not stand, that is not all that should be.
+    fn well(&mut self) {
         if self.link_is_up {
-            return self.rest(now, REST_FIRST, random);
+            self.in_vain = 0;
         }
+    }
+
+    /// For ever longer, until all is well.
+    fn rest_longer(&mut self, now: Instant, random: u64) {
         let bound = REST_FIRST.saturating_mul(2_u32.saturating_pow(self.in_vain));
         self.in_vain = self.in_vain.saturating_add(1);
         self.rest(now, bound.min(REST_LONGEST), random);
@@ -189,8 +212,13 @@ impl Upkeep {
 
     /// Somewhere in the upper half of `bound`.
     fn rest(&mut self, now: Instant, bound: Duration, random: u64) {
-        self.rest_until = now + bound / 2 + part(bound / 2, random);
+        self.rest_until = later(now, bound, random);
     }
+}
+
+/// Somewhere in the upper half of `bound` from now on.
+fn later(now: Instant, bound: Duration, random: u64) -> Instant {
+    now + bound / 2 + part(bound / 2, random)
 }
 
 #[cfg(test)]
@@ -267,7 +295,7 @@ mod tests {
         assert_eq!(upkeep.next(later, 0), Step::Renew);
         upkeep.renewed(Outcome::Done, RENEW_AT, later, 0);
         upkeep.saw(Sign::Up);
-        assert_eq!(upkeep.next(later, 0), Step::Wait(LOOK_EVERY));
+        assert_eq!(upkeep.next(later + REST_FIRST, 0), Step::Wait(LOOK_EVERY));
     }
 
     #[test]
@@ -318,17 +346,35 @@ mod tests {
         assert_eq!(upkeep.next(later + rest + REST_FIRST, 5), Step::Renew);
     }
 
+    /// What a hub issues whose time is far behind what the device knows is due at once, by that.
     #[test]
-    fn a_certificate_that_is_due_when_it_is_issued_is_not_renewed_without_end() {
+    fn what_is_due_as_soon_as_it_is_issued_is_not_renewed_again_and_again() {
         let mut upkeep = upkeep();
         upkeep.saw(Sign::Up);
-        let mut now = START;
-        for _ in 0..3 {
-            assert_eq!(upkeep.next(now, RENEW_AT), Step::Renew);
-            upkeep.renewed(Outcome::Done, RENEW_AT - 1, now, 0);
-            assert_eq!(upkeep.next(now, RENEW_AT), Step::Wait(RENEW_AGAIN));
-            now = now + RENEW_AGAIN;
+        let (known_s, day) = (RENEW_AT, START + Duration::from_secs(DAY));
+        let (mut now, mut renewals) = (START, 0);
+        while now < day {
+            match upkeep.next(now, known_s) {
+                Step::Renew => {
+                    upkeep.renewed(Outcome::Done, RENEW_AT - 5, now, u64::MAX);
+                    renewals += 1;
+                }
+                Step::Ask => panic!("it has been told everything"),
+                Step::Wait(time) => now = now + time,
+            }
         }
+        assert!((4..=5).contains(&renewals), "{renewals}");
+        // A short one, of a hub whose time is right, is renewed in its time.
+        upkeep.renewed(Outcome::Done, RENEW_AT + 10, now, 0);
+        assert_eq!(upkeep.next(now, RENEW_AT), Step::Wait(Duration::from_secs(10)));
+        assert_eq!(upkeep.next(now + Duration::from_secs(10), RENEW_AT + 10), Step::Renew);
+        // A hub that does not take the new one for good either is not called in a loop.
+        upkeep.saw(Sign::Refused);
+        upkeep.asked(Outcome::NotAuthenticated, now, 0);
+        assert_eq!(upkeep.next(now, 0), Step::Renew);
+        upkeep.renewed(Outcome::Done, RENEW_AT, now, 0);
+        upkeep.saw(Sign::Refused);
+        assert_eq!(upkeep.next(now, 0), Step::Wait(REST_FIRST / 2));
     }
 
     #[test]
@@ -338,5 +384,29 @@ mod tests {
         upkeep.renewed(Outcome::InVain, RENEW_AT, START, 0);
         let Step::Wait(rest) = upkeep.next(START, RENEW_AT) else { panic!("it should rest") };
         assert_eq!(upkeep.next(START + rest, RENEW_AT), Step::Renew);
+    }
+
+    /// A disk that keeps no file, or a hub that answers a fleet with errors, does not get better by a thousand calls a day.
+    #[test]
+    fn calls_in_vain_become_fewer_though_the_link_stands() {
+        let mut upkeep = upkeep();
+        upkeep.saw(Sign::Up);
+        let (mut now, mut calls) = (START, 0);
+        let day = START + Duration::from_secs(DAY);
+        while now < day {
+            match upkeep.next(now, RENEW_AT) {
+                Step::Renew => {
+                    upkeep.renewed(Outcome::InVain, RENEW_AT, now, u64::MAX);
+                    calls += 1;
+                }
+                Step::Ask => panic!("it is to be renewed"),
+                Step::Wait(time) => now = now + time,
+            }
+        }
+        assert!(calls < 32, "{calls}");
+        upkeep.renewed(Outcome::Done, 2 * RENEW_AT, now, 0);
+        upkeep.asked(Outcome::InVain, now, u64::MAX);
+        let Step::Wait(rest) = upkeep.next(now, RENEW_AT) else { panic!("it should rest") };
+        assert!(rest <= REST_FIRST, "it starts over once all was well: {rest:?}");
     }
 }

@@ -44,7 +44,7 @@ impl Engine {
             let name = enrolment.metadata.name.clone();
             enrolment.status.message = format!(
                 "{name} was away while the hub changed its CA, and its certificate is of the old one: it has to join again. \
-                 lichen device forget {name}; lichen token create; on the device, remove the directory identity in its state \
+                 lichen token create; on the device, remove the file identity/hub.json in its state, which keeps its keys, \
                  and run the line"
             );
             let message = enrolment.status.message.clone();

@@ -56,6 +56,9 @@ pub struct HubArgs {
     /// How long after its end a device's certificate is good for a new one [default: 5 years]
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub renewal_grace: Option<Duration>,
+    /// This machine's clock is right, though it is over a year ahead of the time that the hub knows of: say it for one start
+    #[arg(long)]
+    pub accept_clock: bool,
     /// A file with the key of the Secrets in the store: base64 of 32 bytes; older keys on more lines
     /// [default: LICHEN_SECRETS_KEY, the credential lichen-secrets-key of a service, or trust/secrets.key, which the hub makes]
     #[arg(long, value_name = "FILE")]

@@ -32,10 +32,12 @@ pub(crate) async fn metrics(
     State(api): State<Api>,
     Extension(actor): Extension<Arc<Actor>>,
 ) -> Response {
-    let figures = match api.engine.ask(&actor, Request::Metrics).await {
+    let mut figures = match api.engine.ask(&actor, Request::Metrics).await {
         Ok(effect::Response::Metrics(figures)) => figures,
         Ok(other) => return unexpected(&other).into_response(),
         Err(error) => return Refusal::from(error).into_response(),
     };
+    let leap = api.trust.time().clock_has_leapt().unwrap_or_default();
+    figures.push(("lichen_clock_leap_seconds", leap.as_secs()));
     respond::text(StatusCode::OK, api.counters.print(&figures, &api.cache))
 }
