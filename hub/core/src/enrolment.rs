@@ -69,6 +69,13 @@ fn decide(request: &EnrolRequest, known: &Known<'_>, now: UnixMs) -> Result<Answ
                  operator say: lichen device deny {name}"
             ));
         }
+        let is_kept = enrolment.phase() == "Registered" && registered.is_none();
+        if is_kept && request.token.is_none() {
+            return Err(format!(
+                "{name} is kept for a board with another serial number; join by another name (--name) or with a token, or \
+                 have an operator say: lichen device forget {name}"
+            ));
+        }
         // Its own answer may have been lost on the way.
         if enrolment.is_admitted() {
             return Ok(Answer::Enrolled { name: name.clone(), uses_token: false });

@@ -210,10 +210,25 @@ fn a_registered_serial_number_brings_its_name_and_works_once() {
     check(&hub.enrol(with("1000000abc", 11)), "enrolled as gate");
     assert!(hub.is_in("gate", 11));
     check(&hub.enrol(with("1000000abc", 12)), "pi waits");
-    // Whoever knows only the name of a registered device does not become it.
+}
+
+#[test]
+fn a_name_that_is_kept_for_a_serial_number_is_nobody_elses_without_a_token() {
+    let mut hub = Hub::new();
     hub.register("door", json!({"approved": true, "serialNumber": "2"}));
-    check(&hub.enrol(board("door", 13)), "door waits");
-    assert!(!hub.is_in("door", 13));
+    let with =
+        |serial: &str, key| EnrolRequest { serial_number: serial.into(), ..board("door", key) };
+    check(&hub.enrol(board("door", 13)), "door is kept for a board with another serial number");
+    check(&hub.enrol(with("3", 13)), "door is kept for a board with another serial number");
+    assert_eq!(hub.enrolment("door").status.phase, "Registered");
+    check(&hub.enrol(with("2", 11)), "enrolled as door");
+    assert!(hub.is_in("door", 11));
+
+    hub.register("gate", json!({"approved": true, "serialNumber": "4"}));
+    hub.token(1, json!({"uses": 1}));
+    check(&hub.enrol(with_token("gate", 12, 2)), "does not know this token");
+    assert_eq!(hub.enrolment("gate").status.phase, "Registered");
+    check(&hub.enrol(with_token("gate", 12, 1)), "enrolled as gate");
 }
 
 #[test]

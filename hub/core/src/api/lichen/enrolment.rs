@@ -146,9 +146,11 @@ impl Resource for Enrolment {
             cell::or_none(if is_worthless { "of an old CA: join again" } else { until })
         }),
         Column::text("Age", "Time since it was created.", |o, now| cell::age(&o.metadata, now)),
-        Column::wide("Serial Number", "The board's.", |o, _| {
-            let said = &o.status.serial_number;
-            cell::or_none(if said.is_empty() { &o.spec.serial_number } else { said })
+        Column::wide("Serial Number", "What the board says that it has.", |o, _| {
+            cell::or_none(&o.status.serial_number)
+        }),
+        Column::wide("Kept For", "The serial number that it was registered for.", |o, _| {
+            cell::or_none(&o.spec.serial_number)
         }),
         Column::wide("Model", "What the board says that it is.", |o, _| {
             cell::or_none(&o.status.model)
