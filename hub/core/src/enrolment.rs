@@ -140,7 +140,7 @@ impl Engine {
                 of_name: self.enrolment(&request.name),
                 of_serial: self.registered(&request.serial_number),
             };
-            decide(&request, &known, self.unix_ms)
+            decide(&request, &known, self.known_ms())
         };
         let node = |name: &str| Key::new(Kind::Node, "", name);
         match answer {
@@ -182,7 +182,7 @@ impl Engine {
         let status = EnrolmentStatus {
             key: key.to_string(),
             address: address.to_owned(),
-            requested_at: Some(rfc3339(self.unix_ms)),
+            requested_at: Some(rfc3339(self.known_ms())),
             ..EnrolmentStatus::default()
         };
         let mut enrolment = Enrolment { metadata: meta, spec: Default::default(), status };
@@ -350,7 +350,7 @@ impl Engine {
         status.model.clone_from(&request.model);
         status.serial_number.clone_from(&request.serial_number);
         status.address.clone_from(&request.address);
-        status.requested_at.get_or_insert_with(|| rfc3339(self.unix_ms));
+        status.requested_at.get_or_insert_with(|| rfc3339(self.known_ms()));
         if let Some((token, _)) = &request.token {
             status.token.clone_from(token);
         }
@@ -385,7 +385,7 @@ impl Engine {
         }
         waiting.sort();
         match waiting.first() {
-            Some((asked, key)) if self.unix_ms.saturating_sub(*asked) >= PENDING_FOR_MS => {
+            Some((asked, key)) if self.known_ms().saturating_sub(*asked) >= PENDING_FOR_MS => {
                 self.delete_object(key).map(drop)
             }
             _ => Err(ApiError::Full(format!(
