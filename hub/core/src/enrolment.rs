@@ -13,10 +13,11 @@ use alloc::{
 use firmware_compat::{id::Hash, time::UnixMs, topic::is_device_name, v1::owned::Severity};
 
 use crate::{
+    admission::roster::WAY_BACK,
     api::{
         ApiError, Enrolment, JoinToken, Key, Kind, Object, ObjectMeta,
         lichen::enrolment::{EnrolmentStatus, MAX_SERIAL_NUMBER},
-        time::rfc3339,
+        time::{rfc3339, unix_ms},
     },
     effect::{Action, Effect, Response},
     engine::Engine,
@@ -27,6 +28,8 @@ use crate::{
 const MAX_PENDING: usize = 256;
 /// A board that waits for so long makes room for another.
 const PENDING_FOR_MS: UnixMs = 24 * 3600 * 1000;
+/// So long after its first answer a board is answered again: that may have been lost, with the network or the power.
+const ANSWERED_AGAIN_FOR_MS: UnixMs = 24 * 3600 * 1000;
 /// Bytes that are kept of what a board says that it is.
 const MAX_MODEL: usize = 128;
 
@@ -76,9 +79,14 @@ fn decide(request: &EnrolRequest, known: &Known<'_>, now: UnixMs) -> Result<Answ
                  have an operator say: lichen device forget {name}"
             ));
         }
-        // Its own answer may have been lost on the way.
-        if enrolment.is_admitted() {
+        if enrolment.is_admitted() && is_on_its_way(enrolment, now) {
             return Ok(Answer::Enrolled { name: name.clone(), uses_token: false });
+        }
+        if enrolment.is_admitted() && request.token.is_none() {
+            return Err(format!(
+                "{name} has joined already and renews its certificate by showing it; if that is lost or ended too long ago, it \
+                 has to join again: {WAY_BACK}"
+            ));
         }
     }
     if let Some((_, secret)) = &request.token {
@@ -90,6 +98,14 @@ fn decide(request: &EnrolRequest, known: &Known<'_>, now: UnixMs) -> Result<Answ
         return Ok(Answer::Enrolled { name: name.clone(), uses_token: false });
     }
     Ok(Answer::Pending { name: name.clone() })
+}
+
+/// Whether the first answer to a board that was let in may not have reached it yet.
+fn is_on_its_way(enrolment: &Enrolment, now: UnixMs) -> bool {
+    let EnrolmentStatus { certificate_not_after, enrolled_at, .. } = &enrolment.status;
+    let answered = enrolled_at.as_deref().and_then(unix_ms);
+    let is_fresh = |answered| now < answered + ANSWERED_AGAIN_FOR_MS;
+    certificate_not_after.is_none() || answered.is_some_and(is_fresh)
 }
 
 fn check_token(
@@ -233,6 +249,9 @@ impl Engine {
         let key = Key::new(Kind::Enrolment, "", device);
         let enrolment = self.enrolment(device).ok_or(ApiError::NotFound(key))?;
         let mut enrolment = enrolment.clone();
+        if enrolment.status.certificate_not_after.is_none() {
+            enrolment.status.enrolled_at = Some(rfc3339(self.known_ms()));
+        }
         enrolment.status.certificate_not_after = Some(rfc3339(not_after_ms));
         enrolment.status.authority = authority.to_string();
         if !core::mem::take(&mut enrolment.status.message).is_empty() {
@@ -341,7 +360,11 @@ impl Engine {
             status: EnrolmentStatus::default(),
         });
         enrolment.spec.approved = approved;
-        enrolment.spec.labels.extend(labels.unwrap_or_default());
+        if let Some(labels) = labels {
+            enrolment.spec.labels.extend(labels);
+            // A token was used: it is let in anew.
+            enrolment.status.certificate_not_after = None;
+        }
         let status = &mut enrolment.status;
         status.key = request.key.to_string();
         status.previous_key.clear();
@@ -376,7 +399,7 @@ impl Engine {
         let mut waiting: Vec<_> = waiting
             .map(|enrolment| {
                 let asked = enrolment.status.requested_at.as_deref();
-                let asked = asked.and_then(crate::api::time::unix_ms).unwrap_or(0);
+                let asked = asked.and_then(unix_ms).unwrap_or(0);
                 (asked, Key::new(Kind::Enrolment, "", &enrolment.metadata.name))
             })
             .collect();

@@ -138,6 +138,14 @@ fn with_token(name: &str, key: u8, secret: u8) -> EnrolRequest {
     EnrolRequest { token: Some(("t".to_owned(), Hash([secret; 32]))), ..board(name, key) }
 }
 
+fn certified(device: &str, authority: Hash) -> Request {
+    Request::Certified {
+        device: device.to_owned(),
+        not_after_ms: START_MS + 90 * DAY_MS,
+        authority,
+    }
+}
+
 #[track_caller]
 fn check(said: &str, expected: &str) {
     assert!(said.contains(expected), "{said}");
@@ -165,6 +173,31 @@ fn whoever_asks_again_because_the_answer_was_lost_uses_the_token_once() {
         assert!(hub.is_in("pi-1", 11));
     }
     check(&hub.enrol(with_token("pi-1", 12, 1)), "another board is enrolled as pi-1");
+}
+
+#[test]
+fn whoever_has_had_its_answer_for_a_day_shows_its_certificate_or_a_token() {
+    let mut hub = Hub::new();
+    hub.token(1, json!({"uses": 2}));
+    check(&hub.enrol(with_token("pi-1", 11, 1)), "enrolled as pi-1");
+    hub.unix_ms += 9 * DAY_MS;
+    // It was let in and has got nothing yet.
+    check(&hub.enrol(with_token("pi-1", 11, 1)), "enrolled as pi-1");
+    hub.ask(certified("pi-1", Hash([1; 32]))).expect("noted");
+    check(&hub.enrol(board("pi-1", 11)), "enrolled as pi-1");
+    hub.unix_ms += DAY_MS - 1;
+    hub = hub.restart();
+    check(&hub.enrol(board("pi-1", 11)), "enrolled as pi-1");
+    hub.ask(certified("pi-1", Hash([1; 32]))).expect("noted");
+    hub.unix_ms += 1;
+    check(&hub.enrol(board("pi-1", 11)), "has to join again: lichen token create;");
+    check(&hub.enrol(with_token("pi-1", 11, 2)), "does not know this token");
+    check(&hub.enrol(with_token("pi-1", 11, 1)), "enrolled as pi-1");
+    check(&hub.enrol(with_token("pi-1", 11, 1)), "enrolled as pi-1");
+    hub.ask(certified("pi-1", Hash([1; 32]))).expect("noted");
+    hub.unix_ms += DAY_MS;
+    check(&hub.enrol(with_token("pi-1", 11, 1)), "good for 2 devices, and they have joined");
+    assert!(hub.is_in("pi-1", 11), "nobody was put out");
 }
 
 #[test]
@@ -324,11 +357,6 @@ fn who_was_left_behind_by_a_new_ca_is_told_until_it_has_a_certificate_of_that() 
         hub.enrol(with_token(name, key, 1));
     }
     let [old, new] = [Hash([1; 32]), Hash([2; 32])];
-    let certified = |device: &str, authority| Request::Certified {
-        device: device.to_owned(),
-        not_after_ms: START_MS + 90 * DAY_MS,
-        authority,
-    };
     // The third one never got its certificate: it has nothing that could be of an old CA.
     hub.ask(certified("pi-1", old)).expect("noted");
     hub.ask(certified("pi-2", old)).expect("noted");

@@ -77,6 +77,9 @@ pub struct EnrolmentStatus {
     /// When it first asked, RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub requested_at: Option<String>,
+    /// When it was given its first certificate since it was let in, RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub enrolled_at: Option<String>,
     /// The token that it joined with.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub token: String,
