@@ -150,9 +150,8 @@ impl Engine {
             )));
         }
         let answer = {
-            let token = request.token.as_ref().map(|(id, _)| Key::new(Kind::JoinToken, "", id));
             let known = Known {
-                token: token.and_then(|key| self.join_token(&key)),
+                token: self.token_of(&request),
                 of_name: self.enrolment(&request.name),
                 of_serial: self.registered(&request.serial_number),
             };
@@ -166,8 +165,13 @@ impl Engine {
                 Err(ApiError::Forbidden(why))
             }
             Ok(Answer::Enrolled { name, uses_token }) => {
-                let labels = uses_token.then(|| self.use_token(&request)).flatten();
+                let token = uses_token.then(|| self.token_of(&request).cloned()).flatten();
+                let labels = token.as_ref().map(|token| token.spec.labels.clone());
                 self.keep_enrolment(&name, &request, true, labels)?;
+                // A board for which there is no room leaves its token as it is.
+                if let Some(token) = token {
+                    self.use_token(token);
+                }
                 let said = format!("{name} may be a device, asked for at {}", request.address);
                 self.record(&node(&name), Severity::Normal, "Enrolled", said);
                 Ok(Response::Enrolled { name })
@@ -334,14 +338,15 @@ impl Engine {
         if serial_number.is_empty() { None } else { self.enrolments().find(of_it) }
     }
 
-    /// Counts a use of a token and gives the labels of its devices.
-    fn use_token(&mut self, request: &EnrolRequest) -> Option<crate::api::meta::Map> {
+    fn token_of(&self, request: &EnrolRequest) -> Option<&JoinToken> {
         let (id, _) = request.token.as_ref()?;
-        let mut token = self.join_token(&Key::new(Kind::JoinToken, "", id))?.clone();
+        self.join_token(&Key::new(Kind::JoinToken, "", id))
+    }
+
+    /// Counts a use of a token.
+    fn use_token(&mut self, mut token: JoinToken) {
         token.status.used = token.status.used.saturating_add(1);
-        let labels = token.spec.labels.clone();
         self.put(Object::JoinToken(token), None, Action::Modified);
-        Some(labels)
     }
 
     fn keep_enrolment(

@@ -201,6 +201,21 @@ fn whoever_has_had_its_answer_for_a_day_shows_its_certificate_or_a_token() {
 }
 
 #[test]
+fn a_hub_without_room_for_a_device_leaves_its_token_as_it_is() {
+    let mut hub = Hub::new();
+    hub.token(1, json!({"uses": 1}));
+    for number in 0..100_000 {
+        hub.register(&format!("d-{number}"), json!({}));
+    }
+    for _ in 0..2 {
+        check(&hub.enrol(with_token("pi-1", 11, 1)), "this hub has 100000 enrolments");
+    }
+    let (kind, namespace) = (Kind::Enrolment, String::new());
+    hub.ask(Request::Delete { kind, namespace, name: "d-0".to_owned() }).expect("deleted");
+    check(&hub.enrol(with_token("pi-1", 11, 1)), "enrolled as pi-1");
+}
+
+#[test]
 fn a_token_ends_when_it_says_and_only_its_own_secret_opens() {
     let mut hub = Hub::new();
     hub.token(
