@@ -43,15 +43,15 @@ enum Answer {
 }
 
 /// What is known about a request: the token that it names, the enrolment of the name that it asks for, and the one that
-/// its serial number was registered with.
+/// waits for its serial number.
 struct Known<'a> {
     token: Option<&'a JoinToken>,
     of_name: Option<&'a Enrolment>,
-    of_serial: Option<&'a Enrolment>,
+    registered: Option<&'a Enrolment>,
 }
 
 fn decide(request: &EnrolRequest, known: &Known<'_>, now: UnixMs) -> Result<Answer, String> {
-    let registered = known.of_serial.filter(|enrolment| enrolment.phase() == "Registered");
+    let registered = known.registered;
     let name = registered.map_or(&request.name, |enrolment| &enrolment.metadata.name);
     let present = registered.or(known.of_name);
     let key = request.key.to_string();
@@ -153,7 +153,7 @@ impl Engine {
             let known = Known {
                 token: self.token_of(&request),
                 of_name: self.enrolment(&request.name),
-                of_serial: self.registered(&request.serial_number),
+                registered: self.registered(&request.serial_number),
             };
             decide(&request, &known, self.known_ms())
         };
@@ -334,7 +334,9 @@ impl Engine {
 
     /// The enrolment that waits for a board with this serial number.
     fn registered(&self, serial_number: &str) -> Option<&Enrolment> {
-        let of_it = |enrolment: &&Enrolment| enrolment.spec.serial_number == serial_number;
+        let of_it = |enrolment: &&Enrolment| {
+            enrolment.spec.serial_number == serial_number && enrolment.phase() == "Registered"
+        };
         if serial_number.is_empty() { None } else { self.enrolments().find(of_it) }
     }
 

@@ -261,6 +261,10 @@ fn a_registered_serial_number_brings_its_name_and_works_once() {
     check(&hub.enrol(with("1000000abc", 11)), "enrolled as gate");
     assert!(hub.is_in("gate", 11));
     check(&hub.enrol(with("1000000abc", 12)), "pi waits");
+    // The board was retired, and is expected under another name.
+    hub.say("gate", |enrolment| enrolment.spec.revoked = true);
+    hub.register("west", json!({"approved": true, "serialNumber": "1000000abc"}));
+    check(&hub.enrol(with("1000000abc", 13)), "enrolled as west");
 }
 
 #[test]
