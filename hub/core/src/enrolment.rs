@@ -17,6 +17,7 @@ use crate::{
     api::{
         ApiError, Enrolment, JoinToken, Key, Kind, Object, ObjectMeta,
         lichen::enrolment::{EnrolmentStatus, MAX_SERIAL_NUMBER},
+        meta::Map,
         time::{rfc3339, unix_ms},
     },
     effect::{Action, Effect, Response},
@@ -269,7 +270,15 @@ impl Engine {
     pub(crate) fn admission_changed(&mut self, enrolment: &Enrolment) {
         let device = enrolment.metadata.name.clone();
         self.effects.push(admission(enrolment, device));
-        self.label(&enrolment.metadata.name.clone(), enrolment);
+        // What the admission said before, an operator may have changed on the Node.
+        let before =
+            self.enrolment(&enrolment.metadata.name).map(|known| known.spec.labels.clone());
+        let is_news = |(name, value): &(&String, &String)| {
+            before.as_ref().and_then(|labels| labels.get(*name)) != Some(*value)
+        };
+        let news = enrolment.spec.labels.iter().filter(is_news);
+        let news = news.map(|(name, value)| (name.clone(), value.clone())).collect();
+        self.label(&enrolment.metadata.name.clone(), news);
         // Its secrets are sealed to the key that it has now.
         if self.state.fleet.get(&enrolment.metadata.name).is_some() {
             self.dirty.assignments.insert(enrolment.metadata.name.clone());
@@ -292,15 +301,15 @@ impl Engine {
 
     /// Gives a device the labels that its enrolment says, beside those that it has.
     pub(crate) fn label_as_enrolled(&mut self, name: &str) {
-        if let Some(enrolment) = self.enrolment(name).cloned() {
-            self.label(name, &enrolment);
+        if let Some(labels) = self.enrolment(name).map(|known| known.spec.labels.clone()) {
+            self.label(name, labels);
         }
     }
 
-    fn label(&mut self, name: &str, enrolment: &Enrolment) {
+    fn label(&mut self, name: &str, more: Map) {
         let Some(device) = self.state.fleet.get_mut(name) else { return };
         let mut labels = device.operator.labels.clone();
-        labels.extend(enrolment.spec.labels.clone());
+        labels.extend(more);
         if device.operator.labels != labels {
             device.operator.labels = labels;
             self.dirty.devices.insert(name.to_owned());
@@ -356,7 +365,7 @@ impl Engine {
         name: &str,
         request: &EnrolRequest,
         approved: bool,
-        labels: Option<crate::api::meta::Map>,
+        labels: Option<Map>,
     ) -> Result<(), ApiError> {
         let known = self.enrolment(name).cloned();
         let is_new = known.is_none();

@@ -13,9 +13,10 @@ use lichen_hub_core::{
     api::{ApiError, Enrolment, JoinToken, Kind, Object, time::rfc3339},
     effect::{Effect, Response},
     engine::{Config, Engine},
-    event::{EnrolRequest, Event, Now, RenewRequest, Request, RequestId},
+    event::{Alter, EnrolRequest, Event, Now, RenewRequest, Request, RequestId},
 };
 use serde_json::{Value, json};
+use world::World;
 
 const DAY_MS: u64 = 24 * 3600 * 1000;
 const START_MS: u64 = 1_800_000_000_000;
@@ -325,6 +326,42 @@ fn a_renewal_may_bring_a_new_key_and_needs_one_that_is_known() {
     check(&refused, "not enrolled here with this key");
     hub.say("pi-1", |enrolment| enrolment.spec.revoked = true);
     assert!(hub.ask(renew(31, 31)).is_err());
+}
+
+#[test]
+fn no_renewal_takes_back_what_an_operator_changed_on_a_node() {
+    let mut world = World::new();
+    world.enrol("pi");
+    let say = |world: &mut World, labels: Value| {
+        let spec = json!({"serialNumber": "pi", "approved": true, "labels": labels});
+        let enrolment = json!({"metadata": {"name": "pi"}, "spec": spec});
+        world.apply(Kind::Enrolment, &enrolment).expect("it can be changed");
+    };
+    let labels = |world: &World| {
+        let device = world.engine.state().fleet.get("pi").expect("it is there");
+        let labels = device.operator.labels.iter().map(|(name, value)| format!("{name}={value}"));
+        labels.collect::<Vec<_>>().join(" ")
+    };
+    say(&mut world, json!({"site": "barn", "tier": "edge"}));
+    world.join("pi", &[]);
+    assert_eq!(labels(&world), "site=barn tier=edge");
+    let alter = Alter::new(|object| {
+        let mut object = object.clone();
+        let labels = &mut object.meta_mut().labels;
+        labels.insert("site".to_owned(), "house".to_owned());
+        labels.remove("tier");
+        Ok(object)
+    });
+    let (kind, namespace, name) = (Kind::Node, String::new(), "pi".to_owned());
+    world.request(Request::Alter { kind, namespace, name, alter }).expect("it can be changed");
+    assert_eq!(labels(&world), "site=house");
+    world.rekey("pi", 1);
+    assert_eq!(labels(&world), "site=house");
+    // What the admission says anew counts, and that alone.
+    say(&mut world, json!({"site": "barn", "tier": "edge", "room": "7"}));
+    assert_eq!(labels(&world), "room=7 site=house");
+    say(&mut world, json!({"site": "field", "tier": "edge", "room": "7"}));
+    assert_eq!(labels(&world), "room=7 site=field");
 }
 
 #[test]
