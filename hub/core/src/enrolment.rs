@@ -233,15 +233,41 @@ impl Engine {
         };
         let mut enrolment = enrolment.clone();
         let status = &mut enrolment.status;
-        let new_key = new_key.to_string();
+        let [key, new_key] = [key, new_key].map(ToString::to_string);
+        if status.key != key {
+            // The answer with the newer key's certificate may have been lost. Whoever has the older one gets that and no more.
+            let is_the_same = status.key == new_key
+                && status.sealing_key == sealing_key.to_string()
+                && status.agent == agent.to_string();
+            return if is_the_same {
+                Ok(Response::Done)
+            } else {
+                Err(ApiError::Forbidden(format!(
+                    "{device} has asked for a certificate of another key since, and may only ask for the very same again"
+                )))
+            };
+        }
+        status.previous_key.clear();
         if status.key != new_key {
-            status.previous_key = key.to_string();
+            status.previous_key = key;
             status.key = new_key;
         }
         status.sealing_key = sealing_key.to_string();
         status.agent = agent.to_string();
         self.store_enrolment(enrolment);
         Ok(Response::Done)
+    }
+
+    /// A device has shown this key: if it is the newest one, that has arrived, and the one before is good for nothing.
+    pub(crate) fn shown(&mut self, device: &str, key: &Hash) -> Response {
+        let known = self.enrolment(device).filter(|enrolment| {
+            !enrolment.status.previous_key.is_empty() && enrolment.status.key == key.to_string()
+        });
+        if let Some(mut enrolment) = known.cloned() {
+            enrolment.status.previous_key.clear();
+            self.store_enrolment(enrolment);
+        }
+        Response::Done
     }
 
     /// A certificate was issued.

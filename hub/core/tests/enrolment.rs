@@ -319,9 +319,25 @@ fn a_renewal_may_bring_a_new_key_and_needs_one_that_is_known() {
     };
     hub.ask(renew(11, 21)).expect("renewed");
     assert!(hub.is_in("pi-1", 11) && hub.is_in("pi-1", 21));
+    // The answer was lost: the same may be asked again, and nothing else.
+    hub.ask(renew(11, 21)).expect("renewed");
+    for other in [11, 41] {
+        let refused = hub.ask(renew(11, other)).expect_err("refused").to_string();
+        check(&refused, "may only ask for the very same again");
+    }
+    assert!(hub.is_in("pi-1", 11) && hub.is_in("pi-1", 21));
+    // Once the newer key was shown, the older one is good for nothing.
     hub.ask(renew(21, 21)).expect("renewed");
+    assert!(!hub.is_in("pi-1", 11) && hub.is_in("pi-1", 21));
     hub.ask(renew(21, 31)).expect("renewed");
-    assert!(!hub.is_in("pi-1", 11) && hub.is_in("pi-1", 31));
+    assert!(hub.is_in("pi-1", 21) && hub.is_in("pi-1", 31));
+    let shown = |key: u8| Request::Shown { device: "pi-1".to_owned(), key: Hash([key; 32]) };
+    hub.ask(shown(21)).expect("noted");
+    assert!(hub.is_in("pi-1", 21));
+    hub.ask(shown(31)).expect("noted");
+    assert!(!hub.is_in("pi-1", 21) && hub.is_in("pi-1", 31));
+    hub = hub.restart();
+    assert!(!hub.is_in("pi-1", 21) && hub.is_in("pi-1", 31));
     let refused = hub.ask(renew(11, 41)).expect_err("refused").to_string();
     check(&refused, "not enrolled here with this key");
     hub.say("pi-1", |enrolment| enrolment.spec.revoked = true);

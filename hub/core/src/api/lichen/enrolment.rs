@@ -56,7 +56,7 @@ pub struct EnrolmentStatus {
     /// SHA-256 of its public key in hex; empty before any board has asked.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub key: String,
-    /// The same of the key before that, while its certificate may be in use.
+    /// The same of the key before that, until the newer one was shown.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub previous_key: String,
     /// The X25519 public key to which its secrets are sealed, in hex.
