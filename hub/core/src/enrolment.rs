@@ -2,6 +2,7 @@
 //! registered before they came. Certificates are the shell's; here it is decided who gets one.
 
 mod authority;
+mod waiting;
 
 use alloc::{
     borrow::ToOwned,
@@ -25,10 +26,8 @@ use crate::{
     event::{EnrolRequest, RenewRequest},
 };
 
-/// Boards that may wait for approval. Anybody who reaches the hub can be one.
-const MAX_PENDING: usize = 256;
-/// A board that waits for so long makes room for another.
-const PENDING_FOR_MS: UnixMs = 24 * 3600 * 1000;
+/// What the refusals of all boards are recorded for. No device is called so.
+const ALL: &str = "all";
 /// So long after its first answer a board is answered again: that may have been lost, with the network or the power.
 const ANSWERED_AGAIN_FOR_MS: UnixMs = 24 * 3600 * 1000;
 /// Bytes that are kept of what a board says that it is.
@@ -161,8 +160,10 @@ impl Engine {
         let node = |name: &str| Key::new(Kind::Node, "", name);
         match answer {
             Err(why) => {
-                let said = format!("a board at {} may not join: {why}", request.address);
-                self.record(&node(&request.name), Severity::Warning, "EnrolmentRefused", said);
+                let EnrolRequest { name, address, .. } = &request;
+                let said = format!("a board at {address} may not join as {name}: {why}");
+                let about = Key::new(Kind::Enrolment, "", ALL);
+                self.record_newest(&about, Severity::Warning, "EnrolmentRefused", said);
                 Err(ApiError::Forbidden(why))
             }
             Ok(Answer::Enrolled { name, uses_token }) => {
@@ -179,6 +180,7 @@ impl Engine {
             }
             Ok(Answer::Pending { name }) => {
                 if self.enrolment(&name).is_none_or(|known| known.status.key.is_empty()) {
+                    self.check_neighbours(&request.address)?;
                     self.make_room_to_wait()?;
                     self.keep_enrolment(&name, &request, false, None)?;
                     let said = format!(
@@ -433,30 +435,6 @@ impl Engine {
     fn store_enrolment(&mut self, mut enrolment: Enrolment) {
         enrolment.set_phase();
         self.put(Object::Enrolment(enrolment), None, Action::Modified);
-    }
-
-    /// Room for one more board that waits: the oldest goes if it has waited for long.
-    fn make_room_to_wait(&mut self) -> Result<(), ApiError> {
-        let waiting = self.enrolments().filter(|enrolment| enrolment.phase() == "Pending");
-        let mut waiting: Vec<_> = waiting
-            .map(|enrolment| {
-                let asked = enrolment.status.requested_at.as_deref();
-                let asked = asked.and_then(unix_ms).unwrap_or(0);
-                (asked, Key::new(Kind::Enrolment, "", &enrolment.metadata.name))
-            })
-            .collect();
-        if waiting.len() < MAX_PENDING {
-            return Ok(());
-        }
-        waiting.sort();
-        match waiting.first() {
-            Some((asked, key)) if self.known_ms().saturating_sub(*asked) >= PENDING_FOR_MS => {
-                self.delete_object(key).map(drop)
-            }
-            _ => Err(ApiError::Full(format!(
-                "{MAX_PENDING} boards wait for approval already; an operator can approve or deny them: lichen device list"
-            ))),
-        }
     }
 }
 

@@ -135,6 +135,13 @@ fn board(name: &str, key: u8) -> EnrolRequest {
     }
 }
 
+/// One of many boards.
+fn at(address: &str, number: u16) -> EnrolRequest {
+    let mut key = [0; 32];
+    key[..2].copy_from_slice(&number.to_be_bytes());
+    EnrolRequest { key: Hash(key), address: address.to_owned(), ..board(&format!("b-{number}"), 0) }
+}
+
 fn with_token(name: &str, key: u8, secret: u8) -> EnrolRequest {
     EnrolRequest { token: Some(("t".to_owned(), Hash([secret; 32]))), ..board(name, key) }
 }
@@ -384,13 +391,57 @@ fn no_renewal_takes_back_what_an_operator_changed_on_a_node() {
 fn those_who_wait_are_bounded_and_the_oldest_makes_room_after_a_day() {
     let mut hub = Hub::new();
     for number in 0..256_u16 {
-        let key = Hash([u8::try_from(number).expect("a byte"); 32]);
-        let request = EnrolRequest { key, ..board(&format!("pi-{number}"), 0) };
-        check(&hub.enrol(request), "waits");
+        check(&hub.enrol(at(&format!("192.0.2.{}", number / 32), number)), "waits");
     }
-    check(&hub.enrol(board("one-more", 1)), "256 boards wait for approval already");
+    check(&hub.enrol(at("192.0.2.9", 256)), "256 boards wait for approval already");
     hub.unix_ms += DAY_MS;
-    check(&hub.enrol(board("one-more", 1)), "one-more waits");
+    check(&hub.enrol(at("192.0.2.9", 256)), "b-256 waits");
+}
+
+#[test]
+fn those_who_wait_at_one_address_leave_room_for_others() {
+    let mut hub = Hub::new();
+    for (address, neighbour, other) in [
+        ("192.0.2.1", "192.0.2.1", "192.0.2.2"),
+        ("2001:db8::1", "2001:db8::ffff:0:0:9", "2001:db8:0:1::1"),
+    ] {
+        let first = if address.contains(':') { 100 } else { 0 };
+        for number in first..first + 32 {
+            check(&hub.enrol(at(address, number)), "waits");
+        }
+        check(&hub.enrol(at(neighbour, first + 33)), "boards at");
+        check(&hub.enrol(at(other, first + 33)), "waits");
+        // Who waits already is told so.
+        check(&hub.enrol(at(address, first)), "waits");
+    }
+}
+
+#[test]
+fn refusals_are_one_event_with_a_count_whatever_is_asked_for() {
+    let mut hub = Hub::new();
+    hub.enrol(board("pi", 1));
+    for number in 0..10 {
+        let request =
+            EnrolRequest { token: Some(("x".into(), Hash([0; 32]))), ..at("192.0.2.1", number) };
+        check(&hub.enrol(request), "does not know this token");
+    }
+    let list = hub.ask(Request::List { kind: Kind::Event, namespace: None }).expect("a list");
+    let Response::List(list) = list else { panic!("{list:?}") };
+    let events: Vec<_> = list
+        .objects
+        .iter()
+        .map(|object| match object.as_ref() {
+            Object::Event(event) => {
+                (event.involved_object.name.as_str(), event.reason.as_str(), event.count, event)
+            }
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    let [("pi", "EnrolmentPending", 1, _), ("all", "EnrolmentRefused", 10, newest)] = events[..]
+    else {
+        panic!("{events:?}")
+    };
+    assert!(newest.message.starts_with("a board at 192.0.2.1 may not join as b-9: "), "{newest:?}");
 }
 
 #[test]
