@@ -261,7 +261,10 @@ async fn start_locked(
         let port = Port {
             listen: config.devices,
             devices: limits.devices,
-            http: Arc::new(devices::Http(Serving { router, ..serving })),
+            http: Arc::new(devices::Http {
+                serving: Serving { router, ..serving },
+                trust: trust.clone(),
+            }),
             trust,
         };
         connect(port, config.external_broker.clone(), lineage).await

@@ -2,6 +2,7 @@
 //! registered before they came. Certificates are the shell's; here it is decided who gets one.
 
 mod authority;
+mod waiting;
 
 use alloc::{
     borrow::ToOwned,
@@ -13,20 +14,22 @@ use alloc::{
 use firmware_compat::{id::Hash, time::UnixMs, topic::is_device_name, v1::owned::Severity};
 
 use crate::{
+    admission::roster::WAY_BACK,
     api::{
         ApiError, Enrolment, JoinToken, Key, Kind, Object, ObjectMeta,
         lichen::enrolment::{EnrolmentStatus, MAX_SERIAL_NUMBER},
-        time::rfc3339,
+        meta::Map,
+        time::{rfc3339, unix_ms},
     },
     effect::{Action, Effect, Response},
     engine::Engine,
     event::{EnrolRequest, RenewRequest},
 };
 
-/// Boards that may wait for approval. Anybody who reaches the hub can be one.
-const MAX_PENDING: usize = 256;
-/// A board that waits for so long makes room for another.
-const PENDING_FOR_MS: UnixMs = 24 * 3600 * 1000;
+/// What the refusals of all boards are recorded for. No device is called so.
+const ALL: &str = "all";
+/// So long after its first answer a board is answered again: that may have been lost, with the network or the power.
+const ANSWERED_AGAIN_FOR_MS: UnixMs = 24 * 3600 * 1000;
 /// Bytes that are kept of what a board says that it is.
 const MAX_MODEL: usize = 128;
 
@@ -42,15 +45,15 @@ enum Answer {
 }
 
 /// What is known about a request: the token that it names, the enrolment of the name that it asks for, and the one that
-/// its serial number was registered with.
+/// waits for its serial number.
 struct Known<'a> {
     token: Option<&'a JoinToken>,
     of_name: Option<&'a Enrolment>,
-    of_serial: Option<&'a Enrolment>,
+    registered: Option<&'a Enrolment>,
 }
 
 fn decide(request: &EnrolRequest, known: &Known<'_>, now: UnixMs) -> Result<Answer, String> {
-    let registered = known.of_serial.filter(|enrolment| enrolment.phase() == "Registered");
+    let registered = known.registered;
     let name = registered.map_or(&request.name, |enrolment| &enrolment.metadata.name);
     let present = registered.or(known.of_name);
     let key = request.key.to_string();
@@ -74,19 +77,34 @@ fn decide(request: &EnrolRequest, known: &Known<'_>, now: UnixMs) -> Result<Answ
                  operator say: lichen device deny {name}"
             ));
         }
+        let is_kept = enrolment.phase() == "Registered" && registered.is_none();
+        if is_kept && request.token.is_none() {
+            return Err(format!(
+                "{name} is kept for a board with another serial number; join by another name (--name) or with a token, or \
+                  have an operator say: lichen device forget {name}"
+            ));
+        }
         // Its own answer may have been lost on the way. Who has seen its request can repeat it, and must not become it in
         // anything: a device changes what is known of it by renewing, with its certificate.
         if enrolment.is_admitted() && !is_other {
             let EnrolmentStatus { sealing_key, agent, .. } = &enrolment.status;
-            let is_same = *sealing_key == request.sealing_key.to_string()
+            let is_known = *sealing_key == request.sealing_key.to_string()
                 && *agent == request.agent.to_string();
-            if !is_same {
+            if !is_known {
                 return Err(format!(
                     "{name} is enrolled with this key and with another one for Secrets, or from another state directory; if \
                      the device was set up anew, have an operator say: lichen device forget {name}"
                 ));
             }
-            return Ok(Answer::Again { name: name.clone() });
+            if is_on_its_way(enrolment, now) {
+                return Ok(Answer::Again { name: name.clone() });
+            }
+        }
+        if enrolment.is_admitted() && request.token.is_none() {
+            return Err(format!(
+                "{name} has joined already and renews its certificate by showing it; if that is lost or ended too long ago, it \
+                 has to join again: {WAY_BACK}"
+            ));
         }
     }
     if let Some((_, secret)) = &request.token {
@@ -98,6 +116,14 @@ fn decide(request: &EnrolRequest, known: &Known<'_>, now: UnixMs) -> Result<Answ
         return Ok(Answer::Enrolled { name: name.clone(), uses_token: false });
     }
     Ok(Answer::Pending { name: name.clone() })
+}
+
+/// Whether the first answer to a board that was let in may not have reached it yet.
+fn is_on_its_way(enrolment: &Enrolment, now: UnixMs) -> bool {
+    let EnrolmentStatus { certificate_not_after, enrolled_at, .. } = &enrolment.status;
+    let answered = enrolled_at.as_deref().and_then(unix_ms);
+    let is_fresh = |answered| now < answered + ANSWERED_AGAIN_FOR_MS;
+    certificate_not_after.is_none() || answered.is_some_and(is_fresh)
 }
 
 fn check_token(
@@ -142,24 +168,30 @@ impl Engine {
             )));
         }
         let answer = {
-            let token = request.token.as_ref().map(|(id, _)| Key::new(Kind::JoinToken, "", id));
             let known = Known {
-                token: token.and_then(|key| self.join_token(&key)),
+                token: self.token_of(&request),
                 of_name: self.enrolment(&request.name),
-                of_serial: self.registered(&request.serial_number),
+                registered: self.registered(&request.serial_number),
             };
-            decide(&request, &known, self.unix_ms)
+            decide(&request, &known, self.known_ms())
         };
         let node = |name: &str| Key::new(Kind::Node, "", name);
         match answer {
             Err(why) => {
-                let said = format!("a board at {} may not join: {why}", request.address);
-                self.record(&node(&request.name), Severity::Warning, "EnrolmentRefused", said);
+                let EnrolRequest { name, address, .. } = &request;
+                let said = format!("a board at {address} may not join as {name}: {why}");
+                let about = Key::new(Kind::Enrolment, "", ALL);
+                self.record_newest(&about, Severity::Warning, "EnrolmentRefused", said);
                 Err(ApiError::Forbidden(why))
             }
             Ok(Answer::Enrolled { name, uses_token }) => {
-                let labels = uses_token.then(|| self.use_token(&request)).flatten();
+                let token = uses_token.then(|| self.token_of(&request).cloned()).flatten();
+                let labels = token.as_ref().map(|token| token.spec.labels.clone());
                 self.keep_enrolment(&name, &request, true, labels)?;
+                // A board for which there is no room leaves its token as it is.
+                if let Some(token) = token {
+                    self.use_token(token);
+                }
                 let said = format!("{name} may be a device, asked for at {}", request.address);
                 self.record(&node(&name), Severity::Normal, "Enrolled", said);
                 Ok(Response::Enrolled { name })
@@ -171,6 +203,7 @@ impl Engine {
             }
             Ok(Answer::Pending { name }) => {
                 if self.enrolment(&name).is_none_or(|known| known.status.key.is_empty()) {
+                    self.check_neighbours(&request.address)?;
                     self.make_room_to_wait()?;
                     self.keep_enrolment(&name, &request, false, None)?;
                     let said = format!(
@@ -195,7 +228,7 @@ impl Engine {
         let status = EnrolmentStatus {
             key: key.to_string(),
             address: address.to_owned(),
-            requested_at: Some(rfc3339(self.unix_ms)),
+            requested_at: Some(rfc3339(self.known_ms())),
             ..EnrolmentStatus::default()
         };
         let mut enrolment = Enrolment { metadata: meta, spec: Default::default(), status };
@@ -225,15 +258,41 @@ impl Engine {
         };
         let mut enrolment = enrolment.clone();
         let status = &mut enrolment.status;
-        let new_key = new_key.to_string();
+        let [key, new_key] = [key, new_key].map(ToString::to_string);
+        if status.key != key {
+            // The answer with the newer key's certificate may have been lost. Whoever has the older one gets that and no more.
+            let is_the_same = status.key == new_key
+                && status.sealing_key == sealing_key.to_string()
+                && status.agent == agent.to_string();
+            return if is_the_same {
+                Ok(Response::Done)
+            } else {
+                Err(ApiError::Forbidden(format!(
+                    "{device} has asked for a certificate of another key since, and may only ask for the very same again"
+                )))
+            };
+        }
+        status.previous_key.clear();
         if status.key != new_key {
-            status.previous_key = key.to_string();
+            status.previous_key = key;
             status.key = new_key;
         }
         status.sealing_key = sealing_key.to_string();
         status.agent = agent.to_string();
         self.store_enrolment(enrolment);
         Ok(Response::Done)
+    }
+
+    /// A device has shown this key: if it is the newest one, that has arrived, and the one before is good for nothing.
+    pub(crate) fn shown(&mut self, device: &str, key: &Hash) -> Response {
+        let known = self.enrolment(device).filter(|enrolment| {
+            !enrolment.status.previous_key.is_empty() && enrolment.status.key == key.to_string()
+        });
+        if let Some(mut enrolment) = known.cloned() {
+            enrolment.status.previous_key.clear();
+            self.store_enrolment(enrolment);
+        }
+        Response::Done
     }
 
     /// A certificate was issued.
@@ -246,6 +305,9 @@ impl Engine {
         let key = Key::new(Kind::Enrolment, "", device);
         let enrolment = self.enrolment(device).ok_or(ApiError::NotFound(key))?;
         let mut enrolment = enrolment.clone();
+        if enrolment.status.certificate_not_after.is_none() {
+            enrolment.status.enrolled_at = Some(rfc3339(self.known_ms()));
+        }
         enrolment.status.certificate_not_after = Some(rfc3339(not_after_ms));
         enrolment.status.authority = authority.to_string();
         if !core::mem::take(&mut enrolment.status.message).is_empty() {
@@ -259,7 +321,15 @@ impl Engine {
     pub(crate) fn admission_changed(&mut self, enrolment: &Enrolment) {
         let device = enrolment.metadata.name.clone();
         self.effects.push(admission(enrolment, device));
-        self.label(&enrolment.metadata.name.clone(), enrolment);
+        // What the admission said before, an operator may have changed on the Node.
+        let before =
+            self.enrolment(&enrolment.metadata.name).map(|known| known.spec.labels.clone());
+        let is_news = |(name, value): &(&String, &String)| {
+            before.as_ref().and_then(|labels| labels.get(*name)) != Some(*value)
+        };
+        let news = enrolment.spec.labels.iter().filter(is_news);
+        let news = news.map(|(name, value)| (name.clone(), value.clone())).collect();
+        self.label(&enrolment.metadata.name.clone(), news);
         // Its secrets are sealed to the key that it has now.
         if self.state.fleet.get(&enrolment.metadata.name).is_some() {
             self.dirty.assignments.insert(enrolment.metadata.name.clone());
@@ -282,15 +352,15 @@ impl Engine {
 
     /// Gives a device the labels that its enrolment says, beside those that it has.
     pub(crate) fn label_as_enrolled(&mut self, name: &str) {
-        if let Some(enrolment) = self.enrolment(name).cloned() {
-            self.label(name, &enrolment);
+        if let Some(labels) = self.enrolment(name).map(|known| known.spec.labels.clone()) {
+            self.label(name, labels);
         }
     }
 
-    fn label(&mut self, name: &str, enrolment: &Enrolment) {
+    fn label(&mut self, name: &str, more: Map) {
         let Some(device) = self.state.fleet.get_mut(name) else { return };
         let mut labels = device.operator.labels.clone();
-        labels.extend(enrolment.spec.labels.clone());
+        labels.extend(more);
         if device.operator.labels != labels {
             device.operator.labels = labels;
             self.dirty.devices.insert(name.to_owned());
@@ -324,18 +394,21 @@ impl Engine {
 
     /// The enrolment that waits for a board with this serial number.
     fn registered(&self, serial_number: &str) -> Option<&Enrolment> {
-        let of_it = |enrolment: &&Enrolment| enrolment.spec.serial_number == serial_number;
+        let of_it = |enrolment: &&Enrolment| {
+            enrolment.spec.serial_number == serial_number && enrolment.phase() == "Registered"
+        };
         if serial_number.is_empty() { None } else { self.enrolments().find(of_it) }
     }
 
-    /// Counts a use of a token and gives the labels of its devices.
-    fn use_token(&mut self, request: &EnrolRequest) -> Option<crate::api::meta::Map> {
+    fn token_of(&self, request: &EnrolRequest) -> Option<&JoinToken> {
         let (id, _) = request.token.as_ref()?;
-        let mut token = self.join_token(&Key::new(Kind::JoinToken, "", id))?.clone();
+        self.join_token(&Key::new(Kind::JoinToken, "", id))
+    }
+
+    /// Counts a use of a token.
+    fn use_token(&mut self, mut token: JoinToken) {
         token.status.used = token.status.used.saturating_add(1);
-        let labels = token.spec.labels.clone();
         self.put(Object::JoinToken(token), None, Action::Modified);
-        Some(labels)
     }
 
     fn keep_enrolment(
@@ -343,7 +416,7 @@ impl Engine {
         name: &str,
         request: &EnrolRequest,
         approved: bool,
-        labels: Option<crate::api::meta::Map>,
+        labels: Option<Map>,
     ) -> Result<(), ApiError> {
         let known = self.enrolment(name).cloned();
         let is_new = known.is_none();
@@ -359,7 +432,11 @@ impl Engine {
             enrolment.status = EnrolmentStatus::default();
         }
         enrolment.spec.approved = approved;
-        enrolment.spec.labels.extend(labels.unwrap_or_default());
+        if let Some(labels) = labels {
+            enrolment.spec.labels.extend(labels);
+            // A token was used: it is let in anew.
+            enrolment.status.certificate_not_after = None;
+        }
         let status = &mut enrolment.status;
         status.key = key;
         status.previous_key.clear();
@@ -368,7 +445,7 @@ impl Engine {
         status.model.clone_from(&request.model);
         status.serial_number.clone_from(&request.serial_number);
         status.address.clone_from(&request.address);
-        status.requested_at.get_or_insert_with(|| rfc3339(self.unix_ms));
+        status.requested_at.get_or_insert_with(|| rfc3339(self.known_ms()));
         if let Some((token, _)) = &request.token {
             status.token.clone_from(token);
         }
@@ -386,30 +463,6 @@ impl Engine {
     fn store_enrolment(&mut self, mut enrolment: Enrolment) {
         enrolment.set_phase();
         self.put(Object::Enrolment(enrolment), None, Action::Modified);
-    }
-
-    /// Room for one more board that waits: the oldest goes if it has waited for long.
-    fn make_room_to_wait(&mut self) -> Result<(), ApiError> {
-        let waiting = self.enrolments().filter(|enrolment| enrolment.phase() == "Pending");
-        let mut waiting: Vec<_> = waiting
-            .map(|enrolment| {
-                let asked = enrolment.status.requested_at.as_deref();
-                let asked = asked.and_then(crate::api::time::unix_ms).unwrap_or(0);
-                (asked, Key::new(Kind::Enrolment, "", &enrolment.metadata.name))
-            })
-            .collect();
-        if waiting.len() < MAX_PENDING {
-            return Ok(());
-        }
-        waiting.sort();
-        match waiting.first() {
-            Some((asked, key)) if self.unix_ms.saturating_sub(*asked) >= PENDING_FOR_MS => {
-                self.delete_object(key).map(drop)
-            }
-            _ => Err(ApiError::Full(format!(
-                "{MAX_PENDING} boards wait for approval already; an operator can approve or deny them: lichen device list"
-            ))),
-        }
     }
 }
 

@@ -237,6 +237,13 @@ pub enum Request {
     Enrol(EnrolRequest),
     /// A device asks for a new certificate.
     Renew(RenewRequest),
+    /// A device has shown its key to the hub, and may come in with it.
+    Shown {
+        /// The device.
+        device: String,
+        /// SHA-256 of its public key.
+        key: Hash,
+    },
     /// A device's certificate was issued.
     Certified {
         /// The device.

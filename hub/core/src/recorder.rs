@@ -112,18 +112,39 @@ impl Engine {
         });
     }
 
+    /// Records what anybody can cause, in other words each time: one event for all of it, which counts them and has the newest
+    /// words. So it washes no other event out.
+    pub(crate) fn record_newest(
+        &mut self,
+        about: &Key,
+        severity: Severity,
+        reason: &str,
+        message: String,
+    ) {
+        let at_ms = self.unix_ms;
+        let occurrence = Occurrence { about, severity, reason, message, device: None, at_ms };
+        self.record_among(occurrence, |event, occurrence| event.reason == occurrence.reason);
+    }
+
     /// Records an occurrence, or counts it to an equal one among the newest of its object.
     pub(crate) fn record_occurrence(&mut self, occurrence: Occurrence<'_>) {
+        self.record_among(occurrence, |event, occurrence| {
+            event.reason == occurrence.reason && event.message == occurrence.message
+        });
+    }
+
+    fn record_among(
+        &mut self,
+        occurrence: Occurrence<'_>,
+        counts: impl Fn(&Event, &Occurrence<'_>) -> bool,
+    ) {
         /// How far back an equal occurrence is looked for.
         const LOOK_BACK: usize = 50;
         let version = self.next_resource_version();
         let at = rfc3339(occurrence.at_ms);
         let uid = self.uid_of(occurrence.about);
-        let is_equal = |event: &Event| {
-            event.involved_object.uid == uid
-                && event.reason == occurrence.reason
-                && event.message == occurrence.message
-        };
+        let is_equal =
+            |event: &Event| event.involved_object.uid == uid && counts(event, &occurrence);
         let recorder = &self.recorder;
         let equal = recorder
             .places_of(occurrence.about)
@@ -134,6 +155,7 @@ impl Engine {
             Some(Object::Event(event)) => {
                 let mut event = event.clone();
                 event.count = event.count.saturating_add(1);
+                event.message.clone_from(&occurrence.message);
                 event.last_timestamp = Some(at);
                 event.metadata.resource_version = version.to_string();
                 (Action::Modified, event)

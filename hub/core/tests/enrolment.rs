@@ -13,9 +13,10 @@ use lichen_hub_core::{
     api::{ApiError, Enrolment, JoinToken, Kind, Object, time::rfc3339},
     effect::{Effect, Response},
     engine::{Config, Engine},
-    event::{EnrolRequest, Event, Now, RenewRequest, Request, RequestId},
+    event::{Alter, EnrolRequest, Event, Now, RenewRequest, Request, RequestId},
 };
 use serde_json::{Value, json};
+use world::World;
 
 const DAY_MS: u64 = 24 * 3600 * 1000;
 const START_MS: u64 = 1_800_000_000_000;
@@ -134,8 +135,23 @@ fn board(name: &str, key: u8) -> EnrolRequest {
     }
 }
 
+/// One of many boards.
+fn at(address: &str, number: u16) -> EnrolRequest {
+    let mut key = [0; 32];
+    key[..2].copy_from_slice(&number.to_be_bytes());
+    EnrolRequest { key: Hash(key), address: address.to_owned(), ..board(&format!("b-{number}"), 0) }
+}
+
 fn with_token(name: &str, key: u8, secret: u8) -> EnrolRequest {
     EnrolRequest { token: Some(("t".to_owned(), Hash([secret; 32]))), ..board(name, key) }
+}
+
+fn certified(device: &str, authority: Hash) -> Request {
+    Request::Certified {
+        device: device.to_owned(),
+        not_after_ms: START_MS + 90 * DAY_MS,
+        authority,
+    }
 }
 
 #[track_caller]
@@ -195,6 +211,46 @@ fn a_request_that_is_repeated_changes_nothing_of_a_device() {
 }
 
 #[test]
+fn whoever_has_had_its_answer_for_a_day_shows_its_certificate_or_a_token() {
+    let mut hub = Hub::new();
+    hub.token(1, json!({"uses": 2}));
+    check(&hub.enrol(with_token("pi-1", 11, 1)), "enrolled as pi-1");
+    hub.unix_ms += 9 * DAY_MS;
+    // It was let in and has got nothing yet.
+    check(&hub.enrol(with_token("pi-1", 11, 1)), "enrolled as pi-1");
+    hub.ask(certified("pi-1", Hash([1; 32]))).expect("noted");
+    check(&hub.enrol(board("pi-1", 11)), "enrolled as pi-1");
+    hub.unix_ms += DAY_MS - 1;
+    hub = hub.restart();
+    check(&hub.enrol(board("pi-1", 11)), "enrolled as pi-1");
+    hub.ask(certified("pi-1", Hash([1; 32]))).expect("noted");
+    hub.unix_ms += 1;
+    check(&hub.enrol(board("pi-1", 11)), "has to join again: lichen token create;");
+    check(&hub.enrol(with_token("pi-1", 11, 2)), "does not know this token");
+    check(&hub.enrol(with_token("pi-1", 11, 1)), "enrolled as pi-1");
+    check(&hub.enrol(with_token("pi-1", 11, 1)), "enrolled as pi-1");
+    hub.ask(certified("pi-1", Hash([1; 32]))).expect("noted");
+    hub.unix_ms += DAY_MS;
+    check(&hub.enrol(with_token("pi-1", 11, 1)), "good for 2 devices, and they have joined");
+    assert!(hub.is_in("pi-1", 11), "nobody was put out");
+}
+
+#[test]
+fn a_hub_without_room_for_a_device_leaves_its_token_as_it_is() {
+    let mut hub = Hub::new();
+    hub.token(1, json!({"uses": 1}));
+    for number in 0..100_000 {
+        hub.register(&format!("d-{number}"), json!({}));
+    }
+    for _ in 0..2 {
+        check(&hub.enrol(with_token("pi-1", 11, 1)), "this hub has 100000 enrolments");
+    }
+    let (kind, namespace) = (Kind::Enrolment, String::new());
+    hub.ask(Request::Delete { kind, namespace, name: "d-0".to_owned() }).expect("deleted");
+    check(&hub.enrol(with_token("pi-1", 11, 1)), "enrolled as pi-1");
+}
+
+#[test]
 fn a_token_ends_when_it_says_and_only_its_own_secret_opens() {
     let mut hub = Hub::new();
     hub.token(
@@ -207,6 +263,9 @@ fn a_token_ends_when_it_says_and_only_its_own_secret_opens() {
     check(&hub.enrol(with_token("pi-1", 11, 1)), "for devices called kiosk-*");
     check(&hub.enrol(with_token("kiosk-1", 11, 1)), "enrolled as kiosk-1");
     hub.unix_ms += DAY_MS;
+    check(&hub.enrol(with_token("kiosk-2", 12, 1)), "was good until 2027-01-16");
+    // A clock that goes back makes it no better.
+    hub.unix_ms = 0;
     check(&hub.enrol(with_token("kiosk-2", 12, 1)), "was good until 2027-01-16");
     let (kind, namespace) = (Kind::JoinToken, String::new());
     hub.ask(Request::Delete { kind, namespace, name: "t".to_owned() }).expect("deleted");
@@ -259,10 +318,29 @@ fn a_registered_serial_number_brings_its_name_and_works_once() {
     check(&hub.enrol(with("1000000abc", 11)), "enrolled as gate");
     assert!(hub.is_in("gate", 11));
     check(&hub.enrol(with("1000000abc", 12)), "pi waits");
-    // Whoever knows only the name of a registered device does not become it.
+    // The board was retired, and is expected under another name.
+    hub.say("gate", |enrolment| enrolment.spec.revoked = true);
+    hub.register("west", json!({"approved": true, "serialNumber": "1000000abc"}));
+    check(&hub.enrol(with("1000000abc", 13)), "enrolled as west");
+}
+
+#[test]
+fn a_name_that_is_kept_for_a_serial_number_is_nobody_elses_without_a_token() {
+    let mut hub = Hub::new();
     hub.register("door", json!({"approved": true, "serialNumber": "2"}));
-    check(&hub.enrol(board("door", 13)), "door waits");
-    assert!(!hub.is_in("door", 13));
+    let with =
+        |serial: &str, key| EnrolRequest { serial_number: serial.into(), ..board("door", key) };
+    check(&hub.enrol(board("door", 13)), "door is kept for a board with another serial number");
+    check(&hub.enrol(with("3", 13)), "door is kept for a board with another serial number");
+    assert_eq!(hub.enrolment("door").status.phase, "Registered");
+    check(&hub.enrol(with("2", 11)), "enrolled as door");
+    assert!(hub.is_in("door", 11));
+
+    hub.register("gate", json!({"approved": true, "serialNumber": "4"}));
+    hub.token(1, json!({"uses": 1}));
+    check(&hub.enrol(with_token("gate", 12, 2)), "does not know this token");
+    assert_eq!(hub.enrolment("gate").status.phase, "Registered");
+    check(&hub.enrol(with_token("gate", 12, 1)), "enrolled as gate");
 }
 
 #[test]
@@ -297,9 +375,25 @@ fn a_renewal_may_bring_a_new_key_and_needs_one_that_is_known() {
     };
     hub.ask(renew(11, 21)).expect("renewed");
     assert!(hub.is_in("pi-1", 11) && hub.is_in("pi-1", 21));
+    // The answer was lost: the same may be asked again, and nothing else.
+    hub.ask(renew(11, 21)).expect("renewed");
+    for other in [11, 41] {
+        let refused = hub.ask(renew(11, other)).expect_err("refused").to_string();
+        check(&refused, "may only ask for the very same again");
+    }
+    assert!(hub.is_in("pi-1", 11) && hub.is_in("pi-1", 21));
+    // Once the newer key was shown, the older one is good for nothing.
     hub.ask(renew(21, 21)).expect("renewed");
+    assert!(!hub.is_in("pi-1", 11) && hub.is_in("pi-1", 21));
     hub.ask(renew(21, 31)).expect("renewed");
-    assert!(!hub.is_in("pi-1", 11) && hub.is_in("pi-1", 31));
+    assert!(hub.is_in("pi-1", 21) && hub.is_in("pi-1", 31));
+    let shown = |key: u8| Request::Shown { device: "pi-1".to_owned(), key: Hash([key; 32]) };
+    hub.ask(shown(21)).expect("noted");
+    assert!(hub.is_in("pi-1", 21));
+    hub.ask(shown(31)).expect("noted");
+    assert!(!hub.is_in("pi-1", 21) && hub.is_in("pi-1", 31));
+    hub = hub.restart();
+    assert!(!hub.is_in("pi-1", 21) && hub.is_in("pi-1", 31));
     let refused = hub.ask(renew(11, 41)).expect_err("refused").to_string();
     check(&refused, "not enrolled here with this key");
     hub.say("pi-1", |enrolment| enrolment.spec.revoked = true);
@@ -307,16 +401,96 @@ fn a_renewal_may_bring_a_new_key_and_needs_one_that_is_known() {
 }
 
 #[test]
+fn no_renewal_takes_back_what_an_operator_changed_on_a_node() {
+    let mut world = World::new();
+    world.enrol("pi");
+    let say = |world: &mut World, labels: Value| {
+        let spec = json!({"serialNumber": "pi", "approved": true, "labels": labels});
+        let enrolment = json!({"metadata": {"name": "pi"}, "spec": spec});
+        world.apply(Kind::Enrolment, &enrolment).expect("it can be changed");
+    };
+    let labels = |world: &World| {
+        let device = world.engine.state().fleet.get("pi").expect("it is there");
+        let labels = device.operator.labels.iter().map(|(name, value)| format!("{name}={value}"));
+        labels.collect::<Vec<_>>().join(" ")
+    };
+    say(&mut world, json!({"site": "barn", "tier": "edge"}));
+    world.join("pi", &[]);
+    assert_eq!(labels(&world), "site=barn tier=edge");
+    let alter = Alter::new(|object| {
+        let mut object = object.clone();
+        let labels = &mut object.meta_mut().labels;
+        labels.insert("site".to_owned(), "house".to_owned());
+        labels.remove("tier");
+        Ok(object)
+    });
+    let (kind, namespace, name) = (Kind::Node, String::new(), "pi".to_owned());
+    world.request(Request::Alter { kind, namespace, name, alter }).expect("it can be changed");
+    assert_eq!(labels(&world), "site=house");
+    world.rekey("pi", 1);
+    assert_eq!(labels(&world), "site=house");
+    // What the admission says anew counts, and that alone.
+    say(&mut world, json!({"site": "barn", "tier": "edge", "room": "7"}));
+    assert_eq!(labels(&world), "room=7 site=house");
+    say(&mut world, json!({"site": "field", "tier": "edge", "room": "7"}));
+    assert_eq!(labels(&world), "room=7 site=field");
+}
+
+#[test]
 fn those_who_wait_are_bounded_and_the_oldest_makes_room_after_a_day() {
     let mut hub = Hub::new();
     for number in 0..256_u16 {
-        let key = Hash([u8::try_from(number).expect("a byte"); 32]);
-        let request = EnrolRequest { key, ..board(&format!("pi-{number}"), 0) };
-        check(&hub.enrol(request), "waits");
+        check(&hub.enrol(at(&format!("192.0.2.{}", number / 32), number)), "waits");
     }
-    check(&hub.enrol(board("one-more", 1)), "256 boards wait for approval already");
+    check(&hub.enrol(at("192.0.2.9", 256)), "256 boards wait for approval already");
     hub.unix_ms += DAY_MS;
-    check(&hub.enrol(board("one-more", 1)), "one-more waits");
+    check(&hub.enrol(at("192.0.2.9", 256)), "b-256 waits");
+}
+
+#[test]
+fn those_who_wait_at_one_address_leave_room_for_others() {
+    let mut hub = Hub::new();
+    for (address, neighbour, other) in [
+        ("192.0.2.1", "192.0.2.1", "192.0.2.2"),
+        ("2001:db8::1", "2001:db8::ffff:0:0:9", "2001:db8:0:1::1"),
+    ] {
+        let first = if address.contains(':') { 100 } else { 0 };
+        for number in first..first + 32 {
+            check(&hub.enrol(at(address, number)), "waits");
+        }
+        check(&hub.enrol(at(neighbour, first + 33)), "boards at");
+        check(&hub.enrol(at(other, first + 33)), "waits");
+        // Who waits already is told so.
+        check(&hub.enrol(at(address, first)), "waits");
+    }
+}
+
+#[test]
+fn refusals_are_one_event_with_a_count_whatever_is_asked_for() {
+    let mut hub = Hub::new();
+    hub.enrol(board("pi", 1));
+    for number in 0..10 {
+        let request =
+            EnrolRequest { token: Some(("x".into(), Hash([0; 32]))), ..at("192.0.2.1", number) };
+        check(&hub.enrol(request), "does not know this token");
+    }
+    let list = hub.ask(Request::List { kind: Kind::Event, namespace: None }).expect("a list");
+    let Response::List(list) = list else { panic!("{list:?}") };
+    let events: Vec<_> = list
+        .objects
+        .iter()
+        .map(|object| match object.as_ref() {
+            Object::Event(event) => {
+                (event.involved_object.name.as_str(), event.reason.as_str(), event.count, event)
+            }
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    let [("pi", "EnrolmentPending", 1, _), ("all", "EnrolmentRefused", 10, newest)] = events[..]
+    else {
+        panic!("{events:?}")
+    };
+    assert!(newest.message.starts_with("a board at 192.0.2.1 may not join as b-9: "), "{newest:?}");
 }
 
 #[test]
@@ -355,11 +529,6 @@ fn who_was_left_behind_by_a_new_ca_is_told_until_it_has_a_certificate_of_that() 
         hub.enrol(with_token(name, key, 1));
     }
     let [old, new] = [Hash([1; 32]), Hash([2; 32])];
-    let certified = |device: &str, authority| Request::Certified {
-        device: device.to_owned(),
-        not_after_ms: START_MS + 90 * DAY_MS,
-        authority,
-    };
     // The third one never got its certificate: it has nothing that could be of an old CA.
     hub.ask(certified("pi-1", old)).expect("noted");
     hub.ask(certified("pi-2", old)).expect("noted");

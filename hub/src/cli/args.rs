@@ -19,7 +19,9 @@ pub use access::{AuthCommand, CanIArgs, CreateCommand, ServiceAccountTokenArgs};
 pub use connection::{
     ConfigCommand, ConnectionArgs, ContextsOutput, LoginArgs, ViewArgs, ViewOutput,
 };
-pub use devices::{DeviceCommand, DevicesArgs, LabelArgs, RegisterArgs, TokenArgs, TokenCommand};
+pub use devices::{
+    ApproveArgs, DeviceCommand, DevicesArgs, LabelArgs, RegisterArgs, TokenArgs, TokenCommand,
+};
 pub use duration::whole_seconds;
 pub use hub::{HubArgs, QuickstartArgs};
 pub use hub_commands::{BackupArgs, HubCommand, RestoreArgs, ResumeArgs, RotateArgs};
@@ -195,6 +197,7 @@ mod tests {
             "token delete a b",
             "device ls",
             "device approve pi-1 pi-2",
+            "device approve pi-1 --key 0123456789ABCDEF",
             "device deny pi-1",
             "device revoke pi-1",
             "device forget pi-1",
@@ -260,6 +263,8 @@ mod tests {
             "hub restore",
             "hub backup --keys",
             "device approve",
+            "device approve pi-1 --key 0123",
+            "device approve pi-1 --key 0123456789abcdeg",
             "device register --name pi",
             "auth can-i list",
             "auth can-i list pods --list",

@@ -5,11 +5,11 @@ use ureq::http::Method;
 
 use super::{
     Context,
-    args::{DeviceCommand, DevicesArgs, RegisterArgs},
+    args::{ApproveArgs, DeviceCommand, DevicesArgs, RegisterArgs},
     discovery::ObjectRef,
     error::CliError,
     token::{labels, list, words},
-    ui::Tone,
+    ui::{Tone, plain},
 };
 
 /// The kind, as it is asked for. Its objects are called as their devices are.
@@ -22,7 +22,7 @@ const KIND: &str = "enrolments";
 pub fn run(context: &mut Context, command: &DeviceCommand) -> Result<(), CliError> {
     match command {
         DeviceCommand::List { output } => list(context, KIND, *output),
-        DeviceCommand::Approve(args) => each(context, args, "approve", approve),
+        DeviceCommand::Approve(args) => approve_all(context, args),
         DeviceCommand::Deny(args) => each(context, args, "deny", deny),
         DeviceCommand::Revoke(args) => each(context, args, "revoke", revoke),
         DeviceCommand::Forget(args) => each(context, args, "forget", forget),
@@ -30,11 +30,13 @@ pub fn run(context: &mut Context, command: &DeviceCommand) -> Result<(), CliErro
     }
 }
 
-/// What is to be done with one device.
-type Act = fn(&mut Context, &ObjectRef, &Value) -> Result<(), CliError>;
-
 /// Does something with each device. What fails does not keep the others from being tried.
-fn each(context: &mut Context, args: &DevicesArgs, verb: &str, act: Act) -> Result<(), CliError> {
+fn each(
+    context: &mut Context,
+    args: &DevicesArgs,
+    verb: &str,
+    act: impl Fn(&mut Context, &ObjectRef, &Value) -> Result<(), CliError>,
+) -> Result<(), CliError> {
     let mut failed = Vec::new();
     for device in context.objects(&words(KIND, &args.names), "", &format!("device {verb}"))? {
         let done = match context.client.read(&device)? {
@@ -64,14 +66,45 @@ fn phase(enrolment: &Value) -> &str {
     enrolment["status"]["phase"].as_str().unwrap_or_default()
 }
 
-fn approve(context: &mut Context, device: &ObjectRef, enrolment: &Value) -> Result<(), CliError> {
+fn approve_all(context: &mut Context, args: &ApproveArgs) -> Result<(), CliError> {
+    if args.key.is_some() && args.devices.names.len() > 1 {
+        return Err(CliError::Usage("--key is of one device: approve one at a time".to_owned()));
+    }
+    let wanted = args.key.as_deref().unwrap_or_default();
+    each(context, &args.devices, "approve", |context, device, enrolment| {
+        approve(context, device, enrolment, wanted)
+    })
+}
+
+/// Approves the enrolment as it was read: of no other board that has asked for the name since.
+fn approve(
+    context: &mut Context,
+    device: &ObjectRef,
+    enrolment: &Value,
+    wanted: &str,
+) -> Result<(), CliError> {
+    let status = |field: &str| enrolment["status"][field].as_str().unwrap_or_default();
+    let (key, address) = (status("key"), status("address"));
+    let shown = key.get(..16).unwrap_or(key);
+    if !key.starts_with(wanted) {
+        let has = if key.is_empty() { "no key yet".into() } else { format!("the key {shown}") };
+        return Err(CliError::Failed(format!(
+            "device {} has {has}, which is not {wanted}: another board asks for this name; see lichen device list -o wide",
+            device.name
+        )));
+    }
     // Whoever was revoked is let in again. Who was looked at, and nobody who has come in between.
-    let version = &enrolment["metadata"]["resourceVersion"];
     let patch = json!({
-        "metadata": {"resourceVersion": version}, "spec": {"approved": true, "revoked": false},
+        "metadata": {"resourceVersion": enrolment["metadata"]["resourceVersion"]},
+        "spec": {"approved": true, "revoked": false},
     });
     context.client.merge(device, &patch)?;
-    say(context, device, "approved", Tone::Good)
+    say(context, device, "approved", Tone::Good)?;
+    if key.is_empty() {
+        return Ok(());
+    }
+    let from = if address.is_empty() { "" } else { " at " };
+    Ok(context.ui.line(&plain(&format!("  the board{from}{address} with the key {shown}")))?)
 }
 
 fn deny(context: &mut Context, device: &ObjectRef, enrolment: &Value) -> Result<(), CliError> {

@@ -31,6 +31,8 @@ use lichen_hub_core::admission::validity;
 use lichen_link::endpoint::http::{HttpHandler, HttpPeer, HttpServing, HttpStream};
 use lichen_trust::{Trust, TrustState};
 
+use caller::Caller;
+
 use super::{
     api::{Api, Refusal},
     artefacts,
@@ -109,16 +111,22 @@ pub(crate) fn router(devices: Devices, api: Api) -> Router {
 }
 
 /// Serves the HTTP connections of the device port.
-pub(crate) struct Http(pub(crate) Serving);
+pub(crate) struct Http {
+    pub(crate) serving: Serving,
+    pub(crate) trust: Arc<Trust>,
+}
 
 impl HttpHandler for Http {
     fn serve(&self, stream: HttpStream, peer: HttpPeer) -> HttpServing {
-        let serving = self.0.clone();
+        let serving = self.serving.clone();
+        let now = self.trust.time().now();
         let peer = Arc::new(peer);
         let closing = peer.clone();
         Box::pin(async move {
             let stop = async move { closing.until_closing().await };
-            connection::serve(stream, peer, true, stop, &serving).await;
+            // Whoever is no device asks once: what follows costs a handshake each, of which one address has only so many.
+            let is_device = Caller::from(peer.as_ref()).device(now).is_ok();
+            connection::serve(stream, peer, is_device, stop, &serving).await;
         })
     }
 }

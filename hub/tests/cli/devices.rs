@@ -12,7 +12,10 @@ fn entry(name: &str, kind: &str) -> Value {
 }
 
 fn enrolment(name: &str, phase: &str) -> Value {
-    json!({"apiVersion": "lichen.dev/v1", "kind": "Enrolment", "metadata": {"name": name}, "status": {"phase": phase}})
+    let status =
+        json!({"phase": phase, "key": "0123456789abcdef".repeat(4), "address": "192.0.2.7"});
+    let metadata = json!({"name": name, "resourceVersion": "7"});
+    json!({"apiVersion": "lichen.dev/v1", "kind": "Enrolment", "metadata": metadata, "status": status})
 }
 
 fn node(ready: &str) -> Value {
@@ -116,15 +119,16 @@ fn devices_are_let_in_and_kept_out() {
     for (line, said, asked) in [
         (
             "device approve new on",
-            "device/new approved\ndevice/on approved\n",
-            vec![
-                format!(
-                    "PATCH {ENROLMENTS}/new {{\"spec\":{{\"approved\":true,\"revoked\":false}}}}"
-                ),
-                format!(
-                    "PATCH {ENROLMENTS}/on {{\"spec\":{{\"approved\":true,\"revoked\":false}}}}"
-                ),
-            ],
+            "device/new approved\n  the board at 192.0.2.7 with the key 0123456789abcdef\n\
+             device/on approved\n  the board at 192.0.2.7 with the key 0123456789abcdef\n",
+            ["new", "on"]
+                .map(|name| {
+                    format!(
+                        "PATCH {ENROLMENTS}/{name} {{\"metadata\":{{\"resourceVersion\":\"7\"}},\"spec\":\
+                         {{\"approved\":true,\"revoked\":false}}}}"
+                    )
+                })
+                .to_vec(),
         ),
         ("device deny new", "device/new denied\n", vec![format!("DELETE {ENROLMENTS}/new")]),
         (
@@ -145,6 +149,20 @@ fn devices_are_let_in_and_kept_out() {
         said.failed()
             .contains("no device \"absent\" has asked to join; see all with: lichen device list")
     );
+}
+
+#[test]
+fn a_device_is_approved_by_its_key_if_it_is_said() {
+    let hub = Script::start(answer);
+    let (_, asked) = run(&hub, "device approve new --key 0123456789ABCDEF0");
+    assert_eq!(asked.len(), 1, "{asked:?}");
+    let err = hub.lichen("device approve new --key 0123456789abcdee").failed();
+    assert!(
+        err.contains("device new has the key 0123456789abcdef, which is not 0123456789abcdee"),
+        "{err}"
+    );
+    assert_eq!(hub.lichen("device approve new on --key 0123456789abcdef").code, 2);
+    assert_eq!(changes(&hub), [] as [String; 0]);
 }
 
 #[test]

@@ -77,6 +77,24 @@ fn the_api_answers_while_devices_knock_in_vain() {
     drop(knocking);
 }
 
+/// A stranger may ask as often as it shakes hands.
+#[test]
+fn who_is_no_device_asks_once_on_a_connection_and_a_device_as_often_as_it_likes() {
+    let hub = Small::start();
+    let device = join(hub.dir.path(), hub.api, hub.devices, "pi");
+    let asked_twice = |config: ClientConfig| {
+        let mut stream = open(hub.devices, config);
+        let request = "GET /lichen/v1/connect HTTP/1.1\r\nhost: localhost\r\n";
+        write!(stream, "{request}\r\n{request}connection: close\r\n\r\n").expect("it reads");
+        let mut answers = String::new();
+        stream.read_to_string(&mut answers).expect("it answers and ends");
+        answers.matches("HTTP/1.1 ").count()
+    };
+    assert_eq!(asked_twice(device.shows()), 2);
+    let authority = device.facts["ca"].as_str().expect("an authority");
+    assert_eq!(asked_twice(joined::shows(authority, None)), 1);
+}
+
 /// Downloads that nobody reads to their end: as many as may be under way are, the next ones are told to come later, and
 /// everything else is answered, with every place for devices taken besides.
 #[test]

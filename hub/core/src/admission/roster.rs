@@ -15,6 +15,10 @@ use firmware_compat::id::Hash;
 /// Keys that one device may have: the one that it uses, and the one that takes its place.
 pub const KEYS: usize = 2;
 
+/// What brings a board back that keeps its keys and holds a certificate that is worth nothing, in words for an operator.
+pub const WAY_BACK: &str = "lichen token create; on the device, remove the file identity/hub.json in its state, which keeps its \
+    keys, and run the line";
+
 /// Whether a device may come in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -38,8 +42,8 @@ impl Verdict {
                 "{device} is not enrolled here; an operator can approve it: lichen device approve {device}"
             ),
             Self::OtherKey => format!(
-                "another key is enrolled as {device}; if this board takes its place, have an operator say: lichen \
-                 device forget {device}, and join again"
+                "another key is enrolled as {device}; if this board takes its place, an operator lets it join again: lichen \
+                 device forget {device}; {WAY_BACK}"
             ),
             Self::Dismissed(why) => why.to_string(),
         }
@@ -115,6 +119,8 @@ mod tests {
         assert_eq!(roster.verdict("pi-2", &ONE), Verdict::Stranger);
         roster.admit("pi", &[TWO]);
         assert_eq!(roster.verdict("pi", &ONE), Verdict::OtherKey);
+        let why = roster.verdict("pi", &ONE).why("pi");
+        assert!(why.ends_with(&format!("lichen device forget pi; {WAY_BACK}")), "{why}");
         roster.admit("pi", &[]);
         assert_eq!(roster.verdict("pi", &TWO), Verdict::OtherKey);
     }

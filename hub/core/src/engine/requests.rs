@@ -58,6 +58,7 @@ impl Engine {
             }
             Request::Enrol(request) => self.enrol(request),
             Request::Renew(request) => self.renew(&request),
+            Request::Shown { device, key } => Ok(self.shown(&device, &key)),
             Request::Certified { device, not_after_ms, authority } => {
                 self.certified(&device, not_after_ms, &authority)
             }

@@ -62,6 +62,11 @@ impl KnownTime {
 }
 
 impl Engine {
+    /// By which what has an end is judged, and until when somebody waits.
+    pub(crate) fn known_ms(&self) -> UnixMs {
+        self.known.now_ms
+    }
+
     /// A time for one message, later than that of every other.
     pub(crate) fn say_time(&mut self) -> UnixMs {
         self.known.say()

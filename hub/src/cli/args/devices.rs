@@ -69,7 +69,10 @@ pub enum DeviceCommand {
         output: Option<Output>,
     },
     /// Let waiting devices join
-    Approve(DevicesArgs),
+    #[command(
+        after_help = "With --key only the board with that key is let in, not another one that asks for the name since.\n\nExamples:\n  lichen device approve pi-1\n  lichen device approve pi-1 --key 3b1f9c2a7d5e8040"
+    )]
+    Approve(ApproveArgs),
     /// Turn waiting devices away
     Deny(DevicesArgs),
     /// End the sessions of devices and keep them out, for as long as they are not approved again
@@ -91,6 +94,17 @@ pub struct DevicesArgs {
     pub names: Vec<String>,
 }
 
+/// Arguments of `device approve`.
+#[derive(Debug, Args)]
+pub struct ApproveArgs {
+    /// The devices
+    #[command(flatten)]
+    pub devices: DevicesArgs,
+    /// The key that the device must have, or its beginning, as `device list` shows it; for one device
+    #[arg(long, value_name = "KEY", value_parser = key)]
+    pub key: Option<String>,
+}
+
 /// Arguments of `device register`.
 #[derive(Debug, Args)]
 pub struct RegisterArgs {
@@ -103,6 +117,16 @@ pub struct RegisterArgs {
     /// What the device gets
     #[command(flatten)]
     pub labels: LabelArgs,
+}
+
+/// The beginning of a key's SHA-256, at least as much as is shown.
+fn key(text: &str) -> Result<String, String> {
+    const SHOWN: usize = 16;
+    let is_hex = text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if !is_hex || text.len() < SHOWN {
+        return Err(format!("give at least the {SHOWN} digits that device list shows"));
+    }
+    Ok(text.to_ascii_lowercase())
 }
 
 fn label(text: &str) -> Result<(String, String), String> {

@@ -17,7 +17,10 @@ use lichen_link::{
     },
 };
 
-use lichen_hub_core::admission::{roster::Verdict, validity};
+use lichen_hub_core::admission::{
+    roster::{Verdict, WAY_BACK},
+    validity,
+};
 
 use super::Devices;
 use crate::server::api::Refusal;
@@ -74,11 +77,10 @@ impl Caller {
         let certificate = self.welcome()?;
         if !validity::is_renewable(certificate.not_after, grace_s, now) {
             return Err(unauthorized(&format!(
-                "the certificate of {} ended over {} days ago, longer than this hub lets devices be away; join again, \
-                 after an operator has said: lichen device forget {}",
+                "the certificate of {} ended over {} days ago, longer than this hub lets devices be away; it has to join \
+                 again: {WAY_BACK}",
                 certificate.name,
                 grace_s / (24 * 3600),
-                certificate.name
             )));
         }
         Ok(certificate)
@@ -165,7 +167,9 @@ mod tests {
         assert_eq!(said(device.renewable(END + 365 * DAY, 366 * DAY)), "fine");
         let late = said(device.renewable(END + 366 * DAY + 1, 366 * DAY));
         assert!(late.contains("ended over 366 days ago"), "{late}");
-        assert!(late.contains("lichen device forget pi-1"), "{late}");
+        assert!(late.ends_with(
+            "remove the file identity/hub.json in its state, which keeps its keys, and run the line"
+        ));
     }
 
     #[test]

@@ -111,7 +111,13 @@ pub(super) async fn connect(
     State(devices): State<Devices>,
     caller: Caller,
 ) -> Result<Response, Refusal> {
-    caller.device(devices.trust.time().now())?;
+    let certificate = caller.device(devices.trust.time().now())?;
+    let (device, key) = (certificate.name.to_string(), certificate.key);
+    let actor = Arc::new(Actor::device(&device, Origin::Address(caller.address)));
+    match devices.engine.ask(&actor, Request::Shown { device, key }).await? {
+        effect::Response::Done => {}
+        other => return Err(crate::server::api::unexpected(&other)),
+    }
     Ok(respond::json(StatusCode::OK, &document(&devices.facts()?)))
 }
 

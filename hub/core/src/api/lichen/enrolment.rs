@@ -56,7 +56,7 @@ pub struct EnrolmentStatus {
     /// SHA-256 of its public key in hex; empty before any board has asked.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub key: String,
-    /// The same of the key before that, while its certificate may be in use.
+    /// The same of the key before that, until the newer one was shown.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub previous_key: String,
     /// The X25519 public key to which its secrets are sealed, in hex.
@@ -77,6 +77,9 @@ pub struct EnrolmentStatus {
     /// When it first asked, RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub requested_at: Option<String>,
+    /// When it was given its first certificate since it was let in, RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub enrolled_at: Option<String>,
     /// The token that it joined with.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub token: String,
@@ -146,9 +149,11 @@ impl Resource for Enrolment {
             cell::or_none(if is_worthless { "of an old CA: join again" } else { until })
         }),
         Column::text("Age", "Time since it was created.", |o, now| cell::age(&o.metadata, now)),
-        Column::wide("Serial Number", "The board's.", |o, _| {
-            let said = &o.status.serial_number;
-            cell::or_none(if said.is_empty() { &o.spec.serial_number } else { said })
+        Column::wide("Serial Number", "What the board says that it has.", |o, _| {
+            cell::or_none(&o.status.serial_number)
+        }),
+        Column::wide("Kept For", "The serial number that it was registered for.", |o, _| {
+            cell::or_none(&o.spec.serial_number)
         }),
         Column::wide("Model", "What the board says that it is.", |o, _| {
             cell::or_none(&o.status.model)
