@@ -345,6 +345,7 @@ impl World {
         hub: usize,
         request: Request,
     ) -> Option<Result<Response, ApiError>> {
+        self.hubs[hub].known_s(self.now);
         let now = self.hubs[hub].now(self.now);
         let it = &mut self.hubs[hub];
         let engine = it.engine.as_mut()?;

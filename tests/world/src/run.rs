@@ -55,9 +55,6 @@ pub fn check(seed: u64, size: Size) -> Result<Outcome, String> {
     let drawn = history(seed, size);
     let outcome = run(&drawn, None);
     let Some(verdict) = &outcome.verdict else { return Ok(outcome) };
-    if std::env::var_os("DBG").is_some() {
-        return Err(format!("seed {seed}: {}: {}\n{}", verdict.check, verdict.what, outcome.story));
-    }
     let short = crate::shrink::shrink(&drawn, verdict.check, None);
     let again = run(&short, None);
     let what = again.verdict.map_or_else(String::new, |verdict| verdict.what);

@@ -149,7 +149,7 @@ impl World {
         }
         let link = &mut self.boards[board].link;
         link.unwelcome += 1;
-        let bound = (UNWELCOME_MS / 4 << (link.unwelcome - 1).min(2)).min(UNWELCOME_MS);
+        let bound = ((UNWELCOME_MS / 4) << (link.unwelcome - 1).min(2)).min(UNWELCOME_MS);
         let after = bound / 2 + self.up_to(bound / 2);
         let life = self.boards[board].life;
         self.at(after, Due::Board { board, life, wake: Wake::Connect });
