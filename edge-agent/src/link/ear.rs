@@ -43,8 +43,8 @@ impl Ear {
     async fn name_is_taken(&self) -> bool {
         let jitter = crate::random::number() % ASK_AFTER.as_millis() as u64;
         time::sleep(ASK_AFTER + Duration::from_millis(jitter)).await;
-        let hub = self.config.membership.hub();
-        let asked = spawn_blocking(move || hub.session());
+        let (hub, board) = (self.config.membership.hub(), self.config.board);
+        let asked = spawn_blocking(move || hub.session(board));
         match time::timeout(ANSWER_DEADLINE, asked).await {
             Ok(Ok(Ok(holder))) => is_another(&holder, self.config.board),
             Ok(Ok(Err(_unreachable))) => false,

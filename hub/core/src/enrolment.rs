@@ -2,6 +2,7 @@
 //! registered before they came. Certificates are the shell's; here it is decided who gets one.
 
 mod authority;
+mod certificates;
 
 use alloc::{
     borrow::ToOwned,
@@ -22,6 +23,8 @@ use crate::{
     engine::Engine,
     event::{EnrolRequest, RenewRequest},
 };
+
+pub(crate) use certificates::bytes_of;
 
 /// Boards that may wait for approval. Anybody who reaches the hub can be one.
 const MAX_PENDING: usize = 256;
@@ -236,16 +239,18 @@ impl Engine {
         Ok(Response::Done)
     }
 
-    /// A certificate was issued.
+    /// A certificate was issued. It may be handed out once this is answered: whatever a device holds, the hub knows.
     pub(crate) fn certified(
         &mut self,
         device: &str,
         not_after_ms: UnixMs,
         authority: &Hash,
+        serial: &[u8],
     ) -> Result<Response, ApiError> {
         let key = Key::new(Kind::Enrolment, "", device);
         let enrolment = self.enrolment(device).ok_or(ApiError::NotFound(key))?;
         let mut enrolment = enrolment.clone();
+        certificates::note(&mut enrolment, serial, not_after_ms, self.unix_ms)?;
         enrolment.status.certificate_not_after = Some(rfc3339(not_after_ms));
         enrolment.status.authority = authority.to_string();
         if !core::mem::take(&mut enrolment.status.message).is_empty() {
