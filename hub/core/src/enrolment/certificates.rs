@@ -119,7 +119,7 @@ fn hex(bytes: &[u8]) -> String {
 /// A serial number from hex.
 pub(crate) fn bytes_of(hex: &str) -> Option<Vec<u8>> {
     let is_hex = hex.bytes().all(|digit| digit.is_ascii_hexdigit());
-    if !is_hex || hex.is_empty() || hex.len() % 2 != 0 || hex.len() > 2 * MAX_SERIAL {
+    if !is_hex || hex.is_empty() || !hex.len().is_multiple_of(2) || hex.len() > 2 * MAX_SERIAL {
         return None;
     }
     (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(hex.get(at..at + 2)?, 16).ok()).collect()
