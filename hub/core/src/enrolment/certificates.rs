@@ -46,6 +46,10 @@ pub(super) fn note(
         return Ok(());
     }
     if certificates.len() >= MOST_CERTIFICATES {
+        // Where certificates last for hours only, those that have ended make room.
+        certificates.retain(|certificate| end_of(certificate) >= now_ms);
+    }
+    if certificates.len() >= MOST_CERTIFICATES {
         return Err(ApiError::Full(format!(
             "{name} has {MOST_CERTIFICATES} certificates that have not ended, for ever new keys, and gets no more until one \
              has; if something is wrong with it: lichen device revoke {name}"
