@@ -400,7 +400,9 @@ fn every_certificate_of_a_device_that_was_revoked_or_forgotten_is_told_of_until_
         hub.ask(Request::Certified { device, not_after_ms, authority, serial })
     };
     let revoked = |hub: &mut Hub| match hub.ask(Request::ListRevoked) {
-        Ok(Response::Revoked(serials)) => serials.iter().map(|serial| serial[1]).collect(),
+        Ok(Response::Revoked(serials)) => {
+            serials.iter().map(|serial| serial[1]).collect::<Vec<u8>>()
+        }
         other => panic!("{other:?}"),
     };
     let nobody: Vec<u8> = Vec::new();
