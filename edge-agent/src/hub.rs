@@ -27,6 +27,8 @@ use firmware_compat::{
 use serde::{Serialize, de::DeserializeOwned};
 use ureq::{Body, http::Response};
 
+use crate::membership::keeper::Board;
+
 mod connector;
 mod download;
 mod error;
@@ -125,12 +127,14 @@ impl HubClient {
         self.document(CONNECT_PATH)
     }
 
-    /// Asks who is connected under this device's name.
+    /// Asks who is connected under this device's name, and says which board asks: with a broker beside it the hub notices
+    /// so that there are two.
     ///
     /// # Errors
     /// See [`HubError`].
-    pub fn session(&self) -> Result<Holder, HubError> {
-        self.document(SESSION_PATH)
+    pub fn session(&self, board: Board) -> Result<Holder, HubError> {
+        let Board { agent, boot } = board;
+        self.document(&format!("{SESSION_PATH}?agent={agent}&boot={boot}"))
     }
 
     fn document<T: DeserializeOwned>(&self, path: &str) -> Result<T, HubError> {

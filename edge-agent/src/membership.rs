@@ -148,8 +148,9 @@ impl Membership {
         let facts = &identity.hub.facts;
         let (places, config) = match &facts.broker {
             None => (identity.hub.addresses().iter().map(place).collect(), Some(configs.mqtt)),
-            Some(Broker { address, tls: true }) => (vec![place(address)], Some(configs.broker)),
-            Some(Broker { address, tls: false }) => (vec![place(address)], None),
+            Some(Broker::Tls(address)) => (vec![place(address)], Some(configs.broker)),
+            Some(Broker::Plain(address)) => (vec![place(address)], None),
+            Some(Broker::Unix(path)) => (vec![Place::Unix(path.into())], None),
         };
         // The dialled name is said aloud, for who passes connections on by it; what counts is the verifier's.
         Way { places, tls: config.map(|config| Tls { config, name: None }) }

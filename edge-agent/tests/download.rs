@@ -6,16 +6,23 @@ mod support;
 
 use std::fs;
 
-use firmware_compat::{enrolment::Holder, id::Hash, v1::owned::Blob};
+use firmware_compat::{
+    enrolment::Holder,
+    id::{AgentId, BootId, Hash},
+    v1::owned::Blob,
+};
 use lichen_agent::{
     hub::{HubClient, HubError, download},
     identity::IdentityDir,
     join,
     known_time::KnownTime,
-    membership::Membership,
+    membership::{Membership, keeper::Board},
     state::{StateDir, Written},
 };
 use support::http::{Fault, Server};
+
+/// Which board asks.
+const BOARD: Board = Board { agent: AgentId([1; 16]), boot: BootId([2; 16]) };
 
 fn bytes() -> Vec<u8> {
     (0..100_000_u32).flat_map(u32::to_le_bytes).collect()
@@ -153,22 +160,24 @@ fn the_hub_says_who_has_the_name_and_nonsense_is_refused() {
     let server = Server::start();
     let hub = member(&server);
     let path = "/lichen/v1/session";
-    assert!(matches!(hub.session(), Err(HubError::NotFound { .. })));
+    assert!(matches!(hub.session(BOARD), Err(HubError::NotFound { .. })));
     server.put(path, r#"{"agent":null}"#);
-    assert_eq!(hub.session().unwrap(), Holder::default());
+    assert_eq!(hub.session(BOARD).unwrap(), Holder::default());
     let (agent, boot) = ("01".repeat(16), "02".repeat(16));
     server.put(path, format!(r#"{{"agent":"{agent}","boot":"{boot}"}}"#));
-    let holder = hub.session().unwrap();
+    let holder = hub.session(BOARD).unwrap();
     assert_eq!(
         (holder.agent.unwrap().to_string(), holder.boot.unwrap().to_string()),
         (agent, boot)
     );
     for nonsense in [r#"{"agent":"x"}"#.to_owned(), "x".repeat(100_000)] {
         server.put(path, nonsense);
-        assert!(matches!(hub.session(), Err(HubError::Answer { .. })));
+        assert!(matches!(hub.session(BOARD), Err(HubError::Answer { .. })));
     }
     // A device shows its certificate, and the second connection goes on with the session of the first.
     let asked = server.asked();
+    let (agent, boot) = (BOARD.agent, BOARD.boot);
+    assert_eq!(asked.last().unwrap().query, format!("agent={agent}&boot={boot}"));
     assert!(asked.last().unwrap().shown.is_some() && asked.last().unwrap().resumed);
 }
 
@@ -179,15 +188,19 @@ fn a_hub_that_says_no_is_told_apart_from_one_that_is_away() {
     for (status, expected) in [
         (401, "the hub does not accept this device's certificate: so it is"),
         (403, "the hub refuses: so it is"),
-        (503, "the hub answered /lichen/v1/session with status 503: so it is"),
+        (
+            503,
+            "the hub answered /lichen/v1/session?agent=01010101010101010101010101010101&boot=02020202020202020202020202020202 \
+             with status 503: so it is",
+        ),
     ] {
         let body = r#"{"kind":"Status","message":"so it is"}"#;
         server.answer_once("/lichen/v1/session", status, body);
-        assert_eq!(hub.session().unwrap_err().to_string(), expected);
+        assert_eq!(hub.session(BOARD).unwrap_err().to_string(), expected);
     }
     let address = server.hub().to_string();
     drop(server);
-    let error = hub.session().unwrap_err();
+    let error = hub.session(BOARD).unwrap_err();
     assert!(matches!(error, HubError::Unreachable { .. }), "{error}");
     assert!(error.to_string().contains(&address), "{error}");
 }

@@ -348,7 +348,7 @@ async fn a_hub_that_has_moved_is_found_by_asking_it_where_its_broker_is() {
     let hub = Server::start();
     let _endpoint = endpoint(&hub).await;
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    hub.set_broker(Some(Broker { address: as_address(nobody), tls: true }));
+    hub.set_broker(Some(Broker::Tls(as_address(nobody))));
     let device = Device::of(&hub);
     hub.set_broker(None);
     let mut linked = Linked::start(&device);
@@ -376,7 +376,7 @@ async fn a_stranger_in_the_hubs_place_is_not_believed() {
 async fn a_broker_is_believed_as_a_broker_and_not_as_the_hub() {
     let hub = Server::start();
     let _endpoint = endpoint(&hub).await;
-    hub.set_broker(Some(Broker { address: hub.hub(), tls: true }));
+    hub.set_broker(Some(Broker::Tls(hub.hub())));
     let device = Device::of(&hub);
     hub.show(hub.with_authority(|own| own.server_of("lichen-broker", BEGINNING, NO_END)));
     let mut linked = Linked::start(&device);

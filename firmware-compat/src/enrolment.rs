@@ -47,7 +47,7 @@ pub const ENROL_PATH: &str = "/lichen/v1/enrol";
 pub const RENEW_PATH: &str = "/lichen/v1/renew";
 /// GET, with a certificate: [`HubFacts`].
 pub const CONNECT_PATH: &str = "/lichen/v1/connect";
-/// GET, with a certificate: [`Holder`].
+/// GET, with a certificate: [`Holder`]. With `?agent=HEX&boot=HEX` the device says which of its boards asks.
 pub const SESSION_PATH: &str = "/lichen/v1/session";
 
 /// Largest document in either direction: four CA certificates, a chain and eight addresses take a third of it.

@@ -5,6 +5,7 @@ mod about;
 mod apply;
 pub mod args;
 mod auth;
+mod broker;
 pub mod client;
 mod config;
 mod context;
@@ -78,6 +79,7 @@ pub fn run(context: &mut Context, command: Command) -> Result<(), CliError> {
         Command::Config(command) => config::run(context, &command),
         Command::Token(command) => token::run(context, &command),
         Command::Device(command) => device::run(context, &command),
+        Command::Broker(command) => broker::run(context, &command),
         Command::Apply(args) => apply::run(context, &args),
         Command::Delete(args) => delete::run(context, &args),
         Command::Get(args) => get::run(context, &args),

@@ -69,9 +69,9 @@ use firmware_compat::{
 use lichen_hub_core::engine::{self, Engine};
 use lichen_images::store as images;
 use lichen_link::{
-    Endpoint, EndpointConfig, External, ExternalConfig, Link, PROTOCOLS, TlsSource, client::Tls,
+    As, Endpoint, EndpointConfig, External, ExternalConfig, Link, PROTOCOLS, TlsSource, client::Tls,
 };
-use lichen_trust::{KnownTime, Trust, TrustError};
+use lichen_trust::{DEVICES, KnownTime, Trust, TrustError};
 use rustls::pki_types::ServerName;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -142,6 +142,7 @@ async fn start_locked(
     mut lock: StateLock,
     store: Box<dyn Store>,
 ) -> Result<Running, HubError> {
+    let broker = config.external_broker.as_deref().map(Broker::parse).transpose()?;
     let limits = Limits::raise();
     let names = advertise::names(&config.advertise, config.devices);
     let trust_dir = config.state.join("trust");
@@ -240,7 +241,7 @@ async fn start_locked(
     let mut running = Running {
         api: address,
         devices: config.devices,
-        broker: config.external_broker.clone(),
+        broker: broker.as_ref().map(ToString::to_string),
         kubeconfig: admin.path().to_owned(),
         engine: handle.clone(),
         stop,
@@ -248,13 +249,12 @@ async fn start_locked(
         turn,
     };
     let connected = async {
-        let broker = config.external_broker.as_deref().map(Broker::parse).transpose()?;
         let devices = Devices {
             engine: handle,
             addresses: api.devices.clone(),
             trust: trust.clone(),
             lineage,
-            broker,
+            broker: broker.clone(),
             lifetimes: config.lifetimes,
         };
         let router = devices::router(devices, api.clone());
@@ -267,7 +267,7 @@ async fn start_locked(
             }),
             trust,
         };
-        connect(port, config.external_broker.clone(), lineage).await
+        connect(port, broker, lineage).await
     };
     match connected.await {
         Ok((link, devices)) => {
@@ -334,7 +334,7 @@ struct Port {
 /// Opens the device port, and the way to the operator's broker if there is one. Devices speak MQTT with that one then.
 async fn connect(
     port: Port,
-    broker: Option<String>,
+    broker: Option<Broker>,
     lineage: Lineage,
 ) -> Result<(Attached, SocketAddr), HubError> {
     let (events, reports) = mpsc::channel(LINK_QUEUE);
@@ -346,7 +346,7 @@ async fn connect(
         time: port.trust.time().clone(),
         http: port.http,
     };
-    let Some(url) = broker else {
+    let Some(broker) = broker else {
         let (endpoint, address) = Endpoint::start(config, events).await?;
         let attached = Attached { link: Link::Embedded(endpoint), port: None, events: reports };
         return Ok((attached, address));
@@ -354,22 +354,27 @@ async fn connect(
     // Nobody hears what it reports: without MQTT it is only a port.
     let (unheard, _) = mpsc::channel(LINK_QUEUE);
     let (endpoint, address) = Endpoint::start(config, unheard).await?;
-    let tls = url.starts_with("mqtts:").then(|| way_to_broker(port.trust)).transpose()?;
-    let config = ExternalConfig { url, tls, client_id: format!("lichen-hub-{lineage}") };
-    let link = Link::External(External::start(config, events)?);
+    let tls = way_to_broker(port.trust)?;
+    let config = ExternalConfig { broker, tls, client_id: format!("lichen-hub-{lineage}") };
+    let link = Link::External(External::start(config, events));
     Ok((Attached { link, port: Some(endpoint), events: reports }, address))
 }
 
-/// What the hub shows to the operator's broker, and by which it knows it.
+/// What the hub shows to the operator's broker, and by which it knows it. To end a device's session it shows what that device
+/// might: it is the authority of both.
 fn way_to_broker(trust: Arc<Trust>) -> Result<TlsSource, HubError> {
-    let now = |trust: &Trust| {
-        let name = ServerName::try_from(BROKER_NAME).expect("a name that DNS could have");
-        let config = trust.client_config(HUB_USER, HUB_USER, ALPN_MQTT)?;
-        Ok::<_, TrustError>(Tls { config: Arc::new(config), name: Some(name) })
+    let now = |trust: &Trust, who: As<'_>| {
+        let (name, group) = match who {
+            As::Hub => (HUB_USER, HUB_USER),
+            As::Device(name) => (name, DEVICES),
+        };
+        let config = trust.client_config(name, group, ALPN_MQTT)?;
+        let broker = ServerName::try_from(BROKER_NAME).expect("a name that DNS could have");
+        Ok::<_, TrustError>(Tls { config: Arc::new(config), name: Some(broker) })
     };
-    let first = now(&trust)?;
-    // The hub's authority may be another one at the next connection.
-    Ok(TlsSource(Arc::new(move || now(&trust).unwrap_or_else(|_| first.clone()))))
+    let first = now(&trust, As::Hub)?;
+    // A new certificate for each connection: it never ends while it is needed, and the hub's authority may be another one.
+    Ok(TlsSource(Arc::new(move |who| now(&trust, who).unwrap_or_else(|_| first.clone()))))
 }
 
 /// Random bytes from the kernel.

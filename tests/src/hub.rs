@@ -58,6 +58,14 @@ impl Hub {
         Self::start_with(Some(mosquitto.url()), "info")
     }
 
+    /// Starts a hub that looks for an operator's broker, which may come later, and waits until the API answers.
+    #[must_use]
+    pub fn start_towards(broker: String) -> Self {
+        let mut hub = Self::new(Some(broker), "debug");
+        hub.start_api();
+        hub
+    }
+
     /// As [`Self::start`], with more flags.
     #[must_use]
     pub fn start_with_flags(flags: &[&str]) -> Self {
@@ -230,6 +238,12 @@ impl Hub {
     #[must_use]
     pub fn scratch(&self) -> &Path {
         self.dir.path()
+    }
+
+    /// Everything that it has logged.
+    #[must_use]
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&fs::read(self.log_file()).unwrap_or_default()).into_owned()
     }
 
     /// Where everything is that it has logged.

@@ -1,10 +1,21 @@
 //! A real Mosquitto: the broker of an operator who has one already.
 
-use std::{fs, net::SocketAddr, path::PathBuf, process::Command};
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use rustix::process::Signal;
 
 use tempfile::TempDir;
 
-use crate::{ports, process::Process, wait::wait_until};
+use crate::{
+    ports,
+    process::{Process, signal},
+    wait::wait_until,
+};
 
 /// A running Mosquitto that keeps nothing: what it held is gone once it is killed.
 #[derive(Debug)]
@@ -49,6 +60,34 @@ impl Mosquitto {
         let mosquitto = Self { address, dir, process, starts: 1 };
         mosquitto.wait();
         mosquitto
+    }
+
+    /// Starts one with a configuration that `lichen broker config mosquitto` has written to a directory, for this address.
+    ///
+    /// # Panics
+    /// As [`Self::start`].
+    #[must_use]
+    pub fn configured(by: &Path, address: SocketAddr) -> Self {
+        let dir = TempDir::with_prefix("lt-mq-").unwrap();
+        // Started by root it would become another user, who can't read the test's directories.
+        let config =
+            format!("user root\nlog_dest stderr\nlog_type all\ninclude_dir {}\n", by.display());
+        fs::write(dir.path().join("config"), config).unwrap();
+        let process = launch(&dir);
+        let mosquitto = Self { address, dir, process, starts: 1 };
+        mosquitto.wait();
+        mosquitto
+    }
+
+    /// Has it read its certificates and lists again (SIGHUP).
+    pub fn reload(&self) {
+        signal(self.process.pid(), Signal::HUP);
+    }
+
+    /// Everything that it has logged.
+    #[must_use]
+    pub fn log(&self) -> String {
+        self.process.output()
     }
 
     /// `mqtt://HOST:PORT`.

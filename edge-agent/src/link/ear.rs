@@ -13,13 +13,25 @@ use lichen_link::client::{Down, Handler, Will};
 use tokio::{task::spawn_blocking, time};
 
 use super::{LinkConfig, name::is_another};
-use crate::message::{Message, Sender};
+use crate::{
+    hub::HubError,
+    message::{Message, Sender},
+};
 
 /// How long after a connection was closed without a word the hub is asked who is connected now: the hub must have heard
 /// the other one. Up to twice that, so that a broker that drops everybody does not make everybody ask at once.
 const ASK_AFTER: Duration = Duration::from_millis(500);
 /// How long the hub's answer is waited for. Without one, connecting again is right.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Why a connection was closed without a word, as far as the hub knows.
+enum Why {
+    Unknown,
+    /// Another agent has the name.
+    Taken,
+    /// The device was revoked, or is known no more.
+    Refused,
+}
 
 /// Hears what the broker says, on the client's task.
 pub(super) struct Ear {
@@ -39,17 +51,20 @@ impl Ear {
     }
 
     /// Asks the hub whether another agent is connected under this name. A broker that lets the newer of two connections
-    /// win need not say so (Mosquitto 2.0.11 does not), and connecting again would push that one out in turn.
-    async fn name_is_taken(&self) -> bool {
+    /// win need not say so (Mosquitto 2.0.11 does not), and connecting again would push that one out in turn. Nor does it say
+    /// that the hub has put this device out.
+    async fn ask_why(&self) -> Why {
         let jitter = crate::random::number() % ASK_AFTER.as_millis() as u64;
         time::sleep(ASK_AFTER + Duration::from_millis(jitter)).await;
-        let hub = self.config.membership.hub();
-        let asked = spawn_blocking(move || hub.session());
+        let (hub, board) = (self.config.membership.hub(), self.config.board);
+        let asked = spawn_blocking(move || hub.session(board));
         match time::timeout(ANSWER_DEADLINE, asked).await {
-            Ok(Ok(Ok(holder))) => is_another(&holder, self.config.board),
-            Ok(Ok(Err(_unreachable))) => false,
-            Ok(Err(_shutting_down)) => false,
-            Err(_too_late) => false,
+            Ok(Ok(Ok(holder))) if is_another(&holder, self.config.board) => Why::Taken,
+            Ok(Ok(Ok(_))) => Why::Unknown,
+            Ok(Ok(Err(HubError::Refused { .. }))) => Why::Refused,
+            Ok(Ok(Err(_unreachable))) => Why::Unknown,
+            Ok(Err(_shutting_down)) => Why::Unknown,
+            Err(_too_late) => Why::Unknown,
         }
     }
 
@@ -89,10 +104,18 @@ impl Handler for Ear {
         let client = self.number;
         self.tell(Message::LinkDown { client, taken_over, refused, why: why.to_string() }).await;
         let without_a_word = matches!(why, Down::ClosedSilently | Down::Contested { .. });
-        if std::mem::take(&mut self.was_up) && without_a_word && self.name_is_taken().await {
-            let why = Down::TakenOver { client_id: self.config.name.clone() }.to_string();
-            self.tell(Message::LinkDown { client, taken_over: true, refused: false, why }).await;
+        if !std::mem::take(&mut self.was_up) || !without_a_word {
+            return;
         }
+        let (taken_over, refused, why) = match self.ask_why().await {
+            Why::Unknown => return,
+            Why::Taken => {
+                let why = Down::TakenOver { client_id: self.config.name.clone() };
+                (true, false, why.to_string())
+            }
+            Why::Refused => (false, true, "the hub does not take this device".to_owned()),
+        };
+        self.tell(Message::LinkDown { client, taken_over, refused, why }).await;
     }
 
     async fn message(&mut self, topic: &str, bytes: &[u8]) {

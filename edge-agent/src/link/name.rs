@@ -25,8 +25,8 @@ pub fn poll_name(config: Arc<LinkConfig>, messages: Sender) -> AbortHandle {
         loop {
             tokio::time::sleep(pause / 2 + jitter(pause / 2)).await;
             pause = (pause * 2).min(POLL_LONGEST);
-            let hub = config.membership.hub();
-            match spawn_blocking(move || hub.session()).await {
+            let (hub, board) = (config.membership.hub(), config.board);
+            match spawn_blocking(move || hub.session(board)).await {
                 Ok(Ok(holder)) if !is_another(&holder, config.board) => break,
                 Ok(Ok(_)) => {}
                 Ok(Err(error)) => tracing::debug!(%error, "could not ask who has the name"),

@@ -47,6 +47,8 @@ pub enum Fault {
 #[derive(Clone, Debug)]
 pub struct Asked {
     pub path: String,
+    /// Behind the question mark.
+    pub query: String,
     pub range: Option<u64>,
     pub body: Vec<u8>,
     /// The certificate that was shown.
@@ -288,7 +290,9 @@ async fn read_request(
 ) -> Option<Asked> {
     let mut line = String::new();
     stream.read_line(&mut line).await.ok()?;
-    let path = line.split(' ').nth(1)?.to_owned();
+    let target = line.split(' ').nth(1)?.to_owned();
+    let (path, query) = target.split_once('?').unwrap_or((&target, ""));
+    let (path, query) = (path.to_owned(), query.to_owned());
     let (mut range, mut length) = (None, 0);
     loop {
         line.clear();
@@ -306,7 +310,7 @@ async fn read_request(
     }
     let mut body = vec![0; length];
     stream.read_exact(&mut body).await.ok()?;
-    Some(Asked { path, range, body, shown, resumed })
+    Some(Asked { path, query, range, body, shown, resumed })
 }
 
 fn answer(asked: Asked, state: &mut State) -> Vec<u8> {

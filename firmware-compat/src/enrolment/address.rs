@@ -20,6 +20,11 @@ const MAX_HOST: usize = 253;
 const MAX_LABEL: usize = 63;
 /// Longest text that is looked at: a name, brackets, a port, a scheme.
 const MAX_TEXT: usize = MAX_HOST + 16;
+/// The ports of MQTT with TLS, and without.
+const TLS_PORT: u16 = 8883;
+const PLAIN_PORT: u16 = 1883;
+/// Longest path of a socket that Linux takes.
+const MAX_PATH: usize = 107;
 
 /// A host and a port.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -39,6 +44,8 @@ pub enum AddressError {
     Scheme(String),
     /// MQTT in clear would leave the machine.
     Plain(String),
+    /// A socket of the machine without an absolute path.
+    Socket(String),
 }
 
 impl fmt::Display for AddressError {
@@ -56,12 +63,21 @@ impl fmt::Display for AddressError {
                 )
             }
             Self::Scheme(text) => {
-                write!(f, "{text:?} is not a broker's URL: write mqtts://HOST:PORT")
+                write!(
+                    f,
+                    "{text:?} is not a broker's URL: write mqtts://HOST:{TLS_PORT}, or mqtt://localhost:{PLAIN_PORT} or \
+                     unix:///PATH for a broker of this machine"
+                )
             }
             Self::Plain(text) => write!(
                 f,
-                "{text:?} would be MQTT in clear over a network: write mqtts://HOST:PORT; mqtt:// is for this machine \
+                "{text:?} would be MQTT in clear over a network: write mqtts://HOST:{TLS_PORT}; mqtt:// is for this machine \
                  alone (127.0.0.1, [::1], localhost)"
+            ),
+            Self::Socket(text) => write!(
+                f,
+                "{text:?} does not name a socket: write unix:// and an absolute path of at most {MAX_PATH} bytes, such as \
+                 unix:///run/mosquitto.sock"
             ),
         }
     }
@@ -116,31 +132,46 @@ impl Address {
     }
 }
 
-/// A broker that is not the hub itself.
+/// A broker that is not the hub itself. Hub and devices reach it by the same words.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Broker {
-    /// Where it is.
-    pub address: Address,
-    /// MQTT over TLS. Without it the address is a loopback one.
-    pub tls: bool,
+pub enum Broker {
+    /// MQTT over TLS.
+    Tls(Address),
+    /// MQTT in clear, on a loopback address.
+    Plain(Address),
+    /// MQTT in clear, by a socket of the machine: its absolute path.
+    Unix(String),
 }
 
 impl Broker {
-    /// Reads `mqtts://HOST:PORT`, or `mqtt://HOST:PORT` of this machine.
+    /// Reads `mqtts://HOST[:8883]`, or `mqtt://HOST[:1883]` or `unix:///PATH` of this machine.
     ///
     /// # Errors
     /// See [`AddressError`].
     pub fn parse(url: &str) -> Result<Self, AddressError> {
         let scheme = || AddressError::Scheme(cut(url));
         let (before, rest) = url.split_once("://").ok_or_else(scheme)?;
-        let address = Address::parse(rest.strip_suffix('/').unwrap_or(rest))?;
+        let address = |port| Address::parse_or(rest.strip_suffix('/').unwrap_or(rest), port);
         match before {
-            "mqtts" => Ok(Self { address, tls: true }),
-            "mqtt" if address.is_loopback() => Ok(Self { address, tls: false }),
-            "mqtt" => Err(AddressError::Plain(cut(url))),
+            "mqtts" => Ok(Self::Tls(address(TLS_PORT)?)),
+            "mqtt" => Some(address(PLAIN_PORT)?)
+                .filter(Address::is_loopback)
+                .map(Self::Plain)
+                .ok_or_else(|| AddressError::Plain(cut(url))),
+            "unix" if is_path(rest) => Ok(Self::Unix(rest.to_owned())),
+            "unix" => Err(AddressError::Socket(cut(url))),
             _ => Err(scheme()),
         }
     }
+}
+
+/// An absolute path that names something below the root, and can be shown in a line.
+fn is_path(path: &str) -> bool {
+    path.len() > 1
+        && path.len() <= MAX_PATH
+        && path.starts_with('/')
+        && !path.ends_with('/')
+        && !path.chars().any(char::is_control)
 }
 
 /// Parts a text at its port.
@@ -217,7 +248,11 @@ impl fmt::Debug for Address {
 
 impl fmt::Display for Broker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}://{}", if self.tls { "mqtts" } else { "mqtt" }, self.address)
+        match self {
+            Self::Tls(address) => write!(f, "mqtts://{address}"),
+            Self::Plain(address) => write!(f, "mqtt://{address}"),
+            Self::Unix(path) => write!(f, "unix://{path}"),
+        }
     }
 }
 
@@ -290,14 +325,28 @@ mod tests {
 
     #[test]
     fn mqtt_in_clear_stays_on_the_machine() {
-        for url in ["mqtts://broker.example:8883", "mqtt://127.0.0.1:1883", "mqtt://[::1]:1883"] {
-            assert_eq!(Broker::parse(url).expect(url).to_string(), url);
+        for (url, shown) in [
+            ("mqtts://broker.example:8884", "mqtts://broker.example:8884"),
+            ("mqtts://broker.example/", "mqtts://broker.example:8883"),
+            ("mqtts://[fd00::1]", "mqtts://[fd00::1]:8883"),
+            ("mqtt://127.0.0.1:2883", "mqtt://127.0.0.1:2883"),
+            ("mqtt://localhost", "mqtt://localhost:1883"),
+            ("mqtt://[::1]", "mqtt://[::1]:1883"),
+            ("unix:///run/mosquitto.sock", "unix:///run/mosquitto.sock"),
+        ] {
+            assert_eq!(Broker::parse(url).expect(url).to_string(), shown);
         }
-        for url in ["mqtt://10.0.0.1:1883", "mqtt://localhost.example:1"] {
+        for url in ["mqtt://10.0.0.1:1883", "mqtt://localhost.example:1", "mqtt://broker"] {
             assert!(matches!(Broker::parse(url), Err(AddressError::Plain(_))), "{url}");
         }
-        for url in ["http://a:1", "a:1", "mqtts:a:1", "MQTTS://a:1"] {
+        for url in ["", "localhost", "http://a:1", "a:1", "mqtts:a:1", "MQTTS://a:1"] {
             assert!(matches!(Broker::parse(url), Err(AddressError::Scheme(_))), "{url}");
+        }
+        for url in ["unix://", "unix:///", "unix://run/x", "unix:///run/", "unix:///a\nb"] {
+            assert!(matches!(Broker::parse(url), Err(AddressError::Socket(_))), "{url}");
+        }
+        for url in ["mqtt://", "mqtts://h:0", "mqtts://h:x", "mqtts://u@h", "mqtts://h/p"] {
+            assert!(matches!(Broker::parse(url), Err(AddressError::Shape(_))), "{url}");
         }
     }
 }

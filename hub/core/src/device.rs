@@ -21,7 +21,7 @@ use crate::{
     engine::ReportRequest,
     event::Platform,
     resolve::{Amount, TaintEffect},
-    session::SignedHead,
+    session::{Boards, SignedHead},
     state::Hearing,
 };
 
@@ -69,6 +69,8 @@ pub struct Device {
     pub probe_at: Option<Instant>,
     /// When anything was last heard of it.
     pub heard_at: Instant,
+    /// The boards that have come under its name since this hub started.
+    pub boards: Boards,
     /// Of its last change, for the API.
     pub resource_version: u64,
 }
@@ -246,6 +248,7 @@ impl Device {
             watched_until: None,
             probe_at: None,
             heard_at: now,
+            boards: Boards::default(),
             resource_version: 0,
         }
     }

@@ -6,7 +6,7 @@ use core::fmt;
 
 use firmware_compat::{
     frame::Kind as FrameKind,
-    id::{AgentId, Hash},
+    id::{AgentId, BootId, Hash},
 };
 
 use crate::{
@@ -162,8 +162,10 @@ pub enum Response {
     LogStarted,
     /// Names and digests of images.
     Images(Vec<Image>),
-    /// Which agent holds a session.
-    Session(Option<AgentId>),
+    /// Which agent holds a session, in which boot.
+    Session(Option<(AgentId, BootId)>),
+    /// Serial numbers of certificates that are worth nothing, each once.
+    Revoked(Vec<Vec<u8>>),
     /// Who has which keys.
     TrustCounts(TrustCounts),
     /// A board may be a device of this name.

@@ -2,6 +2,7 @@
 //! registered before they came. Certificates are the shell's; here it is decided who gets one.
 
 mod authority;
+mod certificates;
 mod waiting;
 
 use alloc::{
@@ -25,6 +26,8 @@ use crate::{
     engine::Engine,
     event::{EnrolRequest, RenewRequest},
 };
+
+pub(crate) use certificates::bytes_of;
 
 /// What the refusals of all boards are recorded for. No device is called so.
 const ALL: &str = "all";
@@ -295,12 +298,13 @@ impl Engine {
         Response::Done
     }
 
-    /// A certificate was issued.
+    /// A certificate was issued. It may be handed out once this is answered: whatever a device holds, the hub knows.
     pub(crate) fn certified(
         &mut self,
         device: &str,
         not_after_ms: UnixMs,
         authority: &Hash,
+        serial: &[u8],
     ) -> Result<Response, ApiError> {
         let key = Key::new(Kind::Enrolment, "", device);
         let enrolment = self.enrolment(device).ok_or(ApiError::NotFound(key))?;
@@ -308,6 +312,7 @@ impl Engine {
         if enrolment.status.certificate_not_after.is_none() {
             enrolment.status.enrolled_at = Some(rfc3339(self.known_ms()));
         }
+        certificates::note(&mut enrolment, serial, not_after_ms, self.known_ms())?;
         enrolment.status.certificate_not_after = Some(rfc3339(not_after_ms));
         enrolment.status.authority = authority.to_string();
         if !core::mem::take(&mut enrolment.status.message).is_empty() {

@@ -228,10 +228,12 @@ pub enum Request {
     },
     /// All names and digests of images.
     ListImages,
-    /// Which agent holds a device's session.
+    /// Which board holds a device's session.
     Session {
         /// The device.
         device: String,
+        /// Which board of it asks, if it says so.
+        asker: Option<Board>,
     },
     /// A board asks to be a device of this hub.
     Enrol(EnrolRequest),
@@ -252,7 +254,11 @@ pub enum Request {
         not_after_ms: UnixMs,
         /// SHA-256 of the certificate of the CA that issued it.
         authority: Hash,
+        /// Its serial number, big-endian.
+        serial: Vec<u8>,
     },
+    /// Which certificates of devices are worth nothing any more.
+    ListRevoked,
     /// How many devices have certificates of a CA, and the newest signing key.
     CountTrust {
         /// SHA-256 of its certificate.

@@ -22,6 +22,7 @@ use crate::{
     controller::Scope,
     device::{Conflict, Desired, Device, LAST_GENERATION, Presence, Told},
     engine::{Config, Dirty, Engine, Metrics, ReportRequest, Sessions, Timer, Versions},
+    enrolment,
     event::Now,
     pod::{Deleting, Pod, Revision},
     record::{
@@ -30,7 +31,7 @@ use crate::{
     recorder::Recorder,
     resolve,
     rng::Rng,
-    session::{hello::BEACON_EVERY, known_time::KnownTime},
+    session::{Boards, hello::BEACON_EVERY, known_time::KnownTime},
     signing::Sign,
     state::{Progress, Saved, State, Stored},
 };
@@ -138,6 +139,13 @@ impl Engine {
                 check_device(key, name, generation)?;
                 self.state.fleet.set_retired(name, generation);
             }
+            KeyOf::Withdrawn(serial) => {
+                let end_ms = record::decode(key, value)?;
+                if enrolment::bytes_of(serial).is_none() {
+                    return Err(damaged(key, "it is no serial number"));
+                }
+                self.state.withdrawn.insert(serial.to_string(), end_ms);
+            }
             KeyOf::Image(reference) => {
                 self.state.images.name(reference, record::decode(key, value)?);
             }
@@ -215,6 +223,7 @@ impl Engine {
             watched_until: None,
             probe_at: None,
             heard_at: self.now,
+            boards: Boards::default(),
             resource_version: self.versions.last,
         }
     }

@@ -11,6 +11,7 @@
 //! | `revision/<uid of the workload>/<hash>` | a template of a workload, with the digests of its images |
 //! | `device/<name>` | a device |
 //! | `retired/<name>` | last generation of a device that was deleted |
+//! | `withdrawn/<serial number>` | until when a certificate of a device that was forgotten would last |
 //! | `image/<reference>` | a name in the catalogue |
 
 use alloc::{
@@ -322,6 +323,12 @@ pub fn retired_key(name: &str) -> String {
     format!("retired/{name}")
 }
 
+/// Key of a certificate that is worth nothing any more: its serial number in hex.
+#[must_use]
+pub fn withdrawn_key(serial: &str) -> String {
+    format!("withdrawn/{serial}")
+}
+
 /// Key of an image's name.
 #[must_use]
 pub fn image_key(reference: &str) -> String {
@@ -351,6 +358,8 @@ pub enum KeyOf<'a> {
     Device(&'a str),
     /// A deleted device.
     Retired(&'a str),
+    /// The serial number of a certificate that is worth nothing any more, in hex.
+    Withdrawn(&'a str),
     /// An image's name.
     Image(&'a str),
     /// The data of a deleted ConfigMap or Secret.
@@ -385,6 +394,7 @@ pub fn parse_key(key: &str) -> Option<KeyOf<'_>> {
         }
         "device" => KeyOf::Device(rest),
         "retired" => KeyOf::Retired(rest),
+        "withdrawn" => KeyOf::Withdrawn(rest),
         "image" => KeyOf::Image(rest),
         _ => return None,
     })

@@ -13,5 +13,6 @@ pub(crate) mod rejected_frames;
 pub(crate) mod report;
 pub(crate) mod voice;
 
+pub use boards::Boards;
 pub use gaps::ReportRequest;
 pub use voice::SignedHead;

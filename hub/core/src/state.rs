@@ -8,6 +8,10 @@ pub mod owned;
 pub mod pods;
 pub mod revisions;
 
+use alloc::{collections::BTreeMap, string::String};
+
+use firmware_compat::time::UnixMs;
+
 use crate::{
     device::{Device, Form},
     pod::Revision,
@@ -36,6 +40,8 @@ pub struct State {
     pub fleet: Fleet,
     /// Names of images, and their forms for devices.
     pub images: Images,
+    /// Serial numbers of certificates of devices that were forgotten, in hex, and when they end.
+    pub withdrawn: BTreeMap<String, UnixMs>,
 }
 
 impl State {

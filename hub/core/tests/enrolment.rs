@@ -151,6 +151,7 @@ fn certified(device: &str, authority: Hash) -> Request {
         device: device.to_owned(),
         not_after_ms: START_MS + 90 * DAY_MS,
         authority,
+        serial: vec![0x40, authority.0[0]],
     }
 }
 
@@ -553,4 +554,73 @@ fn who_was_left_behind_by_a_new_ca_is_told_until_it_has_a_certificate_of_that() 
     assert_eq!(told(&mut hub), [false, true, false]);
     hub.ask(certified("pi-2", new)).expect("noted");
     assert_eq!(told(&mut hub), [false; 3]);
+}
+
+#[test]
+fn every_certificate_of_a_device_that_was_revoked_or_forgotten_is_told_of_until_it_has_ended() {
+    let mut hub = Hub::new();
+    hub.token(1, json!({"uses": 9}));
+    for (name, key) in [("pi-1", 11), ("pi-2", 12)] {
+        hub.enrol(with_token(name, key, 1));
+    }
+    let certified = |hub: &mut Hub, device: &str, serial: u8, days: u64| {
+        let (device, not_after_ms) = (device.to_owned(), START_MS + days * DAY_MS);
+        let (authority, serial) = (Hash([1; 32]), vec![0x40, serial]);
+        hub.ask(Request::Certified { device, not_after_ms, authority, serial })
+    };
+    let revoked = |hub: &mut Hub| match hub.ask(Request::ListRevoked) {
+        Ok(Response::Revoked(serials)) => {
+            serials.iter().map(|serial| serial[1]).collect::<Vec<u8>>()
+        }
+        other => panic!("{other:?}"),
+    };
+    let nobody: Vec<u8> = Vec::new();
+    for (device, serial, days) in
+        [("pi-1", 1, 60), ("pi-1", 2, 90), ("pi-1", 2, 90), ("pi-2", 3, 90)]
+    {
+        certified(&mut hub, device, serial, days).expect("noted");
+    }
+    assert_eq!(hub.enrolment("pi-1").status.certificates.len(), 2, "one number counts once");
+    assert_eq!(revoked(&mut hub), nobody);
+
+    hub.say("pi-1", |enrolment| enrolment.spec.revoked = true);
+    assert_eq!(revoked(&mut hub), [1, 2]);
+    hub.say("pi-1", |enrolment| enrolment.spec.revoked = false);
+    assert_eq!(revoked(&mut hub), nobody, "whoever is let in again is let in everywhere");
+    hub.say("pi-1", |enrolment| enrolment.spec.revoked = true);
+    let (kind, namespace) = (Kind::Enrolment, String::new());
+    hub.ask(Request::Delete { kind, namespace, name: "pi-2".to_owned() }).expect("deleted");
+    assert_eq!(revoked(&mut hub), [1, 2, 3]);
+    hub = hub.restart();
+    assert_eq!(revoked(&mut hub), [1, 2, 3]);
+    // A month longer than they last, for a broker's clock that is behind.
+    hub.unix_ms = START_MS + 100 * DAY_MS;
+    hub = hub.restart();
+    assert_eq!(revoked(&mut hub), [2, 3]);
+    hub.unix_ms = START_MS + 121 * DAY_MS;
+    hub = hub.restart();
+    assert_eq!(revoked(&mut hub), nobody);
+    assert!(!hub.records.keys().any(|key| key.starts_with("withdrawn/")));
+}
+
+#[test]
+fn a_device_that_makes_ever_new_keys_gets_no_certificate_that_the_hub_could_forget() {
+    let mut hub = Hub::new();
+    hub.token(1, json!({}));
+    hub.enrol(with_token("pi-1", 11, 1));
+    let certified = |hub: &mut Hub, serial: u8, day: u64| {
+        let (device, not_after_ms) = ("pi-1".to_owned(), START_MS + day * DAY_MS);
+        let (authority, serial) = (Hash([1; 32]), vec![0x40, serial]);
+        hub.ask(Request::Certified { device, not_after_ms, authority, serial })
+    };
+    for serial in 0..128 {
+        certified(&mut hub, serial, 90).expect("noted");
+    }
+    let refused = certified(&mut hub, 200, 90).expect_err("it is enough");
+    assert!(refused.to_string().contains("lichen device revoke pi-1"), "{refused}");
+    certified(&mut hub, 5, 90).expect("one that it has");
+    hub.unix_ms = START_MS + 121 * DAY_MS;
+    hub = hub.restart();
+    certified(&mut hub, 200, 211).expect("the others have ended");
+    assert_eq!(hub.enrolment("pi-1").status.certificates.len(), 1);
 }

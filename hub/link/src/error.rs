@@ -26,15 +26,4 @@ pub enum LinkError {
     /// There are no threads to serve devices with.
     #[error("could not start the threads that serve devices")]
     Threads(#[source] io::Error),
-    /// The external broker's URL is not one.
-    #[error(
-        "could not use {url:?} as the external broker: {problem}; write mqtts://HOST:PORT, or mqtt://HOST:PORT or \
-         unix:///PATH for one on this machine"
-    )]
-    Url {
-        /// What was given.
-        url: String,
-        /// What is wrong with it.
-        problem: &'static str,
-    },
 }

@@ -36,7 +36,8 @@ pub enum LinkEvent {
         /// Its name.
         device: String,
     },
-    /// Endpoint only: a device's session has ended, and no newer one has replaced it.
+    /// A device's session has ended, and no newer one has replaced it. With an external broker only for a device that is not
+    /// welcome any more; others say so themselves, by their will.
     Disconnected {
         /// Its name.
         device: String,
@@ -127,9 +128,9 @@ pub struct LinkCounts {
     pub received_dropped: u64,
     /// Frames to devices that were dropped: nobody there, or the way too full.
     pub sent_dropped: u64,
-    /// Connections, subscriptions and messages refused by the access rules. Endpoint only.
+    /// Connections, subscriptions and messages refused by the access rules.
     pub refused: u64,
-    /// Those of them that were connections of devices that are not welcome. Endpoint only.
+    /// Those of them that were of devices that are not welcome: connections to the endpoint, messages by an external broker.
     pub unwelcome: u64,
     /// Those of them that were connections of a second board with the name of one that is connected. Endpoint only.
     pub second_boards: u64,
@@ -243,7 +244,6 @@ impl Reporter {
     }
 
     /// Reports what is told again if it stays so. False if there was no room.
-    #[cfg(feature = "endpoint")]
     pub(crate) fn try_tell(&self, event: LinkEvent) -> bool {
         self.events.try_send(event).is_ok()
     }

@@ -27,7 +27,7 @@ use firmware_compat::id::Hash;
 pub use endpoint::{Endpoint, EndpointConfig, PROTOCOLS};
 pub use error::LinkError;
 pub use event::{Board, Holder, LinkCounts, LinkEvent, Newcomer};
-pub use external::{External, ExternalConfig, TlsSource};
+pub use external::{As, External, ExternalConfig, TlsSource};
 
 /// How the hub reaches its devices. Both kinds take the same calls and report the same events.
 #[derive(Debug)]
@@ -79,31 +79,31 @@ impl Link {
     }
 
     /// Lets `device` in with one of these keys (SHA-256 of the public key in its certificate), two at most, and with no
-    /// other: a session with another key ends. An external broker has its own rules, and this says nothing to it.
+    /// other: a session with another key ends. An external broker knows certificates by itself; from then on what comes of
+    /// this device is heard.
     #[cfg(feature = "endpoint")]
     pub fn admit(&self, device: &str, keys: &[Hash]) {
         match self {
             Self::Embedded(link) => link.admit(device, keys),
-            Self::External(_) => {}
+            Self::External(link) => link.admit(device),
         }
     }
 
-    /// Ends the session of `device`, and keeps it out. It is told `why`. See [`Self::admit`] for external brokers.
+    /// Ends the session of `device`, and keeps it out. It is told `why`; an external broker tells nobody anything.
     #[cfg(feature = "endpoint")]
     pub fn dismiss(&self, device: &str, why: &str) {
         match self {
             Self::Embedded(link) => link.dismiss(device, why),
-            Self::External(_) => {}
+            Self::External(link) => link.dismiss(device),
         }
     }
 
-    /// Ends the session of `device`, and knows nothing of it any more: whoever comes by this name is a stranger. See
-    /// [`Self::admit`] for external brokers.
+    /// Ends the session of `device`, and knows nothing of it any more: whoever comes by this name is a stranger.
     #[cfg(feature = "endpoint")]
     pub fn forget(&self, device: &str) {
         match self {
             Self::Embedded(link) => link.forget(device),
-            Self::External(_) => {}
+            Self::External(link) => link.forget(device),
         }
     }
 

@@ -9,6 +9,7 @@ mod conformance;
 use broker::Mosquitto;
 use std::{
     collections::HashSet,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -17,9 +18,9 @@ use conformance::{
     device::{self, DEADLINE, Device, Heard},
     frame,
 };
-use firmware_compat::frame::Kind;
+use firmware_compat::{enrolment::Broker, frame::Kind};
 use lichen_link::{
-    External, ExternalConfig, Link, LinkEvent,
+    External, ExternalConfig, Link, LinkEvent, TlsSource,
     client::{Client, ClientConfig, Down, Handler, RetryPolicy, Route},
 };
 use rumqttc::{PubAckReason, PublishOptions, QoS, SubscribeReasonCode};
@@ -28,11 +29,15 @@ use tokio::{sync::mpsc, time::timeout};
 fn link_to(broker: &Mosquitto) -> Rig {
     let (sender, events) = mpsc::channel(1024);
     let config = ExternalConfig {
-        url: format!("mqtt://{}", broker.address),
-        tls: None,
+        broker: Broker::parse(&format!("mqtt://{}", broker.address)).unwrap(),
+        tls: TlsSource(Arc::new(|_| unreachable!("this broker has no TLS"))),
         client_id: "lichen-hub-test".into(),
     };
-    let external = External::start(config, sender).unwrap();
+    let external = External::start(config, sender);
+    let many = (0..3000).flat_map(|number| [format!("many-{number}"), format!("device-{number}")]);
+    for name in ["pi", "pi-2", "good", "bad"].map(str::to_owned).into_iter().chain(many) {
+        external.admit(&name);
+    }
     Rig {
         link: Link::External(external),
         events: Events(events),
@@ -273,4 +278,31 @@ async fn a_broker_that_is_not_there_is_reported_once_and_found_when_it_comes() {
     broker.start_again();
     assert_eq!(rig.events.next().await, LinkEvent::Up);
     rig.link.shutdown().await;
+}
+
+#[tokio::test]
+#[ignore = "needs mosquitto: run by make test"]
+async fn a_dismissed_device_is_put_out_at_once_and_not_heard_until_it_is_admitted_again() {
+    let (_broker, mut rig) = start().await;
+    rig.link.set_head("pi", b"head".to_vec());
+    let mut pi = Device::connect(&rig.broker, "pi").await;
+    pi.message(b"head").await;
+    // On this broker everybody may write everywhere.
+    let mut other = Device::connect(&rig.broker, "pi-2").await;
+
+    rig.link.dismiss("pi", "pi was revoked by an operator");
+    rig.events.wait_for(&LinkEvent::Disconnected { device: "pi".into() }).await;
+    let end = pi.end().await;
+    assert!(matches!(end, Heard::Lost(_) | Heard::Disconnected(_)), "{end:?}");
+    assert!(!rig.link.send("pi", Kind::Command, b"nothing".to_vec()));
+    rig.link.set_head("pi", b"nothing".to_vec());
+    other.publish("lichen/1/pi/up/hello", b"unheard").await;
+    other.publish("lichen/1/pi-2/up/hello", b"heard").await;
+    let passed = rig.events.wait_for(&frame("pi-2", Kind::Hello, b"heard")).await;
+    assert!(passed.is_empty(), "{passed:?}");
+    assert!(rig.link.counts().unwelcome >= 1);
+
+    rig.link.admit("pi", &[]);
+    other.publish("lichen/1/pi/up/hello", b"heard").await;
+    rig.events.wait_for(&frame("pi", Kind::Hello, b"heard")).await;
 }

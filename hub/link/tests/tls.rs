@@ -22,6 +22,7 @@ use conformance::{
     embedded::start,
     fleet::{DAY, Fleet, dial},
 };
+use firmware_compat::enrolment::Broker;
 use lichen_link::{
     External, ExternalConfig, LinkEvent, TlsSource,
     client::{self, Client, Down, Handler, Place, RetryPolicy, Route, Tls, Way},
@@ -270,11 +271,12 @@ async fn the_hub_reaches_a_mosquitto_over_tls_and_on_a_socket() {
         .with_client_auth_cert(vec![hub.certificate], hub.key)
         .unwrap();
     let config = Arc::new(config);
-    let source = TlsSource(Arc::new(move || tls(config.clone()).unwrap()));
+    let source = TlsSource(Arc::new(move |_| tls(config.clone()).unwrap()));
     for url in [format!("mqtts://127.0.0.1:{port}"), format!("unix://{}", path("socket"))] {
         let (sender, mut events) = mpsc::channel(16);
-        let (tls, client_id) = (Some(source.clone()), "lichen-hub-test".into());
-        let hub = External::start(ExternalConfig { url, tls, client_id }, sender).unwrap();
+        let (tls, client_id) = (source.clone(), "lichen-hub-test".into());
+        let broker = Broker::parse(&url).unwrap();
+        let hub = External::start(ExternalConfig { broker, tls, client_id }, sender);
         let event = timeout(DEADLINE, events.recv()).await.expect("the broker is there");
         assert_eq!(event, Some(LinkEvent::Up));
         hub.shutdown().await;

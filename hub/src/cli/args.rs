@@ -1,6 +1,7 @@
 //! The grammar of the command line, and the help that goes with it.
 
 mod access;
+mod broker;
 mod connection;
 mod devices;
 mod duration;
@@ -16,6 +17,7 @@ use clap::{Args, Parser, Subcommand, builder::styling};
 use clap_complete::Shell;
 
 pub use access::{AuthCommand, CanIArgs, CreateCommand, ServiceAccountTokenArgs};
+pub use broker::{BrokerArgs, BrokerCommand, BrokerKind, Listen};
 pub use connection::{
     ConfigCommand, ConnectionArgs, ContextsOutput, LoginArgs, ViewArgs, ViewOutput,
 };
@@ -78,6 +80,9 @@ pub enum Command {
     /// Show, approve, deny, revoke, forget and register devices
     #[command(subcommand)]
     Device(DeviceCommand),
+    /// Set up an MQTT broker of yours beside a hub
+    #[command(subcommand)]
+    Broker(BrokerCommand),
     /// Create or change what manifests declare
     Apply(ApplyArgs),
     /// Delete objects and wait until their Pods are gone
@@ -221,6 +226,9 @@ mod tests {
             "hub trust --bundle",
             "hub rotate-ca",
             "hub rotate-signing-key --overlap 7d",
+            "broker config mosquitto",
+            "broker config emqx --name broker.example --name 192.0.2.1 --listen 127.0.0.1:8884 --output d --installed-in /etc/x",
+            "broker crl --output crl.pem",
             "completion zsh",
         ] {
             let words = std::iter::once("lichen").chain(line.split_whitespace());
@@ -262,6 +270,10 @@ mod tests {
             "hub --state /s backup",
             "hub restore",
             "hub backup --keys",
+            "broker config",
+            "broker config rabbitmq",
+            "broker config mosquitto --listen broker",
+            "broker config mosquitto --installed-in /etc/x",
             "device approve",
             "device approve pi-1 --key 0123",
             "device approve pi-1 --key 0123456789abcdeg",

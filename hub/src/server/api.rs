@@ -5,6 +5,7 @@
 
 mod backup;
 mod body;
+mod broker;
 mod change;
 mod compression;
 mod continuation;

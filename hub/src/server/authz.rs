@@ -10,6 +10,7 @@
 //! | `/lichen/v1/devices/<name>/session` | `get` of `nodes/session` there |
 //! | `/lichen/v1/backup` | `get` of `backups` there, which is as good as everything |
 //! | `/lichen/v1/trust` | `get` of `trust` there; `create` of `trust/rotate-ca` and `trust/rotate-signing-key` |
+//! | `/lichen/v1/broker/…` | `create` of `brokers/certificate` there, which is as good as being the broker; `get` of `brokers/crl` |
 //! | `/lichen/v1/images…`, `/v2/…` | `images` there, by the name without a tag; see [`of_registry`] |
 //! | all others | a path that is no resource |
 
@@ -124,6 +125,8 @@ fn of_lichen(method: &Method, path: LichenPath) -> Option<Attributes> {
         LichenPath::RotateSigningKey => {
             own(verb(method), "trust", "rotate-signing-key", String::new())
         }
+        LichenPath::BrokerCertificate => own(verb(method), "brokers", "certificate", String::new()),
+        LichenPath::BrokerCrl => own(verb(method), "brokers", "crl", String::new()),
         LichenPath::Images if is_read(method) => image("list", String::new()),
         LichenPath::Images => image(verb(method), String::new()),
         LichenPath::Image(reference) => {
@@ -285,6 +288,8 @@ mod tests {
             ("GET /lichen/v1/backup?keys=only", "get backups.lichen.dev"),
             ("GET /lichen/v1/trust", "get trust.lichen.dev"),
             ("POST /lichen/v1/trust/rotate-ca", "create trust/rotate-ca.lichen.dev"),
+            ("POST /lichen/v1/broker/certificate", "create brokers/certificate.lichen.dev"),
+            ("GET /lichen/v1/broker/crl", "get brokers/crl.lichen.dev"),
             ("GET /lichen/v1/images", "list images.lichen.dev"),
             ("DELETE /lichen/v1/images/team/web:1", "delete images.lichen.dev /team/web"),
             ("DELETE /lichen/v1/images/team%2Fweb:1", "delete /lichen/v1/images/team%2Fweb:1"),

@@ -34,11 +34,11 @@ pub enum HubError {
     /// An address can't be used.
     #[error(transparent)]
     Listen(#[from] ListenError),
-    /// Devices can't connect to the address, or the external broker's URL is not one.
+    /// Devices can't connect to the address.
     #[error(transparent)]
     Link(#[from] LinkError),
     /// The operator's broker can't be one.
-    #[error("could not use the external broker: {0}")]
+    #[error("could not use the external broker")]
     Broker(#[from] AddressError),
     /// The hub's keys and certificates can't be used.
     #[error(transparent)]

@@ -13,12 +13,6 @@ const BACKLOG: u32 = 1024;
 /// Why an address can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
-    /// The way to an operator's broker would be open to others.
-    #[error(
-        "the broker {0:?} is on another machine and would be spoken to in clear: use mqtts://HOST:8883, or a broker of \
-         this machine such as mqtt://127.0.0.1:1883 or unix:///run/mosquitto.sock"
-    )]
-    PlainBroker(String),
     /// The system refuses.
     #[error(
         "could not listen on {address} for {what}; is another hub running? (choose another port with --{what})"

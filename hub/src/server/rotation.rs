@@ -73,7 +73,9 @@ impl Rotation {
     }
 
     async fn change_authority(&self, overlap_s: u64) -> Result<Value, RotationError> {
-        let fingerprint = self.aside(move |trust| trust.rotate_authority(overlap_s)).await?;
+        let revoked = self.revoked().await?;
+        let fingerprint =
+            self.aside(move |trust| trust.rotate_authority(overlap_s, &revoked)).await?;
         tracing::info!(fingerprint = %Hash(fingerprint), overlap_s, "the hub has a new CA");
         if overlap_s == 0 {
             self.only_present_authority().await?;
@@ -95,6 +97,20 @@ impl Rotation {
         self.tell_engine().await;
         self.begun.notify_one();
         self.show().await
+    }
+
+    /// The list of certificates of devices that are worth nothing any more, signed, in PEM; and how many are on it.
+    pub(crate) async fn revocations(&self) -> Result<(String, usize), RotationError> {
+        let revoked = self.revoked().await?;
+        let count = revoked.len();
+        Ok((self.aside(move |trust| trust.revocations(&revoked)).await?, count))
+    }
+
+    async fn revoked(&self) -> Result<Vec<Vec<u8>>, RotationError> {
+        match self.engine.ask(&self.actor, Request::ListRevoked).await? {
+            Response::Revoked(serials) => Ok(serials),
+            _ => Ok(Vec::new()),
+        }
     }
 
     /// What counts now, and who has it.

@@ -309,16 +309,23 @@ impl Turn {
         Ok(())
     }
 
-    /// Tells the device port who may come in. Before there is one, it waits.
+    /// Tells the link, and the device port if that is another one, who may come in. Before there is one, it waits.
     fn admit(&mut self, admission: Effect) {
-        let port = match (&self.port, &self.link) {
-            (Some(port), _) | (None, Some(Link::Embedded(port))) => port,
-            (None, Some(Link::External(_)) | None) => return self.admissions.push(admission),
-        };
+        let Some(link) = &self.link else { return self.admissions.push(admission) };
+        let port = self.port.as_ref();
         match admission {
-            Effect::Admit { device, keys } => port.admit(&device, &keys),
-            Effect::Dismiss { device, why } => port.dismiss(&device, &why),
-            Effect::Disown { device } => port.forget(&device),
+            Effect::Admit { device, keys } => {
+                link.admit(&device, &keys);
+                port.inspect(|port| port.admit(&device, &keys));
+            }
+            Effect::Dismiss { device, why } => {
+                link.dismiss(&device, &why);
+                port.inspect(|port| port.dismiss(&device, &why));
+            }
+            Effect::Disown { device } => {
+                link.forget(&device);
+                port.inspect(|port| port.forget(&device));
+            }
             _ => {}
         }
     }

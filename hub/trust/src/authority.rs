@@ -3,9 +3,10 @@
 use std::path::Path;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName,
-    DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PublicKeyData,
-    SanType, SerialNumber, date_time_ymd,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams,
+    CertificateSigningRequestParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, PublicKeyData, RevokedCertParams, SanType,
+    SerialNumber, date_time_ymd,
 };
 use ring::rand::{SecureRandom, SystemRandom};
 use rustls::pki_types::{
@@ -26,8 +27,10 @@ const MAX_CSR: usize = 8 * 1024;
 /// Random bytes of a serial number: as many as fit RFC 5280's bound whatever the first bit is.
 const SERIAL_BYTES: usize = 16;
 
-/// An end that never comes, for a key that lives as long as its process.
-pub(crate) const NO_END: u64 = u64::MAX;
+/// Of what a device's certificate may last, the part within which the same key gets the same certificate again: its serial
+/// number and its end. So a device whose answers are lost, or that asks without end, has no more certificates than this
+/// at a time, and all of them can be told when it is revoked.
+const CERTIFICATES_PER_LIFETIME: u64 = 64;
 /// The organisation in the hub's own certificate.
 const HUB: &str = "lichen:hub";
 
@@ -167,11 +170,55 @@ impl Authority {
         names: Vec<SanType>,
         not_after: u64,
     ) -> Result<(CertificateDer<'static>, PrivateKeyDer<'static>), TrustError> {
-        let key_pair = KeyPair::generate()?;
-        let mut params = params("lichen-hub", HUB, Use::Server, not_after)?;
-        params.subject_alt_names = names;
-        let certificate = params.signed_by(&key_pair, &self.issuer)?;
+        let (certificate, key_pair) = self.serving("lichen-hub", HUB, names, not_after)?;
         Ok((certificate.der().clone(), PrivatePkcs8KeyDer::from(key_pair.serialize_der()).into()))
+    }
+
+    /// The same for another server than the hub, in PEM.
+    pub(crate) fn other_server(
+        &self,
+        name: &str,
+        organization: &str,
+        names: Vec<SanType>,
+        not_after: u64,
+    ) -> Result<(String, String), TrustError> {
+        let (certificate, key_pair) = self.serving(name, organization, names, not_after)?;
+        Ok((certificate.pem(), key_pair.serialize_pem()))
+    }
+
+    fn serving(
+        &self,
+        name: &str,
+        organization: &str,
+        names: Vec<SanType>,
+        not_after: u64,
+    ) -> Result<(rcgen::Certificate, KeyPair), TrustError> {
+        let key_pair = KeyPair::generate()?;
+        let mut params = params(name, organization, Use::Server, not_after)?;
+        params.subject_alt_names = names;
+        Ok((params.signed_by(&key_pair, &self.issuer)?, key_pair))
+    }
+
+    /// Signs which of its certificates are worth nothing any more, by their serial numbers. PEM.
+    pub(crate) fn revocations(&self, serials: &[Vec<u8>], now: u64) -> Result<String, TrustError> {
+        let this_update = at(now);
+        let revoked = serials.iter().map(|serial| RevokedCertParams {
+            serial_number: SerialNumber::from_slice(serial),
+            revocation_time: this_update,
+            reason_code: None,
+            invalidity_date: None,
+        });
+        let list = CertificateRevocationListParams {
+            this_update,
+            // A broker that is not given a newer one must not lock every device out.
+            next_update: no_end(),
+            // Rises, as time does.
+            crl_number: SerialNumber::from_slice(&now.to_be_bytes()),
+            issuing_distribution_point: None,
+            revoked_certs: revoked.collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        Ok(list.signed_by(&self.issuer)?.pem()?)
     }
 
     /// A client's certificate with a fresh key.
@@ -201,16 +248,33 @@ impl Authority {
         Ok((certificate.der().clone(), key.into()))
     }
 
-    /// A device's certificate for the key in its request. What else the request says is ignored.
+    /// A device's certificate for the key in its request. What else the request says is ignored. It ends after `lifetime_s`
+    /// or a little earlier; see [`CERTIFICATES_PER_LIFETIME`].
     pub(crate) fn device(
         &self,
         csr_pem: &str,
         name: &str,
-        not_after: u64,
+        now: u64,
+        lifetime_s: u64,
     ) -> Result<Issued, TrustError> {
         let mut csr = read_csr(csr_pem)?;
+        let step = (lifetime_s / CERTIFICATES_PER_LIFETIME).max(1);
+        let not_after = now.saturating_add(lifetime_s) / step * step;
         csr.params = params(name, DEVICES, Use::Client, not_after)?;
+        let key = csr.public_key.subject_public_key_info();
+        csr.params.serial_number = Some(SerialNumber::from(self.serial_of(&key, name, not_after)));
         self.issued(&csr.signed_by(&self.issuer)?)
+    }
+
+    /// One serial number for each key, name and end: of a hash, so that no two certificates share one.
+    fn serial_of(&self, key: &[u8], name: &str, not_after: u64) -> Vec<u8> {
+        let mut hash = Sha256::new();
+        hash.update(self.fingerprint());
+        hash.update(not_after.to_be_bytes());
+        hash.update((name.len() as u64).to_be_bytes());
+        hash.update(name);
+        hash.update(key);
+        positive(hash.finalize()[..SERIAL_BYTES].to_vec())
     }
 
     fn issued(&self, certificate: &rcgen::Certificate) -> Result<Issued, TrustError> {
@@ -270,8 +334,7 @@ fn params(
     params.use_authority_key_identifier_extension = true;
     // Of all time before the end: whose clock is behind must not refuse it.
     params.not_before = beginning();
-    let end = i64::try_from(not_after).ok().map(OffsetDateTime::from_unix_timestamp);
-    params.not_after = end.and_then(Result::ok).unwrap_or_else(no_end);
+    params.not_after = at(not_after);
     Ok(params)
 }
 
@@ -279,8 +342,21 @@ fn params(
 fn serial() -> Result<Vec<u8>, TrustError> {
     let mut bytes = [0; SERIAL_BYTES];
     SystemRandom::new().fill(&mut bytes).map_err(|_| TrustError::Random)?;
-    bytes[0] = bytes[0] & 0x7f | 0x40;
-    Ok(bytes.to_vec())
+    Ok(positive(bytes.to_vec()))
+}
+
+/// As an integer of DER: neither negative nor with zeros in front.
+fn positive(mut bytes: Vec<u8>) -> Vec<u8> {
+    if let Some(first) = bytes.first_mut() {
+        *first = *first & 0x7f | 0x40;
+    }
+    bytes
+}
+
+/// A time that certificates can hold; beyond it there is no end.
+fn at(seconds: u64) -> OffsetDateTime {
+    let time = i64::try_from(seconds).ok().map(OffsetDateTime::from_unix_timestamp);
+    time.and_then(Result::ok).unwrap_or_else(no_end)
 }
 
 fn beginning() -> OffsetDateTime {
@@ -305,6 +381,11 @@ pub(crate) fn key_name(number: Number) -> String {
 /// The file of an authority's certificate by the one before it.
 pub(crate) fn cross_name(number: Number) -> String {
     format!("{}.cross.pem", name(number))
+}
+
+/// The file of what an authority that has been replaced had revoked.
+pub(crate) fn revocations_name(number: Number) -> String {
+    format!("{}.crl.pem", name(number))
 }
 
 fn name(number: Number) -> String {

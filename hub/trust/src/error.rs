@@ -39,6 +39,12 @@ pub enum TrustError {
     /// A name or address can't be in a certificate.
     #[error("{0:?} can't be in a certificate: write a DNS name or an IP address, without port")]
     Name(String),
+    /// A name that would let a broker pass for the hub.
+    #[error(
+        "{0:?} is this hub's own name, and a broker with a certificate for it could be taken for the hub; leave it out: hub \
+         and devices know their broker by the name lichen-broker, wherever it is"
+    )]
+    OwnName(String),
     /// What was given as a key of Secrets is none.
     #[error("{from} holds no key of Secrets: {cause}; make one with: openssl rand -base64 32")]
     SecretsKey {

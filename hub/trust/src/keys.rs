@@ -7,6 +7,7 @@ use rustls::pki_types::CertificateDer;
 use crate::{
     authority::{self, Authority, Pem},
     error::TrustError,
+    files,
     signing::{self, SigningKeys},
     standing::{self, Dated, Standing},
 };
@@ -25,6 +26,8 @@ pub(crate) struct Previous {
     pub(crate) own: Pem,
     /// The present authority's certificate by this one.
     pub(crate) cross: Pem,
+    /// What it had revoked at its end, PEM.
+    pub(crate) revocations: String,
 }
 
 impl Keys {
@@ -62,7 +65,10 @@ impl Keys {
         let previous = |previous: Dated| {
             let own = Pem::must_load(dir, &authority::certificate_name(previous.number))?;
             let cross = Pem::must_load(dir, &authority::cross_name(number))?;
-            Ok::<_, TrustError>(Arc::new(Previous { own, cross }))
+            let path = dir.join(authority::revocations_name(previous.number));
+            let revocations = files::read(&path)?.and_then(|bytes| String::from_utf8(bytes).ok());
+            let revocations = revocations.ok_or(TrustError::Missing { path })?;
+            Ok::<_, TrustError>(Arc::new(Previous { own, cross, revocations }))
         };
         let previous = standing.previous.map(previous).transpose()?;
         let signing = Arc::new(SigningKeys::load(dir, &standing)?);
@@ -81,6 +87,7 @@ impl Keys {
         if let Some(previous) = previous {
             kept.push(authority::certificate_name(previous.number));
             kept.push(authority::cross_name(current.number));
+            kept.push(authority::revocations_name(previous.number));
         }
         kept.extend(next_signing.map(|next| signing::file_name(next.number)));
         for name in names(dir) {
@@ -115,12 +122,16 @@ fn has_successors(dir: &Path) -> bool {
     names(dir).any(|name| is_ours(&name) && name.contains('-'))
 }
 
-/// `ca.pem`, `ca-2.cross.pem`, `signing-3.key`: whether a file is one of those that are numbered here.
+/// `ca.pem`, `ca-2.cross.pem`, `ca.crl.pem`, `signing-3.key`: whether a file is one of those that are numbered here.
 fn is_ours(name: &str) -> bool {
     let Some((stem, ending)) = name.split_once('.') else { return false };
     let (kind, number) = stem.split_once('-').unwrap_or((stem, "1"));
     let numbered = number.bytes().all(|digit| digit.is_ascii_digit());
-    numbered && matches!((kind, ending), ("ca", "pem" | "key" | "cross.pem") | ("signing", "key"))
+    numbered
+        && matches!(
+            (kind, ending),
+            ("ca", "pem" | "key" | "cross.pem" | "crl.pem") | ("signing", "key")
+        )
 }
 
 #[cfg(test)]
@@ -129,9 +140,15 @@ mod tests {
 
     #[test]
     fn only_what_is_numbered_here_is_ever_swept() {
-        for name in
-            ["ca.pem", "ca.key", "ca-2.pem", "ca-12.cross.pem", "signing.key", "signing-3.key"]
-        {
+        for name in [
+            "ca.pem",
+            "ca.key",
+            "ca-2.pem",
+            "ca-12.cross.pem",
+            "ca.crl.pem",
+            "signing.key",
+            "signing-3.key",
+        ] {
             assert!(is_ours(name), "{name}");
         }
         for name in

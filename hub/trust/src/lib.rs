@@ -5,6 +5,7 @@
 //! - [`SecretsKeys`] are the keys under which Secrets lie in the store.
 //! - [`ClientCertificate`] is what a verified certificate says of its holder.
 //! - [`copy`] is all of it as files, for a backup.
+//! - [`broker`] is what a broker of the operator's gets of it.
 //! - `authority` issues, `server` is what the hub shows of itself, `clients` whom it believes, `signing` what it signs with.
 //! - `rotation` changes keys while the hub runs; `standing` says which ones count, `keys` holds those.
 //!
@@ -13,6 +14,7 @@
 #![forbid(unsafe_code)]
 
 mod authority;
+pub mod broker;
 mod clients;
 pub mod copy;
 mod era;
@@ -59,6 +61,9 @@ use copy::KeyFile;
 use keys::Keys;
 use server::Shown;
 use tickets::Tickets;
+
+/// How long a certificate lasts that the hub makes for a connection of its own. Longer than any two clocks differ.
+const OWN_CLIENT_S: u64 = 30 * 24 * 3600;
 
 /// The hub's keys, and what it shows and believes.
 pub struct Trust {
@@ -200,12 +205,13 @@ impl Trust {
         authority::key_of(csr)
     }
 
-    /// Issues a device's certificate for the key in its request (PEM), to end after `lifetime_s`.
+    /// Issues a device's certificate for the key in its request (PEM), to end after `lifetime_s` or a little earlier: whoever
+    /// asks again soon gets one with the same serial number and end.
     ///
     /// # Errors
     /// The request is not one.
     pub fn device(&self, csr: &str, name: &str, lifetime_s: u64) -> Result<Issued, TrustError> {
-        self.authority().device(csr, name, self.time.now().saturating_add(lifetime_s))
+        self.authority().device(csr, name, self.time.now(), lifetime_s)
     }
 
     /// Makes a key and a certificate for a person or a program of a group.
@@ -224,6 +230,7 @@ impl Trust {
     }
 
     /// The TLS settings of a client that is this user of this group, believes this hub's authority, and speaks one protocol.
+    /// Its key never leaves memory; it is for one connection, or those of some days.
     ///
     /// # Errors
     /// The machine has no random numbers.
@@ -234,7 +241,7 @@ impl Trust {
         protocol: &[u8],
     ) -> Result<ClientConfig, TrustError> {
         let keys = self.keys();
-        let (own, key) = keys.authority.client_key(name, group, authority::NO_END)?;
+        let (own, key) = keys.authority.client_key(name, group, self.time.now() + OWN_CLIENT_S)?;
         let previous = keys.previous.iter().map(|previous| previous.cross.der.clone());
         let chain = std::iter::once(own).chain(previous).collect();
         let mut roots = RootCertStore::empty();

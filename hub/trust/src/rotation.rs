@@ -9,9 +9,10 @@ use std::sync::PoisonError;
 
 use crate::{
     Trust,
-    authority::Authority,
+    authority::{self, Authority},
     clients,
     error::TrustError,
+    files,
     keys::Keys,
     server, signing,
     standing::{Dated, Number, Standing},
@@ -47,10 +48,15 @@ pub struct TrustState {
 
 impl Trust {
     /// Makes a new authority, and believes the present one for so long by known time. Returns the fingerprint of the new one.
+    /// `revoked`: what the present one takes back with its last word, for its key goes; see [`Self::revocations`].
     ///
     /// # Errors
     /// [`TrustError::Rotating`], or it can't be made or kept; everything is as it was then.
-    pub fn rotate_authority(&self, overlap_s: u64) -> Result<[u8; 32], TrustError> {
+    pub fn rotate_authority(
+        &self,
+        overlap_s: u64,
+        revoked: &[Vec<u8>],
+    ) -> Result<[u8; 32], TrustError> {
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let keys = self.keys();
         if keys.standing.previous.is_some() {
@@ -60,10 +66,16 @@ impl Trust {
         let number = next(keys.standing.authority);
         let made = Authority::create(self.dir(), number)?;
         made.cross_sign(self.dir(), number, &keys.authority)?;
+        let last_word = keys.authority.revocations(revoked, now)?;
+        let present = keys.standing.authority.number;
+        files::replace(
+            &self.dir().join(authority::revocations_name(present)),
+            last_word.as_bytes(),
+        )?;
         let until = now.saturating_add(overlap_s);
         let standing = Standing {
             authority: Dated { number, at: now },
-            previous: Some(Dated { number: keys.standing.authority.number, at: until }),
+            previous: Some(Dated { number: present, at: until }),
             ..keys.standing
         };
         self.change(standing)?;

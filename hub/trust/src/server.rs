@@ -70,11 +70,18 @@ pub(crate) fn issue(
     Ok(State { key, renew_at: now + LIFETIME_S / 3 * 2 })
 }
 
-/// The advertised names and addresses, those of this machine to itself, and the name that devices ask for; each once.
+/// The advertised names and addresses, those of this machine to itself, and the name that devices ask for.
 fn subject_alt_names(names: &[String]) -> Result<Vec<SanType>, TrustError> {
     let always = [HUB_NAME, "localhost", "127.0.0.1", "::1"];
+    alt_names(always.into_iter().chain(names.iter().map(String::as_str)))
+}
+
+/// Names and addresses as a certificate holds them, each once.
+pub(crate) fn alt_names<'n>(
+    names: impl Iterator<Item = &'n str>,
+) -> Result<Vec<SanType>, TrustError> {
     let mut all: Vec<SanType> = Vec::new();
-    for name in always.into_iter().chain(names.iter().map(String::as_str)) {
+    for name in names {
         let name = match name.parse::<IpAddr>() {
             Ok(address) => SanType::IpAddress(address.to_canonical()),
             Err(_) => SanType::DnsName(dns_name(name)?),

@@ -94,6 +94,7 @@ fn keys(key: &str) {
         KeyOf::Revision(uid, hash) => record::revision_key(uid, hash),
         KeyOf::Device(name) => record::device_key(name),
         KeyOf::Retired(name) => record::retired_key(name),
+        KeyOf::Withdrawn(serial) => record::withdrawn_key(serial),
         KeyOf::Image(reference) => record::image_key(reference),
         KeyOf::Data(of) => record::data_key(of),
     };

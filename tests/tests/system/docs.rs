@@ -17,6 +17,12 @@ fn every_command_of_the_page_on_backups_prints_what_it_says() {
 }
 
 #[test]
+fn every_command_of_the_page_on_brokers_prints_what_it_says() {
+    let hub = Hub::start();
+    Desk::new(&hub).follow("broker.md");
+}
+
+#[test]
 fn every_command_of_the_page_on_changing_keys_prints_what_it_says() {
     let hub = Hub::start();
     let _pi = Agent::start("pi-1", &hub);

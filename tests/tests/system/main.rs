@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, reason = "a failing test should panic")]
 
 mod backup;
+mod broker;
 mod container;
 mod docs;
 mod fleet;

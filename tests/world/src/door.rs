@@ -336,6 +336,7 @@ impl World {
             device: self.boards[board].name.clone(),
             not_after_ms: not_after_s.saturating_mul(1000),
             authority: fingerprint(identity.authority),
+            serial: not_after_s.to_be_bytes().to_vec(),
         };
         let identity = Box::new(identity);
         self.ask_hub(0, request, Asked::Certified { board, life, step, identity });

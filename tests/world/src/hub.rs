@@ -484,7 +484,7 @@ impl World {
             }
             Some(Asked::Holder { board, life }) => {
                 let holder = match result {
-                    Ok(Response::Session(holder)) => holder,
+                    Ok(Response::Session(holder)) => holder.map(|(agent, _)| agent),
                     _ => None,
                 };
                 let another = holder.is_some_and(|agent| agent != self.boards[board].agent_id());

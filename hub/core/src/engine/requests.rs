@@ -52,16 +52,14 @@ impl Engine {
             Request::NameImage { reference, root } => self.name_image(&reference, root),
             Request::ForgetImage { reference } => self.forget_image(&reference),
             Request::ListImages => Ok(Response::Images(self.list_images())),
-            Request::Session { device } => {
-                let device = self.state.fleet.get(&device).filter(|device| device.online());
-                Ok(Response::Session(device.map(|device| device.agent())))
-            }
+            Request::Session { device, asker } => Ok(self.holder(&device, asker)),
             Request::Enrol(request) => self.enrol(request),
             Request::Renew(request) => self.renew(&request),
             Request::Shown { device, key } => Ok(self.shown(&device, &key)),
-            Request::Certified { device, not_after_ms, authority } => {
-                self.certified(&device, not_after_ms, &authority)
+            Request::Certified { device, not_after_ms, authority, serial } => {
+                self.certified(&device, not_after_ms, &authority, &serial)
             }
+            Request::ListRevoked => Ok(Response::Revoked(self.list_revoked())),
             Request::CountTrust { authority } => Ok(self.count_trust(&authority)),
             Request::OnlyAuthority { authority } => Ok(self.only_authority(&authority)),
             Request::Resume { device } => self.resume(&device).map(|()| Response::Done),
@@ -317,7 +315,8 @@ impl Engine {
         if matches!(key.kind, Kind::ConfigMap | Kind::Secret) {
             self.retire_data(key);
         }
-        if key.kind == Kind::Enrolment {
+        if let Object::Enrolment(enrolment) = object.as_ref() {
+            self.withdraw(&enrolment.status.certificates);
             self.effects.push(Effect::Disown { device: key.name.clone() });
         }
         Ok(Response::Deleted(object))

@@ -218,6 +218,7 @@ impl Engine {
         device.presence = Presence::Online { stamp, since_ms: unix_ms };
         device.met = true;
         let other_agent = old_agent != facts.agent;
+        let second = device.boards.said_hello(&facts, self.now);
         if !known_facts {
             device.facts = facts;
             self.dirty.devices.insert(name.to_owned());
@@ -233,6 +234,9 @@ impl Engine {
         let key = Key::new(Kind::Node, "", name);
         if other_agent {
             self.note_other_agent(&key, was_heard_just_now);
+        }
+        if let Some(second) = second {
+            self.note_second_board(&key, &second);
         }
         if conflict_is_new {
             let message = conflict.map(|c| c.message(name)).unwrap_or_default();

@@ -37,7 +37,8 @@ pub fn rotate_authority(context: &mut Context, args: &RotateArgs) -> Result<(), 
         until => format!(
             "devices renew their certificates by themselves; see lichen hub trust. Before {}:\n\
              - log in again from every other machine: lichen login\n\
-             - give brokers and programs that know the CA the new one beside it: lichen hub trust --bundle\n\
+             - give programs that know the CA the new one beside it: lichen hub trust --bundle\n\
+             - if there is a broker beside this hub, now: lichen broker config, or it refuses the hub and its devices\n\
              And make a backup: the hub of an older one is not the one that devices know then",
             plain(until)
         ),

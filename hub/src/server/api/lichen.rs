@@ -8,6 +8,7 @@
 //! | `GET backup?keys=include\|none\|only&artefacts=false` | everything that another machine needs to go on as this hub |
 //! | `GET trust` | which keys count, until when, and how many devices have the newest |
 //! | `POST trust/rotate-ca`, `POST trust/rotate-signing-key` | changes them |
+//! | `POST broker/certificate`, `GET broker/crl` | what an operator's broker needs of the hub's trust |
 //! | `GET images` | names and digests of images |
 //! | `DELETE images/<reference>` | a name is to mean nothing any more |
 
@@ -30,7 +31,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::{
-    Api, backup, join_tokens, path::decoded, query::Query, respond, status::Refusal, trust,
+    Api, backup, broker, join_tokens, path::decoded, query::Query, respond, status::Refusal, trust,
     unexpected,
 };
 
@@ -64,6 +65,10 @@ pub(crate) enum LichenPath {
     Images,
     /// A name in it.
     Image(String),
+    /// A certificate for a broker.
+    BrokerCertificate,
+    /// Which certificates of devices a broker is to refuse.
+    BrokerCrl,
 }
 
 /// Reads a path; `None` if it names nothing.
@@ -83,6 +88,8 @@ pub(crate) fn parse(path: &str) -> Option<LichenPath> {
         ["trust"] => LichenPath::Trust,
         ["trust", "rotate-ca"] => LichenPath::RotateAuthority,
         ["trust", "rotate-signing-key"] => LichenPath::RotateSigningKey,
+        ["broker", "certificate"] => LichenPath::BrokerCertificate,
+        ["broker", "crl"] => LichenPath::BrokerCrl,
         ["images"] => LichenPath::Images,
         // A reference has slashes of its own.
         ["images", reference @ ..] => LichenPath::Image(reference.join("/")),
@@ -129,6 +136,8 @@ async fn serve(
         (&Method::POST, LichenPath::RotateSigningKey) => {
             trust::rotate(api, trust::What::SigningKey, body).await
         }
+        (&Method::POST, LichenPath::BrokerCertificate) => broker::certificate(api, body).await,
+        (&Method::GET, LichenPath::BrokerCrl) => broker::crl(api).await,
         (&Method::GET, LichenPath::Images) => images(api, actor).await,
         (&Method::DELETE, LichenPath::Image(reference)) => {
             forget_image(api, actor, &reference).await

@@ -2,10 +2,15 @@
 
 use std::sync::Arc;
 
-use axum::{body::Body, extract::State, http::StatusCode, response::Response};
+use axum::{
+    body::Body,
+    extract::State,
+    http::{StatusCode, Uri},
+    response::Response,
+};
 use firmware_compat::{
     enrolment::{EnrolRequest, Enrolled, Holder, MAX_DOCUMENT_BYTES, Pending, RenewRequest},
-    id::Hash,
+    id::{AgentId, BootId, Hash},
     topic::{is_device_name, usable_device_name},
 };
 use lichen_hub_core::{
@@ -18,7 +23,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
 
 use super::{Devices, caller::Caller};
-use crate::server::api::{Refusal, read_body, respond};
+use crate::server::api::{Query, Refusal, read_body, respond};
 
 /// When a board that waits for approval asks again.
 const RETRY_AFTER_S: u32 = 5;
@@ -125,6 +130,7 @@ pub(super) async fn connect(
 pub(super) async fn session(
     State(devices): State<Devices>,
     caller: Caller,
+    uri: Uri,
 ) -> Result<Response, Refusal> {
     let device = caller.device(devices.trust.time().now())?.name.to_string();
     if let Some(held) = caller.holder {
@@ -133,13 +139,24 @@ pub(super) async fn session(
     }
     // With an operator's broker, the engine alone knows who was heard.
     let actor = Arc::new(Actor::device(&device, Origin::Address(caller.address)));
-    match devices.engine.ask(&actor, Request::Session { device }).await? {
-        effect::Response::Session(agent) => {
-            let holder = Holder { agent, boot: None };
+    let asker = asker(&uri, &caller);
+    match devices.engine.ask(&actor, Request::Session { device, asker }).await? {
+        effect::Response::Session(held) => {
+            let holder = Holder { agent: held.map(|held| held.0), boot: held.map(|held| held.1) };
             Ok(respond::json(StatusCode::OK, &document(&holder)))
         }
         other => Err(crate::server::api::unexpected(&other)),
     }
+}
+
+/// Which board asks, if it says so.
+fn asker(uri: &Uri, caller: &Caller) -> Option<event::Board> {
+    let query = Query::parse(uri.query());
+    Some(event::Board {
+        agent: AgentId::parse(query.text("agent")?)?,
+        boot: BootId::parse(query.text("boot")?)?,
+        address: caller.address.ip().to_canonical().to_string(),
+    })
 }
 
 /// Issues a certificate, and has the engine note until when it lasts.
@@ -153,7 +170,8 @@ async fn issue(
         devices.trust.device(csr, name, devices.lifetimes.certificate_s).map_err(unusable)?;
     let not_after_ms = issued.not_after.saturating_mul(1000);
     let authority = Hash(issued.authority);
-    let request = Request::Certified { device: name.to_owned(), not_after_ms, authority };
+    let (device, serial) = (name.to_owned(), issued.serial.clone());
+    let request = Request::Certified { device, not_after_ms, authority, serial };
     match devices.engine.ask(actor, request).await? {
         effect::Response::Done => Ok(issued),
         other => Err(crate::server::api::unexpected(&other)),

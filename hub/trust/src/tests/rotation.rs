@@ -49,7 +49,7 @@ fn copied(from: &Path) -> tempfile::TempDir {
 fn during_the_overlap_hub_and_devices_believe_each_other_whichever_authority_they_know() {
     let (_dir, trust) = trust();
     let old = Device::of(&trust);
-    let fingerprint = trust.rotate_authority(30 * DAY).unwrap();
+    let fingerprint = trust.rotate_authority(30 * DAY, &[]).unwrap();
     assert_eq!(trust.fingerprint(), fingerprint);
     let new = Device::of(&trust);
     let mut of_new = CertificateDer::pem_slice_iter(new.roots.as_bytes());
@@ -70,7 +70,7 @@ fn after_the_overlap_the_old_authority_is_worth_nothing() {
     let (dir, trust) = trust();
     let old = Device::of(&trust);
     let ended = trust.fingerprint();
-    trust.rotate_authority(30 * DAY).unwrap();
+    trust.rotate_authority(30 * DAY, &[]).unwrap();
     let new = Device::of(&trust);
     assert_eq!(trust.renew().unwrap(), Changes::default());
     pass(&trust, 30 * DAY);
@@ -86,7 +86,7 @@ fn after_the_overlap_the_old_authority_is_worth_nothing() {
     let kept = ["ca-2.key", "ca-2.pem", "signing.key", "standing"];
     assert_eq!(names(&dir.path().join("trust")), kept);
     // And then the next one.
-    trust.rotate_authority(DAY).unwrap();
+    trust.rotate_authority(DAY, &[]).unwrap();
     assert!(new.meets(&trust).is_ok());
     assert!(Device::of(&trust).meets(&trust).is_ok());
 }
@@ -95,7 +95,7 @@ fn after_the_overlap_the_old_authority_is_worth_nothing() {
 fn who_joins_by_a_token_of_before_or_after_finds_its_authority_in_the_chain() {
     let (_dir, trust) = trust();
     let before = trust.fingerprint();
-    let after = trust.rotate_authority(DAY).unwrap();
+    let after = trust.rotate_authority(DAY, &[]).unwrap();
     let config = Arc::new(client_config(&trust.bundle(), None));
     let chain = meet(&trust.server_config(&[b"mqtt"]), HUB_NAME, &config).unwrap().server;
     for fingerprint in [before, after] {
@@ -112,7 +112,7 @@ fn a_broker_that_only_knows_the_old_authority_believes_who_shows_the_way_to_it()
     let (_dir, trust) = trust();
     let old_roots = trust.bundle();
     assert_eq!(trust.way_to_previous(), "");
-    trust.rotate_authority(DAY).unwrap();
+    trust.rotate_authority(DAY, &[]).unwrap();
     let device = Device::of(&trust);
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(old_roots.as_bytes()).unwrap()).unwrap();
@@ -142,7 +142,7 @@ fn a_ticket_of_before_gets_nobody_in() {
     let (_dir, trust) = trust();
     let old = Device::of(&trust);
     let server = trust.server_config(&[b"mqtt"]);
-    trust.rotate_authority(DAY).unwrap();
+    trust.rotate_authority(DAY, &[]).unwrap();
     let client = client_config(&trust.bundle(), Some((&old.certificate, &old.key)));
     let client = Arc::new(client);
     let kind = |met: Result<Met, Error>| met.map(|met| met.kind).ok();
@@ -157,17 +157,17 @@ fn a_ticket_of_before_gets_nobody_in() {
 fn there_are_two_of_a_kind_at_most_and_an_overlap_of_nothing_is_none() {
     let (_dir, trust) = trust();
     let old = Device::of(&trust);
-    trust.rotate_authority(DAY).unwrap();
+    trust.rotate_authority(DAY, &[]).unwrap();
     trust.rotate_signing_key(DAY).unwrap();
     let (state, files) = (trust.state(), names(trust.dir()));
-    for refused in [trust.rotate_authority(DAY).map(drop), trust.rotate_signing_key(DAY)] {
+    for refused in [trust.rotate_authority(DAY, &[]).map(drop), trust.rotate_signing_key(DAY)] {
         let refused = refused.unwrap_err().to_string();
         assert!(refused.contains("is being changed already"), "{refused}");
     }
     assert_eq!((trust.state(), names(trust.dir())), (state, files));
     pass(&trust, DAY);
     trust.renew().unwrap();
-    trust.rotate_authority(0).unwrap();
+    trust.rotate_authority(0, &[]).unwrap();
     assert_eq!(trust.state().previous_authority, None);
     assert!(old.meets(&trust).is_err());
 }
@@ -207,7 +207,7 @@ fn a_loss_of_power_amid_a_rotation_leaves_the_old_keys_or_both() {
     let old = Device::of(&trust);
     let before = copied(trust.dir());
     let fingerprint = trust.fingerprint();
-    trust.rotate_authority(DAY).unwrap();
+    trust.rotate_authority(DAY, &[]).unwrap();
     trust.rotate_signing_key(DAY).unwrap();
     let after = copied(trust.dir());
 
@@ -223,7 +223,7 @@ fn a_loss_of_power_amid_a_rotation_leaves_the_old_keys_or_both() {
         assert_eq!(opened.fingerprint(), fingerprint);
         assert_eq!(names(unfinished.path()), names(before.path()), "what never counted is gone");
         assert!(old.meets(&opened).is_ok());
-        opened.rotate_authority(DAY).unwrap();
+        opened.rotate_authority(DAY, &[]).unwrap();
     }
     // They count, and what does not any more is still there.
     let unswept = copied(after.path());
@@ -237,7 +237,7 @@ fn a_loss_of_power_amid_a_rotation_leaves_the_old_keys_or_both() {
 #[test]
 fn a_hub_that_lost_the_file_that_says_which_keys_count_makes_none_anew() {
     let (_dir, trust) = trust();
-    trust.rotate_authority(DAY).unwrap();
+    trust.rotate_authority(DAY, &[]).unwrap();
     for name in ["standing", "ca-2.pem", "ca-2.cross.pem", "ca.pem", "signing.key"] {
         let damaged = copied(trust.dir());
         fs::remove_file(damaged.path().join(name)).unwrap();

@@ -285,7 +285,7 @@ impl World {
             return self.holder_answers(board, life, holder.is_some_and(is_another));
         }
         let asked = self.boards[board].is_on_the_network() && {
-            let request = lichen_hub_core::event::Request::Session { device };
+            let request = lichen_hub_core::event::Request::Session { device, asker: None };
             self.ask_hub(0, request, Asked::Holder { board, life })
         };
         if !asked && self.boards[board].link.polls {

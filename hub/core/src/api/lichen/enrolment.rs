@@ -1,7 +1,7 @@
 //! `lichen.dev/v1` Enrolment: one device's admission to this hub. Its name is the device's. An operator approves or
 //! revokes it; the hub writes who asked, with which key, and until when its certificate lasts.
 
-use alloc::{borrow::ToOwned, format, string::String};
+use alloc::{borrow::ToOwned, format, string::String, vec::Vec};
 
 use firmware_compat::topic::is_device_name;
 use serde::{Deserialize, Serialize};
@@ -89,9 +89,22 @@ pub struct EnrolmentStatus {
     /// SHA-256 of the CA that issued it, in hex.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub authority: String,
+    /// Every certificate that it was given and that may not have ended yet: what a broker is told when it is revoked.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub certificates: Vec<Certificate>,
     /// Why the device can't come in with it, and what to do.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub message: String,
+}
+
+/// A certificate that was issued.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Certificate {
+    /// Its serial number in hex.
+    pub serial_number: String,
+    /// When it ends, RFC 3339.
+    pub not_after: String,
 }
 
 impl Enrolment {
