@@ -8,11 +8,13 @@
 //! | `GET /lichen/v1/session` | a device | who holds its name |
 //! | `GET /artefacts/<digest>` | a device | the bytes |
 //!
-//! Who may join is decided by the engine; here certificates are issued. [`caller`] says who asks. The connections are the
+//! Who may join is decided by the engine; here certificates are issued. [`caller`] says who asks, and what came of it goes into the
+//! audit log ([`noted`]). The connections are the
 //! endpoint's, which knows who is at their far ends.
 
 mod caller;
 mod enrol;
+mod noted;
 
 use std::sync::{Arc, OnceLock};
 
@@ -34,6 +36,7 @@ use lichen_trust::{Trust, TrustState};
 use super::{
     api::{Api, Refusal},
     artefacts,
+    audit::Recorder,
     connection::{self, Serving},
     handle::EngineHandle,
     signing::public_keys,
@@ -66,6 +69,7 @@ pub(crate) struct Devices {
     /// The operator's broker, if devices don't speak MQTT with the hub itself.
     pub(crate) broker: Option<Broker>,
     pub(crate) lifetimes: Lifetimes,
+    pub(crate) audit: Recorder,
 }
 
 impl Devices {
@@ -93,6 +97,7 @@ fn renewal(state: &TrustState) -> Option<Renewal> {
 
 /// Every path of the device port.
 pub(crate) fn router(devices: Devices, api: Api) -> Router {
+    let recorder = devices.audit.clone();
     let artefacts = Router::new()
         .route("/artefacts/{digest}", get(artefacts::get))
         .layer(middleware::from_fn_with_state(devices.clone(), caller::only_devices))
@@ -106,6 +111,7 @@ pub(crate) fn router(devices: Devices, api: Api) -> Router {
         .merge(artefacts)
         .fallback(no_such_path)
         .method_not_allowed_fallback(wrong_method)
+        .layer(middleware::from_fn_with_state(recorder, noted::note))
 }
 
 /// Serves the HTTP connections of the device port.
