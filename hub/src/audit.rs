@@ -23,8 +23,7 @@ pub mod read;
 pub mod verify;
 
 use std::{
-    fs,
-    io,
+    fs, io,
     path::{Path, PathBuf},
 };
 

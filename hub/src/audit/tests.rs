@@ -61,7 +61,8 @@ fn faults(dir: &Path) -> String {
 fn found_in(alter: impl FnOnce(&mut Vec<String>)) -> String {
     let (_state, file, mut lines) = ten();
     alter(&mut lines);
-    fs::write(&file, lines.iter().map(|line| format!("{line}\n")).collect::<String>()).expect("a file");
+    fs::write(&file, lines.iter().map(|line| format!("{line}\n")).collect::<String>())
+        .expect("a file");
     faults(file.parent().expect("a directory"))
 }
 

@@ -191,14 +191,14 @@ impl Check {
                 } else if sequence > before + 1 {
                     self.missing(before + 1, sequence - 1);
                 } else if previous != hash {
-                    let message = format!("entry {before} is not the one that entry {sequence} follows");
+                    let message =
+                        format!("entry {before} is not the one that entry {sequence} follows");
                     self.fault_in(file, line, FaultKind::Changed, message);
                 }
             }
         }
         if let Some(head) = self.head.filter(|head| head.newest == sequence && head.hash != hash) {
-            let message =
-                format!("entry {} is not the one that {} knows", head.newest, head::FILE);
+            let message = format!("entry {} is not the one that {} knows", head.newest, head::FILE);
             self.fault(FaultKind::Changed, message);
         }
         if self.report.entries == 0 {

@@ -43,6 +43,8 @@ pub(crate) const NOBODY: &str = "?";
 /// What the thread is given.
 enum Note {
     Entry(Box<Entry>),
+    /// Somebody waits until what came before is on the disk.
+    Settle(oneshot::Sender<()>),
     /// Nothing more comes.
     Stop(oneshot::Sender<()>),
 }
@@ -189,6 +191,18 @@ impl Recorder {
     /// Wakes when there are new entries.
     pub(crate) fn written(&self) -> watch::Receiver<u64> {
         self.shared.written.subscribe()
+    }
+
+    /// Waits until what was noted before is on the disk, so that whoever did something finds it; but not for long.
+    pub(crate) async fn settle(&self) {
+        let (written, wait) = oneshot::channel();
+        let settled = async {
+            if self.notes.send(Note::Settle(written)).await.is_ok() {
+                let _thread_gone = wait.await;
+            }
+        };
+        // What is there can be read, all the same.
+        let _late = tokio::time::timeout(PATIENCE, settled).await;
     }
 
     /// Writes what is waiting, and ends the thread. It takes no entries after that.

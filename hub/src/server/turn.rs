@@ -248,7 +248,11 @@ impl Turn {
             }
             // The endpoint has told it what to do, and the log of it. Nobody becomes a device by trying.
             LinkEvent::Stranger { device, key, address, .. } => {
-                self.kept_out(&device, address, "it is not enrolled, or with another key, or revoked");
+                self.kept_out(
+                    &device,
+                    address,
+                    "it is not enrolled, or with another key, or revoked",
+                );
                 let address = address.ip().to_canonical().to_string();
                 self.handle(Event::Stranger { device, key, address });
             }

@@ -29,7 +29,7 @@ use crate::{
 };
 
 /// Answers with entries.
-pub(super) fn read(api: &Api, query: &Query) -> Result<Response, Refusal> {
+pub(super) async fn read(api: &Api, query: &Query) -> Result<Response, Refusal> {
     let now_ms = unix_ms().max(api.trust.time().now().saturating_mul(1000));
     let text = |name: &str| query.text(name).map(str::to_owned);
     let filter = Filter {
@@ -42,6 +42,7 @@ pub(super) fn read(api: &Api, query: &Query) -> Result<Response, Refusal> {
         namespace: text("namespace"),
         refused: query.flag("refused"),
     };
+    api.audit.settle().await;
     let stream = Stream {
         reader: Some(Reader::new(api.audit.dir(), filter)),
         follow: query.flag("follow"),
@@ -94,7 +95,8 @@ impl Stream {
                 Ok(batch) => batch,
                 Err(error) => {
                     tracing::warn!(%error, "could not read the audit log");
-                    let line = serde_json::json!({"error": format!("the hub could not read on: {error}")});
+                    let line =
+                        serde_json::json!({"error": format!("the hub could not read on: {error}")});
                     return Some(Bytes::from(format!("{line}\n")));
                 }
             };
@@ -135,6 +137,7 @@ pub(super) async fn verify(api: &Api) -> Result<Response, Refusal> {
     let permit = api.checks.clone().try_acquire_owned().map_err(|_| {
         Refusal::too_many("the audit log is being checked; try again when that is done")
     })?;
+    api.audit.settle().await;
     let dir = api.audit.dir().to_owned();
     let checked = tokio::task::spawn_blocking(move || {
         let _permit = permit;
@@ -143,6 +146,7 @@ pub(super) async fn verify(api: &Api) -> Result<Response, Refusal> {
     let internal = |error: &dyn std::fmt::Display| {
         Refusal::internal(format!("the hub could not check the audit log: {error}"))
     };
-    let report = checked.await.map_err(|error| internal(&error))?.map_err(|error| internal(&error))?;
+    let report =
+        checked.await.map_err(|error| internal(&error))?.map_err(|error| internal(&error))?;
     Ok(respond::json(StatusCode::OK, &report))
 }

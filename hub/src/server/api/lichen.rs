@@ -130,7 +130,7 @@ async fn serve(
             explain(api, actor, &plural, &namespace, &name).await
         }
         (&Method::GET, LichenPath::Backup) => backup::stream(api, query).await,
-        (&Method::GET, LichenPath::Audit) => audit::read(api, query),
+        (&Method::GET, LichenPath::Audit) => audit::read(api, query).await,
         (&Method::GET, LichenPath::AuditCheck) => audit::verify(api).await,
         (&Method::GET, LichenPath::Trust) => trust::show(api).await,
         (&Method::POST, LichenPath::RotateAuthority) => {

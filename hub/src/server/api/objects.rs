@@ -216,7 +216,7 @@ async fn write(
     Ok(named(response, object.meta().name.clone()))
 }
 
-/// Has the audit log know which object it was; the hub may have made its name.
+/// Has the audit log know which object it was, where the path does not say it.
 pub(super) fn named(mut response: Response, name: String) -> Response {
     response.extensions_mut().get_or_insert_with(|| Told { name, ..Told::default() });
     response

@@ -58,7 +58,8 @@ impl Pending {
 impl Drop for Pending {
     fn drop(&mut self) {
         if self.room.is_some() {
-            "whoever asked has gone before the answer; it may have been done".clone_into(&mut self.entry.note);
+            "whoever asked has gone before the answer; it may have been done"
+                .clone_into(&mut self.entry.note);
             self.write();
         }
     }

@@ -83,7 +83,8 @@ impl Refusals {
         }
         self.since_ms = now_ms;
         let senders = std::mem::take(&mut self.senders);
-        let (others, dropped) = (std::mem::take(&mut self.others), std::mem::take(&mut self.dropped));
+        let (others, dropped) =
+            (std::mem::take(&mut self.others), std::mem::take(&mut self.dropped));
         let mut counted: Vec<(&String, u64)> =
             senders.iter().map(|(sender, (_, counted))| (sender, *counted)).collect();
         counted.retain(|(_, counted)| *counted > 0);

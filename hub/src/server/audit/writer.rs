@@ -26,7 +26,8 @@ const LAST_ATTEMPTS: u64 = 3;
 /// Starts it.
 pub(super) fn start(log: Log, queue: mpsc::Receiver<Note>, shared: Arc<Shared>) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
-    let mut writer = Writer { log, queue, shared, batch: Vec::new(), stop: None };
+    let mut writer =
+        Writer { log, queue, shared, batch: Vec::new(), waiting: Vec::new(), stop: None };
     std::thread::Builder::new()
         .name("audit".to_owned())
         .spawn(move || runtime.block_on(writer.run()))
@@ -38,6 +39,8 @@ struct Writer {
     queue: mpsc::Receiver<Note>,
     shared: Arc<Shared>,
     batch: Vec<Entry>,
+    /// Those who wait until the batch is written.
+    waiting: Vec<oneshot::Sender<()>>,
     /// Whoever waits for the end, once it has been asked for.
     stop: Option<oneshot::Sender<()>>,
 }
@@ -87,6 +90,7 @@ impl Writer {
     fn take(&mut self, note: Note) {
         match note {
             Note::Entry(entry) => self.batch.push(*entry),
+            Note::Settle(written) => self.waiting.push(written),
             Note::Stop(ended) => self.stop = Some(ended),
         }
     }
@@ -129,5 +133,9 @@ impl Writer {
             shared.written.send_replace(self.log.head().newest);
         }
         self.batch.clear();
+        // They may have gone.
+        for waiting in self.waiting.drain(..) {
+            let _ = waiting.send(());
+        }
     }
 }

@@ -49,7 +49,9 @@ pub(super) async fn enrol(
         response.extensions_mut().insert(told);
         response
     });
-    if let (true, Some(told)) = (response.status().is_success(), response.extensions_mut().get_mut::<Told>()) {
+    if let (true, Some(told)) =
+        (response.status().is_success(), response.extensions_mut().get_mut::<Told>())
+    {
         told.note = match token {
             Some(token) => format!("with the token {token}"),
             None => "without a token".to_owned(),

@@ -53,7 +53,9 @@ pub(super) async fn note(
     match response.status() {
         // A board that waits asks again every few seconds.
         StatusCode::ACCEPTED => match told {
-            Some(told) if audit.is_news(&told.name) => pending.ended(StatusCode::ACCEPTED, Some(told)),
+            Some(told) if audit.is_news(&told.name) => {
+                pending.ended(StatusCode::ACCEPTED, Some(told))
+            }
             _ => pending.is_nothing(),
         },
         code if code.is_success() => pending.ended(code, told),
