@@ -43,6 +43,11 @@ fn every_command_of_the_page_on_access_prints_what_it_says() {
 }
 
 #[test]
+fn every_command_of_the_page_on_who_did_what_prints_what_it_says() {
+    Desk::new(&Hub::start()).follow("audit.md");
+}
+
+#[test]
 fn every_command_of_the_page_on_trust_prints_what_it_says() {
     Desk::new(&Hub::start()).follow("trust.md");
 }
