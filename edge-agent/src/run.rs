@@ -17,6 +17,7 @@ use crate::{
     identity::{IdentityDir, IdentityError},
     known_time::KnownTime,
     link::{Link, LinkConfig},
+    logbook::keeper::Keeper,
     membership::{Membership, keeper::Board},
     message::{self, Message},
     options::Options,
@@ -105,7 +106,8 @@ fn shell(
     }
     let known_time = KnownTime::load(&state)?;
     let hello = probe::hello(options, agent_id);
-    let board = Board { agent: agent_id, boot: hello.boot };
+    let boot = hello.boot;
+    let board = Board { agent: agent_id, boot };
     let has_assignment = !loaded.saved.is_empty();
     let membership = membership(options, &state, &known_time, has_assignment)?.map(Arc::new);
     let config = Config {
@@ -115,6 +117,8 @@ fn shell(
         verify: signature::verify,
         time_floor_ms: state.time_floor()?,
     };
+    let logbook =
+        Keeper::start(state.path().to_owned(), boot, state.written().clone(), membership.clone());
     let link = membership.map(|own| LinkConfig::new(own, board, options.keep_alive));
     let launcher = Launcher {
         agent: agent_id,
@@ -132,6 +136,7 @@ fn shell(
         state,
         sender,
         options.runtime.clone(),
+        logbook,
     ))
 }
 

@@ -10,6 +10,7 @@
 //! hash of before that somebody else has: `lichen audit --verify` prints one.
 //!
 //! - [`log`] writes; [`lines`] and [`read`] read; [`verify`] checks. All of them do IO and none has a thread.
+//! - [`logbook`] makes entries of what devices have noted themselves.
 //! - [`filter`] says which entries somebody wants to see.
 //!
 //! The hub's own end, with its queue and its thread, is `server/audit.rs`; the command `cli/audit.rs`.
@@ -19,6 +20,7 @@ pub mod filter;
 pub mod head;
 pub mod lines;
 pub mod log;
+pub mod logbook;
 pub mod read;
 pub mod verify;
 

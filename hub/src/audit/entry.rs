@@ -3,7 +3,7 @@
 use lichen_hub_core::api::time::rfc3339;
 use serde::{Deserialize, Serialize};
 
-use super::{LineHash, is_number};
+use super::{LineHash, is_number, logbook::Place};
 
 /// Characters of a text. Names of Kubernetes have at most 253.
 const MAX_TEXT: usize = 256;
@@ -54,6 +54,9 @@ pub struct Entry {
     /// What else is to be said.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub note: String,
+    /// Of what a device noted itself: where it stands in the device's logbook.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub logbook: Option<Place>,
     /// SHA-256 of the line before.
     pub previous: String,
 }
@@ -111,6 +114,10 @@ impl Entry {
             shorten(text, MAX_TEXT);
         }
         shorten(&mut self.note, MAX_NOTE);
+        if let Some(place) = &mut self.logbook {
+            shorten(&mut place.log, MAX_TEXT);
+            shorten(&mut place.hash, MAX_TEXT);
+        }
         self.groups.truncate(MAX_GROUPS);
         self.groups.iter_mut().for_each(|group| shorten(group, MAX_TEXT));
         // Texts and numbers can always be written.

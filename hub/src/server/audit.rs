@@ -6,6 +6,7 @@
 //! and reads go on. Refusals take no place from changes: those that find none, or are too many ([`refusals`]), are
 //! counted, and the log says how many they were.
 
+mod logbooks;
 mod pending;
 mod refusals;
 mod writer;
@@ -28,6 +29,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{api::Refusal, clock::unix_ms};
 use crate::audit::{Entry, log};
+use logbooks::Logbooks;
 pub(crate) use pending::{Pending, Told};
 use refusals::Refusals;
 
@@ -68,6 +70,7 @@ struct Shared {
     time: Arc<KnownTime>,
     started: Instant,
     refusals: Mutex<Refusals>,
+    logbooks: tokio::sync::Mutex<Logbooks>,
     counts: Counts,
     /// Whether the log can't be written at the moment.
     failing: watch::Sender<bool>,
@@ -107,6 +110,7 @@ impl Opened {
             time,
             started: Instant::now(),
             refusals: Mutex::default(),
+            logbooks: tokio::sync::Mutex::default(),
             counts: Counts::default(),
             failing: watch::Sender::new(false),
             written: watch::Sender::new(self.log.head().newest),
@@ -194,15 +198,12 @@ impl Recorder {
     }
 
     /// Waits until what was noted before is on the disk, so that whoever did something finds it; but not for long.
-    pub(crate) async fn settle(&self) {
+    /// Whether it is there.
+    pub(crate) async fn settle(&self) -> bool {
         let (written, wait) = oneshot::channel();
-        let settled = async {
-            if self.notes.send(Note::Settle(written)).await.is_ok() {
-                let _thread_gone = wait.await;
-            }
-        };
-        // What is there can be read, all the same.
-        let _late = tokio::time::timeout(PATIENCE, settled).await;
+        let settled =
+            async { self.notes.send(Note::Settle(written)).await.is_ok() && wait.await.is_ok() };
+        tokio::time::timeout(PATIENCE, settled).await.unwrap_or(false)
     }
 
     /// Writes what is waiting, and ends the thread. It takes no entries after that.

@@ -6,6 +6,7 @@
 //! | `POST /lichen/v1/renew` | a device, whose certificate may have ended | a new one |
 //! | `GET /lichen/v1/connect` | a device | what it keeps of its hub |
 //! | `GET /lichen/v1/session` | a device | who holds its name |
+//! | `POST /lichen/v1/logbook` | a device | how much the hub has of what it noted itself |
 //! | `GET /artefacts/<digest>` | a device | the bytes |
 //!
 //! Who may join is decided by the engine; here certificates are issued. [`caller`] says who asks, and what came of it goes into the
@@ -14,6 +15,7 @@
 
 mod caller;
 mod enrol;
+mod logbook;
 mod noted;
 
 use std::sync::{Arc, OnceLock};
@@ -28,6 +30,7 @@ use firmware_compat::{
         Address, Broker, CONNECT_PATH, ENROL_PATH, HubFacts, RENEW_PATH, Renewal, SESSION_PATH,
     },
     id::Lineage,
+    logbook::LOGBOOK_PATH,
 };
 use lichen_hub_core::admission::validity;
 use lichen_link::endpoint::http::{HttpHandler, HttpPeer, HttpServing, HttpStream};
@@ -107,6 +110,7 @@ pub(crate) fn router(devices: Devices, api: Api) -> Router {
         .route(RENEW_PATH, post(enrol::renew))
         .route(CONNECT_PATH, get(enrol::connect))
         .route(SESSION_PATH, get(enrol::session))
+        .route(LOGBOOK_PATH, post(logbook::take))
         .with_state(devices)
         .merge(artefacts)
         .fallback(no_such_path)

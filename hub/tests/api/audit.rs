@@ -4,14 +4,17 @@
 use std::{fs, path::Path};
 
 use lichen_hub::{
-    audit::{Entry, log::Limits, verify::verify},
+    audit::{Entry, LineHash, log::Limits, verify::verify},
     server,
     store::{MemoryStore, RedbStore},
 };
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use crate::support::{DEADLINE, DEPLOYMENTS, Hub, MAPS, config, config_map, connect, deployment};
+use crate::{
+    joined::Joined,
+    support::{DEADLINE, DEPLOYMENTS, Hub, MAPS, config, config_map, connect, deployment},
+};
 
 /// Every batch makes a file.
 const TINY: Limits = Limits { file_bytes: 1, files: 10_000 };
@@ -220,6 +223,78 @@ async fn whoever_hangs_up_before_the_answer_is_noted_all_the_same() {
     };
     let entry = timeout(DEADLINE, noted).await.expect("an entry in time");
     assert_eq!(entry.resource, "configmaps");
+}
+
+/// A logbook of a device.
+struct Book {
+    log: &'static str,
+    lines: Vec<String>,
+}
+
+impl Book {
+    fn note(&mut self, reason: &str) -> &mut Self {
+        let hash = |line: &String| LineHash::of(line.as_bytes()).to_string();
+        let previous = self.lines.last().map_or_else(|| LineHash::default().to_string(), hash);
+        let line = json!({
+            "log": self.log, "sequence": self.lines.len() + 1, "atMs": 0, "knownMs": 0,
+            "boot": "00".repeat(16), "reason": reason, "message": "it did", "previous": previous,
+        });
+        self.lines.push(line.to_string());
+        self
+    }
+
+    /// Hands over all from a line on: how much the hub has then.
+    async fn hand_over(&self, hub: &Hub, device: &Joined, from: usize) -> (String, u64) {
+        let body = json!({"lines": &self.lines[from..]});
+        let reply = hub.send_as(device, "POST", "/lichen/v1/logbook", &body).await.expect(200);
+        let log = reply["log"].as_str().expect("a logbook").to_owned();
+        (log, reply["sequence"].as_u64().expect("a number"))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_device_noted_is_kept_once_and_what_does_not_fit_together_is_told() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let store = || RedbStore::open(dir.path()).expect("a store");
+    let on = |store| server::start_on(config(dir.path().to_owned()), Box::new(store));
+    let running = on(store()).await.expect("start");
+    let mut hub = Hub { running, dir };
+    let joined = hub.join("pi-1").await;
+    let mut book = Book { log: "aaaa", lines: Vec::new() };
+    book.note("AgentStarted").note("AssignmentTaken");
+    assert_eq!(book.hand_over(&hub, &joined, 0).await, ("aaaa".into(), 2));
+    assert_eq!(book.hand_over(&hub, &joined, 0).await, ("aaaa".into(), 2));
+    // The hub knows what it has after a restart, too: its own log says so.
+    hub.running.stop().await.expect("stop");
+    let store = RedbStore::open(hub.dir.path()).expect("a store");
+    let running = server::start_on(config(hub.dir.path().to_owned()), Box::new(store)).await;
+    hub = Hub { running: running.expect("start"), dir: hub.dir };
+    let joined = hub.join("pi-1").await;
+    book.note("Started");
+    assert_eq!(book.hand_over(&hub, &joined, 1).await, ("aaaa".into(), 3));
+    let noted = entries(&hub, "node=pi-1&verb=log").await;
+    let notes: Vec<&str> = noted.iter().map(|entry| entry.note.as_str()).collect();
+    assert_eq!(
+        notes,
+        ["AgentStarted", "AssignmentTaken", "Started"]
+            .map(|reason| format!("{reason}: it did (1970-01-01T00:00:00Z by its clock)"))
+    );
+    assert!(noted.iter().all(|entry| entry.actor == "system:node:pi-1" && !entry.from.is_empty()));
+    assert_eq!(entries(&hub, "verb=logbook").await, []);
+    // The device's owner takes a record out; the card is replaced.
+    book.note("Stopped").note("Exited");
+    book.hand_over(&hub, &joined, 4).await;
+    let mut other = Book { log: "bbbb", lines: Vec::new() };
+    other.note("AgentStarted").hand_over(&hub, &joined, 0).await;
+    let told = entries(&hub, "node=pi-1&verb=logbook").await;
+    let told: Vec<&str> = told.iter().map(|entry| entry.note.as_str()).collect();
+    assert!(told[0].contains("records 4 to 4 of the device's logbook are missing"), "{told:?}");
+    assert!(told[1].contains("begun another logbook"), "{told:?}");
+    for garbage in [json!({"lines": []}), json!({"lines": ["x"]}), json!({})] {
+        let reply = hub.send_as(&joined, "POST", "/lichen/v1/logbook", &garbage).await;
+        assert_eq!(reply.code, 400, "{}", reply.text());
+    }
+    sound(hub.dir.path());
 }
 
 #[tokio::test(flavor = "multi_thread")]
