@@ -255,9 +255,7 @@ impl Book {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_device_noted_is_kept_once_and_what_does_not_fit_together_is_told() {
     let dir = tempfile::tempdir().expect("temporary directory");
-    let store = || RedbStore::open(dir.path()).expect("a store");
-    let on = |store| server::start_on(config(dir.path().to_owned()), Box::new(store));
-    let running = on(store()).await.expect("start");
+    let running = server::start(config(dir.path().to_owned())).await.expect("start");
     let mut hub = Hub { running, dir };
     let joined = hub.join("pi-1").await;
     let mut book = Book { log: "aaaa", lines: Vec::new() };
@@ -266,10 +264,8 @@ async fn what_a_device_noted_is_kept_once_and_what_does_not_fit_together_is_told
     assert_eq!(book.hand_over(&hub, &joined, 0).await, ("aaaa".into(), 2));
     // The hub knows what it has after a restart, too: its own log says so.
     hub.running.stop().await.expect("stop");
-    let store = RedbStore::open(hub.dir.path()).expect("a store");
-    let running = server::start_on(config(hub.dir.path().to_owned()), Box::new(store)).await;
+    let running = server::start(config(hub.dir.path().to_owned())).await;
     hub = Hub { running: running.expect("start"), dir: hub.dir };
-    let joined = hub.join("pi-1").await;
     book.note("Started");
     assert_eq!(book.hand_over(&hub, &joined, 1).await, ("aaaa".into(), 3));
     let noted = entries(&hub, "node=pi-1&verb=log").await;
