@@ -37,7 +37,7 @@ mod shell;
 mod work;
 
 use clock::Clock;
-use shell::Shell;
+use shell::{Parts, Shell};
 
 /// How often replies that wait for room on the link are tried again.
 const STALLED_INTERVAL: Duration = Duration::from_millis(10);
@@ -128,16 +128,16 @@ fn shell(
         shim: options.shim.clone(),
         wasm_program: options.wasm_program.clone(),
     };
-    Ok(Shell::new(
-        Agent::new(config, loaded, crate::random::number()),
-        Link::new(link, sender.clone()),
+    Ok(Shell::new(Parts {
+        agent: Agent::new(config, loaded, crate::random::number()),
+        link: Link::new(link, sender.clone()),
         known_time,
         launcher,
         state,
-        sender,
-        options.runtime.clone(),
+        messages: sender,
+        runtime: options.runtime.clone(),
         logbook,
-    ))
+    }))
 }
 
 /// The device's membership of its hub. One that is damaged keeps no Pod from starting, nor does one that is gone: the agent

@@ -92,17 +92,21 @@ pub(super) struct Shell {
     logbook: Keeper,
 }
 
+/// What it is made of.
+pub(super) struct Parts {
+    pub(super) agent: Agent,
+    pub(super) link: Link,
+    pub(super) known_time: KnownTime,
+    pub(super) launcher: Launcher,
+    pub(super) state: Arc<StateDir>,
+    pub(super) messages: Sender,
+    pub(super) runtime: Option<String>,
+    pub(super) logbook: Keeper,
+}
+
 impl Shell {
-    pub(super) fn new(
-        agent: Agent,
-        link: Link,
-        known_time: KnownTime,
-        launcher: Launcher,
-        state: Arc<StateDir>,
-        messages: Sender,
-        runtime: Option<String>,
-        logbook: Keeper,
-    ) -> Self {
+    pub(super) fn new(parts: Parts) -> Self {
+        let Parts { agent, link, known_time, launcher, state, messages, runtime, logbook } = parts;
         Self {
             logbook,
             agent,

@@ -38,7 +38,7 @@ pub(super) struct Attempt<'a> {
 /// One that has been let through.
 pub(super) enum Begun<'a> {
     /// It may change something.
-    Change(Pending),
+    Change(Box<Pending>),
     /// It only reads; but that may be refused further inside.
     Read(Attempt<'a>, &'a Actor),
 }
@@ -50,7 +50,7 @@ impl<'a> Attempt<'a> {
             return Ok(Begun::Read(self, actor));
         }
         let room = self.audit.room().await?;
-        Ok(Begun::Change(Pending::new(room, self.entry(Some(actor)))))
+        Ok(Begun::Change(Pending::new(room, self.entry(Some(actor))).into()))
     }
 
     /// It was not.

@@ -36,7 +36,7 @@ impl Pending {
     }
 
     /// Nothing was changed, and there is nothing to be said of it here.
-    pub(crate) fn is_nothing(mut self) {
+    pub(crate) fn leave_out(mut self) {
         self.room = None;
     }
 

@@ -128,7 +128,7 @@ impl Writer {
         }
         let written = self.batch.len() as u64;
         shared.counts.entries.fetch_add(written, Relaxed);
-        shared.failing.send_if_modified(|failing| std::mem::take(failing));
+        shared.failing.send_if_modified(std::mem::take);
         if written > 0 {
             shared.written.send_replace(self.log.head().newest);
         }

@@ -56,12 +56,12 @@ pub(super) async fn note(
             Some(told) if audit.is_news(&told.name) => {
                 pending.ended(StatusCode::ACCEPTED, Some(told))
             }
-            _ => pending.is_nothing(),
+            _ => pending.leave_out(),
         },
         code if code.is_success() => pending.ended(code, told),
         // Strangers can be refused as often as they like.
         _ => {
-            pending.is_nothing();
+            pending.leave_out();
             refused(&audit, &caller, entry, &response);
         }
     }

@@ -218,7 +218,8 @@ impl World {
                 self.remove_sandbox(board, pod, keep_volumes)
             }
             Effect::ReadLogs(request) => Event::CommandEnded { command: request.command },
-            Effect::Connect
+            Effect::Note(_)
+            | Effect::Connect
             | Effect::Disconnect
             | Effect::Send(_)
             | Effect::CancelFetch { .. }
