@@ -22,6 +22,7 @@ use firmware_compat::{
         MAX_DOCUMENT_BYTES, Pending, RENEW_PATH, Refusal, RenewRequest, SESSION_PATH, Text,
     },
     id::Hash,
+    logbook::{Handover, Kept, LOGBOOK_PATH},
     topic::is_device_name,
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -125,6 +126,14 @@ impl HubClient {
     /// See [`HubError`].
     pub fn connect(&self) -> Result<HubFacts, HubError> {
         self.document(CONNECT_PATH)
+    }
+
+    /// Hands over what the device has noted.
+    ///
+    /// # Errors
+    /// See [`HubError`].
+    pub fn hand_over(&self, handover: &Handover) -> Result<Kept, HubError> {
+        parse(LOGBOOK_PATH, &self.post(LOGBOOK_PATH, handover)?.1)
     }
 
     /// Asks who is connected under this device's name, and says which board asks: with a broker beside it the hub notices

@@ -25,6 +25,7 @@ pub mod identity;
 pub mod join;
 pub mod known_time;
 pub mod link;
+pub mod logbook;
 pub mod logs;
 pub mod membership;
 pub mod message;

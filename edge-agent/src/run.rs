@@ -17,6 +17,7 @@ use crate::{
     identity::{IdentityDir, IdentityError},
     known_time::KnownTime,
     link::{Link, LinkConfig},
+    logbook::keeper::Keeper,
     membership::{Membership, keeper::Board},
     message::{self, Message},
     options::Options,
@@ -36,7 +37,7 @@ mod shell;
 mod work;
 
 use clock::Clock;
-use shell::Shell;
+use shell::{Parts, Shell};
 
 /// How often replies that wait for room on the link are tried again.
 const STALLED_INTERVAL: Duration = Duration::from_millis(10);
@@ -105,7 +106,8 @@ fn shell(
     }
     let known_time = KnownTime::load(&state)?;
     let hello = probe::hello(options, agent_id);
-    let board = Board { agent: agent_id, boot: hello.boot };
+    let boot = hello.boot;
+    let board = Board { agent: agent_id, boot };
     let has_assignment = !loaded.saved.is_empty();
     let membership = membership(options, &state, &known_time, has_assignment)?.map(Arc::new);
     let config = Config {
@@ -115,6 +117,8 @@ fn shell(
         verify: signature::verify,
         time_floor_ms: state.time_floor()?,
     };
+    let logbook =
+        Keeper::start(state.path().to_owned(), boot, state.written().clone(), membership.clone());
     let link = membership.map(|own| LinkConfig::new(own, board, options.keep_alive));
     let launcher = Launcher {
         agent: agent_id,
@@ -124,15 +128,16 @@ fn shell(
         shim: options.shim.clone(),
         wasm_program: options.wasm_program.clone(),
     };
-    Ok(Shell::new(
-        Agent::new(config, loaded, crate::random::number()),
-        Link::new(link, sender.clone()),
+    Ok(Shell::new(Parts {
+        agent: Agent::new(config, loaded, crate::random::number()),
+        link: Link::new(link, sender.clone()),
         known_time,
         launcher,
         state,
-        sender,
-        options.runtime.clone(),
-    ))
+        messages: sender,
+        runtime: options.runtime.clone(),
+        logbook,
+    }))
 }
 
 /// The device's membership of its hub. One that is damaged keeps no Pod from starting, nor does one that is gone: the agent

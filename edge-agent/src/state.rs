@@ -7,6 +7,7 @@
 //! | `assignment`, `assignment.previous` | the newest saved one and the one before, see [`assignment`] |
 //! | `part-<hash>` | a part that one of them refers to: a Pod, the files of a ConfigMap, what is sealed of a Secret |
 //! | `identity/` | who the device is, and by what and where it finds its hub, see [`crate::identity::store`] |
+//! | `logbook/` | what happened on this device, in a chain, see [`crate::logbook`] |
 //! | `time-floor` | a time that has certainly passed, in milliseconds since 1970 |
 //! | `artefacts/sha256/<hex>` | fetched bytes, see [`crate::content`] |
 //! | `artefacts/unpacked/`, `layers/` | unpacked layers, and which packed one each is of, see [`crate::content`] |

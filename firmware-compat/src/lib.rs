@@ -9,6 +9,7 @@
 //! - [`capacity`] names every bound, with its reason.
 //! - [`session`] is the device's side of it: what moves a device, and what does not.
 //! - `enrolment`, with the feature `alloc`, is how a device comes to its identity: documents over HTTPS, and the join token.
+//! - `logbook`, with the same feature, is how a device hands over what it noted while the hub was away.
 //! - [`sealed`] says how what is secret is sealed to a device's key.
 //! - [`v1`] holds the messages of protocol version 1, each in two forms with the same bytes: `v1::fixed`
 //!   (heapless, capacities for a microcontroller) and, with the feature `alloc`, `v1::owned` (String and Vec).
@@ -30,6 +31,8 @@ pub mod frame;
 pub mod guard;
 pub mod id;
 pub mod keys;
+#[cfg(feature = "alloc")]
+pub mod logbook;
 pub mod sealed;
 pub mod session;
 pub mod signed;

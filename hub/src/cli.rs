@@ -4,6 +4,7 @@
 mod about;
 mod apply;
 pub mod args;
+mod audit;
 mod auth;
 mod broker;
 pub mod client;
@@ -90,6 +91,7 @@ pub fn run(context: &mut Context, command: Command) -> Result<(), CliError> {
         Command::Auth(command) => auth::run(context, &command),
         Command::Create(command) => create::run(context, &command),
         Command::Image(command) => image::run(context, command),
+        Command::Audit(args) => audit::run(context, &args),
         Command::Resume(args) => resume::run(context, &args),
         Command::Completion { shell } => about::completion(context, shell),
         Command::Version { client } => about::version(context, client),

@@ -14,6 +14,7 @@
 //! - [`publish`] lets out what a turn has saved, into the [`watch_cache`] first: every read is served from there.
 //! - [`accept`] and [`connection`] bound who may come and how long everything may take; TLS stands before anything else.
 //! - [`access`] is the gate: [`authn`] says who asks, [`authz`] what for, and the rules whether that is allowed.
+//! - [`audit`] notes every change and every refusal in a log that can be checked.
 //! - [`api`] speaks Kubernetes' REST to operators; [`registry`] takes their images.
 //! - [`devices`] is the HTTP side of the device port: enrolment, and [`artefacts`].
 //! - [`advertise`] says under which names and addresses the hub is found, [`renewal`] keeps its certificate new.
@@ -27,6 +28,7 @@ mod admin;
 mod advertise;
 mod api;
 mod artefacts;
+mod audit;
 mod authn;
 mod authz;
 mod clock;
@@ -151,6 +153,7 @@ async fn start_locked(
     }
     let trust = Arc::new(Trust::open(&trust_dir, names)?);
     let clock = Clock::start(trust.time().clone());
+    let audit = audit::open(&config.state, config.audit)?;
     let store = EncryptedStore::open(store, &config.secrets_key, &config.state)?;
     let settings = engine::Config {
         seed: random_seed()?,
@@ -176,6 +179,10 @@ async fn start_locked(
     let (stop, stopping) = watch::channel(false);
     let connections = limits.api;
     let rotation = Rotation::new(trust.clone(), handle.clone(), admin.clone(), access.clone());
+    let failed = |what| move |source| HubError::System { what, source };
+    let audit = audit
+        .start(trust.time().clone())
+        .map_err(failed("start the thread that writes the audit log"))?;
     let api = Api::new(api::Parts {
         engine: handle.clone(),
         cache: cache.clone(),
@@ -184,11 +191,11 @@ async fn start_locked(
         trust: trust.clone(),
         backups: Source::new(store.reader(), images.clone(), trust.clone(), config.state.clone()),
         rotation: rotation.clone(),
+        audit: audit.clone(),
         devices: Arc::default(),
         stopping: stopping.clone(),
         limits,
     });
-    let failed = |what| move |source| HubError::System { what, source };
     let supplier = Supplier::new(
         &config.state,
         config.compiler.clone(),
@@ -205,6 +212,7 @@ async fn start_locked(
         batch: Batch::default(),
         supplier,
         counters: api.counters.clone(),
+        audit: audit.clone(),
         inputs,
         waiting: HashMap::new(),
         logs: HashMap::new(),
@@ -247,6 +255,7 @@ async fn start_locked(
         stop,
         http,
         turn,
+        audit: audit.clone(),
     };
     let connected = async {
         let devices = Devices {
@@ -256,6 +265,7 @@ async fn start_locked(
             lineage,
             broker: broker.clone(),
             lifetimes: config.lifetimes,
+            audit,
         };
         let router = devices::router(devices, api.clone());
         let port = Port {

@@ -16,9 +16,9 @@ use alloc::{
 
 use firmware_compat::{
     guard::Guard,
-    id::{Hash, KeyId, Lineage, PodId},
+    id::{Generation, Hash, KeyId, Lineage, PodId},
     time::{Instant, UnixMs},
-    v1::owned::{AssignmentId, Hello, List},
+    v1::owned::{AssignmentId, Hello, List, Severity},
 };
 
 use crate::{
@@ -29,6 +29,7 @@ use crate::{
     config::Config,
     effect::{Effect, Up, WakeReason},
     event::{Event, Found},
+    journal::event,
     out::Out,
     pod::{Context, Pod},
     report::Reporter,
@@ -136,6 +137,7 @@ impl Agent {
             Event::SendFailed(up) => self.send_failed(up, now),
             Event::Saved { generation } => {
                 if let Some(pods) = self.assign.saved(generation) {
+                    self.assignment_taken(generation, pods.len(), now);
                     self.want(pods);
                 }
             }
@@ -288,6 +290,12 @@ impl Agent {
         // What is assigned comes first; the network may take its time.
         self.step_pods(now);
         self.out.push(Effect::Connect);
+    }
+
+    fn assignment_taken(&mut self, generation: Generation, pods: usize, now: Instant) {
+        let message = format!("generation {generation} with {pods} pods is in force");
+        let at_ms = self.out.unix_ms(now);
+        self.out.note(event(None, Severity::Normal, "AssignmentTaken", &message, at_ms));
     }
 
     /// In one event: of two with the same reason the journal keeps one.

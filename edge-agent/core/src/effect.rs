@@ -35,6 +35,10 @@ pub enum Effect {
     /// → [`crate::Event::HubPinned`] or [`crate::Event::PinFailed`].
     PinHub(PinnedHub),
 
+    /// Note this in the device's logbook, where it is for who wants to know later what happened: all that the hub is told
+    /// of at once as [`Up::Event`], too, and more. No answer.
+    Note(Event),
+
     /// Connect to the broker, and go on trying (full jitter) until [`Effect::Disconnect`].
     /// → [`crate::Event::LinkUp`] and [`crate::Event::LinkDown`], as often as it happens.
     Connect,

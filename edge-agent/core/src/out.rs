@@ -5,7 +5,7 @@ use alloc::{borrow::Cow, collections::VecDeque, format};
 use firmware_compat::{
     id::PodId,
     time::{Instant, UnixMs},
-    v1::owned::Severity,
+    v1::owned::{Event, Severity},
 };
 
 use crate::{
@@ -42,14 +42,22 @@ impl Out {
 
     /// Records that something went as meant.
     pub fn normal(&mut self, now: Instant, about: Option<PodId>, reason: &str, message: &str) {
-        let at_ms = self.unix_ms(now);
-        self.journal.record(event(about, Severity::Normal, reason, message, at_ms));
+        self.record(event(about, Severity::Normal, reason, message, self.unix_ms(now)));
     }
 
     /// Records that someone should look.
     pub fn warn(&mut self, now: Instant, about: Option<PodId>, reason: &str, message: &str) {
-        let at_ms = self.unix_ms(now);
-        self.journal.record(event(about, Severity::Warning, reason, message, at_ms));
+        self.record(event(about, Severity::Warning, reason, message, self.unix_ms(now)));
+    }
+
+    fn record(&mut self, event: Event) {
+        self.note(event.clone());
+        self.journal.record(event);
+    }
+
+    /// Has it noted on the device; the hub is told by other ways, or later.
+    pub fn note(&mut self, event: Event) {
+        self.push(Effect::Note(event));
     }
 
     /// Records what anybody on the network can bring about, now and then. Returns whether it did.

@@ -31,6 +31,11 @@ impl Clock {
         self.compare(wall_ms, now)
     }
 
+    /// What the wall clock reads, if it was not set since it was read last; none if it never was.
+    pub(super) fn wall(&self, now: Instant) -> Option<UnixMs> {
+        self.wall_at_start_ms.map(|at_start| at_start.saturating_add(now.0))
+    }
+
     fn compare(&mut self, wall_ms: UnixMs, now: Instant) -> Option<UnixMs> {
         let at_start = wall_ms.saturating_sub(now.0);
         let moved = self.wall_at_start_ms.is_none_or(|before| before.abs_diff(at_start) >= SET_MS);

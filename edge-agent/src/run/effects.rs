@@ -40,10 +40,15 @@ impl Shell {
                 work::save_assignment(self.state.clone(), assignment, self.messages.clone());
             }
             Effect::RaiseTime { unix_ms, save } => {
+                self.note_jump(unix_ms);
                 self.known_time.raise(unix_ms);
                 if save {
                     work::save_time_floor(self.state.clone(), self.known_time.clone());
                 }
+            }
+            Effect::Note(event) => {
+                let (reason, message) = (event.reason.as_str(), event.message.as_str());
+                self.note(event.pod, reason, message, event.at_ms);
             }
             Effect::PinHub(hub) => self.pin_hub(hub),
             Effect::Connect => self.connect(),

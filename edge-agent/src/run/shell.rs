@@ -7,7 +7,7 @@ use std::{
 
 use firmware_compat::{
     id::{Hash, PodId},
-    time::Instant,
+    time::{Instant, UnixMs},
     v1::owned::Reply,
 };
 use lichen_agent_core::{Agent, ContainerId, Event, Up};
@@ -20,6 +20,7 @@ use super::{clock::Clock, work};
 use crate::{
     known_time::KnownTime,
     link::Link,
+    logbook::{book::Happened, keeper::Keeper},
     logs::Cancel,
     message::{Message, Sender},
     probe,
@@ -28,6 +29,8 @@ use crate::{
     supervise::{Watch, Watcher},
 };
 
+/// How far a clock moves that is worth a note.
+const JUMP_MS: u64 = 3_600_000;
 /// Artefacts that are fetched at a time: one more than one, so that a small one need not wait for a large one.
 const FETCHES: usize = 2;
 
@@ -86,19 +89,26 @@ pub(super) struct Shell {
     stalled: VecDeque<(Reply, oneshot::Sender<bool>)>,
     pub(super) name_poll: Option<AbortHandle>,
     pub(super) done: bool,
+    logbook: Keeper,
+}
+
+/// What it is made of.
+pub(super) struct Parts {
+    pub(super) agent: Agent,
+    pub(super) link: Link,
+    pub(super) known_time: KnownTime,
+    pub(super) launcher: Launcher,
+    pub(super) state: Arc<StateDir>,
+    pub(super) messages: Sender,
+    pub(super) runtime: Option<String>,
+    pub(super) logbook: Keeper,
 }
 
 impl Shell {
-    pub(super) fn new(
-        agent: Agent,
-        link: Link,
-        known_time: KnownTime,
-        launcher: Launcher,
-        state: Arc<StateDir>,
-        messages: Sender,
-        runtime: Option<String>,
-    ) -> Self {
+    pub(super) fn new(parts: Parts) -> Self {
+        let Parts { agent, link, known_time, launcher, state, messages, runtime, logbook } = parts;
         Self {
+            logbook,
             agent,
             clock: Clock::start(),
             launcher: Arc::new(launcher),
@@ -142,7 +152,12 @@ impl Shell {
 
     /// Tells the core about the wall clock, if there is news.
     pub(super) fn tell_clock(&mut self, now: Instant) {
+        let before = self.clock.wall(now);
         if let Some(unix_ms) = self.clock.news(now) {
+            if let Some(before) = before.filter(|before| before.abs_diff(unix_ms) > JUMP_MS) {
+                let message = format!("the clock was set from {before} to {unix_ms} ms since 1970");
+                self.note(None, "ClockSet", &message, unix_ms);
+            }
             self.agent.handle(Event::Clock { unix_ms }, now);
         }
     }
@@ -159,7 +174,10 @@ impl Shell {
     }
 
     /// Says goodbye to the hub. Pods run on.
-    pub(super) async fn leave(self) {
+    pub(super) async fn leave(mut self) {
+        let at_ms = self.wall_ms();
+        self.note(None, "AgentEnded", "the agent ends", at_ms);
+        self.logbook.finish().await;
         self.link.leave().await;
     }
 
@@ -169,6 +187,7 @@ impl Shell {
             Message::Happened(event) => self.happened(event),
             Message::LinkUp { client, session } => {
                 if self.link.up(client, session) {
+                    self.logbook.link(true);
                     tracing::info!("connected");
                     self.handle(Event::LinkUp { session });
                 }
@@ -192,12 +211,42 @@ impl Shell {
 
     /// The core hears whom to believe: the operator may have let another hub take over.
     fn membership_changed(&mut self) {
+        let at_ms = self.wall_ms();
+        self.note(
+            None,
+            "MembershipChanged",
+            "the certificate was renewed, or what is known of the hub has changed",
+            at_ms,
+        );
         if let Some(config) = self.link.config() {
             self.handle(Event::HubPinned(config.membership.pinned()));
             // By which time it is judged goes with it.
             work::save_time_floor(self.state.clone(), self.known_time.clone());
         }
         self.link.hurry();
+    }
+
+    /// Has something noted in the logbook.
+    pub(super) fn note(&mut self, pod: Option<PodId>, reason: &str, message: &str, at_ms: UnixMs) {
+        let (reason, message) = (reason.to_owned(), message.to_owned());
+        let known_ms = self.known_time.now_unix_ms();
+        self.logbook.note(Happened { at_ms, known_ms, pod, reason, message });
+    }
+
+    /// Has it noted if the hub says that it is much later than was known.
+    pub(super) fn note_jump(&mut self, unix_ms: UnixMs) {
+        let known_ms = self.known_time.now_unix_ms();
+        if unix_ms > known_ms.saturating_add(JUMP_MS) {
+            let message = format!(
+                "the hub says that it is {unix_ms} ms since 1970, and {known_ms} was known"
+            );
+            let at_ms = self.wall_ms();
+            self.note(None, "TimeRaised", &message, at_ms);
+        }
+    }
+
+    fn wall_ms(&self) -> UnixMs {
+        self.clock.wall(self.clock.now()).unwrap_or(0)
     }
 
     fn happened(&mut self, event: Event) {
@@ -220,6 +269,11 @@ impl Shell {
         let was_up = self.link.is_up();
         if !self.link.down(client, refused) {
             return;
+        }
+        self.logbook.link(false);
+        if refused {
+            let at_ms = self.wall_ms();
+            self.note(None, "Refused", why, at_ms);
         }
         match () {
             () if refused => tracing::warn!(why, "not connected; pods run on"),

@@ -10,6 +10,7 @@ use lichen_trust::TrustError;
 
 use super::format::VERSION;
 use crate::{
+    audit::log::LogError,
     server::StateLockError,
     store::{ReadError, StoreError},
 };
@@ -88,6 +89,9 @@ pub enum BackupError {
     /// The keys.
     #[error(transparent)]
     Trust(#[from] TrustError),
+    /// The audit log of the restored hub can't be begun.
+    #[error("could not begin its audit log")]
+    Audit(#[from] LogError),
     /// Nobody takes what is written.
     #[error("could not write it")]
     Write(#[source] io::Error),

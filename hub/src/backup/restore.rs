@@ -6,6 +6,7 @@ use std::{
     io::{self, Read},
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use lichen_hub_core::{
@@ -28,6 +29,7 @@ use super::{
     source::{ARTEFACT_DIR, STORE_FILE, TRUST_DIR},
 };
 use crate::{
+    audit,
     server::{Signer, StateLock},
     store::{EncryptedStore, KeySource, RedbStore, Store as _},
 };
@@ -79,7 +81,9 @@ pub fn restore(restore: Restore<'_>) -> Result<Restored, BackupError> {
         .map_err(BackupError::disk("create the directory", state))?;
     let lock = StateLock::take(state)?;
     place::finish(state)?;
-    let taken = [STORE_FILE, ARTEFACT_DIR, TRUST_DIR].iter().any(|name| state.join(name).exists());
+    let taken = [STORE_FILE, ARTEFACT_DIR, TRUST_DIR, audit::DIR, audit::head::FILE]
+        .iter()
+        .any(|name| state.join(name).exists());
     let kept = place::kept(state);
     if taken && !replace {
         return Err(BackupError::Taken { state: state.to_owned(), kept });
@@ -133,7 +137,20 @@ fn fill(
     copy::put_back(&trust, &staging.keys, known_time)?;
     let Staging { store, devices, artefacts, damaged, .. } = staging;
     check(EncryptedStore::open(Box::new(store), secrets_key, staged)?, &trust, &manifest)?;
+    begin_audit_log(staged, &manifest, known_time)?;
     Ok(Restored { manifest, devices, artefacts, damaged, replaced: None })
+}
+
+/// The log of the hub that was saved is not in a backup. What the new one does begins a log of its own, which says so.
+fn begin_audit_log(staged: &Path, manifest: &Manifest, known_time: u64) -> Result<(), BackupError> {
+    let (mut log, _new) = audit::log::Log::open(staged, audit::log::Limits::default())?;
+    let note = format!(
+        "this hub was restored from a backup of {}; what was done before is in the audit log of the hub that was saved",
+        manifest.made_at
+    );
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let entry = audit::Entry::of_hub("restore", note).at(known_time.max(now).saturating_mul(1000));
+    log.append(&mut [entry]).map_err(BackupError::disk("write", &staged.join(audit::DIR)))
 }
 
 /// A hub could start on this.

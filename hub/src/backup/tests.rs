@@ -23,7 +23,10 @@ use super::{
     restore::{Restore, Restored, restore},
     source::{Keys, Source, Wanted},
 };
-use crate::store::{KeySource, MemoryStore, RedbStore, Store as _};
+use crate::{
+    audit,
+    store::{KeySource, MemoryStore, RedbStore, Store as _},
+};
 
 const ALL: Wanted = Wanted { keys: Keys::Inside, artefacts: true };
 
@@ -221,7 +224,14 @@ fn a_restored_hub_has_the_records_keys_and_artefacts_of_the_old_one() {
     let state = hub.state("elsewhere/state");
     let restored = restored(&hub.backup(ALL), None, &state, false).expect("restored");
     assert_eq!((restored.artefacts, restored.replaced), (1, None));
-    assert_eq!(listed(&state), ["artefacts", "hub.lock", "hub.redb", "trust"]);
+    assert_eq!(
+        listed(&state),
+        ["artefacts", "audit", "audit.newest", "hub.lock", "hub.redb", "trust"]
+    );
+    let log = audit::files(&state.join("audit")).expect("a log").remove(0).1;
+    let log = fs::read_to_string(log).expect("readable");
+    assert!(log.contains("\"verb\":\"restore\"") && log.lines().count() == 1, "{log}");
+    assert!(audit::verify::verify(&state.join("audit")).expect("a report").is_sound());
 
     let records = RedbStore::open(&state).expect("opened").load().expect("load");
     let (mut expected, mut found) = (hub.store.load().expect("load"), records);
@@ -269,7 +279,10 @@ fn a_hub_that_is_there_stays_unless_it_is_to_be_replaced_and_is_kept_then() {
 
     let done = restored(&backup, None, &state, true).expect("restored");
     let kept = done.replaced.expect("the old one is kept");
-    assert_eq!(listed(&kept), ["admin.kubeconfig", "artefacts", "hub.redb", "trust"]);
+    assert_eq!(
+        listed(&kept),
+        ["admin.kubeconfig", "artefacts", "audit", "audit.newest", "hub.redb", "trust"]
+    );
     let fingerprint =
         |state: &Path| Trust::open(&state.join("trust"), Vec::new()).expect("opened").fingerprint();
     assert_eq!(fingerprint(&state), hub.trust.fingerprint());
@@ -287,6 +300,9 @@ fn a_hub_that_runs_is_not_touched() {
     assert!(error.contains("in use by another hub"), "{error}");
 }
 
+/// What a restored state is made of.
+const PARTS: [&str; 5] = ["artefacts", "audit", "audit.newest", "hub.redb", "trust"];
+
 #[test]
 fn a_restore_that_is_interrupted_anywhere_ends_with_the_old_hub_or_the_new_one() {
     let (hub, other) = (Hub::new(), Hub::new());
@@ -295,7 +311,7 @@ fn a_restore_that_is_interrupted_anywhere_ends_with_the_old_hub_or_the_new_one()
         restored(&other.backup(ALL), None, &state, false).expect("restored");
         let staged = place::stage(&state).expect("staged");
         restored(&hub.backup(ALL), None, &staged.join("inner"), false).expect("restored");
-        for part in ["artefacts", "hub.redb", "trust"] {
+        for part in PARTS {
             fs::rename(staged.join("inner").join(part), staged.join(part)).expect("moved");
         }
         fs::remove_dir_all(staged.join("inner")).expect("removed");
@@ -308,17 +324,17 @@ fn a_restore_that_is_interrupted_anywhere_ends_with_the_old_hub_or_the_new_one()
     place::finish(&state).expect("nothing to finish");
     assert_eq!(fingerprint(&state), other.trust.fingerprint());
 
-    // After so many moves, of which there are six and a removed note between them.
-    for moves in 0..=6 {
+    // After so many moves, of which there are twice as many as parts, and a removed note between them.
+    let count = PARTS.len();
+    for moves in 0..=2 * count {
         let state = begin(&format!("after-{moves}"));
         let kept = place::kept(&state);
         place::commit(&state, Some(&kept)).expect("decided");
         let ready = state.join("restore.ready");
         fs::create_dir_all(&kept).expect("made");
-        let parts = ["artefacts", "hub.redb", "trust"];
-        for (number, part) in parts.iter().chain(&parts).take(moves).enumerate() {
-            let (from, to) = if number < 3 { (&state, &kept) } else { (&ready, &state) };
-            if number == 3 {
+        for (number, part) in PARTS.iter().chain(&PARTS).take(moves).enumerate() {
+            let (from, to) = if number < count { (&state, &kept) } else { (&ready, &state) };
+            if number == count {
                 fs::remove_file(ready.join("keep-in")).expect("removed");
             }
             fs::rename(from.join(part), to.join(part)).expect("moved");

@@ -1,6 +1,7 @@
 //! The grammar of the command line, and the help that goes with it.
 
 mod access;
+mod audit;
 mod broker;
 mod connection;
 mod devices;
@@ -17,6 +18,7 @@ use clap::{Args, Parser, Subcommand, builder::styling};
 use clap_complete::Shell;
 
 pub use access::{AuthCommand, CanIArgs, CreateCommand, ServiceAccountTokenArgs};
+pub use audit::{AuditArgs, AuditOutput, Moment};
 pub use broker::{BrokerArgs, BrokerCommand, BrokerKind, Listen};
 pub use connection::{
     ConfigCommand, ConnectionArgs, ContextsOutput, LoginArgs, ViewArgs, ViewOutput,
@@ -107,6 +109,8 @@ pub enum Command {
     /// Push, make, list and remove images
     #[command(subcommand)]
     Image(ImageCommand),
+    /// Show who did or tried what, and check that record
+    Audit(AuditArgs),
     /// Let this hub's assignment count on devices that are paused
     Resume(ResumeArgs),
     /// Print a script that completes commands in a shell
@@ -229,6 +233,10 @@ mod tests {
             "broker config mosquitto",
             "broker config emqx --name broker.example --name 192.0.2.1 --listen 127.0.0.1:8884 --output d --installed-in /etc/x",
             "broker crl --output crl.pem",
+            "audit --since 1h --user jane --refused --follow",
+            "audit --since 2026-05-01T09:30:00Z --until 1d --resource deployments.apps -n shop -o json",
+            "audit --node pi-1 --verb enrol",
+            "audit --verify --dir d",
             "completion zsh",
         ] {
             let words = std::iter::once("lichen").chain(line.split_whitespace());
@@ -284,6 +292,10 @@ mod tests {
             "create token",
             "create token ci --duration soon",
             "get pods --token=",
+            "audit --since soon",
+            "audit --verify --refused",
+            "audit --dir d --follow",
+            "audit -o xml",
         ] {
             let words = std::iter::once("lichen").chain(line.split_whitespace());
             let error = Cli::try_parse_from(words).expect_err(line);

@@ -46,19 +46,27 @@ pub(crate) async fn admit(
     let from = peer.as_ref().map(|peer| peer.address);
     let shows_certificate = peer.as_ref().is_some_and(|peer| peer.certificate.is_some());
     let wanted: Arc<[Attributes]> = authz::wanted(request.method(), request.uri()).into();
-    let (actor, mut response) = match decide(access, peer, request.headers(), &wanted) {
+    let attempt = Attempt { audit: &api.audit, id: &id, from, wanted: &wanted };
+    let mut response = match decide(access, peer, request.headers(), &wanted) {
         Ok(identity) => {
             let actor = identity.actor.clone();
             request.extensions_mut().insert(actor.clone());
-            let mut response = next.run(request).await;
-            if response.extensions().get::<Flowing>().is_some() {
-                let lease = lease::Lease::new(access, identity, &wanted);
-                response = response.map(|body| lease.bind(body));
+            match attempt.begin(&actor).await {
+                Ok(begun) => {
+                    let mut response = next.run(request).await;
+                    begun.end(&response);
+                    if response.extensions().get::<Flowing>().is_some() {
+                        let lease = lease::Lease::new(access, identity, &wanted);
+                        response = response.map(|body| lease.bind(body));
+                    }
+                    response
+                }
+                Err(refusal) => refused(&request, refusal),
             }
-            (Some(actor), response)
         }
         Err((actor, refusal)) => {
             api.counters.refused(refusal.code());
+            attempt.refused(actor.as_deref(), &refusal);
             let over = actor.is_none() && shows_certificate;
             let mut response = refused(&request, refusal);
             if over {
@@ -67,11 +75,9 @@ pub(crate) async fn admit(
                     .headers_mut()
                     .insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
-            (actor, response)
+            response
         }
     };
-    let code = response.status();
-    Attempt { id: &id, actor: actor.as_deref(), from, wanted: &wanted, code }.note();
     // An id has nothing that a header can't.
     response.headers_mut().extend(HeaderValue::try_from(id).map(|id| (REQUEST_ID, id)));
     response

@@ -3,6 +3,7 @@
 //! Everything here turns HTTP into reads of the watch cache and requests to the engine, and answers back; nothing is
 //! decided here, and whoever gets here has passed [`super::access`].
 
+mod audit;
 mod backup;
 mod body;
 mod broker;
@@ -50,6 +51,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch::Receiver};
 
 use super::{
     access::{self, Access},
+    audit::Recorder,
     handle::EngineHandle,
     limits::Limits,
     metrics::Counters,
@@ -82,8 +84,12 @@ pub(crate) struct Api {
     pub(crate) devices: Arc<OnceLock<Vec<Address>>>,
     /// Becomes true when the hub stops: streams end.
     pub(crate) stopping: Receiver<bool>,
+    /// Where changes and refusals are noted.
+    pub(crate) audit: Recorder,
     backups: backup::Backups,
     rotation: Rotation,
+    /// A check of the whole audit log reads all of it: one at a time.
+    checks: Arc<Semaphore>,
     /// Watches and logs that may be open at once; the other connections are for short requests.
     max_streams: usize,
     streams: Arc<Semaphore>,
@@ -100,6 +106,7 @@ pub(crate) struct Parts {
     pub(crate) trust: Arc<Trust>,
     pub(crate) backups: Source,
     pub(crate) rotation: Rotation,
+    pub(crate) audit: Recorder,
     pub(crate) devices: Arc<OnceLock<Vec<Address>>>,
     pub(crate) stopping: Receiver<bool>,
     pub(crate) limits: Limits,
@@ -115,6 +122,7 @@ impl Api {
             trust,
             backups,
             rotation,
+            audit,
             devices,
             stopping,
             limits,
@@ -131,6 +139,8 @@ impl Api {
             stopping,
             backups: backup::Backups::new(backups),
             rotation,
+            audit,
+            checks: Arc::new(Semaphore::new(1)),
             max_streams: limits.streams,
             streams: Arc::new(Semaphore::new(limits.streams)),
             downloads: Arc::new(Semaphore::new(limits.downloads)),

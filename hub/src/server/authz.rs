@@ -9,6 +9,7 @@
 //! | `/lichen/v1/devices/<name>/resume` | `create` of `nodes/resume` in the group `lichen.dev` |
 //! | `/lichen/v1/devices/<name>/session` | `get` of `nodes/session` there |
 //! | `/lichen/v1/backup` | `get` of `backups` there, which is as good as everything |
+//! | `/lichen/v1/audit` | `get` of `audit` there |
 //! | `/lichen/v1/trust` | `get` of `trust` there; `create` of `trust/rotate-ca` and `trust/rotate-signing-key` |
 //! | `/lichen/v1/broker/…` | `create` of `brokers/certificate` there, which is as good as being the broker; `get` of `brokers/crl` |
 //! | `/lichen/v1/images…`, `/v2/…` | `images` there, by the name without a tag; see [`of_registry`] |
@@ -120,6 +121,7 @@ fn of_lichen(method: &Method, path: LichenPath) -> Option<Attributes> {
             Attributes::on(verb(method), &Key::new(kind, &namespace, &name))
         }
         LichenPath::Backup => own(verb(method), "backups", "", String::new()),
+        LichenPath::Audit | LichenPath::AuditCheck => own(verb(method), "audit", "", String::new()),
         LichenPath::Trust => own(verb(method), "trust", "", String::new()),
         LichenPath::RotateAuthority => own(verb(method), "trust", "rotate-ca", String::new()),
         LichenPath::RotateSigningKey => {
@@ -286,6 +288,8 @@ mod tests {
             ("GET /lichen/v1/explain/mosses/-/x", "get /lichen/v1/explain/mosses/-/x"),
             ("POST /lichen/v1/devices/pi/resume", "create nodes/resume.lichen.dev /pi"),
             ("GET /lichen/v1/backup?keys=only", "get backups.lichen.dev"),
+            ("GET /lichen/v1/audit?refused", "get audit.lichen.dev"),
+            ("GET /lichen/v1/audit/verify", "get audit.lichen.dev"),
             ("GET /lichen/v1/trust", "get trust.lichen.dev"),
             ("POST /lichen/v1/trust/rotate-ca", "create trust/rotate-ca.lichen.dev"),
             ("POST /lichen/v1/broker/certificate", "create brokers/certificate.lichen.dev"),

@@ -6,7 +6,7 @@ use firmware_compat::enrolment::Address;
 use lichen_hub_core::engine;
 
 use super::devices::Lifetimes;
-use crate::store::KeySource;
+use crate::{audit::log, store::KeySource};
 
 /// The operators' address, where no other is given: every address of the machine, IPv6 and IPv4.
 pub const DEFAULT_API: &str = "[::]:6180";
@@ -40,6 +40,8 @@ pub struct HubConfig {
     pub lost_after_s: u32,
     /// How long the API's clients may take.
     pub times: ApiTimes,
+    /// How much of the audit log is kept.
+    pub audit: log::Limits,
 }
 
 /// How long a client of the API may keep its connection waiting, before it is let go.
@@ -79,6 +81,7 @@ impl HubConfig {
             compiler: None,
             lost_after_s: engine::Config::default().lost_after_s,
             times: ApiTimes::default(),
+            audit: log::Limits::default(),
         }
     }
 }

@@ -6,13 +6,17 @@
 //! | `POST /lichen/v1/renew` | a device, whose certificate may have ended | a new one |
 //! | `GET /lichen/v1/connect` | a device | what it keeps of its hub |
 //! | `GET /lichen/v1/session` | a device | who holds its name |
+//! | `POST /lichen/v1/logbook` | a device | how much the hub has of what it noted itself |
 //! | `GET /artefacts/<digest>` | a device | the bytes |
 //!
-//! Who may join is decided by the engine; here certificates are issued. [`caller`] says who asks. The connections are the
+//! Who may join is decided by the engine; here certificates are issued. [`caller`] says who asks, and what came of it goes into the
+//! audit log ([`noted`]). The connections are the
 //! endpoint's, which knows who is at their far ends.
 
 mod caller;
 mod enrol;
+mod logbook;
+mod noted;
 
 use std::sync::{Arc, OnceLock};
 
@@ -26,6 +30,7 @@ use firmware_compat::{
         Address, Broker, CONNECT_PATH, ENROL_PATH, HubFacts, RENEW_PATH, Renewal, SESSION_PATH,
     },
     id::Lineage,
+    logbook::LOGBOOK_PATH,
 };
 use lichen_hub_core::admission::validity;
 use lichen_link::endpoint::http::{HttpHandler, HttpPeer, HttpServing, HttpStream};
@@ -36,6 +41,7 @@ use caller::Caller;
 use super::{
     api::{Api, Refusal},
     artefacts,
+    audit::Recorder,
     connection::{self, Serving},
     handle::EngineHandle,
     signing::public_keys,
@@ -68,6 +74,7 @@ pub(crate) struct Devices {
     /// The operator's broker, if devices don't speak MQTT with the hub itself.
     pub(crate) broker: Option<Broker>,
     pub(crate) lifetimes: Lifetimes,
+    pub(crate) audit: Recorder,
 }
 
 impl Devices {
@@ -95,6 +102,7 @@ fn renewal(state: &TrustState) -> Option<Renewal> {
 
 /// Every path of the device port.
 pub(crate) fn router(devices: Devices, api: Api) -> Router {
+    let recorder = devices.audit.clone();
     let artefacts = Router::new()
         .route("/artefacts/{digest}", get(artefacts::get))
         .layer(middleware::from_fn_with_state(devices.clone(), caller::only_devices))
@@ -104,10 +112,12 @@ pub(crate) fn router(devices: Devices, api: Api) -> Router {
         .route(RENEW_PATH, post(enrol::renew))
         .route(CONNECT_PATH, get(enrol::connect))
         .route(SESSION_PATH, get(enrol::session))
+        .route(LOGBOOK_PATH, post(logbook::take))
         .with_state(devices)
         .merge(artefacts)
         .fallback(no_such_path)
         .method_not_allowed_fallback(wrong_method)
+        .layer(middleware::from_fn_with_state(recorder, noted::note))
 }
 
 /// Serves the HTTP connections of the device port.

@@ -8,7 +8,7 @@ use lichen_link::LinkError;
 use lichen_trust::TrustError;
 
 use super::{admin::AdminError, authn::KeyError, listen::ListenError, state_lock::StateLockError};
-use crate::{backup::BackupError, store::StoreError};
+use crate::{audit::log::LogError, backup::BackupError, store::StoreError};
 
 /// Why a hub does not start, or had to end.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +28,9 @@ pub enum HubError {
     /// The key of tokens can't be.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// The audit log can't be.
+    #[error("could not open the audit log")]
+    Audit(#[from] LogError),
     /// The artefact store can't be used.
     #[error(transparent)]
     Artefacts(#[from] lichen_images::store::StoreError),

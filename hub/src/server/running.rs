@@ -13,6 +13,7 @@ use tokio::{
 
 use super::{
     HubError,
+    audit::Recorder,
     handle::{EngineHandle, Input},
 };
 use crate::store::StoreError;
@@ -28,6 +29,7 @@ pub struct Running {
     pub(super) stop: watch::Sender<bool>,
     pub(super) http: JoinHandle<()>,
     pub(super) turn: oneshot::Receiver<Result<(), StoreError>>,
+    pub(super) audit: Recorder,
 }
 
 impl Running {
@@ -73,7 +75,10 @@ impl Running {
         tokio::select! {
             _ = interrupt.recv() => self.stop().await,
             _ = terminate.recv() => self.stop().await,
-            ended = &mut self.turn => Err(failed_with(ended)),
+            ended = &mut self.turn => {
+                self.audit.stop().await;
+                Err(failed_with(ended))
+            }
         }
     }
 
@@ -82,7 +87,7 @@ impl Running {
         failed_with((&mut self.turn).await)
     }
 
-    /// Stops: no new requests, open ones finish, streams end, devices are let go, the store is closed.
+    /// Stops: no new requests, open ones finish, streams end, devices are let go, store and audit log are closed.
     ///
     /// # Errors
     /// [`HubError::Failed`] if the store failed before.
@@ -91,7 +96,9 @@ impl Running {
         // It gives requests a bounded time; if it panicked, that has been printed.
         let _ = (&mut self.http).await;
         let _turn_gone = self.engine.inputs().send(Input::Stop).await;
-        match self.turn.await {
+        let ended = self.turn.await;
+        self.audit.stop().await;
+        match ended {
             Ok(Ok(())) => Ok(()),
             ended => Err(failed_with(ended)),
         }

@@ -3,11 +3,11 @@
 //!
 //! It runs on a thread of its own, so that the commit (an fsync) delays nobody but those who wait for it.
 
-use std::{collections::HashMap, sync::Arc, time::Instant};
+use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Instant};
 
 use lichen_hub_core::{
-    actor::Actor,
-    api::{ApiError, KINDS},
+    actor::{Actor, Origin},
+    api::{ApiError, KINDS, Kind},
     effect::{Effect, LogPart, Response},
     engine::Engine,
     event::{Board, Event, Request, RequestId},
@@ -16,10 +16,20 @@ use lichen_link::{Endpoint, Link, LinkEvent, Newcomer};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    access::Access, clock::Clock, handle::Input, metrics::Counters, publish::Batch,
-    state_lock::StateLock, supply::Supplier, watch_cache::WatchCache,
+    access::Access,
+    audit::{Recorder, entry_of},
+    clock::Clock,
+    handle::Input,
+    metrics::Counters,
+    publish::Batch,
+    state_lock::StateLock,
+    supply::Supplier,
+    watch_cache::WatchCache,
 };
-use crate::store::{Store, StoreError};
+use crate::{
+    audit::Entry,
+    store::{Store, StoreError},
+};
 
 /// Events that one turn takes. Enough that one commit serves a burst, few enough that a burst delays no answer much.
 const TURN_EVENTS: usize = 256;
@@ -45,6 +55,7 @@ pub(crate) struct Turn {
     pub(crate) batch: Batch,
     pub(crate) supplier: Supplier,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) audit: Recorder,
     pub(crate) inputs: mpsc::Receiver<Input>,
     pub(crate) waiting: HashMap<RequestId, oneshot::Sender<Result<Response, ApiError>>>,
     pub(crate) logs: HashMap<RequestId, mpsc::Sender<LogPart>>,
@@ -227,6 +238,7 @@ impl Turn {
             LinkEvent::TakenOver { newcomer: Newcomer::SameAgent, .. } => {}
             LinkEvent::TakenOver { device, .. } => self.handle(Event::TakenOver { device }),
             LinkEvent::TwoBoards { device, boards } => {
+                self.kept_out(&device, boards[1].address, "a second board with its name and key");
                 let boards = boards.map(|board| Board {
                     agent: board.agent,
                     boot: board.boot,
@@ -236,6 +248,11 @@ impl Turn {
             }
             // The endpoint has told it what to do, and the log of it. Nobody becomes a device by trying.
             LinkEvent::Stranger { device, key, address, .. } => {
+                self.kept_out(
+                    &device,
+                    address,
+                    "it is not enrolled, or with another key, or revoked",
+                );
                 let address = address.ip().to_canonical().to_string();
                 self.handle(Event::Stranger { device, key, address });
             }
@@ -244,6 +261,15 @@ impl Turn {
                 self.handle(Event::Frame { device, kind, bytes });
             }
         }
+    }
+
+    /// A device that has tried to connect, and may not.
+    fn kept_out(&self, device: &str, from: SocketAddr, why: &str) {
+        let actor = Actor::device(device, Origin::Address(from));
+        let (verb, resource) = ("connect".to_owned(), Kind::Node.plural().to_owned());
+        let (name, note) = (device.to_owned(), format!("kept out: {why}"));
+        let entry = Entry { verb, resource, name, note, code: 403, ..entry_of(Some(&actor), None) };
+        self.audit.refused(&actor.name, entry);
     }
 
     fn handle(&mut self, event: Event) {

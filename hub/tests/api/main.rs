@@ -2,6 +2,7 @@
 //! disk. Nothing here needs root or a network.
 
 mod access;
+mod audit;
 mod backup;
 mod durability;
 #[path = "../common/joined.rs"]

@@ -105,6 +105,17 @@ impl Hub {
         timeout(DEADLINE, reply).await.unwrap_or_else(|_| panic!("no answer to {method} {path}"))
     }
 
+    /// Sends JSON on the devices' port, as a device.
+    pub async fn send_as(&self, device: &Joined, method: &str, path: &str, body: &Value) -> Reply {
+        let mut config = device.shows();
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let reply = async {
+            let stream = connect(self.running.devices(), config).await;
+            ask(stream, method, path, &[], body.to_string().as_bytes()).await.whole().await
+        };
+        timeout(DEADLINE, reply).await.unwrap_or_else(|_| panic!("no answer to {method} {path}"))
+    }
+
     /// Sends a request and reads no more than the head of its answer.
     pub async fn open(
         &self,

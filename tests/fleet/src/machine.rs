@@ -114,6 +114,7 @@ impl Machine {
             | Effect::Connect
             | Effect::Disconnect
             | Effect::PinHub(_)
+            | Effect::Note(_)
             | Effect::RaiseTime { .. }
             | Effect::Send(_)
             | Effect::Quit => return None,

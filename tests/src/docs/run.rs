@@ -19,12 +19,13 @@ use crate::{
 };
 
 /// Commands that only look, and are asked again until they show what the page says.
-const LOOKS: [&str; 10] = [
+const LOOKS: [&str; 11] = [
     "lichen get",
     "lichen describe",
     "lichen explain",
     "lichen logs",
     "lichen image list",
+    "lichen audit --node",
     "lichen hub trust",
     "kubectl get",
     "kubectl describe",

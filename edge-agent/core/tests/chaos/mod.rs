@@ -105,6 +105,7 @@ impl Chaos {
                 Effect::RaiseTime { save: false, .. }
                 | Effect::Connect
                 | Effect::Disconnect
+                | Effect::Note(_)
                 | Effect::Quit => {}
                 Effect::Retain(keep) => self.world.store.retain(|digest| keep.contains(digest)),
                 Effect::CancelFetch { .. } | Effect::CancelCommand { .. } => {}

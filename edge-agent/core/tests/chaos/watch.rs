@@ -99,6 +99,7 @@ impl Watch {
             | Effect::Retain(_)
             | Effect::RaiseTime { .. }
             | Effect::PinHub(_)
+            | Effect::Note(_)
             | Effect::Connect
             | Effect::Disconnect
             | Effect::CancelFetch { .. }

@@ -248,6 +248,10 @@ impl World {
         let Some(agent) = &mut self.agent else { return };
         let effects: Vec<Effect> = agent.drain().collect();
         for effect in effects {
+            // Nearly all of it is sent as well, and a trace says each thing once.
+            if matches!(effect, Effect::Note(_)) {
+                continue;
+            }
             let line = words::effect(&effect);
             self.note(line);
             self.perform(effect);
@@ -270,7 +274,7 @@ impl World {
                     Event::HubPinned(hub)
                 }
             }),
-            Effect::Connect | Effect::Disconnect => None,
+            Effect::Connect | Effect::Disconnect | Effect::Note(_) => None,
             Effect::Send(up) => {
                 self.send(up);
                 None

@@ -13,6 +13,7 @@ pub fn effect(effect: &Effect) -> String {
             format!("known time {}{save}", time(*unix_ms))
         }
         Effect::PinHub(hub) => format!("pin hub of keys {}", keys(hub.keys.ids())),
+        Effect::Note(event) => format!("note {}", event.reason),
         Effect::Connect => "connect".into(),
         Effect::Disconnect => "disconnect".into(),
         Effect::Send(up) => format!("send {}", message(up)),

@@ -39,5 +39,6 @@ pub(crate) async fn metrics(
     };
     let leap = api.trust.time().clock_has_leapt().unwrap_or_default();
     figures.push(("lichen_clock_leap_seconds", leap.as_secs()));
+    figures.extend(api.audit.figures());
     respond::text(StatusCode::OK, api.counters.print(&figures, &api.cache))
 }

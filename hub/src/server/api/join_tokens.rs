@@ -21,7 +21,7 @@ use serde::Deserialize;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use super::{Api, read_body, respond, status::Refusal, unexpected};
+use super::{Api, objects::named, read_body, respond, status::Refusal, unexpected};
 
 /// Largest request.
 const MAX_BYTES: usize = 64 * 1024;
@@ -79,7 +79,7 @@ pub(super) async fn create(api: &Api, actor: &Arc<Actor>, body: Body) -> Result<
     match api.engine.ask(actor, Request::Create(Object::JoinToken(token))).await? {
         effect::Response::Object { .. } => {
             let answer = json!({"name": name, "token": word, "expirationTime": end});
-            Ok(respond::json(StatusCode::CREATED, &answer))
+            Ok(named(respond::json(StatusCode::CREATED, &answer), name))
         }
         other => Err(unexpected(&other)),
     }

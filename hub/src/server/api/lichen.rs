@@ -6,6 +6,8 @@
 //! | `POST devices/<name>/resume` | take over a device whose assignment another hub wrote |
 //! | `GET explain/<plural>/<namespace or ->/<name>` | why an object is as it is |
 //! | `GET backup?keys=include\|none\|only&artefacts=false` | everything that another machine needs to go on as this hub |
+//! | `GET audit?since=…&actor=…&refused&follow` | who did or tried what, one entry to a line |
+//! | `GET audit/verify` | whether nobody has altered that |
 //! | `GET trust` | which keys count, until when, and how many devices have the newest |
 //! | `POST trust/rotate-ca`, `POST trust/rotate-signing-key` | changes them |
 //! | `POST broker/certificate`, `GET broker/crl` | what an operator's broker needs of the hub's trust |
@@ -31,8 +33,8 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::{
-    Api, backup, broker, join_tokens, path::decoded, query::Query, respond, status::Refusal, trust,
-    unexpected,
+    Api, audit, backup, broker, join_tokens, path::decoded, query::Query, respond, status::Refusal,
+    trust, unexpected,
 };
 
 /// An image of the catalogue, as it is shown.
@@ -55,6 +57,10 @@ pub(crate) enum LichenPath {
     Explain { plural: String, namespace: String, name: String },
     /// A copy of all that the hub has.
     Backup,
+    /// Who did what.
+    Audit,
+    /// Whether that was altered.
+    AuditCheck,
     /// The hub's keys.
     Trust,
     /// Change its CA.
@@ -85,6 +91,8 @@ pub(crate) fn parse(path: &str) -> Option<LichenPath> {
             LichenPath::Explain { plural, namespace, name: (*name).to_owned() }
         }
         ["backup"] => LichenPath::Backup,
+        ["audit"] => LichenPath::Audit,
+        ["audit", "verify"] => LichenPath::AuditCheck,
         ["trust"] => LichenPath::Trust,
         ["trust", "rotate-ca"] => LichenPath::RotateAuthority,
         ["trust", "rotate-signing-key"] => LichenPath::RotateSigningKey,
@@ -129,6 +137,8 @@ async fn serve(
             explain(api, actor, &plural, &namespace, &name).await
         }
         (&Method::GET, LichenPath::Backup) => backup::stream(api, query).await,
+        (&Method::GET, LichenPath::Audit) => audit::read(api, query).await,
+        (&Method::GET, LichenPath::AuditCheck) => audit::verify(api).await,
         (&Method::GET, LichenPath::Trust) => trust::show(api).await,
         (&Method::POST, LichenPath::RotateAuthority) => {
             trust::rotate(api, trust::What::Authority, body).await

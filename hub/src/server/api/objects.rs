@@ -33,7 +33,7 @@ use super::{
     submitted::decode,
     token, unexpected, watch,
 };
-use crate::server::clock::unix_ms;
+use crate::server::{audit::Told, clock::unix_ms};
 
 /// One request for an object or a list.
 struct Call {
@@ -149,7 +149,9 @@ async fn serve_collection(
                 let answer = api.access.answer(&call.actor, object)?;
                 return Ok(respond::object(StatusCode::CREATED, call.form, &answer, unix_ms()));
             }
-            write(api, &call.actor, call.form, Request::Create(object)).await
+            let name = object.meta().name.clone();
+            let created = write(api, &call.actor, call.form, Request::Create(object)).await;
+            Ok(named(created.unwrap_or_else(IntoResponse::into_response), name))
         }
         Method::POST => Err(Refusal::method(format!(
             "a {kind} is created in a namespace: POST to {}/namespaces/<namespace>/{}",
@@ -210,7 +212,14 @@ async fn write(
 ) -> Result<Response, Refusal> {
     let (object, created) = object_of(api.engine.ask(actor, request).await?)?;
     let code = if created { StatusCode::CREATED } else { StatusCode::OK };
-    Ok(respond::object(code, form, &object, unix_ms()))
+    let response = respond::object(code, form, &object, unix_ms());
+    Ok(named(response, object.meta().name.clone()))
+}
+
+/// Has the audit log know which object it was, where the path does not say it.
+pub(super) fn named(mut response: Response, name: String) -> Response {
+    response.extensions_mut().get_or_insert_with(|| Told { name, ..Told::default() });
+    response
 }
 
 /// The object of an answer, and whether it is new.

@@ -61,6 +61,14 @@ impl<S: Sync> FromRequestParts<S> for Caller {
 }
 
 impl Caller {
+    /// Whose certificate was shown, if it is a device's.
+    pub(super) fn name(&self) -> Option<&str> {
+        match &self.credential {
+            Credential::Device(certificate) => Some(&certificate.name),
+            Credential::Unusable(_) | Credential::Anonymous => None,
+        }
+    }
+
     /// The device that asks, if it is one now.
     pub(crate) fn device(&self, now: u64) -> Result<&DeviceCertificate, Refusal> {
         let certificate = self.welcome()?;

@@ -6,7 +6,7 @@ use axum::{
     body::Body,
     extract::State,
     http::{StatusCode, Uri},
-    response::Response,
+    response::{IntoResponse, Response},
 };
 use firmware_compat::{
     enrolment::{EnrolRequest, Enrolled, Holder, MAX_DOCUMENT_BYTES, Pending, RenewRequest},
@@ -23,7 +23,10 @@ use serde::{Serialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
 
 use super::{Devices, caller::Caller};
-use crate::server::api::{Query, Refusal, read_body, respond};
+use crate::server::{
+    api::{Query, Refusal, read_body, respond},
+    audit::Told,
+};
 
 /// When a board that waits for approval asks again.
 const RETRY_AFTER_S: u32 = 5;
@@ -37,6 +40,31 @@ pub(super) async fn enrol(
     body: Body,
 ) -> Result<Response, Refusal> {
     let request: EnrolRequest = read(body).await?;
+    let name = request.name.as_ref().map_or(NAMELESS, |name| name.as_str()).to_owned();
+    let token = request.token.as_ref().map(|token| token.id().to_owned());
+    let answer = decide(devices, caller, request).await;
+    let mut response = answer.unwrap_or_else(|refusal| {
+        let told = Told { name, note: refusal.message().to_owned() };
+        let mut response = refusal.into_response();
+        response.extensions_mut().insert(told);
+        response
+    });
+    if let (true, Some(told)) =
+        (response.status().is_success(), response.extensions_mut().get_mut::<Told>())
+    {
+        told.note = match token {
+            Some(token) => format!("with the token {token}"),
+            None => "without a token".to_owned(),
+        };
+    }
+    Ok(response)
+}
+
+async fn decide(
+    devices: Devices,
+    caller: Caller,
+    request: EnrolRequest,
+) -> Result<Response, Refusal> {
     let key = Hash(Trust::key_of(&request.csr).map_err(unusable)?);
     let name = request.name.as_ref().map_or(NAMELESS, |name| name.as_str());
     if !is_device_name(name) {
@@ -65,11 +93,11 @@ pub(super) async fn enrol(
         effect::Response::Enrolled { name } => {
             let actor = Arc::new(Actor::device(&name, Origin::Address(caller.address)));
             let issued = issue(&devices, &actor, &request.csr, &name).await?;
-            Ok(respond::json(StatusCode::OK, &enrolled(&devices, &name, &issued)?))
+            let response = respond::json(StatusCode::OK, &enrolled(&devices, &name, &issued)?);
+            Ok(told(response, name))
         }
-        effect::Response::EnrolmentPending { name } => Ok(respond::json(
-            StatusCode::ACCEPTED,
-            &document(&Pending {
+        effect::Response::EnrolmentPending { name } => {
+            let pending = document(&Pending {
                 pending: true,
                 name: name.as_str().try_into().map_err(internal)?,
                 message: format!(
@@ -79,10 +107,17 @@ pub(super) async fn enrol(
                 .try_into()
                 .map_err(internal)?,
                 retry_after_s: RETRY_AFTER_S,
-            }),
-        )),
+            });
+            Ok(told(respond::json(StatusCode::ACCEPTED, &pending), name))
+        }
         other => Err(crate::server::api::unexpected(&other)),
     }
+}
+
+/// Has the audit log know which device it was.
+fn told(mut response: Response, name: String) -> Response {
+    response.extensions_mut().insert(Told { name, ..Told::default() });
+    response
 }
 
 /// A device asks for a new certificate.

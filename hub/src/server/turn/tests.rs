@@ -27,6 +27,11 @@ fn turn(dir: &std::path::Path) -> (Turn, EngineHandle) {
     let signer = Signer::of(&trust);
     let engine =
         Engine::load(Vec::new(), engine::Config::default(), signer, now).expect("an engine");
+    let time = KnownTime::load(dir).expect("time").into();
+    let audit = crate::server::audit::open(dir, crate::audit::log::Limits::default())
+        .expect("a log")
+        .start(time)
+        .expect("a thread");
     let turn = Turn {
         engine,
         store: Box::new(MemoryStore::default()),
@@ -35,6 +40,7 @@ fn turn(dir: &std::path::Path) -> (Turn, EngineHandle) {
         batch: Batch::default(),
         supplier,
         counters,
+        audit,
         inputs,
         waiting: HashMap::new(),
         logs: HashMap::new(),

@@ -150,7 +150,10 @@ impl Device {
                 Effect::Retain(keep) => self.retain(&keep),
                 Effect::Quit => self.ended = true,
                 Effect::Disconnect => self.link_up = false,
-                Effect::Connect | Effect::CancelFetch { .. } | Effect::CancelCommand { .. } => {}
+                Effect::Note(_)
+                | Effect::Connect
+                | Effect::CancelFetch { .. }
+                | Effect::CancelCommand { .. } => {}
                 question => {
                     self.check_question(&question);
                     self.questions.push_back(question);

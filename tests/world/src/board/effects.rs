@@ -22,6 +22,8 @@ impl World {
     /// Starts a piece of work, or does it at once where the real shell does.
     pub(super) fn begin_effect(&mut self, board: usize, effect: Effect) {
         let delay = match &effect {
+            // The logbook travels beside MQTT, and nothing is decided by it.
+            Effect::Note(_) => return,
             Effect::Connect => return self.wants_link(board, true),
             Effect::Disconnect => return self.wants_link(board, false),
             Effect::Send(_) => {
@@ -216,7 +218,8 @@ impl World {
                 self.remove_sandbox(board, pod, keep_volumes)
             }
             Effect::ReadLogs(request) => Event::CommandEnded { command: request.command },
-            Effect::Connect
+            Effect::Note(_)
+            | Effect::Connect
             | Effect::Disconnect
             | Effect::Send(_)
             | Effect::CancelFetch { .. }
