@@ -45,7 +45,9 @@ impl Agent {
         Self::switched_off(name, &hub.token())
     }
 
-    fn switched_off(name: &str, token: &str) -> Self {
+    /// As [`Self::new`], with a token at hand.
+    #[must_use]
+    pub fn switched_off(name: &str, token: &str) -> Self {
         let dir = TempDir::with_prefix("lt-dev-").unwrap();
         states().push(dir.path().join("state"));
         Self {

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    net::SocketAddr,
+    net::{Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
     process::Command,
     sync::Arc,
@@ -63,6 +63,19 @@ impl Hub {
     pub fn start_with_flags(flags: &[&str]) -> Self {
         let mut hub = Self::new(None, "debug");
         hub.flags.extend(flags.iter().map(ToString::to_string));
+        hub.start_again();
+        hub
+    }
+
+    /// Starts a hub for other machines: at its usual ports of every address, found at these.
+    #[must_use]
+    pub fn start_for_others(advertised: &[&str]) -> Self {
+        let mut hub = Self::new(None, "debug");
+        hub.api = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 6180));
+        hub.devices = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 6183));
+        for address in advertised {
+            hub.flags.extend(["--advertise".to_owned(), (*address).to_owned()]);
+        }
         hub.start_again();
         hub
     }

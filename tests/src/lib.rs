@@ -4,6 +4,7 @@
 //! - [`programs`] finds the programs that cargo has built.
 //! - [`hub`], [`agent`] and [`mosquitto`] are process guards with directories of their own; [`process`] is what they
 //!   share.
+//! - [`network`] makes several machines of this one.
 //! - [`api`] talks to a hub as any client would, [`cli`] as a user does.
 //! - [`docs`] runs the pages of `docs/`.
 //! - [`wait`] is the one place that waits.
@@ -24,6 +25,7 @@ pub mod docs;
 pub mod footprint;
 pub mod hub;
 pub mod mosquitto;
+pub mod network;
 pub mod ports;
 pub mod process;
 pub mod programs;

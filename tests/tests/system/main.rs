@@ -9,6 +9,7 @@ mod backup;
 mod container;
 mod docs;
 mod fleet;
+mod machines;
 mod offline;
 mod quickstart;
 mod rotation;
