@@ -17,5 +17,6 @@ mod secret;
 mod sidecar;
 mod site;
 mod survival;
+mod threats;
 mod wasm;
 mod words;
