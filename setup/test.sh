@@ -22,6 +22,7 @@ need kubectl kubernetes-client
 need curl curl
 need openssl openssl
 need ip iproute2
+need iptables iptables
 need faketime faketime
 need qemu-aarch64-static qemu-user-static
 

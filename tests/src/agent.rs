@@ -14,6 +14,7 @@ use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::{
+    clock::Clock,
     footprint::{self, Footprint},
     hub::Hub,
     process::{Process, show, signal},
@@ -45,7 +46,9 @@ impl Agent {
         Self::switched_off(name, &hub.token())
     }
 
-    fn switched_off(name: &str, token: &str) -> Self {
+    /// As [`Self::new`], with a token at hand.
+    #[must_use]
+    pub fn switched_off(name: &str, token: &str) -> Self {
         let dir = TempDir::with_prefix("lt-dev-").unwrap();
         states().push(dir.path().join("state"));
         Self {
@@ -137,6 +140,12 @@ impl Agent {
     /// Gives the agent an environment variable from its next start on.
     pub fn set_variable(&mut self, name: &str, value: impl Into<OsString>) {
         self.environment.insert(name.to_owned(), value.into());
+    }
+
+    /// What time the device believes that it is, from the agent's next start on.
+    pub fn set_clock(&mut self, clock: &Clock) {
+        self.environment.retain(|name, _| !Clock::VARIABLES.contains(&name.as_str()));
+        self.environment.extend(clock.environment());
     }
 
     /// Starts the agent on its state directory, and waits for nothing.

@@ -1,8 +1,10 @@
 //! A hub with a directory of its own, which can be killed and started again on the same addresses.
 
 use std::{
+    collections::BTreeMap,
+    ffi::OsString,
     fs,
-    net::SocketAddr,
+    net::{Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
     process::Command,
     sync::Arc,
@@ -16,8 +18,8 @@ use rustls::{
 use tempfile::TempDir;
 
 use crate::{
-    api::Api, cli::Cli, mosquitto::Mosquitto, ports, process::Process, programs::workspace_program,
-    wait::wait_until,
+    api::Api, cli::Cli, clock::Clock, mosquitto::Mosquitto, ports, process::Process,
+    programs::workspace_program, wait::wait_until,
 };
 
 /// A hub. While it is stopped, its state directory stays.
@@ -31,6 +33,7 @@ pub struct Hub {
     broker: Option<String>,
     log_level: &'static str,
     flags: Vec<String>,
+    environment: BTreeMap<String, OsString>,
 }
 
 impl Hub {
@@ -75,6 +78,19 @@ impl Hub {
         hub
     }
 
+    /// Starts a hub for other machines: at its usual ports of every address, found at these.
+    #[must_use]
+    pub fn start_for_others(advertised: &[&str]) -> Self {
+        let mut hub = Self::new(None, "debug");
+        hub.api = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 6180));
+        hub.devices = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 6183));
+        for address in advertised {
+            hub.flags.extend(["--advertise".to_owned(), (*address).to_owned()]);
+        }
+        hub.start_again();
+        hub
+    }
+
     fn start_with(broker: Option<String>, log_level: &'static str) -> Self {
         let mut hub = Self::new(broker, log_level);
         hub.start_again();
@@ -84,7 +100,8 @@ impl Hub {
     fn new(broker: Option<String>, log_level: &'static str) -> Self {
         let dir = TempDir::with_prefix("lt-hub-").unwrap();
         let (api, devices, flags) = (ports::free(), ports::free(), Vec::new());
-        Self { dir, api, devices, broker, process: None, log_level, flags }
+        let environment = BTreeMap::new();
+        Self { dir, api, devices, broker, process: None, log_level, flags, environment }
     }
 
     /// The hub of a backup, on another machine: with another directory and other addresses.
@@ -145,8 +162,13 @@ impl Hub {
         }
         // Its own, so that it leaves no word of itself to the commands of whoever runs the tests.
         command.env("HOME", self.dir.path()).env_remove("XDG_STATE_HOME");
-        command.args(&self.flags).env("LICHEN_LOG", self.log_level);
+        command.args(&self.flags).env("LICHEN_LOG", self.log_level).envs(&self.environment);
         command
+    }
+
+    /// What time its machine believes that it is, from its next start on.
+    pub fn set_clock(&mut self, clock: &Clock) {
+        self.environment = clock.environment();
     }
 
     /// Kills it (`kill -9`). With an embedded broker that goes too.

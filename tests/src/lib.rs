@@ -3,7 +3,8 @@
 //!
 //! - [`programs`] finds the programs that cargo has built.
 //! - [`hub`], [`agent`] and [`mosquitto`] are process guards with directories of their own; [`process`] is what they
-//!   share.
+//!   share. [`clock`] gives them a clock that is wrong.
+//! - [`network`] makes several machines of this one, [`relay`] sits on the way between two programs.
 //! - [`api`] talks to a hub as any client would, [`cli`] as a user does.
 //! - [`docs`] runs the pages of `docs/`.
 //! - [`wait`] is the one place that waits.
@@ -20,13 +21,16 @@ pub mod agent;
 pub mod api;
 pub mod bench;
 pub mod cli;
+pub mod clock;
 pub mod docs;
 pub mod footprint;
 pub mod hub;
 pub mod mosquitto;
+pub mod network;
 pub mod ports;
 pub mod process;
 pub mod programs;
+pub mod relay;
 pub mod samples;
 pub mod soak;
 pub mod wait;

@@ -235,6 +235,32 @@ fn every_message_of_the_wire_has_golden_bytes() {
     assert!(count >= 11, "the list of messages was read");
 }
 
+/// THREATS.md says what attackers can't do, and each time by which tests that is known.
+#[test]
+fn what_attackers_can_not_do_is_tried_by_tests_that_are_there() {
+    let page = read(&root().join("THREATS.md"));
+    let mut rows = 0;
+    for line in page.lines().filter(|line| line.starts_with("| ")) {
+        let (claim, tests) = line[2..].split_once(" |").expect("two columns");
+        let named: Vec<&str> = tests.split('`').filter(|word| word.contains("::")).collect();
+        if matches!(claim, "can't") || claim.starts_with("do what a compromised device can't") {
+            continue;
+        }
+        assert!(!named.is_empty(), "no test tries it: {claim}");
+        for test in named {
+            let (file, function) = test.split_once("::").expect("file::function");
+            let content = read(&root().join(file));
+            let is_there = content.contains(&format!("fn {function}("));
+            assert!(
+                is_there,
+                "{file} has no test {function}, by which it is known that nobody can {claim}"
+            );
+        }
+        rows += 1;
+    }
+    assert!(rows > 40, "the tables were read: {rows}");
+}
+
 #[test]
 fn a_test_is_set_aside_only_with_what_it_needs() {
     for path in files(&[".rs"]) {

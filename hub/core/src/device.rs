@@ -2,7 +2,7 @@
 
 use alloc::{
     borrow::ToOwned,
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     string::{String, ToString},
     vec::Vec,
 };
@@ -272,17 +272,18 @@ impl Device {
         self.facts.agent
     }
 
-    /// Labels: those of Kubernetes, those of the agent's command line, those of the operator; the last wins.
+    /// Labels: those of the agent's command line, those of Kubernetes, those of the operator; the last wins. So no device
+    /// goes by the host name of another.
     #[must_use]
     pub fn labels(&self) -> Map {
-        let mut labels: Map = BTreeMap::from([
+        let said = self.facts.labels.iter();
+        let mut labels: Map =
+            said.map(|label| (label.key.to_string(), label.value.to_string())).collect();
+        labels.extend([
             ("kubernetes.io/hostname".to_owned(), self.name.clone()),
             ("kubernetes.io/arch".to_owned(), self.facts.arch.to_string()),
             ("kubernetes.io/os".to_owned(), self.facts.os.to_string()),
         ]);
-        for label in &self.facts.labels {
-            labels.insert(label.key.to_string(), label.value.to_string());
-        }
         labels.extend(self.operator.labels.clone());
         labels
     }
@@ -293,14 +294,14 @@ impl Device {
         if let Some(own) = self.operator.labels.get(key) {
             return own == value;
         }
-        if let Some(own) = self.facts.labels.iter().rev().find(|label| &*label.key == key) {
-            return &*own.value == value;
-        }
         match key {
             "kubernetes.io/hostname" => self.name == value,
             "kubernetes.io/arch" => &*self.facts.arch == value,
             "kubernetes.io/os" => &*self.facts.os == value,
-            _ => false,
+            _ => {
+                let said = self.facts.labels.iter().rev().find(|label| &*label.key == key);
+                said.is_some_and(|label| &*label.value == value)
+            }
         }
     }
 

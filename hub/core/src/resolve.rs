@@ -488,7 +488,7 @@ impl Check {
                 );
             }
             let path = mount.mount_path.as_str();
-            if !path.starts_with('/') || has_parent(path) || path == "/" {
+            if !path.starts_with('/') || is_no_path(path) || path == "/" {
                 self.error(
                     format!("{field}.mountPath"),
                     format!("\"{path}\" must be an absolute path below /, without \"..\""),
@@ -498,7 +498,7 @@ impl Check {
                 self.error(format!("{field}.mountPath"), format!("\"{path}\" is mounted twice"));
             }
             let sub_path = mount.sub_path.as_deref().unwrap_or_default();
-            if sub_path.starts_with('/') || has_parent(sub_path) {
+            if sub_path.starts_with('/') || is_no_path(sub_path) {
                 self.error(
                     format!("{field}.subPath"),
                     format!("\"{sub_path}\" must be a relative path without \"..\""),
@@ -574,7 +574,7 @@ impl Check {
     }
 
     fn host_path(&mut self, at: &str, host: &pod::HostPath) -> Source {
-        if !host.path.starts_with('/') || has_parent(&host.path) {
+        if !host.path.starts_with('/') || is_no_path(&host.path) {
             self.error(
                 format!("{at}.hostPath.path"),
                 format!("\"{}\" must be an absolute path without \"..\"", host.path),
@@ -658,8 +658,9 @@ impl Toleration {
     }
 }
 
-fn has_parent(path: &str) -> bool {
-    path.split('/').any(|part| part == "..")
+/// It would lead out of where it begins, or no system has such a name.
+fn is_no_path(path: &str) -> bool {
+    path.contains('\0') || path.split('/').any(|part| part == "..")
 }
 
 /// Digests of a template's images by name, as resolved when the workload was applied. `None`: not in the catalogue.

@@ -25,7 +25,9 @@ impl Clock {
     /// Both clocks, now.
     pub(crate) fn now(&self) -> Now {
         let instant = time::Instant::default() + self.started.elapsed();
-        Now { instant, unix_ms: self.time.clock_ms() }
+        // What has ended stays so when the clock is set back.
+        let unix_ms = self.time.clock_ms().max(self.time.now().saturating_mul(1000));
+        Now { instant, unix_ms }
     }
 
     /// The moment of tokio's clock at which an instant of the engine comes. A time beyond what the clock can express

@@ -10,7 +10,7 @@ use alloc::{
 
 use firmware_compat::{capacity::full as capacity, v1::owned::Text};
 
-use super::{Check, Container, Resolved, Source, has_parent};
+use super::{Check, Container, Resolved, Source, is_no_path};
 use crate::api::{
     Kind,
     core::pod::{
@@ -135,7 +135,7 @@ impl Check {
         optional: Option<bool>,
     ) -> Source {
         for (i, item) in items.iter().enumerate() {
-            if item.path.is_empty() || item.path.starts_with('/') || has_parent(&item.path) {
+            if item.path.is_empty() || item.path.starts_with('/') || is_no_path(&item.path) {
                 self.error(
                     format!("{at}.items[{i}].path"),
                     format!("\"{}\" must be a relative path without \"..\"", item.path),

@@ -546,6 +546,19 @@ impl World {
         self.settle();
     }
 
+    /// Hashes of what a device was sent of its assignment.
+    pub fn hashes_of(&self, name: &str) -> Vec<Hash> {
+        let device = &self.devices[name];
+        device.held.iter().map(|held| held.hash).chain(device.parts.keys().copied()).collect()
+    }
+
+    /// How many chunks a device gets that asks for what has this hash.
+    pub fn parts_for(&mut self, name: &str, hash: Hash) -> usize {
+        self.device_sends(name, &Want { hash, offset: 0, also: List::default() });
+        let to_it = |effect: &Effect| matches!(effect, Effect::Send { device, kind: FrameKind::Part, .. } if device == name);
+        self.engine.drain().iter().filter(|effect| to_it(effect)).count()
+    }
+
     /// A device's frame arrives with other bytes than it was sent: `index` is given this value.
     pub fn garble(&mut self, name: &str, kind: FrameKind, index: usize, value: u8) {
         let hello = self.devices.get(name).map(hello);

@@ -16,7 +16,7 @@ pub enum HubCommand {
     Backup(BackupArgs),
     /// Make a hub of a backup, on this machine
     #[command(
-        after_help = "All of the backup is checked before anything counts. The hub must not run, and the one that was saved must\nnever run again. Devices go on with what they run.\n\nExamples:\n  lichen hub restore hub.tar.gz --state ./hub\n  lichen hub restore hub.tar.gz --keys keys.tar.gz\n  age -d hub.tar.gz.age | lichen hub restore -"
+        after_help = "All of the backup is checked before anything counts. The hub must not run, and the one that was saved must\nnever run again. Devices go on with what they run.\n\nExamples:\n  lichen hub restore hub.tar.gz --state ./my-hub\n  lichen hub restore hub.tar.gz --keys keys.tar.gz\n  age -d hub.tar.gz.age | lichen hub restore -"
     )]
     Restore(RestoreArgs),
     /// Show the hub's keys: since when they count, until when, and who has them

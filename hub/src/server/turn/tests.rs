@@ -35,7 +35,7 @@ fn turn(dir: &std::path::Path) -> (Turn, EngineHandle) {
     let turn = Turn {
         engine,
         store: Box::new(MemoryStore::default()),
-        clock: Clock::start(),
+        clock: Clock::start(KnownTime::load(dir).expect("time").into()),
         publish: None,
         batch: Batch::default(),
         supplier,
