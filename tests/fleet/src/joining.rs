@@ -86,7 +86,8 @@ impl Newcomers<'_> {
                 return Err(format!("{name} has to wait: {}", pending.message));
             }
         };
-        let identity = Identity::new(keys, &enrolled.certificate, HubFile::of(&enrolled, self.invitation.addresses.clone()));
+        let identity =
+            Identity::new(keys, &enrolled.certificate, HubFile::of(&enrolled, Default::default()));
         let identity = identity.map_err(|error| told(&error))?;
         Membership::new(identity, self.dir.clone(), self.time.clone(), false)
             .map_err(|error| told(&error))

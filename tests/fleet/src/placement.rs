@@ -162,7 +162,7 @@ fn device(number: usize) -> Device {
         acknowledged: None,
         presence: Presence::Online { stamp: Default::default(), since_ms: 0 },
         conflict: None,
-        boards: Boards::default(),
+        boards: Default::default(),
         met: true,
         unfamiliar: false,
         unknown_pods: BTreeSet::new(),

@@ -133,7 +133,7 @@ fn nobody_gets_at_another_devices_topics_and_nobody_comes_in_without_a_certifica
     let site = Guarded::new();
     let mut other = Agent::start("other", &site.hub);
     site.hub.api().apply("deployments", &wasm_deployment("web", "hello:1", 2));
-    site.hub.api().until_running("web", 2);
+    let _both = site.hub.api().until_running("web", 2);
     // Its name is free for what follows: a client id is the certificate's name.
     assert!(other.stop());
 
