@@ -606,7 +606,7 @@ fn every_certificate_of_a_device_that_was_revoked_or_forgotten_is_told_of_until_
 #[test]
 fn a_device_that_makes_ever_new_keys_gets_no_certificate_that_the_hub_could_forget() {
     let mut hub = Hub::new();
-    hub.token(1, json!({}));
+    hub.token(1, json!({"uses": 1}));
     hub.enrol(with_token("pi-1", 11, 1));
     let certified = |hub: &mut Hub, serial: u8, day: u64| {
         let (device, not_after_ms) = ("pi-1".to_owned(), START_MS + day * DAY_MS);

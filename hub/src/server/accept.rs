@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use lichen_trust::{ClientCertificate, Era};
+use lichen_trust::{ClientCertificate, Era, Verified};
 use rustls::ServerConfig;
 use tokio::{
     io::AsyncWriteExt,
@@ -97,9 +97,10 @@ async fn welcome(stream: TcpStream, address: SocketAddr, keep_alive: bool, opera
     };
     let Some(stream) = shaken else { return };
     // What can't be read was not issued by this hub.
-    let certificates = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
-    let Ok(certificate) = certificates.map(ClientCertificate::read).transpose() else { return };
-    let peer = Peer { address, certificate, era };
+    let shown = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
+    let Ok(certificate) = shown.map(ClientCertificate::read).transpose() else { return };
+    let certificate = certificate.zip(shown.map(|certificate| Verified::new(era, certificate)));
+    let peer = Peer { address, certificate };
     let mut stopping = stopping.clone();
     let stop = async move { drop(stopping.wait_for(|stopping| *stopping).await) };
     connection::serve(stream, Arc::new(peer), keep_alive, stop, serving).await;

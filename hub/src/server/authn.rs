@@ -25,7 +25,7 @@ use lichen_hub_core::{
 pub use key::KeyError;
 pub(crate) use token::{Account, Claims, TokenError};
 
-use lichen_trust::{ClientCertificate, Era, KnownTime};
+use lichen_trust::{ClientCertificate, Era, KnownTime, Verified};
 
 use super::{peer::Peer, watch_cache::WatchCache};
 use credentials::Shown;
@@ -46,8 +46,7 @@ enum By {
     Certificate {
         /// Seconds since 1970.
         not_after: u64,
-        /// In which era of the hub's trust it was verified.
-        era: u64,
+        verified: Verified,
     },
     Nothing,
 }
@@ -89,7 +88,7 @@ impl Authenticator {
                 (Actor::service_account(namespace, name, uid, from), By::Token(claims.into()))
             }
             Shown::Nothing => match &peer.certificate {
-                Some(certificate) => self.certified(certificate, peer.era, from)?,
+                Some((certificate, verified)) => self.certified(certificate, verified, from)?,
                 None => (Actor::anonymous(from), By::Nothing),
             },
         };
@@ -99,11 +98,11 @@ impl Authenticator {
     fn certified(
         &self,
         certificate: &ClientCertificate,
-        era: u64,
+        verified: &Verified,
         from: Origin,
     ) -> Result<(Actor, By), TokenError> {
         let ClientCertificate { common_name, organizations, not_after, .. } = certificate;
-        let by = By::Certificate { not_after: *not_after, era };
+        let by = By::Certificate { not_after: *not_after, verified: verified.clone() };
         if !self.holds(&by) {
             return Err(TokenError::Certificate(common_name.clone()));
         }
@@ -122,8 +121,8 @@ impl Authenticator {
     fn holds(&self, by: &By) -> bool {
         match by {
             By::Token(claims) => self.check(claims).is_ok(),
-            By::Certificate { not_after, era } => {
-                self.time.now() <= *not_after && self.era.now() == *era
+            By::Certificate { not_after, verified } => {
+                self.time.now() <= *not_after && self.era.holds(verified)
             }
             By::Nothing => true,
         }

@@ -3,15 +3,13 @@
 
 use std::net::SocketAddr;
 
-use lichen_trust::ClientCertificate;
+use lichen_trust::{ClientCertificate, Verified};
 
 /// The far end of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Peer {
     /// Where it is.
     pub(crate) address: SocketAddr,
-    /// What its certificate says; none if it showed none.
-    pub(crate) certificate: Option<ClientCertificate>,
-    /// In which era of the hub's trust the certificate was verified.
-    pub(crate) era: u64,
+    /// What its certificate says, and the certificate itself; none if it showed none.
+    pub(crate) certificate: Option<(ClientCertificate, Verified)>,
 }

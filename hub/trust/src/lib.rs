@@ -45,7 +45,7 @@ use rustls::{
 };
 
 pub use authority::Issued;
-pub use era::Era;
+pub use era::{Era, Verified};
 pub use error::TrustError;
 pub use files::FileError;
 pub use identity::{ClientCertificate, DEVICES, Unreadable};
@@ -101,7 +101,7 @@ impl Trust {
         let time = Arc::new(KnownTime::load(dir)?);
         let keys = Keys::open(dir, time.now())?;
         let provider = Arc::new(ring::default_provider());
-        let clients = Clients::new(&provider, &keys.believed(), time.clone())?;
+        let clients = Arc::new(Clients::new(&provider, &keys.believed(), time.clone())?);
         let shown = server::issue(&provider, &keys.authority, keys.chain(), &names, time.now())?;
         Ok(Self {
             dir: dir.to_owned(),
@@ -109,10 +109,10 @@ impl Trust {
             changing: Mutex::default(),
             time,
             provider,
-            clients: Arc::new(clients),
+            era: Arc::new(Era::new(clients.clone())),
+            clients,
             shown: Arc::new(Shown::new(shown)),
             tickets: Arc::new(Tickets::new()),
-            era: Arc::default(),
             names,
         })
     }

@@ -31,6 +31,9 @@ use crate::{
 
 /// How far known time goes on before it is saved again, in seconds.
 const SAVE_EVERY: u64 = 24 * 3600;
+/// What `lichen_trust` takes for a leap of the clock, and since when it does: the beginning of 2026.
+const LEAP_S: u64 = 366 * 24 * 3600;
+const BEGINNING_S: u64 = 1_767_225_600;
 
 /// How long certificates last.
 #[derive(Clone, Copy, Debug)]
@@ -75,6 +78,10 @@ impl Vault {
         (self.known_s, self.known_at) = (self.saved_s, now);
     }
 
+    fn carried_on(&self, now: u64) -> u64 {
+        self.known_s + (now - self.known_at) / 1000
+    }
+
     fn renewal(&self) -> Option<Renewal> {
         let (_, until_s) = self.previous?;
         Some(validity::early_renewal(self.since_s, until_s))
@@ -89,16 +96,22 @@ fn fingerprint(authority: u64) -> Hash {
 }
 
 impl Hub {
-    /// The time by which it issues and judges, as `lichen_trust` has it: the furthest that its clock has been, and from there
-    /// on.
+    /// The time that its engine is shown: its clock's, if that has not leapt, and no earlier one than is known.
+    pub fn believed_ms(&self, now: u64) -> u64 {
+        let (clock_ms, carried_on) = (self.unix_ms(now), self.vault.carried_on(now));
+        let leaps =
+            carried_on >= BEGINNING_S && (clock_ms / 1000).saturating_sub(carried_on) > LEAP_S;
+        if leaps { carried_on * 1000 } else { clock_ms.max(carried_on * 1000) }
+    }
+
+    /// The time by which it issues and judges, as `lichen_trust` has it: the furthest that its clock has been without leaping,
+    /// and from there on.
     pub fn known_s(&mut self, now: u64) -> u64 {
-        let clock_s = self.unix_ms(now) / 1000;
+        let known_s = self.believed_ms(now) / 1000;
         let vault = &mut self.vault;
-        let carried_on = vault.known_s + (now - vault.known_at) / 1000;
-        if clock_s >= carried_on {
-            (vault.known_s, vault.known_at) = (clock_s, now);
+        if known_s > vault.carried_on(now) {
+            (vault.known_s, vault.known_at) = (known_s, now);
         }
-        let known_s = clock_s.max(carried_on);
         if known_s >= vault.saved_s + SAVE_EVERY {
             vault.saved_s = known_s;
         }
@@ -317,6 +330,8 @@ impl World {
         step: Option<Step>,
         result: Result<Response, ApiError>,
     ) {
+        // Whatever becomes of it, the hub has written.
+        self.renewals += 1;
         let refused = match result {
             Ok(Response::Enrolled { .. } | Response::Done) => return self.issue(board, life, step),
             Ok(_) => "an operator has to approve it".to_owned(),
@@ -329,7 +344,10 @@ impl World {
         let Some(lifetimes) = self.certificates else { return };
         let facts = self.hubs[0].facts(self.now);
         let issued_ms = facts.said_ms;
-        let not_after_s = (issued_ms / 1000).saturating_add(lifetimes.certificate_s);
+        // As `lichen_trust` has it: a board that asks again and again has few different ones.
+        let step_s = (lifetimes.certificate_s / 64).max(1);
+        let end_s = (issued_ms / 1000).saturating_add(lifetimes.certificate_s);
+        let not_after_s = end_s / step_s * step_s;
         let lifetime = Lifetime { issued_ms, not_after_s };
         let identity = Identity { lifetime, authority: self.hubs[0].vault.authority, facts };
         let request = Request::Certified {

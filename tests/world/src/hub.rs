@@ -140,7 +140,7 @@ impl Hub {
     }
 
     fn now(&self, now: u64) -> Now {
-        Now { instant: Instant(now - self.born), unix_ms: self.unix_ms(now) }
+        Now { instant: Instant(now - self.born), unix_ms: self.believed_ms(now) }
     }
 }
 

@@ -32,6 +32,10 @@ impl Engine {
             let Some(name) = self.sessions.untold.pop_first() else { return };
             self.publish_head(&name);
             self.hand_over_keys(&name);
+            if self.connection(&name).is_some() {
+                // One that is not there says at its next hello what it knows.
+                self.note_keys(&name);
+            }
             self.touch_node(&name);
             // Those that do not run there may have another reason now.
             self.touch_pods_on(&name);

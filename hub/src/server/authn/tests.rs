@@ -42,7 +42,8 @@ fn peer(certificate: Option<(&str, &[&str])>) -> Peer {
         key: [1; 32],
         not_after: now_s() + 600,
     });
-    Peer { address: "192.0.2.1:5000".parse().expect("an address"), certificate, era: 0 }
+    let certificate = certificate.map(|certificate| (certificate, Verified::new(0, &[])));
+    Peer { address: "192.0.2.1:5000".parse().expect("an address"), certificate }
 }
 
 fn now_s() -> u64 {
@@ -105,7 +106,7 @@ fn each_way_to_show_who_one_is_makes_another_actor() {
 fn a_certificate_that_has_ended_proves_nothing_any_more() {
     let gate = gate();
     let mut ended = peer(Some(("ann", &["system:masters"])));
-    if let Some(certificate) = &mut ended.certificate {
+    if let Some((certificate, _)) = &mut ended.certificate {
         certificate.not_after = now_s() - 600;
     }
     let said = gate.identify(&ended, &HeaderMap::new()).expect_err("refused");
@@ -130,7 +131,7 @@ fn a_watch_ends_with_the_certificate_of_its_reader() {
     let known = gate.authenticator.identify(&peer(Some(("ann", &[]))), &HeaderMap::new());
     let known = known.expect("believed");
     assert!(gate.authenticator.still_knows(&known));
-    let by = By::Certificate { not_after: now_s() - 1, era: 0 };
+    let by = By::Certificate { not_after: now_s() - 1, verified: Verified::new(0, &[]) };
     assert!(!gate.authenticator.still_knows(&Identity { by, ..known }));
 }
 
