@@ -73,8 +73,15 @@ fn after_the_overlap_the_old_authority_is_worth_nothing() {
     trust.rotate_authority(30 * DAY, &[]).unwrap();
     let new = Device::of(&trust);
     assert_eq!(trust.renew().unwrap(), Changes::default());
+    let [of_old, of_new] = [&old, &new].map(|device| {
+        let certificate = CertificateDer::from_pem_slice(device.certificate.as_bytes()).unwrap();
+        Verified::new(trust.era().now(), &certificate)
+    });
+    assert!(trust.era().holds(&of_old) && trust.era().holds(&of_new));
     pass(&trust, 30 * DAY);
     let changes = trust.renew().unwrap();
+    assert!(!trust.era().holds(&of_old), "what it has opened ends, too");
+    assert!(trust.era().holds(&of_new), "and nothing else");
     assert_eq!((changes.ended_authority, changes.renewed), (Some(ended), true));
     assert_eq!(trust.renew().unwrap(), Changes::default());
 
