@@ -5,7 +5,7 @@ use std::{io, path::PathBuf, sync::Arc, time::Duration, time::Instant as StdInst
 
 use firmware_compat::{id::BootId, time::Instant};
 use tokio::{
-    sync::mpsc,
+    sync::{mpsc, watch},
     task::{JoinHandle, spawn_blocking},
     time::sleep,
 };
@@ -23,20 +23,17 @@ const WAITING: usize = 64;
 const GATHER: Duration = Duration::from_secs(1);
 /// How long an agent that ends waits for its logbook.
 const LAST_PATIENCE: Duration = Duration::from_secs(2);
+/// The reason of a note about a new assignment.
+const ASSIGNED: &str = "AssignmentTaken";
 /// Handovers in one call: a quarter of what a full logbook holds.
 const AT_ONCE: usize = 16;
-
-/// What the loop tells the task.
-#[derive(Debug)]
-enum Said {
-    Happened(Happened),
-    Link(bool),
-}
 
 /// The running task. It ends with this value, when it has written what it was told.
 #[derive(Debug)]
 pub struct Keeper {
-    said: mpsc::Sender<Said>,
+    said: mpsc::Sender<Happened>,
+    /// Whether the link stands. The newest word counts, and always finds room.
+    link: watch::Sender<bool>,
     task: JoinHandle<()>,
     repeats: Repeats,
     start: StdInstant,
@@ -54,24 +51,29 @@ impl Keeper {
         membership: Option<Arc<Membership>>,
     ) -> Self {
         let (said, heard) = mpsc::channel(WAITING);
+        let (link, is_up) = watch::channel(false);
         let task = tokio::spawn(async move {
             let opened = spawn_blocking(move || Book::open(&state, boot, written)).await;
             match opened {
-                Ok(Ok(book)) => keep(book, membership, heard).await,
+                Ok(Ok(book)) => keep(book, membership, heard, is_up).await,
                 Ok(Err(error)) => {
                     tracing::warn!(%error, "could not open the logbook; nothing is noted in it")
                 }
                 Err(_ending) => {}
             }
         });
-        Self { said, task, repeats: Repeats::default(), start: StdInstant::now(), lost: 0 }
+        Self { said, link, task, repeats: Repeats::default(), start: StdInstant::now(), lost: 0 }
     }
 
     /// Something happened.
     pub fn note(&mut self, mut happened: Happened) {
         let passed = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let Some(before) = self.repeats.count(happened.pod, &happened.reason, Instant(passed))
-        else {
+        // Each assignment is one of its own.
+        let what = match happened.pod {
+            None if happened.reason == ASSIGNED => &happened.message,
+            _ => &happened.reason,
+        };
+        let Some(before) = self.repeats.count(happened.pod, what, Instant(passed)) else {
             return;
         };
         if before > 0 {
@@ -82,7 +84,7 @@ impl Keeper {
             happened.message =
                 format!("{} things before this were not noted; {}", self.lost, happened.message);
         }
-        match self.said.try_send(Said::Happened(happened)) {
+        match self.said.try_send(happened) {
             Ok(()) => self.lost = 0,
             Err(_full_or_ended) => self.lost += 1,
         }
@@ -98,14 +100,15 @@ impl Keeper {
 
     /// The link stands, or does not.
     pub fn link(&self, up: bool) {
-        let _full_or_ended = self.said.try_send(Said::Link(up));
+        self.link.send_replace(up);
     }
 }
 
 async fn keep(
     mut book: Book,
     membership: Option<Arc<Membership>>,
-    mut heard: mpsc::Receiver<Said>,
+    mut heard: mpsc::Receiver<Happened>,
+    mut is_up: watch::Receiver<bool>,
 ) {
     let start = StdInstant::now();
     let now = || Instant(u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX));
@@ -114,10 +117,15 @@ async fn keep(
     loop {
         let due = pace.due().filter(|_| membership.is_some()).map(|due| due.since(now()));
         let first = tokio::select! {
-            said = heard.recv() => match said {
-                Some(said) => said,
+            happened = heard.recv() => match happened {
+                Some(happened) => happened,
                 None => return,
             },
+            Ok(()) = is_up.changed() => {
+                let up = *is_up.borrow_and_update();
+                pace.link(up, book.is_pending(), now(), random::number());
+                continue;
+            }
             () = wait(due) => {
                 let Some(membership) = membership.clone() else { continue };
                 let called = spawn_blocking(move || {
@@ -134,54 +142,39 @@ async fn keep(
                 continue;
             }
         };
-        let (happened, link, ended) = gather(first, &mut heard).await;
-        if !happened.is_empty() {
-            let written = spawn_blocking(move || {
-                let result = book.note(&happened);
-                (book, result)
-            });
-            let Ok((returned, result)) = written.await else { return };
-            book = returned;
-            if let Err(error) = result {
-                tracing::warn!(%error, "could not write the logbook");
-            }
+        let (happened, ended) = gather(first, &mut heard).await;
+        let written = spawn_blocking(move || {
+            let result = book.note(&happened);
+            (book, result)
+        });
+        let Ok((returned, result)) = written.await else { return };
+        book = returned;
+        if let Err(error) = result {
+            tracing::warn!(%error, "could not write the logbook");
         }
         if ended {
             return;
         }
-        let pending = book.is_pending();
-        if let Some(up) = link {
-            pace.link(up, pending, now(), random::number());
-        }
-        if pending {
+        if book.is_pending() {
             pace.noted(now(), random::number());
         }
     }
 }
 
-/// What is said within a moment: what happened, how the link is if that has changed, and whether the loop has ended.
-async fn gather(
-    first: Said,
-    heard: &mut mpsc::Receiver<Said>,
-) -> (Vec<Happened>, Option<bool>, bool) {
-    let (mut happened, mut link) = (Vec::new(), None);
-    let mut next = Some(first);
+/// What happens within a moment, and whether the loop has ended.
+async fn gather(first: Happened, heard: &mut mpsc::Receiver<Happened>) -> (Vec<Happened>, bool) {
+    let mut happened = vec![first];
     let mut over = std::pin::pin!(sleep(GATHER));
-    loop {
-        match next {
-            Some(Said::Happened(one)) => happened.push(one),
-            Some(Said::Link(up)) => link = Some(up),
-            None => return (happened, link, true),
-        }
-        // Nothing is to be written together with the link's state alone.
-        if happened.is_empty() || happened.len() >= WAITING {
-            return (happened, link, false);
-        }
+    while happened.len() < WAITING {
         tokio::select! {
-            said = heard.recv() => next = said,
-            () = &mut over => return (happened, link, false),
+            next = heard.recv() => match next {
+                Some(next) => happened.push(next),
+                None => return (happened, true),
+            },
+            () = &mut over => break,
         }
     }
+    (happened, false)
 }
 
 async fn wait(time: Option<Duration>) {

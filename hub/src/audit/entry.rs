@@ -132,7 +132,11 @@ impl Entry {
     }
 }
 
+/// No text of a stranger does anything to a terminal that shows it.
 fn shorten(text: &mut String, most: usize) {
+    if text.contains(char::is_control) {
+        *text = text.replace(char::is_control, " ");
+    }
     if let Some((at, _)) = text.char_indices().nth(most) {
         text.truncate(at);
         text.push('…');

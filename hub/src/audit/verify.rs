@@ -113,6 +113,10 @@ fn verify_once(dir: &Path) -> io::Result<Report> {
     // Opened before the head is read, which says that a file is gone before it goes.
     let oldest = list.first().map(|(_, path)| File::open(path)).transpose()?;
     let known = head::read(&head::path_of(dir))?;
+    if files(dir)?.last() != list.last() {
+        // Another file was begun in between, of which the head may speak.
+        return Err(io::ErrorKind::NotFound.into());
+    }
     let mut check = Check { head: known.flatten(), ..Check::default() };
     check.report.has_head = check.head.is_some();
     let mut files = list.iter().map(|(_, path)| path);

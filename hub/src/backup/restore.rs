@@ -6,7 +6,6 @@ use std::{
     io::{self, Read},
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
-    time::{SystemTime, UNIX_EPOCH},
 };
 
 use lichen_hub_core::{
@@ -17,7 +16,7 @@ use lichen_hub_core::{
 };
 use lichen_images::{Digest, store::StoreError};
 use lichen_trust::{
-    Trust,
+    KnownTime, Trust, TrustError,
     copy::{self, KeyFile},
 };
 
@@ -137,19 +136,19 @@ fn fill(
     copy::put_back(&trust, &staging.keys, known_time)?;
     let Staging { store, devices, artefacts, damaged, .. } = staging;
     check(EncryptedStore::open(Box::new(store), secrets_key, staged)?, &trust, &manifest)?;
-    begin_audit_log(staged, &manifest, known_time)?;
+    begin_audit_log(staged, &manifest)?;
     Ok(Restored { manifest, devices, artefacts, damaged, replaced: None })
 }
 
 /// The log of the hub that was saved is not in a backup. What the new one does begins a log of its own, which says so.
-fn begin_audit_log(staged: &Path, manifest: &Manifest, known_time: u64) -> Result<(), BackupError> {
+fn begin_audit_log(staged: &Path, manifest: &Manifest) -> Result<(), BackupError> {
     let (mut log, _new) = audit::log::Log::open(staged, audit::log::Limits::default())?;
     let note = format!(
         "this hub was restored from a backup of {}; what was done before is in the audit log of the hub that was saved",
         manifest.made_at
     );
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    let entry = audit::Entry::of_hub("restore", note).at(known_time.max(now).saturating_mul(1000));
+    let time = KnownTime::load(&staged.join(TRUST_DIR)).map_err(TrustError::from)?;
+    let entry = audit::Entry::of_hub("restore", note).at(time.written_ms());
     log.append(&mut [entry]).map_err(BackupError::disk("write", &staged.join(audit::DIR)))
 }
 

@@ -27,7 +27,7 @@ use lichen_hub_core::actor::{Actor, Origin};
 use lichen_trust::KnownTime;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::{api::Refusal, clock::unix_ms};
+use super::api::Refusal;
 use crate::audit::{Entry, log};
 use logbooks::Logbooks;
 pub(crate) use pending::{Pending, Told};
@@ -167,6 +167,11 @@ impl Recorder {
         self.note(entry);
     }
 
+    /// Whether the log can't be written at the moment.
+    fn is_failing(&self) -> bool {
+        *self.shared.failing.borrow()
+    }
+
     /// Whether this was not noted within the last hour: for what is asked again every few seconds.
     pub(crate) fn is_news(&self, what: &str) -> bool {
         let now_ms = self.shared.now_ms();
@@ -235,7 +240,7 @@ impl Recorder {
 
 impl Shared {
     fn stamped(&self, entry: Entry) -> Entry {
-        entry.at(unix_ms().max(self.time.now().saturating_mul(1000)))
+        entry.at(self.time.written_ms())
     }
 
     fn refusals(&self) -> MutexGuard<'_, Refusals> {

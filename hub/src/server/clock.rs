@@ -26,7 +26,7 @@ impl Clock {
     pub(crate) fn now(&self) -> Now {
         let instant = time::Instant::default() + self.started.elapsed();
         // What has ended stays so when the clock is set back.
-        let unix_ms = self.time.clock_ms().max(self.time.now().saturating_mul(1000));
+        let unix_ms = self.time.written_ms();
         Now { instant, unix_ms }
     }
 

@@ -130,6 +130,22 @@ async fn strangers_do_not_fill_the_log() {
 }
 
 /// The last two entries of a log.
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_may_change_things_does_not_fill_the_log_by_trying_in_vain() {
+    let hub = Hub::start().await;
+    for _ in 0..40 {
+        assert_eq!(hub.call("DELETE", &format!("{MAPS}/is-not-there")).await.code, 404);
+    }
+    hub.put("POST", MAPS, &config_map("a", json!({}), json!({}))).await.expect(201);
+    let noted = lines(&hub, "resource=configmaps").await;
+    let in_vain = noted.iter().filter(|line| line.ends_with("404")).count();
+    assert!((1..=10).contains(&in_vain), "{noted:?}");
+    assert!(noted.last().is_some_and(|line| line.ends_with("default/a 201")), "{noted:?}");
+    sound(hub.dir.path());
+    hub.running.stop().await.expect("stop");
+}
+
 fn last_lines(state: &Path) -> [Entry; 2] {
     let mut files = lichen_hub::audit::files(&state.join("audit")).expect("files");
     let text = fs::read_to_string(files.pop().expect("a file").1).expect("text");

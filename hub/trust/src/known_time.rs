@@ -122,6 +122,11 @@ impl KnownTime {
         }
     }
 
+    /// The time to write down: the machine's clock to the millisecond, if it has not leapt, and never before what is known.
+    pub fn written_ms(&self) -> u64 {
+        self.clock_ms().max(self.now().saturating_mul(1000))
+    }
+
     /// Saves what is known, if that is a day later than what was saved.
     ///
     /// # Errors

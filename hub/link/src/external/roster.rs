@@ -38,11 +38,11 @@ impl Roster {
         self.out.remove(device).is_some_and(|out| out.is_dismissed)
     }
 
-    /// Hears a device no more. True unless that is so already.
+    /// Hears a device no more. True if it was heard before: one that never was is put out when it says something.
     pub(super) fn dismiss(&mut self, device: &str) -> bool {
-        self.welcome.remove(device);
-        let was = self.put_out(device, true);
-        !was.is_some_and(|was| was.is_dismissed)
+        let was_welcome = self.welcome.remove(device);
+        self.put_out(device, true);
+        was_welcome
     }
 
     /// Knows a device no more. True if it was heard before.
@@ -97,7 +97,8 @@ mod tests {
         assert!(roster.forget("pi") && !roster.forget("pi"));
         assert!(!roster.is_welcome("pi"));
         assert!(!roster.forget("a board that waits"));
-        assert!(roster.dismiss("pi"), "known no more, and now kept out");
+        assert!(!roster.dismiss("pi"), "known no more: it is put out when it says something");
+        assert!(roster.comes("pi", S));
     }
 
     #[test]

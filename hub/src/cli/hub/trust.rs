@@ -31,14 +31,15 @@ pub fn rotate_authority(context: &mut Context, args: &RotateArgs) -> Result<(), 
     let trust = rotate(context, "rotate-ca", args)?;
     tell(&mut context.ui, &trust)?;
     let said = match text(&trust["previousAuthority"]["until"]) {
-        "" => "the old CA is worth nothing any more: every device has to join again (lichen device forget NAME; \
-               lichen token create), and everybody has to log in again"
+        "" => "the old CA is worth nothing any more: every device has to join again (lichen token create, and on the \
+               device remove identity/hub.json and run the line), and everybody has to log in again; a broker beside this hub \
+               needs lichen broker config and a restart"
             .to_owned(),
         until => format!(
             "devices renew their certificates by themselves; see lichen hub trust. Before {}:\n\
              - log in again from every other machine: lichen login\n\
              - give programs that know the CA the new one beside it: lichen hub trust --bundle\n\
-             - if there is a broker beside this hub, now: lichen broker config, or it refuses the hub and its devices\n\
+             - if there is a broker beside this hub, now: lichen broker config, and restart it, or it refuses the hub and its devices\n\
              And make a backup: the hub of an older one is not the one that devices know then",
             plain(until)
         ),

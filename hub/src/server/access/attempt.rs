@@ -38,7 +38,7 @@ pub(super) struct Attempt<'a> {
 /// One that has been let through.
 pub(super) enum Begun<'a> {
     /// It may change something.
-    Change(Box<Pending>),
+    Change(Box<Pending>, Attempt<'a>, &'a Actor),
     /// It only reads; but that may be refused further inside.
     Read(Attempt<'a>, &'a Actor),
 }
@@ -50,7 +50,8 @@ impl<'a> Attempt<'a> {
             return Ok(Begun::Read(self, actor));
         }
         let room = self.audit.room().await?;
-        Ok(Begun::Change(Pending::new(room, self.entry(Some(actor))).into()))
+        let pending = Pending::new(room, self.entry(Some(actor))).into();
+        Ok(Begun::Change(pending, self, actor))
     }
 
     /// It was not.
@@ -98,7 +99,14 @@ impl Begun<'_> {
     pub(super) fn end(self, response: &Response) {
         let code = response.status();
         match self {
-            Self::Change(pending) => pending.ended(code, response.extensions().get::<Told>()),
+            // What was tried in vain can be tried as often as one likes, and must not push out what was done.
+            Self::Change(pending, attempt, actor) if code.is_client_error() => {
+                let (sender, told) = (attempt.sender(Some(actor)), response.extensions().get());
+                pending.refused(attempt.audit, &sender, code, told);
+            }
+            Self::Change(pending, ..) => {
+                pending.ended(code, response.extensions().get::<Told>());
+            }
             Self::Read(attempt, actor) if is_refusal(code) => {
                 let mut entry = attempt.entry(Some(actor));
                 entry.code = code.as_u16();

@@ -19,18 +19,15 @@ use lichen_hub_core::api::time;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use super::{Api, compression::Flowing, query::Query, respond, status::Refusal};
-use crate::{
-    audit::{
-        filter::Filter,
-        read::{Batch, Reader},
-        verify,
-    },
-    server::clock::unix_ms,
+use crate::audit::{
+    filter::Filter,
+    read::{Batch, Reader},
+    verify,
 };
 
 /// Answers with entries.
 pub(super) async fn read(api: &Api, query: &Query) -> Result<Response, Refusal> {
-    let now_ms = unix_ms().max(api.trust.time().now().saturating_mul(1000));
+    let now_ms = api.trust.time().written_ms();
     let text = |name: &str| query.text(name).map(str::to_owned);
     let filter = Filter {
         since_ms: query.text("since").map(|text| moment("since", text, now_ms)).transpose()?,

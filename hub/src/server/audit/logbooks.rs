@@ -55,7 +55,11 @@ impl Recorder {
         by: &Entry,
         lines: &[Line],
     ) -> Result<Place, Refusal> {
-        // One at a time: two of one device would each follow what the other has brought.
+        if self.is_failing() {
+            return Err(super::unavailable("the audit log can't be written at the moment"));
+        }
+        // One at a time: two of one device would each follow what the other has brought. Not while the disk is waited for: what
+        // is in the queue keeps its order.
         let mut books = self.shared.logbooks.lock().await;
         let Logbooks { known, budgets } = &mut *books;
         let known = match known {
@@ -82,6 +86,7 @@ impl Recorder {
             room.note(entry);
         }
         known.insert(device.to_owned(), place.clone());
+        drop(books);
         match self.settle().await {
             true => Ok(place),
             // It is asked again, and has it then.

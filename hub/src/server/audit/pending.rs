@@ -2,7 +2,7 @@
 
 use axum::http::StatusCode;
 
-use super::Room;
+use super::{Recorder, Room};
 use crate::audit::Entry;
 
 /// What an answer says to the audit log, and to nobody else: it goes with the answer as an extension.
@@ -33,6 +33,23 @@ impl Pending {
             self.tell(told);
         }
         self.write();
+    }
+
+    /// It was refused, or could not be done: nothing was changed. `sender`: of whom so many are noted in a minute.
+    pub(crate) fn refused(
+        mut self,
+        audit: &Recorder,
+        sender: &str,
+        code: StatusCode,
+        told: Option<&Told>,
+    ) {
+        self.entry.code = code.as_u16();
+        if let Some(told) = told {
+            self.tell(told);
+        }
+        let entry = std::mem::take(&mut self.entry);
+        self.leave_out();
+        audit.refused(sender, entry);
     }
 
     /// Nothing was changed, and there is nothing to be said of it here.

@@ -115,6 +115,7 @@ impl Writer {
                 return;
             }
             tokio::time::sleep(RETRY).await;
+            self.waiting.retain(|waiting| !waiting.is_closed());
             // A stop comes through the same queue.
             while self.stop.is_none() && self.batch.len() < 2 * BATCH {
                 match self.queue.try_recv() {
