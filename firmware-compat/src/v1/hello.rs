@@ -86,7 +86,9 @@ pub struct Hello {
     pub clock_ms: u64,
     /// Largest assignment that the device takes, with its parts, in bytes.
     pub max_assignment_bytes: u32,
-    /// The hub's keys that the device keeps and knows the hub by, newest first. Without any it believes nobody.
+    /// The hub's keys that the device keeps and knows the hub by, newest first. Without any it believes nobody. Records of
+    /// hubs that signed nothing have none.
+    #[serde(default)]
     pub keys: List<KeyId, { capacity::SIGNING_KEYS }>,
 }
 
