@@ -194,7 +194,7 @@ impl Conflict {
     pub fn message(&self, device: &str) -> String {
         match self {
             Self::Newer(generation) => alloc::format!(
-                "{device} holds generation {generation} of this hub's assignments, newer than the hub's own: the hub was restored from an older backup; check what it should run, then run: lichen resume {device}"
+                "{device} holds generation {generation} of this hub's assignments, newer than the hub's own: the hub was restored from an older backup, or the device had another name then; check what it should run, then run: lichen resume {device}"
             ),
             Self::Foreign(lineage) => alloc::format!(
                 "{device} holds an assignment of another hub (lineage {lineage}); to move it here, restart its agent once with --adopt-hub"
