@@ -115,7 +115,8 @@ fn update(api: &Api, plan: &Plan, mut workload: Value) -> Vec<f64> {
         let prefix = format!("{name}-");
         let ready = watch.until("the new Pod runs", |seen| {
             let pod = seen.pod();
-            pod.name.starts_with(&prefix) && pod.template != before.template && pod.ready
+            let is_new = pod.template != before.template && seen.at >= start;
+            pod.name.starts_with(&prefix) && is_new && pod.ready
         });
         took.push(ready.at.duration_since(start).as_secs_f64() * 1000.0);
     }
