@@ -16,7 +16,7 @@ use firmware_compat::{
 use crate::{
     api::{
         Key, Namespace, Object, ObjectMeta,
-        core::{namespace::NamespaceStatus, pod::PodTemplate},
+        core::{namespace::NamespaceStatus, pod::PodTemplate, secret::Data},
         resource::RestartRule,
     },
     controller::Scope,
@@ -109,6 +109,9 @@ impl Engine {
         value: &[u8],
         pods: &mut Vec<(PodId, PodRecord)>,
     ) -> Result<(), LoadError> {
+        if let Some(of) = record::parse_former_data(key) {
+            return self.load_former_data(key, &of, value);
+        }
         let parsed = record::parse_key(key).ok_or_else(|| damaged(key, "its key is unknown"))?;
         match parsed {
             KeyOf::Meta => {
@@ -155,6 +158,19 @@ impl Engine {
                     self.state.objects.set_data(&of, Arc::new(data.data));
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// Data of a deleted ConfigMap as hubs kept it that had no Secrets: it is kept as other data from now on.
+    fn load_former_data(&mut self, key: &str, of: &Key, value: &[u8]) -> Result<(), LoadError> {
+        let former: BTreeMap<String, Vec<u8>> = record::decode(key, value)?;
+        let data: Data = former.into_iter().map(|(name, bytes)| (name, bytes.into())).collect();
+        let record = record::encode(&record::DataRecord { data: data.clone() });
+        self.records.insert(key.to_string(), None);
+        self.records.insert(record::data_key(of), Some(record));
+        if self.state.objects.data(of).is_none() {
+            self.state.objects.set_data(of, Arc::new(data));
         }
         Ok(())
     }

@@ -375,6 +375,12 @@ pub fn is_confidential(key: &str) -> bool {
     }
 }
 
+/// Takes the key apart of data as hubs kept it that had no Secrets: `config/<namespace>/<name>`.
+pub(crate) fn parse_former_data(key: &str) -> Option<Key> {
+    let (namespace, name) = key.strip_prefix("config/")?.split_once('/')?;
+    Some(Key::new(Kind::ConfigMap, namespace, name))
+}
+
 /// Takes a record's key apart.
 #[must_use]
 pub fn parse_key(key: &str) -> Option<KeyOf<'_>> {
