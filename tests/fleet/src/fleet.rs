@@ -14,6 +14,7 @@ use lichen_agent::{
     identity::IdentityDir,
     join::Invitation,
     known_time::KnownTime,
+    membership::Membership,
     message::{CAPACITY, Message, Sender},
     options::{KEEP_ALIVE, Options},
     probe,
@@ -52,12 +53,37 @@ struct Handle {
     task: AbortHandle,
 }
 
-impl Fleet {
-    /// Lets all devices join, and then switches them on at once. One of them has its disk in `disk`.
+/// Devices that have joined, and are off.
+#[derive(Debug)]
+pub struct Joined {
+    hellos: Vec<Hello>,
+    members: Vec<Membership>,
+    disk: StateDir,
+}
+
+impl Joined {
+    /// Lets all devices join. One of them has its disk in `disk`.
     ///
     /// # Errors
-    /// The hub does not take them, the threads can't be started, or the disk can't be used.
-    pub fn start(devices: usize, invitation: &Invitation, disk: &Path) -> Result<Self, String> {
+    /// The hub does not take them, or the disk can't be used.
+    pub fn join(devices: usize, invitation: &Invitation, disk: &Path) -> Result<Self, String> {
+        let disk = StateDir::open(disk).map_err(|error| error.to_string())?;
+        let pattern = hello();
+        let hellos: Vec<Hello> = (0..devices).map(|number| individual(&pattern, number)).collect();
+        let newcomers =
+            Newcomers { invitation, time: KnownTime::from(0), dir: IdentityDir::of(&disk) };
+        let members = newcomers.join(&hellos)?;
+        Ok(Self { hellos, members, disk })
+    }
+}
+
+impl Fleet {
+    /// Switches all devices on at once.
+    ///
+    /// # Errors
+    /// The threads can't be started.
+    pub fn start(joined: Joined) -> Result<Self, String> {
+        let Joined { hellos, members, disk } = joined;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .max_blocking_threads(CALLS)
@@ -66,12 +92,6 @@ impl Fleet {
             .build()
             .map_err(|error| format!("could not start the fleet's threads: {error}"))?;
         let counts = Arc::new(Counts::default());
-        let disk = StateDir::open(disk).map_err(|error| error.to_string())?;
-        let pattern = hello();
-        let hellos: Vec<Hello> = (0..devices).map(|number| individual(&pattern, number)).collect();
-        let newcomers =
-            Newcomers { invitation, time: KnownTime::from(0), dir: IdentityDir::of(&disk) };
-        let members = newcomers.join(&hellos)?;
         let mut disk = Some(disk);
         let devices =
             hellos.into_iter().zip(members).enumerate().map(|(number, (hello, member))| {

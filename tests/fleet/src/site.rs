@@ -22,7 +22,7 @@ use lichen_tests::{
 use serde_json::Value;
 
 use crate::{
-    fleet::{self, Fleet},
+    fleet::{self, Fleet, Joined},
     limits,
     plan::Plan,
     usage,
@@ -66,6 +66,15 @@ struct Dropped {
     sent: [u64; 2],
 }
 
+/// What something took.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Spent {
+    /// By the clock.
+    pub wall: Duration,
+    /// Of the hub's processor.
+    pub cpu: Duration,
+}
+
 impl Site {
     /// Starts a hub that has the image, without devices.
     ///
@@ -86,19 +95,27 @@ impl Site {
         Ok(Self { plan, api, hub, fleet, empty_pss, invitation, dropped, _mosquitto: mosquitto })
     }
 
-    /// Switches the fleet on, unless it is, and waits until every device is Ready. Returns how long that took.
+    /// Lets the fleet join and switches it on, unless it is, and waits until every device is Ready. Returns what joining took,
+    /// and what the rest did.
     ///
     /// # Errors
     /// Some did not get there in time.
-    pub fn connect(&mut self) -> Result<Duration, String> {
+    pub fn connect(&mut self) -> Result<[Spent; 2], String> {
         if self.fleet.is_some() {
-            return Ok(Duration::ZERO);
+            return Ok([Spent::default(); 2]);
         }
-        let start = Instant::now();
         let disk = self.hub.scratch().join("disk");
-        self.fleet = Some(Fleet::start(self.plan.devices, &self.invitation, &disk)?);
+        let (start, cpu) = (Instant::now(), self.cpu());
+        let joined = Joined::join(self.plan.devices, &self.invitation, &disk)?;
+        let joining = self.spent(start, cpu);
+        let (start, cpu) = (Instant::now(), self.cpu());
+        self.fleet = Some(Fleet::start(joined)?);
         self.until_all_ready()?;
-        Ok(start.elapsed())
+        Ok([joining, self.spent(start, cpu)])
+    }
+
+    fn spent(&self, start: Instant, cpu: Duration) -> Spent {
+        Spent { wall: start.elapsed(), cpu: self.cpu().saturating_sub(cpu) }
     }
 
     /// The fleet.

@@ -8,9 +8,7 @@ use crate::{
 };
 
 pub(super) fn run(site: &mut Site) -> Outcome {
-    let before = site.cpu();
-    let took = site.connect()?;
-    let cpu = site.cpu().saturating_sub(before);
+    let [joining, connecting] = site.connect()?;
     settle(site);
     let passed = traffic(site.broker()?)?.bytes() / site.plan.devices as u64;
     let metric = |name: &str| site.metric(name).ok_or(format!("the hub has no metric {name}"));
@@ -20,7 +18,12 @@ pub(super) fn run(site: &mut Site) -> Outcome {
         return Err(format!("{away} devices believe that another one has their name"));
     }
     Ok(vec![
-        Figure::new("connect: switched on to all Ready", with_cpu(took, cpu), "≤ 10 s"),
+        Figure::new("join: all get a certificate", with_cpu(joining.wall, joining.cpu), ""),
+        Figure::new(
+            "connect: switched on to all Ready",
+            with_cpu(connecting.wall, connecting.cpu),
+            "≤ 10 s",
+        ),
         Figure::new("bytes per device to connect and be known", format!("{passed} bytes"), ""),
         Figure::new("connections refused meanwhile", refused.to_string(), "0"),
     ])
