@@ -73,7 +73,7 @@ use lichen_images::store as images;
 use lichen_link::{
     As, Endpoint, EndpointConfig, External, ExternalConfig, Link, PROTOCOLS, TlsSource, client::Tls,
 };
-use lichen_trust::{DEVICES, KnownTime, Trust, TrustError};
+use lichen_trust::{DEVICES, HUB_USER, KnownTime, Trust, TrustError};
 use rustls::pki_types::ServerName;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -110,8 +110,6 @@ use supply::Supplier;
 use turn::{Attached, Turn};
 use watch_cache::WatchCache;
 
-/// Whom the hub is at the operator's broker. No device has a name like this.
-const HUB_USER: &str = "lichen:hub";
 /// Reports of the link that may wait for the engine.
 const LINK_QUEUE: usize = 1024;
 /// How long the artefact store of a hub that has just ended may stay in use, and how often to look.

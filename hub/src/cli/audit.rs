@@ -17,15 +17,15 @@ use super::{
     ui::{Tone, Ui, plain},
 };
 use crate::audit::{
-    DIR, Entry,
+    DIR, Entry, MAX_LINE_BYTES,
     filter::Filter,
     read::Reader,
     verify::{self, Report},
 };
 
 const PATH: &str = "/lichen/v1/audit";
-/// Longest line that is read; the hub's have a fifth of it.
-const MAX_LINE: u64 = 64 << 10;
+/// Longest line of a hub's answer that is read: what one of its log may have.
+const MAX_LINE: u64 = MAX_LINE_BYTES as u64;
 /// Rows whose columns are lined up together.
 const ROWS: usize = 500;
 /// The columns, and how wide they are at least once rows have been shown.

@@ -21,8 +21,6 @@ use super::{
     ui::plain,
 };
 
-/// Whom the hub is at the broker: the common name of its certificate there.
-const HUB_USER: &str = "lichen:hub";
 /// Connections that a broker takes: as many devices as a hub has at most, with room for those that come back before they are
 /// missed.
 const MOST_CONNECTIONS: usize = 50_000;

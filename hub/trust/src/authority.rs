@@ -31,8 +31,9 @@ const SERIAL_BYTES: usize = 16;
 /// number and its end. So a device whose answers are lost, or that asks without end, has no more certificates than this
 /// at a time, and all of them can be told when it is revoked.
 const CERTIFICATES_PER_LIFETIME: u64 = 64;
-/// The organisation in the hub's own certificate.
-const HUB: &str = "lichen:hub";
+/// Whom the hub is: the organisation in what it shows as a server, the common name of what it shows at an operator's broker.
+/// No device has a name like this.
+pub const HUB_USER: &str = "lichen:hub";
 
 /// An authority. Its certificate has no well-defined end: it is replaced when somebody decides so, and never ends by
 /// itself.
@@ -170,7 +171,7 @@ impl Authority {
         names: Vec<SanType>,
         not_after: u64,
     ) -> Result<(CertificateDer<'static>, PrivateKeyDer<'static>), TrustError> {
-        let (certificate, key_pair) = self.serving("lichen-hub", HUB, names, not_after)?;
+        let (certificate, key_pair) = self.serving("lichen-hub", HUB_USER, names, not_after)?;
         Ok((certificate.der().clone(), PrivatePkcs8KeyDer::from(key_pair.serialize_der()).into()))
     }
 

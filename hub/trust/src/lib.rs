@@ -44,6 +44,7 @@ use rustls::{
     server::NoServerSessionStorage,
 };
 
+pub use authority::HUB_USER;
 pub use authority::Issued;
 pub use era::{Era, Verified};
 pub use error::TrustError;

@@ -6,8 +6,9 @@ use firmware_compat::{
     frame::{Kind, MAX_FRAME_BYTES},
     topic::{ALL, Direction, HUB_FILTER, PREFIX},
 };
+use lichen_trust::HUB_USER;
 
-use super::{CA, CERTIFICATE, CRL, ConfigFile, HUB_USER, KEY, MOST_CONNECTIONS};
+use super::{CA, CERTIFICATE, CRL, ConfigFile, KEY, MOST_CONNECTIONS};
 use crate::cli::args::Listen;
 
 const RULES: &str = "acl";

@@ -69,8 +69,10 @@ impl JoinToken {
             return Err(format!("the token was good until {end}"));
         }
         if self.status.used >= self.spec.uses {
-            let times = self.spec.uses;
-            return Err(format!("the token was good for {times} devices, and they have joined"));
+            return Err(match self.spec.uses {
+                1 => String::from("the token was good for one device, and that has joined"),
+                uses => format!("the token was good for {uses} devices, and they have joined"),
+            });
         }
         Ok(())
     }
