@@ -154,8 +154,8 @@ pub(crate) mod tests {
     use firmware_compat::{
         id::{Hash, PodId},
         v1::owned::{
-            ConfigData, File, Pod, RestartPolicy, RuntimeClass, Sealed, Secret, Volume,
-            VolumeSource,
+            ConfigData, File, Pod, PodSecurity, RestartPolicy, RuntimeClass, Sealed, Secret,
+            Volume, VolumeSource,
         },
     };
     use lichen_sealing::Sealer;
@@ -219,6 +219,7 @@ pub(crate) mod tests {
             restart: RestartPolicy::Always,
             grace_ms: 0,
             host_network: false,
+            security: PodSecurity::default(),
             after: Default::default(),
         };
         let sealed = BTreeMap::from([(data, Arc::new(sealed))]);

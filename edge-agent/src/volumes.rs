@@ -234,7 +234,7 @@ fn io_failed(
 mod tests {
     use firmware_compat::{
         id::{Hash, PodId},
-        v1::owned::{HostPathKind, RestartPolicy, RuntimeClass},
+        v1::owned::{HostPathKind, PodSecurity, RestartPolicy, RuntimeClass},
     };
 
     use super::*;
@@ -254,6 +254,7 @@ mod tests {
             restart: RestartPolicy::Always,
             grace_ms: 0,
             host_network: false,
+            security: PodSecurity::default(),
             after: Default::default(),
             secrets: Default::default(),
         };

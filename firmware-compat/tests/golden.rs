@@ -323,7 +323,8 @@ macro_rules! samples {
                         sub_path: text(""),
                         read_only: true,
                     }]),
-                    read_only_root: false,
+                    security: ContainerSecurity::default(),
+                    supervision: Supervision::default(),
                 }
             }
 
@@ -342,6 +343,7 @@ macro_rules! samples {
                     restart: RestartPolicy::OnFailure,
                     grace_ms: 30_000,
                     host_network: true,
+                    security: PodSecurity::default(),
                     after: list(vec![PodId([0xc3; 16])]),
                 }
             }

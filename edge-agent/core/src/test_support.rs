@@ -4,7 +4,10 @@ use alloc::{format, vec, vec::Vec};
 
 use firmware_compat::{
     id::Hash,
-    v1::owned::{Artefacts, Blob, Container, List, Resources, Text, Value, Variable},
+    v1::owned::{
+        Artefacts, Blob, Container, ContainerSecurity, List, Resources, Supervision, Text, Value,
+        Variable,
+    },
 };
 
 /// One that a Wasm runtime would start.
@@ -21,7 +24,8 @@ pub fn container() -> Container {
         ports: List::default(),
         resources: Resources::default(),
         mounts: List::try_from(vec![]).expect("none"),
-        read_only_root: false,
+        security: ContainerSecurity::default(),
+        supervision: Supervision::default(),
     }
 }
 

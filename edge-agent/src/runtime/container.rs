@@ -152,7 +152,7 @@ fn container_spec(
         env: environment.variables,
         working_dir: Some(container.working_dir.to_string()).filter(|dir| !dir.is_empty()),
         user,
-        read_only_root: container.read_only_root,
+        read_only_root: container.security.read_only_root,
         // Kubernetes' default.
         allow_privilege_escalation: true,
         network: shared.network,

@@ -11,7 +11,10 @@ use std::{
 use firmware_compat::{
     enrolment::{Address, SealingKey},
     id::{Hash, PodId},
-    v1::owned::{Artefacts, Blob, Container, Pod, Resources, RestartPolicy, RuntimeClass},
+    v1::owned::{
+        Artefacts, Blob, Container, ContainerSecurity, Pod, PodSecurity, Resources, RestartPolicy,
+        RuntimeClass, Supervision,
+    },
 };
 use lichen_agent::{identity::IdentityDir, join, state::StateDir};
 
@@ -222,7 +225,8 @@ pub fn container(name: &str, artefacts: Artefacts) -> Container {
         // Or a busy machine gives it next to no time.
         resources: Resources { cpu_request_milli: 1000, ..Resources::default() },
         mounts: Default::default(),
-        read_only_root: false,
+        security: ContainerSecurity::default(),
+        supervision: Supervision::default(),
     }
 }
 
@@ -240,6 +244,7 @@ pub fn pod(number: u8, runtime_class: RuntimeClass, containers: Vec<Container>) 
         restart: RestartPolicy::Always,
         grace_ms: 2000,
         host_network: false,
+        security: PodSecurity::default(),
         after: Default::default(),
         secrets: Default::default(),
     }

@@ -16,11 +16,17 @@ mod command;
 mod hello;
 #[path = "pod.rs"]
 mod pod;
+#[path = "security.rs"]
+mod security;
 #[path = "status.rs"]
 mod status;
+#[path = "supervision.rs"]
+mod supervision;
 
 pub use assignment::*;
 pub use command::*;
 pub use hello::*;
 pub use pod::*;
+pub use security::*;
 pub use status::*;
+pub use supervision::*;

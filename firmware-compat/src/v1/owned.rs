@@ -15,12 +15,20 @@ mod hello;
 #[path = "pod.rs"]
 #[expect(clippy::duplicate_mod, reason = "one definition of the messages, two forms of them")]
 mod pod;
+#[path = "security.rs"]
+#[expect(clippy::duplicate_mod, reason = "one definition of the messages, two forms of them")]
+mod security;
 #[path = "status.rs"]
 #[expect(clippy::duplicate_mod, reason = "one definition of the messages, two forms of them")]
 mod status;
+#[path = "supervision.rs"]
+#[expect(clippy::duplicate_mod, reason = "one definition of the messages, two forms of them")]
+mod supervision;
 
 pub use assignment::*;
 pub use command::*;
 pub use hello::*;
 pub use pod::*;
+pub use security::*;
 pub use status::*;
+pub use supervision::*;

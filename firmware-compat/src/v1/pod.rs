@@ -3,7 +3,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Bytes, List, RuntimeClass, Text, capacity};
+use super::{
+    Bytes, ContainerSecurity, List, PodSecurity, RuntimeClass, Supervision, Text, capacity,
+};
 use crate::id::{Hash, PodId};
 
 /// One Pod, as a device runs it: a part of an assignment.
@@ -36,6 +38,8 @@ pub struct Pod {
     pub grace_ms: u32,
     /// Whether it shares the device's network.
     pub host_network: bool,
+    /// As whom its containers run.
+    pub security: PodSecurity,
     /// Pods that it takes the place of: it starts once none of them runs on the device. They are never part of
     /// the same assignment; one that the device does not have holds nothing up. Not part of the identity.
     pub after: List<PodId, { capacity::PREDECESSORS }>,
@@ -76,8 +80,10 @@ pub struct Container {
     pub resources: Resources,
     /// Where volumes appear.
     pub mounts: List<Mount, { capacity::VOLUMES }>,
-    /// What `securityContext` asks for.
-    pub read_only_root: bool,
+    /// What it may do.
+    pub security: ContainerSecurity,
+    /// How it is watched over.
+    pub supervision: Supervision,
 }
 
 /// Content-addressed bytes.

@@ -253,6 +253,7 @@ impl Pod {
             restart: resolved.restart,
             grace_ms: resolved.grace_ms,
             host_network: resolved.host_network,
+            security: resolved.security.clone(),
             after: self.after.clone().try_into().map_err(|_| over("the Pods before it"))?,
         };
         Ok((pod, parts))
@@ -293,7 +294,8 @@ fn wire_container<'a>(
         ports: c.ports.clone().try_into().map_err(|_| over("the ports"))?,
         resources: c.resources,
         mounts: c.mounts.clone().try_into().map_err(|_| over("the mounts"))?,
-        read_only_root: false,
+        security: c.security.clone(),
+        supervision: c.supervision.clone(),
     })
 }
 

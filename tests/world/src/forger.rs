@@ -7,8 +7,9 @@ use firmware_compat::{
     frame::{Kind, MAX_FRAME_BYTES},
     id::{Generation, Hash, PodId},
     v1::owned::{
-        Action, Artefacts, Assignment, AssignmentId, Blob, Bytes, Command, Container, Head, Layer,
-        List, Packing, Part, Pod, Report, Resources, RestartPolicy, RuntimeClass, Text, Time,
+        Action, Artefacts, Assignment, AssignmentId, Blob, Bytes, Command, Container,
+        ContainerSecurity, Head, Layer, List, Packing, Part, Pod, PodSecurity, Report, Resources,
+        RestartPolicy, RuntimeClass, Supervision, Text, Time,
     },
 };
 use sha2::{Digest, Sha256};
@@ -219,7 +220,8 @@ fn intruder() -> (Hash, Vec<u8>, Hash, Vec<u8>) {
         ports: List::default(),
         resources: Resources::default(),
         mounts: List::default(),
-        read_only_root: false,
+        security: ContainerSecurity::default(),
+        supervision: Supervision::default(),
     };
     let pod = Pod {
         id: PodId([6; 16]),
@@ -234,6 +236,7 @@ fn intruder() -> (Hash, Vec<u8>, Hash, Vec<u8>) {
         restart: RestartPolicy::Always,
         grace_ms: 1000,
         host_network: false,
+        security: PodSecurity::default(),
         after: List::default(),
         secrets: List::default(),
     };

@@ -111,6 +111,7 @@ pub fn pod(words: &str) -> Pod {
         restart: RestartPolicy::Always,
         grace_ms: 5000,
         host_network: false,
+        security: PodSecurity::default(),
         after: List::default(),
         secrets: List::default(),
     };
@@ -220,7 +221,8 @@ pub fn container(name: &str, artefacts: Artefacts) -> Container {
         ports: List::default(),
         resources: Resources::default(),
         mounts: List::default(),
-        read_only_root: false,
+        security: ContainerSecurity::default(),
+        supervision: Supervision::default(),
     }
 }
 

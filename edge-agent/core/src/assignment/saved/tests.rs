@@ -5,8 +5,8 @@ use alloc::{sync::Arc, vec};
 use firmware_compat::{
     id::PodId,
     v1::owned::{
-        Assignment, Bytes, ConfigData, File, List, Pod, RestartPolicy, RuntimeClass, Text, Volume,
-        VolumeSource,
+        Assignment, Bytes, ConfigData, File, List, Pod, PodSecurity, RestartPolicy, RuntimeClass,
+        Text, Volume, VolumeSource,
     },
 };
 
@@ -43,6 +43,7 @@ fn pod(id: u8, config: Option<Hash>) -> (Hash, Part) {
         restart: RestartPolicy::Always,
         grace_ms: 1,
         host_network: false,
+        security: PodSecurity::default(),
         after: List::default(),
         secrets: List::default(),
     })))

@@ -1,0 +1,132 @@
+//! The volumes of a template.
+
+use alloc::{collections::BTreeSet, format, vec::Vec};
+
+use firmware_compat::{
+    capacity::full as capacity,
+    v1::owned::{HostPathKind, Text},
+};
+
+use super::{Check, Files, is_no_path};
+use crate::api::{
+    core::pod::{self, PodSpec},
+    validate::check_label_name,
+};
+
+/// A volume.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Volume {
+    /// Its name.
+    pub name: Text<{ capacity::NAMESPACE }>,
+    /// What is behind it.
+    pub source: Source,
+}
+
+/// What is behind a volume.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Source {
+    /// A directory that lives as long as the Pod.
+    EmptyDir {
+        /// In memory.
+        memory: bool,
+        /// 0 for none.
+        size_limit_bytes: u64,
+    },
+    /// A path of the device.
+    HostPath {
+        /// The path.
+        path: Text<{ capacity::PATH }>,
+        /// What it must be.
+        kind: HostPathKind,
+    },
+    /// Files from a ConfigMap or a Secret.
+    Files(Files),
+}
+
+impl Check {
+    pub(super) fn volumes(&mut self, at: &str, spec: &PodSpec) -> Vec<Volume> {
+        self.count(&format!("{at}.volumes"), spec.volumes.len(), capacity::VOLUMES);
+        let mut names = BTreeSet::new();
+        let mut volumes = Vec::new();
+        for (i, volume) in spec.volumes.iter().enumerate() {
+            let field = format!("{at}.volumes[{i}]");
+            self.keep(check_label_name(&format!("{field}.name"), &volume.name));
+            if !names.insert(volume.name.as_str()) {
+                self.error(format!("{field}.name"), format!("\"{}\" is there twice", volume.name));
+            }
+            if let Some(source) = self.source(&field, volume) {
+                volumes.push(Volume {
+                    name: self.text(&format!("{field}.name"), &volume.name),
+                    source,
+                });
+            }
+        }
+        volumes
+    }
+
+    pub(super) fn source(&mut self, at: &str, volume: &pod::Volume) -> Option<Source> {
+        let pod::Volume { empty_dir, host_path, config_map, secret, .. } = volume;
+        match (empty_dir, host_path, config_map, secret) {
+            (Some(empty), None, None, None) => Some(self.empty_dir(at, empty)),
+            (None, Some(host), None, None) => Some(self.host_path(at, host)),
+            (None, None, Some(map), None) => Some(self.config_map(at, map)),
+            (None, None, None, Some(secret)) => Some(self.secret(at, secret)),
+            _ => {
+                self.error(at, "needs exactly one of emptyDir, hostPath, configMap and secret");
+                None
+            }
+        }
+    }
+
+    pub(super) fn empty_dir(&mut self, at: &str, empty: &pod::EmptyDir) -> Source {
+        let memory = match empty.medium.as_deref() {
+            None | Some("") => false,
+            Some("Memory") => true,
+            Some(other) => {
+                self.error(
+                    format!("{at}.emptyDir.medium"),
+                    format!("\"{other}\" must be \"Memory\" or nothing"),
+                );
+                false
+            }
+        };
+        let size = empty.size_limit.as_ref().map(|limit| (limit, limit.in_units()));
+        if let Some((limit, None)) = size {
+            self.error(
+                format!("{at}.emptyDir.sizeLimit"),
+                format!("\"{limit}\" is not a quantity"),
+            );
+        }
+        Source::EmptyDir {
+            memory,
+            size_limit_bytes: size.and_then(|(_, bytes)| bytes).unwrap_or(0),
+        }
+    }
+
+    pub(super) fn host_path(&mut self, at: &str, host: &pod::HostPath) -> Source {
+        if !host.path.starts_with('/') || is_no_path(&host.path) {
+            self.error(
+                format!("{at}.hostPath.path"),
+                format!("\"{}\" must be an absolute path without \"..\"", host.path),
+            );
+        }
+        let kind = match host.kind.as_deref() {
+            None | Some("") => HostPathKind::Any,
+            Some("DirectoryOrCreate") => HostPathKind::DirectoryOrCreate,
+            Some("Directory") => HostPathKind::Directory,
+            Some("FileOrCreate") => HostPathKind::FileOrCreate,
+            Some("File") => HostPathKind::File,
+            Some("Socket") => HostPathKind::Socket,
+            Some("CharDevice") => HostPathKind::CharDevice,
+            Some("BlockDevice") => HostPathKind::BlockDevice,
+            Some(other) => {
+                self.error(
+                    format!("{at}.hostPath.type"),
+                    format!("\"{other}\" is unknown; see Kubernetes' hostPath types"),
+                );
+                HostPathKind::Any
+            }
+        };
+        Source::HostPath { path: self.text(&format!("{at}.hostPath.path"), &host.path), kind }
+    }
+}
