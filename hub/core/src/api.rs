@@ -17,6 +17,7 @@ pub mod meta;
 pub mod quantity;
 pub mod rbac;
 pub mod resource;
+pub mod selector;
 pub mod time;
 pub mod validate;
 
@@ -44,8 +45,8 @@ pub use self::{
 use self::{
     core::pod::PodTemplate,
     field::Message,
-    meta::LabelSelector,
     resource::{ColumnNames, Names, RestartRule},
+    selector::LabelSelector,
     validate::Errors,
 };
 

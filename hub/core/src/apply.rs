@@ -368,6 +368,7 @@ impl Engine {
             pod.after = after;
         });
         self.metrics.placements += 1;
+        self.dirty.moved = true;
         self.dirty.pods.insert(id);
         self.dirty.assignments.insert(name.to_owned());
         self.touch_pod(id);
@@ -420,6 +421,7 @@ impl Engine {
         self.change_pod(id, |pod| pod.deleting = Some(deleting));
         self.dirty_owner(&owner, Some(&name));
         self.dirty.room.insert(name.clone());
+        self.dirty.moved = true;
         self.dirty.pods.insert(id);
         self.dirty.assignments.insert(name);
         self.touch_pod(id);
@@ -435,6 +437,7 @@ impl Engine {
         self.effects.extend(
             object.filter(|_| known).map(|object| changed(Action::Deleted, object, version)),
         );
+        self.dirty.moved |= pod.device.is_some();
         self.dirty.room.extend(pod.device.clone());
         self.dirty.pods.insert(id);
         self.dirty_owner(&pod.owner, pod.device.as_deref());

@@ -288,19 +288,19 @@ impl Device {
         labels
     }
 
-    /// Whether a label has a value; without building all labels.
+    /// The value of a label; without building all labels.
     #[must_use]
-    pub fn has_label(&self, key: &str, value: &str) -> bool {
+    pub fn label(&self, key: &str) -> Option<&str> {
         if let Some(own) = self.operator.labels.get(key) {
-            return own == value;
+            return Some(own);
         }
         match key {
-            "kubernetes.io/hostname" => self.name == value,
-            "kubernetes.io/arch" => &*self.facts.arch == value,
-            "kubernetes.io/os" => &*self.facts.os == value,
+            "kubernetes.io/hostname" => Some(&self.name),
+            "kubernetes.io/arch" => Some(&self.facts.arch),
+            "kubernetes.io/os" => Some(&self.facts.os),
             _ => {
                 let said = self.facts.labels.iter().rev().find(|label| &*label.key == key);
-                said.is_some_and(|label| &*label.value == value)
+                said.map(|label| &*label.value)
             }
         }
     }

@@ -165,6 +165,8 @@ pub(crate) struct Dirty {
     pub changed_nodes: BTreeMap<String, Action>,
     /// Devices on which something became free, or which can take what they could not.
     pub room: BTreeSet<String>,
+    /// Whether a Pod has come to a device or gone: others may have waited for it to be there, or not to be.
+    pub moved: bool,
 }
 
 /// Records that can wait for [`Timer::SaveReports`]: a hub that dies before is told again by the devices, for they have
@@ -321,6 +323,9 @@ impl Engine {
 
     /// Marks the workloads that wait for what became free on some devices.
     fn tell_of_room(&mut self) {
+        if core::mem::take(&mut self.dirty.moved) {
+            self.tell_neighbours();
+        }
         for name in core::mem::take(&mut self.dirty.room) {
             let Some(device) = self.state.fleet.get(&name) else { continue };
             let waits: Vec<Key> = self
@@ -347,6 +352,21 @@ impl Engine {
             for key in waits {
                 self.dirty.workloads.entry(key).or_default().add(&name);
             }
+        }
+    }
+
+    /// Marks the workloads that found no place and keep to other Pods.
+    fn tell_neighbours(&mut self) {
+        let minds_others = |key: &&Key| {
+            let stored = self.state.objects.get(key);
+            let revision = stored.and_then(|stored| stored.revision.as_ref());
+            revision.is_some_and(|revision| revision.minds_others())
+                || self.state.pods.repelling().next().is_some()
+        };
+        let woken: Vec<Key> = self.no_room.iter().filter(minds_others).cloned().collect();
+        for key in woken {
+            self.no_room.remove(&key);
+            self.dirty.workloads.entry(key).or_default();
         }
     }
 

@@ -20,7 +20,10 @@ use firmware_compat::{
 use sha2::{Digest, Sha256};
 
 use crate::{
-    api::{Key, core::pod::PodTemplate},
+    api::{
+        Key,
+        core::pod::{Affinity, PodTemplate, affinity::PodAffinityTerm},
+    },
     event::Platform,
     parts::Part,
     resolve::{self, Resolved, Roots},
@@ -82,11 +85,28 @@ impl Revision {
             && one.metadata == two.metadata
             && one.spec.node_selector == two.spec.node_selector
             && one.spec.node_name == two.spec.node_name
+            && one.spec.affinity == two.spec.affinity
+            && one.spec.topology_spread_constraints == two.spec.topology_spread_constraints
     }
 
     /// Ports of the device's network that each Pod takes: those that it declares, if it shares that network.
     pub fn host_ports(&self) -> impl Iterator<Item = Port> {
         self.host_ports.iter().copied()
+    }
+
+    /// Whether it says something about other Pods, so that it matters where they are.
+    #[must_use]
+    pub fn minds_others(&self) -> bool {
+        let spec = &self.template.spec;
+        let minds = |of: &Affinity| of.pod_affinity.is_some() || of.pod_anti_affinity.is_some();
+        spec.affinity.as_ref().is_some_and(minds) || !spec.topology_spread_constraints.is_empty()
+    }
+
+    /// What keeps other Pods away from where its Pods are.
+    pub fn repelling(&self) -> impl Iterator<Item = &PodAffinityTerm> {
+        let affinity = self.template.spec.affinity.as_ref();
+        let apart = affinity.and_then(|affinity| affinity.pod_anti_affinity.as_ref());
+        apart.into_iter().flat_map(|apart| &apart.required)
     }
 
     /// Digests of all images; `None` while one is not known.

@@ -2,6 +2,7 @@
 //! quantity in numbers, every default filled in. Everything that is wrong is reported, not just the first. Each part of a
 //! Pod has its file; what is taken from ConfigMaps and Secrets is in [`sources`].
 
+mod affinity;
 pub mod container;
 pub mod resources;
 pub mod scheduling;
@@ -130,6 +131,7 @@ impl Check {
             self.keep(check_subdomain(&format!("{at}.nodeName"), name, 63));
         }
         self.keep(check_labels(&format!("{at}.nodeSelector"), &spec.node_selector));
+        self.affinity(at, spec);
         let grace_s = spec.termination_grace_period_seconds.unwrap_or(DEFAULT_GRACE_S);
         if grace_s > MAX_GRACE_S {
             self.error(

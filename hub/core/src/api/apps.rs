@@ -6,18 +6,14 @@ pub mod deployment;
 pub mod replica_set;
 pub mod rollout;
 
-use alloc::format;
+use alloc::{format, string::String};
 
 pub use controller_revision::ControllerRevision;
 pub use daemon_set::DaemonSet;
 pub use deployment::Deployment;
 pub use replica_set::ReplicaSet;
 
-use super::{
-    core::pod::PodTemplate,
-    meta::{LabelSelector, Map},
-    validate::Errors,
-};
+use super::{core::pod::PodTemplate, meta::Map, selector::LabelSelector, validate::Errors};
 
 /// The annotation with the number of a revision, on ReplicaSets and on a Deployment, which has that of its newest. Written
 /// by the hub alone.
@@ -59,14 +55,28 @@ fn validate_workload(
     if old.is_some_and(|old| old != selector) {
         errors.add("spec.selector", "can't be changed; delete the workload and apply it again");
     }
-    if selector.match_labels.is_empty() {
+    selector.validate("spec.selector", errors);
+    if selector.is_empty() {
         errors.add("spec.selector.matchLabels", "needs at least one label of the template");
     }
+    let labels = &template.metadata.labels;
     for (key, value) in &selector.match_labels {
-        if template.metadata.labels.get(key) != Some(value) {
+        if labels.get(key) != Some(value) {
             errors.add(
                 "spec.selector.matchLabels",
                 format!("{key}={value} must also be in spec.template.metadata.labels"),
+            );
+        }
+    }
+    for (index, requirement) in selector.match_expressions.iter().enumerate() {
+        if !requirement.holds(labels.get(&requirement.key).map(String::as_str)) {
+            errors.add(
+                format!("spec.selector.matchExpressions[{index}]"),
+                format!(
+                    "does not select spec.template.metadata.labels, in which \"{}\" is {}",
+                    requirement.key,
+                    labels.get(&requirement.key).map_or("missing", String::as_str)
+                ),
             );
         }
     }

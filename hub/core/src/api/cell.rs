@@ -1,12 +1,17 @@
 //! What the columns of several kinds show in the same way.
 
-use alloc::{format, string::String, vec::Vec};
+use alloc::{
+    format,
+    string::{String, ToString},
+    vec::Vec,
+};
 
 use serde_json::Value;
 
 use super::{
     core::pod::PodSpec,
     meta::{Map, ObjectMeta},
+    selector::LabelSelector,
     time,
 };
 
@@ -37,6 +42,11 @@ pub fn images(spec: &PodSpec) -> Value {
 pub fn pairs(map: &Map) -> Value {
     let pairs: Vec<String> = map.iter().map(|(key, value)| format!("{key}={value}")).collect();
     joined(pairs.iter().map(String::as_str))
+}
+
+/// A selector, as in a query.
+pub fn selector(selector: &LabelSelector) -> Value {
+    or_none(&selector.to_string())
 }
 
 /// Words with commas between them.

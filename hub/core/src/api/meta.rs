@@ -103,15 +103,6 @@ pub struct Condition {
     pub last_transition_time: Option<String>,
 }
 
-/// Which labels an object must have.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct LabelSelector {
-    /// All of these, with these values.
-    #[serde(default, deserialize_with = "nullable")]
-    pub match_labels: Map,
-}
-
 pub(crate) fn is_zero(number: &u64) -> bool {
     *number == 0
 }
@@ -157,14 +148,5 @@ const OWNER_REFERENCE: Message = Message {
         text("apiVersion", 5),
         flag("controller", 6).optional(),
         flag("blockOwnerDeletion", 7).optional(),
-    ],
-};
-
-/// The fields of [`LabelSelector`].
-pub const LABEL_SELECTOR: Message = Message {
-    name: "LabelSelector",
-    fields: &[
-        text_map("matchLabels", 1),
-        instead("matchExpressions", 2, "write the labels as matchLabels"),
     ],
 };

@@ -7,7 +7,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 pub use self::column::{Column, ColumnNames, Selectable};
 pub(super) use self::column::{cells, columns, is_selected, selectable};
-use super::{core::pod::PodTemplate, field::Message, meta::LabelSelector, validate::Errors};
+use super::{core::pod::PodTemplate, field::Message, selector::LabelSelector, validate::Errors};
 
 /// A kind of object. Its JSON is the object without `apiVersion` and `kind`, which [`Object`](super::Object) adds.
 pub trait Resource: Serialize + DeserializeOwned + Clone + PartialEq + 'static {

@@ -295,8 +295,9 @@ impl Rollout {
                 let own = pod.revision.host_ports().any(|own| own == *port);
                 draft.view.state.pods.on(&device.name).takers(*port) > usize::from(own)
             });
-            scheduler::admits(device, &load, draft.view.revision, &|form| draft.supplied(form))
-                .is_ok()
+            let supplied = |form: &crate::device::Form<'_>| draft.supplied(form);
+            scheduler::admits(device, &load, draft.view.revision, &supplied).is_ok()
+                && draft.neighbours(Some(pod.id)).check(device).is_ok()
         };
         let idle = old_unhealthy(draft.view).filter(|_| idle_may);
         let idle = idle.map(|(pod, device)| (pod, device, Why::Unhealthy));

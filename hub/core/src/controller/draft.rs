@@ -14,7 +14,7 @@ use crate::{
     device::{Device, Form},
     pod::{Pod, Waiting},
     resolve::Amount,
-    scheduler::{self, FilterReason, Load, Placement},
+    scheduler::{self, FilterReason, Load, Neighbours, Placement},
     state::{Class, Here, images::unknown_image},
 };
 
@@ -110,7 +110,16 @@ impl<'a> Draft<'a> {
             view.state.fleet.iter(),
             |device| self.load(device),
             &|form| self.supplied(form),
+            self.neighbours(None),
         )
+    }
+
+    /// What the newest revision keeps to other Pods, when the plan so far is carried out and another Pod goes too.
+    #[must_use]
+    pub fn neighbours(&self, but: Option<PodId>) -> Neighbours<'a> {
+        let View { state, revision, key, .. } = *self.view;
+        let goes = |pod: PodId| self.goes(pod) || but == Some(pod);
+        Neighbours::new(state, revision, &key.namespace, &goes)
     }
 
     /// Whether the image of the newest revision is ready for a kind of device.

@@ -5,7 +5,7 @@ use alloc::{borrow::ToOwned, format, string::String};
 use firmware_compat::{capacity::full::PODS, v1::owned::Port};
 
 use crate::{
-    api::core::node::Taint,
+    api::core::{node::Taint, pod::affinity::NodeSelectorTerm},
     device::{Device, Form, Presence},
     pod::Revision,
     resolve::{Amount, TaintEffect},
@@ -18,6 +18,18 @@ pub enum FilterReason {
     OtherNode,
     /// A label is missing or has another value.
     Selector(String),
+    /// The node affinity asks for another.
+    NodeAffinity,
+    /// It has no value for a label by which places are told apart.
+    NoTopology(String),
+    /// A Pod that podAffinity asks for is not in its place; the label that tells places apart.
+    PodAffinity(String),
+    /// A Pod is in its place that podAntiAffinity is against.
+    PodAntiAffinity(String),
+    /// A Pod is in its place whose own podAntiAffinity is against it.
+    Repelled(String),
+    /// Its place would have too many more Pods than another.
+    Skew(String),
     /// A taint is not tolerated.
     Taint(String),
     /// The operator closed it.
@@ -49,6 +61,22 @@ impl FilterReason {
         match self {
             Self::OtherNode => "is not the named node".to_owned(),
             Self::Selector(label) => format!("lacks label {label}"),
+            Self::NodeAffinity => "is none that nodeAffinity asks for".to_owned(),
+            Self::NoTopology(key) => format!("lacks label {key}, which tells places apart"),
+            Self::PodAffinity(key) => {
+                format!("has no Pod that podAffinity asks for in its {key}")
+            }
+            Self::PodAntiAffinity(key) => {
+                format!("has a Pod in its {key} that podAntiAffinity keeps apart")
+            }
+            Self::Repelled(key) => {
+                format!("has a Pod in its {key} whose podAntiAffinity keeps this one away")
+            }
+            Self::Skew(key) => {
+                format!(
+                    "would have too many of the Pods in its {key}, by topologySpreadConstraints"
+                )
+            }
             Self::Taint(taint) => format!("has taint {taint}, which is not tolerated"),
             Self::Unschedulable => "is marked unschedulable".to_owned(),
             Self::NotReady => "is not connected".to_owned(),
@@ -99,11 +127,45 @@ fn chosen(device: &Device, revision: &Revision) -> Result<(), FilterReason> {
         return Err(FilterReason::OtherNode);
     }
     for (key, value) in &spec.node_selector {
-        if !device.has_label(key, value) {
+        if device.label(key) != Some(value) {
             return Err(FilterReason::Selector(format!("{key}={value}")));
         }
     }
-    Ok(())
+    let affinity = spec.affinity.as_ref().and_then(|affinity| affinity.node_affinity.as_ref());
+    match affinity.and_then(|affinity| affinity.required.as_ref()) {
+        Some(required)
+            if !required.node_selector_terms.iter().any(|term| selects(term, device)) =>
+        {
+            Err(FilterReason::NodeAffinity)
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// Whether a template chooses a device.
+pub(super) fn is_chosen(device: &Device, revision: &Revision) -> bool {
+    chosen(device, revision).is_ok()
+}
+
+/// Whether a term selects a device. An empty one selects none.
+fn selects(term: &NodeSelectorTerm, device: &Device) -> bool {
+    let (labels, fields) = (&term.match_expressions, &term.match_fields);
+    !(labels.is_empty() && fields.is_empty())
+        && labels.iter().all(|requirement| requirement.holds(device.label(&requirement.key)))
+        && fields.iter().all(|requirement| requirement.holds(Some(&device.name)))
+}
+
+/// What a template's preferences for devices give a device: the sum of the weights of those that it meets.
+pub(super) fn preference(device: &Device, revision: &Revision) -> i64 {
+    let affinity = revision.template.spec.affinity.as_ref();
+    let preferred = affinity.and_then(|of| of.node_affinity.as_ref()).map(|of| &of.preferred);
+    let met = preferred.into_iter().flatten().filter(|one| selects(&one.preference, device));
+    met.map(|one| i64::from(one.weight)).sum()
+}
+
+/// Whether every taint that keeps new Pods away is tolerated.
+pub(super) fn is_tolerated(device: &Device, revision: &Revision) -> bool {
+    untolerated(device, revision, |effect| effect != TaintEffect::PreferNoSchedule).is_none()
 }
 
 /// Whether a Pod may stay where it is: a taint that came later evicts it only if its effect is `NoExecute`.

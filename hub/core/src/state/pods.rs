@@ -97,6 +97,7 @@ pub struct Pods {
     roots: BTreeMap<Hash, BTreeSet<PodId>>,
     images: BTreeMap<String, BTreeMap<Key, usize>>,
     revisions: BTreeMap<(String, String), usize>,
+    repelling: BTreeSet<PodId>,
     hearing: BTreeMap<String, Hearing>,
     running: usize,
 }
@@ -156,6 +157,16 @@ impl Pods {
     #[must_use]
     pub fn owned(&self, owner: &Key) -> Option<&Owned> {
         self.owners.get(owner)
+    }
+
+    /// What each workload has.
+    pub fn owners(&self) -> impl Iterator<Item = (&Key, &Owned)> {
+        self.owners.iter()
+    }
+
+    /// The Pods that keep others away from where they are.
+    pub fn repelling(&self) -> impl Iterator<Item = &Pod> {
+        self.repelling.iter().filter_map(|id| self.get(*id))
     }
 
     /// The Pods of a workload, by id.
@@ -219,6 +230,9 @@ impl Pods {
         for root in pod.revision.roots.values().flatten() {
             self.roots.entry(*root).or_default().insert(id);
         }
+        if pod.revision.repelling().next().is_some() {
+            self.repelling.insert(id);
+        }
         let of = (pod.owner_uid.clone(), pod.revision.hash.clone());
         *self.revisions.entry(of).or_default() += 1;
         self.add(&pod, &mark);
@@ -230,6 +244,7 @@ impl Pods {
         let Entry { pod, mark } = self.entries.remove(&id)?;
         self.take(&pod, &mark);
         self.names.remove(&pod.key());
+        self.repelling.remove(&id);
         for key in pod.sources() {
             take_from(&mut self.sources, &key, id);
         }
@@ -383,6 +398,7 @@ impl Pods {
             ("Pods by device", anew.devices == self.devices),
             ("Pods by ConfigMap and Secret", anew.sources == self.sources),
             ("Pods by image", anew.roots == self.roots && anew.images == self.images),
+            ("Pods that repel others", anew.repelling == self.repelling),
             ("Pods by revision", anew.revisions == self.revisions),
             ("how many Pods run", anew.running == self.running),
         ];

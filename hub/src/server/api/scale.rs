@@ -13,6 +13,7 @@ use lichen_hub_core::{
         ApiError, Key,
         field::{Message, count, object, text},
         meta::OBJECT_META,
+        selector::LabelSelector,
     },
 };
 use serde_json::{Value, json};
@@ -90,10 +91,8 @@ fn rescaled(deployment: &Value, scale: &Value) -> Result<Value, ApiError> {
 /// The scale of a Deployment.
 fn scale(deployment: &Value) -> Value {
     let meta = &deployment["metadata"];
-    let labels = deployment["spec"]["selector"]["matchLabels"].as_object().into_iter().flatten();
-    let selector: Vec<String> = labels
-        .map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default()))
-        .collect();
+    let selector = deployment["spec"]["selector"].clone();
+    let selector = serde_json::from_value::<LabelSelector>(selector).unwrap_or_default();
     json!({
         "kind": "Scale", "apiVersion": "autoscaling/v1",
         "metadata": {
@@ -101,6 +100,6 @@ fn scale(deployment: &Value) -> Value {
             "resourceVersion": meta["resourceVersion"], "creationTimestamp": meta["creationTimestamp"],
         },
         "spec": {"replicas": deployment["spec"].get("replicas").cloned().unwrap_or(1.into())},
-        "status": {"replicas": deployment["status"]["replicas"], "selector": selector.join(",")},
+        "status": {"replicas": deployment["status"]["replicas"], "selector": selector.to_string()},
     })
 }

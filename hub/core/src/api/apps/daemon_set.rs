@@ -1,5 +1,7 @@
 //! `apps/v1` DaemonSet: one Pod on every matching device.
 
+use alloc::format;
+
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -10,8 +12,9 @@ use crate::api::{
     cell,
     core::pod::{POD_TEMPLATE, PodTemplate},
     field::{Message, count, object, written},
-    meta::{LABEL_SELECTOR, LabelSelector, OBJECT_META, ObjectMeta, is_zero, nullable},
+    meta::{OBJECT_META, ObjectMeta, is_zero, nullable},
     resource::{Column, Names, Resource, RestartRule},
+    selector::{LABEL_SELECTOR, LabelSelector},
     validate::Errors,
 };
 
@@ -112,9 +115,7 @@ impl Resource for DaemonSet {
         Column::wide("Images", "Images of the containers.", |o, _| {
             cell::images(&o.spec.template.spec)
         }),
-        Column::wide("Selector", "Labels of its Pods.", |o, _| {
-            cell::pairs(&o.spec.selector.match_labels)
-        }),
+        Column::wide("Selector", "Labels of its Pods.", |o, _| cell::selector(&o.spec.selector)),
     ];
 
     fn validate(&self, old: Option<&Self>, errors: &mut Errors) {
@@ -124,6 +125,7 @@ impl Resource for DaemonSet {
             DAEMON_SET_SURGE,
             errors,
         );
+        self.without_neighbours(errors);
         let old = old.map(|old| &old.spec.selector);
         let history = self.spec.revision_history_limit;
         validate_workload(&self.spec.selector, old, &self.spec.template, history, errors);
@@ -143,6 +145,25 @@ impl Resource for DaemonSet {
 
     fn selector(&self) -> Option<&LabelSelector> {
         Some(&self.spec.selector)
+    }
+}
+
+impl DaemonSet {
+    /// What a DaemonSet can't honour: its Pods have their devices, whatever else is there.
+    fn without_neighbours(&self, errors: &mut Errors) {
+        let spec = &self.spec.template.spec;
+        let affinity = spec.affinity.as_ref();
+        let parts = [
+            ("affinity.podAffinity", affinity.is_some_and(|of| of.pod_affinity.is_some())),
+            ("affinity.podAntiAffinity", affinity.is_some_and(|of| of.pod_anti_affinity.is_some())),
+            ("topologySpreadConstraints", !spec.topology_spread_constraints.is_empty()),
+        ];
+        for (field, _) in parts.into_iter().filter(|(_, is_there)| *is_there) {
+            errors.add(
+                format!("spec.template.spec.{field}"),
+                "has no meaning for a DaemonSet, which runs one Pod on each matching device whatever else is there; choose devices by nodeSelector or nodeAffinity",
+            );
+        }
     }
 }
 

@@ -13,8 +13,9 @@ use crate::api::{
     cell,
     core::pod::{POD_TEMPLATE, PodTemplate},
     field::{Message, count, flag, object, written},
-    meta::{Condition, LABEL_SELECTOR, LabelSelector, OBJECT_META, ObjectMeta, is_zero, nullable},
+    meta::{Condition, OBJECT_META, ObjectMeta, is_zero, nullable},
     resource::{Column, Names, Resource, RestartRule, SCALE},
+    selector::{LABEL_SELECTOR, LabelSelector},
     validate::Errors,
 };
 
@@ -134,9 +135,7 @@ impl Resource for Deployment {
         Column::wide("Images", "Images of the containers.", |o, _| {
             cell::images(&o.spec.template.spec)
         }),
-        Column::wide("Selector", "Labels of its Pods.", |o, _| {
-            cell::pairs(&o.spec.selector.match_labels)
-        }),
+        Column::wide("Selector", "Labels of its Pods.", |o, _| cell::selector(&o.spec.selector)),
     ];
 
     fn validate(&self, old: Option<&Self>, errors: &mut Errors) {

@@ -7,8 +7,9 @@ use crate::api::{
     cell,
     core::pod::{POD_TEMPLATE, PodTemplate},
     field::{Message, count, object, written},
-    meta::{LABEL_SELECTOR, LabelSelector, OBJECT_META, ObjectMeta, is_zero, nullable},
+    meta::{OBJECT_META, ObjectMeta, is_zero, nullable},
     resource::{Column, Home, Names, Resource, Verb},
+    selector::{LABEL_SELECTOR, LabelSelector},
 };
 
 /// A saved revision of a Deployment.
@@ -92,9 +93,7 @@ impl Resource for ReplicaSet {
         Column::wide("Images", "Images of the containers.", |o, _| {
             cell::images(&o.spec.template.spec)
         }),
-        Column::wide("Selector", "Labels of its Pods.", |o, _| {
-            cell::pairs(&o.spec.selector.match_labels)
-        }),
+        Column::wide("Selector", "Labels of its Pods.", |o, _| cell::selector(&o.spec.selector)),
     ];
 }
 

@@ -1,6 +1,7 @@
 //! `v1` Pod, and the template that workloads make Pods from. Its parts: [`container`], [`environment`],
-//! [`volume`], [`scheduling`], [`status`].
+//! [`volume`], [`scheduling`], [`affinity`], [`status`].
 
+pub mod affinity;
 pub mod container;
 pub mod environment;
 pub(crate) mod normal;
@@ -13,6 +14,7 @@ use alloc::{borrow::ToOwned, format, string::String, vec::Vec};
 use serde::{Deserialize, Serialize};
 
 pub use self::{
+    affinity::{Affinity, TopologySpreadConstraint},
     container::{Container, ContainerPort, Resources, VolumeMount},
     environment::{EnvFrom, EnvVar, EnvVarSource, KeyReference, ObjectSource},
     scheduling::Toleration,
@@ -85,6 +87,12 @@ pub struct PodSpec {
     /// Taints that do not keep it away.
     #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "nullable")]
     pub tolerations: Vec<Toleration>,
+    /// What draws it to devices and Pods, and what keeps it away.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub affinity: Option<Affinity>,
+    /// How far places may differ in the number of its Pods.
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "nullable")]
+    pub topology_spread_constraints: Vec<TopologySpreadConstraint>,
     /// The device, by name: no other is considered.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub node_name: Option<String>,
@@ -266,7 +274,7 @@ pub const POD_SPEC: Message = Message {
         objects("imagePullSecrets", 15, &volume::LOCAL_REFERENCE).merged_by("name"),
         unsupported("hostname", 16),
         unsupported("subdomain", 17),
-        unless_empty("affinity", 18, "nodeSelector and tolerations choose devices"),
+        object("affinity", 18, &affinity::AFFINITY).optional(),
         unsupported("schedulerName", 19),
         objects("initContainers", 20, &container::CONTAINER).merged_by("name"),
         unsupported("automountServiceAccountToken", 21),
@@ -281,7 +289,9 @@ pub const POD_SPEC: Message = Message {
         unsupported("enableServiceLinks", 30),
         unsupported("preemptionPolicy", 31),
         unsupported("overhead", 32),
-        instead("topologySpreadConstraints", 33, "a DaemonSet runs one Pod on each device"),
+        objects("topologySpreadConstraints", 33, &affinity::TOPOLOGY_SPREAD_CONSTRAINT)
+            .merged_by("topologyKey")
+            .and_by("whenUnsatisfiable", ""),
         unsupported("ephemeralContainers", 34),
         unsupported("setHostnameAsFQDN", 35),
         unsupported("os", 36),

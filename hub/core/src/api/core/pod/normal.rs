@@ -25,6 +25,12 @@ impl PodTemplate {
         unless(&mut spec.runtime_class_name, &["", "crun"]);
         spec.termination_grace_period_seconds.take_if(|seconds| *seconds == DEFAULT_GRACE_S);
         spec.host_network.take_if(|shared| !*shared);
+        spec.affinity.take_if(|affinity| affinity.is_empty());
+        for constraint in &mut spec.topology_spread_constraints {
+            unless(&mut constraint.node_affinity_policy, &["Honor"]);
+            unless(&mut constraint.node_taints_policy, &["Ignore"]);
+            constraint.min_domains.take_if(|least| *least == 1);
+        }
         spec.containers.iter_mut().for_each(container);
         spec.volumes.iter_mut().for_each(volume);
         spec.tolerations.iter_mut().for_each(toleration);
