@@ -1,6 +1,7 @@
 //! The objects of the API, with Kubernetes' names, shapes and meaning, as far as Lichen supports them.
 //!
-//! One file a kind, by group: [`core`](self::core), [`apps`], [`rbac`], [`authorization`], [`authentication`], [`lichen`].
+//! One file a kind, by group: [`core`](self::core), [`apps`], [`rbac`], [`authorization`], [`authentication`],
+//! [`scheduling`], [`lichen`].
 //! Each says all there is to say of its kind by implementing
 //! [`Resource`]; [`kinds`] lists them, and nothing else does. What kinds share: [`meta`], [`quantity`], [`time`],
 //! [`validate`], [`cell`].
@@ -17,6 +18,7 @@ pub mod meta;
 pub mod quantity;
 pub mod rbac;
 pub mod resource;
+pub mod scheduling;
 pub mod selector;
 pub mod time;
 pub mod validate;
@@ -40,6 +42,7 @@ pub use self::{
     meta::ObjectMeta,
     rbac::{ClusterRole, ClusterRoleBinding, Role, RoleBinding},
     resource::Resource,
+    scheduling::PriorityClass,
     validate::FieldError,
 };
 use self::{
@@ -141,6 +144,8 @@ kinds! {
     ReplicaSet,
     /// `apps/v1` ControllerRevision: a saved revision of a DaemonSet.
     ControllerRevision,
+    /// `scheduling.k8s.io/v1` PriorityClass: how much Pods matter.
+    PriorityClass,
     /// `lichen.dev/v1` JoinToken: lets devices join.
     JoinToken,
     /// `lichen.dev/v1` Enrolment: a device's admission.

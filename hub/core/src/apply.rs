@@ -259,7 +259,7 @@ impl Engine {
                     self.wait(pod, Some(waiting), told < TOLD);
                     told += 1;
                 }
-                Step::Delete { pod, why } => self.delete_for(pod, why),
+                Step::Delete { pod, why } => self.delete_for(key, pod, why),
             }
         }
         if plan.more {
@@ -293,7 +293,7 @@ impl Engine {
         self.put_off(key, scope);
     }
 
-    fn delete_for(&mut self, id: PodId, why: Why) {
+    fn delete_for(&mut self, planned: &Key, id: PodId, why: Why) {
         let Some(pod) = self.state.pods.get(id) else { return };
         let (key, device) = (pod.key(), pod.device.clone().unwrap_or_default());
         let news = match why {
@@ -308,6 +308,10 @@ impl Engine {
             Why::TooLarge => Some((
                 "MovedElsewhere",
                 format!("the assignment of {device} has no room; a Pod is placed elsewhere"),
+            )),
+            Why::Preempted => Some((
+                "Preempted",
+                format!("{device} has no room for a Pod of {planned}, which has a higher priority"),
             )),
             Why::Excess | Why::Unhealthy | Why::Updated | Why::Unwanted => None,
         };
@@ -333,8 +337,10 @@ impl Engine {
         let name = pod::name::draw(&prefix, &mut self.rng, |name| {
             pods.named(&Key::new(Kind::Pod, &owner.namespace, name)).is_some()
         });
+        let priority = self.state.priority(&revision.template.spec).value;
         let pod = Pod {
             id,
+            priority,
             identity: pod::identity(id, &owner.namespace, &name, revision),
             owner: owner.clone(),
             owner_uid: uid.to_owned(),

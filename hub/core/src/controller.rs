@@ -126,6 +126,8 @@ pub enum Why {
     Unwanted,
     /// Its device's assignment has no room for it, and that of another one has.
     TooLarge,
+    /// A Pod of the workload that is planned matters more, and takes its place. It is another workload's.
+    Preempted,
 }
 
 /// One thing to do.

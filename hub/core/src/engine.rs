@@ -1,9 +1,9 @@
 //! The hub's state machine. [`Engine::handle`] takes events in; [`Engine::drain`] ends a turn: it plans whatever the
 //! turn's events touched and hands out the effects, what must be durable first.
 //!
-//! `requests` answers the API, `access` has the engine's part in who may do what. What else the engine does is beside it: `load` reads the records, `session` hears and
-//! tells devices, `apply` keeps workloads at what they declare, `provisioning` finds what devices need of images, `view`
-//! and `explain` show, `recorder` keeps the API's events.
+//! `requests` answers the API, `access` has the engine's part in who may do what. What else the engine does is beside it:
+//! `load` reads the records, `session` hears and tells devices, `apply` keeps workloads at what they declare,
+//! `provisioning` finds what devices need of images, `view` and `explain` show, `recorder` keeps the API's events.
 
 mod access;
 mod requests;
@@ -14,7 +14,7 @@ use alloc::{
     sync::Arc,
     vec::Vec,
 };
-use core::{fmt, time::Duration};
+use core::{cmp::Reverse, fmt, time::Duration};
 
 use firmware_compat::{
     id::{Lineage, PodId},
@@ -307,13 +307,21 @@ impl Engine {
     }
 
     fn reconcile_dirty(&mut self) {
-        for (key, scope) in core::mem::take(&mut self.dirty.workloads) {
+        let mut dirty: Vec<_> = core::mem::take(&mut self.dirty.workloads).into_iter().collect();
+        // What matters more looks for room first.
+        dirty.sort_by_cached_key(|(key, _)| Reverse(self.priority(key)));
+        for (key, scope) in dirty {
             if self.steps_left > 0 {
                 self.reconcile(&key, &scope);
             } else {
                 self.put_off(&key, scope);
             }
         }
+    }
+
+    fn priority(&self, key: &Key) -> i32 {
+        let revision = self.state.objects.get(key).and_then(|stored| stored.revision.as_ref());
+        revision.map_or(0, |revision| self.state.priority(&revision.template.spec).value)
     }
 
     /// Leaves the rest of what is to be done for a workload to the next turn.

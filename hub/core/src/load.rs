@@ -341,6 +341,7 @@ fn load_pod(id: PodId, stored: PodRecord, revision: Arc<Revision>, version: u64)
         name: stored.name,
         revision,
         created_ms: stored.created_ms,
+        priority: stored.priority,
         device: stored.device,
         supply: stored.supply.and_then(SupplyRecord::into_parts),
         deleting: stored
@@ -371,6 +372,7 @@ pub(crate) fn pod_record(pod: &Pod) -> PodRecord {
         report: pod.report.clone(),
         assigned: pod.assigned,
         after: pod.after.clone(),
+        priority: pod.priority,
     }
 }
 

@@ -86,6 +86,7 @@ impl Revision {
             && one.spec.node_selector == two.spec.node_selector
             && one.spec.node_name == two.spec.node_name
             && one.spec.affinity == two.spec.affinity
+            && one.spec.priority_class_name == two.spec.priority_class_name
             && one.spec.topology_spread_constraints == two.spec.topology_spread_constraints
     }
 
@@ -146,6 +147,8 @@ pub struct Pod {
     pub revision: Arc<Revision>,
     /// When it was made.
     pub created_ms: UnixMs,
+    /// How much it matters: as its class said when it was made.
+    pub priority: i32,
     /// Its device, once placed.
     pub device: Option<String>,
     /// What its device needs of its images. Present once it may be part of an assignment.

@@ -115,6 +115,9 @@ pub struct PodRecord {
     /// Pods whose place it takes.
     #[serde(default)]
     pub after: Vec<PodId>,
+    /// How much it matters.
+    #[serde(default)]
+    pub priority: i32,
 }
 
 fn may_be() -> bool {

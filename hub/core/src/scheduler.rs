@@ -4,6 +4,7 @@
 
 mod filter;
 mod neighbours;
+mod preemption;
 mod report;
 mod score;
 
@@ -17,6 +18,7 @@ use self::score::{Candidate, Score};
 pub use self::{
     filter::{FilterReason, Load, Supplied, admits, fits, is_open, keeps, matches, may_stay},
     neighbours::Neighbours,
+    preemption::{Victims, victims},
     report::summarise,
 };
 use crate::{

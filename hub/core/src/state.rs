@@ -6,6 +6,7 @@ pub mod images;
 pub mod objects;
 pub mod owned;
 pub mod pods;
+pub mod priority;
 pub mod revisions;
 
 use alloc::{collections::BTreeMap, string::String};
@@ -24,6 +25,7 @@ pub use self::{
     objects::{Objects, Progress, Stored},
     owned::{Class, Here, OfRevision, Owned},
     pods::{Hearing, OnDevice, Pods},
+    priority::Priority,
     revisions::{Revisions, Saved, Shown},
 };
 

@@ -100,6 +100,25 @@ fn a_plan_is_about_pods_and_devices_that_are_there_and_about_each_once() {
 }
 
 #[test]
+fn only_pods_of_others_that_matter_less_make_way() {
+    let (mut world, key) = world_with(Kind::Deployment, &json!({"replicas": 3}));
+    let own = pods(&world, &key);
+    let daemon = workload(Kind::DaemonSet, "red", &json!({}));
+    world.apply(Kind::DaemonSet, &daemon).expect("it is a good manifest");
+    let others = pods(&world, &Key::new(Kind::DaemonSet, "default", "daemonset"));
+    let makes_way =
+        |world: &World, pod| judge(world, &key, None, vec![delete(pod, Why::Preempted)]);
+    assert_eq!(makes_way(&world, others[0]), Some(Fault::Unequal(others[0])));
+    let high = json!({"metadata": {"name": "high"}, "value": 1});
+    world.apply(Kind::PriorityClass, &high).expect("it is good");
+    let mut more = workload(Kind::Deployment, "red", &json!({"replicas": 3}));
+    more["spec"]["template"]["spec"]["priorityClassName"] = json!("high");
+    world.apply(Kind::Deployment, &more).expect("it is good");
+    assert_eq!(makes_way(&world, others[0]), None);
+    assert_eq!(makes_way(&world, own[0]), Some(Fault::Unequal(own[0])));
+}
+
+#[test]
 fn a_plan_for_a_deployment_keeps_what_is_declared() {
     let strategy = json!({"rollingUpdate": {"maxUnavailable": 1, "maxSurge": 1}});
     let (world, key) = world_with(Kind::Deployment, &json!({"replicas": 3, "strategy": strategy}));

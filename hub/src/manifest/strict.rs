@@ -135,6 +135,15 @@ impl Reader {
                 }
                 None => self.wrong(path, "a whole number of 0 or more", value),
             },
+            (Shape::Integer, Value::Number(number)) => match number.as_i64().map(i32::try_from) {
+                Some(Ok(_)) => Some(value.clone()),
+                Some(Err(_)) => {
+                    let (least, most) = (i32::MIN, i32::MAX);
+                    self.error(path, format!("must be {least} to {most}, not {}", Found(value)));
+                    None
+                }
+                None => self.wrong(path, "a whole number", value),
+            },
             (Shape::Object(table) | Shape::Inline(table), Value::Object(fields)) => {
                 Some(Value::Object(self.object(fields, table, path)))
             }
@@ -193,6 +202,7 @@ fn expected(shape: &Shape) -> &'static str {
     match shape {
         Shape::Text | Shape::Data => "a string",
         Shape::Count => "a whole number of 0 or more",
+        Shape::Integer => "a whole number",
         Shape::Flag => "true or false",
         Shape::Object(_) | Shape::Inline(_) => "an object with fields",
         Shape::Map(_) => "a map of names and values",

@@ -44,6 +44,8 @@ pub enum Shape {
     Data,
     /// A whole number from 0 to 4,294,967,295.
     Count,
+    /// A whole number from -2,147,483,648 to 2,147,483,647.
+    Integer,
     /// Yes or no.
     Flag,
     /// An object.
@@ -157,6 +159,12 @@ pub const fn texts(name: &'static str, number: u32) -> Field {
 #[must_use]
 pub const fn count(name: &'static str, number: u32) -> Field {
     field(name, number, Shape::Count)
+}
+
+/// A whole number, which may be negative.
+#[must_use]
+pub const fn integer(name: &'static str, number: u32) -> Field {
+    field(name, number, Shape::Integer)
 }
 
 /// Yes or no.

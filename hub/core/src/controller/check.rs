@@ -9,6 +9,7 @@ use firmware_compat::id::PodId;
 use super::{Plan, Step, View, Why, daemon_set, rollout};
 use crate::{
     api::{DaemonSet, Deployment, Object},
+    pod::Pod,
     state::{Class, Owned},
 };
 
@@ -18,6 +19,9 @@ pub enum Fault {
     /// A Pod is not the workload's, or not there, or on its way out.
     #[error("the plan is about Pod {0}, which is not one that this workload has")]
     Foreign(PodId),
+    /// A Pod is to make way that matters as much, or is the workload's own.
+    #[error("the plan has Pod {0} make way, which does not matter less")]
+    Unequal(PodId),
     /// A Pod is named by two steps that exclude each other.
     #[error("the plan is about Pod {0} twice")]
     Twice(PodId),
@@ -82,7 +86,8 @@ fn check_deployment(deployment: &Deployment, view: &View<'_>, plan: &Plan) -> Re
     let replicas = deployment.replicas() as usize;
     let budget = rollout::of_deployment(replicas, strategy.max_unavailable(), strategy.max_surge());
     let active = view.owned().map_or(0, Owned::active);
-    let others = deletes(plan, |why| !matches!(why, Why::Updated | Why::Unhealthy)).count();
+    let others =
+        deletes(plan, |why| !matches!(why, Why::Updated | Why::Unhealthy | Why::Preempted)).count();
     let left = active.saturating_sub(others);
     if deletes(plan, |why| why == Why::Excess).next().is_some() && left < replicas {
         return Err(Fault::Missed { left, least: replicas });
@@ -134,6 +139,19 @@ fn check_pods(view: &View<'_>, plan: &Plan) -> Result<(), Fault> {
             Step::Admit { pod, .. } | Step::Wait { pod, .. } | Step::Delete { pod, .. } => *pod,
         };
         let known = view.state.pods.get(pod);
+        if matches!(step, Step::Delete { why: Why::Preempted, .. }) {
+            let priority = view.state.priority(&view.revision.template.spec);
+            let makes_way = |pod: &Pod| {
+                pod.owner != *view.key && pod.deleting.is_none() && pod.priority < priority.value
+            };
+            if !known.is_some_and(makes_way) || !priority.preempts {
+                return Err(Fault::Unequal(pod));
+            }
+            if !named.insert(pod) {
+                return Err(Fault::Twice(pod));
+            }
+            continue;
+        }
         if !known.is_some_and(|pod| pod.owner == *view.key && pod.deleting.is_none()) {
             return Err(Fault::Foreign(pod));
         }
@@ -153,7 +171,8 @@ fn check_available(view: &View<'_>, plan: &Plan, least: usize) -> Result<(), Fau
     let is_available = |pod: &PodId| view.state.pods.is_available(*pod);
     let all = view.owned().map_or(0, Owned::available);
     let updated = deletes(plan, |why| why == Why::Updated).filter(is_available).count();
-    let gone = deletes(plan, |_| true).filter(is_available).count();
+    let own = |why| why != Why::Preempted;
+    let gone = deletes(plan, own).filter(is_available).count();
     let left = all.saturating_sub(gone);
     if updated > 0 && left < least {
         return Err(Fault::Unavailable { left, least });
@@ -170,7 +189,8 @@ fn check_recreate(view: &View<'_>, plan: &Plan) -> Result<(), Fault> {
         owned.revisions().filter(|(hash, _)| *hash != newest).map(|(_, of)| of.active()).sum();
     // One that no device was ever told of ends with the plan.
     let known = |pod: &PodId| view.state.pods.get(*pod).is_some_and(|pod| pod.assigned);
-    let gone = deletes(plan, |_| true).filter(|pod| !known(pod)).count();
+    let own = |why| why != Why::Preempted;
+    let gone = deletes(plan, own).filter(|pod| !known(pod)).count();
     match older.saturating_sub(gone) + owned.leaving_but(newest) {
         0 => Ok(()),
         left => Err(Fault::Early(left)),
@@ -180,7 +200,7 @@ fn check_recreate(view: &View<'_>, plan: &Plan) -> Result<(), Fault> {
 fn check_number(view: &View<'_>, plan: &Plan, most: usize) -> Result<(), Fault> {
     let count = |wanted: &dyn Fn(&Step) -> bool| plan.steps.iter().filter(|s| wanted(s)).count();
     let made = count(&|step| matches!(step, Step::Create { .. }));
-    let gone = count(&|step| matches!(step, Step::Delete { .. }));
+    let gone = deletes(plan, |why| why != Why::Preempted).count();
     let all = (view.owned().map_or(0, Owned::active) + made).saturating_sub(gone);
     if made > 0 && all > most {
         return Err(Fault::TooMany { count: all, most });

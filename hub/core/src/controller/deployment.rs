@@ -370,21 +370,32 @@ impl Rollout {
             }
         };
         let placed = devices.len();
-        let mut devices = devices.into_iter();
+        let preempting = match draft.missing_image() {
+            Some(_) => Vec::new(),
+            None => self.preempt(draft, count - placed),
+        };
+        let placed = placed + preempting.len();
+        let devices = devices.into_iter().map(|device| (device, Vec::new()));
+        let mut devices = devices.chain(preempting);
         let waiting = waiting.unwrap_or_else(|| Waiting::new("Pending", "it is on no device yet"));
         let mut steps = Vec::new();
         for pod in unplaced {
             steps.push(match devices.next() {
-                Some(device) => {
-                    let after = self.after(draft, &device);
+                Some((device, displaced)) => {
+                    let after = self.after(draft, &device, displaced);
                     Step::Bind { pod, device, after }
                 }
                 None => Step::Wait { pod, waiting: waiting.clone() },
             });
         }
         for _ in 0..missing {
-            let device = devices.next();
-            let after = device.as_ref().map(|name| self.after(draft, name)).unwrap_or_default();
+            let (device, after) = match devices.next() {
+                Some((device, displaced)) => {
+                    let after = self.after(draft, &device, displaced);
+                    (Some(device), after)
+                }
+                None => (None, Vec::new()),
+            };
             let waiting = device.is_none().then(|| waiting.clone());
             steps.push(Step::Create { device, after, waiting });
         }
@@ -393,10 +404,26 @@ impl Rollout {
         count - placed
     }
 
-    /// What a new Pod on a device waits for.
-    fn after(&self, draft: &Draft<'_>, device: &str) -> Vec<PodId> {
+    /// Takes the places of Pods that matter less, for as many as found none: the devices, and whose end is waited for.
+    fn preempt(&self, draft: &mut Draft<'_>, missing: usize) -> Vec<(String, Vec<PodId>)> {
+        /// Pods of one plan that take a place of others. Each looks at all devices; the next plan goes on.
+        const MOST: usize = 32;
+        let mut found = Vec::new();
+        while found.len() < missing.min(MOST) {
+            let Some((device, victims)) = draft.preemption() else { break };
+            let told = draft.displace(&victims);
+            draft.count_on(device);
+            found.push((device.name.clone(), told));
+        }
+        found
+    }
+
+    /// What a new Pod on a device waits for: those that make way for it first.
+    fn after(&self, draft: &Draft<'_>, device: &str, displaced: Vec<PodId>) -> Vec<PodId> {
         const MOST: usize = firmware_compat::capacity::full::PREDECESSORS;
-        let mut after = draft.port_holders(device);
+        let mut after = displaced;
+        let holders = draft.port_holders(device);
+        after.extend(holders.into_iter().filter(|id| !after.contains(id)).collect::<Vec<_>>());
         if self.in_turn {
             let own = draft.predecessors(device);
             after.extend(own.into_iter().filter(|id| !after.contains(id)).collect::<Vec<_>>());

@@ -14,7 +14,7 @@ use crate::{
     device::{Device, Form},
     pod::{Pod, Waiting},
     resolve::Amount,
-    scheduler::{self, FilterReason, Load, Neighbours, Placement},
+    scheduler::{self, FilterReason, Load, Neighbours, Placement, Victims},
     state::{Class, Here, images::unknown_image},
 };
 
@@ -26,6 +26,8 @@ pub struct Draft<'a> {
     /// The steps so far.
     pub plan: Plan,
     going: BTreeSet<PodId>,
+    /// Pods of other workloads that make way.
+    displaced: BTreeSet<PodId>,
     freed: BTreeMap<String, Freed>,
     taken: BTreeMap<String, usize>,
 }
@@ -45,6 +47,7 @@ impl<'a> Draft<'a> {
             view,
             plan: Plan::default(),
             going: BTreeSet::new(),
+            displaced: BTreeSet::new(),
             freed: BTreeMap::new(),
             taken: BTreeMap::new(),
         }
@@ -52,7 +55,11 @@ impl<'a> Draft<'a> {
 
     /// Asks a Pod to go.
     pub fn delete(&mut self, pod: PodId, why: Why) {
-        if !self.going.insert(pod) {
+        let is_new = match why {
+            Why::Preempted => self.displaced.insert(pod),
+            _ => self.going.insert(pod),
+        };
+        if !is_new {
             return;
         }
         if let Some(pod) = self.view.state.pods.get(pod)
@@ -118,7 +125,7 @@ impl<'a> Draft<'a> {
     #[must_use]
     pub fn neighbours(&self, but: Option<PodId>) -> Neighbours<'a> {
         let View { state, revision, key, .. } = *self.view;
-        let goes = |pod: PodId| self.goes(pod) || but == Some(pod);
+        let goes = |pod: PodId| self.goes(pod) || self.displaced.contains(&pod) || but == Some(pod);
         Neighbours::new(state, revision, &key.namespace, &goes)
     }
 
@@ -165,18 +172,79 @@ impl<'a> Draft<'a> {
         }
         if let Some(taken) = self.taken.get(&device.name) {
             load.own += taken;
+            load.pods += taken;
+            let want = self.view.revision.resolved.requests;
+            (0..*taken).for_each(|_| load.allocated.add(want));
+            if *taken > 0 {
+                load.taken_port = self.view.revision.host_ports().next();
+            }
         }
         let going = |port| {
             let leaves = here.into_iter().flat_map(|here| &here.active);
+            let leaves = leaves.filter(|id| self.goes(**id));
+            let displaced = self.displaced.iter().filter(|id| on.pods().contains(id));
             leaves
-                .filter(|id| self.goes(**id))
+                .chain(displaced)
                 .filter_map(|id| pods.get(*id))
                 .filter(|pod| pod.revision.host_ports().any(|other| other == port))
                 .count()
         };
-        load.taken_port =
+        let taken_port =
             self.view.revision.host_ports().find(|port| on.takers(*port) > going(*port));
+        load.taken_port = load.taken_port.or(taken_port);
         load
+    }
+
+    /// The device that loses least if Pods of other workloads make way there for one of the newest revision, and which.
+    #[must_use]
+    pub fn preemption(&self) -> Option<(&'a Device, Victims)> {
+        let view = self.view;
+        if !view.state.priority(&view.revision.template.spec).preempts {
+            return None;
+        }
+        let neighbours = self.neighbours(None);
+        let open = view.state.fleet.iter().filter(|device| {
+            scheduler::is_open(device, view.revision).is_ok()
+                && self.suits(device).is_ok()
+                && neighbours.check(device).is_ok()
+        });
+        let found = open.filter_map(|device| {
+            let load = self.load(device);
+            Some((device, self.victims_on(device, &load)?))
+        });
+        found.min_by(|(_, one), (_, other)| one.loss.cmp(&other.loss))
+    }
+
+    /// The Pods of other workloads that make way on a device.
+    fn victims_on(&self, device: &Device, load: &Load) -> Option<Victims> {
+        let view = self.view;
+        let priority = view.state.priority(&view.revision.template.spec);
+        let pods = view.state.pods.pods_on(&device.name).filter(|pod| {
+            let stays = !self.goes(pod.id) && !self.displaced.contains(&pod.id);
+            pod.deleting.is_none() && stays && pod.owner != *view.key
+        });
+        let victims = scheduler::victims(device, load, view.revision, priority.value, pods)?;
+        let is_bounded = self.told(&victims.pods).count() <= PREDECESSORS;
+        Some(victims).filter(|_| priority.preempts && is_bounded)
+    }
+
+    /// Of some Pods those that their device may know: the others have ended when they are let go of.
+    fn told<'b>(&'b self, pods: &'b [PodId]) -> impl Iterator<Item = PodId> + 'b {
+        let is_told = |id: &PodId| self.view.state.pods.get(*id).is_some_and(|pod| pod.assigned);
+        pods.iter().copied().filter(is_told)
+    }
+
+    /// Has Pods make way. Those whose end a Pod in their place waits for.
+    pub fn displace(&mut self, victims: &Victims) -> Vec<PodId> {
+        for pod in &victims.pods {
+            self.delete(*pod, Why::Preempted);
+        }
+        self.told(&victims.pods).collect()
+    }
+
+    /// Counts a Pod of the newest revision that comes to a device with the plan.
+    pub fn count_on(&mut self, device: &Device) {
+        *self.taken.entry(device.name.clone()).or_default() += 1;
     }
 
     /// Pods of the workload on a device whose end a new one there waits for: its device lets go of them, or will.
@@ -211,12 +279,11 @@ impl<'a> Draft<'a> {
 
     /// Makes a Pod on a device, as part of its assignment if it fits there and not too many come before it.
     pub fn create_on(&mut self, device: &Device, in_turn: bool) {
-        let admission = self.admission(device, None, in_turn);
-        let (after, waiting) = match admission {
+        let (after, waiting) = match self.admission(device, None, in_turn) {
             Ok(after) => (after, None),
             Err(waiting) => (Vec::new(), Some(waiting)),
         };
-        *self.taken.entry(device.name.clone()).or_default() += 1;
+        self.count_on(device);
         let device = Some(device.name.clone());
         self.plan.steps.push(Step::Create { device, after, waiting });
     }
@@ -230,9 +297,10 @@ impl<'a> Draft<'a> {
         self.plan.steps.push(step);
     }
 
-    /// Which Pods a bound one waits for, or why it can't be part of its device's assignment.
+    /// Which Pods a bound one waits for, or why it can't be part of its device's assignment. Pods that matter less make
+    /// way.
     fn admission(
-        &self,
+        &mut self,
         device: &Device,
         counted: Option<&Pod>,
         in_turn: bool,
@@ -257,17 +325,27 @@ impl<'a> Draft<'a> {
             let own = |port| self.view.state.pods.on(&device.name).takers(port) <= 1;
             load.taken_port = load.taken_port.filter(|port| !own(*port));
         }
-        scheduler::fits(device, &load, self.view.revision, &|form| self.supplied(form))
-            .map_err(|reason| {
-                let word = match reason {
-                    FilterReason::Preparing(_) => "PreparingImage",
-                    FilterReason::Runtime(_) => "RuntimeUnavailable",
-                    FilterReason::Image(_) => "ImageHasNoBuild",
-                    _ => "DoesNotFit",
-                };
-                Waiting::new(word, alloc::format!("{}: {}", device.name, reason.describe()))
-            })
-            .map(|()| before)
+        let revision = self.view.revision;
+        let reason = match scheduler::fits(device, &load, revision, &|form| self.supplied(form)) {
+            Ok(()) => return Ok(before),
+            Err(reason) => reason,
+        };
+        if reason.is_room()
+            && let Some(victims) = self.victims_on(device, &load)
+        {
+            let told = self.told(&victims.pods).count();
+            if before.len() + told <= PREDECESSORS {
+                before.extend(self.displace(&victims));
+                return Ok(before);
+            }
+        }
+        let word = match reason {
+            FilterReason::Preparing(_) => "PreparingImage",
+            FilterReason::Runtime(_) => "RuntimeUnavailable",
+            FilterReason::Image(_) => "ImageHasNoBuild",
+            _ => "DoesNotFit",
+        };
+        Err(Waiting::new(word, alloc::format!("{}: {}", device.name, reason.describe())))
     }
 
     /// Why a Pod of a revision whose image's name means nothing waits.

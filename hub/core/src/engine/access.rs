@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use super::Engine;
 use crate::{
     actor::Actor,
-    api::{ApiError, Key, Object, time::rfc3339},
+    api::{ApiError, Key, Object, scheduling::priority_class, time::rfc3339},
     authorizer::{check_grant, defaults},
     effect::Action,
     recorder::uuid,
@@ -22,6 +22,11 @@ impl Engine {
 
     /// Adds what is missing of the default roles and bindings.
     pub(crate) fn update_default_access(&mut self) {
+        for class in priority_class::defaults() {
+            if !self.state.objects.contains(&class.key()) {
+                self.create_default(class);
+            }
+        }
         for default in defaults::all() {
             let there = self.state.objects.get(&default.key()).map(|stored| stored.object.clone());
             match there {

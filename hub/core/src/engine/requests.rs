@@ -122,6 +122,7 @@ impl Engine {
             return Err(ApiError::AlreadyExists(key));
         }
         self.check_grant(actor, &accepted.object)?;
+        self.check_class(&accepted.object)?;
         self.check_room(&accepted.object)?;
         let revision = self.revision(&accepted);
         let object = self.create_stored(accepted.object, revision);
@@ -181,6 +182,7 @@ impl Engine {
             self.change_node(node);
             return self.get(&key);
         }
+        self.check_class(&accepted.object)?;
         self.check_room(&accepted.object)?;
         let revision = self.revision(&accepted);
         let stored = self.state.objects.get(&key).and_then(|stored| stored.revision.as_ref());
@@ -203,6 +205,18 @@ impl Engine {
             return Err(ApiError::NotFound(namespace));
         }
         Ok(())
+    }
+
+    /// A class of priority that a template names must be there, as Kubernetes has it.
+    fn check_class(&self, object: &Object) -> Result<(), ApiError> {
+        let spec = object.template().map(|(template, _)| &template.spec);
+        match spec.and_then(|spec| self.state.missing_priority_class(spec)) {
+            Some(name) => Err(ApiError::Forbidden(alloc::format!(
+                "{}: no PriorityClass with name {name} was found; make it first, or leave priorityClassName out",
+                object.key()
+            ))),
+            None => Ok(()),
+        }
     }
 
     pub(crate) fn check_room(&self, object: &Object) -> Result<(), ApiError> {

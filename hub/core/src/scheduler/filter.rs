@@ -55,6 +55,12 @@ pub enum FilterReason {
 }
 
 impl FilterReason {
+    /// Whether it is about what other Pods hold: some of them could make way.
+    #[must_use]
+    pub fn is_room(&self) -> bool {
+        matches!(self, Self::Resource(_) | Self::Full | Self::Port(_))
+    }
+
     /// What is the matter, without the device's name.
     #[must_use]
     pub fn describe(&self) -> String {

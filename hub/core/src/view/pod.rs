@@ -22,6 +22,7 @@ impl Engine {
         labels.insert(TEMPLATE_HASH_LABEL.to_owned(), pod.revision.hash.clone());
         let mut spec = template.spec.clone();
         spec.node_name.clone_from(&pod.device);
+        spec.priority = Some(pod.priority);
         Some(Arc::new(Object::Pod(api::Pod {
             metadata: ObjectMeta {
                 name: pod.name.clone(),

@@ -138,6 +138,7 @@ fn value(shape: &'static Shape) -> Value {
         Shape::Text => json!({"type": "string"}),
         Shape::Data => json!({"type": "string", "format": "byte"}),
         Shape::Count => json!({"type": "integer", "minimum": 0}),
+        Shape::Integer => json!({"type": "integer", "format": "int32"}),
         Shape::Flag => json!({"type": "boolean"}),
         Shape::Object(table) | Shape::Inline(table) => object(table),
         Shape::Map(shape) => json!({"type": "object", "additionalProperties": value(shape)}),

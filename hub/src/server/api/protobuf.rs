@@ -128,7 +128,7 @@ fn plain(shape: &Shape, wire: Wire<'_>) -> Result<Value, ProtobufError> {
     Ok(match (shape, wire) {
         (Shape::Text, Wire::Bytes(bytes)) => text(bytes)?.into(),
         (Shape::Data, Wire::Bytes(bytes)) => base64(bytes).into(),
-        (Shape::Count, Wire::Number(number)) => number.cast_signed().into(),
+        (Shape::Count | Shape::Integer, Wire::Number(number)) => number.cast_signed().into(),
         (Shape::Flag, Wire::Number(number)) => (number != 0).into(),
         (Shape::Object(message), Wire::Bytes(bytes)) => Value::Object(read(bytes, message)?),
         (Shape::Quantity, Wire::Bytes(bytes)) => {

@@ -93,6 +93,12 @@ pub struct PodSpec {
     /// How far places may differ in the number of its Pods.
     #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "nullable")]
     pub topology_spread_constraints: Vec<TopologySpreadConstraint>,
+    /// How much it matters when devices are full.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub priority_class_name: Option<String>,
+    /// The same as a number; the hub writes it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub priority: Option<i32>,
     /// The device, by name: no other is considered.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub node_name: Option<String>,
@@ -280,14 +286,14 @@ pub const POD_SPEC: Message = Message {
         unsupported("automountServiceAccountToken", 21),
         objects("tolerations", 22, &scheduling::TOLERATION),
         unsupported("hostAliases", 23),
-        unsupported("priorityClassName", 24),
-        unsupported("priority", 25),
+        text("priorityClassName", 24),
+        written("priority", 25),
         unsupported("dnsConfig", 26),
         unsupported("shareProcessNamespace", 27),
         unsupported("readinessGates", 28),
         text("runtimeClassName", 29).optional(),
         unsupported("enableServiceLinks", 30),
-        unsupported("preemptionPolicy", 31),
+        written("preemptionPolicy", 31),
         unsupported("overhead", 32),
         objects("topologySpreadConstraints", 33, &affinity::TOPOLOGY_SPREAD_CONSTRAINT)
             .merged_by("topologyKey")

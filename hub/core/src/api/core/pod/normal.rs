@@ -25,6 +25,7 @@ impl PodTemplate {
         unless(&mut spec.runtime_class_name, &["", "crun"]);
         spec.termination_grace_period_seconds.take_if(|seconds| *seconds == DEFAULT_GRACE_S);
         spec.host_network.take_if(|shared| !*shared);
+        unless(&mut spec.priority_class_name, &[""]);
         spec.affinity.take_if(|affinity| affinity.is_empty());
         for constraint in &mut spec.topology_spread_constraints {
             unless(&mut constraint.node_affinity_policy, &["Honor"]);
