@@ -44,6 +44,15 @@ fn every_command_of_the_rollouts_page_prints_what_it_says() {
 }
 
 #[test]
+fn every_command_of_the_page_on_where_pods_run_prints_what_it_says() {
+    let hub = Hub::start();
+    let at = |name, site| Agent::start_with(name, &hub, &["--label", site]);
+    let _barns = [at("barn-1", "site=barn"), at("barn-2", "site=barn")];
+    let _mill = at("mill-1", "site=mill");
+    Desk::new(&hub).follow("scheduling.md");
+}
+
+#[test]
 fn every_command_of_the_page_on_access_prints_what_it_says() {
     Desk::new(&Hub::start()).follow("access.md");
 }
