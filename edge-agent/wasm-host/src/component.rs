@@ -4,6 +4,7 @@ use wasmtime::component::{Component, ResourceTable};
 use wasmtime::{Engine, Store};
 use wasmtime_wasi::p2::bindings::Command;
 
+use crate::confine::{Given, confine};
 use crate::error::RunError;
 use crate::guest;
 use crate::limits::Memory;
@@ -13,8 +14,10 @@ use crate::spec::Run;
 
 /// Runs `component` to its end.
 pub async fn run(engine: &Engine, component: &Component, run: &Run) -> Result<Ending, RunError> {
+    let wasi = guest::view(run)?.build();
+    confine(run, &Given::open(&run.preopens)?)?;
     let host = ComponentHost {
-        wasi: guest::view(run)?.build(),
+        wasi,
         table: ResourceTable::new(),
         memory: Memory::new(run.memory_limit_bytes),
     };

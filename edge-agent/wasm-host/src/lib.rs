@@ -9,12 +9,13 @@
 //! against its assignment before it writes the [`Run`].
 //!
 //! Look next at [`run`](mod@run) for the order of steps, [`offer`] for what a guest may import,
-//! `limits` for the memory limit, [`error`] for exit codes.
+//! [`confine`] for the second wall around it, `limits` for the memory limit, [`error`] for exit codes.
 
 #![deny(unsafe_code)]
 
 mod artefact;
 mod component;
+pub mod confine;
 pub mod error;
 mod guest;
 mod limits;

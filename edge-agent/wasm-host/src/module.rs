@@ -2,6 +2,7 @@
 
 use wasmtime::{Engine, Module, Store};
 
+use crate::confine::{Given, confine};
 use crate::error::RunError;
 use crate::guest;
 use crate::limits::Memory;
@@ -11,10 +12,9 @@ use crate::spec::Run;
 
 /// Runs `module` to its end.
 pub async fn run(engine: &Engine, module: &Module, run: &Run) -> Result<Ending, RunError> {
-    let host = ModuleHost {
-        wasi: guest::view(run)?.build_p1(),
-        memory: Memory::new(run.memory_limit_bytes),
-    };
+    let wasi = guest::view(run)?.build_p1();
+    confine(run, &Given::open(&run.preopens)?)?;
+    let host = ModuleHost { wasi, memory: Memory::new(run.memory_limit_bytes) };
     let mut store = Store::new(engine, host);
     store.limiter(|host| &mut host.memory);
     let linker = offer::to_modules(engine).map_err(unstartable)?;

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 /// Raised when [`Run`] changes shape.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// A spec is a few paths and variables. Kernel limits on arguments and environment are in the same
 /// range, so nothing sensible is larger.
@@ -34,6 +34,8 @@ pub struct Run {
     pub memory_limit_bytes: Option<u64>,
     /// Whether the guest may use sockets and resolve names.
     pub network: bool,
+    /// The user and group that this process becomes, if it is root. Absent, it stays who it is, without privileges.
+    pub user: Option<(u32, u32)>,
 }
 
 /// One directory of the host that the guest sees.
@@ -139,6 +141,7 @@ mod tests {
             }],
             memory_limit_bytes: Some(16 << 20),
             network: false,
+            user: Some((1000, 1000)),
         }
     }
 
