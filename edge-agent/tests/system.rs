@@ -355,3 +355,49 @@ fn a_second_agent_on_one_state_directory_is_refused() {
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(text.contains(pid.trim()) && text.contains("--state of its own"), "{text}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs lichen-shim, lichen-wasmc and root: run by make test"]
+async fn the_host_of_a_module_has_a_user_of_its_own_no_privileges_and_its_limits() {
+    let mut world = World::new().await;
+    let mut pod = world.hello(1);
+    let mut container = pod.containers[0].clone();
+    container.resources.cpu_limit_milli = 250;
+    container.resources.memory_limit_bytes = 64 << 20;
+    pod.containers = vec![container].try_into().unwrap();
+    world.assign(vec![pod]);
+    let running = world.hub.until_running(ID).await;
+    let shim = fs::read_to_string("/proc/self/status").unwrap();
+    let status = || fs::read_to_string(format!("/proc/{}/status", running.pid)).unwrap();
+    let field = |text: &str, name: &str| {
+        let line = text.lines().find(|line| line.starts_with(name)).unwrap();
+        line.split_whitespace().nth(1).unwrap().to_owned()
+    };
+    wait("the host should be confined", || field(&status(), "Seccomp:") == "2");
+    let status = status();
+    // The user of a Pod is the end of its id, from 0x4c000000 on.
+    assert_eq!(field(&status, "Uid:"), (0x4c01_0101).to_string());
+    assert_eq!(field(&status, "CapEff:"), "0000000000000000");
+    assert_ne!(field(&shim, "CapEff:"), "0000000000000000", "the test is root's");
+    assert_eq!(field(&status, "NoNewPrivs:"), "1");
+    let agent = fs::read_to_string(world.device.state.join("agent-id")).unwrap();
+    let group = format!("lichen/{}-{ID}/main-0", &agent[..8]);
+    let groups = fs::read_to_string(format!("/proc/{}/cgroup", running.pid)).unwrap();
+    assert!(groups.lines().any(|line| line.ends_with(&group)), "{groups}");
+    let limit = |files: [&str; 2]| {
+        let found =
+            files.iter().find_map(|file| fs::read_to_string(file.replace("GROUP", &group)).ok());
+        found.unwrap().trim().to_owned()
+    };
+    let quota =
+        limit(["/sys/fs/cgroup/cpu/GROUP/cpu.cfs_quota_us", "/sys/fs/cgroup/GROUP/cpu.max"]);
+    assert_eq!(quota.split(' ').next(), Some("25000"));
+    let memory =
+        ["/sys/fs/cgroup/memory/GROUP/memory.limit_in_bytes", "/sys/fs/cgroup/GROUP/memory.max"];
+    assert_eq!(limit(memory), (64 << 20).to_string());
+    world.assign(Vec::new());
+    world.hub.until_gone(ID).await;
+    let mut left = fs::read_dir("/sys/fs/cgroup/pids/lichen").into_iter().flatten().flatten();
+    let own = group.split('/').nth(1).unwrap().to_owned();
+    assert!(!left.any(|entry| *entry.file_name() == *own), "{own}");
+}

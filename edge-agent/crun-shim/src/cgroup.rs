@@ -1,8 +1,10 @@
-//! Makes sure that control groups are gone, whatever a runtime has said: a container's, or a Pod's with those of its
+//! Control groups: makes that of a plain process, and makes sure that groups are gone, whatever a runtime has said: a container's, or a Pod's with those of its
 //! containers.
 //!
 //! A runtime that was killed half way does not know its groups any more. And runc ends well even if it could not remove
 //! them: it gives up after a third of a second, which is short for the threads of a killed process on a busy board.
+
+mod limited;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,6 +13,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::procfs;
+pub use limited::exists;
+pub(crate) use limited::make;
 
 /// Where control groups are mounted, of either version.
 const ROOT: &str = "/sys/fs/cgroup";

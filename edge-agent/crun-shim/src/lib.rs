@@ -29,6 +29,7 @@
 //!     env: Vec::new(),
 //!     cwd: "/".into(),
 //!     private: false,
+//!     group: None,
 //! });
 //! let spec = Spec { kind, log: LogLimits::default(), label: "default/web-0".into() };
 //! lichen_shim::spawn(Path::new("/usr/bin/lichen-shim"), run_dir, &spec)?;
@@ -71,6 +72,8 @@ pub use private::{Private, keep_out_of_cores, take_input};
 pub use protocol::{Decoder, Refusal, Reply, Request};
 pub use run_dir::RunDir;
 pub use spawn::{SpawnError, Spawned, spawn, spawn_private};
-pub use spec::{Container, Kind, LogLimits, Overlay, Process, Spec, SpecError, SubPath};
+pub use spec::{
+    Container, Group, Kind, Limits, LogLimits, Overlay, Process, Spec, SpecError, SubPath,
+};
 pub use state::{BootId, Exit, Outcome, Phase, Started, State};
 pub use supervise::run;

@@ -50,6 +50,30 @@ pub struct Process {
     pub cwd: PathBuf,
     /// Whether its standard input is what the run was given in [`crate::Private`]; otherwise it has none.
     pub private: bool,
+    /// The cgroup that it is to be in, with all that it starts. As for a container, nobody else's has this path.
+    pub group: Option<Group>,
+}
+
+/// A control group, and what those in it may use together.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Group {
+    /// Its path in every hierarchy, such as `lichen/<Pod>/<container>`.
+    pub path: String,
+    /// What they may use.
+    pub limits: Limits,
+}
+
+/// What processes may use together. 0 for no bound.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Their share of the CPU under contention, in thousandths of a core.
+    pub cpu_request_milli: u64,
+    /// Most CPU, in thousandths of a core.
+    pub cpu_limit_milli: u64,
+    /// Most memory, in bytes.
+    pub memory_bytes: u64,
+    /// Most processes and threads.
+    pub pids: u64,
 }
 
 /// A container, described by an OCI bundle.
@@ -231,6 +255,9 @@ impl Process {
             without_nul("env", name)?;
             without_nul("env", value)?;
         }
+        if let Some(group) = self.group.as_ref().filter(|group| !is_cgroup(&group.path)) {
+            return Err(SpecError::Cgroup { path: group.path.clone() });
+        }
         absolute("cwd", &self.cwd)
     }
 }
@@ -318,6 +345,7 @@ mod tests {
                 env: Vec::new(),
                 cwd: "/".into(),
                 private: false,
+                group: None,
             }),
             log: LogLimits::default(),
             label: "default/test".into(),

@@ -1,8 +1,11 @@
 //! WebAssembly: the run spec for `wasm-run`, and the process that the shim supervises.
 
-use firmware_compat::v1::owned::Artefacts;
+use firmware_compat::{
+    id::PodId,
+    v1::owned::{Artefacts, VolumeSource},
+};
 use lichen_oci::expand::{expand, expand_env};
-use lichen_shim::{Kind, LogLimits, Private, Process, Spec};
+use lichen_shim::{Group, Kind, Limits, LogLimits, Private, Process, Spec};
 use lichen_wasm_host::{Preopen, Run, STANDARD_INPUT};
 
 use super::{
@@ -11,6 +14,7 @@ use super::{
     refuse, signal,
 };
 use crate::{
+    sandbox,
     state::{StateError, make_dir},
     volumes::{self, Placed, Source},
 };
@@ -31,6 +35,7 @@ pub(super) fn prepare(job: &Job<'_>) -> Result<Prepared, PrepareError> {
         memory_limit_bytes: Some(job.container.resources.memory_limit_bytes)
             .filter(|&bytes| bytes > 0),
         network: job.pod.host_network,
+        user: user(job),
         ..words(job, &environment)?
     };
     make_dir(&job.attempt_dir).map_err(refuse)?;
@@ -51,9 +56,49 @@ pub(super) fn prepare(job: &Job<'_>) -> Result<Prepared, PrepareError> {
         env: Vec::new(),
         cwd: "/".into(),
         private: environment.private,
+        group: Some(group(job)),
     };
     let spec = Spec { kind: Kind::Process(program), log: LogLimits::default(), label: job.label() };
     Ok(Prepared { ready: Ready { spec, private }, stop_signal: signal::TERM })
+}
+
+/// As whom the host of a guest runs: a user of its Pod's own, which has nothing else on the device. One that is given a path
+/// of the device stays root, without any privilege: such a path is root's as a rule.
+fn user(job: &Job<'_>) -> Option<(u32, u32)> {
+    let is_of_device = |name: &str| {
+        let volume = job.pod.volumes.iter().find(|volume| *volume.name == *name);
+        volume.is_some_and(|volume| matches!(volume.source, VolumeSource::HostPath { .. }))
+    };
+    if job.container.mounts.iter().any(|mount| is_of_device(&mount.volume)) {
+        return None;
+    }
+    let PodId([.., a, b, c]) = job.pod.id;
+    let user = FIRST_USER + u32::from_be_bytes([0, a, b, c]);
+    Some((user, user))
+}
+
+/// Users from here on are those of Wasm Pods: above those that people and services have, and below 2^31.
+const FIRST_USER: u32 = 0x4c00_0000;
+
+/// The container's cgroup. Its limits hold for the host with its guest: what the host itself needs counts.
+fn group(job: &Job<'_>) -> Group {
+    /// Memory that a host needs before its guest has any.
+    const LEAST_MEMORY: u64 = 16 << 20;
+    /// Threads: one that runs the guest, and those that wait for files and names.
+    const PIDS: u64 = 1024;
+    let asked = &job.container.resources;
+    let memory_bytes = match asked.memory_limit_bytes {
+        0 => 0,
+        limit => limit.max(LEAST_MEMORY),
+    };
+    let limits = Limits {
+        cpu_request_milli: asked.cpu_request_milli.into(),
+        cpu_limit_milli: asked.cpu_limit_milli.into(),
+        memory_bytes,
+        pids: PIDS,
+    };
+    let pod = sandbox::cgroup(job.launcher.agent, job.pod.id);
+    Group { path: format!("{pod}/{}", job.id), limits }
 }
 
 /// The guest's arguments and environment.

@@ -16,7 +16,7 @@ use crate::cgroup;
 use crate::log::time::wall_ms;
 use crate::procfs::{self, Stat};
 use crate::run_dir::{OCI, OCI_PID, PidRecord, RunDir, SHIM_PID, SOCKET};
-use crate::spec::{Container, Kind};
+use crate::spec::{Container, Kind, Process};
 use crate::state::{BootId, Exit, Outcome};
 
 /// How long a lock is waited for whose shim may have just died.
@@ -50,7 +50,11 @@ pub(crate) fn clean_up(dir: &Path) -> Result<(), String> {
     if let Some(pid) = &pid {
         kill_session(pid)?;
     }
-    if let Some(Kind::Container(container)) = spec.map(|record| record.spec.kind) {
+    let kind = spec.map(|record| record.spec.kind);
+    if let Some(Kind::Process(Process { group: Some(group), .. })) = &kind {
+        cgroup::remove(&group.path)?;
+    }
+    if let Some(Kind::Container(container)) = kind {
         if container.private {
             kill_unrecorded(&run)?;
         }

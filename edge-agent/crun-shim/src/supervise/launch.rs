@@ -7,6 +7,7 @@
 //! The only `unsafe` of process creation is here: the few calls between fork and exec.
 
 use std::ffi::OsStr;
+use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
@@ -16,6 +17,7 @@ use rustix::process::{
     Pid, Signal, getpid, getppid, set_parent_process_death_signal, setpgid, setsid,
 };
 
+use crate::cgroup;
 use crate::spec::{Container, Process};
 use crate::supervise::machine::Verb;
 
@@ -36,7 +38,8 @@ pub(crate) fn process(
     command.args(arguments).env_clear().current_dir(&process.cwd);
     command.envs(process.env.iter().map(|(name, value)| (name, value)));
     command.stdin(input.map_or_else(Stdio::null, Stdio::from));
-    spawn(command, output, Fate::Shared).map_err(|error| {
+    let groups = process.group.as_ref().map(cgroup::make).unwrap_or_default();
+    spawn(command, output, Fate::Shared(groups)).map_err(|error| {
         if process.cwd.is_dir() {
             format!("could not run {program}: {error}")
         } else {
@@ -73,9 +76,9 @@ pub(crate) fn runtime(
 }
 
 /// Whether a child dies with the shim.
-#[derive(Clone, Copy, PartialEq, Eq)]
 enum Fate {
-    Shared,
+    /// It does, and is in these control groups: files to write to.
+    Shared(Vec<File>),
     Own,
 }
 
@@ -85,16 +88,21 @@ fn spawn(mut command: Command, output: Output, fate: Fate) -> io::Result<Pid> {
     command.stdout(output.stdout).stderr(output.stderr);
     let shim = getpid();
     let before_exec = move || {
-        if fate == Fate::Own {
+        let Fate::Shared(groups) = &fate else {
             return setpgid(None, None).map_err(Into::into);
+        };
+        for group in groups {
+            // Outside of its group it would have no limits, and nobody would find what it starts.
+            rustix::io::write(group, b"0")?;
         }
         setsid()?;
         set_parent_process_death_signal(Some(Signal::KILL))?;
         // The shim may have died before the call above took effect.
         if getppid() == Some(shim) { Ok(()) } else { Err(io::ErrorKind::BrokenPipe.into()) }
     };
-    // SAFETY: the closure runs between fork and exec. It makes three system calls without touching memory
-    // that it shares with anything, allocates nothing (both error conversions are plain numbers), and takes no lock.
+    // SAFETY: the closure runs between fork and exec. It makes system calls alone, without touching memory that it shares
+    // with anything but to read which files to write to, allocates nothing (the error conversions are plain numbers), and
+    // takes no lock.
     unsafe { command.pre_exec(before_exec) };
     // The handle is dropped: the shim's loop reaps every child itself, by pid.
     command.spawn().map(|child| Pid::from_child(&child))

@@ -16,7 +16,7 @@ use super::reap;
 use crate::cgroup;
 use crate::private::Private;
 use crate::run_dir::{OCI, OCI_PID, RunDir};
-use crate::spec::{Container, Kind};
+use crate::spec::{Container, Kind, Process};
 use crate::state::{MAX_MESSAGE, Outcome};
 
 /// Ends of unknown children that are remembered while `create` runs: the container's first process can die
@@ -72,6 +72,7 @@ impl Supervised {
         let input = self.private.take().map(Private::into_fd);
         let pid = launch::process(process, input, output)?.as_raw_pid();
         self.init = Some(pid);
+        self.oom = OomCounter::open(pid);
         Ok(pid)
     }
 
@@ -144,6 +145,10 @@ impl Supervised {
     fn init_ended(&mut self, outcome: Outcome) -> Event {
         self.init = None;
         let oom_killed = self.oom.take().is_some_and(|counter| counter.has_counted());
+        if let Kind::Process(Process { group: Some(group), .. }) = &self.kind {
+            // What is left is removed with the Pod's, and before the next start.
+            let _left = cgroup::remove(&group.path);
+        }
         Event::Ended { outcome, oom_killed }
     }
 

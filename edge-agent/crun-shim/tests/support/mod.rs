@@ -161,6 +161,7 @@ pub fn command(argv: &[&str]) -> Spec {
             env: vec![("PATH".into(), "/usr/bin:/bin".into())],
             cwd: "/".into(),
             private: false,
+            group: None,
         }),
         log: LogLimits::default(),
         label: "default/test".into(),

@@ -158,8 +158,13 @@ fn versioned(record: &impl Serialize) -> Vec<u8> {
 
 fn process() -> Spec {
     let env = vec![("A".to_owned(), "b".to_owned())];
-    let process =
-        Process { argv: vec!["/bin/x".to_owned()], env, cwd: PathBuf::from("/"), private: false };
+    let process = Process {
+        argv: vec!["/bin/x".to_owned()],
+        env,
+        cwd: PathBuf::from("/"),
+        private: false,
+        group: None,
+    };
     spec(Kind::Process(process))
 }
 
@@ -225,6 +230,7 @@ fn wasm() -> Vec<u8> {
         }],
         memory_limit_bytes: Some(1 << 20),
         network: true,
+        user: None,
     };
     [vec![4], run.to_bytes().expect("its paths are text")].concat()
 }
