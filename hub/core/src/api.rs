@@ -36,7 +36,7 @@ pub use self::{
         LocalSubjectAccessReview, SelfSubjectAccessReview, SelfSubjectRulesReview,
         SubjectAccessReview,
     },
-    core::{ConfigMap, Event, Namespace, Node, Pod, Secret, ServiceAccount},
+    core::{ConfigMap, Event, Namespace, Node, Pod, ResourceQuota, Secret, ServiceAccount},
     error::ApiError,
     lichen::{Enrolment, JoinToken},
     meta::ObjectMeta,
@@ -136,6 +136,8 @@ kinds! {
     Secret,
     /// `v1` ServiceAccount: a name for programs.
     ServiceAccount,
+    /// `v1` ResourceQuota: how much a namespace may use.
+    ResourceQuota,
     /// `apps/v1` Deployment: a number of Pods, where they fit.
     Deployment,
     /// `apps/v1` DaemonSet: one Pod on every matching device.

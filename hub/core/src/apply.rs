@@ -236,6 +236,7 @@ impl Engine {
                 self.steps_left -= 1;
             }
             match step {
+                Step::Create { .. } if !self.is_within_quota(key, revision) => {}
                 Step::Create { device, after, waiting } => {
                     let waits = waiting.is_some();
                     let id = self.create_pod(key, uid, revision, device.as_deref());

@@ -1,11 +1,13 @@
 //! The hub's state machine. [`Engine::handle`] takes events in; [`Engine::drain`] ends a turn: it plans whatever the
 //! turn's events touched and hands out the effects, what must be durable first.
 //!
-//! `requests` answers the API, `access` has the engine's part in who may do what. What else the engine does is beside it:
+//! `requests` answers the API, `access` has the engine's part in who may do what, `quota` in
+//! how much. What else the engine does is beside it:
 //! `load` reads the records, `session` hears and tells devices, `apply` keeps workloads at what they declare,
 //! `provisioning` finds what devices need of images, `view` and `explain` show, `recorder` keeps the API's events.
 
 mod access;
+mod quota;
 mod requests;
 
 use alloc::{
@@ -89,6 +91,8 @@ pub struct Engine {
     pub(crate) timers: BTreeSet<(Instant, Timer)>,
     pub(crate) dirty: Dirty,
     pub(crate) no_room: BTreeSet<Key>,
+    /// Workloads that may have no Pod more by a quota of their namespace.
+    pub(crate) over_quota: BTreeSet<Key>,
     /// Of [`MOST_STEPS`], in this turn.
     pub(crate) steps_left: usize,
     /// Of [`MOST_SEALS`], in this turn.
@@ -256,6 +260,10 @@ impl Engine {
     /// Ends the turn: plans what was touched, and hands out the effects in the order in which they must be done.
     pub fn drain(&mut self) -> Vec<Effect> {
         self.plan();
+        if self.count_quotas() && self.tell_of_quota() {
+            self.plan();
+            self.count_quotas();
+        }
         self.tell_of_keys();
         self.publish();
         self.write_time();

@@ -81,6 +81,7 @@ impl Engine {
             timers: BTreeSet::new(),
             dirty: Dirty::default(),
             no_room: BTreeSet::new(),
+            over_quota: BTreeSet::new(),
             steps_left: 0,
             seals_left: 0,
             wakes: BTreeMap::new(),

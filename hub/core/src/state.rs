@@ -7,6 +7,7 @@ pub mod objects;
 pub mod owned;
 pub mod pods;
 pub mod priority;
+pub mod quota;
 pub mod revisions;
 
 use alloc::{collections::BTreeMap, string::String};

@@ -5,6 +5,7 @@ pub mod event;
 pub mod namespace;
 pub mod node;
 pub mod pod;
+pub mod resource_quota;
 pub mod secret;
 pub mod service_account;
 
@@ -13,5 +14,6 @@ pub use event::Event;
 pub use namespace::Namespace;
 pub use node::Node;
 pub use pod::Pod;
+pub use resource_quota::ResourceQuota;
 pub use secret::Secret;
 pub use service_account::ServiceAccount;

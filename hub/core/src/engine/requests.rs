@@ -123,6 +123,7 @@ impl Engine {
         }
         self.check_grant(actor, &accepted.object)?;
         self.check_class(&accepted.object)?;
+        self.check_count(&key)?;
         self.check_room(&accepted.object)?;
         let revision = self.revision(&accepted);
         let object = self.create_stored(accepted.object, revision);
@@ -328,6 +329,9 @@ impl Engine {
         }
         if matches!(key.kind, Kind::ConfigMap | Kind::Secret) {
             self.retire_data(key);
+        }
+        if key.kind == Kind::ResourceQuota {
+            self.tell_of_quota();
         }
         if let Object::Enrolment(enrolment) = object.as_ref() {
             self.withdraw(&enrolment.status.certificates);
