@@ -77,12 +77,13 @@ impl State {
     /// Why a namespace may have no object more of a kind.
     #[must_use]
     pub fn over_count(&self, key: &Key) -> Option<String> {
-        let count = self.count(&key.namespace, key.kind);
         for quota in self.quotas(&key.namespace) {
             for (name, most) in &quota.spec.hard {
-                if Bounded::parse(name) == Some(Bounded::Objects(key.kind))
-                    && most.in_units().is_some_and(|most| count >= most)
-                {
+                if Bounded::parse(name) != Some(Bounded::Objects(key.kind)) {
+                    continue;
+                }
+                let count = self.count(&key.namespace, key.kind);
+                if most.in_units().is_some_and(|most| count >= most) {
                     return Some(format!(
                         "exceeded quota: {}, requested: {name}=1, used: {name}={count}, limited: {name}={most}",
                         quota.metadata.name
