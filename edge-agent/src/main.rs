@@ -25,6 +25,9 @@ fn main() -> ExitCode {
     if let Err(error) = lichen_shim::keep_out_of_cores() {
         return fail(&error);
     }
+    // What containers are to see is made with these bits, whatever the service manager has set; what is nobody's business has
+    // narrower ones, or is in a directory that has.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     match args::parse(std::env::args_os().skip(1)) {
         Ok(Asked::Run(options)) => run(*options),
         Ok(Asked::Join(join)) => match joined(&join) {

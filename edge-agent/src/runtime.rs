@@ -29,6 +29,7 @@ use crate::{
 
 pub mod container;
 mod environment;
+mod security;
 pub mod signal;
 pub mod wasm;
 

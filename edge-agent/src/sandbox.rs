@@ -13,7 +13,7 @@ use firmware_compat::{
 use lichen_agent_core::PodSpec;
 use lichen_oci::{
     bundle::{BundleError, remove_run_dir},
-    config::{EtcFiles, Ipc, Network},
+    config::{EtcFiles, Ipc, Network, Processes},
     etc,
     namespace::{self, Namespace, NamespaceError},
     runtime::CGROUP_PARENT,
@@ -72,6 +72,8 @@ pub struct Names {
     pub network: Network,
     /// The IPC to join.
     pub ipc: Ipc,
+    /// The processes to see.
+    pub processes: Processes,
     /// The Pod's, or the device's on its own network.
     pub hostname: String,
     /// To be mounted at `/etc`.
@@ -129,8 +131,15 @@ pub fn names(pod: &Pod, dir: &PodDir) -> Result<Names, SandboxError> {
         let path = shm.clone();
         SandboxError::Shm { what: "mount memory on", path, source }
     })?;
-    let ipc = Ipc::Join { namespace: dir.ipc(), shm };
-    Ok(Names { network, ipc, hostname, etc })
+    let ipc = match pod.security.host_ipc {
+        true => Ipc::Host,
+        false => Ipc::Join { namespace: dir.ipc(), shm },
+    };
+    let processes = match pod.security.host_pid {
+        true => Processes::Host,
+        false => Processes::Private,
+    };
+    Ok(Names { network, ipc, processes, hostname, etc })
 }
 
 /// Whether all of a sandbox is still there: not after a reboot, nor if somebody removed one of its namespaces and none

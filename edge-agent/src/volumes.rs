@@ -10,7 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use firmware_compat::v1::owned::{Mount, Pod, Volume, VolumeSource};
+use firmware_compat::v1::owned::{Mount, MountPropagation, Pod, Volume, VolumeSource};
 use lichen_agent_core::{PodSpec, spec::is_plain_name};
 
 use crate::{
@@ -19,6 +19,7 @@ use crate::{
 };
 
 pub mod config_map;
+mod fs_group;
 mod host_path;
 pub(crate) mod memory;
 mod secret;
@@ -100,6 +101,8 @@ pub struct Placed {
     pub target: String,
     /// Whether writing is refused.
     pub read_only: bool,
+    /// Which mounts that come later are seen.
+    pub propagation: MountPropagation,
 }
 
 /// Writes the volumes of `Pod` below `dir`, as far as they are not there already.
@@ -142,17 +145,18 @@ fn place_one(
     if !is_plain_name(&volume.name) {
         return Err(refused(volume, &volume.name, "a volume's name is letters, digits and `-`"));
     }
-    let own = own_path(dir, volume);
+    let (own, group) = (own_path(dir, volume), pod.security.fs_group);
     match &volume.source {
         VolumeSource::EmptyDir { memory: true, size_limit_bytes } => {
-            memory::place(volume, &own, *size_limit_bytes)
+            memory::place(volume, &own, *size_limit_bytes, group)
         }
-        VolumeSource::EmptyDir { memory: false, .. } => make_empty_dir(volume, &own),
+        VolumeSource::EmptyDir { memory: false, .. } => make_empty_dir(volume, &own, group),
         VolumeSource::HostPath { path, kind } => host_path::check(volume, path, *kind),
         VolumeSource::ConfigMap { .. } => {
             let files = pod.files(&volume.source);
             let files: Vec<config_map::Content<'_>> = files.iter().map(Into::into).collect();
-            config_map::write(&own, &files, written).map_err(|error| error.in_volume(&volume.name))
+            config_map::write(&own, &files, group, written)
+                .map_err(|error| error.in_volume(&volume.name))
         }
         VolumeSource::Secret { secret } => secret::place(pod, volume, &own, *secret, secrets),
     }
@@ -195,22 +199,27 @@ fn resolve_one(pod: &Pod, mount: &Mount, dir: &Path) -> Result<Placed, VolumeErr
         sub_path => sub_path::place(volume, &root, sub_path)?,
     };
     let source = if host { Source::Host(root) } else { Source::Own(root) };
-    Ok(Placed { source, inner, target: mount.path.to_string(), read_only })
+    let propagation = mount.propagation;
+    Ok(Placed { source, inner, target: mount.path.to_string(), read_only, propagation })
 }
 
 fn own_path(dir: &Path, volume: &Volume) -> PathBuf {
     dir.join(volume.name.as_str())
 }
 
-fn make_empty_dir(volume: &Volume, path: &Path) -> Result<(), VolumeError> {
+fn make_empty_dir(volume: &Volume, path: &Path, group: Option<u32>) -> Result<(), VolumeError> {
     use std::os::unix::fs::PermissionsExt;
     if path.is_dir() {
         return Ok(());
     }
     let failed = io_failed(volume, "make", path);
     fs::DirBuilder::new().recursive(true).mode(0o755).create(path).map_err(&failed)?;
+    if let Some(group) = group {
+        fs_group::own_dir(path, group).map_err(&failed)?;
+    }
     // The builder's mode is subject to the umask.
-    fs::set_permissions(path, fs::Permissions::from_mode(EMPTY_DIR_MODE)).map_err(&failed)
+    let mode = EMPTY_DIR_MODE | fs_group::dir_bits(group);
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(&failed)
 }
 
 fn refused(volume: &Volume, path: &str, problem: &'static str) -> VolumeError {
@@ -282,6 +291,7 @@ mod tests {
             path: "/data".try_into().expect("short"),
             sub_path: sub_path.try_into().expect("short"),
             read_only: false,
+            propagation: MountPropagation::None,
         }
     }
 

@@ -6,7 +6,9 @@ mod support;
 
 use std::{fs, path::Path};
 
-use firmware_compat::v1::owned::{ContainerState, File, Mount, Phase, RestartPolicy, Volume};
+use firmware_compat::v1::owned::{
+    ContainerState, File, Mount, MountPropagation, Phase, RestartPolicy, Volume,
+};
 use support::{
     hub::Hub,
     image::with_scratch,
@@ -179,6 +181,7 @@ async fn parts_of_volumes_are_mounted_and_links_that_lead_out_are_refused(runtim
         path: path.try_into().unwrap(),
         sub_path: sub_path.try_into().unwrap(),
         read_only: false,
+        propagation: MountPropagation::None,
     };
     let mounts = vec![mount("scratch", "part", "/part"), mount("settings", "key", "/key")];
     let mut containers = pod.containers.clone().into_vec();

@@ -13,7 +13,10 @@ use std::{
 
 use firmware_compat::{
     enrolment::SealingKey,
-    v1::owned::{Action, File, Mount, Pod, Secret, Text, Value, Variable, Volume, VolumeSource},
+    v1::owned::{
+        Action, File, Mount, MountPropagation, Pod, Secret, Text, Value, Variable, Volume,
+        VolumeSource,
+    },
 };
 use lichen_shim::{Phase, Request};
 use support::{
@@ -97,6 +100,7 @@ fn with_file(pod: &mut Pod) {
             path: "/secret".try_into().unwrap(),
             sub_path: Text::default(),
             read_only: false,
+            propagation: MountPropagation::None,
         };
         container.mounts = [container.mounts.to_vec(), vec![mount]].concat().try_into().unwrap();
     });

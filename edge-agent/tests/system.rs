@@ -9,8 +9,8 @@ use std::fs;
 use firmware_compat::{
     id::PodId,
     v1::owned::{
-        Action, ContainerState, Mount, Outcome, Phase, Pod, Text, Value, Variable, Volume,
-        VolumeSource,
+        Action, ContainerState, Mount, MountPropagation, Outcome, Phase, Pod, Text, Value,
+        Variable, Volume, VolumeSource,
     },
 };
 use support::{
@@ -224,6 +224,7 @@ async fn a_config_map_changes_in_place_and_an_empty_dir_is_there() {
             path: format!("/{volume}").as_str().try_into().unwrap(),
             sub_path: Text::default(),
             read_only: false,
+            propagation: MountPropagation::None,
         };
         let mut container = pod.containers[0].clone();
         container.mounts = vec![mount("config"), mount("scratch")].try_into().unwrap();

@@ -68,6 +68,12 @@ pub mod full {
     pub const FILE_BYTES: usize = 1024 * 1024;
     /// What one Pod needs of Secrets: one for each volume, and as many for variables.
     pub const SECRETS: usize = 64;
+    /// Supplementary groups of one Pod.
+    pub const GROUPS: usize = 32;
+    /// Settings of the kernel that one Pod makes: more than there are safe ones.
+    pub const SYSCTLS: usize = 16;
+    /// Name or value of such a setting.
+    pub const SYSCTL: usize = 63;
     /// CamelCase reasons.
     pub const REASON: usize = 64;
     /// A sentence for people.
@@ -146,6 +152,12 @@ pub mod small {
     pub const FILES: usize = 2;
     /// One file of a configMap.
     pub const FILE_BYTES: usize = 256;
+    /// Firmware has no users, groups or kernel settings.
+    pub const GROUPS: usize = 0;
+    /// None, as for groups.
+    pub const SYSCTLS: usize = 0;
+    /// As none is taken.
+    pub const SYSCTL: usize = 0;
     /// Secrets: settings of the firmware that others must not read.
     pub const SECRETS: usize = 1;
     /// Two files of the largest size with their names, and a tag.

@@ -6,6 +6,7 @@
 //! - [`signed`] says what the hub signs, [`keys`] by which keys a device knows its hub, [`guard`] what it believes.
 //! - [`time`] is time as both sides' cores see it.
 //! - [`id`] holds the identifiers that both sides compare.
+//! - [`capabilities`] numbers what containers may be allowed.
 //! - [`capacity`] names every bound, with its reason.
 //! - [`session`] is the device's side of it: what moves a device, and what does not.
 //! - `enrolment`, with the feature `alloc`, is how a device comes to its identity: documents over HTTPS, and the join token.
@@ -24,6 +25,7 @@
 #[cfg(feature = "alloc")]
 extern crate alloc;
 
+pub mod capabilities;
 pub mod capacity;
 #[cfg(feature = "alloc")]
 pub mod enrolment;

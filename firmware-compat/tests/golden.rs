@@ -322,8 +322,18 @@ macro_rules! samples {
                         path: text("/data"),
                         sub_path: text(""),
                         read_only: true,
+                        propagation: MountPropagation::HostToContainer,
                     }]),
-                    security: ContainerSecurity::default(),
+                    security: ContainerSecurity {
+                        read_only_root: true,
+                        user: Some(1000),
+                        group: Some(0),
+                        non_root: true,
+                        no_new_privileges: true,
+                        added_capabilities: 1 << 10,
+                        dropped_capabilities: firmware_compat::capabilities::ALL,
+                        ..ContainerSecurity::default()
+                    },
                     supervision: Supervision::default(),
                 }
             }
@@ -343,7 +353,11 @@ macro_rules! samples {
                     restart: RestartPolicy::OnFailure,
                     grace_ms: 30_000,
                     host_network: true,
-                    security: PodSecurity::default(),
+                    security: PodSecurity {
+                        host_pid: true,
+                        fs_group: Some(2000),
+                        ..PodSecurity::default()
+                    },
                     after: list(vec![PodId([0xc3; 16])]),
                 }
             }

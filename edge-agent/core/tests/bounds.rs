@@ -59,6 +59,7 @@ fn mount(volume: &str, path: &str, sub_path: &str) -> List<Mount, 32> {
         path: Text::cut(path),
         sub_path: Text::cut(sub_path),
         read_only: false,
+        propagation: MountPropagation::None,
     };
     vec![mount].try_into().unwrap()
 }

@@ -8,12 +8,14 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 pub use crate::container::{
-    CgroupVersion, ContainerSpec, EtcFiles, Host, Ipc, Mount, MountSource, Network, Resources,
+    CgroupVersion, ContainerSpec, EtcFiles, Host, Ipc, Mount, MountSource, Network, Propagation,
+    Resources,
 };
 use crate::expand::{MAX_EXPANDED_BYTES, TooLong, command_line, expand, expand_env};
 use crate::image::ImageConfig;
 use crate::mounts::mounts;
-use crate::profile;
+use crate::security;
+pub use crate::security::{Capabilities, Processes, Security};
 
 /// Processes and threads of a container without a limit of its own: far above what programs on small devices use,
 /// far below what a fork bomb needs to stop one.
@@ -74,19 +76,18 @@ pub fn runtime_config(
         "mounts": mounts(spec, host)?,
         "linux": {
             "namespaces": namespaces(spec, host),
-            "maskedPaths": profile::masked_paths(),
-            "readonlyPaths": profile::read_only_paths(),
         },
     });
     if spec.network != Network::Host {
         config["hostname"] = json!(hostname(spec));
     }
     if host.limits_enforced {
-        config["linux"]["resources"] = resources(&spec.resources);
+        config["linux"]["resources"] = resources(&spec.resources, &spec.security);
         config["linux"]["cgroupsPath"] = json!(format!("{}/{}", host.cgroup_parent, spec.cgroup));
     }
-    if let Some(filter) = profile::seccomp(host.architecture).filter(|_| host.seccomp) {
-        config["linux"]["seccomp"] = filter;
+    security::linux(spec, host, &mut config["linux"]);
+    if let Some(propagation) = root_propagation(spec) {
+        config["linux"]["rootfsPropagation"] = json!(propagation);
     }
     Ok(config)
 }
@@ -118,7 +119,7 @@ fn process(spec: &ContainerSpec, image: &ImageConfig, host: &Host) -> Result<Val
         "args": arguments(spec, image, &variables)?,
         "env": environment(spec, image, &variables)?,
         "cwd": working_dir(spec, image)?,
-        "capabilities": profile::capabilities(host.limits_enforced),
+        "capabilities": security::capabilities(&spec.security, host),
         "noNewPrivileges": !spec.allow_privilege_escalation,
     });
     if let Some(adjustment) = spec.oom_score_adj {
@@ -197,12 +198,31 @@ fn no_nul<'a>(
     }
 }
 
+/// What the root of the container's mounts must be for those below it to be seen as they are to.
+fn root_propagation(spec: &ContainerSpec) -> Option<&'static str> {
+    let has = |wanted| spec.mounts.iter().any(|mount| mount.propagation == wanted);
+    match (has(Propagation::Shared), has(Propagation::Slave)) {
+        (true, _) => Some("rshared"),
+        (false, true) => Some("rslave"),
+        (false, false) => None,
+    }
+}
+
 fn namespaces(spec: &ContainerSpec, host: &Host) -> Vec<Value> {
-    let mut namespaces = vec![json!({ "type": "pid" }), json!({ "type": "mount" })];
-    namespaces.push(match &spec.ipc {
-        Ipc::Private => json!({ "type": "ipc" }),
-        Ipc::Join { namespace, .. } => json!({ "type": "ipc", "path": namespace }),
-    });
+    let mut namespaces = Vec::new();
+    match &spec.processes {
+        Processes::Private => namespaces.push(json!({ "type": "pid" })),
+        Processes::Join(path) => namespaces.push(json!({ "type": "pid", "path": path })),
+        Processes::Host => {}
+    }
+    namespaces.push(json!({ "type": "mount" }));
+    match &spec.ipc {
+        Ipc::Private => namespaces.push(json!({ "type": "ipc" })),
+        Ipc::Join { namespace, .. } => {
+            namespaces.push(json!({ "type": "ipc", "path": namespace }));
+        }
+        Ipc::Host => {}
+    }
     match &spec.network {
         Network::Host => {}
         Network::Private => {
@@ -211,7 +231,8 @@ fn namespaces(spec: &ContainerSpec, host: &Host) -> Vec<Value> {
         Network::Join(path) => namespaces
             .extend([json!({ "type": "uts" }), json!({ "type": "network", "path": path })]),
     }
-    if host.cgroup == CgroupVersion::V2 {
+    // As containerd has it: who is privileged sees the device's.
+    if host.cgroup == CgroupVersion::V2 && !spec.security.privileged {
         namespaces.push(json!({ "type": "cgroup" }));
     }
     namespaces
@@ -219,11 +240,11 @@ fn namespaces(spec: &ContainerSpec, host: &Host) -> Vec<Value> {
 
 /// The formulas of the kubelet: shares from the request (or the limit, which then counts as the request), quota from
 /// the limit.
-fn resources(resources: &Resources) -> Value {
+fn resources(resources: &Resources, security: &Security) -> Value {
     let request = resources.cpu_request_milli.or(resources.cpu_limit_milli).unwrap_or(0);
     let shares = (request.saturating_mul(1024) / 1000).clamp(2, 262_144);
     let mut section = json!({
-        "devices": [{ "allow": false, "access": "rwm" }],
+        "devices": security::device_rules(security),
         "cpu": { "shares": shares },
         "pids": { "limit": resources.pids_limit.unwrap_or(DEFAULT_PIDS_LIMIT) },
     });

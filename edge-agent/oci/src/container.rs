@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::security::{Processes, Security};
 use crate::user::UserIds;
 
 /// One container of a Pod, resolved: every name looked up, every quantity a number.
@@ -31,6 +32,10 @@ pub struct ContainerSpec {
     pub network: Network,
     /// Which IPC is seen.
     pub ipc: Ipc,
+    /// Which processes are seen.
+    pub processes: Processes,
+    /// What it may do.
+    pub security: Security,
     /// Requests and limits.
     pub resources: Resources,
     /// Who dies first when memory runs out, -1000 to 1000.
@@ -59,6 +64,8 @@ pub enum Ipc {
     /// A namespace and a `/dev/shm` of its own.
     #[default]
     Private,
+    /// The device's.
+    Host,
     /// Those of its Pod.
     Join {
         /// The path of the namespace.
@@ -90,6 +97,20 @@ pub struct Mount {
     pub target: String,
     /// Whether the container may only read.
     pub read_only: bool,
+    /// Which mounts that come later are seen.
+    pub propagation: Propagation,
+}
+
+/// Which mounts below a volume are seen, that are made after a container's start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Propagation {
+    /// None.
+    #[default]
+    Private,
+    /// The device's, by the container.
+    Slave,
+    /// Each other's.
+    Shared,
 }
 
 /// What a volume is.

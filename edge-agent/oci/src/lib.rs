@@ -6,13 +6,14 @@
 //!
 //! In the order of a container's life: [`image`] reads manifest and config, [`layers`] unpacks each layer once,
 //! [`user`] finds the user in those layers, [`namespace`] and [`etc`] are what the containers of a Pod share,
-//! [`config`] writes `config.json`, [`bundle`] lays out the run directory, and [`runtime`] has found, at the agent's
+//! [`security`] and [`devices`] say what a container may do, [`config`] writes `config.json`, [`bundle`] lays out the run directory, and [`runtime`] has found, at the agent's
 //! start, what runs it.
 
 pub mod bundle;
 mod child;
 pub mod config;
 mod container;
+pub mod devices;
 mod digest;
 mod entries;
 pub mod etc;
@@ -27,6 +28,7 @@ mod probe;
 mod profile;
 mod resolve;
 pub mod runtime;
+pub mod security;
 pub mod signal;
 mod tree;
 mod trial;

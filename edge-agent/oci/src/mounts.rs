@@ -6,7 +6,7 @@ use std::path::{Component, Path};
 use serde_json::{Value, json};
 
 use crate::config::ConfigError;
-use crate::container::{ContainerSpec, EtcFiles, Host, Ipc, Mount, MountSource};
+use crate::container::{ContainerSpec, EtcFiles, Host, Ipc, Mount, MountSource, Propagation};
 use crate::profile;
 
 /// Where POSIX shared memory is.
@@ -21,16 +21,25 @@ pub(crate) fn mounts(spec: &ContainerSpec, host: &Host) -> Result<Vec<Value>, Co
         own.push((target.clone(), volume(mount, &target)?));
     }
     own.sort_by_key(|(target, _)| target.matches('/').count());
-    let mut mounts: Vec<Value> = profile::base_mounts(host);
-    if let Ipc::Join { shm, .. } = &spec.ipc {
+    let mut mounts: Vec<Value> = profile::base_mounts(host, spec.security.privileged);
+    let shm = match &spec.ipc {
+        Ipc::Private => None,
+        Ipc::Host => Some(Path::new(SHM)),
+        Ipc::Join { shm, .. } => Some(shm.as_path()),
+    };
+    if let Some(shm) = shm {
         let shared = bind(SHM, &host_path(shm)?, false, &["nosuid", "noexec", "nodev"]);
         mounts.iter_mut().filter(|mount| mount["destination"] == SHM).for_each(|own| {
             *own = shared.clone();
         });
     }
     mounts.extend(etc_mounts(&spec.etc)?);
-    mounts.retain(|mount| !own.iter().any(|(target, _)| mount["destination"] == target.as_str()));
-    mounts.extend(own.into_iter().map(|(_, mount)| mount));
+    for (target, mount) in own {
+        match mounts.iter_mut().find(|base| base["destination"] == target.as_str()) {
+            Some(base) => *base = mount,
+            None => mounts.push(mount),
+        }
+    }
     Ok(mounts)
 }
 
@@ -50,7 +59,14 @@ fn volume(mount: &Mount, target: &str) -> Result<Value, ConfigError> {
         MountSource::Volume(_) => &["nosuid", "nodev"],
         MountSource::HostPath(_) => &[],
     };
-    Ok(bind(target, &host_path(path)?, mount.read_only, options))
+    let mut bound = bind(target, &host_path(path)?, mount.read_only, options);
+    let propagation = match mount.propagation {
+        Propagation::Private => "rprivate",
+        Propagation::Slave => "rslave",
+        Propagation::Shared => "rshared",
+    };
+    bound["options"][1] = json!(propagation);
+    Ok(bound)
 }
 
 fn bind(target: &str, source: &str, read_only: bool, more: &[&str]) -> Value {

@@ -10,20 +10,65 @@ use crate::config::{CgroupVersion, Host};
 
 /// containerd's default set.
 const CAPABILITIES: [&str; 14] = [
-    "CAP_CHOWN",
-    "CAP_DAC_OVERRIDE",
-    "CAP_FSETID",
-    "CAP_FOWNER",
-    "CAP_MKNOD",
-    "CAP_NET_RAW",
-    "CAP_SETGID",
-    "CAP_SETUID",
-    "CAP_SETFCAP",
-    "CAP_SETPCAP",
-    "CAP_NET_BIND_SERVICE",
-    "CAP_SYS_CHROOT",
-    "CAP_KILL",
-    "CAP_AUDIT_WRITE",
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "FSETID",
+    "FOWNER",
+    "MKNOD",
+    "NET_RAW",
+    "SETGID",
+    "SETUID",
+    "SETFCAP",
+    "SETPCAP",
+    "NET_BIND_SERVICE",
+    "SYS_CHROOT",
+    "KILL",
+    "AUDIT_WRITE",
+];
+
+/// All that Linux has, by number (`linux/capability.h`).
+pub(crate) const ALL_CAPABILITIES: [&str; 41] = [
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "DAC_READ_SEARCH",
+    "FOWNER",
+    "FSETID",
+    "KILL",
+    "SETGID",
+    "SETUID",
+    "SETPCAP",
+    "LINUX_IMMUTABLE",
+    "NET_BIND_SERVICE",
+    "NET_BROADCAST",
+    "NET_ADMIN",
+    "NET_RAW",
+    "IPC_LOCK",
+    "IPC_OWNER",
+    "SYS_MODULE",
+    "SYS_RAWIO",
+    "SYS_CHROOT",
+    "SYS_PTRACE",
+    "SYS_PACCT",
+    "SYS_ADMIN",
+    "SYS_BOOT",
+    "SYS_NICE",
+    "SYS_RESOURCE",
+    "SYS_TIME",
+    "SYS_TTY_CONFIG",
+    "MKNOD",
+    "LEASE",
+    "AUDIT_WRITE",
+    "AUDIT_CONTROL",
+    "SETFCAP",
+    "MAC_OVERRIDE",
+    "MAC_ADMIN",
+    "SYSLOG",
+    "WAKE_ALARM",
+    "BLOCK_SUSPEND",
+    "AUDIT_READ",
+    "PERFMON",
+    "BPF",
+    "CHECKPOINT_RESTORE",
 ];
 
 const MASKED_PATHS: [&str; 11] = [
@@ -51,18 +96,16 @@ pub(crate) fn read_only_paths() -> Value {
     json!(READ_ONLY_PATHS)
 }
 
-/// The capability sets. Where no device rules are enforced, a container must not make device nodes: with the one of
+/// The usual capabilities. Where no device rules are enforced, a container must not make device nodes: with the one of
 /// the host's disk it could read and write everything.
-pub(crate) fn capabilities(limits_enforced: bool) -> Value {
-    let set: Vec<_> = CAPABILITIES
-        .into_iter()
-        .filter(|capability| limits_enforced || *capability != "CAP_MKNOD")
-        .collect();
-    json!({ "bounding": set, "effective": set, "permitted": set })
+pub(crate) fn capabilities(limits_enforced: bool) -> Vec<&'static str> {
+    let usual = CAPABILITIES.into_iter();
+    usual.filter(|capability| limits_enforced || *capability != "MKNOD").collect()
 }
 
 /// The mounts that come before the container's own.
-pub(crate) fn base_mounts(host: &Host) -> Vec<Value> {
+pub(crate) fn base_mounts(host: &Host, privileged: bool) -> Vec<Value> {
+    let kernels = if privileged { "rw" } else { "ro" };
     let mount = |target: &str, kind: &str, source: &str, options: &[&str]| json!({ "destination": target, "type": kind, "source": source, "options": options });
     let mut mounts = vec![
         mount("/proc", "proc", "proc", &["nosuid", "noexec", "nodev"]),
@@ -79,14 +122,14 @@ pub(crate) fn base_mounts(host: &Host) -> Vec<Value> {
             "shm",
             &["nosuid", "noexec", "nodev", "mode=1777", "size=65536k"],
         ),
-        mount("/sys", "sysfs", "sysfs", &["nosuid", "noexec", "nodev", "ro"]),
+        mount("/sys", "sysfs", "sysfs", &["nosuid", "noexec", "nodev", kernels]),
     ];
     if host.mqueue {
         mounts.push(mount("/dev/mqueue", "mqueue", "mqueue", &["nosuid", "noexec", "nodev"]));
     }
     // Programs read their limits there. Without limits there is nothing of theirs to read, only the host's.
     if host.limits_enforced && host.cgroup != CgroupVersion::None {
-        let options = ["nosuid", "noexec", "nodev", "relatime", "ro"];
+        let options = ["nosuid", "noexec", "nodev", "relatime", kernels];
         mounts.push(mount("/sys/fs/cgroup", "cgroup", "cgroup", &options));
     }
     mounts

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use lichen_oci::config::{
     CgroupVersion, ConfigError, ContainerSpec, EtcFiles, Host, Ipc, Mount, MountSource, Network,
-    Resources, runtime_config,
+    Propagation, Resources, runtime_config,
 };
 use lichen_oci::image::ImageConfig;
 use lichen_oci::user::UserIds;
@@ -55,7 +55,7 @@ fn at(config: &Value, pointer: &str) -> String {
 }
 
 fn mount(source: MountSource, target: &str) -> Mount {
-    Mount { source, target: target.to_owned(), read_only: false }
+    Mount { source, target: target.to_owned(), read_only: false, propagation: Propagation::Private }
 }
 
 /// The mounts below a prefix, one line each: target, type, source, options.
@@ -258,8 +258,8 @@ fn volumes_come_outer_first_and_replace_what_is_at_their_place() {
     let shm = "/dev/shm bind /v/memory rbind,rprivate,rw,nosuid,nodev\n";
     assert_eq!(mount_lines(&config, "/dev/shm"), shm);
     let etc = "\
-/etc/resolv.conf bind /run/x/resolv.conf rbind,rprivate,ro
 /etc/hosts bind /v/hosts rbind,rprivate,rw,nosuid,nodev
+/etc/resolv.conf bind /run/x/resolv.conf rbind,rprivate,ro
 ";
     assert_eq!(mount_lines(&config, "/etc"), etc);
 }

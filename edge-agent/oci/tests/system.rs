@@ -9,7 +9,8 @@ use std::process::{Command, Output, Stdio};
 
 use lichen_oci::bundle::{Overlay, RunDir};
 use lichen_oci::config::{
-    CgroupVersion, ContainerSpec, Mount, MountSource, Network, Resources, runtime_config,
+    CgroupVersion, ContainerSpec, Mount, MountSource, Network, Propagation, Resources,
+    runtime_config,
 };
 use lichen_oci::image::{Image, read_image, read_manifest};
 use lichen_oci::layers::{LayerStore, Limits};
@@ -200,7 +201,12 @@ fn check_view(runtime: &str) {
         fs::create_dir_all(&directory).expect("volume");
         fs::write(directory.join("file"), format!("{name}\n")).expect("file");
         std::os::unix::fs::chown(directory.join("file"), Some(1000), None).expect("chown");
-        Mount { source: MountSource::Volume(directory), target: format!("/{name}"), read_only }
+        Mount {
+            source: MountSource::Volume(directory),
+            target: format!("/{name}"),
+            read_only,
+            propagation: Propagation::Private,
+        }
     };
     spec.mounts = vec![volume("data", false), volume("conf", true)];
     let (code, text) = device.run(spec);

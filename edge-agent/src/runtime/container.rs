@@ -4,17 +4,19 @@ use firmware_compat::v1::owned::{Artefacts, Packing, Resources};
 use lichen_oci::{
     Digest,
     bundle::RunDir,
-    config::{ContainerSpec, Mount, MountSource, Resources as OciResources, runtime_config},
+    config::{
+        ContainerSpec, Mount, MountSource, Resources as OciResources, Security, runtime_config,
+    },
     image::{Compression, Image, MAX_DOCUMENT_BYTES, Manifest, read_image},
     runtime::{CGROUP_PARENT, Findings, Found},
-    user::{UserFiles, look_up},
+    user::UserFiles,
 };
 use lichen_shim::{Container, Kind, LogLimits, Overlay, Private, Spec, SubPath};
 
 use super::{
     Job, PrepareError, Prepared, Ready,
     environment::{self, Environment},
-    refuse, refuse_as, signal,
+    refuse, refuse_as, security, signal,
 };
 use crate::{
     sandbox,
@@ -42,10 +44,13 @@ pub(super) fn prepare(job: &Job<'_>, containers: &Containers) -> Result<Prepared
     let run = RunDir::new(job.attempt_dir.join(DIR));
     run.create().map_err(refuse)?;
     let placed = volumes::resolve(job.pod, &job.container.mounts, &job.dir.volumes());
-    let (mounts, sub_paths) = mounts(placed.map_err(refuse)?, &run);
+    let placed = placed.map_err(refuse)?;
+    let security = security::security(job, &placed);
+    let (mounts, sub_paths) = mounts(placed, &run);
     let environment = environment::of(job)?;
     let is_private = environment.private;
     let spec = container_spec(job, &image, &lowers, mounts, environment)?;
+    let spec = ContainerSpec { security, ..spec };
     let config = runtime_config(&spec, &image.config, &runtime.host()).map_err(refuse)?;
     let private = match is_private {
         true => Some(Private::new(config.to_string().as_bytes()).map_err(refuse)?),
@@ -139,7 +144,7 @@ fn container_spec(
 ) -> Result<ContainerSpec, PrepareError> {
     let (pod, container) = (job.pod, job.container);
     let shared = sandbox::names(pod, job.dir).map_err(refuse)?;
-    let user = look_up(&image.config.user, &UserFiles::read(lowers)).map_err(refuse)?;
+    let user = security::user(job, &image.config.user, &UserFiles::read(lowers))?;
     let text = |words: &[firmware_compat::v1::owned::Text<_>]| {
         words.iter().map(ToString::to_string).collect::<Vec<_>>()
     };
@@ -153,10 +158,11 @@ fn container_spec(
         working_dir: Some(container.working_dir.to_string()).filter(|dir| !dir.is_empty()),
         user,
         read_only_root: container.security.read_only_root,
-        // Kubernetes' default.
-        allow_privilege_escalation: true,
+        allow_privilege_escalation: !container.security.no_new_privileges,
         network: shared.network,
         ipc: shared.ipc,
+        processes: shared.processes,
+        security: Security::default(),
         resources: resources(&container.resources),
         oom_score_adj: None,
         mounts,
@@ -178,7 +184,7 @@ fn resources(asked: &Resources) -> OciResources {
 /// shim shows that part.
 fn mounts(placed: Vec<Placed>, run: &RunDir) -> (Vec<Mount>, Vec<SubPath>) {
     let (mut mounts, mut sub_paths) = (Vec::new(), Vec::new());
-    for Placed { source, inner, target, read_only } in placed {
+    for Placed { source, inner, target, read_only, propagation } in placed {
         let (kind, volume): (fn(_) -> _, _) = match source {
             Source::Own(volume) => (MountSource::Volume, volume),
             Source::Host(volume) => (MountSource::HostPath, volume),
@@ -191,7 +197,8 @@ fn mounts(placed: Vec<Placed>, run: &RunDir) -> (Vec<Mount>, Vec<SubPath>) {
                 kind(target)
             }
         };
-        mounts.push(Mount { source, target, read_only });
+        let propagation = security::propagation(propagation);
+        mounts.push(Mount { source, target, read_only, propagation });
     }
     (mounts, sub_paths)
 }

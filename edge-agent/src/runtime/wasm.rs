@@ -126,7 +126,7 @@ fn preopens(job: &Job<'_>) -> Result<Vec<Preopen>, PrepareError> {
 }
 
 fn preopen(placed: Placed) -> Result<Preopen, PrepareError> {
-    let Placed { source, inner, target, read_only } = placed;
+    let Placed { source, inner, target, read_only, .. } = placed;
     match source {
         Source::Own(host) | Source::Host(host) if host.join(&inner).is_dir() => {
             Ok(Preopen { host, inner, guest: target, read_only })

@@ -10,13 +10,13 @@ use std::{
     collections::BTreeSet,
     ffi::OsString,
     fs, io,
-    os::unix::fs::{OpenOptionsExt, PermissionsExt, symlink},
+    os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown, symlink},
     path::{Component, Path, PathBuf},
 };
 
 use firmware_compat::v1::owned::File;
 
-use super::VolumeError;
+use super::{VolumeError, fs_group};
 use crate::state::Written;
 
 const DATA: &str = "..data";
@@ -70,6 +70,7 @@ impl WriteError {
 pub(super) fn write(
     dir: &Path,
     files: &[Content<'_>],
+    group: Option<u32>,
     written: &Written,
 ) -> Result<(), WriteError> {
     for file in files {
@@ -79,12 +80,12 @@ pub(super) fn write(
     let before = fs::read_link(dir.join(DATA)).ok();
     // Whatever an attempt has left that was cut short: it takes room, and may be an old Secret.
     sweep(dir, before.as_deref())?;
-    if before.as_ref().is_some_and(|data| holds(&dir.join(data), files)) {
+    if before.as_ref().is_some_and(|data| holds(&dir.join(data), files, group)) {
         return link(dir, files);
     }
     let name = format!("..{:016x}", crate::random::number());
     let fresh = dir.join(&name);
-    if let Err(error) = fill(&fresh, files, written) {
+    if let Err(error) = fill(&fresh, files, group, written) {
         // On a full disk each further attempt would leave as much.
         let _ = fs::remove_dir_all(&fresh);
         return Err(error);
@@ -94,10 +95,15 @@ pub(super) fn write(
     sweep(dir, Some(Path::new(&name)))
 }
 
-fn fill(fresh: &Path, files: &[Content<'_>], written: &Written) -> Result<(), WriteError> {
+fn fill(
+    fresh: &Path,
+    files: &[Content<'_>],
+    group: Option<u32>,
+    written: &Written,
+) -> Result<(), WriteError> {
     make_dir(fresh)?;
     for file in files {
-        write_file(fresh, file)?;
+        write_file(fresh, file, group)?;
         written.add(file.data.len() as u64);
     }
     Ok(())
@@ -116,16 +122,18 @@ fn check(file: &Content<'_>) -> Result<(), WriteError> {
 }
 
 /// Whether a data directory has these files with this content, and no others.
-fn holds(data: &Path, files: &[Content<'_>]) -> bool {
+fn holds(data: &Path, files: &[Content<'_>], group: Option<u32>) -> bool {
     let expected: BTreeSet<_> = files.iter().map(|file| PathBuf::from(file.path)).collect();
     let mut found = BTreeSet::new();
     list(data, Path::new(""), &mut found).is_ok()
         && found == expected
         && files.iter().all(|file| {
             let path = data.join(file.path);
-            let mode = fs::metadata(&path).map(|found| found.permissions().mode() & 0o777);
-            mode.is_ok_and(|mode| mode == mode_of(file))
-                && fs::read(&path).is_ok_and(|bytes| bytes == file.data)
+            let found = fs::metadata(&path);
+            found.is_ok_and(|found| {
+                found.permissions().mode() & 0o777 == mode_of(file, group)
+                    && group.is_none_or(|group| found.gid() == group)
+            }) && fs::read(&path).is_ok_and(|bytes| bytes == file.data)
         })
 }
 
@@ -142,7 +150,7 @@ fn list(root: &Path, below: &Path, found: &mut BTreeSet<PathBuf>) -> io::Result<
     Ok(())
 }
 
-fn write_file(root: &Path, file: &Content<'_>) -> Result<(), WriteError> {
+fn write_file(root: &Path, file: &Content<'_>, group: Option<u32>) -> Result<(), WriteError> {
     let path = root.join(file.path);
     if let Some(parent) = path.parent() {
         make_dir(parent)?;
@@ -152,13 +160,16 @@ fn write_file(root: &Path, file: &Content<'_>) -> Result<(), WriteError> {
     let written = options.open(&path).and_then(|mut out| {
         io::Write::write_all(&mut out, file.data)?;
         // After the content, so that a read-only mode does not get in the way; exempt from the umask.
-        out.set_permissions(fs::Permissions::from_mode(mode_of(file)))
+        if group.is_some() {
+            fchown(&out, None, group)?;
+        }
+        out.set_permissions(fs::Permissions::from_mode(mode_of(file, group)))
     });
     written.map_err(|source| WriteError::Io { action: "write", path, source })
 }
 
-fn mode_of(file: &Content<'_>) -> u32 {
-    u32::from(file.mode) & 0o777
+fn mode_of(file: &Content<'_>, group: Option<u32>) -> u32 {
+    u32::from(file.mode) & 0o777 | fs_group::file_bits(group)
 }
 
 /// The one moment at which the new files take the place of the old ones.
@@ -246,10 +257,10 @@ mod tests {
     fn files_appear_under_their_names_and_follow_updates() {
         let dir = tempfile::tempdir().expect("a directory");
         let written = Written::default();
-        write(dir.path(), &[file("a", "1"), file("sub/b", "2")], &written).expect("writable");
+        write(dir.path(), &[file("a", "1"), file("sub/b", "2")], None, &written).expect("writable");
         assert_eq!(content(dir.path(), "a").as_deref(), Some("1"));
         assert_eq!(content(dir.path(), "sub/b").as_deref(), Some("2"));
-        write(dir.path(), &[file("a", "3"), file("c", "4")], &written).expect("writable");
+        write(dir.path(), &[file("a", "3"), file("c", "4")], None, &written).expect("writable");
         assert_eq!(content(dir.path(), "a").as_deref(), Some("3"));
         assert_eq!(content(dir.path(), "c").as_deref(), Some("4"));
         assert!(fs::symlink_metadata(dir.path().join("sub")).is_err());
@@ -261,9 +272,9 @@ mod tests {
     fn the_same_files_are_not_written_again() {
         let dir = tempfile::tempdir().expect("a directory");
         let written = Written::default();
-        write(dir.path(), &[file("a", "1")], &written).expect("writable");
+        write(dir.path(), &[file("a", "1")], None, &written).expect("writable");
         let data = fs::read_link(dir.path().join(DATA)).expect("a link");
-        write(dir.path(), &[file("a", "1")], &written).expect("writable");
+        write(dir.path(), &[file("a", "1")], None, &written).expect("writable");
         assert_eq!(fs::read_link(dir.path().join(DATA)).expect("a link"), data);
         assert_eq!(written.bytes(), 1);
     }
@@ -272,11 +283,11 @@ mod tests {
     fn what_a_power_loss_left_behind_is_mended() {
         let dir = tempfile::tempdir().expect("a directory");
         let written = Written::default();
-        write(dir.path(), &[file("a", "1")], &written).expect("writable");
+        write(dir.path(), &[file("a", "1")], None, &written).expect("writable");
         fs::create_dir(dir.path().join("..half")).expect("writable");
         symlink("..half", dir.path().join(DATA_NEW)).expect("writable");
         fs::write(dir.path().join(DATA).join("a"), "").expect("writable");
-        write(dir.path(), &[file("a", "1")], &written).expect("writable");
+        write(dir.path(), &[file("a", "1")], None, &written).expect("writable");
         assert_eq!(content(dir.path(), "a").as_deref(), Some("1"));
         assert_eq!(names(dir.path()).expect("readable").len(), 3);
     }
@@ -285,9 +296,9 @@ mod tests {
     fn what_fails_or_is_cut_short_leaves_nothing_old_or_half() {
         let dir = tempfile::tempdir().expect("a directory");
         let written = Written::default();
-        write(dir.path(), &[file("a", "1")], &written).expect("writable");
+        write(dir.path(), &[file("a", "1")], None, &written).expect("writable");
         for _ in 0..3 {
-            write(dir.path(), &[file("a", "2"), file("a/b", "3")], &written)
+            write(dir.path(), &[file("a", "2"), file("a/b", "3")], None, &written)
                 .expect_err("a is no directory");
         }
         assert_eq!(names(dir.path()).expect("readable").len(), 3);
@@ -295,7 +306,7 @@ mod tests {
         // As if the agent had been killed after the swap.
         fs::create_dir(dir.path().join("..old")).expect("writable");
         fs::write(dir.path().join("..old/a"), "an old secret").expect("writable");
-        write(dir.path(), &[file("a", "1")], &written).expect("writable");
+        write(dir.path(), &[file("a", "1")], None, &written).expect("writable");
         assert!(!dir.path().join("..old").exists());
     }
 
@@ -305,7 +316,7 @@ mod tests {
         let (path, written) = (dir.path().to_owned(), Written::default());
         let write_version = |n: u32| {
             let text = n.to_string();
-            write(&path, &[file("a", &text), file("b", &text)], &written).expect("writable");
+            write(&path, &[file("a", &text), file("b", &text)], None, &written).expect("writable");
         };
         write_version(0);
         let reader = std::thread::spawn({
@@ -335,7 +346,7 @@ mod tests {
     fn paths_that_leave_the_volume_are_refused() {
         let dir = tempfile::tempdir().expect("a directory");
         for path in ["", "/a", "../a", "a/../b", "..data", "..x", "a//b", "./a", "a/"] {
-            let result = write(dir.path(), &[file(path, "x")], &Written::default());
+            let result = write(dir.path(), &[file(path, "x")], None, &Written::default());
             assert!(matches!(result, Err(WriteError::Path(_))), "{path}");
         }
     }

@@ -15,13 +15,17 @@ pub(super) fn place(
     volume: &Volume,
     path: &Path,
     size_limit_bytes: u64,
+    group: Option<u32>,
 ) -> Result<(), VolumeError> {
     let failed = io_failed(volume, "mount memory on", path);
     fs::create_dir_all(path).map_err(&failed)?;
     if is_mount(path).map_err(&failed)? {
         return Ok(());
     }
-    let mut options = "mode=0777".to_owned();
+    let mut options = match group {
+        Some(group) => format!("mode=02777,gid={group}"),
+        None => "mode=0777".to_owned(),
+    };
     if size_limit_bytes > 0 {
         options.push_str(&format!(",size={size_limit_bytes}"));
     }
@@ -82,9 +86,9 @@ mod tests {
         let source = VolumeSource::EmptyDir { memory: true, size_limit_bytes: 8192 };
         let volume = Volume { name: "v".try_into().expect("short"), source };
         let path = dir.path().join("v");
-        place(&volume, &path, 8192).expect("mounted");
+        place(&volume, &path, 8192, None).expect("mounted");
         fs::write(path.join("kept"), "x").expect("writable");
-        place(&volume, &path, 8192).expect("mounted already");
+        place(&volume, &path, 8192, None).expect("mounted already");
         assert!(path.join("kept").exists());
         assert_eq!(fs::metadata(&path).expect("there").mode() & 0o7777, 0o777);
         fs::write(path.join("large"), [0; 16384]).expect_err("beyond its bound");

@@ -49,7 +49,7 @@ pub(super) fn place(
         .map(|file| config_map::Content { path: file.path, mode: file.mode, data: file.data })
         .collect();
     // What is in memory wears no flash.
-    config_map::write(path, &files, &Written::default())
+    config_map::write(path, &files, pod.security.fs_group, &Written::default())
         .map_err(|error| error.in_volume(&volume.name))
 }
 

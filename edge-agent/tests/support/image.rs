@@ -3,7 +3,7 @@
 use std::{fs, io::Write};
 
 use firmware_compat::v1::owned::{
-    Artefacts, Container, Layer, Mount, Packing, Pod, Text, Volume, VolumeSource,
+    Artefacts, Container, Layer, Mount, MountPropagation, Packing, Pod, Text, Volume, VolumeSource,
 };
 use sha2::{Digest, Sha256};
 
@@ -11,12 +11,20 @@ use super::{http::Server, machine::each_container};
 
 /// A layer with busybox, and one above it.
 pub fn image(http: &Server) -> Artefacts {
+    image_of(http, "")
+}
+
+/// The same, with a user of its own: `app` is 1000.
+pub fn image_of(http: &Server, user: &str) -> Artefacts {
     let busybox = fs::read("/bin/busybox").expect("apt install busybox-static");
-    let layers = [layer("bin/busybox", &busybox), layer("etc/motd", b"hello from the layer\n")];
+    let users = layer("etc/passwd", b"root:x:0:0::/:\napp:x:1000:100::/:\n");
+    let mut layers =
+        vec![layer("bin/busybox", &busybox), layer("etc/motd", b"hello from the layer\n")];
+    layers.extend(Some(users).filter(|_| !user.is_empty()));
     let diff_ids: Vec<String> =
         layers.iter().map(|tar| format!("\"sha256:{:x}\"", Sha256::digest(tar))).collect();
     let config = format!(
-        r#"{{"architecture":"{}","os":"linux","config":{{"Env":["PATH=/bin"]}},
+        r#"{{"architecture":"{}","os":"linux","config":{{"Env":["PATH=/bin"],"User":"{user}"}},
            "rootfs":{{"type":"layers","diff_ids":[{}]}}}}"#,
         if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" },
         diff_ids.join(",")
@@ -60,6 +68,7 @@ pub fn with_scratch(mut pod: Pod, memory: bool) -> Pod {
             path: "/scratch".try_into().unwrap(),
             sub_path: Text::default(),
             read_only: false,
+            propagation: MountPropagation::None,
         };
         container.mounts = vec![mount].try_into().unwrap();
     });

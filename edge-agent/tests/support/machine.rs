@@ -47,6 +47,8 @@ pub struct Device {
     pub state: PathBuf,
     /// What agents say is appended to this file, if there is one.
     pub log: Option<PathBuf>,
+    /// What bits agents take from new files.
+    pub umask: u32,
     /// What Secrets are sealed to for it.
     pub sealing_key: SealingKey,
     agent: Option<Child>,
@@ -59,7 +61,7 @@ impl Device {
         join::join(&open, &hub.invitation(), Some(name), &mut |_| {}, &mut |_| panic!("it waits"))
             .unwrap();
         let sealing_key = IdentityDir::of(&open).name_and_keys().unwrap().1.sealing_key();
-        Self { state: state.to_owned(), log: None, sealing_key, agent: None }
+        Self { state: state.to_owned(), log: None, umask: 0o022, sealing_key, agent: None }
     }
 
     /// It looks for its hub somewhere else from its next start on.
@@ -76,6 +78,14 @@ impl Device {
         command.arg("--state").arg(&self.state);
         command.arg("--shim").arg(program("lichen-shim")).args(more);
         command.stdin(Stdio::null()).env("LICHEN_LOG", "debug").env("SECRET", "leaked");
+        let umask = rustix::fs::Mode::from_raw_mode(self.umask);
+        // SAFETY: between fork and exec, one system call that touches no memory.
+        unsafe {
+            std::os::unix::process::CommandExt::pre_exec(&mut command, move || {
+                rustix::process::umask(umask);
+                Ok(())
+            });
+        }
         if let Some(path) = &self.log {
             let log = || fs::File::options().append(true).create(true).open(path).unwrap();
             command.stdout(log()).stderr(log());

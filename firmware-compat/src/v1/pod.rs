@@ -4,7 +4,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Bytes, ContainerSecurity, List, PodSecurity, RuntimeClass, Supervision, Text, capacity,
+    Bytes, ContainerSecurity, List, MountPropagation, PodSecurity, RuntimeClass, Supervision, Text,
+    capacity,
 };
 use crate::id::{Hash, PodId};
 
@@ -208,6 +209,8 @@ pub struct Mount {
     pub sub_path: Text<{ capacity::PATH }>,
     /// Whether writing is refused.
     pub read_only: bool,
+    /// Whether mounts that are made later on one side are seen on the other.
+    pub propagation: MountPropagation,
 }
 
 /// Something that containers mount.

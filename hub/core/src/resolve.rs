@@ -6,6 +6,7 @@ mod affinity;
 pub mod container;
 pub mod resources;
 pub mod scheduling;
+pub mod security;
 pub mod sources;
 pub mod volume;
 
@@ -145,7 +146,7 @@ impl Check {
             restart: self.restart(at, spec),
             grace_ms: grace_s.min(MAX_GRACE_S) * 1000,
             host_network: spec.host_network.unwrap_or(false),
-            security: PodSecurity::default(),
+            security: self.pod_security(at, spec, engine),
             requests: requests(&init_containers, &containers),
             tolerations: self.tolerations(at, spec),
             init_containers,

@@ -21,8 +21,8 @@ use lichen_images::{
 };
 use lichen_oci::{
     config::{
-        CgroupVersion, ContainerSpec, EtcFiles, Host, Ipc, Mount, MountSource, Network, Resources,
-        runtime_config,
+        CgroupVersion, ContainerSpec, EtcFiles, Host, Ipc, Mount, MountSource, Network, Processes,
+        Propagation, Resources, Security, runtime_config,
     },
     expand, image, index, signal,
     user::UserIds,
@@ -305,7 +305,10 @@ fn spec(env: &[(String, String)], words: &[String], text: &str) -> ContainerSpec
             source: MountSource::Volume("/volume".into()),
             target: format!("/{path}"),
             read_only: true,
+            propagation: Propagation::Private,
         }],
+        processes: Processes::Private,
+        security: Security::default(),
         etc: EtcFiles::default(),
     }
 }

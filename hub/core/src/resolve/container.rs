@@ -76,8 +76,8 @@ impl Check {
             env: self.env(at, container),
             env_from: self.env_from(at, container),
             ports: self.ports(at, container),
-            mounts: self.mounts(at, container, spec),
-            security: ContainerSecurity::default(),
+            mounts: self.mounts(at, container, spec, engine),
+            security: self.container_security(at, container, spec, engine),
             supervision: Supervision::default(),
         }
     }
@@ -149,6 +149,7 @@ impl Check {
         at: &str,
         container: &pod::Container,
         spec: &PodSpec,
+        engine: RuntimeClass,
     ) -> Vec<Mount> {
         let mut mounts = Vec::new();
         let mut paths = BTreeSet::new();
@@ -182,6 +183,12 @@ impl Check {
                 path: self.text(&format!("{field}.mountPath"), path),
                 sub_path: self.text(&format!("{field}.subPath"), sub_path),
                 read_only: mount.read_only.unwrap_or(false),
+                propagation: self.propagation(
+                    &format!("{field}.mountPropagation"),
+                    mount.mount_propagation.as_deref(),
+                    container,
+                    engine,
+                ),
             });
         }
         mounts

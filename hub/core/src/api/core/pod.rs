@@ -1,11 +1,12 @@
 //! `v1` Pod, and the template that workloads make Pods from. Its parts: [`container`], [`environment`],
-//! [`volume`], [`scheduling`], [`affinity`], [`status`].
+//! [`volume`], [`security`], [`scheduling`], [`affinity`], [`status`].
 
 pub mod affinity;
 pub mod container;
 pub mod environment;
 pub(crate) mod normal;
 pub mod scheduling;
+pub mod security;
 pub mod status;
 pub mod volume;
 
@@ -18,6 +19,7 @@ pub use self::{
     container::{Container, ContainerPort, Resources, VolumeMount},
     environment::{EnvFrom, EnvVar, EnvVarSource, KeyReference, ObjectSource},
     scheduling::Toleration,
+    security::{Capabilities, PodSecurityContext, Profile, SecurityContext, Sysctl},
     status::{ContainerState, ContainerStatus, PodStatus, Running, Terminated, Waiting},
     volume::{ConfigMapVolume, EmptyDir, HostPath, KeyToPath, SecretVolume, Volume},
 };
@@ -111,6 +113,18 @@ pub struct PodSpec {
     /// Whether it shares the device's network.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub host_network: Option<bool>,
+    /// Whether its containers see the processes of the device.
+    #[serde(rename = "hostPID", skip_serializing_if = "Option::is_none")]
+    pub host_pid: Option<bool>,
+    /// Whether they have the device's IPC.
+    #[serde(rename = "hostIPC", skip_serializing_if = "Option::is_none")]
+    pub host_ipc: Option<bool>,
+    /// Whether they see each other's processes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub share_process_namespace: Option<bool>,
+    /// As whom they run, and what they may do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub security_context: Option<PodSecurityContext>,
     /// Secrets with which its images are pulled.
     #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "nullable")]
     pub image_pull_secrets: Vec<NameReference>,
@@ -274,9 +288,9 @@ pub const POD_SPEC: Message = Message {
         unsupported("serviceAccount", 9),
         text("nodeName", 10),
         flag("hostNetwork", 11),
-        unsupported("hostPID", 12),
-        unsupported("hostIPC", 13),
-        unless_empty("securityContext", 14, "give the image a user of its own"),
+        flag("hostPID", 12),
+        flag("hostIPC", 13),
+        object("securityContext", 14, &security::POD_SECURITY_CONTEXT).optional(),
         objects("imagePullSecrets", 15, &volume::LOCAL_REFERENCE).merged_by("name"),
         unsupported("hostname", 16),
         unsupported("subdomain", 17),
@@ -289,7 +303,7 @@ pub const POD_SPEC: Message = Message {
         text("priorityClassName", 24),
         written("priority", 25),
         unsupported("dnsConfig", 26),
-        unsupported("shareProcessNamespace", 27),
+        flag("shareProcessNamespace", 27).optional(),
         unsupported("readinessGates", 28),
         text("runtimeClassName", 29).optional(),
         unsupported("enableServiceLinks", 30),

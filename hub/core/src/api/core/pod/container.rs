@@ -4,11 +4,14 @@ use alloc::{collections::BTreeMap, string::String, vec::Vec};
 
 use serde::{Deserialize, Serialize};
 
-use super::environment::{self, EnvFrom, EnvVar};
+use super::{
+    environment::{self, EnvFrom, EnvVar},
+    security::{SECURITY_CONTEXT, SecurityContext},
+};
 use crate::api::{
     field::{
         Field, Message, Shape, count, field, flag, instead, object, objects, text, texts,
-        unless_empty, unsupported,
+        unsupported,
     },
     meta::nullable,
     quantity::Amounts,
@@ -46,6 +49,9 @@ pub struct Container {
     /// Where volumes appear.
     #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "nullable")]
     pub volume_mounts: Vec<VolumeMount>,
+    /// As whom it runs, and what it may do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub security_context: Option<SecurityContext>,
 }
 
 /// A port that a container listens on.
@@ -94,6 +100,10 @@ pub struct VolumeMount {
     /// Whether writing is refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub read_only: Option<bool>,
+    /// Whether mounts that are made later on one side are seen on the other: `None` (default), `HostToContainer` or
+    /// `Bidirectional`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mount_propagation: Option<String>,
 }
 
 const NO_PROBES: &str = "a container that ends is started again; let it end when it is not well";
@@ -120,11 +130,7 @@ pub const CONTAINER: Message = Message {
             14,
             "the hub knows each image by its digest, and a tag that was pushed anew by its new one",
         ),
-        unless_empty(
-            "securityContext",
-            15,
-            "give the image a user of its own; there are no privileged containers",
-        ),
+        object("securityContext", 15, &SECURITY_CONTEXT).optional(),
         unsupported("stdin", 16),
         unsupported("stdinOnce", 17),
         unsupported("tty", 18),
@@ -167,7 +173,7 @@ const VOLUME_MOUNT: Message = Message {
         flag("readOnly", 2),
         text("mountPath", 3),
         text("subPath", 4),
-        unsupported("mountPropagation", 5),
+        text("mountPropagation", 5).optional(),
         unsupported("subPathExpr", 6),
         unsupported("recursiveReadOnly", 7),
     ],

@@ -1,6 +1,8 @@
 //! One form for all templates that mean the same: defaults left out, quantities in one unit. Two templates that differ
 //! only in how they are written are of one revision, and nothing restarts.
 
+mod security;
+
 use alloc::{format, string::String};
 
 use super::{
@@ -35,6 +37,7 @@ impl PodTemplate {
         spec.containers.iter_mut().for_each(container);
         spec.volumes.iter_mut().for_each(volume);
         spec.tolerations.iter_mut().for_each(toleration);
+        security::pod(spec);
         normal
     }
 }
