@@ -8,6 +8,7 @@ use std::{
     fs,
     os::unix::fs::{FileTypeExt, MetadataExt},
     path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
 };
 
 use firmware_compat::{
@@ -29,9 +30,12 @@ const FUSE: (u32, u32) = (10, 229);
 
 /// Runs one container to `WAIT` and holds what it says before against what is expected.
 async fn says(world: &mut World, pod: Pod, expected: &str) {
+    // Ids of commands rise, and each log takes two.
+    static COMMAND: AtomicU64 = AtomicU64::new(1);
+    let command = COMMAND.fetch_add(200, Relaxed);
     world.assign(vec![pod]);
     world.hub.until_running(ID).await;
-    world.until_log(1, "main", &format!("{expected}\nready\n")).await;
+    world.until_log(command, "main", &format!("{expected}\nready\n")).await;
     world.until_gone().await;
 }
 

@@ -97,7 +97,9 @@ fn devices(placed: &[Placed]) -> Vec<lichen_oci::devices::Allowed> {
     let mut allowed = Vec::new();
     for Placed { source, inner, read_only, .. } in placed {
         let Source::Host(path) = source else { continue };
-        let shown = Device::shown_by(&path.join(inner));
+        // A join with nothing would end in a slash, which no file has.
+        let all = inner.as_os_str().is_empty();
+        let shown = Device::shown_by(&if all { path.clone() } else { path.join(inner) });
         allowed.extend(shown.iter().map(|device| device.allowed(!read_only)));
     }
     // The one that may write is the last of those of one device, and stays.

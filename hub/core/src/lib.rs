@@ -28,6 +28,7 @@ pub mod hidden;
 mod load;
 pub mod parts;
 pub mod pod;
+pub mod pod_security;
 mod provisioning;
 pub mod record;
 mod recorder;

@@ -10,6 +10,7 @@ mod listing;
 mod server;
 mod tls;
 mod trust;
+mod warning;
 mod way;
 
 use std::{
@@ -199,6 +200,7 @@ impl Client {
             headers.push(("content-length", length));
         }
         let response = self.send(method.clone(), target, &headers, body)?;
+        warning::show(response.headers());
         let status = response.status().as_u16();
         let bytes = read_all(response, &self.url(target))?;
         if !(200..300).contains(&status) {

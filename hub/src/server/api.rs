@@ -24,6 +24,7 @@ mod objects;
 mod openapi;
 mod patch;
 mod path;
+mod pod_security;
 mod protobuf;
 mod query;
 pub(crate) mod respond;

@@ -124,6 +124,7 @@ impl Engine {
         self.check_grant(actor, &accepted.object)?;
         self.check_class(&accepted.object)?;
         self.check_count(&key)?;
+        self.check_pod_security(&accepted.object, None)?;
         self.check_room(&accepted.object)?;
         let revision = self.revision(&accepted);
         let object = self.create_stored(accepted.object, revision);
@@ -192,6 +193,7 @@ impl Engine {
             return Ok(Response::Object { object: old.clone(), created: false });
         }
         self.check_grant(actor, &accepted.object)?;
+        self.check_pod_security(&accepted.object, Some(old))?;
         let mut object = accepted.object;
         let changed = registry::differs(&object, old) || !same_images;
         let meta = object.meta_mut();

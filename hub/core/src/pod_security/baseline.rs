@@ -72,9 +72,8 @@ fn app_armor(spec: &PodSpec, _: Version) -> Option<Violation> {
     let of = |c: &Container| {
         is_off(c.security_context.as_ref().and_then(|own| own.app_armor_profile.as_ref()))
     };
-    let detail = subjects(is_off(of_pod), containers(spec, of)).map(|who| {
-        format!("{who} must not set AppArmor profile type to \"Unconfined\"")
-    });
+    let detail = subjects(is_off(of_pod), containers(spec, of))
+        .map(|who| format!("{who} must not set AppArmor profile type to \"Unconfined\""));
     violation("forbidden AppArmor profile", detail)
 }
 
@@ -100,10 +99,8 @@ fn not_allowed(
         .collect();
     let who = containers(spec, |c| added(c).any(|name| !allowed(name)))?;
     let names: Vec<String> = forbidden.iter().map(|name| format!("\"{name}\"")).collect();
-    let detail = format!(
-        "{who} must not include {} in securityContext.capabilities.add",
-        names.join(", ")
-    );
+    let detail =
+        format!("{who} must not include {} in securityContext.capabilities.add", names.join(", "));
     violation(reason, Some(detail))
 }
 

@@ -107,13 +107,11 @@ fn seccomp(spec: &PodSpec, _: Version) -> Option<Violation> {
     let good = |kind: &str| matches!(kind, "RuntimeDefault" | "Localhost");
     let pod = of_pod(spec).seccomp_profile;
     let pod_is_bad = pod.as_ref().is_some_and(|profile| !good(&profile.kind));
-    let bad = containers(spec, |c| {
-        own(c).seccomp_profile.is_some_and(|profile| !good(&profile.kind))
-    });
+    let bad =
+        containers(spec, |c| own(c).seccomp_profile.is_some_and(|profile| !good(&profile.kind)));
     if let Some(who) = subjects(pod_is_bad, bad) {
-        let detail = format!(
-            "{who} must not set securityContext.seccompProfile.type to \"Unconfined\""
-        );
+        let detail =
+            format!("{who} must not set securityContext.seccompProfile.type to \"Unconfined\"");
         return violation("seccompProfile", Some(detail));
     }
     if pod.is_some() {

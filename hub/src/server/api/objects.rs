@@ -25,6 +25,7 @@ use super::{
     deletion, discovery, list, logs, openapi,
     patch::Patching,
     path::{self, Target},
+    pod_security,
     query::Query,
     respond::{self, Form},
     scale,
@@ -150,7 +151,8 @@ async fn serve_collection(
                 return Ok(respond::object(StatusCode::CREATED, call.form, &answer, unix_ms()));
             }
             let name = object.meta().name.clone();
-            let created = write(api, &call.actor, call.form, Request::Create(object)).await;
+            let key = object.key();
+            let created = write(api, &call.actor, call.form, &key, Request::Create(object)).await;
             Ok(named(created.unwrap_or_else(IntoResponse::into_response), name))
         }
         Method::POST => Err(Refusal::method(format!(
@@ -181,7 +183,7 @@ async fn serve_object(
             let object = decode(read_body(&call.headers, call.body).await?, key)?;
             // Lichen's own: create what is not there, so that `lichen apply` needs one request.
             let create = call.query.flag("create");
-            write(api, &call.actor, call.form, Request::Replace { object, create }).await
+            write(api, &call.actor, call.form, key, Request::Replace { object, create }).await
         }
         Method::PATCH => {
             allow(key.kind, Verb::Patch)?;
@@ -189,8 +191,10 @@ async fn serve_object(
             let patch = body::parse_json(&body::read(call.body, body::MAX_BODY_BYTES).await?)?;
             let table = key.kind.fields();
             let alter = move |before: &Value| patching.apply(before, &patch, table);
+            let before = pod_security::labels_before(api, key);
             let object = change(api, &call.actor, key, alter).await?;
-            Ok(respond::object(StatusCode::OK, call.form, &object, unix_ms()))
+            let response = respond::object(StatusCode::OK, call.form, &object, unix_ms());
+            Ok(pod_security::remark(api, response, &object, &before))
         }
         Method::DELETE => delete(api, call, key).await,
         _ => Err(Refusal::method(
@@ -208,11 +212,14 @@ async fn write(
     api: &Api,
     actor: &Arc<Actor>,
     form: Form,
+    key: &Key,
     request: Request,
 ) -> Result<Response, Refusal> {
+    let before = pod_security::labels_before(api, key);
     let (object, created) = object_of(api.engine.ask(actor, request).await?)?;
     let code = if created { StatusCode::CREATED } else { StatusCode::OK };
     let response = respond::object(code, form, &object, unix_ms());
+    let response = pod_security::remark(api, response, &object, &before);
     Ok(named(response, object.meta().name.clone()))
 }
 

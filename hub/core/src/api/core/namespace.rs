@@ -4,11 +4,15 @@ use alloc::{borrow::ToOwned, string::String};
 
 use serde::{Deserialize, Serialize};
 
-use crate::api::{
-    cell,
-    field::{Message, object, unless_empty, written},
-    meta::{OBJECT_META, ObjectMeta},
-    resource::{Column, Names, Resource},
+use crate::{
+    api::{
+        cell,
+        field::{Message, object, unless_empty, written},
+        meta::{OBJECT_META, ObjectMeta},
+        resource::{Column, Names, Resource},
+        validate::Errors,
+    },
+    pod_security,
 };
 
 /// A space of names.
@@ -57,6 +61,10 @@ impl Resource for Namespace {
         Column::text("Age", "Time since it was created.", |o, now| cell::age(&o.metadata, now)),
         Column::wide("Labels", "Its labels.", |o, _| cell::pairs(&o.metadata.labels)),
     ];
+
+    fn validate(&self, _old: Option<&Self>, errors: &mut Errors) {
+        pod_security::check_labels(&self.metadata.labels, errors);
+    }
 
     fn default_fields(&mut self) {
         "Active".clone_into(&mut self.status.phase);
