@@ -324,3 +324,6 @@ impl Check {
         propagation
     }
 }
+
+#[cfg(test)]
+mod tests;
