@@ -4,7 +4,7 @@
 //! run/<Pod>/pod                     which spec it runs, for an agent that starts later
 //! run/<Pod>/volumes/                emptyDir and configMap volumes: they live as long as the Pod
 //! run/<Pod>/etc/                    hosts, hostname, resolv.conf
-//! run/<Pod>/network, ipc            hold the namespaces
+//! run/<Pod>/network, ipc, processes hold the namespaces
 //! run/<Pod>/shm/                    its /dev/shm
 //! run/<Pod>/main-0/, init-0/ …      see [`ContainerDir`]
 //! ```
@@ -105,6 +105,12 @@ impl PodDir {
     #[must_use]
     pub fn ipc(&self) -> PathBuf {
         self.path.join("ipc")
+    }
+
+    /// What holds the namespace of its processes, if its containers share one.
+    #[must_use]
+    pub fn processes(&self) -> PathBuf {
+        self.path.join("processes")
     }
 
     /// Where its shared memory is.

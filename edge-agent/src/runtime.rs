@@ -97,7 +97,7 @@ impl Launcher {
             ));
         }
         let dir = PodDir::new(&self.run, pod.id);
-        sandbox::make(pod, &dir, self.content.written(), &self.secrets)
+        sandbox::make(pod, &dir, self.content.written(), &self.secrets, &self.shim)
             .map_err(|error| in_words(&error))
     }
 

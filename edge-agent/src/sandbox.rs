@@ -4,7 +4,10 @@
 
 mod shm;
 
-use std::{io, path::PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use firmware_compat::{
     id::{AgentId, PodId},
@@ -18,6 +21,8 @@ use lichen_oci::{
     namespace::{self, Namespace, NamespaceError},
     runtime::CGROUP_PARENT,
 };
+
+use lichen_shim::pause;
 
 use crate::{
     pod_dir::{PodDir, Record},
@@ -63,6 +68,9 @@ pub enum SandboxError {
     /// A process that does not end, in words.
     #[error("{0}")]
     Cgroup(String),
+    /// The namespace of its processes, in words.
+    #[error("{0}")]
+    Processes(String),
 }
 
 /// What a container of the Pod is given.
@@ -89,6 +97,7 @@ pub fn make(
     dir: &PodDir,
     written: &Written,
     secrets: &Secrets,
+    shim: &Path,
 ) -> Result<(), SandboxError> {
     dir.make()?;
     volumes::place(pod, &dir.volumes(), written, secrets)?;
@@ -100,6 +109,10 @@ pub fn make(
     if is_boxed {
         namespace::make(Namespace::Ipc, &dir.ipc())?;
         names(pod, dir)?;
+    }
+    if pod.security.share_processes && !pause::is_alive(&dir.processes()) {
+        namespace::remove(Namespace::Processes, &dir.processes())?;
+        pause::make(shim, &dir.processes(), &label(pod)).map_err(SandboxError::Processes)?;
     }
     let record = Record {
         identity: pod.identity,
@@ -135,9 +148,10 @@ pub fn names(pod: &Pod, dir: &PodDir) -> Result<Names, SandboxError> {
         true => Ipc::Host,
         false => Ipc::Join { namespace: dir.ipc(), shm },
     };
-    let processes = match pod.security.host_pid {
-        true => Processes::Host,
-        false => Processes::Private,
+    let processes = match (pod.security.host_pid, pod.security.share_processes) {
+        (true, _) => Processes::Host,
+        (false, true) => Processes::Join(dir.processes()),
+        (false, false) => Processes::Private,
     };
     Ok(Names { network, ipc, processes, hostname, etc })
 }
@@ -154,6 +168,8 @@ pub fn stands(dir: &PodDir, record: &Record, processes: &[u32]) -> bool {
     is_of_this_boot
         && (!record.network || has(Namespace::Network, dir.network()))
         && (record.wasm || has(Namespace::Ipc, dir.ipc()))
+        && (!dir.processes().exists()
+            || has(Namespace::Processes, dir.processes()) && pause::is_alive(&dir.processes()))
 }
 
 /// Takes the sandbox down, but for what is on disk and the volumes: the Pod will be started again.
@@ -189,6 +205,8 @@ pub fn remove(dir: &PodDir, cgroup: &str) -> Result<(), SandboxError> {
 fn let_go(dir: &PodDir) -> Result<(), SandboxError> {
     namespace::remove(Namespace::Network, &dir.network())?;
     namespace::remove(Namespace::Ipc, &dir.ipc())?;
+    pause::end(&dir.processes()).map_err(SandboxError::Processes)?;
+    namespace::remove(Namespace::Processes, &dir.processes())?;
     let path = dir.shm();
     shm::remove(&path).map_err(|source| SandboxError::Shm { what: "remove", path, source })
 }

@@ -17,12 +17,15 @@ use firmware_compat::{
         File, HostPathKind, Mount, MountPropagation, Pod, Sysctl, Text, Volume, VolumeSource,
     },
 };
-use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
+use rustix::{
+    fs::{CWD, FileType, Mode, makedev, mknodat},
+    mount::{MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_change, unmount},
+};
 use support::{
     hub::Hub,
     image::{image_of, with_scratch},
     machine::{each_container, wait},
-    world::{ID, WAIT, World, namespace},
+    world::{ID, WAIT, World, kill_9, namespace},
 };
 
 /// `/dev/fuse`, which no container has by itself.
@@ -219,6 +222,68 @@ async fn the_devices_processes_and_ipc_are_seen_and_nothing_is_left(runtime: &'s
     });
 }
 
+async fn later_mounts_of_the_device_are_seen_where_the_manifest_says_so(runtime: &'static str) {
+    let mut world = World::new(runtime).await;
+    let shared = world.dir.path().join("shared");
+    let below = shared.join("below");
+    fs::create_dir(&shared).unwrap();
+    let memory = |path: &Path| {
+        mount("none", path, "tmpfs", MountFlags::empty(), None).unwrap();
+    };
+    memory(&shared);
+    mount_change(&shared, MountPropagationFlags::SHARED).unwrap();
+    fs::create_dir(&below).unwrap();
+    let words = "echo ready; until busybox test -e /seen/below/new; do busybox sleep 0.1; done; \
+                 busybox ls /hidden/below; echo over; exec busybox sleep 1000";
+    let pod = world.pod(&[], &[("main", words)]);
+    let pod = with_volume(pod, "hidden", host(&shared, HostPathKind::Directory), "/hidden", false);
+    let mut pod = with_volume(pod, "seen", host(&shared, HostPathKind::Directory), "/seen", false);
+    each_container(&mut pod, |own| {
+        let mut mounts = own.mounts.to_vec();
+        mounts[1].propagation = MountPropagation::HostToContainer;
+        own.mounts = mounts.try_into().unwrap();
+    });
+    world.assign(vec![pod]);
+    world.hub.until_running(ID).await;
+    world.until_log(1, "main", "ready\n").await;
+    memory(&below);
+    fs::write(below.join("new"), "").unwrap();
+    world.until_log(300, "main", "ready\nover\n").await;
+    world.until_gone().await;
+    for path in [&below, &shared] {
+        unmount(path, UnmountFlags::DETACH).unwrap();
+    }
+}
+
+async fn containers_that_share_their_processes_see_each_other(runtime: &'static str) {
+    let mut world = World::new(runtime).await;
+    let main = "until busybox pgrep -f '[s]leep 4321' > /dev/null; do busybox sleep 0.1; done; \
+                echo seen; exec busybox sleep 1000";
+    let sidecar = "exec busybox sleep 4321";
+    let mut pod = world.pod(&[], &[("main", main), ("sidecar", sidecar)]);
+    pod.security.share_processes = true;
+    world.assign(vec![pod]);
+    world.hub.until_running(ID).await;
+    world.until_log(1, "main", "seen\n").await;
+    let [one, two] = world.hub.all_running(ID)[..] else { panic!("two containers") };
+    let shared = namespace(one.pid, "pid");
+    assert_eq!(shared, namespace(two.pid, "pid"));
+    assert_ne!(shared, namespace(std::process::id(), "pid"));
+
+    // A container that ends takes nobody with it, and comes back to the others; the agent's end is nothing to them.
+    kill_9(two.pid as i32);
+    world.until_again("sidecar", two.pid).await;
+    world.device.kill();
+    world.start();
+    world
+        .hub
+        .until("it should find it", |hub| hub.told.iter().any(|l| l.contains("found 1 pods")))
+        .await;
+    let [same, again] = world.hub.all_running(ID)[..] else { panic!("two containers") };
+    assert_eq!((same, namespace(again.pid, "pid")), (one, shared));
+    world.until_gone().await;
+}
+
 /// A directory below `/dev` with one node, which goes with the test.
 struct Nodes(PathBuf);
 
@@ -282,6 +347,8 @@ for_each_runtime! {
     a_privileged_container_has_all_of_them
     a_safe_sysctl_is_the_pods_alone
     the_devices_processes_and_ipc_are_seen_and_nothing_is_left
+    containers_that_share_their_processes_see_each_other
+    later_mounts_of_the_device_are_seen_where_the_manifest_says_so
     a_named_device_is_opened_and_no_other
     the_devices_of_a_directory_are_opened
 }

@@ -56,6 +56,7 @@ pub mod cgroup;
 pub mod client;
 pub mod log;
 pub mod orphan;
+pub mod pause;
 pub mod private;
 mod procfs;
 pub mod protocol;

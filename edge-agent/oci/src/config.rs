@@ -200,12 +200,8 @@ fn no_nul<'a>(
 
 /// What the root of the container's mounts must be for those below it to be seen as they are to.
 fn root_propagation(spec: &ContainerSpec) -> Option<&'static str> {
-    let has = |wanted| spec.mounts.iter().any(|mount| mount.propagation == wanted);
-    match (has(Propagation::Shared), has(Propagation::Slave)) {
-        (true, _) => Some("rshared"),
-        (false, true) => Some("rslave"),
-        (false, false) => None,
-    }
+    let follows = spec.mounts.iter().any(|mount| mount.propagation == Propagation::Slave);
+    follows.then_some("rslave")
 }
 
 fn namespaces(spec: &ContainerSpec, host: &Host) -> Vec<Value> {

@@ -109,8 +109,6 @@ pub enum Propagation {
     Private,
     /// The device's, by the container.
     Slave,
-    /// Each other's.
-    Shared,
 }
 
 /// What a volume is.

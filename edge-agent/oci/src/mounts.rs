@@ -63,7 +63,6 @@ fn volume(mount: &Mount, target: &str) -> Result<Value, ConfigError> {
     let propagation = match mount.propagation {
         Propagation::Private => "rprivate",
         Propagation::Slave => "rslave",
-        Propagation::Shared => "rshared",
     };
     bound["options"][1] = json!(propagation);
     Ok(bound)

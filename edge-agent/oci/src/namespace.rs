@@ -26,6 +26,8 @@ pub enum Namespace {
     Network,
     /// System V IPC and POSIX message queues.
     Ipc,
+    /// Process numbers. One is made by its first process, not here: see the shim's `pause`.
+    Processes,
 }
 
 impl Namespace {
@@ -34,6 +36,7 @@ impl Namespace {
         match self {
             Self::Network => "net",
             Self::Ipc => "ipc",
+            Self::Processes => "pid",
         }
     }
 
@@ -41,6 +44,7 @@ impl Namespace {
         match self {
             Self::Network => UnshareFlags::NEWNET,
             Self::Ipc => UnshareFlags::NEWIPC,
+            Self::Processes => UnshareFlags::NEWPID,
         }
     }
 
@@ -49,6 +53,7 @@ impl Namespace {
         match self {
             Self::Network => ("network", "CONFIG_NET_NS"),
             Self::Ipc => ("IPC", "CONFIG_IPC_NS"),
+            Self::Processes => ("processes", "CONFIG_PID_NS"),
         }
     }
 }

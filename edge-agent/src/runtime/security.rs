@@ -114,7 +114,6 @@ pub(super) fn propagation(wanted: MountPropagation) -> Propagation {
     match wanted {
         MountPropagation::None => Propagation::Private,
         MountPropagation::HostToContainer => Propagation::Slave,
-        MountPropagation::Bidirectional => Propagation::Shared,
     }
 }
 

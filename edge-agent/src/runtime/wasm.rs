@@ -11,7 +11,7 @@ use lichen_wasm_host::{Preopen, Run, STANDARD_INPUT};
 use super::{
     Job, PrepareError, Prepared, Ready,
     environment::{self, Environment},
-    refuse, signal,
+    refuse, security, signal,
 };
 use crate::{
     sandbox,
@@ -27,6 +27,9 @@ pub(super) fn prepare(job: &Job<'_>) -> Result<Prepared, PrepareError> {
     let Artefacts::Wasm { compiled, .. } = &job.container.artefacts else {
         return Err(refuse("the assignment has no compiled module for this Wasm pod"));
     };
+    // A module names no user: its host's number is the one that counts.
+    let user = user(job);
+    security::check_root(job, &user.map_or_else(String::new, |(uid, _)| uid.to_string()))?;
     let artefact = job.launcher.content.artefact(&compiled.digest)?;
     let environment = environment::of(job)?;
     let run = Run {
@@ -35,7 +38,8 @@ pub(super) fn prepare(job: &Job<'_>) -> Result<Prepared, PrepareError> {
         memory_limit_bytes: Some(job.container.resources.memory_limit_bytes)
             .filter(|&bytes| bytes > 0),
         network: job.pod.host_network,
-        user: user(job),
+        user,
+        groups: job.pod.security.groups.iter().copied().chain(job.pod.security.fs_group).collect(),
         ..words(job, &environment)?
     };
     make_dir(&job.attempt_dir).map_err(refuse)?;
@@ -63,8 +67,12 @@ pub(super) fn prepare(job: &Job<'_>) -> Result<Prepared, PrepareError> {
 }
 
 /// As whom the host of a guest runs: a user of its Pod's own, which has nothing else on the device. One that is given a path
-/// of the device stays root, without any privilege: such a path is root's as a rule.
+/// of the device stays root, without any privilege: such a path is root's as a rule. What the manifest says counts before.
 fn user(job: &Job<'_>) -> Option<(u32, u32)> {
+    let asked = &job.container.security;
+    if let Some(user) = asked.user {
+        return Some((user, asked.group.unwrap_or(user)));
+    }
     let is_of_device = |name: &str| {
         let volume = job.pod.volumes.iter().find(|volume| *volume.name == *name);
         volume.is_some_and(|volume| matches!(volume.source, VolumeSource::HostPath { .. }))
@@ -74,7 +82,7 @@ fn user(job: &Job<'_>) -> Option<(u32, u32)> {
     }
     let PodId([.., a, b, c]) = job.pod.id;
     let user = FIRST_USER + u32::from_be_bytes([0, a, b, c]);
-    Some((user, user))
+    Some((user, asked.group.unwrap_or(user)))
 }
 
 /// Users from here on are those of Wasm Pods: above those that people and services have, and below 2^31.

@@ -43,7 +43,8 @@ impl Given {
 /// [`RunError::Host`]: a wall that the kernel has could not be put up.
 pub fn confine(run: &Run, given: &Given) -> Result<(), RunError> {
     let refused = |what: &str, cause: String| RunError::Host(format!("could not {what}: {cause}"));
-    user::change(run.user).map_err(|error| refused("give up privileges", error.to_string()))?;
+    user::change(run.user, &run.groups)
+        .map_err(|error| refused("give up privileges", error.to_string()))?;
     files::allow_only(&given.0, run.network)
         .map_err(|error| refused("restrict files", error.to_string()))?;
     #[cfg(target_pointer_width = "64")]

@@ -36,6 +36,8 @@ pub struct Run {
     pub network: bool,
     /// The user and group that this process becomes, if it is root. Absent, it stays who it is, without privileges.
     pub user: Option<(u32, u32)>,
+    /// With a user: the groups that it is in besides.
+    pub groups: Vec<u32>,
 }
 
 /// One directory of the host that the guest sees.
@@ -142,6 +144,7 @@ mod tests {
             memory_limit_bytes: Some(16 << 20),
             network: false,
             user: Some((1000, 1000)),
+            groups: vec![20],
         }
     }
 

@@ -209,7 +209,7 @@ pub struct Mount {
     pub sub_path: Text<{ capacity::PATH }>,
     /// Whether writing is refused.
     pub read_only: bool,
-    /// Whether mounts that are made later on one side are seen on the other.
+    /// Whether mounts that are made later on the device are seen.
     pub propagation: MountPropagation,
 }
 

@@ -65,6 +65,4 @@ pub enum MountPropagation {
     None,
     /// The device's, by the container.
     HostToContainer,
-    /// Each other's.
-    Bidirectional,
 }

@@ -28,6 +28,7 @@ use rustix::process::{getpid, set_child_subreaper, setsid, umask};
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 
 use crate::log::time::wall_ms;
+use crate::pause;
 use crate::private::{Private, keep_out_of_cores};
 use crate::procfs;
 use crate::run_dir::{PidRecord, RunDir};
@@ -43,6 +44,7 @@ lichen-shim supervises one container. The agent starts it; people rarely do.
                                      error: what DIR/shim.spec wants in memory)
   lichen-shim supervise DIR [LABEL]  run what DIR/shim.spec says
   lichen-shim clean-up DIR           remove what a killed shim has left
+  lichen-shim pause FILE [LABEL]     make a process namespace for a Pod's containers, held by FILE
   lichen-shim --version";
 
 /// The whole program. Takes the command line, program name included.
@@ -55,6 +57,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         (Some("launch"), Some(dir)) => launch_detached(&dir, &arguments[2..]),
         (Some("supervise"), Some(dir)) => supervise(dir),
         (Some("clean-up"), Some(dir)) => clean::clean_up(&dir),
+        (Some("pause"), Some(file)) => pause::start(&file, &arguments[2..]),
+        (Some("paused"), Some(_)) => pause::pause(),
         (Some("--version"), None) => {
             println!("lichen-shim {}", env!("CARGO_PKG_VERSION"));
             Ok(())

@@ -10,7 +10,7 @@ use rustix::{
 };
 
 /// Becomes a user and group, if this process may, and gives up every capability.
-pub(super) fn change(user: Option<(u32, u32)>) -> io::Result<()> {
+pub(super) fn change(user: Option<(u32, u32)>, groups: &[u32]) -> io::Result<()> {
     // No program that is started from here gets more, even by a set-uid bit.
     set_no_new_privs(true)?;
     if let Some((uid, gid)) = user.filter(|_| rustix::process::geteuid().is_root()) {
@@ -18,7 +18,8 @@ pub(super) fn change(user: Option<(u32, u32)>) -> io::Result<()> {
         let signal = parent_process_death_signal()?;
         let parent = getppid();
         let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
-        set_thread_groups(&[])?;
+        let groups: Vec<Gid> = groups.iter().map(|gid| Gid::from_raw(*gid)).collect();
+        set_thread_groups(&groups)?;
         set_thread_res_gid(gid, gid, gid)?;
         set_thread_res_uid(uid, uid, uid)?;
         die_with_parent(signal, parent)?;

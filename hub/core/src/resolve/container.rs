@@ -186,7 +186,6 @@ impl Check {
                 propagation: self.propagation(
                     &format!("{field}.mountPropagation"),
                     mount.mount_propagation.as_deref(),
-                    container,
                     engine,
                 ),
             });

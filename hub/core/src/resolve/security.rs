@@ -289,39 +289,28 @@ impl Check {
         List::try_from(set).unwrap_or_default()
     }
 
-    /// Which mounts that are made later are seen where.
+    /// Which mounts that are made later are seen.
     pub(super) fn propagation(
         &mut self,
         field: &str,
         given: Option<&str>,
-        container: &pod::Container,
         engine: RuntimeClass,
     ) -> MountPropagation {
-        let propagation = match given {
+        let cause = match given {
             None | Some("" | "None") => return MountPropagation::None,
-            Some("HostToContainer") => MountPropagation::HostToContainer,
-            Some("Bidirectional") => MountPropagation::Bidirectional,
-            Some(other) => {
-                self.error(
-                    field,
-                    format!(
-                        "\"{other}\" must be \"None\", \"HostToContainer\" or \"Bidirectional\""
-                    ),
-                );
-                return MountPropagation::None;
+            Some("HostToContainer") if engine != RuntimeClass::Wasm => {
+                return MountPropagation::HostToContainer;
             }
+            Some("HostToContainer" | "Bidirectional") if engine == RuntimeClass::Wasm => {
+                "a Wasm module sees directories, not mounts; leave it out".into()
+            }
+            Some("Bidirectional") => {
+                "\"Bidirectional\" is not possible: what a container mounts is seen by it alone; mount it on the device, and give the container \"HostToContainer\"".into()
+            }
+            Some(other) => format!("\"{other}\" must be \"None\" or \"HostToContainer\""),
         };
-        let privileged =
-            container.security_context.as_ref().is_some_and(|own| own.privileged == Some(true));
-        if engine == RuntimeClass::Wasm {
-            self.error(field, "a Wasm module sees directories, not mounts; leave it out");
-        } else if propagation == MountPropagation::Bidirectional && !privileged {
-            self.error(
-                field,
-                "Bidirectional mount propagation is available only to privileged containers",
-            );
-        }
-        propagation
+        self.error(field, cause);
+        MountPropagation::None
     }
 }
 

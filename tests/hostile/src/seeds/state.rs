@@ -231,6 +231,7 @@ fn wasm() -> Vec<u8> {
         memory_limit_bytes: Some(1 << 20),
         network: true,
         user: None,
+        groups: Vec::new(),
     };
     [vec![4], run.to_bytes().expect("its paths are text")].concat()
 }

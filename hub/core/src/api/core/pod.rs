@@ -26,10 +26,7 @@ pub use self::{
 use super::service_account::NameReference;
 use crate::api::{
     cell,
-    field::{
-        Message, count, flag, instead, object, objects, text, text_map, unless_empty, unsupported,
-        written,
-    },
+    field::{Message, count, flag, instead, object, objects, text, text_map, unsupported, written},
     meta::{Map, OBJECT_META, ObjectMeta, nullable},
     resource::{Column, Home, LOG, Names, Resource, Selectable, Verb},
 };

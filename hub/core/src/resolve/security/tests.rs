@@ -159,21 +159,29 @@ fn what_is_the_devices_own_can_not_be_set_for_one_pod() {
 }
 
 #[test]
-fn mounts_are_seen_on_both_sides_by_the_privileged_alone() {
-    let spec = |propagation: &str, privileged: bool| {
-        resolved(&json!({"volumes": [{"name": "v", "hostPath": {"path": "/mnt"}}],
-            "containers": [{"name": "a", "image": "a", "securityContext": {"privileged": privileged},
-                "volumeMounts": [{"name": "v", "mountPath": "/v", "mountPropagation": propagation}]}]}))
+fn later_mounts_of_the_device_are_seen_and_those_of_containers_are_not() {
+    let taken = |class: &str, propagation: &str| {
+        let pod = resolved(&json!({"runtimeClassName": class,
+            "volumes": [{"name": "v", "hostPath": {"path": "/mnt"}}],
+            "containers": [{"name": "a", "image": "a", "volumeMounts":
+                [{"name": "v", "mountPath": "/v", "mountPropagation": propagation}]}]}));
+        pod.map(|pod| pod.containers[0].mounts[0].propagation)
     };
-    let taken = |propagation, privileged| {
-        spec(propagation, privileged).map(|pod| pod.containers[0].mounts[0].propagation)
-    };
-    assert_eq!(taken("None", false), Ok(MountPropagation::None));
-    assert_eq!(taken("HostToContainer", false), Ok(MountPropagation::HostToContainer));
-    assert_eq!(taken("Bidirectional", true), Ok(MountPropagation::Bidirectional));
-    let errors = taken("Bidirectional", false).expect_err("refused");
-    assert!(errors[0].contains("available only to privileged containers"), "{errors:?}");
-    assert!(taken("Both", true).is_err());
+    assert_eq!(taken("crun", "None"), Ok(MountPropagation::None));
+    assert_eq!(taken("wasm", "None"), Ok(MountPropagation::None));
+    assert_eq!(taken("crun", "HostToContainer"), Ok(MountPropagation::HostToContainer));
+    for (class, propagation, expected) in [
+        ("crun", "Bidirectional", "is seen by it alone"),
+        ("crun", "Both", "\"Both\" must be"),
+        ("wasm", "HostToContainer", "a Wasm module sees directories"),
+        ("wasm", "Bidirectional", "a Wasm module sees directories"),
+    ] {
+        let errors = taken(class, propagation).expect_err("refused");
+        assert!(
+            errors[0].contains("mountPropagation: ") && errors[0].contains(expected),
+            "{errors:?}"
+        );
+    }
 }
 
 #[test]

@@ -100,8 +100,7 @@ pub struct VolumeMount {
     /// Whether writing is refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub read_only: Option<bool>,
-    /// Whether mounts that are made later on one side are seen on the other: `None` (default), `HostToContainer` or
-    /// `Bidirectional`.
+    /// Whether mounts that are made later on the device are seen: `None` (default) or `HostToContainer`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mount_propagation: Option<String>,
 }
