@@ -53,6 +53,13 @@ fn every_command_of_the_page_on_where_pods_run_prints_what_it_says() {
 }
 
 #[test]
+fn every_command_of_the_page_on_pod_security_prints_what_it_says() {
+    let hub = Hub::start();
+    let _pi = Agent::start("pi-1", &hub);
+    Desk::new(&hub).follow("pod-security.md");
+}
+
+#[test]
 fn every_command_of_the_page_on_access_prints_what_it_says() {
     Desk::new(&Hub::start()).follow("access.md");
 }

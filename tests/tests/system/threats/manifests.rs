@@ -24,16 +24,13 @@ fn refusal(hub: &Hub, kind: &str, object: &Value) -> String {
 fn a_manifest_asks_in_vain_for_more_than_its_sandbox() {
     let hub = Hub::start();
     for (path, value) in [
-        ("/hostPID", json!(true)),
-        ("/hostIPC", json!(true)),
-        ("/shareProcessNamespace", json!(true)),
-        ("/securityContext", json!({"runAsUser": 0})),
+        (
+            "/securityContext",
+            json!({"seccompProfile": {"type": "Localhost", "localhostProfile": "../x"}}),
+        ),
+        ("/securityContext", json!({"sysctls": [{"name": "kernel.core_pattern", "value": "|/x"}]})),
         ("/serviceAccountName", json!("boss")),
         ("/automountServiceAccountToken", json!(true)),
-        ("/containers/0/securityContext", json!({"privileged": true})),
-        ("/containers/0/securityContext", json!({"capabilities": {"add": ["SYS_ADMIN"]}})),
-        ("/containers/0/securityContext", json!({"allowPrivilegeEscalation": true})),
-        ("/containers/0/securityContext", json!({"procMount": "Unmasked"})),
         ("/containers/0/volumeDevices", json!([{"name": "x", "devicePath": "/dev/sda"}])),
         ("/containers/0/lifecycle", json!({"postStart": {"exec": {"command": ["sh"]}}})),
         ("/runtimeClassName", json!("../../bin/sh")),
@@ -46,6 +43,46 @@ fn a_manifest_asks_in_vain_for_more_than_its_sandbox() {
         assert!(said.contains(field), "{path} {value}: {said}");
     }
     assert!(hub.api().list("/apis/apps/v1/deployments").is_empty());
+}
+
+#[test]
+fn a_namespaces_level_keeps_manifests_to_their_sandboxes() {
+    let hub = Hub::start();
+    let level = "pod-security.kubernetes.io/enforce";
+    let default = json!({"apiVersion": "v1", "kind": "Namespace",
+        "metadata": {"name": "default", "labels": {level: "baseline"}}});
+    hub.api().put("/api/v1/namespaces/default", &default).unwrap();
+    let host = json!([{"name": "disk", "hostPath": {"path": "/dev/sda"}}]);
+    for (path, value, said) in [
+        ("/hostPID", json!(true), "hostPID=true"),
+        ("/hostIPC", json!(true), "hostIPC=true"),
+        ("/hostNetwork", json!(true), "hostNetwork=true"),
+        ("/volumes", host, "hostPath volumes (volume \"disk\")"),
+        ("/containers/0/securityContext", json!({"privileged": true}), "privileged=true"),
+        (
+            "/containers/0/securityContext",
+            json!({"capabilities": {"add": ["SYS_ADMIN"]}}),
+            "must not include \"SYS_ADMIN\"",
+        ),
+        ("/containers/0/securityContext", json!({"procMount": "Unmasked"}), "procMount"),
+        (
+            "/securityContext",
+            json!({"seccompProfile": {"type": "Unconfined"}}),
+            "must not set securityContext.seccompProfile.type",
+        ),
+    ] {
+        let mut web = deployment("web", "hello:1", 1);
+        let (parent, field) = path.rsplit_once('/').unwrap();
+        pod_spec(&mut web).pointer_mut(parent).unwrap()[field] = value;
+        let refused = hub.api().post(&collection("deployments"), &web).expect_err("refused");
+        assert_eq!(refused.status, 403, "{refused:?}");
+        let text = refused.text;
+        let begin = "deployments.apps \\\"web\\\" is forbidden: violates PodSecurity";
+        assert!(text.contains(begin), "{text}");
+        assert!(text.replace('\\', "").contains(said), "{said}: {text}");
+    }
+    assert!(hub.api().list("/apis/apps/v1/deployments").is_empty());
+    hub.api().post(&collection("deployments"), &deployment("web", "hello:1", 1)).unwrap();
 }
 
 #[test]
