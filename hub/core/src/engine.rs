@@ -1,7 +1,7 @@
 //! The hub's state machine. [`Engine::handle`] takes events in; [`Engine::drain`] ends a turn: it plans whatever the
 //! turn's events touched and hands out the effects, what must be durable first.
 //!
-//! `requests` answers the API, `access` has the engine's part in who may do what, `quota` in
+//! `requests` answers the API, `access` has the engine's part in who may do what, `pod_security` in what, `quota` in
 //! how much. What else the engine does is beside it:
 //! `load` reads the records, `session` hears and tells devices, `apply` keeps workloads at what they declare,
 //! `provisioning` finds what devices need of images, `view` and `explain` show, `recorder` keeps the API's events.
