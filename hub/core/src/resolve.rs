@@ -2,6 +2,7 @@
 //! quantity in numbers, every default filled in. Everything that is wrong is reported, not just the first. Each part of a
 //! Pod has its file; what is taken from ConfigMaps and Secrets is in [`sources`].
 
+mod accepted;
 mod affinity;
 pub mod container;
 pub mod resources;
@@ -127,6 +128,7 @@ impl Check {
         let containers = self.containers(&main_at, &spec.containers, spec, engine);
         self.names(at, spec);
         self.pull_secrets(at, spec);
+        self.pod_without_effect(at, spec);
         if let Some(name) = &spec.node_name {
             self.keep(check_subdomain(&format!("{at}.nodeName"), name, 63));
         }

@@ -54,6 +54,7 @@ impl Check {
     ) -> Container {
         self.keep(check_label_name(&format!("{at}.name"), &container.name));
         self.image(at, &container.image);
+        self.container_without_effect(at, container, spec);
         self.count(&format!("{at}.command"), container.command.len(), capacity::ARGUMENTS);
         self.count(&format!("{at}.args"), container.args.len(), capacity::ARGUMENTS);
         self.count(&format!("{at}.env"), container.env.len(), capacity::VARIABLES);

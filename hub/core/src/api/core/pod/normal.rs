@@ -4,8 +4,8 @@
 use alloc::{format, string::String};
 
 use super::{
-    Container, ContainerPort, EnvFrom, EnvVarSource, KeyToPath, PodTemplate, Resources, Toleration,
-    Volume, VolumeMount,
+    Container, ContainerPort, EnvFrom, EnvVarSource, KeyToPath, POD_TEMPLATE, PodTemplate,
+    Resources, Toleration, Volume, VolumeMount,
 };
 use crate::{
     api::quantity::{Amounts, Quantity},
@@ -35,8 +35,16 @@ impl PodTemplate {
         spec.containers.iter_mut().for_each(container);
         spec.volumes.iter_mut().for_each(volume);
         spec.tolerations.iter_mut().for_each(toleration);
-        normal
+        with_effect(normal)
     }
+}
+
+/// A template without what has no effect on a device, as its table of fields says.
+fn with_effect(template: PodTemplate) -> PodTemplate {
+    let mut json = serde_json::to_value(&template).unwrap_or_default();
+    json.as_object_mut().into_iter().for_each(|object| POD_TEMPLATE.remove_without_effect(object));
+    // It reads what it has written.
+    serde_json::from_value(json).unwrap_or(template)
 }
 
 fn unless(text: &mut Option<String>, defaults: &[&str]) {
@@ -177,6 +185,25 @@ mod tests {
             ],
             "tolerations": [{"key": "a", "operator": "Equal", "value": "b"},
                 {"key": "c", "operator": "Exists", "value": "x"}],
+        });
+        assert_eq!(normal(&short), normal(&long));
+    }
+
+    #[test]
+    fn what_has_no_effect_makes_no_difference() {
+        let short = json!({"containers": [{"name": "a", "image": "a",
+            "ports": [{"containerPort": 80}],
+            "volumeMounts": [{"name": "v", "mountPath": "/v"}]}]});
+        let long = json!({
+            "serviceAccountName": "a", "serviceAccount": "a", "automountServiceAccountToken": true,
+            "enableServiceLinks": false, "schedulerName": "default-scheduler", "hostUsers": true,
+            "setHostnameAsFQDN": false, "os": {"name": "linux"},
+            "containers": [{"name": "a", "image": "a", "imagePullPolicy": "Always",
+                "stdin": false, "stdinOnce": false, "tty": false,
+                "resizePolicy": [{"resourceName": "cpu", "restartPolicy": "NotRequired"}],
+                "ports": [{"containerPort": 80, "hostPort": 80}],
+                "volumeMounts": [{"name": "v", "mountPath": "/v", "recursiveReadOnly": "Disabled"}],
+            }],
         });
         assert_eq!(normal(&short), normal(&long));
     }
