@@ -8,7 +8,7 @@ use std::{io, path::PathBuf};
 
 use firmware_compat::{
     id::{AgentId, PodId},
-    v1::owned::{Pod, RuntimeClass},
+    v1::owned::{Pod, PodNames, RuntimeClass, Text},
 };
 use lichen_agent_core::PodSpec;
 use lichen_oci::{
@@ -16,6 +16,7 @@ use lichen_oci::{
     config::{EtcFiles, Ipc, Network},
     etc,
     namespace::{self, Namespace, NamespaceError},
+    resolver::Dns,
     runtime::CGROUP_PARENT,
 };
 
@@ -123,7 +124,7 @@ pub fn names(pod: &Pod, dir: &PodDir) -> Result<Names, SandboxError> {
         }
         false => (Network::Join(dir.network()), pod.hostname.to_string()),
     };
-    let etc = etc::write(&dir.etc(), &network, &hostname)?;
+    let etc = etc::write(&dir.etc(), &network, &etc_names(pod, &hostname))?;
     let shm = dir.shm();
     shm::place(&shm).map_err(|source| {
         let path = shm.clone();
@@ -131,6 +132,26 @@ pub fn names(pod: &Pod, dir: &PodDir) -> Result<Names, SandboxError> {
     })?;
     let ipc = Ipc::Join { namespace: dir.ipc(), shm };
     Ok(Names { network, ipc, hostname, etc })
+}
+
+/// What the files in `/etc` are to say.
+fn etc_names(pod: &Pod, hostname: &str) -> etc::Names {
+    fn texts<const N: usize>(list: &[Text<N>]) -> Vec<String> {
+        list.iter().map(ToString::to_string).collect()
+    }
+    let PodNames { domain, aliases, dns } = &pod.names;
+    let aliases = aliases.iter().map(|alias| (alias.ip.to_string(), texts(&alias.names)));
+    etc::Names {
+        hostname: hostname.to_owned(),
+        domain: domain.to_string(),
+        aliases: aliases.collect(),
+        dns: Dns {
+            own: dns.own,
+            nameservers: texts(&dns.nameservers),
+            searches: texts(&dns.searches),
+            options: texts(&dns.options),
+        },
+    }
 }
 
 /// Whether all of a sandbox is still there: not after a reboot, nor if somebody removed one of its namespaces and none

@@ -96,6 +96,7 @@ fn with_file(pod: &mut Pod) {
             volume: "secret".try_into().unwrap(),
             path: "/secret".try_into().unwrap(),
             sub_path: Text::default(),
+            expand: false,
             read_only: false,
         };
         container.mounts = [container.mounts.to_vec(), vec![mount]].concat().try_into().unwrap();

@@ -26,6 +26,7 @@ mod place;
 mod probe;
 mod profile;
 mod resolve;
+pub mod resolver;
 pub mod runtime;
 pub mod signal;
 mod tree;

@@ -5,6 +5,9 @@
 mod accepted;
 mod affinity;
 pub mod container;
+pub mod downward;
+pub mod names;
+pub mod projected;
 pub mod resources;
 pub mod scheduling;
 pub mod sources;
@@ -24,6 +27,9 @@ use firmware_compat::{
 };
 
 pub use container::Container;
+pub use downward::Told;
+pub use names::Names;
+pub use projected::Projected;
 pub use resources::Amount;
 use resources::requests;
 pub use scheduling::{TaintEffect, Toleration};
@@ -54,6 +60,8 @@ pub struct Resolved {
     pub grace_ms: u32,
     /// Whether it shares the device's network.
     pub host_network: bool,
+    /// Its names, but for its own, and whom it asks for those of others.
+    pub names: Names,
     /// As whom its containers run.
     pub security: PodSecurity,
     /// What it asks for: of each resource the sum over its containers, or what one of its init containers asks for if
@@ -147,6 +155,7 @@ impl Check {
             restart: self.restart(at, spec),
             grace_ms: grace_s.min(MAX_GRACE_S) * 1000,
             host_network: spec.host_network.unwrap_or(false),
+            names: self.host_names(at, spec),
             security: PodSecurity::default(),
             requests: requests(&init_containers, &containers),
             tolerations: self.tolerations(at, spec),

@@ -10,9 +10,9 @@ use super::{
     discovery::ObjectRef,
     error::CliError,
     files,
-    ui::Tone,
+    ui::{Tone, plain},
 };
-use crate::manifest::{Manifest, Problems};
+use crate::manifest::{Manifest, Problems, remarks};
 
 /// Runs the command.
 ///
@@ -40,6 +40,10 @@ pub fn run(context: &mut Context, args: &ApplyArgs) -> Result<(), CliError> {
 pub fn apply(context: &mut Context, manifests: &[Manifest]) -> Result<(), CliError> {
     let mut failed = 0;
     for manifest in manifests {
+        for remark in remarks(&manifest.node.to_value()) {
+            let label = ObjectRef::known(&manifest.key()).label();
+            context.ui.warn(&plain(&format!("{label}: {remark}")));
+        }
         match send(&context.client, manifest) {
             Ok(outcome) => {
                 let line = format!(

@@ -21,8 +21,6 @@ impl Check {
             }
         }
         self.word(at, "schedulerName", spec.scheduler_name.as_ref(), &["default-scheduler"]);
-        let policies = ["ClusterFirst", "ClusterFirstWithHostNet", "Default"];
-        self.word(at, "dnsPolicy", spec.dns_policy.as_ref(), &policies);
         let os = spec.os.as_ref().map(|os| &os.name);
         self.word(&format!("{at}.os"), "name", os, &["linux"]);
         self.must_be(at, "setHostnameAsFQDN", spec.set_hostname_as_fqdn, false);
@@ -65,7 +63,7 @@ impl Check {
     }
 
     /// A field that has only these values here. Empty is absent.
-    fn word(&mut self, at: &str, name: &str, value: Option<&String>, words: &[&str]) {
+    pub(super) fn word(&mut self, at: &str, name: &str, value: Option<&String>, words: &[&str]) {
         let Some(value) = value.filter(|value| !value.is_empty()) else { return };
         if !words.contains(&value.as_str()) {
             let known = words.join("\", \"");

@@ -1,10 +1,14 @@
-//! `v1` Pod, and the template that workloads make Pods from. Its parts: [`container`], [`environment`],
-//! [`volume`], [`scheduling`], [`affinity`], [`status`].
+//! `v1` Pod, and the template that workloads make Pods from. Its parts: [`container`], [`environment`], [`downward`],
+//! [`volume`], [`projected`], [`names`], [`scheduling`],
+//! [`affinity`], [`status`].
 
 pub mod affinity;
 pub mod container;
+pub mod downward;
 pub mod environment;
+pub mod names;
 pub(crate) mod normal;
+pub mod projected;
 pub mod scheduling;
 pub mod status;
 pub mod volume;
@@ -16,7 +20,10 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     affinity::{Affinity, TopologySpreadConstraint},
     container::{Container, ContainerPort, Resources, VolumeMount},
+    downward::{DownwardFile, DownwardVolume, FieldRef, ResourceFieldRef},
     environment::{EnvFrom, EnvVar, EnvVarSource, KeyReference, ObjectSource},
+    names::{DnsConfig, DnsOption, HostAlias},
+    projected::{ObjectProjection, ProjectedVolume, Projection},
     scheduling::Toleration,
     status::{ContainerState, ContainerStatus, PodStatus, Running, Terminated, Waiting},
     volume::{ConfigMapVolume, EmptyDir, HostPath, KeyToPath, SecretVolume, Volume},
@@ -123,9 +130,21 @@ pub struct PodSpec {
     /// Whether a cluster gives its containers a token.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub automount_service_account_token: Option<bool>,
-    /// Whose name servers it asks: its device's.
+    /// What its containers see as their host's name. Absent means the Pod's name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hostname: Option<String>,
+    /// Part of its whole name, `hostname.subdomain.namespace.svc.cluster.local`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subdomain: Option<String>,
+    /// More lines of `/etc/hosts`.
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "nullable")]
+    pub host_aliases: Vec<HostAlias>,
+    /// `Default`, the same under the names `ClusterFirst` (default) and `ClusterFirstWithHostNet`, or `None`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dns_policy: Option<String>,
+    /// Name servers, behind the device's or instead of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dns_config: Option<DnsConfig>,
     /// Whether a cluster writes the addresses of Services into variables.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub enable_service_links: Option<bool>,
@@ -309,7 +328,7 @@ pub const POD_SPEC: Message = Message {
         text("restartPolicy", 3),
         count("terminationGracePeriodSeconds", 4).optional(),
         unsupported("activeDeadlineSeconds", 5),
-        text("dnsPolicy", 6).without_effect("a Pod has its device's name servers; None is refused"),
+        text("dnsPolicy", 6),
         text_map("nodeSelector", 7),
         text("serviceAccountName", 8).without_effect(NO_TOKEN),
         text("serviceAccount", 9).without_effect(NO_TOKEN),
@@ -319,18 +338,18 @@ pub const POD_SPEC: Message = Message {
         unsupported("hostIPC", 13),
         unless_empty("securityContext", 14, "give the image a user of its own"),
         objects("imagePullSecrets", 15, &volume::LOCAL_REFERENCE).merged_by("name"),
-        unsupported("hostname", 16),
-        unsupported("subdomain", 17),
+        text("hostname", 16),
+        text("subdomain", 17),
         object("affinity", 18, &affinity::AFFINITY).optional(),
         text("schedulerName", 19)
             .without_effect("the hub is the one scheduler; it must be default-scheduler"),
         objects("initContainers", 20, &container::CONTAINER).merged_by("name"),
         flag("automountServiceAccountToken", 21).optional().without_effect(NO_TOKEN),
         objects("tolerations", 22, &scheduling::TOLERATION),
-        unsupported("hostAliases", 23),
+        objects("hostAliases", 23, &names::HOST_ALIAS).merged_by("ip"),
         text("priorityClassName", 24),
         written("priority", 25),
-        unsupported("dnsConfig", 26),
+        object("dnsConfig", 26, &names::DNS_CONFIG).optional(),
         unsupported("shareProcessNamespace", 27),
         instead("readinessGates", 28, "nothing here sets conditions of Pods; use a readinessProbe"),
         text("runtimeClassName", 29).optional(),
@@ -356,6 +375,7 @@ pub const POD_SPEC: Message = Message {
         instead("resourceClaims", 39, "ask for devices in resources.limits of a container"),
         instead("resources", 40, "write them for each container"),
         instead("hostnameOverride", 41, "write hostname"),
+        instead("schedulingGroup", 43, "each Pod is placed by itself"),
     ],
 };
 

@@ -121,6 +121,9 @@ pub struct VolumeMount {
     /// Path in the volume.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sub_path: Option<String>,
+    /// The same, with `$(NAME)` for the value of a variable.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sub_path_expr: Option<String>,
     /// Whether writing is refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub read_only: Option<bool>,
@@ -168,6 +171,7 @@ pub const CONTAINER: Message = Message {
         objects("resizePolicy", 23, &RESIZE_POLICY)
             .without_effect("other resources are another template, and its Pods are new ones"),
         unsupported("restartPolicy", 24),
+        instead("restartPolicyRules", 25, "write restartPolicy for the Pod"),
     ],
 };
 
@@ -193,7 +197,11 @@ const CONTAINER_PORT: Message = Message {
 /// The fields of [`Resources`].
 const RESOURCES: Message = Message {
     name: "ResourceRequirements",
-    fields: &[amounts("limits", 1), amounts("requests", 2), unsupported("claims", 3)],
+    fields: &[
+        amounts("limits", 1),
+        amounts("requests", 2),
+        instead("claims", 3, "ask for devices in limits"),
+    ],
 };
 
 const fn amounts(name: &'static str, number: u32) -> Field {
@@ -209,7 +217,7 @@ const VOLUME_MOUNT: Message = Message {
         text("mountPath", 3),
         text("subPath", 4),
         unsupported("mountPropagation", 5),
-        unsupported("subPathExpr", 6),
+        text("subPathExpr", 6),
         text("recursiveReadOnly", 7).optional().without_effect(
             "what is mounted below a mount keeps its own rights; Enabled is refused",
         ),
