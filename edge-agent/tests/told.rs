@@ -11,7 +11,7 @@ use firmware_compat::v1::owned::{
     Dns, Fact, FactResource, File, HostAlias, Mount, PodNames, ProjectedSource, Value, Variable,
     Volume, VolumeSource,
 };
-use support::world::World;
+use support::world::{ID, World};
 
 /// What shells, JSON and YAML make something else of.
 const EXACT: &str = "say \"hi\" 'there' \\ $$(HOME) $NONE $(NONE) ${X} `id`\n\tGr\u{fc}\u{df}e\u{85} \u{1f44b} = ;\n end ";
@@ -64,6 +64,7 @@ async fn variables_are_seen_to_the_byte_and_the_last_of_two_holds(runtime: &'sta
     .unwrap();
     pod.containers = vec![container].try_into().unwrap();
     world.assign(vec![pod]);
+    world.hub.until_running(ID).await;
     let cpus = std::thread::available_parallelism().unwrap();
     let expected = format!("{SEEN}|127.0.0.1|{cpus}|at 127.0.0.1 one|two|ready\n");
     world.until_log(1, "main", &expected).await;
@@ -91,6 +92,7 @@ async fn names_are_in_etc(runtime: &'static str) {
         },
     };
     world.assign(vec![pod]);
+    world.hub.until_running(ID).await;
     let expected = "till\n127.0.1.1\ttill.web.shop.svc.cluster.local\ttill\n10.0.0.7\tnas\tnas.lan\n\
                     nameserver 192.0.2.53\nsearch shop.lan\noptions ndots:2\nready\n";
     world.until_log(1, "main", expected).await;
@@ -152,6 +154,7 @@ async fn every_mount_below_others_is_seen_and_files_of_all_sources_change_at_onc
     pod.containers = vec![container].try_into().unwrap();
     pod.volumes = volumes.clone().try_into().unwrap();
     world.assign(vec![pod.clone()]);
+    world.hub.until_running(ID).await;
     let expected = "7 7\nold\nold\n127.0.0.1\n";
     world.until_log(1, "main", expected).await;
 
