@@ -20,6 +20,7 @@
 pub mod args;
 pub mod board;
 pub mod content;
+mod facts;
 pub mod hub;
 pub mod identity;
 pub mod join;

@@ -147,17 +147,17 @@ fn detected() -> Vec<&'static str> {
     Vec::new()
 }
 
-fn cpu_milli() -> u32 {
+pub(crate) fn cpu_milli() -> u32 {
     let cpus = std::thread::available_parallelism().map_or(1, usize::from);
     u32::try_from(cpus).unwrap_or(u32::MAX).saturating_mul(1000)
 }
 
-fn memory_bytes() -> u64 {
+pub(crate) fn memory_bytes() -> u64 {
     let info = rustix::system::sysinfo();
     (info.totalram as u64).saturating_mul(info.mem_unit.into())
 }
 
-fn disk_bytes(state: &Path) -> u64 {
+pub(crate) fn disk_bytes(state: &Path) -> u64 {
     rustix::fs::statvfs(state).map_or(0, |disk| disk.f_blocks.saturating_mul(disk.f_frsize))
 }
 

@@ -11,7 +11,7 @@ use std::{
 
 use firmware_compat::{
     id::{AgentId, PodId},
-    v1::owned::{Pod, RuntimeClass},
+    v1::owned::{Pod, PodNames, RuntimeClass, Text},
 };
 use lichen_agent_core::PodSpec;
 use lichen_oci::{
@@ -19,6 +19,7 @@ use lichen_oci::{
     config::{EtcFiles, Ipc, Network, Processes},
     etc,
     namespace::{self, Namespace, NamespaceError},
+    resolver::Dns,
     runtime::CGROUP_PARENT,
 };
 
@@ -138,7 +139,7 @@ pub fn names(pod: &Pod, dir: &PodDir) -> Result<Names, SandboxError> {
         }
         false => (Network::Join(dir.network()), pod.hostname.to_string()),
     };
-    let etc = etc::write(&dir.etc(), &network, &hostname)?;
+    let etc = etc::write(&dir.etc(), &network, &etc_names(pod, &hostname))?;
     let shm = dir.shm();
     shm::place(&shm).map_err(|source| {
         let path = shm.clone();
@@ -154,6 +155,26 @@ pub fn names(pod: &Pod, dir: &PodDir) -> Result<Names, SandboxError> {
         (false, false) => Processes::Private,
     };
     Ok(Names { network, ipc, processes, hostname, etc })
+}
+
+/// What the files in `/etc` are to say.
+fn etc_names(pod: &Pod, hostname: &str) -> etc::Names {
+    fn texts<const N: usize>(list: &[Text<N>]) -> Vec<String> {
+        list.iter().map(ToString::to_string).collect()
+    }
+    let PodNames { domain, aliases, dns } = &pod.names;
+    let aliases = aliases.iter().map(|alias| (alias.ip.to_string(), texts(&alias.names)));
+    etc::Names {
+        hostname: hostname.to_owned(),
+        domain: domain.to_string(),
+        aliases: aliases.collect(),
+        dns: Dns {
+            own: dns.own,
+            nameservers: texts(&dns.nameservers),
+            searches: texts(&dns.searches),
+            options: texts(&dns.options),
+        },
+    }
 }
 
 /// Whether all of a sandbox is still there: not after a reboot, nor if somebody removed one of its namespaces and none

@@ -211,6 +211,7 @@ pub(crate) mod tests {
             namespace: "default".try_into().expect("short"),
             name: "web".try_into().expect("short"),
             hostname: "web".try_into().expect("short"),
+            names: Default::default(),
             runtime_class: RuntimeClass::Wasm,
             init_containers: Default::default(),
             containers: Default::default(),

@@ -1,10 +1,12 @@
 //! Puts the volumes of a Pod where its containers can mount them: once per Pod, for all of them.
 //!
 //! An emptyDir is a directory in the Pod's own directory and lives as long as the Pod, one in memory until the device
-//! restarts ([`memory`]); a configMap is written by [`config_map`], a secret into memory by [`secret`]; a hostPath is checked
-//! and used in place.
+//! restarts ([`memory`]); a configMap is written by [`config_map`], a secret into memory by [`secret`], files of several
+//! sources by [`projected`]; a hostPath is checked and used in place. What is mounted below another volume gets a place in
+//! it ([`nested`]).
 
 use std::{
+    collections::BTreeMap,
     fs, io,
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
@@ -22,6 +24,8 @@ pub mod config_map;
 mod fs_group;
 mod host_path;
 pub(crate) mod memory;
+mod nested;
+mod projected;
 mod secret;
 mod sub_path;
 
@@ -115,10 +119,11 @@ pub fn place(
     written: &Written,
     secrets: &Secrets,
 ) -> Result<(), VolumeError> {
-    pod.volumes.iter().try_for_each(|volume| place_one(pod, volume, dir, written, secrets))
+    pod.volumes.iter().try_for_each(|volume| place_one(pod, volume, dir, written, secrets))?;
+    nested::place(pod, dir)
 }
 
-/// Writes the configMap and secret volumes of `Pod` again; containers that have them mounted see all new files at once.
+/// Writes the configMap, secret and projected volumes of `Pod` again; containers that have them mounted see all new files at once.
 ///
 /// # Errors
 /// See [`VolumeError`].
@@ -128,11 +133,18 @@ pub fn update_files(
     written: &Written,
     secrets: &Secrets,
 ) -> Result<(), VolumeError> {
-    let has_files = |volume: &&Volume| {
-        matches!(volume.source, VolumeSource::ConfigMap { .. } | VolumeSource::Secret { .. })
-    };
-    let mut volumes = pod.volumes.iter().filter(has_files);
+    let mut volumes = pod.volumes.iter().filter(|volume| has_files(volume));
     volumes.try_for_each(|volume| place_one(pod, volume, dir, written, secrets))
+}
+
+/// Whether the device writes it, and nobody else.
+fn has_files(volume: &Volume) -> bool {
+    match volume.source {
+        VolumeSource::ConfigMap { .. }
+        | VolumeSource::Secret { .. }
+        | VolumeSource::Projected { .. } => true,
+        VolumeSource::EmptyDir { .. } | VolumeSource::HostPath { .. } => false,
+    }
 }
 
 fn place_one(
@@ -152,13 +164,16 @@ fn place_one(
         }
         VolumeSource::EmptyDir { memory: false, .. } => make_empty_dir(volume, &own, group),
         VolumeSource::HostPath { path, kind } => host_path::check(volume, path, *kind),
-        VolumeSource::ConfigMap { .. } => {
-            let files = pod.files(&volume.source);
-            let files: Vec<config_map::Content<'_>> = files.iter().map(Into::into).collect();
+        VolumeSource::ConfigMap { data } => {
+            let files: Vec<config_map::Content<'_>> =
+                pod.files(data).iter().map(Into::into).collect();
             config_map::write(&own, &files, group, written)
                 .map_err(|error| error.in_volume(&volume.name))
         }
         VolumeSource::Secret { secret } => secret::place(pod, volume, &own, *secret, secrets),
+        VolumeSource::Projected { sources } => {
+            projected::place(pod, volume, &own, sources, written, secrets)
+        }
     }
 }
 
@@ -170,15 +185,25 @@ pub fn release(dir: &Path) -> io::Result<()> {
     memory::release(dir)
 }
 
-/// Resolves the mounts of a container to what is behind them. The volumes were placed.
+/// Resolves the mounts of a container to what is behind them. The volumes were placed. `variables` are the container's.
 ///
 /// # Errors
 /// See [`VolumeError`].
-pub fn resolve(pod: &Pod, mounts: &[Mount], dir: &Path) -> Result<Vec<Placed>, VolumeError> {
-    mounts.iter().map(|mount| resolve_one(pod, mount, dir)).collect()
+pub fn resolve(
+    pod: &Pod,
+    mounts: &[Mount],
+    dir: &Path,
+    variables: &BTreeMap<&str, String>,
+) -> Result<Vec<Placed>, VolumeError> {
+    mounts.iter().map(|mount| resolve_one(pod, mount, dir, variables)).collect()
 }
 
-fn resolve_one(pod: &Pod, mount: &Mount, dir: &Path) -> Result<Placed, VolumeError> {
+fn resolve_one(
+    pod: &Pod,
+    mount: &Mount,
+    dir: &Path,
+    variables: &BTreeMap<&str, String>,
+) -> Result<Placed, VolumeError> {
     let volume = pod.volumes.iter().find(|volume| volume.name == mount.volume);
     let Some(volume) = volume else {
         return Err(VolumeError::Unknown {
@@ -192,9 +217,15 @@ fn resolve_one(pod: &Pod, mount: &Mount, dir: &Path) -> Result<Placed, VolumeErr
         VolumeSource::EmptyDir { .. } => (own, mount.read_only),
         VolumeSource::HostPath { path, .. } => (PathBuf::from(path.as_str()), mount.read_only),
         // As in Kubernetes: the device writes it, nobody else.
-        VolumeSource::ConfigMap { .. } | VolumeSource::Secret { .. } => (own, true),
+        VolumeSource::ConfigMap { .. }
+        | VolumeSource::Secret { .. }
+        | VolumeSource::Projected { .. } => (own, true),
     };
-    let inner = match mount.sub_path.as_str() {
+    let sub_path = match mount.expand {
+        true => sub_path::expanded(volume, &mount.sub_path, variables)?,
+        false => mount.sub_path.to_string(),
+    };
+    let inner = match sub_path.as_str() {
         "" => PathBuf::new(),
         sub_path => sub_path::place(volume, &root, sub_path)?,
     };
@@ -240,22 +271,44 @@ fn io_failed(
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use firmware_compat::{
         id::{Hash, PodId},
-        v1::owned::{HostPathKind, PodSecurity, RestartPolicy, RuntimeClass},
+        v1::owned::{
+            Artefacts, Blob, Container, ContainerSecurity, HostPathKind, PodNames, PodSecurity,
+            Resources, RestartPolicy, RuntimeClass, Supervision,
+        },
     };
 
     use super::*;
     use crate::identity::IdentityDir;
 
-    fn pod(volumes: Vec<Volume>) -> PodSpec {
+    pub fn container(mounts: Vec<Mount>) -> Container {
+        let blob = Blob { digest: Hash([2; 32]), size: 1 };
+        Container {
+            name: "main".try_into().expect("short"),
+            reference: Default::default(),
+            artefacts: Artefacts::Wasm { module: Hash([2; 32]), compiled: blob },
+            command: Default::default(),
+            args: Default::default(),
+            working_dir: Default::default(),
+            env: Default::default(),
+            ports: Default::default(),
+            resources: Resources::default(),
+            mounts: mounts.try_into().expect("few"),
+            security: ContainerSecurity::default(),
+            supervision: Supervision::default(),
+        }
+    }
+
+    pub fn pod(volumes: Vec<Volume>) -> PodSpec {
         let pod = Pod {
             id: PodId([1; 16]),
             identity: Hash([1; 32]),
             namespace: "default".try_into().expect("short"),
             name: "web".try_into().expect("short"),
             hostname: "web".try_into().expect("short"),
+            names: PodNames::default(),
             runtime_class: RuntimeClass::Wasm,
             init_containers: Default::default(),
             containers: Default::default(),
@@ -290,6 +343,7 @@ mod tests {
             volume: "v".try_into().expect("short"),
             path: "/data".try_into().expect("short"),
             sub_path: sub_path.try_into().expect("short"),
+            expand: false,
             read_only: false,
             propagation: MountPropagation::None,
         }
@@ -303,7 +357,8 @@ mod tests {
         place(&pod, dir.path(), &Written::default()).expect("placeable");
         fs::write(dir.path().join("v/file"), "x").expect("writable");
         place(&pod, dir.path(), &Written::default()).expect("placeable");
-        let placed = resolve(&pod, &[mount("")], dir.path()).expect("resolvable");
+        let placed =
+            super::resolve(&pod, &[mount("")], dir.path(), &BTreeMap::new()).expect("resolvable");
         assert_eq!(placed[0].source, Source::Own(dir.path().join("v")));
         assert!(dir.path().join("v/file").exists());
     }
@@ -331,7 +386,8 @@ mod tests {
         let pod = pod(vec![volume(source)]);
         place(&pod, dir.path(), &Written::default()).expect("placeable");
         std::os::unix::fs::symlink(outside.path(), dir.path().join("v/out")).expect("a link");
-        let resolve = |sub_path| resolve(&pod, &[mount(sub_path)], dir.path());
+        let resolve =
+            |sub_path| super::resolve(&pod, &[mount(sub_path)], dir.path(), &BTreeMap::new());
         for crooked in ["../x", "/etc", "out", "out/deeper/still"] {
             assert!(matches!(resolve(crooked), Err(VolumeError::Path { .. })), "{crooked}");
         }
@@ -345,6 +401,23 @@ mod tests {
         assert_eq!(resolve("link/deep").expect("resolvable")[0].inner, Path::new("in/deep"));
         std::os::unix::fs::symlink("nowhere", dir.path().join("v/dangling")).expect("a link");
         assert!(matches!(resolve("dangling"), Err(VolumeError::Path { .. })));
+    }
+
+    #[test]
+    fn a_sub_path_may_be_made_of_variables() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let source = VolumeSource::EmptyDir { memory: false, size_limit_bytes: 0 };
+        let pod = pod(vec![volume(source)]);
+        place(&pod, dir.path(), &Written::default()).expect("placeable");
+        let variables = BTreeMap::from([("POD", "web-0".to_owned()), ("UP", "..".to_owned())]);
+        let resolve = |expression| {
+            let mount = Mount { expand: true, ..mount(expression) };
+            super::resolve(&pod, &[mount], dir.path(), &variables)
+        };
+        assert_eq!(resolve("of/$(POD)").expect("resolvable")[0].inner, Path::new("of/web-0"));
+        for crooked in ["$(UP)/x", "$(NONE)", "/$(POD)"] {
+            assert!(matches!(resolve(crooked), Err(VolumeError::Path { .. })), "{crooked}");
+        }
     }
 
     #[test]
@@ -362,7 +435,8 @@ mod tests {
     #[test]
     fn a_mount_of_no_volume_is_named() {
         let dir = tempfile::tempdir().expect("a directory");
-        let error = resolve(&pod(Vec::new()), &[mount("")], dir.path()).expect_err("unknown");
+        let error = super::resolve(&pod(Vec::new()), &[mount("")], dir.path(), &BTreeMap::new())
+            .expect_err("unknown");
         assert!(error.to_string().contains("no volume \"v\""), "{error}");
     }
 }

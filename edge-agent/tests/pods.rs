@@ -180,6 +180,7 @@ async fn parts_of_volumes_are_mounted_and_links_that_lead_out_are_refused(runtim
         volume: volume.try_into().unwrap(),
         path: path.try_into().unwrap(),
         sub_path: sub_path.try_into().unwrap(),
+        expand: false,
         read_only: false,
         propagation: MountPropagation::None,
     };

@@ -99,6 +99,7 @@ fn with_file(pod: &mut Pod) {
             volume: "secret".try_into().unwrap(),
             path: "/secret".try_into().unwrap(),
             sub_path: Text::default(),
+            expand: false,
             read_only: false,
             propagation: MountPropagation::None,
         };

@@ -68,6 +68,22 @@ fn with_variable(mut pod: Pod, name: &str, value: &str) -> Pod {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs lichen-shim and lichen-wasmc: run by make test"]
+async fn a_module_sees_its_variables_to_the_byte() {
+    let mut world = World::new().await;
+    let value = "say \"hi\" 'there' \\ $$(HOME) $NONE $(NONE)\n\tGr\u{fc}\u{df}e\u{85} = ; end ";
+    let pod = with_variable(world.hello(1), "NAME", value);
+    world.assign(vec![pod]);
+    world.hub.until_running(ID).await;
+    world.hub.command(1, logs(true, false));
+    let seen = format!("hello from {}\n", value.replace("$$", "$"));
+    let (text, _) = world.hub.reply(1, |text| text.len() >= seen.len()).await;
+    assert!(text.starts_with(&seen), "{text}");
+    world.assign(Vec::new());
+    world.hub.until_gone(ID).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs lichen-shim and lichen-wasmc: run by make test"]
 async fn a_module_runs_logs_survives_its_agent_and_leaves_nothing() {
     let mut world = World::new().await;
     let pod = with_variable(world.hello(1), "NAME", "moss");
@@ -223,6 +239,7 @@ async fn a_config_map_changes_in_place_and_an_empty_dir_is_there() {
             volume: volume.try_into().unwrap(),
             path: format!("/{volume}").as_str().try_into().unwrap(),
             sub_path: Text::default(),
+            expand: false,
             read_only: false,
             propagation: MountPropagation::None,
         };

@@ -74,6 +74,20 @@ pub mod full {
     pub const SYSCTLS: usize = 16;
     /// Name or value of such a setting.
     pub const SYSCTL: usize = 63;
+    /// Sources of one projected volume.
+    pub const PROJECTED_SOURCES: usize = 32;
+    /// Lines that a Pod adds to `/etc/hosts`.
+    pub const HOST_ALIASES: usize = 64;
+    /// Names in one of them.
+    pub const ALIAS_NAMES: usize = 32;
+    /// An IP address as text.
+    pub const ADDRESS: usize = 45;
+    /// Name servers that a Pod names: resolvers ask no more.
+    pub const NAMESERVERS: usize = 3;
+    /// Domains that a Pod's resolver looks in: Kubernetes' bound.
+    pub const SEARCHES: usize = 32;
+    /// Options of a Pod's resolver.
+    pub const DNS_OPTIONS: usize = 32;
     /// CamelCase reasons.
     pub const REASON: usize = 64;
     /// A sentence for people.
@@ -107,7 +121,7 @@ pub mod full {
 
 /// Bounds of the fixed forms: a microcontroller with 64 KiB of RAM or less.
 pub mod small {
-    pub use super::full::{LABEL_VALUE, NAMESPACE, REASON, SIGNING_KEYS, VERSION, WORD};
+    pub use super::full::{ADDRESS, LABEL_VALUE, NAMESPACE, REASON, SIGNING_KEYS, VERSION, WORD};
     /// Kernel and board descriptions.
     pub const DESCRIPTION: usize = 48;
     /// A microcontroller reports none or few.
@@ -158,6 +172,18 @@ pub mod small {
     pub const SYSCTLS: usize = 0;
     /// As none is taken.
     pub const SYSCTL: usize = 0;
+    /// Sources of a projected volume.
+    pub const PROJECTED_SOURCES: usize = 2;
+    /// Firmware has no `/etc/hosts`.
+    pub const HOST_ALIASES: usize = 0;
+    /// Names in a line of it.
+    pub const ALIAS_NAMES: usize = 0;
+    /// Firmware asks the name servers that its network tells it.
+    pub const NAMESERVERS: usize = 0;
+    /// Domains that it looks in.
+    pub const SEARCHES: usize = 0;
+    /// Options of its resolver.
+    pub const DNS_OPTIONS: usize = 0;
     /// Secrets: settings of the firmware that others must not read.
     pub const SECRETS: usize = 1;
     /// Two files of the largest size with their names, and a tag.

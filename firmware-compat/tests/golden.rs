@@ -309,6 +309,13 @@ macro_rules! samples {
                             value: Value::Secret { secret: 0, key: text("token") },
                         },
                         Variable { name: text("GONE"), value: Value::Unavailable(text("no key")) },
+                        Variable {
+                            name: text("CPUS"),
+                            value: Value::Fact(Fact::Allocatable {
+                                resource: FactResource::Cpu,
+                                divisor: 1000,
+                            }),
+                        },
                     ]),
                     ports: list(vec![Port { number: 8080, protocol: Protocol::Udp }]),
                     resources: Resources {
@@ -321,6 +328,7 @@ macro_rules! samples {
                         volume: text("data"),
                         path: text("/data"),
                         sub_path: text(""),
+                        expand: false,
                         read_only: true,
                         propagation: MountPropagation::HostToContainer,
                     }]),
@@ -345,6 +353,7 @@ macro_rules! samples {
                     namespace: text("default"),
                     name: text("web-1"),
                     hostname: text("web-1"),
+                    names: PodNames { domain: text("web.example"), ..PodNames::default() },
                     runtime_class,
                     init_containers: List::default(),
                     containers: list(vec![container(artefacts)]),
@@ -380,7 +389,14 @@ macro_rules! samples {
                 check_body("sealed", &Sealed { encapsulated_key, content });
                 let config = VolumeSource::ConfigMap { data: hash(0xf6) };
                 let secret = VolumeSource::Secret { secret: 0 };
+                let projected = VolumeSource::Projected {
+                    sources: list(vec![
+                        ProjectedSource::Files { data: hash(0xf6) },
+                        ProjectedSource::Fact { path: text("ip"), mode: 0o444, fact: Fact::HostIp },
+                    ]),
+                };
                 let cases = [
+                    ("pod-projected", RuntimeClass::Firmware, firmware.clone(), projected),
                     ("pod-image", RuntimeClass::Container, image, empty),
                     ("pod-wasm", RuntimeClass::Wasm, wasm, host),
                     ("pod-firmware", RuntimeClass::Firmware, firmware.clone(), config),

@@ -1,13 +1,14 @@
 //! From what an operator wrote to an object of the API: strict about fields, silent about values. Whether values make
 //! sense is the engine's to say.
 //!
-//! - [`decode()`]: JSON to an object, for the API and for files alike.
+//! - [`decode()`]: JSON to an object, for the API and for files alike. [`remarks()`]: what may not be what was meant.
 //! - [`read`] and [`check`]: files to objects, with line and column for everything that is wrong ([`report`]).
 
 pub mod check;
 pub mod decode;
 
 pub mod read;
+pub mod remarks;
 pub mod report;
 mod scalar;
 mod strict;
@@ -15,6 +16,7 @@ pub mod yaml;
 
 pub use decode::decode;
 pub use read::Manifest;
+pub use remarks::remarks;
 pub use report::{Problem, Problems, Source};
 pub(crate) use strict::{nearest, read as read_fields};
 

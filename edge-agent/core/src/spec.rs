@@ -6,7 +6,7 @@ use core::{fmt, ops::Deref};
 
 use firmware_compat::{
     id::Hash,
-    v1::owned::{Blob, ConfigData, Container, File, Pod, Sealed, VolumeSource},
+    v1::owned::{Blob, ConfigData, Container, File, Pod, Sealed},
 };
 
 use crate::artefacts::blobs;
@@ -103,15 +103,10 @@ impl PodSpec {
         self.every_container().flat_map(blobs)
     }
 
-    /// The files of a volume that is a ConfigMap; none of another.
+    /// The files that a volume refers to by their hash.
     #[must_use]
-    pub fn files(&self, source: &VolumeSource) -> &[File] {
-        match source {
-            VolumeSource::ConfigMap { data } => self.config.get(data).map_or(&[], |of| &of.files),
-            VolumeSource::EmptyDir { .. }
-            | VolumeSource::HostPath { .. }
-            | VolumeSource::Secret { .. } => &[],
-        }
+    pub fn files(&self, data: &Hash) -> &[File] {
+        self.config.get(data).map_or(&[], |of| &of.files)
     }
 
     /// What the Pod needs of a Secret, by its place in the Pod's list: the Secret's name, and what is sealed.

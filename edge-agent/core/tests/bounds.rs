@@ -58,6 +58,7 @@ fn mount(volume: &str, path: &str, sub_path: &str) -> List<Mount, 32> {
         volume: Text::cut(volume),
         path: Text::cut(path),
         sub_path: Text::cut(sub_path),
+        expand: false,
         read_only: false,
         propagation: MountPropagation::None,
     };

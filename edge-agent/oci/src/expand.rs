@@ -42,6 +42,25 @@ pub fn expand(text: &str, env: &BTreeMap<&str, String>) -> Result<String, TooLon
     Ok(out)
 }
 
+/// The first reference in a text to a variable that is not there.
+pub fn unknown<'a>(text: &'a str, env: &BTreeMap<&str, String>) -> Option<&'a str> {
+    let mut rest = text;
+    while let Some(dollar) = rest.find('$') {
+        rest = &rest[dollar + 1..];
+        if let Some(after) = rest.strip_prefix('$') {
+            rest = after;
+        } else if let Some((name, after)) =
+            rest.strip_prefix('(').and_then(|inner| inner.split_once(')'))
+        {
+            if !env.contains_key(name) {
+                return Some(name);
+            }
+            rest = after;
+        }
+    }
+    None
+}
+
 fn bounded(text: &str) -> Result<(), TooLong> {
     if text.len() > MAX_EXPANDED_BYTES { Err(TooLong) } else { Ok(()) }
 }
@@ -101,6 +120,14 @@ mod tests {
         for (text, expected) in table {
             assert_eq!(expand(text, &env).as_deref(), Ok(expected), "{text}");
         }
+    }
+
+    #[test]
+    fn a_reference_to_nothing_is_found() {
+        let env = BTreeMap::from([("A", "1".to_owned())]);
+        assert_eq!(unknown("$(A)/$$(B)/$x", &env), None);
+        assert_eq!(unknown("$(A)/$(B)/$(C)", &env), Some("B"));
+        assert_eq!(unknown("$()", &env), Some(""));
     }
 
     #[test]

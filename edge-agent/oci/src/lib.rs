@@ -27,6 +27,7 @@ mod place;
 mod probe;
 mod profile;
 mod resolve;
+pub mod resolver;
 pub mod runtime;
 pub mod security;
 pub mod signal;

@@ -21,6 +21,7 @@ use rustix::thread::UnshareFlags;
 use crate::bundle::{Overlay, RunDir};
 use crate::child::{MAX_OUTPUT_BYTES, read_until_end, wait};
 use crate::config::{CgroupVersion, ContainerSpec, Host, Network, Resources, runtime_config};
+use crate::etc::Names;
 use crate::image::ImageConfig;
 use crate::tree::remove_tree;
 use crate::trial_program::{OUTPUT, elf};
@@ -157,10 +158,11 @@ impl Trial<'_> {
         options.write(true).create_new(true).mode(0o755);
         let written = options.open(lower.join("ok")).and_then(|mut file| file.write_all(&program));
         written.map_err(io("write the trial program"))?;
+        let names = Names { hostname: "trial".to_owned(), ..Names::default() };
         let spec = ContainerSpec {
             id: self.id.clone(),
             cgroup: self.id.clone(),
-            hostname: "trial".to_owned(),
+            hostname: names.hostname.clone(),
             command: vec!["/ok".to_owned()],
             resources: Resources {
                 // Or a busy device gives the trial next to no time.
@@ -169,7 +171,7 @@ impl Trial<'_> {
                 pids_limit: Some(PIDS_LIMIT),
                 ..Resources::default()
             },
-            etc: crate::etc::write(&self.directory.join("etc"), &Network::Private, "trial")
+            etc: crate::etc::write(&self.directory.join("etc"), &Network::Private, &names)
                 .map_err(bundle)?,
             ..ContainerSpec::default()
         };

@@ -12,6 +12,7 @@ use lichen_oci::config::{
     CgroupVersion, ContainerSpec, Mount, MountSource, Network, Propagation, Resources,
     runtime_config,
 };
+use lichen_oci::etc::Names;
 use lichen_oci::image::{Image, read_image, read_manifest};
 use lichen_oci::layers::{LayerStore, Limits};
 use lichen_oci::runtime::{Found, Search, find};
@@ -136,7 +137,8 @@ impl Device {
         let run = RunDir::new(self.scratch.path().join("run").join(&spec.id));
         run.create().expect("run directory");
         let etc = self.scratch.path().join("etc").join(&spec.id);
-        spec.etc = lichen_oci::etc::write(&etc, &spec.network, &spec.hostname).expect("etc");
+        let names = Names { hostname: spec.hostname.clone(), ..Names::default() };
+        spec.etc = lichen_oci::etc::write(&etc, &spec.network, &names).expect("etc");
         let config = runtime_config(spec, &self.image.config, &self.found.host());
         run.write_config(&config.expect("config")).expect("config.json");
         let overlay = run.overlay(self.store.lowers(&self.image));

@@ -43,11 +43,12 @@ pub(super) fn prepare(job: &Job<'_>, containers: &Containers) -> Result<Prepared
     make_dir(&job.attempt_dir).map_err(refuse)?;
     let run = RunDir::new(job.attempt_dir.join(DIR));
     run.create().map_err(refuse)?;
-    let placed = volumes::resolve(job.pod, &job.container.mounts, &job.dir.volumes());
+    let environment = environment::of(job)?;
+    let mounts = &job.container.mounts;
+    let placed = volumes::resolve(job.pod, mounts, &job.dir.volumes(), &environment.expanded()?);
     let placed = placed.map_err(refuse)?;
     let security = security::security(job, &placed);
-    let (mounts, sub_paths) = mounts(placed, &run);
-    let environment = environment::of(job)?;
+    let (mounts, sub_paths) = self::mounts(placed, &run);
     let is_private = environment.private;
     let spec = container_spec(job, &image, &lowers, mounts, environment)?;
     let spec = ContainerSpec { security, ..spec };

@@ -4,7 +4,7 @@ use firmware_compat::{
     id::PodId,
     v1::owned::{Artefacts, VolumeSource},
 };
-use lichen_oci::expand::{expand, expand_env};
+use lichen_oci::expand::expand;
 use lichen_shim::{Group, Kind, Limits, LogLimits, Private, Process, Spec};
 use lichen_wasm_host::{Preopen, Run, STANDARD_INPUT};
 
@@ -34,7 +34,7 @@ pub(super) fn prepare(job: &Job<'_>) -> Result<Prepared, PrepareError> {
     let environment = environment::of(job)?;
     let run = Run {
         artefact,
-        preopens: preopens(job)?,
+        preopens: preopens(job, &environment)?,
         memory_limit_bytes: Some(job.container.resources.memory_limit_bytes)
             .filter(|&bytes| bytes > 0),
         network: job.pod.host_network,
@@ -112,8 +112,7 @@ fn group(job: &Job<'_>) -> Group {
 /// The guest's arguments and environment.
 fn words(job: &Job<'_>, environment: &Environment) -> Result<Run, PrepareError> {
     let container = job.container;
-    let env =
-        expand_env(&environment.variables).map_err(|error| refuse(format!("env is {error}")))?;
+    let env = environment.expanded()?;
     let expand =
         |word: &str| expand(word, &env).map_err(|error| refuse(format!("args are {error}")));
     // A module has no entrypoint to replace: `command` is its name and first arguments.
@@ -128,8 +127,9 @@ fn words(job: &Job<'_>, environment: &Environment) -> Result<Run, PrepareError> 
     Ok(Run { args, env, ..Run::default() })
 }
 
-fn preopens(job: &Job<'_>) -> Result<Vec<Preopen>, PrepareError> {
-    let placed = volumes::resolve(job.pod, &job.container.mounts, &job.dir.volumes());
+fn preopens(job: &Job<'_>, environment: &Environment) -> Result<Vec<Preopen>, PrepareError> {
+    let (mounts, variables) = (&job.container.mounts, environment.expanded()?);
+    let placed = volumes::resolve(job.pod, mounts, &job.dir.volumes(), &variables);
     placed.map_err(refuse)?.into_iter().map(preopen).collect()
 }
 

@@ -17,7 +17,7 @@ use std::{
 use firmware_compat::v1::owned::File;
 
 use super::{VolumeError, fs_group};
-use crate::state::Written;
+use crate::{secrets::OpenedFile, state::Written};
 
 const DATA: &str = "..data";
 const DATA_NEW: &str = "..data.new";
@@ -33,6 +33,12 @@ pub(super) struct Content<'a> {
 impl<'a> From<&'a File> for Content<'a> {
     fn from(file: &'a File) -> Self {
         Self { path: &file.path, mode: file.mode, data: &file.data }
+    }
+}
+
+impl<'a> From<&'a OpenedFile<'_>> for Content<'a> {
+    fn from(file: &'a OpenedFile<'_>) -> Self {
+        Self { path: file.path, mode: file.mode, data: file.data }
     }
 }
 
@@ -197,8 +203,9 @@ fn link(dir: &Path, files: &[Content<'_>]) -> Result<(), WriteError> {
     }
     for name in names(dir)? {
         let ours = name.as_encoded_bytes().starts_with(b"..");
-        if !ours && !tops.contains(&name) {
-            let path = dir.join(name);
+        let path = dir.join(&name);
+        // What is no link is the place of something that is mounted there.
+        if !ours && !tops.contains(&name) && path.is_symlink() {
             fs::remove_file(&path).map_err(|source| WriteError::Io {
                 action: "remove",
                 path,

@@ -29,11 +29,22 @@ pub(super) fn place(
     secret: u8,
     secrets: &Secrets,
 ) -> Result<(), VolumeError> {
-    let failed = io_failed(volume, "mount memory on", path);
     let refused =
         |cause: SecretError| VolumeError::Secret { volume: volume.name.to_string(), cause };
     let opened = secrets.open(pod, secret).map_err(refused)?;
     let files = opened.files().map_err(refused)?;
+    let files: Vec<config_map::Content<'_>> = files.iter().map(Into::into).collect();
+    write(volume, path, &files, pod.security.fs_group)
+}
+
+/// Mounts the memory, unless it is there, and makes it hold these files.
+pub(super) fn write(
+    volume: &Volume,
+    path: &Path,
+    files: &[config_map::Content<'_>],
+    group: Option<u32>,
+) -> Result<(), VolumeError> {
+    let failed = io_failed(volume, "mount memory on", path);
     fs::create_dir_all(path).map_err(&failed)?;
     if !is_mount(path).map_err(&failed)? {
         mount(path).map_err(|error| match error.kind() {
@@ -44,12 +55,8 @@ pub(super) fn place(
             _ => failed(error),
         })?;
     }
-    let files: Vec<config_map::Content<'_>> = files
-        .iter()
-        .map(|file| config_map::Content { path: file.path, mode: file.mode, data: file.data })
-        .collect();
     // What is in memory wears no flash.
-    config_map::write(path, &files, pod.security.fs_group, &Written::default())
+    config_map::write(path, files, group, &Written::default())
         .map_err(|error| error.in_volume(&volume.name))
 }
 

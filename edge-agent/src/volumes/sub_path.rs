@@ -4,14 +4,33 @@
 //! change it at any time, so the path that was found is not to be trusted, see [`lichen_shim::beneath`].
 
 use std::{
+    collections::BTreeMap,
     fs, io,
     path::{Component, Path, PathBuf},
 };
 
-use firmware_compat::v1::owned::{Volume, VolumeSource};
+use firmware_compat::v1::owned::Volume;
+use lichen_oci::expand::{expand, unknown};
 use lichen_shim::beneath;
 
-use super::{VolumeError, io_failed, refused};
+use super::{VolumeError, has_files, io_failed, refused};
+
+/// A `subPathExpr` with the container's variables in it.
+pub(super) fn expanded(
+    volume: &Volume,
+    expression: &str,
+    variables: &BTreeMap<&str, String>,
+) -> Result<String, VolumeError> {
+    if unknown(expression, variables).is_some() {
+        return Err(refused(
+            volume,
+            expression,
+            "it refers to a variable that the container does not have",
+        ));
+    }
+    expand(expression, variables)
+        .map_err(|_| refused(volume, expression, "it is too long once it is expanded"))
+}
 
 /// The way down from a volume's root: names only, no symbolic link among them. A missing directory is made. Links of the
 /// volume's own are followed as long as they stay in it.
@@ -22,9 +41,7 @@ pub(super) fn place(volume: &Volume, root: &Path, sub_path: &str) -> Result<Path
     }
     let path = root.join(sub_path);
     let there = path.ancestors().find(|part| part.exists()).unwrap_or(root);
-    let has_files =
-        matches!(volume.source, VolumeSource::ConfigMap { .. } | VolumeSource::Secret { .. });
-    if there != path && has_files {
+    if there != path && has_files(volume) {
         return Err(refused(volume, sub_path, "the ConfigMap or Secret has no such file"));
     }
     let missing = path.strip_prefix(there).unwrap_or(Path::new(""));

@@ -67,6 +67,7 @@ pub fn with_scratch(mut pod: Pod, memory: bool) -> Pod {
             volume: "scratch".try_into().unwrap(),
             path: "/scratch".try_into().unwrap(),
             sub_path: Text::default(),
+            expand: false,
             read_only: false,
             propagation: MountPropagation::None,
         };

@@ -247,6 +247,7 @@ pub fn pod(number: u8, runtime_class: RuntimeClass, containers: Vec<Container>) 
         namespace: "default".try_into().unwrap(),
         name: format!("web-{number}").try_into().unwrap(),
         hostname: format!("web-{number}").as_str().try_into().unwrap(),
+        names: Default::default(),
         runtime_class,
         init_containers: Default::default(),
         containers: containers.try_into().unwrap(),

@@ -12,8 +12,12 @@ pub use crate::form::fixed::{Bytes, List, Text};
 mod assignment;
 #[path = "command.rs"]
 mod command;
+#[path = "facts.rs"]
+mod facts;
 #[path = "hello.rs"]
 mod hello;
+#[path = "names.rs"]
+mod names;
 #[path = "pod.rs"]
 mod pod;
 #[path = "security.rs"]
@@ -25,7 +29,9 @@ mod supervision;
 
 pub use assignment::*;
 pub use command::*;
+pub use facts::*;
 pub use hello::*;
+pub use names::*;
 pub use pod::*;
 pub use security::*;
 pub use status::*;

@@ -9,9 +9,15 @@ mod assignment;
 #[path = "command.rs"]
 #[expect(clippy::duplicate_mod, reason = "one definition of the messages, two forms of them")]
 mod command;
+#[path = "facts.rs"]
+#[expect(clippy::duplicate_mod, reason = "one definition of the messages, two forms of them")]
+mod facts;
 #[path = "hello.rs"]
 #[expect(clippy::duplicate_mod, reason = "one definition of the messages, two forms of them")]
 mod hello;
+#[path = "names.rs"]
+#[expect(clippy::duplicate_mod, reason = "one definition of the messages, two forms of them")]
+mod names;
 #[path = "pod.rs"]
 #[expect(clippy::duplicate_mod, reason = "one definition of the messages, two forms of them")]
 mod pod;
@@ -27,7 +33,9 @@ mod supervision;
 
 pub use assignment::*;
 pub use command::*;
+pub use facts::*;
 pub use hello::*;
+pub use names::*;
 pub use pod::*;
 pub use security::*;
 pub use status::*;

@@ -4,8 +4,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Bytes, ContainerSecurity, List, MountPropagation, PodSecurity, RuntimeClass, Supervision, Text,
-    capacity,
+    Bytes, ContainerSecurity, Fact, List, MountPropagation, PodNames, PodSecurity, RuntimeClass,
+    Supervision, Text, capacity,
 };
 use crate::id::{Hash, PodId};
 
@@ -23,6 +23,8 @@ pub struct Pod {
     pub name: Text<{ capacity::NAME }>,
     /// What its containers see as their host's name: a DNS label.
     pub hostname: Text<{ capacity::NAMESPACE }>,
+    /// Its other names, and whom it asks for those of others.
+    pub names: PodNames,
     /// What runs its containers.
     pub runtime_class: RuntimeClass,
     /// Run one after the other, each to its end with code 0, before the containers start.
@@ -163,6 +165,8 @@ pub enum Value {
     },
     /// There is none, and why: what runs goes on, and the container is not started again.
     Unavailable(Text<{ capacity::CONTAINER_MESSAGE }>),
+    /// What the device says.
+    Fact(Fact),
 }
 
 /// Transport of a port.
@@ -207,6 +211,8 @@ pub struct Mount {
     pub path: Text<{ capacity::PATH }>,
     /// Path in the volume; empty for its root.
     pub sub_path: Text<{ capacity::PATH }>,
+    /// Whether `sub_path` has `$(NAME)` in it, for which the container's variables stand.
+    pub expand: bool,
     /// Whether writing is refused.
     pub read_only: bool,
     /// Whether mounts that are made later on the device are seen.
@@ -248,6 +254,35 @@ pub enum VolumeSource {
     Secret {
         /// Place in the Pod's list.
         secret: u8,
+    },
+    /// Files from several sources; of two with one path, that of the later source.
+    Projected {
+        /// Where they come from.
+        sources: List<ProjectedSource, { capacity::PROJECTED_SOURCES }>,
+    },
+}
+
+/// Where some files of a projected volume come from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ProjectedSource {
+    /// A ConfigMap, or what the hub knows of the Pod.
+    Files {
+        /// Hash of the part that is a [`ConfigData`].
+        data: Hash,
+    },
+    /// A Secret: then the whole volume is in memory only.
+    Secret {
+        /// Place in the Pod's list.
+        secret: u8,
+    },
+    /// One file with what the device says.
+    Fact {
+        /// Relative path in the volume.
+        path: Text<{ capacity::NAME }>,
+        /// Permission bits.
+        mode: u16,
+        /// What it holds.
+        fact: Fact,
     },
 }
 

@@ -3,6 +3,7 @@
 pub(crate) mod name;
 pub mod sources;
 pub mod status;
+mod told;
 
 use alloc::{
     borrow::ToOwned,
@@ -267,7 +268,8 @@ impl Pod {
             identity: self.identity,
             namespace: Text::try_from(self.namespace()).map_err(|_| over("the namespace"))?,
             name: Text::try_from(self.name.as_str()).map_err(|_| over("the name"))?,
-            hostname: Text::cut(hostname(&self.name)),
+            hostname: Text::cut(self.hostname()),
+            names: self.names()?,
             runtime_class: resolved.runtime_class,
             init_containers: init_containers.try_into().map_err(|_| over("the init containers"))?,
             containers: containers.try_into().map_err(|_| over("the containers"))?,

@@ -2,8 +2,12 @@
 //! quantity in numbers, every default filled in. Everything that is wrong is reported, not just the first. Each part of a
 //! Pod has its file; what is taken from ConfigMaps and Secrets is in [`sources`].
 
+mod accepted;
 mod affinity;
 pub mod container;
+pub mod downward;
+pub mod names;
+pub mod projected;
 pub mod resources;
 pub mod scheduling;
 pub mod security;
@@ -24,6 +28,9 @@ use firmware_compat::{
 };
 
 pub use container::Container;
+pub use downward::Told;
+pub use names::Names;
+pub use projected::Projected;
 pub use resources::Amount;
 use resources::requests;
 pub use scheduling::{TaintEffect, Toleration};
@@ -54,6 +61,8 @@ pub struct Resolved {
     pub grace_ms: u32,
     /// Whether it shares the device's network.
     pub host_network: bool,
+    /// Its names, but for its own, and whom it asks for those of others.
+    pub names: Names,
     /// As whom its containers run.
     pub security: PodSecurity,
     /// What it asks for: of each resource the sum over its containers, or what one of its init containers asks for if
@@ -128,6 +137,7 @@ impl Check {
         let containers = self.containers(&main_at, &spec.containers, spec, engine);
         self.names(at, spec);
         self.pull_secrets(at, spec);
+        self.pod_without_effect(at, spec);
         if let Some(name) = &spec.node_name {
             self.keep(check_subdomain(&format!("{at}.nodeName"), name, 63));
         }
@@ -147,6 +157,7 @@ impl Check {
             grace_ms: grace_s.min(MAX_GRACE_S) * 1000,
             host_network: spec.host_network.unwrap_or(false),
             security: self.pod_security(at, spec, engine),
+            names: self.host_names(at, spec),
             requests: requests(&init_containers, &containers),
             tolerations: self.tolerations(at, spec),
             init_containers,

@@ -216,6 +216,30 @@ fn workload(kind: Kind, name: &str, settings: &[&str]) -> serde_json::Value {
                 let kind = if key == "secret-env" { "secretKeyRef" } else { "configMapKeyRef" };
                 push(&mut container["env"], json!({"name": variable, "valueFrom": {kind: of}}));
             }
+            "field" | "resource" => {
+                let (variable, of) = value.split_once(':').expect("VARIABLE:path");
+                let from = match key {
+                    "field" => json!({"fieldRef": {"fieldPath": of}}),
+                    _ => json!({"resourceFieldRef": {"resource": of, "divisor": "1"}}),
+                };
+                push(&mut container["env"], json!({"name": variable, "valueFrom": from}));
+            }
+            // Files of a ConfigMap, of a Secret, and about the Pod, in one volume.
+            "projected" => {
+                let (map, secret) = value.split_once(':').expect("map:secret");
+                let about = json!([
+                    {"path": "about/name", "fieldRef": {"fieldPath": "metadata.name"}},
+                    {"path": "about/labels", "fieldRef": {"fieldPath": "metadata.labels"}},
+                    {"path": "cpus", "mode": 0o400,
+                        "resourceFieldRef": {"containerName": "main", "resource": "limits.cpu"}},
+                ]);
+                spec["volumes"] = json!([{"name": "all", "projected": {"sources": [
+                    {"configMap": {"name": map}},
+                    {"secret": {"name": secret, "optional": true}},
+                    {"downwardAPI": {"items": about}},
+                ]}}]);
+                container["volumeMounts"] = json!([{"name": "all", "mountPath": "/all"}]);
+            }
             "secret-all" | "config-all" => {
                 let kind = if key == "secret-all" { "secretRef" } else { "configMapRef" };
                 push(&mut container["envFrom"], json!({"prefix": "P_", kind: {"name": value}}));

@@ -10,9 +10,9 @@ use super::{
     discovery::ObjectRef,
     error::CliError,
     files,
-    ui::Tone,
+    ui::{Tone, plain},
 };
-use crate::manifest::{Manifest, Problems};
+use crate::manifest::{Manifest, Problems, remarks};
 
 /// Runs the command.
 ///
@@ -40,6 +40,10 @@ pub fn run(context: &mut Context, args: &ApplyArgs) -> Result<(), CliError> {
 pub fn apply(context: &mut Context, manifests: &[Manifest]) -> Result<(), CliError> {
     let mut failed = 0;
     for manifest in manifests {
+        for remark in remarks(&manifest.node.to_value()) {
+            let label = ObjectRef::known(&manifest.key()).label();
+            context.ui.warn(&plain(&format!("{label}: {remark}")));
+        }
         match send(&context.client, manifest) {
             Ok(outcome) => {
                 let line = format!(
@@ -85,9 +89,14 @@ impl Outcome {
 fn send(client: &Client, manifest: &Manifest) -> Result<Outcome, CliError> {
     let object = ObjectRef::known(&manifest.key());
     let before = client.read(&object)?;
-    let body = serde_json::to_value(&manifest.object).map_err(|error| {
+    let mut body = serde_json::to_value(&manifest.object).map_err(|error| {
         CliError::Failed(format!("could not write {} as JSON: {error}", object.label()))
     })?;
+    if is_of_another(manifest, before.as_ref())
+        && let Some(metadata) = body["metadata"].as_object_mut()
+    {
+        metadata.remove("resourceVersion");
+    }
     let is_there = before.is_some();
     let answer = match write(client, &object, &body, is_there) {
         Err(error) if is_overtaken(&error, &object) => write(client, &object, &body, !is_there),
@@ -101,6 +110,14 @@ fn send(client: &Client, manifest: &Manifest) -> Result<Outcome, CliError> {
         }),
         Err(error) => Err(explained(error, manifest, &object)),
     }
+}
+
+/// Whether a manifest was written by the server of another object, such as one of another cluster: its version says nothing
+/// here.
+fn is_of_another(manifest: &Manifest, before: Option<&Value>) -> bool {
+    let written = manifest.node.get("metadata").and_then(|metadata| metadata.get("uid"));
+    let there = before.map(|object| &object["metadata"]["uid"]);
+    written.is_some_and(|uid| there != Some(&uid.to_value()))
 }
 
 /// Creates an object or replaces it, for either of which a role may have the right alone.

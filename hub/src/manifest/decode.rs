@@ -6,7 +6,7 @@ use lichen_hub_core::api::{
 };
 use serde_json::{Map, Value};
 
-use super::strict;
+use super::{remarks::leave_out_tokens, strict};
 
 /// Reads an object. Nulls and fields that only the hub writes are left out, as Kubernetes does.
 ///
@@ -24,7 +24,9 @@ pub fn decode(value: &Value) -> Result<Object, Vec<FieldError>> {
     if !names.allows(Verb::Create) && !names.allows(Verb::Update) {
         return Err(vec![FieldError::new("kind", names.made_by)]);
     }
-    let (read, errors) = strict::read(fields, kind.fields(), names.confidential);
+    let mut fields = fields.clone();
+    leave_out_tokens(&mut fields);
+    let (read, errors) = strict::read(&fields, kind.fields(), names.confidential);
     if !errors.is_empty() {
         return Err(errors);
     }
@@ -98,9 +100,9 @@ mod tests {
         let mut value = deployment(json!({
             "containers": [
                 {"name": "a", "image": "a", "livenessProbe": {}, "volumeMount": []},
-                {"name": "b", "image": "b", "env": [{"name": "X", "valueFrom": {"fieldRef": {}}}]},
+                {"name": "b", "image": "b", "env": [{"name": "X", "valueFrom": {"fileKeyRef": {}}}]},
             ],
-            "serviceAccountName": "x",
+            "schedulingGates": [],
         }));
         value["spec"]["replica"] = json!(3);
         value["specs"] = json!({});
@@ -111,13 +113,14 @@ mod tests {
                 "specs: Lichen does not support this field; did you mean spec?",
                 "metadata.generateName: Lichen does not support this field: write the whole name",
                 "spec.replica: Lichen does not support this field; did you mean replicas?",
-                "spec.template.spec.serviceAccountName: Lichen does not support this field",
+                "spec.template.spec.schedulingGates: Lichen does not support this field: apply the workload when its Pods may \
+                 be placed",
                 "spec.template.spec.containers[0].livenessProbe: Lichen does not support this field: a container that \
                  ends is started again; let it end when it is not well",
                 "spec.template.spec.containers[0].volumeMount: Lichen does not support this field; \
                  did you mean volumeMounts?",
-                "spec.template.spec.containers[1].env[0].valueFrom.fieldRef: Lichen does not support this field: write \
-                 the value; a container's hostname is its Pod's name",
+                "spec.template.spec.containers[1].env[0].valueFrom.fileKeyRef: Lichen does not support this field: write \
+                 the value, or put it into a ConfigMap or Secret",
             ],
         );
     }

@@ -13,6 +13,7 @@ mod commands;
 mod contexts;
 mod devices;
 mod examples;
+mod exported;
 mod images;
 mod kubectl;
 mod login;

@@ -229,6 +229,7 @@ fn intruder() -> (Hash, Vec<u8>, Hash, Vec<u8>) {
         namespace: Text::cut("default"),
         name: Text::cut("intruder"),
         hostname: Text::cut("intruder"),
+        names: Default::default(),
         runtime_class: RuntimeClass::Container,
         init_containers: List::default(),
         containers: List::try_from(vec![container]).unwrap_or_default(),

@@ -4,8 +4,10 @@
 use alloc::collections::BTreeSet;
 
 use firmware_compat::{
-    id::PodId,
-    v1::owned::{Artefacts, Container, RuntimeClass, Value, Volume, VolumeSource},
+    id::{Hash, PodId},
+    v1::owned::{
+        Artefacts, Container, PodNames, ProjectedSource, RuntimeClass, Value, Volume, VolumeSource,
+    },
 };
 
 use crate::spec::{PodSpec, is_plain_name};
@@ -64,7 +66,7 @@ pub enum Fault {
     BadVolumePath,
     /// Volumes are directories that have their names, and a hostname becomes a line of `/etc/hosts`.
     #[error(
-        "has a volume, Secret or hostname whose name is not plain: letters, digits, `-`, `_` and `.`, not first"
+        "has a volume, Secret, host or domain whose name is not plain: letters, digits, `-`, `_` and `.`, not first"
     )]
     BadName,
     /// Not an environment variable's name.
@@ -105,6 +107,7 @@ fn check_pod(pod: &PodSpec) -> Result<(), Fault> {
     let volumes = unique(pod.volumes.iter().map(|v| v.name.as_str()), Fault::VolumeTwice)?;
     unique(every().map(|c| c.name.as_str()), Fault::ContainerTwice)?;
     plain(&pod.hostname)?;
+    check_names(&pod.names)?;
     pod.secrets.iter().try_for_each(|secret| plain(&secret.name))?;
     pod.volumes.iter().try_for_each(|volume| check_volume(volume, pod))?;
     every().try_for_each(|c| check_container(c, pod, &volumes))
@@ -129,10 +132,39 @@ fn check_volume(volume: &Volume, pod: &PodSpec) -> Result<(), Fault> {
     match &volume.source {
         VolumeSource::EmptyDir { .. } => Ok(()),
         VolumeSource::HostPath { path, .. } => absolute(path),
-        VolumeSource::ConfigMap { .. } => pod.files(&volume.source).iter().try_for_each(|file| {
-            if file.path.is_empty() { Err(Fault::BadVolumePath) } else { within(&file.path) }
-        }),
+        VolumeSource::ConfigMap { data } => check_files(pod, data),
         VolumeSource::Secret { secret } => has_secret(pod, *secret),
+        VolumeSource::Projected { sources } => sources.iter().try_for_each(|source| match source {
+            ProjectedSource::Files { data } => check_files(pod, data),
+            ProjectedSource::Secret { secret } => has_secret(pod, *secret),
+            ProjectedSource::Fact { path, .. } => file_path(path),
+        }),
+    }
+}
+
+fn check_files(pod: &PodSpec, data: &Hash) -> Result<(), Fault> {
+    pod.files(data).iter().try_for_each(|file| file_path(&file.path))
+}
+
+fn file_path(path: &str) -> Result<(), Fault> {
+    if path.is_empty() { Err(Fault::BadVolumePath) } else { within(path) }
+}
+
+/// They become words of `/etc/hosts` and `/etc/resolv.conf`.
+fn check_names(names: &PodNames) -> Result<(), Fault> {
+    let PodNames { domain, aliases, dns } = names;
+    let aliases = aliases.iter().flat_map(|alias| {
+        core::iter::once(alias.ip.as_str()).chain(alias.names.iter().map(|name| name.as_str()))
+    });
+    let servers = dns.nameservers.iter().map(|address| address.as_str());
+    let searched = dns.searches.iter().chain(&dns.options).map(|word| word.as_str());
+    let is_word = |word: &str| {
+        !word.is_empty() && word.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'#' | b';'))
+    };
+    let domain = Some(domain.as_str()).filter(|domain| !domain.is_empty());
+    match domain.into_iter().chain(aliases).chain(servers).chain(searched).all(is_word) {
+        true => Ok(()),
+        false => Err(Fault::BadName),
     }
 }
 
@@ -167,7 +199,7 @@ fn check_container(
         match &variable.value {
             Value::Text(text) => no_zero(text)?,
             Value::Secret { secret, .. } => has_secret(pod, *secret)?,
-            Value::Unavailable(_) => {}
+            Value::Unavailable(_) | Value::Fact(_) => {}
         }
         if variable.name.is_empty() || variable.name.contains('=') {
             return Err(Fault::BadVariable);

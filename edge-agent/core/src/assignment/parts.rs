@@ -8,7 +8,7 @@ use firmware_compat::{
     capacity::full as capacity,
     frame::{DecodeError, decode_body},
     id::Hash,
-    v1::owned::{Assignment, ConfigData, Pod, Sealed, VolumeSource},
+    v1::owned::{Assignment, ConfigData, Pod, ProjectedSource, Sealed, VolumeSource},
 };
 
 use super::{
@@ -128,11 +128,19 @@ pub fn references<'a>(
 }
 
 fn config(pod: &Pod) -> impl Iterator<Item = (Hash, PartKind)> {
-    pod.volumes.iter().filter_map(|volume| match &volume.source {
-        VolumeSource::ConfigMap { data } => Some((*data, PartKind::Config)),
-        VolumeSource::EmptyDir { .. }
-        | VolumeSource::HostPath { .. }
-        | VolumeSource::Secret { .. } => None,
+    pod.volumes.iter().flat_map(|volume| {
+        let (one, more) = match &volume.source {
+            VolumeSource::ConfigMap { data } => (Some(*data), &[][..]),
+            VolumeSource::Projected { sources } => (None, &sources[..]),
+            VolumeSource::EmptyDir { .. }
+            | VolumeSource::HostPath { .. }
+            | VolumeSource::Secret { .. } => (None, &[][..]),
+        };
+        let more = more.iter().filter_map(|source| match source {
+            ProjectedSource::Files { data } => Some(*data),
+            ProjectedSource::Secret { .. } | ProjectedSource::Fact { .. } => None,
+        });
+        one.into_iter().chain(more).map(|data| (data, PartKind::Config))
     })
 }
 

@@ -1,8 +1,12 @@
-//! The files of a Pod's configMap and secret volumes: the one thing of a running Pod that changes in place.
+//! The files of a Pod's configMap, secret and projected volumes: the one thing of a running Pod that changes in place.
 
 use alloc::sync::Arc;
 
-use firmware_compat::{id::Hash, time::Instant, v1::owned::VolumeSource};
+use firmware_compat::{
+    id::Hash,
+    time::Instant,
+    v1::owned::{ProjectedSource, VolumeSource},
+};
 
 use super::failures::Failures;
 use crate::{
@@ -83,14 +87,25 @@ impl Files {
     }
 }
 
-/// The configMap and secret volumes of a spec: name, and hash of what is in it.
+/// The volumes of a spec that hold files: name, and hash of what is in it, one for each of its sources.
 fn contents(spec: &PodSpec) -> impl Iterator<Item = (&str, Hash)> {
-    spec.volumes.iter().filter_map(|volume| {
-        let data = match &volume.source {
-            VolumeSource::ConfigMap { data } => *data,
-            VolumeSource::Secret { secret } => spec.secrets.get(usize::from(*secret))?.data,
-            VolumeSource::EmptyDir { .. } | VolumeSource::HostPath { .. } => return None,
+    spec.volumes.iter().flat_map(|volume| {
+        let (one, more) = match &volume.source {
+            VolumeSource::ConfigMap { data } => (Some(*data), &[][..]),
+            VolumeSource::Secret { secret } => (sealed(spec, *secret), &[][..]),
+            VolumeSource::Projected { sources } => (None, &sources[..]),
+            VolumeSource::EmptyDir { .. } | VolumeSource::HostPath { .. } => (None, &[][..]),
         };
-        Some((volume.name.as_str(), data))
+        let more = more.iter().filter_map(|source| match source {
+            ProjectedSource::Files { data } => Some(*data),
+            ProjectedSource::Secret { secret } => sealed(spec, *secret),
+            // What the device says of itself is told when the Pod is made.
+            ProjectedSource::Fact { .. } => None,
+        });
+        one.into_iter().chain(more).map(|data| (volume.name.as_str(), data))
     })
+}
+
+fn sealed(spec: &PodSpec, secret: u8) -> Option<Hash> {
+    spec.secrets.get(usize::from(secret)).map(|secret| secret.data)
 }

@@ -104,6 +104,7 @@ pub fn pod(words: &str) -> Pod {
         namespace: Text::cut("default"),
         name: Text::cut(name),
         hostname: Text::cut(name),
+        names: Default::default(),
         runtime_class: RuntimeClass::Container,
         init_containers: List::default(),
         containers: List::default(),

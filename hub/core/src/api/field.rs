@@ -4,6 +4,10 @@
 //!
 //! Numbers are those of `generated.proto` of `k8s.io/api` and `k8s.io/apimachinery`.
 
+use alloc::string::String;
+
+use serde_json::{Map, Value};
+
 /// An object with fields: a JSON object, a message of protobuf.
 #[derive(Debug)]
 pub struct Message {
@@ -33,6 +37,8 @@ pub struct Field {
     pub merge: Option<&'static str>,
     /// A second field that tells its items apart, and what its absence means.
     pub merge_also: Option<(&'static str, &'static str)>,
+    /// Why it has no effect on a device, if it has none: see [`Field::without_effect`].
+    pub no_effect: Option<&'static str>,
 }
 
 /// What a field holds.
@@ -85,6 +91,23 @@ impl Message {
             }
         }
     }
+
+    /// Removes from an object of this shape what has no effect on a device. As deep as the table.
+    pub fn remove_without_effect(&self, object: &mut Map<String, Value>) {
+        self.each(&mut |field| {
+            if field.no_effect.is_some() {
+                object.remove(field.name);
+            } else if let Shape::Object(message) = field.shape {
+                let items = match object.get_mut(field.name) {
+                    Some(Value::Array(items)) => items.as_mut_slice(),
+                    Some(one) => core::slice::from_mut(one),
+                    None => &mut [],
+                };
+                let objects = items.iter_mut().filter_map(Value::as_object_mut);
+                objects.for_each(|object| message.remove_without_effect(object));
+            }
+        });
+    }
 }
 
 impl Field {
@@ -120,6 +143,14 @@ impl Field {
     pub const fn and_by(self, key: &'static str, default: &'static str) -> Self {
         Self { merge_also: Some((key, default)), ..self }
     }
+
+    /// The same field, which is accepted, stored and given back, and has no effect on a device: `why`, as the end of a
+    /// sentence. It is no part of what a template means, so that nothing restarts when it changes. Values that would need
+    /// an effect are refused where templates are resolved.
+    #[must_use]
+    pub const fn without_effect(self, why: &'static str) -> Self {
+        Self { no_effect: Some(why), ..self }
+    }
 }
 
 /// A field of any shape.
@@ -134,6 +165,7 @@ pub const fn field(name: &'static str, number: u32, shape: Shape) -> Field {
         required: false,
         merge: None,
         merge_also: None,
+        no_effect: None,
     }
 }
 

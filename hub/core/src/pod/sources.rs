@@ -15,15 +15,15 @@ use core::cell::{Cell, RefCell};
 
 use firmware_compat::{
     capacity::full::{CONFIG_BYTES, FILES, VARIABLE_VALUE},
-    v1::owned::{self as wire, Bytes, Text, VolumeSource},
+    v1::owned::{self as wire, Bytes, ProjectedSource, Text, VolumeSource},
 };
 
-use super::{Parts, Pod, Waiting, over};
+use super::{Parts, Pod, Waiting, over, told::Telling};
 use crate::{
     api::{Key, Kind, core::pod::KeyToPath},
     hidden::Hidden,
     parts::{self, Data, Made, Part, PartCache, SecretPart},
-    resolve::{self, Files, Source, SourceName, Value},
+    resolve::{self, Files, Projected, Source, SourceName, Value},
     sealing::Seal,
     state::Objects,
 };
@@ -117,11 +117,55 @@ impl<'a> Taken<'a> {
             Source::HostPath { path, kind } => {
                 VolumeSource::HostPath { path: path.clone(), kind: *kind }
             }
-            Source::Files(files) => self.files(files)?,
+            Source::Files(files) => match self.files(files)? {
+                ProjectedSource::Secret { secret } => VolumeSource::Secret { secret },
+                ProjectedSource::Files { data } => VolumeSource::ConfigMap { data },
+                ProjectedSource::Fact { .. } => return Err(over("a volume")),
+            },
+            Source::Projected(sources) => self.projected(sources)?,
         })
     }
 
-    fn files(&mut self, files: &Files) -> Result<VolumeSource, Waiting> {
+    /// Files of ConfigMaps and Secrets by themselves, what the hub knows of the Pod as one part more, and what only the device
+    /// knows. The order tells which of two files with one path it is: the last.
+    fn projected(&mut self, sources: &[Projected]) -> Result<VolumeSource, Waiting> {
+        let mut all = Vec::new();
+        let mut known = wire::List::default();
+        for source in sources {
+            let (path, mode, told) = match source {
+                Projected::Files(files) => {
+                    all.push(self.files(files)?);
+                    continue;
+                }
+                Projected::Told { path, mode, told } => (path, mode, told),
+            };
+            let path = Text::try_from(path.as_str()).map_err(|_| over("a file's path"))?;
+            let mode = u16::try_from(*mode).unwrap_or(0o644);
+            match self.pod.tell(told, self.sources.device) {
+                Telling::Fact(fact) => all.push(ProjectedSource::Fact { path, mode, fact }),
+                Telling::Text(text) => {
+                    let data = Bytes::try_from(text.into_bytes());
+                    let data = data.map_err(|_| over("a file about the Pod"))?;
+                    let file = wire::File { path, mode, data };
+                    known.push(file).map_err(|_| over("the files about the Pod"))?;
+                }
+            }
+        }
+        if !known.is_empty() {
+            let content = postcard::to_allocvec(&wire::ConfigData { files: known });
+            let content = content.unwrap_or_default();
+            if content.len() > CONFIG_BYTES {
+                return Err(over("what a volume tells of the Pod"));
+            }
+            let data = parts::hash(&content);
+            self.parts.insert(data, Part::Clear(content.into()));
+            all.push(ProjectedSource::Files { data });
+        }
+        let sources = all.try_into().map_err(|_| over("the sources of a volume"))?;
+        Ok(VolumeSource::Projected { sources })
+    }
+
+    fn files(&mut self, files: &Files) -> Result<ProjectedSource, Waiting> {
         let of = self.key_of(&files.of);
         let nothing = Data::default();
         let data = match self.data(&of) {
@@ -150,9 +194,9 @@ impl<'a> Taken<'a> {
         Ok(match made {
             Made::Clear(data, content) => {
                 self.parts.insert(data, Part::Clear(content));
-                VolumeSource::ConfigMap { data }
+                ProjectedSource::Files { data }
             }
-            made @ Made::Secret(_) => VolumeSource::Secret { secret: self.seal(&of, made)? },
+            made @ Made::Secret(_) => ProjectedSource::Secret { secret: self.seal(&of, made)? },
         })
     }
 
@@ -241,6 +285,7 @@ impl<'a> Taken<'a> {
             let value = match &variable.value {
                 Value::Text(text) => Some(wire::Value::Text(text.clone())),
                 Value::Key { of, key, optional } => self.value(of, key, *optional)?,
+                Value::Told(told) => Some(self.pod.variable(told, self.sources.device)?),
             };
             let name = variable.name.clone();
             variables.extend(value.map(|value| wire::Variable { name, value }));

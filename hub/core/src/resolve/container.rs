@@ -54,6 +54,7 @@ impl Check {
     ) -> Container {
         self.keep(check_label_name(&format!("{at}.name"), &container.name));
         self.image(at, &container.image);
+        self.container_without_effect(at, container, spec);
         self.count(&format!("{at}.command"), container.command.len(), capacity::ARGUMENTS);
         self.count(&format!("{at}.args"), container.args.len(), capacity::ARGUMENTS);
         self.count(&format!("{at}.env"), container.env.len(), capacity::VARIABLES);
@@ -73,7 +74,7 @@ impl Check {
             command: self.words(&format!("{at}.command"), &container.command),
             args: self.words(&format!("{at}.args"), &container.args),
             working_dir: self.working_dir(at, container),
-            env: self.env(at, container),
+            env: self.env(at, container, spec),
             env_from: self.env_from(at, container),
             ports: self.ports(at, container),
             mounts: self.mounts(at, container, spec, engine),
@@ -171,17 +172,24 @@ impl Check {
             if !paths.insert(path.trim_end_matches('/')) {
                 self.error(format!("{field}.mountPath"), format!("\"{path}\" is mounted twice"));
             }
+            let expression = mount.sub_path_expr.as_deref().filter(|path| !path.is_empty());
             let sub_path = mount.sub_path.as_deref().unwrap_or_default();
+            if expression.is_some() && !sub_path.is_empty() {
+                self.error(field.clone(), "has a subPath and a subPathExpr; leave one out");
+            }
+            let name = if expression.is_some() { "subPathExpr" } else { "subPath" };
+            let sub_path = expression.unwrap_or(sub_path);
             if sub_path.starts_with('/') || is_no_path(sub_path) {
                 self.error(
-                    format!("{field}.subPath"),
+                    format!("{field}.{name}"),
                     format!("\"{sub_path}\" must be a relative path without \"..\""),
                 );
             }
             mounts.push(Mount {
                 volume: self.text(&format!("{field}.name"), &mount.name),
                 path: self.text(&format!("{field}.mountPath"), path),
-                sub_path: self.text(&format!("{field}.subPath"), sub_path),
+                sub_path: self.text(&format!("{field}.{name}"), sub_path),
+                expand: expression.is_some(),
                 read_only: mount.read_only.unwrap_or(false),
                 propagation: self.propagation(
                     &format!("{field}.mountPropagation"),

@@ -10,7 +10,11 @@ use alloc::{
 
 use firmware_compat::{capacity::full as capacity, v1::owned::Text};
 
-use super::{Check, Container, Resolved, Source, is_no_path};
+use super::{
+    Check, Container, Resolved,
+    downward::{Place, Told},
+    is_no_path,
+};
 use crate::api::{
     Kind,
     core::pod::{
@@ -68,6 +72,8 @@ pub enum Value {
         /// Whether it may be missing. The variable is missing then.
         optional: bool,
     },
+    /// Something of the Pod itself.
+    Told(Told),
 }
 
 /// Variables for all keys of a ConfigMap or a Secret.
@@ -85,10 +91,8 @@ impl Resolved {
     /// Every ConfigMap and Secret that its volumes and variables refer to, each once.
     #[must_use]
     pub fn sources(&self) -> BTreeSet<&SourceName> {
-        let files = self.volumes.iter().filter_map(|volume| match &volume.source {
-            Source::Files(files) => Some(&files.of),
-            Source::EmptyDir { .. } | Source::HostPath { .. } => None,
-        });
+        let files = self.volumes.iter().flat_map(|volume| volume.source.files());
+        let files = files.map(|files| &files.of);
         files.chain(self.every_container().flat_map(Container::sources)).collect()
     }
 
@@ -101,7 +105,7 @@ impl Resolved {
 impl Container {
     fn sources(&self) -> impl Iterator<Item = &SourceName> {
         let keys = self.env.iter().filter_map(|variable| match &variable.value {
-            Value::Text(_) => None,
+            Value::Text(_) | Value::Told(_) => None,
             Value::Key { of, .. } => Some(of),
         });
         keys.chain(self.env_from.iter().map(|from| &from.of))
@@ -109,52 +113,64 @@ impl Container {
 }
 
 impl Check {
-    pub(super) fn config_map(&mut self, at: &str, map: &ConfigMapVolume) -> Source {
+    pub(super) fn config_map(&mut self, at: &str, map: &ConfigMapVolume) -> Files {
         let at = format!("{at}.configMap");
         let of = self.source_name(&format!("{at}.name"), Kind::ConfigMap, &map.name);
         self.files(&at, of, &map.items, map.default_mode, map.optional)
     }
 
-    pub(super) fn secret(&mut self, at: &str, secret: &SecretVolume) -> Source {
+    pub(super) fn secret(&mut self, at: &str, secret: &SecretVolume) -> Files {
         let at = format!("{at}.secret");
         let of = self.source_name(&format!("{at}.secretName"), Kind::Secret, &secret.secret_name);
         self.files(&at, of, &secret.items, secret.default_mode, secret.optional)
     }
 
-    fn source_name(&mut self, at: &str, kind: Kind, name: &str) -> SourceName {
+    pub(super) fn source_name(&mut self, at: &str, kind: Kind, name: &str) -> SourceName {
         self.keep(check_subdomain(at, name, LONGEST_NAME));
         SourceName { kind, name: name.to_string() }
     }
 
-    fn files(
+    pub(super) fn files(
         &mut self,
         at: &str,
         of: SourceName,
         items: &[KeyToPath],
         default_mode: Option<u32>,
         optional: Option<bool>,
-    ) -> Source {
+    ) -> Files {
         for (i, item) in items.iter().enumerate() {
-            if item.path.is_empty() || item.path.starts_with('/') || is_no_path(&item.path) {
-                self.error(
-                    format!("{at}.items[{i}].path"),
-                    format!("\"{}\" must be a relative path without \"..\"", item.path),
-                );
-            }
+            self.file_path(&format!("{at}.items[{i}].path"), &item.path);
+            self.mode(&format!("{at}.items[{i}].mode"), item.mode);
         }
-        let modes = items.iter().filter_map(|item| item.mode).chain(default_mode);
-        if modes.clone().any(|mode| mode > 0o777) {
-            self.error(format!("{at}.defaultMode"), "must be at most 0777 (octal; 511 in decimal)");
-        }
-        Source::Files(Files {
+        self.mode(&format!("{at}.defaultMode"), default_mode);
+        Files {
             of,
             items: items.to_vec(),
             default_mode: default_mode.unwrap_or(DEFAULT_MODE),
             optional: optional.unwrap_or(false),
-        })
+        }
     }
 
-    pub(super) fn env(&mut self, at: &str, container: &pod::Container) -> Vec<Variable> {
+    pub(super) fn file_path(&mut self, at: &str, path: &str) {
+        if path.is_empty() || path.starts_with('/') || is_no_path(path) {
+            self.error(at, format!("\"{path}\" must be a relative path without \"..\""));
+        } else if path.starts_with("..") {
+            self.error(at, format!("\"{path}\" must not start with \"..\""));
+        }
+    }
+
+    pub(super) fn mode(&mut self, at: &str, mode: Option<u32>) {
+        if mode.is_some_and(|mode| mode > 0o777) {
+            self.error(at, "must be at most 0777 (octal; 511 in decimal)");
+        }
+    }
+
+    pub(super) fn env(
+        &mut self,
+        at: &str,
+        container: &pod::Container,
+        spec: &PodSpec,
+    ) -> Vec<Variable> {
         let mut variables = Vec::new();
         for (i, variable) in container.env.iter().enumerate() {
             let field = format!("{at}.env[{i}]");
@@ -170,7 +186,8 @@ impl Check {
                     if !variable.value.is_empty() {
                         self.error(&field, "has a value and valueFrom; leave one out");
                     }
-                    let Some(value) = self.key(&format!("{field}.valueFrom"), from) else {
+                    let at = format!("{field}.valueFrom");
+                    let Some(value) = self.value_from(&at, from, container, spec) else {
                         continue;
                     };
                     value
@@ -184,21 +201,48 @@ impl Check {
         variables
     }
 
-    fn key(&mut self, at: &str, from: &EnvVarSource) -> Option<Value> {
-        let (kind, field, from) = match (&from.config_map_key_ref, &from.secret_key_ref) {
-            (Some(map), None) => (Kind::ConfigMap, "configMapKeyRef", map),
-            (None, Some(secret)) => (Kind::Secret, "secretKeyRef", secret),
-            _ => {
-                self.error(at, "needs exactly one of configMapKeyRef and secretKeyRef");
-                return None;
+    fn value_from(
+        &mut self,
+        at: &str,
+        from: &EnvVarSource,
+        container: &pod::Container,
+        spec: &PodSpec,
+    ) -> Option<Value> {
+        let EnvVarSource { config_map_key_ref, secret_key_ref, field_ref, resource_field_ref } =
+            from;
+        match (config_map_key_ref, secret_key_ref, field_ref, resource_field_ref) {
+            (Some(map), None, None, None) => {
+                Some(self.key(&format!("{at}.configMapKeyRef"), Kind::ConfigMap, map))
             }
-        };
+            (None, Some(secret), None, None) => {
+                Some(self.key(&format!("{at}.secretKeyRef"), Kind::Secret, secret))
+            }
+            (None, None, Some(field), None) => {
+                let at = format!("{at}.fieldRef");
+                Some(Value::Told(self.field_ref(&at, field, spec, Place::Variable)))
+            }
+            (None, None, None, Some(resource)) => {
+                let at = format!("{at}.resourceFieldRef");
+                let told = self.resource_field_ref(&at, resource, spec, Some(container));
+                Some(Value::Told(told))
+            }
+            _ => {
+                self.error(
+                    at,
+                    "needs exactly one of fieldRef, resourceFieldRef, configMapKeyRef and secretKeyRef",
+                );
+                None
+            }
+        }
+    }
+
+    fn key(&mut self, at: &str, kind: Kind, from: &KeyReference) -> Value {
         let KeyReference { name, key, optional } = from;
         if key.is_empty() {
-            self.error(format!("{at}.{field}.key"), "must name a key");
+            self.error(format!("{at}.key"), "must name a key");
         }
-        let of = self.source_name(&format!("{at}.{field}.name"), kind, name);
-        Some(Value::Key { of, key: key.clone(), optional: optional.unwrap_or(false) })
+        let of = self.source_name(&format!("{at}.name"), kind, name);
+        Value::Key { of, key: key.clone(), optional: optional.unwrap_or(false) }
     }
 
     pub(super) fn env_from(&mut self, at: &str, container: &pod::Container) -> Vec<AllKeys> {

@@ -7,7 +7,7 @@ use firmware_compat::{
     v1::owned::{HostPathKind, Text},
 };
 
-use super::{Check, Files, is_no_path};
+use super::{Check, Files, Projected, is_no_path};
 use crate::api::{
     core::pod::{self, PodSpec},
     validate::check_label_name,
@@ -41,6 +41,23 @@ pub enum Source {
     },
     /// Files from a ConfigMap or a Secret.
     Files(Files),
+    /// Files from several sources, or about the Pod.
+    Projected(Vec<Projected>),
+}
+
+impl Source {
+    /// What of it is of ConfigMaps and Secrets.
+    pub(super) fn files(&self) -> impl Iterator<Item = &Files> {
+        let (one, more) = match self {
+            Self::EmptyDir { .. } | Self::HostPath { .. } => (None, &[][..]),
+            Self::Files(files) => (Some(files), &[][..]),
+            Self::Projected(sources) => (None, sources.as_slice()),
+        };
+        one.into_iter().chain(more.iter().filter_map(|source| match source {
+            Projected::Files(files) => Some(files),
+            Projected::Told { .. } => None,
+        }))
+    }
 }
 
 impl Check {
@@ -54,7 +71,7 @@ impl Check {
             if !names.insert(volume.name.as_str()) {
                 self.error(format!("{field}.name"), format!("\"{}\" is there twice", volume.name));
             }
-            if let Some(source) = self.source(&field, volume) {
+            if let Some(source) = self.source(&field, volume, spec) {
                 volumes.push(Volume {
                     name: self.text(&format!("{field}.name"), &volume.name),
                     source,
@@ -64,18 +81,44 @@ impl Check {
         volumes
     }
 
-    pub(super) fn source(&mut self, at: &str, volume: &pod::Volume) -> Option<Source> {
-        let pod::Volume { empty_dir, host_path, config_map, secret, .. } = volume;
-        match (empty_dir, host_path, config_map, secret) {
-            (Some(empty), None, None, None) => Some(self.empty_dir(at, empty)),
-            (None, Some(host), None, None) => Some(self.host_path(at, host)),
-            (None, None, Some(map), None) => Some(self.config_map(at, map)),
-            (None, None, None, Some(secret)) => Some(self.secret(at, secret)),
-            _ => {
-                self.error(at, "needs exactly one of emptyDir, hostPath, configMap and secret");
-                None
-            }
+    pub(super) fn source(
+        &mut self,
+        at: &str,
+        volume: &pod::Volume,
+        spec: &PodSpec,
+    ) -> Option<Source> {
+        let pod::Volume {
+            name: _,
+            empty_dir,
+            host_path,
+            config_map,
+            secret,
+            downward_api,
+            projected,
+        } = volume;
+        let mut found = Vec::new();
+        found.extend(empty_dir.as_ref().map(|empty| self.empty_dir(at, empty)));
+        found.extend(host_path.as_ref().map(|host| self.host_path(at, host)));
+        found.extend(config_map.as_ref().map(|map| Source::Files(self.config_map(at, map))));
+        found.extend(secret.as_ref().map(|secret| Source::Files(self.secret(at, secret))));
+        let downward = downward_api.as_ref();
+        found
+            .extend(downward.map(|of| {
+                Source::Projected(self.downward(&format!("{at}.downwardAPI"), of, spec))
+            }));
+        let projected = projected.as_ref();
+        found.extend(
+            projected
+                .map(|of| Source::Projected(self.projected(&format!("{at}.projected"), of, spec))),
+        );
+        if found.len() != 1 {
+            self.error(
+                at,
+                "needs exactly one of emptyDir, hostPath, configMap, secret, downwardAPI and projected",
+            );
+            return None;
         }
+        found.pop()
     }
 
     pub(super) fn empty_dir(&mut self, at: &str, empty: &pod::EmptyDir) -> Source {

@@ -5,7 +5,7 @@ use alloc::{borrow::ToOwned, format, string::ToString, sync::Arc, vec::Vec};
 use firmware_compat::{id::PodId, v1::owned::Phase};
 
 use crate::{
-    api::{self, Object, ObjectMeta, apps::TEMPLATE_HASH_LABEL, time::rfc3339},
+    api::{self, Object, ObjectMeta, time::rfc3339},
     device::Device,
     engine::Engine,
     pod::{Pod, Waiting, status},
@@ -18,8 +18,6 @@ impl Engine {
         let pod = self.state.pods.get(id)?;
         let device = pod.device.as_ref().and_then(|name| self.state.fleet.get(name));
         let template = &pod.revision.template;
-        let mut labels = template.metadata.labels.clone();
-        labels.insert(TEMPLATE_HASH_LABEL.to_owned(), pod.revision.hash.clone());
         let mut spec = template.spec.clone();
         spec.node_name.clone_from(&pod.device);
         spec.priority = Some(pod.priority);
@@ -34,8 +32,8 @@ impl Engine {
                 deletion_grace_period_seconds: pod
                     .deleting
                     .map(|_| u64::from(pod.revision.resolved.grace_ms) / 1000),
-                labels,
-                annotations: template.metadata.annotations.clone(),
+                labels: pod.labels(),
+                annotations: pod.annotations(),
                 owner_references: Vec::from([owner_of_pods(
                     &pod.owner,
                     &pod.owner_uid,

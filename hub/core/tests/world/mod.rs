@@ -22,8 +22,9 @@ use firmware_compat::{
     topic::ALL,
     v1::owned::{
         Action, Artefacts, Assignment, AssignmentId, Blob, Command, ContainerState,
-        ContainerStatus, Exit, Head, Hello, Label, List, Part, Phase, Pod, PodStatus, Report,
-        Runtime, RuntimeClass, Status, Text, Time, VolumeSource, Want, WasmSupport,
+        ContainerStatus, Exit, Head, Hello, Label, List, Part, Phase, Pod, PodStatus,
+        ProjectedSource, Report, Runtime, RuntimeClass, Status, Text, Time, VolumeSource, Want,
+        WasmSupport,
     },
 };
 use lichen_hub_core::{
@@ -883,9 +884,18 @@ impl Device {
             assignment.pods.iter().filter(|hash| !has(hash)).copied().collect();
         let here = assignment.pods.iter().filter(|hash| has(hash));
         for pod in here.map(|hash| decode::<Pod>(&self.parts[hash])) {
-            let maps = pod.volumes.iter().filter_map(|volume| match &volume.source {
-                VolumeSource::ConfigMap { data } => Some(*data),
-                _ => None,
+            let maps = pod.volumes.iter().flat_map(|volume| match &volume.source {
+                VolumeSource::ConfigMap { data } => vec![*data],
+                VolumeSource::Projected { sources } => {
+                    let files = sources.iter().filter_map(|source| match source {
+                        ProjectedSource::Files { data } => Some(*data),
+                        ProjectedSource::Secret { .. } | ProjectedSource::Fact { .. } => None,
+                    });
+                    files.collect()
+                }
+                VolumeSource::EmptyDir { .. }
+                | VolumeSource::HostPath { .. }
+                | VolumeSource::Secret { .. } => Vec::new(),
             });
             let all = maps.chain(pod.secrets.iter().map(|secret| secret.data));
             missing.extend(all.filter(|data| !has(data)));

@@ -7,7 +7,7 @@ use firmware_compat::{
     frame,
     id::{AgentId, Hash},
     sealed,
-    v1::owned::{ConfigData, Container, Pod, Sealed, Value, VolumeSource},
+    v1::owned::{ConfigData, Container, Pod, ProjectedSource, Sealed, Value, Volume, VolumeSource},
 };
 use lichen_hub_core::{
     api::Kind,
@@ -100,6 +100,19 @@ impl World {
     }
 }
 
+fn shown(volume: &Volume, data: Result<ConfigData, String>) -> Vec<String> {
+    match data {
+        Ok(ConfigData { files }) => files
+            .iter()
+            .map(|file| {
+                let text = String::from_utf8_lossy(&file.data).replace('\n', "; ");
+                format!("    {}/{} {:o} {text}", volume.name, file.path, file.mode)
+            })
+            .collect(),
+        Err(error) => vec![format!("    {}/ {error}", volume.name)],
+    }
+}
+
 struct Opener<'a> {
     name: &'a str,
     key: [u8; 32],
@@ -120,17 +133,27 @@ impl Opener<'_> {
     fn files(&self, pod: &Pod) -> Vec<String> {
         let mut lines = Vec::new();
         for volume in &pod.volumes {
-            let data = match &volume.source {
-                VolumeSource::ConfigMap { data } => Ok(decode(&self.parts[data])),
-                VolumeSource::Secret { secret } => self.opened(pod, *secret),
-                _ => continue,
-            };
-            match data {
-                Ok(ConfigData { files }) => lines.extend(files.iter().map(|file| {
-                    let text = String::from_utf8_lossy(&file.data);
-                    format!("    {}/{} {:o} {text}", volume.name, file.path, file.mode)
-                })),
-                Err(error) => lines.push(format!("    {}/ {error}", volume.name)),
+            match &volume.source {
+                VolumeSource::ConfigMap { data } => {
+                    lines.extend(shown(volume, Ok(decode(&self.parts[data]))));
+                }
+                VolumeSource::Secret { secret } => {
+                    lines.extend(shown(volume, self.opened(pod, *secret)));
+                }
+                VolumeSource::Projected { sources } => {
+                    lines.extend(sources.iter().flat_map(|source| match source {
+                        ProjectedSource::Files { data } => {
+                            shown(volume, Ok(decode(&self.parts[data])))
+                        }
+                        ProjectedSource::Secret { secret } => {
+                            shown(volume, self.opened(pod, *secret))
+                        }
+                        ProjectedSource::Fact { path, mode, fact } => {
+                            vec![format!("    {}/{path} {mode:o} {fact:?}", volume.name)]
+                        }
+                    }));
+                }
+                VolumeSource::EmptyDir { .. } | VolumeSource::HostPath { .. } => {}
             }
         }
         lines
@@ -139,6 +162,7 @@ impl Opener<'_> {
     fn variables(&self, pod: &Pod, container: &Container) -> Vec<String> {
         let shown = |value: &Value| match value {
             Value::Text(text) => text.to_string(),
+            Value::Fact(fact) => format!("{fact:?}"),
             Value::Unavailable(why) => format!("nothing: {why}"),
             Value::Secret { secret, key } => match self.opened(pod, *secret) {
                 Ok(data) => {

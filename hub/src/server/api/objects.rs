@@ -34,7 +34,10 @@ use super::{
     submitted::decode,
     token, unexpected, watch,
 };
-use crate::server::{audit::Told, clock::unix_ms};
+use crate::{
+    manifest,
+    server::{audit::Told, clock::unix_ms},
+};
 
 /// One request for an object or a list.
 struct Call {
@@ -145,7 +148,9 @@ async fn serve_collection(
         Method::POST if namespace.is_some() || !kind.namespaced() => {
             allow(kind, Verb::Create)?;
             let path = Key::new(kind, namespace.as_deref().unwrap_or_default(), "");
-            let object = decode(read_body(&call.headers, call.body).await?, &path)?;
+            let value = read_body(&call.headers, call.body).await?;
+            let remarks = manifest::remarks(&value);
+            let object = decode(value, &path)?;
             if kind.names().home == Home::Nowhere {
                 let answer = api.access.answer(&call.actor, object)?;
                 return Ok(respond::object(StatusCode::CREATED, call.form, &answer, unix_ms()));
@@ -153,7 +158,8 @@ async fn serve_collection(
             let name = object.meta().name.clone();
             let key = object.key();
             let created = write(api, &call.actor, call.form, &key, Request::Create(object)).await;
-            Ok(named(created.unwrap_or_else(IntoResponse::into_response), name))
+            let answer = created.unwrap_or_else(IntoResponse::into_response);
+            Ok(respond::warned(named(answer, name), &remarks))
         }
         Method::POST => Err(Refusal::method(format!(
             "a {kind} is created in a namespace: POST to {}/namespaces/<namespace>/{}",
@@ -180,21 +186,27 @@ async fn serve_object(
         }
         Method::PUT => {
             allow(key.kind, Verb::Update)?;
-            let object = decode(read_body(&call.headers, call.body).await?, key)?;
+            let value = read_body(&call.headers, call.body).await?;
+            let remarks = manifest::remarks(&value);
+            let object = decode(value, key)?;
             // Lichen's own: create what is not there, so that `lichen apply` needs one request.
             let create = call.query.flag("create");
-            write(api, &call.actor, call.form, key, Request::Replace { object, create }).await
+            let replace = Request::Replace { object, create };
+            let answer = write(api, &call.actor, call.form, key, replace).await?;
+            Ok(respond::warned(answer, &remarks))
         }
         Method::PATCH => {
             allow(key.kind, Verb::Patch)?;
             let patching = Patching::of(&body::media_type(&call.headers))?;
             let patch = body::parse_json(&body::read(call.body, body::MAX_BODY_BYTES).await?)?;
             let table = key.kind.fields();
+            let remarks = manifest::remarks(&patch);
             let alter = move |before: &Value| patching.apply(before, &patch, table);
             let before = pod_security::labels_before(api, key);
             let object = change(api, &call.actor, key, alter).await?;
-            let response = respond::object(StatusCode::OK, call.form, &object, unix_ms());
-            Ok(pod_security::remark(api, response, &object, &before))
+            let answer = respond::object(StatusCode::OK, call.form, &object, unix_ms());
+            let answer = pod_security::remark(api, answer, &object, &before);
+            Ok(respond::warned(answer, &remarks))
         }
         Method::DELETE => delete(api, call, key).await,
         _ => Err(Refusal::method(

@@ -117,7 +117,10 @@ fn object(table: &'static Message) -> Value {
 }
 
 fn property(field: &'static Field) -> Value {
-    let value = value(&field.shape);
+    let mut value = value(&field.shape);
+    if let Some(why) = field.no_effect {
+        value["description"] = format!("Accepted without effect: {why}.").into();
+    }
     if !field.list {
         return value;
     }

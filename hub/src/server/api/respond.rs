@@ -60,6 +60,23 @@ pub(crate) fn deleted(form: Form, gone: &Object, now_ms: u64) -> Response {
     json(StatusCode::OK, &status)
 }
 
+/// An answer with what may not be what was meant, as Kubernetes tells it (RFC 7234, section 5.5): clients print it.
+pub(crate) fn warned(mut response: Response, remarks: &[String]) -> Response {
+    for remark in remarks {
+        // A header holds ASCII, and quotes end its text.
+        let plain = |letter: char| match letter {
+            '"' | '\\' => '\'',
+            ' '..='~' => letter,
+            _ => '?',
+        };
+        let text: String = remark.chars().map(plain).collect();
+        if let Ok(value) = HeaderValue::from_str(&format!("299 - \"{text}\"")) {
+            response.headers_mut().append(header::WARNING, value);
+        }
+    }
+    response
+}
+
 /// Any value as JSON.
 pub(crate) fn json(code: StatusCode, value: &impl Serialize) -> Response {
     // The types have no map with keys that are not text and no number that JSON lacks.

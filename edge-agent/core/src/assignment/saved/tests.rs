@@ -36,6 +36,7 @@ fn pod(id: u8, config: Option<Hash>) -> (Hash, Part) {
         namespace: Text::cut("default"),
         name: Text::cut("web"),
         hostname: Text::cut("web"),
+        names: Default::default(),
         runtime_class: RuntimeClass::Wasm,
         init_containers: List::default(),
         containers: List::try_from(vec![crate::test_support::container()]).expect("one"),

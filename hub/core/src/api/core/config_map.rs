@@ -8,7 +8,7 @@ use super::secret::Data;
 use crate::{
     api::{
         cell,
-        field::{Field, Message, Shape, field, instead, object, text_map},
+        field::{Field, Message, Shape, field, flag, object, text_map},
         meta::{OBJECT_META, ObjectMeta, nullable},
         resource::{Column, Names, Resource},
         validate::Errors,
@@ -33,6 +33,9 @@ pub struct ConfigMap {
     /// Bytes by key, as base64.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty", deserialize_with = "nullable")]
     pub binary_data: BTreeMap<String, String>,
+    /// Whether its data stays as it is for good.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub immutable: Option<bool>,
 }
 
 const BINARY_DATA: Field = field("binaryData", 3, Shape::Map(&Shape::Data));
@@ -52,7 +55,7 @@ impl Resource for ConfigMap {
             object("metadata", 1, &OBJECT_META).required(),
             text_map("data", 2),
             BINARY_DATA,
-            instead("immutable", 4, "whoever may change a ConfigMap may change it here"),
+            flag("immutable", 4).optional(),
         ],
     };
     const COLUMNS: &'static [Column<Self>] = &[
@@ -64,7 +67,7 @@ impl Resource for ConfigMap {
         Column::wide("Labels", "Its labels.", |o, _| cell::pairs(&o.metadata.labels)),
     ];
 
-    fn validate(&self, _old: Option<&Self>, errors: &mut Errors) {
+    fn validate(&self, old: Option<&Self>, errors: &mut Errors) {
         let keys = self.data.keys().map(|key| ("data", key));
         for (field, key) in keys.chain(self.binary_data.keys().map(|key| ("binaryData", key))) {
             check_key(field, key, errors);
@@ -76,10 +79,25 @@ impl Resource for ConfigMap {
             Ok(_) => {}
             Err((key, cause)) => errors.add(format!("binaryData[{key}]"), cause),
         }
+        if let Some(old) = old.filter(|old| old.immutable == Some(true)) {
+            self.check_immutable(old, errors);
+        }
     }
 }
 
 impl ConfigMap {
+    fn check_immutable(&self, old: &Self, errors: &mut Errors) {
+        let why = "can't be changed: the ConfigMap is immutable; delete it and create another";
+        let changed = [
+            ("immutable", self.immutable != Some(true)),
+            ("data", self.data != old.data),
+            ("binaryData", self.binary_data != old.binary_data),
+        ];
+        for (field, _) in changed.iter().filter(|(_, changed)| *changed) {
+            errors.add(*field, why);
+        }
+    }
+
     /// Its data as files, by key.
     ///
     /// # Errors

@@ -1,10 +1,13 @@
-//! `v1` Pod, and the template that workloads make Pods from. Its parts: [`container`], [`environment`],
-//! [`volume`], [`security`], [`scheduling`], [`affinity`], [`status`].
+//! `v1` Pod, and the template that workloads make Pods from. Its parts: [`container`], [`environment`], [`downward`],
+//! [`volume`], [`projected`], [`names`], [`security`], [`scheduling`], [`affinity`], [`status`].
 
 pub mod affinity;
 pub mod container;
+pub mod downward;
 pub mod environment;
+pub mod names;
 pub(crate) mod normal;
+pub mod projected;
 pub mod scheduling;
 pub mod security;
 pub mod status;
@@ -17,7 +20,10 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     affinity::{Affinity, TopologySpreadConstraint},
     container::{Container, ContainerPort, Resources, VolumeMount},
+    downward::{DownwardFile, DownwardVolume, FieldRef, ResourceFieldRef},
     environment::{EnvFrom, EnvVar, EnvVarSource, KeyReference, ObjectSource},
+    names::{DnsConfig, DnsOption, HostAlias},
+    projected::{ObjectProjection, ProjectedVolume, Projection},
     scheduling::Toleration,
     security::{Capabilities, PodSecurityContext, Profile, SecurityContext, Sysctl},
     status::{ContainerState, ContainerStatus, PodStatus, Running, Terminated, Waiting},
@@ -125,6 +131,54 @@ pub struct PodSpec {
     /// Secrets with which its images are pulled.
     #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "nullable")]
     pub image_pull_secrets: Vec<NameReference>,
+    /// As whom its programs reach the API of a cluster.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service_account_name: Option<String>,
+    /// The same, under its old name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service_account: Option<String>,
+    /// Whether a cluster gives its containers a token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub automount_service_account_token: Option<bool>,
+    /// What its containers see as their host's name. Absent means the Pod's name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hostname: Option<String>,
+    /// Part of its whole name, `hostname.subdomain.namespace.svc.cluster.local`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subdomain: Option<String>,
+    /// More lines of `/etc/hosts`.
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "nullable")]
+    pub host_aliases: Vec<HostAlias>,
+    /// `Default`, the same under the names `ClusterFirst` (default) and `ClusterFirstWithHostNet`, or `None`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dns_policy: Option<String>,
+    /// Name servers, behind the device's or instead of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dns_config: Option<DnsConfig>,
+    /// Whether a cluster writes the addresses of Services into variables.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub enable_service_links: Option<bool>,
+    /// `default-scheduler`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scheduler_name: Option<String>,
+    /// Whether its hostname is its whole name: no.
+    #[serde(rename = "setHostnameAsFQDN", skip_serializing_if = "Option::is_none")]
+    pub set_hostname_as_fqdn: Option<bool>,
+    /// The system that its images are for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub os: Option<PodOs>,
+    /// Whether its users are the device's: yes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host_users: Option<bool>,
+}
+
+/// The system that a Pod's images are for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PodOs {
+    /// `linux`.
+    #[serde(deserialize_with = "nullable")]
+    pub name: String,
 }
 
 impl Resource for Pod {
@@ -270,6 +324,11 @@ const TEMPLATE_META: Message = Message {
     ],
 };
 
+const NO_TOKEN: &str = "no Pod is given a token of the API";
+
+/// The fields of [`PodOs`].
+const POD_OS: Message = Message { name: "PodOS", fields: &[text("name", 1)] };
+
 /// The fields of [`PodSpec`].
 pub const POD_SPEC: Message = Message {
     name: "PodSpec",
@@ -279,43 +338,54 @@ pub const POD_SPEC: Message = Message {
         text("restartPolicy", 3),
         count("terminationGracePeriodSeconds", 4).optional(),
         unsupported("activeDeadlineSeconds", 5),
-        unsupported("dnsPolicy", 6),
+        text("dnsPolicy", 6),
         text_map("nodeSelector", 7),
-        unsupported("serviceAccountName", 8),
-        unsupported("serviceAccount", 9),
+        text("serviceAccountName", 8).without_effect(NO_TOKEN),
+        text("serviceAccount", 9).without_effect(NO_TOKEN),
         text("nodeName", 10),
         flag("hostNetwork", 11),
         flag("hostPID", 12),
         flag("hostIPC", 13),
         object("securityContext", 14, &security::POD_SECURITY_CONTEXT).optional(),
         objects("imagePullSecrets", 15, &volume::LOCAL_REFERENCE).merged_by("name"),
-        unsupported("hostname", 16),
-        unsupported("subdomain", 17),
+        text("hostname", 16),
+        text("subdomain", 17),
         object("affinity", 18, &affinity::AFFINITY).optional(),
-        unsupported("schedulerName", 19),
+        text("schedulerName", 19)
+            .without_effect("the hub is the one scheduler; it must be default-scheduler"),
         objects("initContainers", 20, &container::CONTAINER).merged_by("name"),
-        unsupported("automountServiceAccountToken", 21),
+        flag("automountServiceAccountToken", 21).optional().without_effect(NO_TOKEN),
         objects("tolerations", 22, &scheduling::TOLERATION),
-        unsupported("hostAliases", 23),
+        objects("hostAliases", 23, &names::HOST_ALIAS).merged_by("ip"),
         text("priorityClassName", 24),
         written("priority", 25),
-        unsupported("dnsConfig", 26),
+        object("dnsConfig", 26, &names::DNS_CONFIG).optional(),
         flag("shareProcessNamespace", 27).optional(),
-        unsupported("readinessGates", 28),
+        instead("readinessGates", 28, "nothing here sets conditions of Pods; use a readinessProbe"),
         text("runtimeClassName", 29).optional(),
-        unsupported("enableServiceLinks", 30),
+        flag("enableServiceLinks", 30)
+            .optional()
+            .without_effect("no Service's address is written into variables"),
         written("preemptionPolicy", 31),
-        unsupported("overhead", 32),
+        instead("overhead", 32, "the runtimes here have no cost of their own; leave it out"),
         objects("topologySpreadConstraints", 33, &affinity::TOPOLOGY_SPREAD_CONSTRAINT)
             .merged_by("topologyKey")
             .and_by("whenUnsatisfiable", ""),
-        unsupported("ephemeralContainers", 34),
-        unsupported("setHostnameAsFQDN", 35),
-        unsupported("os", 36),
-        unsupported("hostUsers", 37),
-        unsupported("schedulingGates", 38),
-        unsupported("resourceClaims", 39),
-        unsupported("resources", 40),
+        instead("ephemeralContainers", 34, "list what is to run under containers"),
+        flag("setHostnameAsFQDN", 35)
+            .optional()
+            .without_effect("a hostname is one label; it must be false"),
+        object("os", 36, &POD_OS)
+            .optional()
+            .without_effect("an image says which system it is for; it must be linux"),
+        flag("hostUsers", 37)
+            .optional()
+            .without_effect("containers have no user namespace of their own; it must be true"),
+        instead("schedulingGates", 38, "apply the workload when its Pods may be placed"),
+        instead("resourceClaims", 39, "ask for devices in resources.limits of a container"),
+        instead("resources", 40, "write them for each container"),
+        instead("hostnameOverride", 41, "write hostname"),
+        instead("schedulingGroup", 43, "each Pod is placed by itself"),
     ],
 };
 

@@ -52,6 +52,33 @@ pub struct Container {
     /// As whom it runs, and what it may do.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub security_context: Option<SecurityContext>,
+    /// `Always`, `IfNotPresent` or `Never`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image_pull_policy: Option<String>,
+    /// Whether it reads what somebody types: no.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stdin: Option<bool>,
+    /// Whether that ends with the first who types: no.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stdin_once: Option<bool>,
+    /// Whether it has a terminal: no.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tty: Option<bool>,
+    /// Whether it restarts when its resources are changed in place.
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "nullable")]
+    pub resize_policy: Vec<ResizePolicy>,
+}
+
+/// What a change of one resource in place does to a container.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ResizePolicy {
+    /// `cpu` or `memory`.
+    #[serde(deserialize_with = "nullable")]
+    pub resource_name: String,
+    /// `NotRequired` or `RestartContainer`.
+    #[serde(deserialize_with = "nullable")]
+    pub restart_policy: String,
 }
 
 /// A port that a container listens on.
@@ -63,6 +90,9 @@ pub struct ContainerPort {
     pub name: Option<String>,
     /// 1 to 65535.
     pub container_port: u32,
+    /// The same number, on the device's network.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host_port: Option<u32>,
     /// `TCP` (default), `UDP` or `SCTP`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub protocol: Option<String>,
@@ -97,15 +127,23 @@ pub struct VolumeMount {
     /// Path in the volume.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sub_path: Option<String>,
+    /// The same, with `$(NAME)` for the value of a variable.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sub_path_expr: Option<String>,
     /// Whether writing is refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub read_only: Option<bool>,
     /// Whether mounts that are made later on the device are seen: `None` (default) or `HostToContainer`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mount_propagation: Option<String>,
+    /// `Disabled`, or `IfPossible`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recursive_read_only: Option<String>,
 }
 
 const NO_PROBES: &str = "a container that ends is started again; let it end when it is not well";
+
+const NO_TERMINAL: &str = "nobody types into a container; it must be false";
 
 /// The fields of [`Container`].
 pub const CONTAINER: Message = Message {
@@ -124,22 +162,28 @@ pub const CONTAINER: Message = Message {
         instead("readinessProbe", 11, NO_PROBES),
         unsupported("lifecycle", 12),
         unsupported("terminationMessagePath", 13),
-        instead(
-            "imagePullPolicy",
-            14,
-            "the hub knows each image by its digest, and a tag that was pushed anew by its new one",
+        text("imagePullPolicy", 14).without_effect(
+            "a name becomes a digest when a workload is applied, and a device fetches what it lacks",
         ),
         object("securityContext", 15, &SECURITY_CONTEXT).optional(),
-        unsupported("stdin", 16),
-        unsupported("stdinOnce", 17),
-        unsupported("tty", 18),
+        flag("stdin", 16).without_effect(NO_TERMINAL),
+        flag("stdinOnce", 17).without_effect(NO_TERMINAL),
+        flag("tty", 18).without_effect(NO_TERMINAL),
         objects("envFrom", 19, &environment::ENV_FROM),
         unsupported("terminationMessagePolicy", 20),
-        unsupported("volumeDevices", 21),
+        instead("volumeDevices", 21, "there are no block volumes; mount a device by hostPath"),
         instead("startupProbe", 22, NO_PROBES),
-        unsupported("resizePolicy", 23),
+        objects("resizePolicy", 23, &RESIZE_POLICY)
+            .without_effect("other resources are another template, and its Pods are new ones"),
         unsupported("restartPolicy", 24),
+        instead("restartPolicyRules", 25, "write restartPolicy for the Pod"),
     ],
+};
+
+/// The fields of [`ResizePolicy`].
+const RESIZE_POLICY: Message = Message {
+    name: "ContainerResizePolicy",
+    fields: &[text("resourceName", 1), text("restartPolicy", 2)],
 };
 
 /// The fields of [`ContainerPort`].
@@ -147,17 +191,22 @@ const CONTAINER_PORT: Message = Message {
     name: "ContainerPort",
     fields: &[
         text("name", 1),
-        instead("hostPort", 2, "hostNetwork: true shares the device's network"),
+        count("hostPort", 2)
+            .without_effect("with hostNetwork it is the containerPort, and without it is refused"),
         count("containerPort", 3),
         text("protocol", 4),
-        unsupported("hostIP", 5),
+        instead("hostIP", 5, "with hostNetwork a program listens where it says"),
     ],
 };
 
 /// The fields of [`Resources`].
 const RESOURCES: Message = Message {
     name: "ResourceRequirements",
-    fields: &[amounts("limits", 1), amounts("requests", 2), unsupported("claims", 3)],
+    fields: &[
+        amounts("limits", 1),
+        amounts("requests", 2),
+        instead("claims", 3, "ask for devices in limits"),
+    ],
 };
 
 const fn amounts(name: &'static str, number: u32) -> Field {
@@ -173,7 +222,9 @@ const VOLUME_MOUNT: Message = Message {
         text("mountPath", 3),
         text("subPath", 4),
         text("mountPropagation", 5).optional(),
-        unsupported("subPathExpr", 6),
-        unsupported("recursiveReadOnly", 7),
+        text("subPathExpr", 6),
+        text("recursiveReadOnly", 7).optional().without_effect(
+            "what is mounted below a mount keeps its own rights; Enabled is refused",
+        ),
     ],
 };

@@ -1,10 +1,14 @@
-//! The environment of a container: variables that are written, and those that come from ConfigMaps and Secrets.
+//! The environment of a container: variables that are written, those that come from ConfigMaps and Secrets, and those that
+//! say something of the Pod itself ([`super::downward`]).
 
 use alloc::string::String;
 
 use serde::{Deserialize, Serialize};
 
-use super::volume::LOCAL_REFERENCE;
+use super::{
+    downward::{FIELD_REF, FieldRef, RESOURCE_FIELD_REF, ResourceFieldRef},
+    volume::LOCAL_REFERENCE,
+};
 use crate::api::{
     field::{Message, Shape, field, flag, instead, object, text},
     meta::nullable,
@@ -34,6 +38,12 @@ pub struct EnvVarSource {
     /// One key of a Secret.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub secret_key_ref: Option<KeyReference>,
+    /// A field of the Pod.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub field_ref: Option<FieldRef>,
+    /// What a container of the Pod may use or asks for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resource_field_ref: Option<ResourceFieldRef>,
 }
 
 /// One key of an object of the same namespace.
@@ -92,8 +102,8 @@ pub const ENV_VAR: Message = Message {
 const ENV_VAR_SOURCE: Message = Message {
     name: "EnvVarSource",
     fields: &[
-        instead("fieldRef", 1, "write the value; a container's hostname is its Pod's name"),
-        instead("resourceFieldRef", 2, "write the value"),
+        object("fieldRef", 1, &FIELD_REF).optional(),
+        object("resourceFieldRef", 2, &RESOURCE_FIELD_REF).optional(),
         object("configMapKeyRef", 3, &KEY_REFERENCE).optional(),
         object("secretKeyRef", 4, &KEY_REFERENCE).optional(),
         instead("fileKeyRef", 5, "write the value, or put it into a ConfigMap or Secret"),

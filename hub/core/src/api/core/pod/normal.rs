@@ -3,15 +3,16 @@
 
 mod security;
 
-use alloc::{format, string::String};
+use alloc::{borrow::ToOwned, format, string::String};
 
 use super::{
-    Container, ContainerPort, EnvFrom, EnvVarSource, KeyToPath, PodTemplate, Resources, Toleration,
-    Volume, VolumeMount,
+    Container, ContainerPort, DnsConfig, DownwardFile, DownwardVolume, EnvFrom, EnvVar,
+    EnvVarSource, FieldRef, KeyToPath, POD_TEMPLATE, PodSpec, PodTemplate, ProjectedVolume,
+    Projection, ResourceFieldRef, Resources, Toleration, Volume, VolumeMount,
 };
 use crate::{
     api::quantity::{Amounts, Quantity},
-    resolve::DEFAULT_GRACE_S,
+    resolve::{DEFAULT_GRACE_S, downward::account},
 };
 
 /// Permission bits of a file from a ConfigMap or Secret, where nothing is said.
@@ -34,26 +35,68 @@ impl PodTemplate {
             unless(&mut constraint.node_taints_policy, &["Ignore"]);
             constraint.min_domains.take_if(|least| *least == 1);
         }
-        spec.containers.iter_mut().for_each(container);
+        names(spec);
+        let account = account(spec);
+        let containers = spec.init_containers.iter_mut().chain(&mut spec.containers);
+        containers.for_each(|one| container(one, &account));
         spec.volumes.iter_mut().for_each(volume);
         spec.tolerations.iter_mut().for_each(toleration);
         security::pod(spec);
-        normal
+        with_effect(normal)
     }
+}
+
+/// A template without what has no effect on a device, as its table of fields says.
+fn with_effect(template: PodTemplate) -> PodTemplate {
+    let mut json = serde_json::to_value(&template).unwrap_or_default();
+    json.as_object_mut().into_iter().for_each(|object| POD_TEMPLATE.remove_without_effect(object));
+    // It reads what it has written.
+    serde_json::from_value(json).unwrap_or(template)
 }
 
 fn unless(text: &mut Option<String>, defaults: &[&str]) {
     text.take_if(|text| defaults.contains(&text.as_str()));
 }
 
-fn container(container: &mut Container) {
-    unless(&mut container.working_dir, &[""]);
-    let sources = container.env.iter_mut().filter_map(|variable| variable.value_from.as_mut());
-    for EnvVarSource { config_map_key_ref, secret_key_ref } in sources {
-        for of in [config_map_key_ref, secret_key_ref].into_iter().flatten() {
-            of.optional.take_if(|optional| !*optional);
-        }
+/// One spelling for all ways to ask for the device's name servers.
+fn names(spec: &mut PodSpec) {
+    unless(&mut spec.dns_policy, &["", "ClusterFirst", "ClusterFirstWithHostNet", "Default"]);
+    unless(&mut spec.hostname, &[""]);
+    unless(&mut spec.subdomain, &[""]);
+    if let Some(config) = &mut spec.dns_config {
+        config.options.iter_mut().for_each(|option| unless(&mut option.value, &[""]));
     }
+    spec.dns_config.take_if(|config| *config == DnsConfig::default());
+}
+
+/// `account` is what the Pod's containers may be told of its account, which has no effect otherwise.
+fn variable(variable: &mut EnvVar, account: &str) {
+    let Some(from) = &mut variable.value_from else { return };
+    let EnvVarSource { config_map_key_ref, secret_key_ref, field_ref, resource_field_ref } = from;
+    for of in [config_map_key_ref, secret_key_ref].into_iter().flatten() {
+        of.optional.take_if(|optional| !*optional);
+    }
+    resource_field_ref.iter_mut().for_each(resource_field);
+    field_ref.iter_mut().for_each(field);
+    if field_ref.as_ref().is_some_and(|field| field.field_path == "spec.serviceAccountName") {
+        account.clone_into(&mut variable.value);
+        variable.value_from = None;
+    }
+}
+
+fn field(field: &mut FieldRef) {
+    if field.api_version == "v1" {
+        field.api_version.clear();
+    }
+}
+
+fn resource_field(field: &mut ResourceFieldRef) {
+    field.divisor.take_if(|divisor| matches!(divisor.in_milli(), Some(0 | 1000)));
+}
+
+fn container(container: &mut Container, account: &str) {
+    unless(&mut container.working_dir, &[""]);
+    container.env.iter_mut().for_each(|one| variable(one, account));
     for EnvFrom { config_map_ref, secret_ref, .. } in &mut container.env_from {
         for of in [config_map_ref, secret_ref].into_iter().flatten() {
             of.optional.take_if(|optional| !*optional);
@@ -62,8 +105,9 @@ fn container(container: &mut Container) {
     for ContainerPort { protocol, .. } in &mut container.ports {
         unless(protocol, &["TCP"]);
     }
-    for VolumeMount { sub_path, read_only, .. } in &mut container.volume_mounts {
+    for VolumeMount { sub_path, sub_path_expr, read_only, .. } in &mut container.volume_mounts {
         unless(sub_path, &[""]);
+        unless(sub_path_expr, &[""]);
         read_only.take_if(|read_only| !*read_only);
     }
     let Resources { requests, limits } = &mut container.resources;
@@ -105,6 +149,29 @@ fn volume(volume: &mut Volume) {
     if let Some(secret) = &mut volume.secret {
         secret.optional.take_if(|optional| !*optional);
         modes(&mut secret.default_mode, &mut secret.items);
+    }
+    if let Some(DownwardVolume { items, default_mode }) = &mut volume.downward_api {
+        downward(items, default_mode.unwrap_or(DEFAULT_MODE));
+        default_mode.take_if(|mode| *mode == DEFAULT_MODE);
+    }
+    if let Some(ProjectedVolume { sources, default_mode }) = &mut volume.projected {
+        let mode = default_mode.unwrap_or(DEFAULT_MODE);
+        for Projection { secret, downward_api, config_map } in sources {
+            for of in [secret, config_map].into_iter().flatten() {
+                of.optional.take_if(|optional| !*optional);
+                of.items.iter_mut().for_each(|item| _ = item.mode.take_if(|own| *own == mode));
+            }
+            downward_api.iter_mut().for_each(|of| downward(&mut of.items, mode));
+        }
+        default_mode.take_if(|mode| *mode == DEFAULT_MODE);
+    }
+}
+
+fn downward(items: &mut [DownwardFile], mode: u32) {
+    for item in items {
+        item.mode.take_if(|own| *own == mode);
+        item.field_ref.iter_mut().for_each(field);
+        item.resource_field_ref.iter_mut().for_each(resource_field);
     }
 }
 
@@ -180,6 +247,25 @@ mod tests {
             ],
             "tolerations": [{"key": "a", "operator": "Equal", "value": "b"},
                 {"key": "c", "operator": "Exists", "value": "x"}],
+        });
+        assert_eq!(normal(&short), normal(&long));
+    }
+
+    #[test]
+    fn what_has_no_effect_makes_no_difference() {
+        let short = json!({"containers": [{"name": "a", "image": "a",
+            "ports": [{"containerPort": 80}],
+            "volumeMounts": [{"name": "v", "mountPath": "/v"}]}]});
+        let long = json!({
+            "serviceAccountName": "a", "serviceAccount": "a", "automountServiceAccountToken": true,
+            "enableServiceLinks": false, "schedulerName": "default-scheduler", "hostUsers": true,
+            "setHostnameAsFQDN": false, "os": {"name": "linux"},
+            "containers": [{"name": "a", "image": "a", "imagePullPolicy": "Always",
+                "stdin": false, "stdinOnce": false, "tty": false,
+                "resizePolicy": [{"resourceName": "cpu", "restartPolicy": "NotRequired"}],
+                "ports": [{"containerPort": 80, "hostPort": 80}],
+                "volumeMounts": [{"name": "v", "mountPath": "/v", "recursiveReadOnly": "Disabled"}],
+            }],
         });
         assert_eq!(normal(&short), normal(&long));
     }

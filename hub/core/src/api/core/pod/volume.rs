@@ -4,8 +4,12 @@ use alloc::{string::String, vec::Vec};
 
 use serde::{Deserialize, Serialize};
 
+use super::{
+    downward::{DOWNWARD_VOLUME, DownwardVolume},
+    projected::{PROJECTED_VOLUME, ProjectedVolume},
+};
 use crate::api::{
-    field::{Message, Shape, count, field, flag, instead, object, objects, text, unsupported},
+    field::{Message, Shape, count, field, flag, instead, object, objects, text},
     meta::nullable,
     quantity::Quantity,
 };
@@ -28,6 +32,12 @@ pub struct Volume {
     /// Files from a Secret.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub secret: Option<SecretVolume>,
+    /// Files about the Pod.
+    #[serde(rename = "downwardAPI", skip_serializing_if = "Option::is_none")]
+    pub downward_api: Option<DownwardVolume>,
+    /// Files from several sources.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub projected: Option<ProjectedVolume>,
 }
 
 /// A directory that lives as long as the Pod.
@@ -106,21 +116,41 @@ pub const VOLUME: Message = Message {
     fields: &[text("name", 1), field("", 2, Shape::Inline(&VOLUME_SOURCE))],
 };
 
+const NO_REMOTE: &str = "mount it on the device, and that path by hostPath";
+
 const VOLUME_SOURCE: Message = Message {
     name: "VolumeSource",
     fields: &[
         object("hostPath", 1, &HOST_PATH).optional(),
         object("emptyDir", 2, &EMPTY_DIR).optional(),
         object("secret", 6, &SECRET_VOLUME).optional(),
-        unsupported("nfs", 7),
-        unsupported("iscsi", 8),
+        instead("gcePersistentDisk", 3, NO_REMOTE),
+        instead("awsElasticBlockStore", 4, NO_REMOTE),
+        instead("gitRepo", 5, "clone it in an init container, into an emptyDir"),
+        instead("nfs", 7, NO_REMOTE),
+        instead("iscsi", 8, NO_REMOTE),
+        instead("glusterfs", 9, NO_REMOTE),
         instead("persistentVolumeClaim", 10, "hostPath keeps data on the device"),
-        unsupported("downwardAPI", 16),
+        instead("rbd", 11, NO_REMOTE),
+        instead("flexVolume", 12, NO_REMOTE),
+        instead("cinder", 13, NO_REMOTE),
+        instead("cephfs", 14, NO_REMOTE),
+        instead("flocker", 15, NO_REMOTE),
+        object("downwardAPI", 16, &DOWNWARD_VOLUME).optional(),
+        instead("fc", 17, NO_REMOTE),
+        instead("azureFile", 18, NO_REMOTE),
         object("configMap", 19, &CONFIG_MAP_VOLUME).optional(),
-        instead("projected", 26, "mount each source as a volume of its own"),
-        unsupported("csi", 28),
+        instead("vsphereVolume", 20, NO_REMOTE),
+        instead("quobyte", 21, NO_REMOTE),
+        instead("azureDisk", 22, NO_REMOTE),
+        instead("photonPersistentDisk", 23, NO_REMOTE),
+        instead("portworxVolume", 24, NO_REMOTE),
+        instead("scaleIO", 25, NO_REMOTE),
+        object("projected", 26, &PROJECTED_VOLUME).optional(),
+        instead("storageos", 27, NO_REMOTE),
+        instead("csi", 28, NO_REMOTE),
         instead("ephemeral", 29, "emptyDir lives as long as the Pod"),
-        unsupported("image", 30),
+        instead("image", 30, "copy the files into the container's own image"),
     ],
 };
 
@@ -163,7 +193,7 @@ pub(super) const LOCAL_REFERENCE: Message =
     Message { name: "LocalObjectReference", fields: &[text("name", 1)] };
 
 /// The fields of [`KeyToPath`].
-const KEY_TO_PATH: Message = Message {
+pub(super) const KEY_TO_PATH: Message = Message {
     name: "KeyToPath",
     fields: &[text("key", 1), text("path", 2), count("mode", 3).optional()],
 };
