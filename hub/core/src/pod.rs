@@ -275,6 +275,7 @@ impl Pod {
             secrets: secrets.try_into().map_err(|_| over("the Secrets"))?,
             restart: resolved.restart,
             grace_ms: resolved.grace_ms,
+            active_deadline_s: resolved.active_deadline_s,
             host_network: resolved.host_network,
             security: resolved.security.clone(),
             after: self.after.clone().try_into().map_err(|_| over("the Pods before it"))?,

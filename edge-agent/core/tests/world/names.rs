@@ -110,6 +110,7 @@ pub fn pod(words: &str) -> Pod {
         volumes: List::default(),
         restart: RestartPolicy::Always,
         grace_ms: 5000,
+        active_deadline_s: 0,
         host_network: false,
         security: PodSecurity::default(),
         after: List::default(),
