@@ -67,7 +67,8 @@ impl Revision {
     pub fn saved(hash: String, template: &PodTemplate, resolved: Resolved, roots: Roots) -> Self {
         let mut host_ports: Vec<Port> = Vec::new();
         if resolved.host_network {
-            for port in resolved.containers.iter().flat_map(|container| &container.ports) {
+            let all = resolved.sidecars().chain(&resolved.containers);
+            for port in all.flat_map(|container| &container.ports) {
                 if !host_ports.contains(port) {
                     host_ports.push(*port);
                 }
@@ -216,6 +217,29 @@ impl Pod {
     #[must_use]
     pub fn runs(&self) -> bool {
         self.report.as_ref().is_some_and(|report| report.phase == Phase::Running)
+    }
+
+    /// Whether its device says that it runs and is of use: what counts for its workload.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.report.as_ref().is_some_and(|report| self.are_ready(report))
+    }
+
+    /// The same of what a device says.
+    #[must_use]
+    pub fn are_ready(&self, report: &PodStatus) -> bool {
+        report.phase == Phase::Running && self.unready(report).next().is_none()
+    }
+
+    /// The containers and sidecars that are not ready, as Kubernetes' condition `ContainersReady` has it.
+    pub fn unready<'a>(&'a self, report: &'a PodStatus) -> impl Iterator<Item = &'a str> {
+        let sidecars = self.revision.resolved.sidecars();
+        let sidecars = sidecars.map(|spec| (spec, &report.init_containers[..]));
+        let main = self.revision.resolved.containers.iter();
+        sidecars.chain(main.map(|spec| (spec, &report.containers[..]))).filter_map(|(spec, of)| {
+            let said = of.iter().find(|status| status.name.as_str() == spec.name);
+            (!said.is_some_and(|status| status.ready)).then_some(spec.name.as_str())
+        })
     }
 
     /// How often its containers were started again, all together, as its device says.

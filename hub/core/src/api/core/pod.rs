@@ -1,10 +1,11 @@
-//! `v1` Pod, and the template that workloads make Pods from. Its parts: [`container`], [`environment`],
+//! `v1` Pod, and the template that workloads make Pods from. Its parts: [`container`], [`environment`], [`probe`],
 //! [`volume`], [`scheduling`], [`affinity`], [`status`].
 
 pub mod affinity;
 pub mod container;
 pub mod environment;
 pub(crate) mod normal;
+pub mod probe;
 pub mod scheduling;
 pub mod status;
 pub mod volume;
@@ -17,6 +18,7 @@ pub use self::{
     affinity::{Affinity, TopologySpreadConstraint},
     container::{Container, ContainerPort, Resources, VolumeMount},
     environment::{EnvFrom, EnvVar, EnvVarSource, KeyReference, ObjectSource},
+    probe::{Lifecycle, LifecycleHandler, NumberOrName, Probe},
     scheduling::Toleration,
     status::{ContainerState, ContainerStatus, PodStatus, Running, Terminated, Waiting},
     volume::{ConfigMapVolume, EmptyDir, HostPath, KeyToPath, SecretVolume, Volume},
@@ -81,6 +83,9 @@ pub struct PodSpec {
     /// Seconds between the stop signal and the kill. Absent means 30.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub termination_grace_period_seconds: Option<u32>,
+    /// Seconds that it may be active, then it has failed. Absent for as long as it likes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub active_deadline_seconds: Option<u32>,
     /// Labels that the device must have.
     #[serde(skip_serializing_if = "Map::is_empty", deserialize_with = "nullable")]
     pub node_selector: Map,
@@ -141,8 +146,8 @@ impl Resource for Pod {
     };
     const COLUMNS: &'static [Column<Self>] = &[
         Column::text("Name", "Unique in its namespace.", |o, _| cell::name(&o.metadata)),
-        Column::text("Ready", "Containers that run, of those declared.", |o, _| {
-            format!("{}/{}", o.ready(), o.spec.containers.len()).into()
+        Column::text("Ready", "Containers that are ready, of those declared.", |o, _| {
+            format!("{}/{}", o.ready(), o.spec.containers.len() + o.sidecars().count()).into()
         }),
         Column::text("Status", "What it does, or why it does not run.", |o, _| o.state().into()),
         Column::number("Restarts", "How often its containers were started again.", |o, _| {
@@ -203,7 +208,11 @@ impl Pod {
     /// What kubectl shows while init containers run or fail: `Init:1/2`, `Init:Error`.
     fn initializing(&self) -> Option<String> {
         let statuses = &self.status.init_container_statuses;
-        let place = statuses.iter().position(|status| !status.ready)?;
+        let is_done = |status: &ContainerStatus| match self.sidecars().any(|c| c.name == status.name) {
+            true => status.started,
+            false => status.ready,
+        };
+        let place = statuses.iter().position(|status| !is_done(status))?;
         let state = &statuses.get(place)?.state;
         match state.word() {
             Some(word) if word != "PodInitializing" => Some(format!("Init:{word}")),
@@ -215,10 +224,18 @@ impl Pod {
         }
     }
 
-    /// How many of its containers are ready.
+    /// The init containers that run along with the containers.
+    pub fn sidecars(&self) -> impl Iterator<Item = &Container> {
+        let init = self.spec.init_containers.iter();
+        init.filter(|container| container.restart_policy.as_deref() == Some("Always"))
+    }
+
+    /// How many of its containers and sidecars are ready.
     #[must_use]
     pub fn ready(&self) -> usize {
-        self.status.container_statuses.iter().filter(|status| status.ready).count()
+        let init = self.status.init_container_statuses.iter();
+        let sidecars = init.filter(|status| self.sidecars().any(|c| c.name == status.name));
+        sidecars.chain(&self.status.container_statuses).filter(|status| status.ready).count()
     }
 
     /// How often its containers were started again.
@@ -267,7 +284,7 @@ pub const POD_SPEC: Message = Message {
         objects("containers", 2, &container::CONTAINER).merged_by("name"),
         text("restartPolicy", 3),
         count("terminationGracePeriodSeconds", 4).optional(),
-        unsupported("activeDeadlineSeconds", 5),
+        count("activeDeadlineSeconds", 5).optional(),
         unsupported("dnsPolicy", 6),
         text_map("nodeSelector", 7),
         unsupported("serviceAccountName", 8),

@@ -1,10 +1,14 @@
-//! The containers of a Pod: what they run, with which environment, ports, resources and mounts.
+//! The containers of a Pod: what they run, with which environment, ports, resources and mounts. How they are watched over
+//! is in [`probe`].
 
 use alloc::{collections::BTreeMap, string::String, vec::Vec};
 
 use serde::{Deserialize, Serialize};
 
-use super::environment::{self, EnvFrom, EnvVar};
+use super::{
+    environment::{self, EnvFrom, EnvVar},
+    probe::{self, Lifecycle, Probe},
+};
 use crate::api::{
     field::{
         Field, Message, Shape, count, field, flag, instead, object, objects, text, texts,
@@ -46,6 +50,27 @@ pub struct Container {
     /// Where volumes appear.
     #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "nullable")]
     pub volume_mounts: Vec<VolumeMount>,
+    /// Whether it is to be started again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub liveness_probe: Option<Probe>,
+    /// Whether it is of use.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub readiness_probe: Option<Probe>,
+    /// Whether it has come up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub startup_probe: Option<Probe>,
+    /// What is done at its start and end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lifecycle: Option<Lifecycle>,
+    /// The file with its last word. Absent means `/dev/termination-log`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub termination_message_path: Option<String>,
+    /// `File` (default) or `FallbackToLogsOnError`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub termination_message_policy: Option<String>,
+    /// Of an init container: `Always` makes it a sidecar, which runs along with the containers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub restart_policy: Option<String>,
 }
 
 /// A port that a container listens on.
@@ -96,8 +121,6 @@ pub struct VolumeMount {
     pub read_only: Option<bool>,
 }
 
-const NO_PROBES: &str = "a container that ends is started again; let it end when it is not well";
-
 /// The fields of [`Container`].
 pub const CONTAINER: Message = Message {
     name: "Container",
@@ -111,10 +134,10 @@ pub const CONTAINER: Message = Message {
         objects("env", 7, &environment::ENV_VAR).merged_by("name"),
         object("resources", 8, &RESOURCES),
         objects("volumeMounts", 9, &VOLUME_MOUNT).merged_by("mountPath"),
-        instead("livenessProbe", 10, NO_PROBES),
-        instead("readinessProbe", 11, NO_PROBES),
-        unsupported("lifecycle", 12),
-        unsupported("terminationMessagePath", 13),
+        object("livenessProbe", 10, &probe::PROBE),
+        object("readinessProbe", 11, &probe::PROBE),
+        object("lifecycle", 12, &probe::LIFECYCLE),
+        text("terminationMessagePath", 13),
         instead(
             "imagePullPolicy",
             14,
@@ -129,11 +152,11 @@ pub const CONTAINER: Message = Message {
         unsupported("stdinOnce", 17),
         unsupported("tty", 18),
         objects("envFrom", 19, &environment::ENV_FROM),
-        unsupported("terminationMessagePolicy", 20),
+        text("terminationMessagePolicy", 20),
         unsupported("volumeDevices", 21),
-        instead("startupProbe", 22, NO_PROBES),
+        object("startupProbe", 22, &probe::PROBE),
         unsupported("resizePolicy", 23),
-        unsupported("restartPolicy", 24),
+        text("restartPolicy", 24).optional(),
     ],
 };
 

@@ -4,12 +4,19 @@
 use alloc::{format, string::String};
 
 use super::{
-    Container, ContainerPort, EnvFrom, EnvVarSource, KeyToPath, PodTemplate, Resources, Toleration,
-    Volume, VolumeMount,
+    Container, ContainerPort, EnvFrom, EnvVarSource, KeyToPath, Lifecycle, LifecycleHandler,
+    PodTemplate, Probe, Resources, Toleration, Volume, VolumeMount,
+    probe::{HttpGet, TcpSocket},
 };
 use crate::{
     api::quantity::{Amounts, Quantity},
-    resolve::DEFAULT_GRACE_S,
+    resolve::{
+        DEFAULT_GRACE_S,
+        supervision::{
+            DEFAULT_FAILURES, DEFAULT_MESSAGE_PATH, DEFAULT_PERIOD_S, DEFAULT_SUCCESSES,
+            DEFAULT_TIMEOUT_S,
+        },
+    },
 };
 
 /// Permission bits of a file from a ConfigMap or Secret, where nothing is said.
@@ -32,6 +39,7 @@ impl PodTemplate {
             unless(&mut constraint.node_taints_policy, &["Ignore"]);
             constraint.min_domains.take_if(|least| *least == 1);
         }
+        spec.init_containers.iter_mut().for_each(container);
         spec.containers.iter_mut().for_each(container);
         spec.volumes.iter_mut().for_each(volume);
         spec.tolerations.iter_mut().for_each(toleration);
@@ -39,11 +47,59 @@ impl PodTemplate {
     }
 }
 
+/// What a field that is left out, or 0, means.
+fn unless_usual(number: &mut Option<u32>, usual: u32) {
+    number.take_if(|number| *number == 0 || *number == usual);
+}
+
+fn probe(probe: &mut Probe) {
+    let Probe { http_get, tcp_socket, grpc, .. } = probe;
+    handlers(http_get, tcp_socket);
+    if let Some(grpc) = grpc {
+        unless(&mut grpc.service, &[""]);
+    }
+    unless_usual(&mut probe.initial_delay_seconds, 0);
+    unless_usual(&mut probe.timeout_seconds, DEFAULT_TIMEOUT_S);
+    unless_usual(&mut probe.period_seconds, DEFAULT_PERIOD_S);
+    unless_usual(&mut probe.success_threshold, DEFAULT_SUCCESSES);
+    unless_usual(&mut probe.failure_threshold, DEFAULT_FAILURES);
+}
+
+fn handlers(http_get: &mut Option<HttpGet>, tcp_socket: &mut Option<TcpSocket>) {
+    if let Some(get) = http_get {
+        unless(&mut get.path, &["", "/"]);
+        unless(&mut get.host, &[""]);
+        unless(&mut get.scheme, &["", "HTTP"]);
+    }
+    if let Some(socket) = tcp_socket {
+        unless(&mut socket.host, &[""]);
+    }
+}
+
+fn supervision(container: &mut Container) {
+    for probe in [
+        &mut container.liveness_probe,
+        &mut container.readiness_probe,
+        &mut container.startup_probe,
+    ] {
+        probe.iter_mut().for_each(self::probe);
+    }
+    for hook in container.lifecycle.iter_mut().flat_map(|l| [&mut l.post_start, &mut l.pre_stop]) {
+        if let Some(LifecycleHandler { http_get, tcp_socket, .. }) = hook {
+            handlers(http_get, tcp_socket);
+        }
+    }
+    container.lifecycle.take_if(|lifecycle| *lifecycle == Lifecycle::default());
+    unless(&mut container.termination_message_path, &["", DEFAULT_MESSAGE_PATH]);
+    unless(&mut container.termination_message_policy, &["", "File"]);
+}
+
 fn unless(text: &mut Option<String>, defaults: &[&str]) {
     text.take_if(|text| defaults.contains(&text.as_str()));
 }
 
 fn container(container: &mut Container) {
+    supervision(container);
     unless(&mut container.working_dir, &[""]);
     let sources = container.env.iter_mut().filter_map(|variable| variable.value_from.as_mut());
     for EnvVarSource { config_map_key_ref, secret_key_ref } in sources {
@@ -144,6 +200,9 @@ mod tests {
                 "ports": [{"containerPort": 80}],
                 "resources": {"limits": {"cpu": "500m", "memory": "64Mi"}},
                 "volumeMounts": [{"name": "v", "mountPath": "/v"}],
+                "livenessProbe": {"httpGet": {"port": 80}},
+                "readinessProbe": {"tcpSocket": {"port": "http"}, "successThreshold": 2},
+                "startupProbe": {"grpc": {"port": 81}},
             }],
             "volumes": [
                 {"name": "v", "configMap": {"name": "m", "items": [{"key": "a", "path": "a"}]}},
@@ -167,6 +226,18 @@ mod tests {
                     "requests": {"cpu": "0.5", "memory": 67_108_864},
                 },
                 "volumeMounts": [{"name": "v", "mountPath": "/v", "subPath": "", "readOnly": false}],
+                "livenessProbe": {
+                    "httpGet": {"port": 80, "path": "/", "scheme": "HTTP", "host": "", "httpHeaders": []},
+                    "initialDelaySeconds": 0, "timeoutSeconds": 1, "periodSeconds": 10,
+                    "successThreshold": 1, "failureThreshold": 3,
+                },
+                "readinessProbe": {
+                    "tcpSocket": {"port": "http", "host": ""},
+                    "successThreshold": 2, "failureThreshold": 0,
+                },
+                "startupProbe": {"grpc": {"port": 81, "service": ""}},
+                "lifecycle": {},
+                "terminationMessagePath": "/dev/termination-log", "terminationMessagePolicy": "File",
             }],
             "volumes": [
                 {"name": "v", "configMap": {"name": "m", "defaultMode": 420, "optional": false,
