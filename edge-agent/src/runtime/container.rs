@@ -19,6 +19,7 @@ use super::{
 use crate::{
     sandbox,
     state::{make_dir, read_bounded},
+    supervise::last_word,
     volumes::{self, Placed, Source},
 };
 
@@ -42,7 +43,8 @@ pub(super) fn prepare(job: &Job<'_>, containers: &Containers) -> Result<Prepared
     let run = RunDir::new(job.attempt_dir.join(DIR));
     run.create().map_err(refuse)?;
     let placed = volumes::resolve(job.pod, &job.container.mounts, &job.dir.volumes());
-    let (mounts, sub_paths) = mounts(placed.map_err(refuse)?, &run);
+    let (mut mounts, sub_paths) = mounts(placed.map_err(refuse)?, &run);
+    mounts.push(last_word(job).map_err(refuse)?);
     let environment = environment::of(job)?;
     let is_private = environment.private;
     let spec = container_spec(job, &image, &lowers, mounts, environment)?;
@@ -172,6 +174,16 @@ fn resources(asked: &Resources) -> OciResources {
         memory_limit_bytes: given(asked.memory_limit_bytes),
         pids_limit: None,
     }
+}
+
+/// The file for the container's last word.
+fn last_word(job: &Job<'_>) -> std::io::Result<Mount> {
+    let file = last_word::make(&job.attempt_dir)?;
+    let target = match job.container.supervision.message_path.as_str() {
+        "" => last_word::USUAL_PATH.to_owned(),
+        path => path.to_owned(),
+    };
+    Ok(Mount { source: MountSource::Volume(file), target, read_only: false })
 }
 
 /// The mounts for the runtime. Of a volume of which a part is mounted it is told a place in the run directory, where the
