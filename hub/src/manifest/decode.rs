@@ -97,7 +97,7 @@ mod tests {
     fn every_unsupported_field_is_named_with_its_path() {
         let mut value = deployment(json!({
             "containers": [
-                {"name": "a", "image": "a", "livenessProbe": {}, "volumeMount": []},
+                {"name": "a", "image": "a", "resizePolicy": [], "volumeMount": []},
                 {"name": "b", "image": "b", "env": [{"name": "X", "valueFrom": {"fieldRef": {}}}]},
             ],
             "serviceAccountName": "x",
@@ -112,8 +112,7 @@ mod tests {
                 "metadata.generateName: Lichen does not support this field: write the whole name",
                 "spec.replica: Lichen does not support this field; did you mean replicas?",
                 "spec.template.spec.serviceAccountName: Lichen does not support this field",
-                "spec.template.spec.containers[0].livenessProbe: Lichen does not support this field: a container that \
-                 ends is started again; let it end when it is not well",
+                "spec.template.spec.containers[0].resizePolicy: Lichen does not support this field",
                 "spec.template.spec.containers[0].volumeMount: Lichen does not support this field; \
                  did you mean volumeMounts?",
                 "spec.template.spec.containers[1].env[0].valueFrom.fieldRef: Lichen does not support this field: write \

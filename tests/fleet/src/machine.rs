@@ -15,7 +15,7 @@ use firmware_compat::{
     v1::owned::{Exit, Text},
 };
 use lichen_agent::state::StateDir;
-use lichen_agent_core::{ContainerId, Effect, Event, SavedAssignment};
+use lichen_agent_core::{ContainerId, Effect, Event, SavedAssignment, event::Answer};
 
 /// What all devices of a fleet have done, counted.
 #[derive(Debug, Default)]

@@ -5,7 +5,7 @@ mod effects;
 mod link;
 mod processes;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 pub use effects::digests;
 use firmware_compat::{

@@ -414,3 +414,6 @@ fn given(value: Option<u32>, default: u32) -> u32 {
 fn is_token(b: u8) -> bool {
     b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b)
 }
+
+#[cfg(test)]
+mod tests;

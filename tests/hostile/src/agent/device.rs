@@ -1,7 +1,10 @@
 //! A device around the agent's core: a disk with two assignments, a store, programs, a link. It answers what the agent
 //! asks when the script says so, and asserts on every effect what the agent promises.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    time::Duration,
+};
 
 use firmware_compat::{
     capacity::full as capacity,

@@ -35,7 +35,6 @@ fn a_manifest_asks_in_vain_for_more_than_its_sandbox() {
         ("/containers/0/securityContext", json!({"allowPrivilegeEscalation": true})),
         ("/containers/0/securityContext", json!({"procMount": "Unmasked"})),
         ("/containers/0/volumeDevices", json!([{"name": "x", "devicePath": "/dev/sda"}])),
-        ("/containers/0/lifecycle", json!({"postStart": {"exec": {"command": ["sh"]}}})),
         ("/runtimeClassName", json!("../../bin/sh")),
         ("/nodeName", json!("../pi")),
     ] {

@@ -7,7 +7,10 @@ use firmware_compat::{
     id::{Hash, PodId},
     v1::owned::{Container, Exit, Pod},
 };
-use lichen_agent_core::{ContainerId, Event, PodSpec, event::FoundState};
+use lichen_agent_core::{
+    ContainerId, Event, PodSpec,
+    event::{Failure, FoundState, Health},
+};
 
 use super::{Board, Wake, effects::failure, exit};
 use crate::{Due, World, canary::Canary};
