@@ -265,8 +265,16 @@ mod tests {
         let stands = |boot_id, network, wasm| {
             let (identity, label) = (Hash([1; 32]), String::new());
             let (active_since, failed) = (None, None);
-            let record =
-                Record { identity, boot_id, network, label, grace_ms: 0, wasm, active_since, failed };
+            let record = Record {
+                identity,
+                boot_id,
+                network,
+                label,
+                grace_ms: 0,
+                wasm,
+                active_since,
+                failed,
+            };
             stands(&dir, &record, &[])
         };
         let this = probe::boot_id();

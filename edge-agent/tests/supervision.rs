@@ -113,7 +113,10 @@ async fn probes_ask_in_the_pods_own_network(runtime: &'static str) {
     fs::write(out.join("ready"), "yes").unwrap();
     fs::remove_file(out.join("alive")).unwrap();
     world.until_again("main", before.pid).await;
-    assert!(was_told(&world.hub, "Killing: Container main failed liveness probe, will be restarted"));
+    assert!(was_told(
+        &world.hub,
+        "Killing: Container main failed liveness probe, will be restarted"
+    ));
     assert_eq!(world.hub.container(ID, "main").unwrap().restarts, 1);
     world.hub.until("it should be ready again", is_ready).await;
     world.until_gone().await;
@@ -153,9 +156,14 @@ async fn programs_run_as_the_container_does_and_leave_nothing_when_they_take_too
     let mut pod = world.pod(&[], &[("main", WAIT)]);
     pod.identity.0[0] ^= 1;
     world.assign(vec![pod]);
-    world.hub.until("the next one runs", |hub| {
-        hub.pods.get(&ID).is_some_and(|pod| pod.phase == Phase::Running && pod.identity.0[0] != 1)
-    }).await;
+    world
+        .hub
+        .until("the next one runs", |hub| {
+            hub.pods
+                .get(&ID)
+                .is_some_and(|pod| pod.phase == Phase::Running && pod.identity.0[0] != 1)
+        })
+        .await;
     let is_left = || {
         fs::read_dir("/proc").unwrap().flatten().any(|entry| {
             let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
@@ -176,9 +184,8 @@ async fn hooks_sidecars_and_last_words(runtime: &'static str) {
     let pod = world.pod(&[("side", side)], &[("main", main), ("other", other)]);
     let (mut pod, out) = with_out(pod, &world);
     pod.restart = RestartPolicy::Never;
-    let write = |word: &str| {
-        exec(&["/bin/busybox", "sh", "-c", &format!("echo {word} >> /out/steps")])
-    };
+    let write =
+        |word: &str| exec(&["/bin/busybox", "sh", "-c", &format!("echo {word} >> /out/steps")]);
     change(&mut pod, "side", |side| {
         side.supervision.sidecar = true;
         let up = probe(Purpose::Startup, exec(&["/bin/busybox", "test", "-e", "/out/up"]));
@@ -221,7 +228,10 @@ async fn a_hook_before_the_end_has_the_grace_and_a_failed_one_after_the_start_en
     let begin = "test -e /out/tried && exit 0; : > /out/tried; echo no luck; exit 7";
     let hooks = vec![
         Hook { moment: Moment::PostStart, action: exec(&["/bin/busybox", "sh", "-c", begin]) },
-        Hook { moment: Moment::PreStop, action: exec(&["/bin/busybox", "sh", "-c", "echo told >> /out/steps"]) },
+        Hook {
+            moment: Moment::PreStop,
+            action: exec(&["/bin/busybox", "sh", "-c", "echo told >> /out/steps"]),
+        },
     ];
     change(&mut pod, "main", |main| main.supervision.hooks = hooks.clone().try_into().unwrap());
     world.assign(vec![pod]);

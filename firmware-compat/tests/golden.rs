@@ -445,7 +445,8 @@ fn supervision_of_every_kind_is_as_recorded() {
         failure_threshold: 300,
         grace_ms: 5000,
     };
-    let exec = Handler::Exec { command: vec![text("/bin/up"), text("-v")].try_into().expect("few") };
+    let exec =
+        Handler::Exec { command: vec![text("/bin/up"), text("-v")].try_into().expect("few") };
     let header = Header { name: text("X-Probe"), value: text("yes") };
     let get = Handler::HttpGet {
         host: text(""),

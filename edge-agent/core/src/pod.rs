@@ -38,9 +38,9 @@ use crate::{
 pub use container::Container;
 use container::StopWhy;
 use files::Files;
-use sandbox::Sandbox;
 #[cfg(test)]
 pub use last_words::fit as fit_last_words;
+use sandbox::Sandbox;
 pub use status::ON_THE_WAY;
 
 /// One Pod: what is wanted, what the device holds of it, and where it stands.

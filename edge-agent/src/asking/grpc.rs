@@ -62,9 +62,7 @@ pub(super) fn check(
     stream.write_all(&call(&address, service)).map_err(failed)?;
     match answer(&mut stream, clock).map_err(failed)? {
         Some(1) => Ok(()),
-        Some(status) => {
-            Err(format!("service unhealthy (responded with {:?})", name_of(status)))
-        }
+        Some(status) => Err(format!("service unhealthy (responded with {:?})", name_of(status))),
         None => Err(format!(
             "error: health rpc probe failed: the server gave no status; does it know grpc.health.v1.Health and the service {service:?}?"
         )),

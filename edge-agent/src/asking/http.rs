@@ -51,9 +51,8 @@ pub(super) fn get(
         let now = Request { path: &path, port, tls, ..*request };
         let head = fetch(&now, network, clock)
             .map_err(|error| format!("Get \"{}\": {error}", now.url()))?;
-        let (status, location) = read_head(&head).ok_or_else(|| {
-            format!("Get \"{}\": net/http: malformed HTTP response", now.url())
-        })?;
+        let (status, location) = read_head(&head)
+            .ok_or_else(|| format!("Get \"{}\": net/http: malformed HTTP response", now.url()))?;
         match (status, location) {
             _ if any => return Ok(()),
             (301 | 302 | 303 | 307 | 308, Some(location)) => match now.follow(location) {
@@ -101,7 +100,8 @@ impl Request<'_> {
 
     /// Where a redirect leads: path, port and whether by TLS. `None` if to another host.
     fn follow(&self, location: &str) -> Option<(String, u16, bool)> {
-        let whole = |text: &str| if text.starts_with('/') { text.to_owned() } else { format!("/{text}") };
+        let whole =
+            |text: &str| if text.starts_with('/') { text.to_owned() } else { format!("/{text}") };
         let (tls, rest) = match location.split_once("://") {
             Some(("http", rest)) => (false, rest),
             Some(("https", rest)) => (true, rest),
@@ -133,8 +133,8 @@ fn fetch(request: &Request<'_>, network: &Network, clock: &Clock) -> Result<Vec<
     if !request.tls {
         return converse(stream, request);
     }
-    let name = ServerName::try_from(request.shown_host().to_owned())
-        .map_err(|error| error.to_string())?;
+    let name =
+        ServerName::try_from(request.shown_host().to_owned()).map_err(|error| error.to_string())?;
     let client = ClientConnection::new(trusting(), name).map_err(|error| error.to_string())?;
     converse(StreamOwned::new(client, stream), request)
 }

@@ -99,7 +99,10 @@ impl ContainerDir {
     /// Those of the system.
     pub fn set_health(&self, attempt: u32, health: Health) -> Result<(), StateError> {
         let Health { hooked, started, ready } = health;
-        let bits = [hooked, started, ready].into_iter().rev().fold(0, |bits, bit| bits << 1 | u8::from(bit));
+        let bits = [hooked, started, ready]
+            .into_iter()
+            .rev()
+            .fold(0, |bits, bit| bits << 1 | u8::from(bit));
         let path = self.attempt(attempt).join(HEALTH);
         fs::write(&path, [bits]).map_err(|source| StateError::io("write", &path, source))
     }

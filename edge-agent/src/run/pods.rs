@@ -112,7 +112,12 @@ pub(super) struct Of {
 }
 
 impl Of {
-    fn question(&self, launcher: &Launcher, handler: &Handler, timeout: Option<Duration>) -> Question {
+    fn question(
+        &self,
+        launcher: &Launcher,
+        handler: &Handler,
+        timeout: Option<Duration>,
+    ) -> Question {
         let dir = PodDir::new(&launcher.run, self.pod.id);
         let is_boxed = self.pod.runtime_class == RuntimeClass::Container;
         Question {
@@ -166,10 +171,8 @@ pub(super) fn run_hook(
     let spec = of.container.of(&of.pod);
     let hook = spec.and_then(|spec| spec.supervision.hooks.iter().find(|h| h.moment == moment));
     let timeout = timeout_ms.map(|ms| Duration::from_millis(ms.into()));
-    let question = hook.map(|hook| Question {
-        is_hook: true,
-        ..of.question(launcher, &hook.action, timeout)
-    });
+    let question =
+        hook.map(|hook| Question { is_hook: true, ..of.question(launcher, &hook.action, timeout) });
     let messages = messages.clone();
     tokio::spawn(async move {
         let answer = match question {

@@ -127,9 +127,7 @@ impl Reader {
             | (
                 Shape::Quantity | Shape::CountOrPercent | Shape::NumberOrName,
                 Value::String(_) | Value::Number(_),
-            ) => {
-                Some(value.clone())
-            }
+            ) => Some(value.clone()),
             (Shape::Count, Value::Number(number)) => match number.as_u64() {
                 Some(number) if number <= u64::from(u32::MAX) => Some(value.clone()),
                 Some(_) => {

@@ -47,7 +47,10 @@ fn probes_decide_what_is_available_and_what_is_started_again() {
     until("it is not ready", "False ContainersNotReady restarts 0 available 0");
     let why = said(&["explain", "deployment/door"]);
     assert!(why.contains("containers with unready status: [door]"), "{why}");
-    assert!(why.contains("Readiness probe failed: HTTP probe failed with statuscode: 404"), "{why}");
+    assert!(
+        why.contains("Readiness probe failed: HTTP probe failed with statuscode: 404"),
+        "{why}"
+    );
 
     // The next start makes it ready again, by its hook.
     fs::remove_file(&lamp).unwrap();

@@ -215,9 +215,9 @@ impl Container {
         match &mut self.state {
             State::Running { pid, started_ms, since } => {
                 let (pid, started_ms, since) = (*pid, *started_ms, *since);
-                let spec = order.spec.filter(|spec| {
-                    grace_ms > 0 && hook_of(self.id, spec, Moment::PreStop)
-                });
+                let spec = order
+                    .spec
+                    .filter(|spec| grace_ms > 0 && hook_of(self.id, spec, Moment::PreStop));
                 match spec {
                     Some(spec) => out.push(Effect::RunHook {
                         pod: Arc::clone(spec),

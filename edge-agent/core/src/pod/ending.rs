@@ -76,7 +76,8 @@ impl Pod {
         if self.deadline().is_none_or(|at| at > now) {
             return;
         }
-        let (pod, message) = (self.id, "Pod was active on the node longer than the specified deadline");
+        let (pod, message) =
+            (self.id, "Pod was active on the node longer than the specified deadline");
         let failure = Failure { reason: DEADLINE_EXCEEDED.into(), message: message.into() };
         out.push(Effect::KeepFailure { pod, failure: failure.clone() });
         out.normal(now, Some(pod), DEADLINE_EXCEEDED, message);

@@ -68,8 +68,7 @@ impl Pod {
     ) -> ContainerStatus {
         let exit = container.last_exit.clone();
         let (state, last_exit) = match &container.state {
-            State::Running { pid, started_ms, .. }
-            | State::Stopping { pid, started_ms, .. } => {
+            State::Running { pid, started_ms, .. } | State::Stopping { pid, started_ms, .. } => {
                 (ContainerState::Running { pid: *pid, started_ms: *started_ms }, exit)
             }
             State::Done => match exit {
@@ -156,7 +155,9 @@ impl Pod {
     /// The container whose standing is the Pod's: the first of those whose turn it is that does not run; one that runs
     /// only if all do; one that has ended only if no other is left.
     fn deciding(&self) -> Option<&Container> {
-        if self.is_over() && let Some(left) = self.containers.values().rev().find(|c| c.may_run()) {
+        if self.is_over()
+            && let Some(left) = self.containers.values().rev().find(|c| c.may_run())
+        {
             return Some(left);
         }
         let is_waiting_for_init = !self.initialized && !self.may_run_main();

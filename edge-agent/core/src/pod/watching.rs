@@ -79,9 +79,7 @@ impl Container {
         let (State::Running { since, .. }, None) = (&self.state, &self.health) else { return };
         let Some(own) = self.id.of(spec) else { return };
         let health = match self.kept {
-            Some((kept, age)) => {
-                Health::adopt(&own.supervision, kept, age, now, &mut out.rng)
-            }
+            Some((kept, age)) => Health::adopt(&own.supervision, kept, age, now, &mut out.rng),
             None => Health::begin(&own.supervision, *since),
         };
         if !health.kept.hooked {

@@ -12,7 +12,10 @@ use firmware_compat::{
     time::Instant,
     v1::owned::*,
 };
-use lichen_agent_core::{Agent, ContainerId, Effect, Event, Up, event::{Answer, FoundState}};
+use lichen_agent_core::{
+    Agent, ContainerId, Effect, Event, Up,
+    event::{Answer, FoundState},
+};
 pub use ops::{Op, op};
 use watch::Watch;
 

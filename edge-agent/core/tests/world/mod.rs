@@ -311,19 +311,32 @@ impl World {
             }
             Effect::Probe { pod, container, attempt, purpose } => {
                 let name = format!("{} {purpose:?}", container_label(&pod.id, container));
-                assert!(self.is_container_running(&pod.id, container), "asked {name}, which does not run");
+                assert!(
+                    self.is_container_running(&pod.id, container),
+                    "asked {name}, which does not run"
+                );
                 let answer = match (self.ill.contains(&name), self.fails("probe")) {
                     (true, _) => Answer::Bad("connection refused".into()),
                     (false, true) => Answer::Unknown("out of threads".into()),
                     (false, false) => Answer::Good,
                 };
-                (!self.slow.contains("probe"))
-                    .then_some(Event::Probed { pod: pod.id, container, attempt, purpose, answer })
+                (!self.slow.contains("probe")).then_some(Event::Probed {
+                    pod: pod.id,
+                    container,
+                    attempt,
+                    purpose,
+                    answer,
+                })
             }
             Effect::RunHook { pod, container, attempt, moment, .. } => {
                 let failure = self.fails("hook").then(|| "ended with code 1".into());
-                (!self.slow.contains("hook"))
-                    .then_some(Event::HookEnded { pod: pod.id, container, attempt, moment, failure })
+                (!self.slow.contains("hook")).then_some(Event::HookEnded {
+                    pod: pod.id,
+                    container,
+                    attempt,
+                    moment,
+                    failure,
+                })
             }
             Effect::KeepHealth { pod, container, attempt, health } => {
                 self.keep_health(pod, container, attempt, health);
@@ -460,12 +473,8 @@ impl World {
         }
         let run = self.runs.get_mut(&pod).expect("prepared without a sandbox");
         assert!(run.sandbox, "prepared in a sandbox that does not stand");
-        let created = Process {
-            attempt: 0,
-            state: FoundState::Created,
-            health: None,
-            since: Instant(0),
-        };
+        let created =
+            Process { attempt: 0, state: FoundState::Created, health: None, since: Instant(0) };
         run.containers.entry(container).or_insert(created);
         if self.slow.contains("prepare") {
             return None;

@@ -40,7 +40,8 @@ pub(super) fn exec(dir: &Path, words: &[String]) -> Result<(), String> {
     let Some(Kind::Container(container)) = record.map(|record| record.spec.kind) else {
         return Err("there is no container in which something could be run".to_owned());
     };
-    set_child_subreaper(Some(getpid())).map_err(|errno| format!("could not be a subreaper: {errno}"))?;
+    set_child_subreaper(Some(getpid()))
+        .map_err(|errno| format!("could not be a subreaper: {errno}"))?;
     enter(&run)?;
     let (verdict, output) = run_in(&container, &run, command, deadline)?;
     let mut answer = format!("{verdict}\n").into_bytes();
@@ -89,8 +90,7 @@ fn run_in(
             return Ok(("timeout".to_owned(), said));
         }
         let wait = left.map(|left| Timespec::try_from(left).unwrap_or_default());
-        let mut fds =
-            [PollFd::new(&output, PollFlags::IN), PollFd::new(&ended, PollFlags::IN)];
+        let mut fds = [PollFd::new(&output, PollFlags::IN), PollFd::new(&ended, PollFlags::IN)];
         match poll(&mut fds, wait.as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(errno) => return Err(failed(&errno)),

@@ -57,7 +57,8 @@ fn the_status_decides() {
 
 #[test]
 fn the_request_has_the_headers_that_are_given() {
-    let header = |name: &str, value: &str| Header { name: Text::cut(name), value: Text::cut(value) };
+    let header =
+        |name: &str, value: &str| Header { name: Text::cut(name), value: Text::cut(value) };
     let headers = [header("Host", "web.example"), header("X-Probe", "yes"), header("Accept", "")];
     let (port, server) = serve(&["HTTP/1.1 200 OK\r\n\r\n"]);
     assert_eq!(ask(port, "/healthz?a=b", &headers, false), Ok(()));
@@ -81,7 +82,8 @@ fn redirects_are_followed_on_the_same_host_alone() {
     let asked = server.join().expect("it serves");
     let paths: Vec<&str> = asked.iter().filter_map(|text| text.split(' ').nth(1)).collect();
     assert_eq!(paths, ["/a", "/b", "/c/d", "/c/e"]);
-    let (port, server) = serve(&["HTTP/1.1 301 Moved\r\nLocation: http://elsewhere.example/\r\n\r\n"]);
+    let (port, server) =
+        serve(&["HTTP/1.1 301 Moved\r\nLocation: http://elsewhere.example/\r\n\r\n"]);
     assert_eq!(ask(port, "/", &[], false), Ok(()));
     server.join().expect("it serves");
 }
@@ -96,14 +98,16 @@ fn nobody_there_and_nobody_who_speaks_are_told_apart() {
     assert!(error.contains("deadline exceeded"), "{error}");
     drop(listener);
     let error = ask(port, "/", &[], false).expect_err("nobody listens");
-    let expected = format!("Get \"http://127.0.0.1:{port}/\": dial tcp 127.0.0.1:{port}: connection refused");
+    let expected =
+        format!("Get \"http://127.0.0.1:{port}/\": dial tcp 127.0.0.1:{port}: connection refused");
     assert_eq!(error, expected);
 }
 
 #[test]
 fn any_certificate_will_do() {
     let key = rcgen::KeyPair::generate().expect("a key");
-    let params = rcgen::CertificateParams::new(vec!["elsewhere.example".to_owned()]).expect("a name");
+    let params =
+        rcgen::CertificateParams::new(vec!["elsewhere.example".to_owned()]).expect("a name");
     let certificate = params.self_signed(&key).expect("signed");
     let key = rustls::pki_types::PrivateKeyDer::try_from(key.serialize_der()).expect("a key");
     let config = rustls::ServerConfig::builder_with_provider(crate::tls::provider())

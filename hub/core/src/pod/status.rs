@@ -77,7 +77,11 @@ fn phase(pod: &Pod) -> &'static str {
     let was_started = |status: &wire::ContainerStatus| {
         status.last_exit.is_some() || !matches!(status.state, wire::ContainerState::Waiting { .. })
     };
-    if is_initialized(pod) && report.containers.iter().any(was_started) { "Running" } else { "Pending" }
+    if is_initialized(pod) && report.containers.iter().any(was_started) {
+        "Running"
+    } else {
+        "Pending"
+    }
 }
 
 /// Whether its init containers have succeeded, and its sidecars have come up.
@@ -107,11 +111,7 @@ fn started_ms(pod: &Pod) -> Option<u64> {
     started.filter(|started_ms| *started_ms > 0).min()
 }
 
-fn conditions(
-    pod: &Pod,
-    ready: bool,
-    waiting: Option<&Waiting>,
-) -> Vec<Condition> {
+fn conditions(pod: &Pod, ready: bool, waiting: Option<&Waiting>) -> Vec<Condition> {
     let unready = unready(pod);
     let waiting = waiting.or(unready.as_ref());
     let condition = |kind: &str, good: bool| {

@@ -28,7 +28,8 @@ const MAX_SECONDS: u32 = 24 * 3600;
 
 const NO_PROGRAMS: &str =
     "a Wasm module has no programs beside it that could be run; use httpGet or tcpSocket";
-const NO_NETWORK: &str = "a Wasm Pod without hostNetwork: true has no network on which it could be asked";
+const NO_NETWORK: &str =
+    "a Wasm Pod without hostNetwork: true has no network on which it could be asked";
 
 /// Whose handler it is.
 struct Of<'a> {
@@ -293,7 +294,10 @@ impl Check {
             self.has_network(&at, of);
             let port = self.port(&format!("{at}.port"), &NumberOrName::Number(*port), of);
             let service = service.as_deref().unwrap_or_default();
-            found.push(Handler::Grpc { port, service: self.text(&format!("{at}.service"), service) });
+            found.push(Handler::Grpc {
+                port,
+                service: self.text(&format!("{at}.service"), service),
+            });
         }
         if let Some(seconds) = handlers.sleep {
             found.push(Handler::Sleep { seconds });
@@ -327,7 +331,10 @@ impl Check {
             path => format!("/{path}"),
         };
         if path.bytes().any(|b| b <= b' ' || b == 0x7f) {
-            self.error(format!("{at}.path"), "must not contain spaces or control characters; write them as %20 and so on");
+            self.error(
+                format!("{at}.path"),
+                "must not contain spaces or control characters; write them as %20 and so on",
+            );
         }
         let tls = match get.scheme.as_deref() {
             None | Some("" | "HTTP") => false,
@@ -386,7 +393,9 @@ impl Check {
                 let named = ports.iter().find(|port| port.name.as_ref() == Some(name));
                 let Some(named) = named else {
                     let cause = match name.bytes().all(|b| b.is_ascii_digit()) {
-                        true => format!("\"{name}\" in quotes is the name of a port; write {name} for the number"),
+                        true => format!(
+                            "\"{name}\" in quotes is the name of a port; write {name} for the number"
+                        ),
                         false => format!("no port of the container has the name \"{name}\""),
                     };
                     self.error(at, cause);

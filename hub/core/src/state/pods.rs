@@ -420,7 +420,8 @@ fn mark_of(
     let ready = class == Some(Class::Ready);
     let restarts = pod.restarts();
     // A Pod that runs on while its device can't be heard has been ready all along.
-    let known = before.filter(|before| pod.is_ready() && before.runs && before.restarts == restarts);
+    let known =
+        before.filter(|before| pod.is_ready() && before.runs && before.restarts == restarts);
     let ready_since = known.and_then(|before| before.ready_since).or(ready.then_some(now));
     Mark {
         revision: pod.revision.hash.clone(),

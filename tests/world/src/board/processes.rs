@@ -191,7 +191,13 @@ impl Board {
         self.runs.entry(pod.id).or_insert(new)
     }
 
-    pub(super) fn keep_health(&mut self, pod: PodId, id: ContainerId, attempt: u32, health: Health) {
+    pub(super) fn keep_health(
+        &mut self,
+        pod: PodId,
+        id: ContainerId,
+        attempt: u32,
+        health: Health,
+    ) {
         let process = self.process(&pod, id).filter(|process| process.attempt == attempt);
         if let Some(process) = process {
             process.health = Some(health);

@@ -208,10 +208,11 @@ impl Pod {
     /// What kubectl shows while init containers run or fail: `Init:1/2`, `Init:Error`.
     fn initializing(&self) -> Option<String> {
         let statuses = &self.status.init_container_statuses;
-        let is_done = |status: &ContainerStatus| match self.sidecars().any(|c| c.name == status.name) {
-            true => status.started,
-            false => status.ready,
-        };
+        let is_done =
+            |status: &ContainerStatus| match self.sidecars().any(|c| c.name == status.name) {
+                true => status.started,
+                false => status.ready,
+            };
         let place = statuses.iter().position(|status| !is_done(status))?;
         let state = &statuses.get(place)?.state;
         match state.word() {

@@ -34,7 +34,8 @@ fn what_is_not_said_is_kubernetes_default_and_ports_are_found_by_their_names() {
 #[test]
 fn a_sidecar_counts_with_the_containers_and_with_the_init_containers_after_it() {
     let of = |name: &str, cpu: &str, more: Value| {
-        let mut container = json!({"name": name, "image": "a", "resources": {"requests": {"cpu": cpu}}});
+        let mut container =
+            json!({"name": name, "image": "a", "resources": {"requests": {"cpu": cpu}}});
         if let (Some(container), Some(more)) = (container.as_object_mut(), more.as_object()) {
             container.extend(more.clone());
         }
