@@ -287,7 +287,7 @@ fn encoded_bytes_at_most(status: &PodStatus) -> usize {
 }
 
 fn container_bytes_at_most(status: &ContainerStatus) -> usize {
-    const FIXED: usize = 3 + 1 + 1 + 5 + 1 + 32;
+    const FIXED: usize = 3 + 1 + 1 + 5 + 1 + 1 + 32;
     const EXIT: usize = 5 + 3 + 3 + 10 + 10;
     let exit = |exit: &Exit| EXIT + exit.reason.len() + exit.message.len();
     let state = match &status.state {
