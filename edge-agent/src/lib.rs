@@ -18,6 +18,7 @@
 #![deny(unsafe_code)]
 
 pub mod args;
+mod asking;
 pub mod board;
 pub mod content;
 mod facts;

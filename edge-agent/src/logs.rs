@@ -21,7 +21,7 @@ use crate::{
 mod files;
 mod reader;
 
-pub use reader::{LogReader, last_line};
+pub use reader::{LogReader, last_line, last_lines};
 
 /// How often a followed log is looked at. Only while someone follows.
 const FOLLOW_INTERVAL: Duration = Duration::from_millis(200);

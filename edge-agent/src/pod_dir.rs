@@ -15,7 +15,7 @@ use std::{
 };
 
 use firmware_compat::id::{Hash, PodId};
-use lichen_agent_core::ContainerId;
+use lichen_agent_core::{ContainerId, event::Failure};
 use lichen_shim::BootId;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -46,6 +46,10 @@ pub struct Record {
     pub grace_ms: u32,
     /// Whether it is a Wasm Pod, whose exit codes have meanings of their own.
     pub wasm: bool,
+    /// When it became active: the boot, and milliseconds since that began.
+    pub active_since: Option<(BootId, u64)>,
+    /// Why it has failed for good, if it has: reason and words.
+    pub failed: Option<(String, String)>,
 }
 
 /// The directory of one Pod.
@@ -152,6 +156,16 @@ impl PodDir {
         load(&self.path.join(RECORD))
     }
 
+    /// Keeps that it has failed for good, durably: or it would run again.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn set_failed(&self, failure: &Failure, written: &Written) -> Result<(), StateError> {
+        let Some(record) = self.record()? else { return Ok(()) };
+        let failed = Some((failure.reason.clone(), failure.message.clone()));
+        self.set_record(&Record { failed, ..record }, written)
+    }
+
     /// Keeps what it is, durably: without it nobody knows after a power loss whose volumes these are and whose ends were
     /// told, and a Pod that has ended for good would run again.
     ///
@@ -223,6 +237,8 @@ mod tests {
             label: "a/b".into(),
             grace_ms: 5,
             wasm: true,
+            active_since: Some((BootId([3; 16]), 7)),
+            failed: None,
         };
         let written = Written::default();
         dir.set_record(&record, &written).expect("writable");

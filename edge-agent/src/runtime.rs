@@ -129,7 +129,12 @@ impl Launcher {
         };
         let name = container.name.to_string();
         let forgotten = own.record().map_err(refuse)?.and_then(|record| record.forgotten);
-        let record = ContainerRecord { name, stop_signal: prepared.stop_signal, forgotten };
+        let record = ContainerRecord {
+            name,
+            stop_signal: prepared.stop_signal,
+            message_from_log: container.supervision.message_from_log,
+            forgotten,
+        };
         own.set_record(&record).map_err(refuse)?;
         Ok(prepared.ready)
     }

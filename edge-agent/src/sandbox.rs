@@ -7,6 +7,7 @@ mod shm;
 use std::{
     io,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use firmware_compat::{
@@ -22,6 +23,7 @@ use lichen_oci::{
     resolver::Dns,
     runtime::CGROUP_PARENT,
 };
+use lichen_shim::BootId;
 
 use lichen_shim::pause;
 
@@ -115,6 +117,8 @@ pub fn make(
         namespace::remove(Namespace::Processes, &dir.processes())?;
         pause::make(shim, &dir.processes(), &label(pod)).map_err(SandboxError::Processes)?;
     }
+    let before = dir.record()?.filter(|before| before.identity == pod.identity);
+    let active_since = before.and_then(|before| before.active_since);
     let record = Record {
         identity: pod.identity,
         boot_id: probe::boot_id(),
@@ -122,8 +126,28 @@ pub fn make(
         label: label(pod),
         grace_ms: pod.grace_ms,
         wasm: pod.runtime_class == RuntimeClass::Wasm,
+        active_since: active_since.filter(|(boot, _)| Some(*boot) == probe::boot_id()).or_else(now),
+        failed: None,
     };
     Ok(dir.set_record(&record, written)?)
+}
+
+/// This boot, and how long it has been going on: the clock counts while the device sleeps, and nobody sets it.
+fn now() -> Option<(BootId, u64)> {
+    let clock = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    let seconds = u64::try_from(clock.tv_sec).ok()?;
+    let ms = seconds.saturating_mul(1000).saturating_add(clock.tv_nsec as u64 / 1_000_000);
+    probe::boot_id().map(|boot| (boot, ms))
+}
+
+/// For how long a Pod has been active in this boot.
+#[must_use]
+pub fn age(record: &Record) -> Duration {
+    let (Some((boot, since)), Some((this, now))) = (record.active_since, now()) else {
+        return Duration::ZERO;
+    };
+    let ms = if boot == this { now.saturating_sub(since) } else { 0 };
+    Duration::from_millis(ms)
 }
 
 /// Names, network and IPC of a Pod of OCI containers. Brings the name servers up to date on the way, and has `/dev/shm`
@@ -289,7 +313,17 @@ mod tests {
         let dir = PodDir::new(run.path(), PodId([1; 16]));
         let stands = |boot_id, network, wasm| {
             let (identity, label) = (Hash([1; 32]), String::new());
-            let record = Record { identity, boot_id, network, label, grace_ms: 0, wasm };
+            let (active_since, failed) = (None, None);
+            let record = Record {
+                identity,
+                boot_id,
+                network,
+                label,
+                grace_ms: 0,
+                wasm,
+                active_since,
+                failed,
+            };
             stands(&dir, &record, &[])
         };
         let this = probe::boot_id();

@@ -219,6 +219,7 @@ pub(crate) mod tests {
             secrets: vec![secret].try_into().expect("one"),
             restart: RestartPolicy::Always,
             grace_ms: 0,
+            active_deadline_s: 0,
             host_network: false,
             security: PodSecurity::default(),
             after: Default::default(),

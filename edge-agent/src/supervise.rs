@@ -28,9 +28,11 @@ use tokio::{
 use crate::{
     logs,
     message::{Message, Sender},
+    pod_dir::{ContainerDir, Record},
     runtime::chain,
 };
 
+pub mod last_word;
 pub mod orphan;
 mod scan;
 
@@ -56,6 +58,27 @@ impl Watcher {
     }
 }
 
+/// What one must know to tell how a container ended.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Ends {
+    /// Whether it is of a Wasm Pod, whose exit codes have meanings of their own.
+    pub wasm: bool,
+    /// Whether the end of its log is its last word, if it failed and left no other.
+    pub message_from_log: bool,
+}
+
+impl Ends {
+    /// By its Pod's record and its own.
+    #[must_use]
+    pub fn of(pod: Option<&Record>, container: &ContainerDir) -> Self {
+        let own = container.record().ok().flatten();
+        Self {
+            wasm: pod.is_some_and(|record| record.wasm),
+            message_from_log: own.is_some_and(|record| record.message_from_log),
+        }
+    }
+}
+
 /// One run of a container, and who wants to know about it.
 #[derive(Debug)]
 pub struct Watch {
@@ -67,8 +90,8 @@ pub struct Watch {
     pub run: PathBuf,
     /// How it is asked to stop.
     pub stop: StopHow,
-    /// Whether it is of a Wasm Pod, whose exit codes have meanings of their own.
-    pub wasm: bool,
+    /// What its end means.
+    pub ends: Ends,
     /// The program `lichen-shim`.
     pub shim: PathBuf,
     /// The loop.
@@ -210,7 +233,7 @@ impl Watch {
             self.announce(Started { pid, at_ms }, &mut started).await;
         }
         if started {
-            let exit = wire_exit(&exit, &self.run, self.wasm);
+            let exit = wire_exit(&exit, &self.run, self.ends);
             return self.tell(Event::Exited { pod, container, exit }).await;
         }
         let message = match exit.message.as_str() {
@@ -240,18 +263,24 @@ async fn send(stream: &mut UnixStream, request: &Request) -> io::Result<()> {
 }
 
 /// How a run ended, in the words of the wire.
-fn wire_exit(exit: &Exit, run: &Path, wasm: bool) -> WireExit {
+fn wire_exit(exit: &Exit, run: &Path, ends: Ends) -> WireExit {
     let code = exit.outcome.exit_code();
     let reason = match exit.outcome {
         Outcome::Lost => "Lost",
         Outcome::StartError | Outcome::NeverStarted => "StartError",
         _ if exit.oom_killed => "OOMKilled",
-        Outcome::Code(lichen_wasm_host::EXIT_OUT_OF_MEMORY) if wasm => "OOMKilled",
+        Outcome::Code(lichen_wasm_host::EXIT_OUT_OF_MEMORY) if ends.wasm => "OOMKilled",
         Outcome::Code(0) => "Completed",
         Outcome::Code(_) | Outcome::Signal(_) => "Error",
     };
-    let message = match (exit.message.is_empty(), exit.outcome) {
-        (true, Outcome::Code(code)) if code != 0 => {
+    let last_word = last_word::of(run);
+    let message = match exit.outcome {
+        Outcome::Code(_) | Outcome::Signal(_) if !last_word.is_empty() => last_word,
+        Outcome::Code(0) => exit.message.clone(),
+        Outcome::Code(_) | Outcome::Signal(_) if ends.message_from_log => {
+            logs::last_lines(run, last_word::LINES_OF_LOG, last_word::BYTES_OF_LOG)
+        }
+        Outcome::Code(_) if exit.message.is_empty() => {
             logs::last_line(run, capacity::CONTAINER_MESSAGE)
         }
         _ => exit.message.clone(),

@@ -315,6 +315,7 @@ pub(crate) mod tests {
             volumes: volumes.try_into().expect("few"),
             restart: RestartPolicy::Always,
             grace_ms: 0,
+            active_deadline_s: 0,
             host_network: false,
             security: PodSecurity::default(),
             after: Default::default(),

@@ -95,6 +95,23 @@ pub mod full {
     /// A sentence about one container, short enough that the status of a Pod with as many containers as it may have, each
     /// with a sentence about its state and one about its last end, fits a frame.
     pub const CONTAINER_MESSAGE: usize = 256;
+    /// Probes of one container: one for each purpose.
+    pub const PROBES: usize = 3;
+    /// Hooks of one container: one for each moment.
+    pub const HOOKS: usize = 2;
+    /// Headers of one probe or hook.
+    pub const HEADERS: usize = 16;
+    /// Name of such a header.
+    pub const HEADER_NAME: usize = 128;
+    /// Value of such a header: what servers take.
+    pub const HEADER_VALUE: usize = 4096;
+    /// Path of the file with a container's last word.
+    pub const MESSAGE_PATH: usize = PATH;
+    /// A container's last word: Kubernetes' bound.
+    pub const EXIT_MESSAGE: usize = 4096;
+    /// The last words of all containers of a Pod together, so that its status fits a frame. Kubernetes' bound is 12 KiB of
+    /// one word each; here the word of the time before is told, too.
+    pub const EXIT_MESSAGES: usize = 16 * 1024;
     /// Bytes of a part in one frame, and of one reply. Fits [`crate::frame::MAX_FRAME_BYTES`] with room.
     pub const CHUNK: usize = 16 * 1024;
     /// Keys of one hub at a time: the one that it signs with, and the next one while it changes them.
@@ -192,6 +209,20 @@ pub mod small {
     pub const MESSAGE: usize = 128;
     /// A sentence about the one program.
     pub const CONTAINER_MESSAGE: usize = 64;
+    /// Firmware has its own watchdog.
+    pub const PROBES: usize = 0;
+    /// It is started and stopped as a whole.
+    pub const HOOKS: usize = 0;
+    /// Without probes and hooks there are none.
+    pub const HEADERS: usize = 0;
+    /// The same.
+    pub const HEADER_NAME: usize = 0;
+    /// The same.
+    pub const HEADER_VALUE: usize = 0;
+    /// It has no files.
+    pub const MESSAGE_PATH: usize = 0;
+    /// A sentence about its end.
+    pub const EXIT_MESSAGE: usize = CONTAINER_MESSAGE;
     /// Bytes of a part in one frame, and of one reply.
     pub const CHUNK: usize = 512;
     /// Parts that one Want may name besides the first: it holds one at a time.

@@ -156,6 +156,7 @@ macro_rules! samples {
                     last_exit: Some(exit()),
                     restarts: 7,
                     ready: true,
+                    started: true,
                     image: hash(0xd4),
                 }
             }
@@ -361,6 +362,7 @@ macro_rules! samples {
                     secrets: list(vec![Secret { name: text("db"), data: hash(0x17) }]),
                     restart: RestartPolicy::OnFailure,
                     grace_ms: 30_000,
+                    active_deadline_s: 600,
                     host_network: true,
                     security: PodSecurity {
                         host_pid: true,
@@ -432,6 +434,8 @@ macro_rules! samples {
                 numbered(&[Packing::Tar, Packing::TarGzip, Packing::TarZstd]);
                 numbered(&[Protocol::Tcp, Protocol::Udp, Protocol::Sctp]);
                 numbered(&[Severity::Normal, Severity::Warning]);
+                numbered(&[Purpose::Startup, Purpose::Liveness, Purpose::Readiness]);
+                numbered(&[Moment::PostStart, Moment::PreStop]);
                 numbered(&[
                     HostPathKind::Any,
                     HostPathKind::DirectoryOrCreate,
@@ -453,6 +457,55 @@ samples!(owned, |content: &[u8]| {
 samples!(fixed, |content: &[u8]| {
     firmware_compat::v1::fixed::Bytes::from_slice(content).expect("in bounds")
 });
+
+/// Only boards watch over containers: the fixed form has no room for it.
+#[test]
+fn supervision_of_every_kind_is_as_recorded() {
+    use firmware_compat::v1::owned::{Handler, Header, Hook, Moment, Probe, Purpose, Supervision};
+    fn text<const N: usize>(text: &str) -> firmware_compat::v1::owned::Text<N> {
+        text.try_into().expect("in bounds")
+    }
+    let probe = |purpose, action| Probe {
+        purpose,
+        action,
+        initial_delay_s: 1,
+        period_s: 10,
+        timeout_s: 2,
+        success_threshold: 1,
+        failure_threshold: 300,
+        grace_ms: 5000,
+    };
+    let exec =
+        Handler::Exec { command: vec![text("/bin/up"), text("-v")].try_into().expect("few") };
+    let header = Header { name: text("X-Probe"), value: text("yes") };
+    let get = Handler::HttpGet {
+        host: text(""),
+        port: 8080,
+        path: text("/healthz"),
+        tls: true,
+        headers: vec![header].try_into().expect("one"),
+    };
+    let grpc = Handler::Grpc { port: 50_051, service: text("web") };
+    let connect = Handler::TcpSocket { host: text("127.0.0.1"), port: 80 };
+    let sleep = Handler::Sleep { seconds: 5 };
+    let probes = vec![
+        probe(Purpose::Startup, exec),
+        probe(Purpose::Liveness, get),
+        probe(Purpose::Readiness, grpc),
+    ];
+    let hooks = vec![
+        Hook { moment: Moment::PostStart, action: connect },
+        Hook { moment: Moment::PreStop, action: sleep },
+    ];
+    let supervision = Supervision {
+        probes: probes.try_into().expect("few"),
+        hooks: hooks.try_into().expect("few"),
+        sidecar: true,
+        message_path: text("/tmp/last"),
+        message_from_log: true,
+    };
+    check_body("supervision", &supervision);
+}
 
 fn numbered<T: serde::Serialize>(variants: &[T]) {
     for (number, variant) in variants.iter().enumerate() {

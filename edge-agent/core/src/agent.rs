@@ -163,6 +163,8 @@ impl Agent {
             | Event::Started { pod, container, .. }
             | Event::StartFailed { pod, container, .. }
             | Event::Exited { pod, container, .. }
+            | Event::Probed { pod, container, .. }
+            | Event::HookEnded { pod, container, .. }
             | Event::ContainerCleaned { pod, container }
             | Event::ContainerCleanFailed { pod, container, .. } => {
                 self.container_answered(pod, container, event, now);

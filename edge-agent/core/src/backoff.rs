@@ -36,6 +36,11 @@ pub const SEND: Pace = Pace::new(Duration::from_secs(1), Duration::from_mins(1))
 pub const SPREAD_MAX: Duration = Duration::from_mins(10);
 /// Shortest time between two full reports that the hub asked for.
 pub const REPORT_GAP: Duration = Duration::from_secs(1);
+/// The first probe of a container without an initial delay. The kubelet's comes anywhere within the first period; at once
+/// hardly any program listens.
+pub const FIRST_PROBE: Duration = Duration::from_secs(1);
+/// What a container is left to end in after its hook has used its grace up. Kubernetes' value.
+pub const STOP_AT_LEAST: Duration = Duration::from_secs(2);
 /// A stop that takes this much longer than its grace is reported.
 pub const STOP_OVERDUE: Duration = Duration::from_mins(1);
 /// Shortest time between two events about what anybody on the network can bring about: a hundred bytes a day.

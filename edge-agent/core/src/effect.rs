@@ -9,11 +9,12 @@ use firmware_compat::{
     id::{Hash, PodId},
     keys::PinnedHub,
     time::UnixMs,
-    v1::owned::{Blob, Event, Hello, Reply, Status, Want},
+    v1::owned::{Blob, Event, Hello, Moment, Purpose, Reply, Status, Want},
 };
 
 use crate::{
     config::SavedAssignment,
+    event::{Failure, Health},
     spec::{ContainerId, PodSpec},
 };
 
@@ -88,6 +89,51 @@ pub enum Effect {
         /// How often it was started before on this device. Kept in the Pod's directory, for
         /// [`crate::event::FoundContainer`].
         attempt: u32,
+    },
+    /// Ask a container that runs, within the probe's timeout. Its spec has the probe.
+    /// → [`crate::Event::Probed`].
+    Probe {
+        /// What its Pod runs.
+        pod: Arc<PodSpec>,
+        /// Which of its containers.
+        container: ContainerId,
+        /// Which start of it.
+        attempt: u32,
+        /// Which probe.
+        purpose: Purpose,
+    },
+    /// Do what the spec has for the start or the end of a container that runs.
+    /// → [`crate::Event::HookEnded`].
+    RunHook {
+        /// What its Pod runs.
+        pod: Arc<PodSpec>,
+        /// Which of its containers.
+        container: ContainerId,
+        /// Which start of it.
+        attempt: u32,
+        /// Which hook.
+        moment: Moment,
+        /// It is given up after so many milliseconds; `None`: when the container ends.
+        timeout_ms: Option<u32>,
+    },
+    /// Keep this of the present run of a container for an agent that starts later, while it runs. Not worth a sync. No
+    /// answer.
+    KeepHealth {
+        /// Which Pod.
+        pod: PodId,
+        /// Which of its containers.
+        container: ContainerId,
+        /// Which start of it.
+        attempt: u32,
+        /// What is known.
+        health: Health,
+    },
+    /// Keep, durably, that a Pod has failed for good, and why. No answer.
+    KeepFailure {
+        /// Which Pod.
+        pod: PodId,
+        /// Why.
+        failure: Failure,
     },
     /// Stop a container that runs: signal, grace, kill. A Pod's containers are stopped by one such effect each, the last
     /// one of the spec first, all within the one grace. → [`crate::Event::Exited`].
@@ -207,6 +253,10 @@ pub enum WakeReason {
     Restart,
     /// A step of a Pod that failed is tried again.
     Retry,
+    /// A container is to be asked how it is, or a hook has had its time.
+    Probe,
+    /// A Pod has been active for as long as it may.
+    Deadline,
     /// A fetch that failed is tried again.
     Fetch,
     /// An assignment's body, or part of it, did not come.

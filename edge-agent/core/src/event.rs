@@ -4,12 +4,13 @@
 //! An answer that nobody waits for any more is harmless.
 
 use alloc::{string::String, vec::Vec};
+use core::time::Duration;
 
 use firmware_compat::{
     id::{Generation, Hash, PodId},
     keys::PinnedHub,
     time::UnixMs,
-    v1::owned::{Exit, Runtime, WasmSupport},
+    v1::owned::{Exit, Moment, Purpose, Runtime, WasmSupport},
 };
 
 use crate::{effect::Up, spec::ContainerId};
@@ -150,6 +151,32 @@ pub enum Event {
         /// How. Reason `Lost` if nobody knows.
         exit: Exit,
     },
+    /// Answers [`crate::Effect::Probe`].
+    Probed {
+        /// Which Pod.
+        pod: PodId,
+        /// Which of its containers.
+        container: ContainerId,
+        /// Which start of it.
+        attempt: u32,
+        /// Which probe.
+        purpose: Purpose,
+        /// What came of it.
+        answer: Answer,
+    },
+    /// Answers [`crate::Effect::RunHook`].
+    HookEnded {
+        /// Which Pod.
+        pod: PodId,
+        /// Which of its containers.
+        container: ContainerId,
+        /// Which start of it.
+        attempt: u32,
+        /// Which hook.
+        moment: Moment,
+        /// Why it failed, if it did.
+        failure: Option<String>,
+    },
     /// Answers [`crate::Effect::UpdateFiles`].
     FilesUpdated {
         /// Which Pod.
@@ -216,6 +243,28 @@ pub struct Failure {
     pub message: String,
 }
 
+/// What came of asking a container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// It is well.
+    Good,
+    /// It is not, in words.
+    Bad(String),
+    /// It could not be asked, in words.
+    Unknown(String),
+}
+
+/// What an agent that starts later is to know of a container that runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Health {
+    /// Its hook after the start has ended, or there is none.
+    pub hooked: bool,
+    /// It has come up.
+    pub started: bool,
+    /// It is of use.
+    pub ready: bool,
+}
+
 /// What earlier runs left on this device.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Found {
@@ -235,6 +284,10 @@ pub struct FoundPod {
     /// Whether its sandbox stands: network namespace, cgroup, mounts. Not after the device was switched off, nor if only
     /// a part of it is there.
     pub sandbox: bool,
+    /// How long ago its sandbox was made, if that was in this boot.
+    pub age: Duration,
+    /// Why it has failed for good, if it has.
+    pub failed: Option<Failure>,
     /// Every container that was ever prepared, and is not gone.
     pub containers: Vec<FoundContainer>,
 }
@@ -252,6 +305,10 @@ pub struct FoundContainer {
     pub last_exit: Option<Exit>,
     /// What became of it.
     pub state: FoundState,
+    /// What was kept of its health, if it runs.
+    pub health: Option<Health>,
+    /// How long ago it was started, if it runs.
+    pub age: Duration,
 }
 
 /// What became of a container while no agent watched.

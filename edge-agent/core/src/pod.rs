@@ -1,22 +1,27 @@
 //! The life of one Pod on the device: its sandbox, then its init containers one after the other, then its containers
 //! together; to its end the other way round. Each container has its own table of moves in `container`, the sandbox in
 //! `sandbox`; here is decided whose turn it is. `results` holds what the shell's answers do, `restart` the restart policy,
-//! `files` what changes in place, `questions` what the rest of the agent asks; `status` tells the hub.
+//! `files` what changes in place, `questions` what the rest of the agent asks; `watching` holds hooks and probes, `ending` how
+//! all of it is stopped; `status` tells the hub.
 
 mod container;
+mod ending;
 mod failures;
 mod files;
+mod health;
+mod last_words;
 mod questions;
 mod restart;
 mod results;
 mod sandbox;
 mod status;
+mod watching;
 
 use alloc::{
     collections::{BTreeMap, BTreeSet},
-    format,
     sync::Arc,
 };
+use core::time::Duration;
 
 use firmware_compat::{
     id::{Hash, PodId},
@@ -26,11 +31,15 @@ use firmware_compat::{
 
 use crate::{
     artefacts::Fetches,
+    event::Failure,
     out::{Out, Recorder},
     spec::{ContainerId, PodSpec},
 };
 pub use container::Container;
+use container::StopWhy;
 use files::Files;
+#[cfg(test)]
+pub use last_words::fit as fit_last_words;
 use sandbox::Sandbox;
 pub use status::ON_THE_WAY;
 
@@ -48,6 +57,12 @@ pub struct Pod {
     /// The init containers have succeeded in this sandbox.
     initialized: bool,
     files: Files,
+    /// When the grace of a stop that is under way ends.
+    stop_by: Option<Instant>,
+    /// Since when this agent has it, and how long it had been active then.
+    active: Option<(Instant, Duration)>,
+    /// Why it has failed as a whole, for good.
+    failed: Option<Failure>,
 }
 
 /// What a Pod's directory holds.
@@ -118,6 +133,9 @@ impl Pod {
             containers: BTreeMap::new(),
             initialized: false,
             files: Files::default(),
+            stop_by: None,
+            active: None,
+            failed: None,
         }
     }
 
@@ -134,6 +152,7 @@ impl Pod {
     /// Returns false when nothing is wanted and nothing is left: the Pod can go.
     pub fn step(&mut self, context: &Context<'_>, now: Instant, out: &mut Out) -> bool {
         self.expire(now, out);
+        self.end_overdue(context, now, out);
         // While files are being written, an answer is due first.
         while !self.files.is_updating() && self.advance(context, now, out) {
             self.expire(now, out);
@@ -152,6 +171,8 @@ impl Pod {
             let about = has_several.then_some(&*name);
             container.expire(now, &mut Recorder { out, now, pod, container: about });
         }
+        self.watch(now, out);
+        self.ask(now, out);
     }
 
     /// One round of steps. Returns whether another may lead further.
@@ -161,14 +182,14 @@ impl Pod {
         }
         match self.goal(context) {
             Goal::Hold => false,
-            Goal::Run => self.run(context, out),
+            Goal::Run => self.run(context, now, out),
             Goal::Stop { why } => {
-                self.stop(why, now, out);
+                self.stop(StopWhy::Wanted, why, now, out);
                 let is_left = self.containers.values().any(Container::is_lost);
                 is_left && !context.hold && self.remove(true, out)
             }
             Goal::Remove { why, keep_volumes } => {
-                self.stop(why, now, out);
+                self.stop(StopWhy::Wanted, why, now, out);
                 self.remove(keep_volumes, out)
             }
         }
@@ -204,12 +225,13 @@ impl Pod {
     }
 
     /// Sandbox, files, init containers, containers: each once the one before it is there.
-    fn run(&mut self, context: &Context<'_>, out: &mut Out) -> bool {
+    fn run(&mut self, context: &Context<'_>, now: Instant, out: &mut Out) -> bool {
         let Some(spec) = self.wanted.clone() else { return false };
         self.meet_containers(&spec);
         if self.is_over() {
-            return false;
+            return self.wind_up(now, out);
         }
+        self.stop_by = None;
         if !self.sandbox.is_ready() {
             return self.sandbox.state == sandbox::State::Absent
                 && self.may_start(&spec, context)
@@ -219,6 +241,7 @@ impl Pod {
         if let Some(holds) = &mut self.holds {
             holds.spec.get_or_insert_with(|| Arc::clone(&spec));
         }
+        self.watch(now, out);
         if self.files.refresh(&spec, out) {
             return false;
         }
@@ -226,15 +249,16 @@ impl Pod {
         if !self.initialized {
             return self.initialize(&spec, may_start, context, out);
         }
-        let mut is_changed = false;
-        for (_, container) in self.containers.iter_mut().filter(|(id, _)| !id.is_init()) {
-            let may_start = may_start && is_provided(container.id, &spec, context);
+        let (mut is_changed, mut is_held_up) = (false, false);
+        for container in self.containers.values_mut().filter(|container| container.runs_along()) {
+            let may_start = may_start && !is_held_up && is_provided(container.id, &spec, context);
             is_changed |= container.step(&spec, may_start, out);
+            is_held_up |= !container.sidecar && container.holds_up(&spec);
         }
         is_changed
     }
 
-    /// One init container after the other.
+    /// One init container after the other. A sidecar runs on once it has come up.
     fn initialize(
         &mut self,
         spec: &Arc<PodSpec>,
@@ -242,21 +266,28 @@ impl Pod {
         context: &Context<'_>,
         out: &mut Out,
     ) -> bool {
-        let mut init = self.containers.values_mut().filter(|c| c.id.is_init());
-        let Some(current) = init.find(|container| !container.has_succeeded()) else {
-            self.initialized = true;
-            return true;
-        };
-        let may_start = may_start && is_provided(current.id, spec, context);
-        current.step(spec, may_start, out)
+        let mut is_changed = false;
+        for container in self.containers.values_mut().filter(|c| c.id.is_init()) {
+            if container.sidecar || !container.is_past() {
+                let may_start = may_start && is_provided(container.id, spec, context);
+                is_changed |= container.step(spec, may_start, out);
+            }
+            if !container.is_past() {
+                return is_changed;
+            }
+        }
+        self.initialized = true;
+        true
     }
 
     /// Every container of the spec has a place here, with what is known of it from before, and its name: one that was
     /// found may be of an agent that had not written it down yet.
     fn meet_containers(&mut self, spec: &PodSpec) {
         for id in ContainerId::all(spec) {
-            let name = id.of(spec).map_or("", |container| container.name.as_str());
+            let Some(own) = id.of(spec) else { continue };
+            let name = own.name.as_str();
             let met = self.containers.entry(id).or_insert_with(|| Container::new(id, name.into()));
+            met.sidecar = own.supervision.sidecar;
             if *met.name != *name {
                 met.name = name.into();
             }
@@ -285,27 +316,19 @@ impl Pod {
         let Some(spec) = self.wanted.clone() else { return false };
         let (pod, has_several) = (self.id, self.has_several());
         let mut is_changed = false;
-        for container in self.containers.values_mut() {
-            let name = Arc::clone(&container.name);
-            let about = has_several.then_some(&*name);
-            let recorder = &mut Recorder { out, now, pod, container: about };
-            is_changed |= container.settle_end(&spec, recorder);
+        // Sidecars last: they are not started again once the others have ended.
+        for is_sidecar in [false, true] {
+            if self.failed.is_some() || is_sidecar && self.is_over() {
+                break;
+            }
+            for container in self.containers.values_mut().filter(|c| c.sidecar == is_sidecar) {
+                let name = Arc::clone(&container.name);
+                let about = has_several.then_some(&*name);
+                let recorder = &mut Recorder { out, now, pod, container: about };
+                is_changed |= container.settle_end(&spec, recorder);
+            }
         }
         is_changed
-    }
-
-    /// Stops what runs, the last one of the spec first, all within one grace.
-    fn stop(&mut self, why: &str, now: Instant, out: &mut Out) {
-        let spec = self.holds.as_ref().and_then(|holds| holds.spec.as_ref());
-        let grace_ms = spec.or(self.wanted.as_ref()).map_or(DEFAULT_GRACE_MS, |s| s.grace_ms);
-        let pod = self.id;
-        let mut is_stopped = false;
-        for container in self.containers.values_mut().rev() {
-            is_stopped |= container.stop(pod, grace_ms, now, out);
-        }
-        if is_stopped {
-            out.normal(now, Some(pod), "Killing", &format!("stopping: {why}"));
-        }
     }
 
     /// Removes the sandbox once nothing of the Pod runs or is under way.
@@ -330,6 +353,3 @@ impl Pod {
 fn is_provided(id: ContainerId, spec: &PodSpec, context: &Context<'_>) -> bool {
     context.fetches.lacking(id.of(spec).into_iter()).is_none()
 }
-
-/// Kubernetes' default, for a Pod whose spec nobody knows any more.
-const DEFAULT_GRACE_MS: u32 = 30_000;

@@ -287,7 +287,7 @@ fn encoded_bytes_at_most(status: &PodStatus) -> usize {
 }
 
 fn container_bytes_at_most(status: &ContainerStatus) -> usize {
-    const FIXED: usize = 3 + 1 + 1 + 5 + 1 + 32;
+    const FIXED: usize = 3 + 1 + 1 + 5 + 1 + 1 + 32;
     const EXIT: usize = 5 + 3 + 3 + 10 + 10;
     let exit = |exit: &Exit| EXIT + exit.reason.len() + exit.message.len();
     let state = match &status.state {
@@ -319,7 +319,7 @@ mod tests {
 
     #[test]
     fn a_status_with_as_much_to_say_as_may_be_goes_alone_and_nothing_is_nothing() {
-        let said = "x".repeat(1000);
+        let said = "x".repeat(5000);
         let ended = || Exit {
             code: i32::MIN,
             reason: Text::cut(&said),
@@ -333,9 +333,10 @@ mod tests {
             last_exit: Some(ended()),
             restarts: u32::MAX,
             ready: true,
+            started: true,
             image: Hash([9; 32]),
         };
-        let status = PodStatus {
+        let mut status = PodStatus {
             id: PodId([9; 16]),
             identity: Hash([9; 32]),
             phase: Phase::Failed,
@@ -344,6 +345,7 @@ mod tests {
             init_containers: bounded(vec![container.clone(); capacity::INIT_CONTAINERS]),
             containers: bounded(vec![container; capacity::CONTAINERS]),
         };
+        crate::pod::fit_last_words(&mut status);
         assert!(encoded_bytes_at_most(&status) > PART_BYTES);
         let bytes = postcard::to_allocvec(&status).expect("it encodes").len();
         assert!(bytes <= encoded_bytes_at_most(&status));

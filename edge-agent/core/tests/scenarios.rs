@@ -138,6 +138,27 @@ fn carry_out(step: &str, world: &mut World) {
         }
         ("after", time) => after(time, world),
         ("fail", step) => _ = world.failing.insert(step.into()),
+        // `ill web Liveness`, and what it is asked for from then on.
+        ("ill", what) => _ = world.ill.insert(what.into()),
+        ("well", what) => _ = world.ill.remove(what),
+        // `hooked POD[/CONTAINER] poststart|prestop [failed]`
+        ("hooked", rest) => {
+            let words: Vec<&str> = rest.split_whitespace().collect();
+            let (pod, container) = container_of(words[0]);
+            let moment = match words[1] {
+                "poststart" => Moment::PostStart,
+                _ => Moment::PreStop,
+            };
+            let attempt = world.runs[&pod].containers[&container].attempt;
+            let failure = words.get(2).map(|_| "ended with code 1".to_string());
+            world.feed(Event::HookEnded { pod, container, attempt, moment, failure });
+        }
+        // The wall clock is set, this many years on or back.
+        ("clock", years) => {
+            let years: i64 = years.parse().unwrap();
+            let unix_ms = world.unix_ms().saturating_add_signed(years * 365 * 86_400_000);
+            world.feed(Event::Clock { unix_ms });
+        }
         ("mend", step) => _ = world.failing.remove(step),
         ("slow", step) => _ = world.slow.insert(step.into()),
         ("fast", step) => _ = world.slow.remove(step),
@@ -313,4 +334,10 @@ scenarios! {
     draining_stops_and_leaving_does_not,
     a_silent_hub_costs_little,
     without_an_assignment_nothing_found_is_touched,
+    probes_decide_what_is_ready_and_what_is_started_again,
+    a_startup_probe_gates_the_others,
+    a_new_agent_keeps_what_probes_have_said,
+    hooks_run_after_the_start_and_before_the_end,
+    sidecars_come_up_first_and_end_last,
+    a_pod_that_is_active_for_too_long_has_failed,
 }

@@ -151,28 +151,40 @@ fn render(stored: &[u8], timestamps: bool, inside_line: bool, out: &mut Vec<u8>)
 /// The last line of a run's log, for messages about how it ended. Empty if there is none.
 #[must_use]
 pub fn last_line(dir: &Path, max_bytes: usize) -> String {
-    let read = || -> io::Result<String> {
-        let Some(file) = files(dir).next().transpose()? else { return Ok(String::new()) };
-        let mut file = BufReader::new(file);
-        let length = file.seek(SeekFrom::End(0))?;
-        file.seek(SeekFrom::Start(length.saturating_sub(2 * MAX_STORED_LINE)))?;
-        let mut lines = VecDeque::new();
-        let mut line = Vec::new();
-        while read_line(&mut file, &mut line)? {
-            lines.push_back(std::mem::take(&mut line));
-            if lines.len() > 1 {
-                lines.pop_front();
-            }
+    let text = tail(dir, 1).unwrap_or_default();
+    text[..text.floor_char_boundary(max_bytes)].to_owned()
+}
+
+/// The last lines of the newest file of a log, of which as much of the end as fits.
+pub fn last_lines(dir: &Path, max_lines: usize, max_bytes: usize) -> String {
+    let text = tail(dir, max_lines).unwrap_or_default();
+    text[text.ceil_char_boundary(text.len().saturating_sub(max_bytes))..].to_owned()
+}
+
+/// Up to so many lines of the end of the newest file.
+fn tail(dir: &Path, max_lines: usize) -> io::Result<String> {
+    let Some(file) = files(dir).next().transpose()? else { return Ok(String::new()) };
+    let mut file = BufReader::new(file);
+    let length = file.seek(SeekFrom::End(0))?;
+    let begin = file.seek(SeekFrom::Start(length.saturating_sub(2 * MAX_STORED_LINE)))?;
+    let mut lines = VecDeque::new();
+    let mut line = Vec::new();
+    if begin > 0 {
+        // Half a line, most likely.
+        read_line(&mut file, &mut line)?;
+        line.clear();
+    }
+    while read_line(&mut file, &mut line)? {
+        lines.push_back(std::mem::take(&mut line));
+        if lines.len() > max_lines {
+            lines.pop_front();
         }
-        let mut text = Vec::new();
-        if let Some(line) = lines.pop_back() {
-            render(&line, false, false, &mut text);
-        }
-        let text = String::from_utf8_lossy(&text);
-        let text = text.trim();
-        Ok(text[..text.floor_char_boundary(max_bytes)].to_owned())
-    };
-    read().unwrap_or_default()
+    }
+    let mut text = Vec::new();
+    for line in lines {
+        render(&line, false, false, &mut text);
+    }
+    Ok(String::from_utf8_lossy(&text).trim().to_owned())
 }
 
 #[cfg(test)]

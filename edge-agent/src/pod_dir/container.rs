@@ -2,23 +2,26 @@
 //!
 //! ```text
 //! main-0/container    its name, and how it is asked to stop
-//! main-0/<attempt>/   the run directory of one start: shim, log, exit record, bundle
+//! main-0/<attempt>/   the run directory of one start: shim, log, exit record, bundle, what its probes have said, its last word
 //! ```
 //!
 //! The newest run and the one before it are kept, the latter for its log and its end.
 
-use std::path::PathBuf;
+use std::{fs, path::PathBuf};
 
+use lichen_agent_core::event::Health;
 use lichen_shim::run_dir;
 use serde::{Deserialize, Serialize};
 
 use super::{load, names, store};
 use crate::{
     runtime::signal,
-    state::{StateError, make_dir},
+    state::{StateError, make_dir, read_bounded},
 };
 
 const RECORD: &str = "container";
+/// In a run directory: what is known of a container that runs.
+const HEALTH: &str = "health";
 
 /// What an agent that starts later must know about a container.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +30,8 @@ pub struct ContainerRecord {
     pub name: String,
     /// What asks it to stop.
     pub stop_signal: i32,
+    /// Whether the end of its log is its last word, if it failed and left no other.
+    pub message_from_log: bool,
     /// The last start whose end counts no more: the sandbox that it ran in was removed, so an init container runs again.
     pub forgotten: Option<u32>,
 }
@@ -82,9 +87,33 @@ impl ContainerDir {
         let record = self.record()?.unwrap_or_else(|| ContainerRecord {
             name: String::new(),
             stop_signal: signal::TERM,
+            message_from_log: false,
             forgotten: None,
         });
         self.set_record(&ContainerRecord { forgotten: Some(newest), ..record })
+    }
+
+    /// Keeps what is known of a run while it runs: one byte, beside the run's own files.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn set_health(&self, attempt: u32, health: Health) -> Result<(), StateError> {
+        let Health { hooked, started, ready } = health;
+        let bits = [hooked, started, ready]
+            .into_iter()
+            .rev()
+            .fold(0, |bits, bit| bits << 1 | u8::from(bit));
+        let path = self.attempt(attempt).join(HEALTH);
+        fs::write(&path, [bits]).map_err(|source| StateError::io("write", &path, source))
+    }
+
+    /// What [`Self::set_health`] kept. `None` if nothing was.
+    #[must_use]
+    pub fn health(&self, attempt: u32) -> Option<Health> {
+        let bytes = read_bounded(&self.attempt(attempt).join(HEALTH), 1).ok().flatten()?;
+        let bits = *bytes.first()?;
+        let bit = |place: u8| bits >> place & 1 == 1;
+        Some(Health { hooked: bit(0), started: bit(1), ready: bit(2) })
     }
 
     /// The starts that have a run directory, newest first.
@@ -111,8 +140,6 @@ impl ContainerDir {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
 
     #[test]
@@ -128,7 +155,12 @@ mod tests {
         dir.forget_ends().expect("writable");
         let record = dir.record().expect("readable").expect("made for what there was none of");
         assert_eq!(record.forgotten, Some(9));
-        let record = ContainerRecord { name: "web".into(), stop_signal: 3, forgotten: None };
+        let record = ContainerRecord {
+            name: "web".into(),
+            stop_signal: 3,
+            message_from_log: false,
+            forgotten: None,
+        };
         dir.set_record(&record).expect("writable");
         assert_eq!(dir.record().expect("readable"), Some(record));
         dir.forget_ends().expect("writable");
@@ -136,6 +168,14 @@ mod tests {
         // The tenth was prepared and has not run: how it will end counts.
         assert_eq!((record.stop_signal, record.forgotten), (3, Some(9)));
         assert_eq!(dir.attempts().expect("readable"), [10, 9, 2]);
+        assert_eq!(dir.health(9), None);
+        for health in [
+            Health { hooked: true, started: true, ready: false },
+            Health { hooked: false, started: false, ready: true },
+        ] {
+            dir.set_health(9, health).expect("writable");
+            assert_eq!(dir.health(9), Some(health));
+        }
         assert_eq!(dir.runs().expect("readable"), [9]);
     }
 }

@@ -84,6 +84,20 @@ impl Shell {
                 pods::prepare(job, self.slots.prepare.clone(), self.messages.clone());
             }
             Effect::Start { pod, container, attempt } => self.start((pod.id, container), attempt),
+            Effect::Probe { pod, container, attempt, purpose } => {
+                let of = pods::Of { pod, container, attempt };
+                pods::probe(&self.launcher, of, purpose, &self.slots.ask, &self.messages);
+            }
+            Effect::RunHook { pod, container, attempt, moment, timeout_ms } => {
+                let of = pods::Of { pod, container, attempt };
+                pods::run_hook(&self.launcher, of, moment, timeout_ms, &self.messages);
+            }
+            Effect::KeepHealth { pod, container, attempt, health } => {
+                pods::keep_health(&self.launcher, (pod, container), attempt, health);
+            }
+            Effect::KeepFailure { pod, failure } => {
+                pods::keep_failure(&self.launcher, pod, &failure);
+            }
             Effect::Stop { pod, container, grace_ms } => self.stop((pod, container), grace_ms),
             Effect::UpdateFiles { pod } => {
                 pods::update_files(self.launcher.clone(), pod, self.messages.clone());

@@ -1,10 +1,16 @@
 //! Work on Pods: as in `work`, each function starts a task that answers with one message. Most waits for its turn, so that
 //! threads are left for starting what is ready.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use firmware_compat::id::PodId;
-use lichen_agent_core::{ContainerId, Event, PodSpec, event::Failure};
+use firmware_compat::{
+    id::PodId,
+    v1::owned::{Handler, Moment, Purpose, RuntimeClass},
+};
+use lichen_agent_core::{
+    ContainerId, Event, PodSpec,
+    event::{Answer, Failure, Health},
+};
 use tokio::{
     sync::Semaphore,
     task::{JoinSet, spawn_blocking},
@@ -12,10 +18,11 @@ use tokio::{
 
 use super::work::answer;
 use crate::{
+    asking::{Network, Question},
     message::{Message, Sender},
     pod_dir::{ContainerDir, PodDir},
     runtime::{Containers, Launcher, PrepareError, Ready},
-    supervise::{Watch, Watcher, how_to_stop, orphan},
+    supervise::{Ends, Watch, Watcher, how_to_stop, orphan},
 };
 
 /// As [`answer`], but waits for its turn: whoever waits here holds no thread that a start could use.
@@ -85,7 +92,7 @@ pub(super) fn start(
         container,
         run: run.clone(),
         stop: how_to_stop(record.as_ref(), &own),
-        wasm: record.is_some_and(|record| record.wasm),
+        ends: Ends::of(record.as_ref(), &own),
         shim: launcher.shim.clone(),
         messages,
     };
@@ -95,6 +102,112 @@ pub(super) fn start(
             Err(Failure { reason: String::new(), message: error.to_string() })
         })
     })
+}
+
+/// One run of a container.
+pub(super) struct Of {
+    pub(super) pod: Arc<PodSpec>,
+    pub(super) container: ContainerId,
+    pub(super) attempt: u32,
+}
+
+impl Of {
+    fn question(
+        &self,
+        launcher: &Launcher,
+        handler: &Handler,
+        timeout: Option<Duration>,
+    ) -> Question {
+        let dir = PodDir::new(&launcher.run, self.pod.id);
+        let is_boxed = self.pod.runtime_class == RuntimeClass::Container;
+        Question {
+            handler: handler.clone(),
+            timeout,
+            network: match is_boxed && !self.pod.host_network {
+                true => Network::Own(dir.network()),
+                false => Network::Device,
+            },
+            run: dir.container(self.container).attempt(self.attempt),
+            shim: launcher.shim.clone(),
+            is_hook: false,
+        }
+    }
+}
+
+/// Asks a container how it is.
+pub(super) fn probe(
+    launcher: &Launcher,
+    of: Of,
+    purpose: Purpose,
+    slots: &Arc<Semaphore>,
+    messages: &Sender,
+) {
+    let spec = of.container.of(&of.pod);
+    let probe = spec.and_then(|spec| spec.supervision.probes.iter().find(|p| p.purpose == purpose));
+    let question = probe.map(|probe| {
+        let timeout = Duration::from_secs(probe.timeout_s.max(1).into());
+        of.question(launcher, &probe.action, Some(timeout))
+    });
+    let (slots, messages) = (slots.clone(), messages.clone());
+    tokio::spawn(async move {
+        let answer = match question {
+            Some(question) => question.ask(Some(slots)).await,
+            None => Answer::Unknown("there is no such probe".to_owned()),
+        };
+        let (pod, container, attempt) = (of.pod.id, of.container, of.attempt);
+        let event = Event::Probed { pod, container, attempt, purpose, answer };
+        let _loop_gone = messages.send(Message::Happened(event)).await;
+    });
+}
+
+/// Does what is to be done at the start or the end of a container.
+pub(super) fn run_hook(
+    launcher: &Launcher,
+    of: Of,
+    moment: Moment,
+    timeout_ms: Option<u32>,
+    messages: &Sender,
+) {
+    let spec = of.container.of(&of.pod);
+    let hook = spec.and_then(|spec| spec.supervision.hooks.iter().find(|h| h.moment == moment));
+    let timeout = timeout_ms.map(|ms| Duration::from_millis(ms.into()));
+    let question =
+        hook.map(|hook| Question { is_hook: true, ..of.question(launcher, &hook.action, timeout) });
+    let messages = messages.clone();
+    tokio::spawn(async move {
+        let answer = match question {
+            Some(question) => question.ask(None).await,
+            None => Answer::Good,
+        };
+        let failure = match answer {
+            Answer::Good => None,
+            Answer::Bad(message) | Answer::Unknown(message) => Some(message),
+        };
+        let (pod, container, attempt) = (of.pod.id, of.container, of.attempt);
+        let event = Event::HookEnded { pod, container, attempt, moment, failure };
+        let _loop_gone = messages.send(Message::Happened(event)).await;
+    });
+}
+
+/// One small file, written when it changes: not worth a thread.
+pub(super) fn keep_health(
+    launcher: &Launcher,
+    (pod, container): (PodId, ContainerId),
+    attempt: u32,
+    health: Health,
+) {
+    let dir = PodDir::new(&launcher.run, pod).container(container);
+    if let Err(error) = dir.set_health(attempt, health) {
+        tracing::warn!(%pod, %container, %error, "could not keep what is known of a container");
+    }
+}
+
+/// Once in the life of a Pod, and before anybody is told.
+pub(super) fn keep_failure(launcher: &Launcher, pod: PodId, failure: &Failure) {
+    let dir = PodDir::new(&launcher.run, pod);
+    if let Err(error) = dir.set_failed(failure, launcher.content.written()) {
+        tracing::warn!(%pod, %error, "could not keep that a Pod has failed");
+    }
 }
 
 pub(super) fn update_files(launcher: Arc<Launcher>, pod: Arc<PodSpec>, messages: Sender) {

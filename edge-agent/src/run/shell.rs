@@ -18,6 +18,7 @@ use tokio::{
 
 use super::{clock::Clock, work};
 use crate::{
+    asking,
     known_time::KnownTime,
     link::Link,
     logbook::{book::Happened, keeper::Keeper},
@@ -48,6 +49,7 @@ pub(super) struct Slots {
     pub(super) sandbox: Arc<Semaphore>,
     pub(super) prepare: Arc<Semaphore>,
     pub(super) clean: Arc<Semaphore>,
+    pub(super) ask: Arc<Semaphore>,
 }
 
 impl Slots {
@@ -58,6 +60,7 @@ impl Slots {
             sandbox: of(SANDBOXES),
             prepare: of(PREPARATIONS),
             clean: of(CLEANINGS),
+            ask: of(asking::AT_ONCE),
         }
     }
 }

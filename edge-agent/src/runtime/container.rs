@@ -5,7 +5,8 @@ use lichen_oci::{
     Digest,
     bundle::RunDir,
     config::{
-        ContainerSpec, Mount, MountSource, Resources as OciResources, Security, runtime_config,
+        ContainerSpec, Mount, MountSource, Propagation, Resources as OciResources, Security,
+        runtime_config,
     },
     image::{Compression, Image, MAX_DOCUMENT_BYTES, Manifest, read_image},
     runtime::{CGROUP_PARENT, Findings, Found},
@@ -21,6 +22,7 @@ use super::{
 use crate::{
     sandbox,
     state::{make_dir, read_bounded},
+    supervise::last_word,
     volumes::{self, Placed, Source},
 };
 
@@ -48,7 +50,8 @@ pub(super) fn prepare(job: &Job<'_>, containers: &Containers) -> Result<Prepared
     let placed = volumes::resolve(job.pod, mounts, &job.dir.volumes(), &environment.expanded()?);
     let placed = placed.map_err(refuse)?;
     let security = security::security(job, &placed);
-    let (mounts, sub_paths) = self::mounts(placed, &run);
+    let (mut mounts, sub_paths) = self::mounts(placed, &run);
+    mounts.push(last_word(job).map_err(refuse)?);
     let is_private = environment.private;
     let spec = container_spec(job, &image, &lowers, mounts, environment)?;
     let spec = ContainerSpec { security, ..spec };
@@ -179,6 +182,21 @@ fn resources(asked: &Resources) -> OciResources {
         memory_limit_bytes: given(asked.memory_limit_bytes),
         pids_limit: None,
     }
+}
+
+/// The file for the container's last word.
+fn last_word(job: &Job<'_>) -> std::io::Result<Mount> {
+    let file = last_word::make(&job.attempt_dir)?;
+    let target = match job.container.supervision.message_path.as_str() {
+        "" => last_word::USUAL_PATH.to_owned(),
+        path => path.to_owned(),
+    };
+    Ok(Mount {
+        source: MountSource::Volume(file),
+        target,
+        read_only: false,
+        propagation: Propagation::default(),
+    })
 }
 
 /// The mounts for the runtime. Of a volume of which a part is mounted it is told a place in the run directory, where the

@@ -2,17 +2,17 @@
 
 use std::{
     path::{Path, PathBuf},
-    time::Duration,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use firmware_compat::v1::owned::Exit as WireExit;
 use lichen_agent_core::{
     ContainerId,
-    event::{FoundContainer, FoundPod, FoundState},
+    event::{Failure, FoundContainer, FoundPod, FoundState},
 };
 use lichen_shim::{Client, Exit, Found, Orphan, Outcome, Phase, Reply, Request, RunDir, Started};
 
-use super::{StopHow, Watch, wire_exit};
+use super::{Ends, StopHow, Watch, wire_exit};
 use crate::{
     message::Sender,
     pod_dir::{ContainerDir, PodDir, Record},
@@ -36,14 +36,14 @@ pub fn scan(
     let mut all = Vec::new();
     for (pod, dir) in PodDir::all(&launcher.run)? {
         let record = dir.record()?;
-        let wasm = record.as_ref().is_some_and(|record| record.wasm);
         let (mut containers, mut watches) = (Vec::new(), Vec::new());
         for (container, own) in dir.containers()? {
-            let (found, run) = look_at(container, &own, &launcher.shim, wasm)?;
+            let ends = Ends::of(record.as_ref(), &own);
+            let (found, run) = look_at(container, &own, &launcher.shim, ends)?;
             if let (FoundState::Running { .. }, Some(run)) = (&found.state, run) {
                 let stop = how_to_stop(record.as_ref(), &own);
                 let (shim, messages) = (launcher.shim.clone(), messages.clone());
-                watches.push(Watch { pod, container, run, stop, wasm, shim, messages });
+                watches.push(Watch { pod, container, run, stop, ends, shim, messages });
             }
             containers.push(found);
         }
@@ -53,8 +53,11 @@ pub fn scan(
             _ => None,
         };
         let pids: Vec<u32> = containers.iter().filter_map(running).collect();
+        let age = record.as_ref().map_or(Duration::ZERO, sandbox::age);
+        let failed = record.as_ref().and_then(|record| record.failed.clone());
+        let failed = failed.map(|(reason, message)| Failure { reason, message });
         let sandbox = record.is_some_and(|record| sandbox::stands(&dir, &record, &pids));
-        all.push((FoundPod { pod, identity, sandbox, containers }, watches));
+        all.push((FoundPod { pod, identity, sandbox, age, failed, containers }, watches));
     }
     Ok(all)
 }
@@ -74,7 +77,7 @@ fn look_at(
     container: ContainerId,
     dir: &ContainerDir,
     shim: &Path,
-    wasm: bool,
+    ends: Ends,
 ) -> Result<(FoundContainer, Option<PathBuf>), StateError> {
     let (runs, record) = (dir.runs()?, dir.record()?);
     let run = runs.first().map(|attempt| dir.attempt(*attempt));
@@ -84,30 +87,40 @@ fn look_at(
         container,
         name: record.map(|record| record.name).unwrap_or_default(),
         restarts: runs.first().copied().unwrap_or(0),
-        last_exit: runs.get(1).and_then(|before| exit_of(&dir.attempt(*before), wasm)),
+        last_exit: runs.get(1).and_then(|before| exit_of(&dir.attempt(*before), ends)),
         state: match &run {
             None => FoundState::Created,
             Some(_) if is_forgotten => FoundState::Lost,
-            Some(run) => look(run, shim, wasm),
+            Some(run) => look(run, shim, ends),
         },
+        health: runs.first().and_then(|newest| dir.health(*newest)),
+        age: run.as_deref().map_or(Duration::ZERO, age),
     };
     Ok((found, run))
 }
 
-fn exit_of(run: &Path, wasm: bool) -> Option<WireExit> {
-    let exit = RunDir::open(run).and_then(|run| run.exit()).ok().flatten();
-    exit.map(|exit| wire_exit(&exit, run, wasm))
+/// How long ago the process of a run was started. By the wall clock, which may be wrong: it only decides how much of an initial
+/// delay is left.
+fn age(run: &Path) -> Duration {
+    let started = RunDir::open(run).and_then(|run| run.pid()).ok().flatten();
+    let started = started.map(|record| UNIX_EPOCH + Duration::from_millis(record.at_ms));
+    started.and_then(|at| SystemTime::now().duration_since(at).ok()).unwrap_or(Duration::ZERO)
 }
 
-fn look(run: &Path, shim: &Path, wasm: bool) -> FoundState {
+fn exit_of(run: &Path, ends: Ends) -> Option<WireExit> {
+    let exit = RunDir::open(run).and_then(|run| run.exit()).ok().flatten();
+    exit.map(|exit| wire_exit(&exit, run, ends))
+}
+
+fn look(run: &Path, shim: &Path, ends: Ends) -> FoundState {
     match lichen_shim::inspect(run) {
-        Ok(Found::Exited(exit)) => exited(&exit, run, wasm),
+        Ok(Found::Exited(exit)) => exited(&exit, run, ends),
         Ok(Found::Running(state)) => match state.phase {
-            Phase::Exited(exit) => exited(&exit, run, wasm),
+            Phase::Exited(exit) => exited(&exit, run, ends),
             Phase::Running(init) | Phase::Stopping(init) => running(init),
             Phase::Starting => running(wait_for_start(run)),
         },
-        Ok(Found::Lost) => orphaned(run, shim, wasm),
+        Ok(Found::Lost) => orphaned(run, shim, ends),
         Err(error) => {
             tracing::warn!(error = chain(&error), "could not tell what runs");
             FoundState::Lost
@@ -117,15 +130,15 @@ fn look(run: &Path, shim: &Path, wasm: bool) -> FoundState {
 
 /// A loss in this boot is an end like others, with its reason. In another one it says no more than that the device was
 /// switched off.
-fn exited(exit: &Exit, run: &Path, wasm: bool) -> FoundState {
+fn exited(exit: &Exit, run: &Path, ends: Ends) -> FoundState {
     match exit.outcome {
         Outcome::Lost if Some(exit.boot_id) != crate::probe::boot_id() => FoundState::Lost,
-        _ => FoundState::Exited(wire_exit(exit, run, wasm)),
+        _ => FoundState::Exited(wire_exit(exit, run, ends)),
     }
 }
 
 /// The shim is gone. A container that outlived it runs, and its watcher asks it to end; otherwise what is left is removed.
-fn orphaned(run: &Path, shim: &Path, wasm: bool) -> FoundState {
+fn orphaned(run: &Path, shim: &Path, ends: Ends) -> FoundState {
     let dir = RunDir::open(run);
     let spec = dir.as_ref().ok().and_then(|dir| dir.spec().ok().flatten());
     if spec.is_none_or(|spec| Some(spec.boot_id) != crate::probe::boot_id()) {
@@ -137,7 +150,7 @@ fn orphaned(run: &Path, shim: &Path, wasm: bool) -> FoundState {
         return running(Started { pid: pid.pid, at_ms: pid.at_ms });
     }
     match lichen_shim::clean_up(shim, run) {
-        Ok(exit) => exited(&exit, run, wasm),
+        Ok(exit) => exited(&exit, run, ends),
         Err(error) => {
             tracing::warn!(error = chain(&error), "could not clean up after a lost shim");
             FoundState::Lost

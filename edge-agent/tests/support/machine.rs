@@ -254,6 +254,7 @@ pub fn pod(number: u8, runtime_class: RuntimeClass, containers: Vec<Container>) 
         volumes: Default::default(),
         restart: RestartPolicy::Always,
         grace_ms: 2000,
+        active_deadline_s: 0,
         host_network: false,
         security: PodSecurity::default(),
         after: Default::default(),

@@ -39,6 +39,8 @@ pub struct Pod {
     pub restart: RestartPolicy,
     /// Time between the stop signal and the kill, in milliseconds.
     pub grace_ms: u32,
+    /// It may be active for so many seconds, then it has failed; 0 for as long as it likes.
+    pub active_deadline_s: u32,
     /// Whether it shares the device's network.
     pub host_network: bool,
     /// As whom its containers run.

@@ -33,8 +33,8 @@ pub struct Exit {
     pub code: i32,
     /// Kubernetes' words: `Completed`, `Error`, `OOMKilled`, `StartError`, `Lost`.
     pub reason: Text<{ capacity::REASON }>,
-    /// More for people; may be empty.
-    pub message: Text<{ capacity::CONTAINER_MESSAGE }>,
+    /// Its last word, or more for people; may be empty.
+    pub message: Text<{ capacity::EXIT_MESSAGE }>,
     /// When it started, by the device's clock, in milliseconds since 1970; 0 if nobody knows.
     pub started_ms: u64,
     /// When, by the device's clock, in milliseconds since 1970.
@@ -71,8 +71,11 @@ pub struct ContainerStatus {
     pub last_exit: Option<Exit>,
     /// How often it was started again on this device.
     pub restarts: u32,
-    /// A container: whether it runs. An init container: whether it ended with code 0.
+    /// A container that runs on: whether it runs and is of use, by its readiness probe. An init container: whether it ended
+    /// with code 0.
     pub ready: bool,
+    /// Whether it runs and has come up: its hook has ended, and its startup probe has succeeded.
+    pub started: bool,
     /// What it runs, or is to run: the digest of the image's configuration, of the module, of the firmware. All zero if
     /// nobody knows.
     pub image: Hash,

@@ -108,7 +108,7 @@ impl Engine {
         if pod.deleting.is_some() {
             return Some("Terminating".into());
         }
-        match self.waiting(pod, device) {
+        match self.waiting(pod, device).or_else(|| status::unready(pod)) {
             Some(waiting) => Some(waiting.reason),
             None if device.is_some_and(Device::online) => None,
             None => Some("NodeLost".into()),
@@ -131,7 +131,7 @@ impl Engine {
             lines.say(depth, false, format!("{name} is to go since {since} from {place}, {how}"));
             return;
         }
-        match self.waiting(pod, device) {
+        match self.waiting(pod, device).or_else(|| status::unready(pod)) {
             None if device.is_some_and(Device::online) => {
                 lines.say(depth, true, format!("{name} runs on {place}"));
             }

@@ -68,7 +68,8 @@ impl Revision {
     pub fn saved(hash: String, template: &PodTemplate, resolved: Resolved, roots: Roots) -> Self {
         let mut host_ports: Vec<Port> = Vec::new();
         if resolved.host_network {
-            for port in resolved.containers.iter().flat_map(|container| &container.ports) {
+            let all = resolved.sidecars().chain(&resolved.containers);
+            for port in all.flat_map(|container| &container.ports) {
                 if !host_ports.contains(port) {
                     host_ports.push(*port);
                 }
@@ -219,6 +220,29 @@ impl Pod {
         self.report.as_ref().is_some_and(|report| report.phase == Phase::Running)
     }
 
+    /// Whether its device says that it runs and is of use: what counts for its workload.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.report.as_ref().is_some_and(|report| self.are_ready(report))
+    }
+
+    /// The same of what a device says.
+    #[must_use]
+    pub fn are_ready(&self, report: &PodStatus) -> bool {
+        report.phase == Phase::Running && self.unready(report).next().is_none()
+    }
+
+    /// The containers and sidecars that are not ready, as Kubernetes' condition `ContainersReady` has it.
+    pub fn unready<'a>(&'a self, report: &'a PodStatus) -> impl Iterator<Item = &'a str> {
+        let sidecars = self.revision.resolved.sidecars();
+        let sidecars = sidecars.map(|spec| (spec, &report.init_containers[..]));
+        let main = self.revision.resolved.containers.iter();
+        sidecars.chain(main.map(|spec| (spec, &report.containers[..]))).filter_map(|(spec, of)| {
+            let said = of.iter().find(|status| status.name.as_str() == spec.name);
+            (!said.is_some_and(|status| status.ready)).then_some(spec.name.as_str())
+        })
+    }
+
     /// How often its containers were started again, all together, as its device says.
     #[must_use]
     pub fn restarts(&self) -> u32 {
@@ -277,6 +301,7 @@ impl Pod {
             secrets: secrets.try_into().map_err(|_| over("the Secrets"))?,
             restart: resolved.restart,
             grace_ms: resolved.grace_ms,
+            active_deadline_s: resolved.active_deadline_s,
             host_network: resolved.host_network,
             security: resolved.security.clone(),
             after: self.after.clone().try_into().map_err(|_| over("the Pods before it"))?,

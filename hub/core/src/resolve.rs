@@ -12,6 +12,7 @@ pub mod resources;
 pub mod scheduling;
 pub mod security;
 pub mod sources;
+pub mod supervision;
 pub mod volume;
 
 use alloc::{
@@ -59,17 +60,26 @@ pub struct Resolved {
     pub restart: RestartPolicy,
     /// Time between the stop signal and the kill.
     pub grace_ms: u32,
+    /// It may be active for so many seconds; 0 for as long as it likes.
+    pub active_deadline_s: u32,
     /// Whether it shares the device's network.
     pub host_network: bool,
     /// Its names, but for its own, and whom it asks for those of others.
     pub names: Names,
     /// As whom its containers run.
     pub security: PodSecurity,
-    /// What it asks for: of each resource the sum over its containers, or what one of its init containers asks for if
-    /// that is more. Kubernetes' rule: init containers run alone.
+    /// What it asks for: of each resource the sum over its containers and sidecars, or what one of its init containers and
+    /// the sidecars before it ask for if that is more. Kubernetes' rule: init containers run one by one.
     pub requests: Amount,
     /// Taints that it tolerates.
     pub tolerations: Vec<Toleration>,
+}
+
+impl Resolved {
+    /// The init containers that run along with the containers.
+    pub fn sidecars(&self) -> impl Iterator<Item = &Container> {
+        self.init_containers.iter().filter(|container| container.supervision.sidecar)
+    }
 }
 
 /// Seconds between the stop signal and the kill, where the template says nothing: Kubernetes' default.
@@ -131,10 +141,11 @@ impl Check {
         let volumes = self.volumes(at, spec);
         let init_at = format!("{at}.initContainers");
         self.count(&init_at, spec.init_containers.len(), capacity::INIT_CONTAINERS);
-        let init_containers = self.containers(&init_at, &spec.init_containers, spec, engine);
+        let mut init_containers = self.containers(&init_at, &spec.init_containers, spec, engine);
         let main_at = format!("{at}.containers");
         self.count(&main_at, spec.containers.len(), capacity::CONTAINERS);
-        let containers = self.containers(&main_at, &spec.containers, spec, engine);
+        let mut containers = self.containers(&main_at, &spec.containers, spec, engine);
+        self.supervise(at, spec, engine, (&mut init_containers, &mut containers));
         self.names(at, spec);
         self.pull_secrets(at, spec);
         self.pod_without_effect(at, spec);
@@ -155,6 +166,7 @@ impl Check {
             volumes,
             restart: self.restart(at, spec),
             grace_ms: grace_s.min(MAX_GRACE_S) * 1000,
+            active_deadline_s: self.active_deadline(at, spec),
             host_network: spec.host_network.unwrap_or(false),
             security: self.pod_security(at, spec, engine),
             names: self.host_names(at, spec),

@@ -99,7 +99,7 @@ mod tests {
     fn every_unsupported_field_is_named_with_its_path() {
         let mut value = deployment(json!({
             "containers": [
-                {"name": "a", "image": "a", "livenessProbe": {}, "volumeMount": []},
+                {"name": "a", "image": "a", "volumeDevices": [], "volumeMount": []},
                 {"name": "b", "image": "b", "env": [{"name": "X", "valueFrom": {"fileKeyRef": {}}}]},
             ],
             "schedulingGates": [],
@@ -115,8 +115,7 @@ mod tests {
                 "spec.replica: Lichen does not support this field; did you mean replicas?",
                 "spec.template.spec.schedulingGates: Lichen does not support this field: apply the workload when its Pods may \
                  be placed",
-                "spec.template.spec.containers[0].livenessProbe: Lichen does not support this field: a container that \
-                 ends is started again; let it end when it is not well",
+                "spec.template.spec.containers[0].volumeDevices: Lichen does not support this field",
                 "spec.template.spec.containers[0].volumeMount: Lichen does not support this field; \
                  did you mean volumeMounts?",
                 "spec.template.spec.containers[1].env[0].valueFrom.fileKeyRef: Lichen does not support this field: write \

@@ -124,9 +124,10 @@ impl Reader {
             },
             (Shape::Text, Value::String(_))
             | (Shape::Flag, Value::Bool(_))
-            | (Shape::Quantity | Shape::CountOrPercent, Value::String(_) | Value::Number(_)) => {
-                Some(value.clone())
-            }
+            | (
+                Shape::Quantity | Shape::CountOrPercent | Shape::NumberOrName,
+                Value::String(_) | Value::Number(_),
+            ) => Some(value.clone()),
             (Shape::Count, Value::Number(number)) => match number.as_u64() {
                 Some(number) if number <= u64::from(u32::MAX) => Some(value.clone()),
                 Some(_) => {
@@ -208,6 +209,7 @@ fn expected(shape: &Shape) -> &'static str {
         Shape::Map(_) => "a map of names and values",
         Shape::Quantity => "a quantity such as \"500m\", \"64Mi\" or 2",
         Shape::CountOrPercent => "a number or a percentage such as \"10%\"",
+        Shape::NumberOrName => "a number or a name",
         Shape::Written | Shape::Unsupported(_) | Shape::UnsupportedUnlessEmpty(_) => "left out",
     }
 }

@@ -82,13 +82,12 @@ async fn every_unsupported_field_is_refused_at_once() {
     let hub = Hub::start().await;
     let mut wrong = deployment("web", "web:1");
     wrong["spec"]["replica"] = json!(2);
-    wrong["spec"]["template"]["spec"]["containers"][0]["livenessProbe"] = json!({});
+    wrong["spec"]["template"]["spec"]["containers"][0]["resizePolicy"] = json!([]);
     let reply = hub.put("POST", DEPLOYMENTS, &wrong).await;
     assert_eq!(
         reply.refusal(),
         "422 Invalid: Deployment \"web\" is invalid: spec.replica: Lichen does not support this field; did you \
-         mean replicas?; spec.template.spec.containers[0].livenessProbe: Lichen does not support this field: a \
-         container that ends is started again; let it end when it is not well"
+         mean replicas?; spec.template.spec.containers[0].resizePolicy: Lichen does not support this field"
     );
     let causes = reply.json()["details"]["causes"].clone();
     let fields: Vec<&str> = causes
@@ -97,7 +96,7 @@ async fn every_unsupported_field_is_refused_at_once() {
         .iter()
         .filter_map(|cause| cause["field"].as_str())
         .collect();
-    assert_eq!(fields, ["spec.replica", "spec.template.spec.containers[0].livenessProbe"]);
+    assert_eq!(fields, ["spec.replica", "spec.template.spec.containers[0].resizePolicy"]);
     assert_eq!(hub.get(&format!("{DEPLOYMENTS}/web")).await.code, 404);
     hub.running.stop().await.expect("stop");
 }

@@ -15,7 +15,7 @@ use firmware_compat::{
     v1::owned::{Exit, Text},
 };
 use lichen_agent::state::StateDir;
-use lichen_agent_core::{ContainerId, Effect, Event, SavedAssignment};
+use lichen_agent_core::{ContainerId, Effect, Event, SavedAssignment, event::Answer};
 
 /// What all devices of a fleet have done, counted.
 #[derive(Debug, Default)]
@@ -100,6 +100,20 @@ impl Machine {
                 }
                 Event::Exited { pod: *pod, container: *container, exit: exit(143) }
             }
+            Effect::Probe { pod, container, attempt, purpose } => Event::Probed {
+                pod: pod.id,
+                container: *container,
+                attempt: *attempt,
+                purpose: *purpose,
+                answer: Answer::Good,
+            },
+            Effect::RunHook { pod, container, attempt, moment, .. } => Event::HookEnded {
+                pod: pod.id,
+                container: *container,
+                attempt: *attempt,
+                moment: *moment,
+                failure: None,
+            },
             Effect::UpdateFiles { pod } => Event::FilesUpdated { pod: pod.id },
             Effect::CleanContainer { pod, container } => {
                 Event::ContainerCleaned { pod: *pod, container: *container }
@@ -109,6 +123,8 @@ impl Machine {
             // The fetch that is cancelled and the command that is cancelled have answered already.
             Effect::CancelFetch { .. }
             | Effect::Retain(_)
+            | Effect::KeepHealth { .. }
+            | Effect::KeepFailure { .. }
             | Effect::CancelCommand { .. }
             // The device's, not the machine's.
             | Effect::Connect

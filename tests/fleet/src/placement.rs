@@ -18,7 +18,7 @@ use lichen_hub_core::{
     engine::ReportRequest,
     pod::Revision,
     resolve::resolve,
-    scheduler::{Load, place},
+    scheduler::{Load, Neighbours, place},
 };
 use serde_json::json;
 
@@ -51,7 +51,7 @@ pub fn run(plan: &Plan) -> Outcome {
         let revision = revision(workload)?;
         let load = |device: &Device| taken.get(&*device.name).copied().unwrap_or_default();
         let start = Instant::now();
-        let placement = place(replicas, &revision, devices.iter(), load, &|_| Ok(()));
+        let placement = place(replicas, &revision, devices.iter(), load, &|_| Ok(()), Neighbours::default());
         took += start.elapsed();
         placed += placement.devices.len();
         for name in placement.devices {
@@ -74,7 +74,7 @@ pub fn run(plan: &Plan) -> Outcome {
 fn check(device: &Device, workload: usize) -> Result<(), String> {
     let tier = format!("tier-{}", workload % TIERS);
     let tolerates = workload.is_multiple_of(2);
-    match device.has_label("tier", &tier) && (tolerates || device.operator.taints.is_empty()) {
+    match device.label("tier") == Some(&*tier) && (tolerates || device.operator.taints.is_empty()) {
         true => Ok(()),
         false => Err(format!("{} must not take a replica of workload {workload}", device.name)),
     }

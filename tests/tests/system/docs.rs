@@ -44,6 +44,13 @@ fn every_command_of_the_page_of_pod_fields_prints_what_it_says() {
 }
 
 #[test]
+#[ignore = "needs root, runc, umoci and busybox-static: run by make test"]
+fn every_command_of_the_page_on_probes_prints_what_it_says() {
+    let site = crate::container::site("runc");
+    Desk::new(&site.hub).follow("probes.md");
+}
+
+#[test]
 fn every_command_of_the_rollouts_page_prints_what_it_says() {
     let hub = Hub::start();
     let _pi = Agent::start_with("pi-1", &hub, &[]);

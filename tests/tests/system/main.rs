@@ -17,6 +17,7 @@ mod rotation;
 mod secret;
 mod sidecar;
 mod site;
+mod supervision;
 mod survival;
 mod threats;
 mod wasm;

@@ -5,7 +5,7 @@ mod effects;
 mod link;
 mod processes;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 pub use effects::digests;
 use firmware_compat::{
@@ -531,9 +531,18 @@ fn found(id: PodId, run: &Run, forgets: bool) -> FoundPod {
         restarts: process.attempt,
         last_exit: None,
         state: if forgets { FoundState::Lost } else { process.state.found() },
+        health: process.health,
+        age: Duration::ZERO,
     };
     let containers = run.containers.iter().map(container).collect();
-    FoundPod { pod: id, identity: Some(run.identity), sandbox: run.sandbox, containers }
+    FoundPod {
+        pod: id,
+        identity: Some(run.identity),
+        sandbox: run.sandbox,
+        age: Duration::ZERO,
+        failed: run.failed.clone(),
+        containers,
+    }
 }
 
 /// How a process ended, in the wire's words.

@@ -236,6 +236,7 @@ fn intruder() -> (Hash, Vec<u8>, Hash, Vec<u8>) {
         volumes: List::default(),
         restart: RestartPolicy::Always,
         grace_ms: 1000,
+        active_deadline_s: 0,
         host_network: false,
         security: PodSecurity::default(),
         after: List::default(),

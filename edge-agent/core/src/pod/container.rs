@@ -8,17 +8,18 @@ use core::time::Duration;
 use firmware_compat::{
     id::PodId,
     time::{Instant, UnixMs},
-    v1::owned::Exit,
+    v1::owned::{Exit, Moment},
 };
 
 use super::{
     failures::Failures,
+    health::Health,
     restart::{again_in, how_it_ended, is_restarted},
 };
 use crate::{
-    backoff::STOP_OVERDUE,
+    backoff::{STOP_AT_LEAST, STOP_OVERDUE},
     effect::{Effect, WakeReason},
-    event::{FoundContainer, FoundState},
+    event::{FoundContainer, FoundState, Health as Kept},
     out::{Out, Recorder},
     spec::{ContainerId, PodSpec},
 };
@@ -42,6 +43,33 @@ pub struct Container {
     pub(super) exit_before: Option<Exit>,
     /// When it was found, if an earlier agent started it.
     pub(super) found_at: Option<Instant>,
+    /// An init container that runs along with the containers.
+    pub(super) sidecar: bool,
+    /// Of the run that is under way, once its spec is known.
+    pub(super) health: Option<Health>,
+    /// Of a run that an earlier agent began: what that agent kept, and how long ago it began.
+    pub(super) kept: Option<(Option<Kept>, Duration)>,
+}
+
+/// Why a container is stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum StopWhy {
+    /// Nothing of its Pod is to run here.
+    Wanted,
+    /// It is not well: what follows is the restart policy's.
+    Unhealthy,
+    /// Its Pod has ended: it stays ended.
+    Over,
+}
+
+/// How a container is to be stopped.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stop<'a> {
+    pub(super) pod: PodId,
+    /// With its hook before the end, if it is known.
+    pub(super) spec: Option<&'a Arc<PodSpec>>,
+    pub(super) grace_ms: u32,
+    pub(super) why: StopWhy,
 }
 
 /// Where a container stands.
@@ -57,8 +85,18 @@ pub(super) enum State {
     Starting { ended: Option<Exit> },
     /// It runs.
     Running { pid: u32, started_ms: UnixMs, since: Instant },
-    /// The shell stops it.
-    Stopping { pid: u32, started_ms: UnixMs, overdue_at: Option<Instant> },
+    /// The shell stops it, or, until then, does what comes before.
+    Stopping {
+        pid: u32,
+        started_ms: UnixMs,
+        since: Instant,
+        why: StopWhy,
+        /// When its grace ends.
+        until: Instant,
+        /// Its hook is being run.
+        hook: bool,
+        overdue_at: Option<Instant>,
+    },
     /// It ended by itself; what follows is the restart policy's.
     Ended { at: Instant, delay: Duration },
     /// It will be started again.
@@ -87,6 +125,9 @@ impl Container {
             last_exit: None,
             exit_before: None,
             found_at: None,
+            sidecar: false,
+            health: None,
+            kept: None,
         }
     }
 
@@ -98,6 +139,7 @@ impl Container {
         container.found_at = Some(now);
         container.restarts = found.restarts;
         container.last_exit = found.last_exit;
+        container.kept = Some((found.health, found.age));
         container.state = match found.state {
             FoundState::Created => {
                 container.started = false;
@@ -127,6 +169,9 @@ impl Container {
                 *overdue_at = None;
                 let message = "it was told to stop and still runs; look for a process in state D";
                 recorder.warn("StopOverdue", message);
+            }
+            State::Stopping { hook: true, until, .. } if *until <= now => {
+                self.hook_is_over(recorder.pod, now, recorder.out);
             }
             _ => {}
         }
@@ -163,13 +208,77 @@ impl Container {
         true
     }
 
-    /// Stops it if it runs. Returns whether anything changed.
-    pub(super) fn stop(&mut self, pod: PodId, grace_ms: u32, now: Instant, out: &mut Out) -> bool {
-        let State::Running { pid, started_ms, .. } = self.state else { return false };
-        out.push(Effect::Stop { pod, container: self.id, grace_ms });
-        let overdue_at = Some(now + Duration::from_millis(grace_ms.into()) + STOP_OVERDUE);
-        self.state = State::Stopping { pid, started_ms, overdue_at };
-        true
+    /// Stops it if it runs, its hook first. Returns whether anything changed.
+    pub(super) fn stop(&mut self, order: &Stop<'_>, now: Instant, out: &mut Out) -> bool {
+        let Stop { pod, grace_ms, .. } = *order;
+        let until = now + Duration::from_millis(grace_ms.into());
+        match &mut self.state {
+            State::Running { pid, started_ms, since } => {
+                let (pid, started_ms, since) = (*pid, *started_ms, *since);
+                let spec = order
+                    .spec
+                    .filter(|spec| grace_ms > 0 && hook_of(self.id, spec, Moment::PreStop));
+                match spec {
+                    Some(spec) => out.push(Effect::RunHook {
+                        pod: Arc::clone(spec),
+                        container: self.id,
+                        attempt: self.restarts,
+                        moment: Moment::PreStop,
+                        timeout_ms: Some(grace_ms),
+                    }),
+                    None => out.push(Effect::Stop { pod, container: self.id, grace_ms }),
+                }
+                let overdue_at = Some(until + STOP_OVERDUE);
+                let (why, hook) = (order.why, spec.is_some());
+                self.state =
+                    State::Stopping { pid, started_ms, since, why, until, hook, overdue_at };
+                self.health = None;
+                true
+            }
+            // It was not well, and now it is to go: its own grace may be the longer one.
+            State::Stopping { why: why @ StopWhy::Unhealthy, until: ends, hook, .. }
+                if order.why != StopWhy::Unhealthy =>
+            {
+                *why = order.why;
+                if until < *ends {
+                    *ends = until;
+                    if !*hook {
+                        out.push(Effect::Stop { pod, container: self.id, grace_ms });
+                    }
+                }
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Its hook before the end has ended, or has had its time: what is left of the grace is its own.
+    pub(super) fn hook_is_over(&mut self, pod: PodId, now: Instant, out: &mut Out) {
+        let State::Stopping { hook, until, overdue_at, .. } = &mut self.state else { return };
+        if core::mem::take(hook) {
+            let grace = until.since(now).max(STOP_AT_LEAST);
+            let grace_ms = u32::try_from(grace.as_millis()).unwrap_or(u32::MAX);
+            *overdue_at = Some(now + grace + STOP_OVERDUE);
+            out.push(Effect::Stop { pod, container: self.id, grace_ms });
+        }
+    }
+
+    /// Stays as it ended, if it ran and nothing of it does.
+    pub(super) fn retire(&mut self) -> bool {
+        let is_at_rest = matches!(
+            self.state,
+            State::Absent
+                | State::Unprepared { .. }
+                | State::Ended { .. }
+                | State::Backoff { .. }
+                | State::Lost
+                | State::Unclean { .. }
+        );
+        let retires = is_at_rest && self.last_exit.is_some();
+        if retires {
+            self.state = State::Done;
+        }
+        retires
     }
 
     /// What the restart policy makes of an end. Returns whether anything changed.
@@ -177,7 +286,7 @@ impl Container {
         let State::Ended { at, delay } = self.state else { return false };
         let code = self.exit_code();
         let how = how_it_ended(self.last_exit.as_ref());
-        if is_restarted(spec.restart, self.id, code) {
+        if self.sidecar || is_restarted(spec.restart, self.id, code) {
             recorder.warn("BackOff", &format!("{how}; {}", again_in(delay)));
             self.state = State::Backoff { until: at + delay, delay };
             return true;
@@ -255,6 +364,16 @@ impl Container {
         matches!(self.state, State::Running { .. } | State::Done | State::Backoff { .. })
     }
 
+    /// Whether it has done what the init containers after it wait for.
+    pub(super) fn is_past(&self) -> bool {
+        if self.sidecar { self.is_started() } else { self.has_succeeded() }
+    }
+
+    /// Whether it belongs to those that run together.
+    pub(super) fn runs_along(&self) -> bool {
+        self.sidecar || !self.id.is_init()
+    }
+
     /// How often it will have been started again with its next start.
     pub(super) fn next_attempt(&self) -> u32 {
         if self.started { self.restarts.saturating_add(1) } else { self.restarts }
@@ -267,8 +386,19 @@ impl Container {
             State::Unprepared { until } | State::Unclean { until } => {
                 Some((*until, WakeReason::Retry))
             }
+            State::Running { .. } => {
+                let health = self.health.as_ref();
+                health.and_then(Health::timer).map(|at| (at, WakeReason::Probe))
+            }
+            State::Stopping { hook: true, until, .. } => Some((*until, WakeReason::Probe)),
             State::Stopping { overdue_at, .. } => overdue_at.map(|at| (at, WakeReason::Retry)),
             _ => None,
         }
     }
+}
+
+/// Whether the spec has something to be done.
+pub(super) fn hook_of(id: ContainerId, spec: &PodSpec, moment: Moment) -> bool {
+    let mut hooks = id.of(spec).into_iter().flat_map(|container| &container.supervision.hooks[..]);
+    hooks.any(|hook| hook.moment == moment)
 }

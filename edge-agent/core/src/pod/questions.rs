@@ -11,17 +11,20 @@ use crate::{
 };
 
 impl Pod {
-    /// Whether it has ended for good: an init container failed, or every container ended, and none is started again.
+    /// Whether it has ended for good: an init container failed, or every container ended, and none is started again; or it
+    /// was active for too long. Sidecars may still run.
     pub(super) fn is_over(&self) -> bool {
         let Some(wanted) = self.wanted.as_ref().filter(|_| self.relation() == Match::Same) else {
             return false;
         };
         let of = |id: &ContainerId| self.containers.get(id);
         let has_failed = |id: ContainerId| {
-            id.is_init() && of(&id).is_some_and(|c| c.is_done() && !c.has_succeeded())
+            let failed = |c: &Container| c.is_done() && !c.has_succeeded() && !c.sidecar;
+            id.is_init() && of(&id).is_some_and(failed)
         };
         let mut main = ContainerId::all(wanted).filter(|id| !id.is_init());
-        main.all(|id| of(&id).is_some_and(Container::is_done))
+        self.failed.is_some()
+            || main.all(|id| of(&id).is_some_and(Container::is_done))
             || ContainerId::all(wanted).any(has_failed)
     }
 
@@ -48,15 +51,17 @@ impl Pod {
         match self.relation() {
             Match::New => !context.is_usable(wanted.runtime_class),
             Match::Gone | Match::Other => false,
-            Match::Same if self.is_over() => true,
+            Match::Same if self.is_over() => !self.may_run(),
             Match::Same => {
                 let is_usable = context.is_usable(wanted.runtime_class);
                 let is_settled = |c: &Container| c.is_settled() || c.is_absent() && !is_usable;
-                let mut of_turn =
-                    self.containers.values().filter(|c| c.id.is_init() != self.initialized);
+                let mut of_turn = self.containers.values().filter(|c| match self.initialized {
+                    true => c.runs_along(),
+                    false => c.id.is_init(),
+                });
                 let are_settled = match self.initialized {
                     true => of_turn.all(is_settled),
-                    false => of_turn.find(|c| !c.has_succeeded()).is_some_and(is_settled),
+                    false => of_turn.find(|c| !c.is_past()).is_some_and(is_settled),
                 };
                 !self.sandbox.is_pending() && !self.files.is_updating() && are_settled
             }
@@ -94,6 +99,7 @@ impl Pod {
     pub fn timer(&self) -> Option<(Instant, WakeReason)> {
         let files = self.files.timer().map(|at| (at, WakeReason::Retry));
         let containers = self.containers.values().filter_map(Container::timer);
-        containers.chain(self.sandbox.timer()).chain(files).min()
+        let deadline = self.deadline().map(|at| (at, WakeReason::Deadline));
+        containers.chain(self.sandbox.timer()).chain(files).chain(deadline).min()
     }
 }

@@ -12,7 +12,7 @@ use firmware_compat::{
 
 use super::{
     Container, Holds, Match, Pod,
-    container::State,
+    container::{State, StopWhy},
     sandbox::{self, Sandbox},
 };
 use crate::{
@@ -28,6 +28,8 @@ impl Pod {
     /// Takes in what an earlier agent left.
     pub fn found(&mut self, found: FoundPod, now: Instant) {
         self.holds = Some(Holds { identity: found.identity, spec: None });
+        self.failed = found.failed;
+        self.active = Some((now, found.age));
         let containers = found.containers.into_iter();
         self.containers = containers.map(|c| (c.container, Container::found(c, now))).collect();
         let state = if found.sandbox { sandbox::State::Ready } else { sandbox::State::Lost };
@@ -38,9 +40,14 @@ impl Pod {
     /// Whether the init containers had succeeded in the sandbox that was found: containers are started after them only.
     fn was_initialized(&self) -> bool {
         let main = || self.containers.values().filter(|c| !c.id.is_init());
-        let mut init = self.containers.values().filter(|c| c.id.is_init());
+        let wanted = self.wanted.as_ref();
+        let is_sidecar = |id: ContainerId| {
+            wanted.and_then(|spec| id.of(spec)).is_some_and(|spec| spec.supervision.sidecar)
+        };
+        let init = self.containers.values().filter(|c| c.id.is_init());
         main().any(Container::may_run)
-            || main().any(|c| c.started) && init.all(Container::has_ended_well)
+            || main().any(|c| c.started)
+                && init.filter(|c| !is_sidecar(c.id)).all(Container::has_ended_well)
     }
 
     /// The shell's answer about the Pod as a whole.
@@ -85,7 +92,7 @@ impl Pod {
         now: Instant,
         out: &mut Out,
     ) -> Vec<Hash> {
-        let is_current = self.relation() == Match::Same && !is_held_back;
+        let is_current = self.relation() == Match::Same && !is_held_back && !self.is_over();
         let spec = self.holds.as_ref().and_then(|holds| holds.spec.clone());
         let (pod, has_several) = (self.id, self.has_several());
         let Some(container) = self.containers.get_mut(&id) else { return Vec::new() };
@@ -101,6 +108,15 @@ impl Pod {
             Event::Started { pid, started_ms, .. } => container.started(pid, started_ms, recorder),
             Event::StartFailed { failure, .. } => container.start_failed(&failure, recorder),
             Event::Exited { exit, .. } => container.exited(exit, now),
+            Event::Probed { attempt, purpose, answer, .. } => {
+                if let Some(spec) = &spec {
+                    container.probed((attempt, purpose), &answer, spec, recorder);
+                }
+            }
+            Event::HookEnded { attempt, moment, failure, .. } => {
+                let said = (attempt, moment);
+                container.hook_ended(said, failure.as_deref(), spec.as_ref(), recorder);
+            }
             Event::ContainerCleaned { .. } => container.cleaned(),
             Event::ContainerCleanFailed { failure, .. } => {
                 container.clean_failed(failure, recorder)
@@ -120,6 +136,7 @@ impl Container {
         self.state = State::Absent;
         self.failures.clear();
         let Some(pod) = spec else { return };
+        (self.kept, self.health) = (None, None);
         self.restarts = self.next_attempt();
         self.started = true;
         self.state = State::Starting { ended: None };
@@ -164,9 +181,14 @@ impl Container {
                 self.end(exit, ran, now);
             }
             State::Starting { ended } => *ended = Some(exit),
-            State::Stopping { .. } => {
+            State::Stopping { why: StopWhy::Unhealthy, since, .. } => {
+                let ran = now.since(*since);
+                self.end(exit, ran, now);
+            }
+            State::Stopping { why, .. } => {
+                let is_over = *why == StopWhy::Over;
                 self.exit_before = self.last_exit.replace(exit);
-                self.state = State::Lost;
+                self.state = if is_over { State::Done } else { State::Lost };
             }
             State::Absent
             | State::Preparing

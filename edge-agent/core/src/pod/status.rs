@@ -16,7 +16,8 @@ use firmware_compat::{
 
 use super::{
     Container, Context, Match, Pod,
-    container::State,
+    container::{State, StopWhy},
+    last_words,
     restart::{again_in, end_reason, how_it_ended},
     sandbox,
 };
@@ -46,7 +47,7 @@ impl Pod {
                 false => containers.push(status),
             };
         }
-        PodStatus {
+        let mut status = PodStatus {
             id: self.id,
             identity: self.shown_identity(),
             phase: standing.phase,
@@ -54,7 +55,9 @@ impl Pod {
             message: Text::cut(&standing.message),
             init_containers,
             containers,
-        }
+        };
+        last_words::fit(&mut status);
+        status
     }
 
     fn container_status(
@@ -74,9 +77,9 @@ impl Pod {
             },
             _ => (self.waiting(container, of_pod, context), exit),
         };
-        let ready = match container.id.is_init() {
-            true => container.has_succeeded(),
-            false => matches!(container.state, State::Running { .. }),
+        let ready = match container.runs_along() {
+            true => container.is_ready(),
+            false => container.has_succeeded(),
         };
         ContainerStatus {
             name: Text::cut(&container.name),
@@ -84,6 +87,7 @@ impl Pod {
             last_exit,
             restarts: container.restarts,
             ready,
+            started: container.is_started(),
             image: self.image(container),
         }
     }
@@ -128,15 +132,22 @@ impl Pod {
         if let Some(of_sandbox) = self.sandbox_standing(context) {
             return of_sandbox;
         }
+        if let Some(failure) = self.failed.as_ref().filter(|_| self.is_over() && !self.may_run()) {
+            return stand(Phase::Failed, &failure.reason, &failure.message);
+        }
         let Some(container) = self.deciding() else {
             return self.waiting_for(None, context).unwrap_or_else(pending);
         };
         let mut standing = self.standing_of(container, context);
         standing.message = self.said(container, &standing.message);
-        if container.id.is_init() && standing.phase == Phase::Running {
+        if container.id.is_init() && !self.initialized && standing.phase == Phase::Running {
             standing.phase = Phase::Starting;
             standing.reason = "Initializing".into();
-            standing.message = self.said(container, "it must end before the containers start");
+            let message = match container.sidecar {
+                true => "it must come up before what follows starts",
+                false => "it must end before the containers start",
+            };
+            standing.message = self.said(container, message);
         }
         standing
     }
@@ -144,9 +155,14 @@ impl Pod {
     /// The container whose standing is the Pod's: the first of those whose turn it is that does not run; one that runs
     /// only if all do; one that has ended only if no other is left.
     fn deciding(&self) -> Option<&Container> {
+        if self.is_over()
+            && let Some(left) = self.containers.values().rev().find(|c| c.may_run())
+        {
+            return Some(left);
+        }
         let is_waiting_for_init = !self.initialized && !self.may_run_main();
         let init = || self.containers.values().filter(|c| c.id.is_init());
-        if is_waiting_for_init && let Some(current) = init().find(|c| !c.has_succeeded()) {
+        if is_waiting_for_init && let Some(current) = init().find(|c| !c.is_past()) {
             return Some(current);
         }
         let main = || self.containers.values().filter(|c| !c.id.is_init());
@@ -207,6 +223,9 @@ impl Pod {
             State::Preparing => stand(Phase::Fetching, "Preparing", PREPARING),
             State::Starting { .. } => {
                 stand(Phase::Starting, "Starting", "its process is being started")
+            }
+            State::Stopping { overdue_at: Some(_), why: StopWhy::Over, .. } => {
+                stand(Phase::Stopping, "Completing", "its Pod has ended, and it was asked to stop")
             }
             State::Stopping { overdue_at: Some(_), .. } => {
                 stand(Phase::Stopping, self.why_going(context), "it was asked to stop")

@@ -12,7 +12,10 @@ use firmware_compat::{
     time::Instant,
     v1::owned::*,
 };
-use lichen_agent_core::{Agent, ContainerId, Effect, Event, Up, event::FoundState};
+use lichen_agent_core::{
+    Agent, ContainerId, Effect, Event, Up,
+    event::{Answer, FoundState},
+};
 pub use ops::{Op, op};
 use watch::Watch;
 
@@ -109,6 +112,10 @@ impl Chaos {
                 | Effect::Quit => {}
                 Effect::Retain(keep) => self.world.store.retain(|digest| keep.contains(digest)),
                 Effect::CancelFetch { .. } | Effect::CancelCommand { .. } => {}
+                Effect::KeepHealth { pod, container, attempt, health } => {
+                    self.world.keep_health(pod, container, attempt, health);
+                }
+                Effect::KeepFailure { pod, failure } => self.world.keep_failure(pod, failure),
                 work => self.pending.push(work),
             }
         }
@@ -198,12 +205,22 @@ impl Chaos {
         let why = || failure("", "it did not work");
         match &effect {
             Effect::PrepareSandbox { pod } => {
-                let run =
-                    Run { identity: pod.identity, sandbox: false, containers: BTreeMap::new() };
+                let run = Run {
+                    identity: pod.identity,
+                    sandbox: false,
+                    since: world.now,
+                    failed: None,
+                    containers: BTreeMap::new(),
+                };
                 world.runs.entry(pod.id).or_insert(run).identity = pod.identity;
             }
             Effect::Prepare { pod, container, attempt } => {
-                let created = Process { attempt: *attempt, state: FoundState::Created };
+                let created = Process {
+                    attempt: *attempt,
+                    state: FoundState::Created,
+                    health: None,
+                    since: world.now,
+                };
                 if let Some(run) = world.runs.get_mut(&pod.id) {
                     run.containers.entry(*container).or_insert(created);
                 }
@@ -247,7 +264,9 @@ impl Chaos {
                 let (pid, started_ms) = (world.next_pid, world.unix_ms());
                 let state = FoundState::Running { pid, started_ms };
                 if let Some(run) = world.runs.get_mut(&pod.id) {
-                    run.containers.insert(container, Process { attempt, state });
+                    let since = world.now;
+                    let process = Process { attempt, state, health: None, since };
+                    run.containers.insert(container, process);
                 }
                 Event::Started { pod: pod.id, container, pid, started_ms }
             }
@@ -259,7 +278,19 @@ impl Chaos {
                 if !world.is_container_running(&pod, container) {
                     return None;
                 }
+                // It may have been asked twice, the second time to be quicker.
+                self.pending.retain(|other| {
+                    !matches!(other, Effect::Stop { pod: p, container: c, .. } if *p == pod && *c == container)
+                });
                 world.end(pod, container, exit(143, "Error"))
+            }
+            (Effect::Probe { pod, container, attempt, purpose }, works) => {
+                let answer = if works { Answer::Good } else { Answer::Bad("no".into()) };
+                Event::Probed { pod: pod.id, container, attempt, purpose, answer }
+            }
+            (Effect::RunHook { pod, container, attempt, moment, .. }, works) => {
+                let failure = (!works).then(|| "no".into());
+                Event::HookEnded { pod: pod.id, container, attempt, moment, failure }
             }
             (Effect::UpdateFiles { pod }, true) => Event::FilesUpdated { pod: pod.id },
             (Effect::UpdateFiles { pod }, false) => {
@@ -317,6 +348,10 @@ impl Chaos {
         let init = runs.flat_map(|(pod, run)| run.containers.keys().map(move |id| (*pod, *id)));
         let init: Vec<_> = init
             .filter(|(pod, id)| id.is_init() && self.world.is_container_running(pod, *id))
+            .filter(|(pod, id)| {
+                let wanted = self.wanted.iter().find(|wanted| wanted.id == *pod);
+                !wanted.and_then(|pod| id.of(pod)).is_some_and(|own| own.supervision.sidecar)
+            })
             .collect();
         for (pod, id) in init {
             self.end(pod, id, 0);
@@ -353,6 +388,12 @@ impl Chaos {
     fn assert_containers(&self, pod: &Pod, view: &PodStatus) {
         for (n, container) in view.init_containers.iter().enumerate() {
             let id = ContainerId::Init(u8::try_from(n).unwrap());
+            if id.of(pod).unwrap().supervision.sidecar {
+                let runs = self.world.is_container_running(&pod.id, id);
+                assert_eq!(runs, view.phase == Phase::Running, "{view:?}");
+                assert_eq!(container.ready, runs, "{view:?}");
+                continue;
+            }
             assert!(!self.world.is_container_running(&pod.id, id), "{view:?}");
             let is_over = matches!(container.state, ContainerState::Terminated(_));
             assert!(is_over || view.phase == Phase::Failed, "{view:?}");

@@ -178,8 +178,15 @@ fn wanted((name, choice): (&&str, u8)) -> Option<Pod> {
     // The policy is part of the identity, as the hub makes it.
     let words =
         format!("{name}={version}-{restart} image={version} restart={restart} files={files}");
-    let others = ["", " init=first:i", " beside=log:l", " init=first:i init=second:j beside=log:l"];
-    let others = others[usize::from(choice / 48 % 4)];
+    let others = [
+        "",
+        " init=first:i",
+        " beside=log:l",
+        " init=first:i init=second:j beside=log:l",
+        " startup=2:3 live=5:2 ready=5:1 hook=poststart hook=prestop",
+        " sidecar=startup:s:l init=first:i ready=30:1",
+    ];
+    let others = others[usize::from(choice / 48)];
     // So are the lists of containers.
     let words = words.replacen(&format!("-{restart}"), &format!("-{restart}-{}", choice / 48), 1);
     (version > 0).then(|| pod(&(words + others)))

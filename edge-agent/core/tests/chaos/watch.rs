@@ -27,7 +27,8 @@ pub struct Watch {
 
 impl Watch {
     pub fn look(&mut self, effect: &Effect, world: &World, is_honest: bool) {
-        self.effects += 1;
+        // Those are no noise.
+        self.effects += usize::from(!matches!(effect, Effect::Probe { .. }));
         match effect {
             Effect::SaveAssignment(_) => {
                 assert!(!self.is_saving || !is_honest, "saves two at a time");
@@ -75,11 +76,19 @@ impl Watch {
                 }
                 let init_runs = ContainerId::all(pod)
                     .filter(|id| id.is_init() && id < container)
+                    .filter(|id| !id.of(pod).expect("its own").supervision.sidecar)
                     .any(|id| world.is_container_running(&pod.id, id));
                 assert!(!init_runs || !is_honest, "starts beside an init container");
                 self.starting.insert(pod.id);
             }
-            Effect::Stop { pod, container, .. } => self.work(*pod, Some(*container), is_honest),
+            // Once more to be quicker.
+            Effect::Stop { pod, container, .. } => {
+                self.busy.insert((*pod, Some(*container)));
+            }
+            Effect::Probe { pod, container, .. } | Effect::RunHook { pod, container, .. } => {
+                let runs = world.is_container_running(&pod.id, *container);
+                assert!(runs || !is_honest, "asks what does not run");
+            }
             Effect::UpdateFiles { pod } => self.work(pod.id, None, is_honest),
             Effect::CleanContainer { pod, container } => {
                 self.work(*pod, Some(*container), is_honest);
@@ -97,6 +106,8 @@ impl Watch {
             Effect::Send(Up::Hello(_)) => self.hellos += 1,
             Effect::Send(_)
             | Effect::Retain(_)
+            | Effect::KeepHealth { .. }
+            | Effect::KeepFailure { .. }
             | Effect::RaiseTime { .. }
             | Effect::PinHub(_)
             | Effect::Note(_)

@@ -21,7 +21,7 @@ use firmware_compat::{
 use hub::{HUB, LINEAGE, NAME, Voice, known_by, say, verify};
 use lichen_agent_core::{
     Agent, Config, ContainerId, Effect, Event, Loaded, SavedAssignment, Up,
-    event::{Failure, Found, FoundContainer, FoundPod, FoundState},
+    event::{Answer, Failure, Found, FoundContainer, FoundPod, FoundState, Health},
 };
 use names::*;
 
@@ -58,6 +58,8 @@ pub struct World {
     /// The hub answers a Want.
     pub hub_serves: bool,
     pub failing: BTreeSet<String>,
+    /// These containers are not well: `web`, `web/side`, with what is asked: `web Liveness`.
+    pub ill: BTreeSet<String>,
     /// These wait for an explicit answer.
     pub slow: BTreeSet<String>,
     pub next_pid: u32,
@@ -70,6 +72,8 @@ pub struct World {
 #[derive(Clone, Debug)]
 pub struct Run {
     pub identity: Hash,
+    pub since: Instant,
+    pub failed: Option<Failure>,
     /// Its sandbox stands.
     pub sandbox: bool,
     pub containers: BTreeMap<ContainerId, Process>,
@@ -80,6 +84,8 @@ pub struct Run {
 pub struct Process {
     pub attempt: u32,
     pub state: FoundState,
+    pub health: Option<Health>,
+    pub since: Instant,
 }
 
 impl Run {
@@ -127,6 +133,7 @@ impl World {
             link_up: false,
             hub_serves: true,
             failing: BTreeSet::new(),
+            ill: BTreeSet::new(),
             slow: BTreeSet::new(),
             next_pid: 100,
             trace: Vec::new(),
@@ -159,11 +166,15 @@ impl World {
             restarts: process.attempt,
             last_exit: None,
             state: process.state.clone(),
+            health: process.health.filter(|_| process.is_running()),
+            age: self.now.since(process.since),
         };
         let pods = self.runs.iter().map(|(id, run)| FoundPod {
             pod: *id,
             identity: Some(run.identity),
             sandbox: run.sandbox,
+            age: self.now.since(run.since),
+            failed: run.failed.clone(),
             containers: run.containers.iter().map(|of| container(id, of)).collect(),
         });
         let found = Found { pods: pods.collect(), artefacts: self.store.iter().copied().collect() };
@@ -298,6 +309,43 @@ impl World {
                     Some(self.end(pod, container, exit(143, "Error")))
                 }
             }
+            Effect::Probe { pod, container, attempt, purpose } => {
+                let name = format!("{} {purpose:?}", container_label(&pod.id, container));
+                assert!(
+                    self.is_container_running(&pod.id, container),
+                    "asked {name}, which does not run"
+                );
+                let answer = match (self.ill.contains(&name), self.fails("probe")) {
+                    (true, _) => Answer::Bad("connection refused".into()),
+                    (false, true) => Answer::Unknown("out of threads".into()),
+                    (false, false) => Answer::Good,
+                };
+                (!self.slow.contains("probe")).then_some(Event::Probed {
+                    pod: pod.id,
+                    container,
+                    attempt,
+                    purpose,
+                    answer,
+                })
+            }
+            Effect::RunHook { pod, container, attempt, moment, .. } => {
+                let failure = self.fails("hook").then(|| "ended with code 1".into());
+                (!self.slow.contains("hook")).then_some(Event::HookEnded {
+                    pod: pod.id,
+                    container,
+                    attempt,
+                    moment,
+                    failure,
+                })
+            }
+            Effect::KeepHealth { pod, container, attempt, health } => {
+                self.keep_health(pod, container, attempt, health);
+                None
+            }
+            Effect::KeepFailure { pod, failure } => {
+                self.keep_failure(pod, failure);
+                None
+            }
             Effect::UpdateFiles { pod } => Some(match self.fails("files") {
                 true => Event::FilesUpdateFailed {
                     pod: pod.id,
@@ -396,7 +444,13 @@ impl World {
 
     fn prepare_sandbox(&mut self, pod: &Pod) -> Option<Event> {
         let id = pod.id;
-        let run = Run { identity: pod.identity, sandbox: false, containers: BTreeMap::new() };
+        let run = Run {
+            identity: pod.identity,
+            sandbox: false,
+            since: self.now,
+            failed: None,
+            containers: BTreeMap::new(),
+        };
         let run = self.runs.entry(id).or_insert(run);
         assert!(!run.sandbox, "prepared a sandbox that stands");
         run.identity = pod.identity;
@@ -419,7 +473,8 @@ impl World {
         }
         let run = self.runs.get_mut(&pod).expect("prepared without a sandbox");
         assert!(run.sandbox, "prepared in a sandbox that does not stand");
-        let created = Process { attempt: 0, state: FoundState::Created };
+        let created =
+            Process { attempt: 0, state: FoundState::Created, health: None, since: Instant(0) };
         run.containers.entry(container).or_insert(created);
         if self.slow.contains("prepare") {
             return None;
@@ -448,7 +503,7 @@ impl World {
         let run = self.runs.get_mut(&pod).expect("started without being prepared");
         let process = run.containers.get_mut(&container).expect("started without being prepared");
         assert!(!process.is_running(), "started twice");
-        process.attempt = attempt;
+        (process.attempt, process.health, process.since) = (attempt, None, self.now);
         if self.slow.contains("start") {
             return None;
         }
@@ -459,6 +514,19 @@ impl World {
         self.next_pid += 1;
         process.state = FoundState::Running { pid: self.next_pid, started_ms: now };
         Some(Event::Started { pod, container, pid: self.next_pid, started_ms: now })
+    }
+
+    pub fn keep_health(&mut self, pod: PodId, id: ContainerId, attempt: u32, health: Health) {
+        let process = self.runs.get_mut(&pod).and_then(|run| run.containers.get_mut(&id));
+        if let Some(process) = process.filter(|process| process.attempt == attempt) {
+            process.health = Some(health);
+        }
+    }
+
+    pub fn keep_failure(&mut self, pod: PodId, failure: Failure) {
+        if let Some(run) = self.runs.get_mut(&pod) {
+            run.failed = Some(failure);
+        }
     }
 
     /// A process ends.

@@ -111,6 +111,7 @@ pub fn pod(words: &str) -> Pod {
         volumes: List::default(),
         restart: RestartPolicy::Always,
         grace_ms: 5000,
+        active_deadline_s: 0,
         host_network: false,
         security: PodSecurity::default(),
         after: List::default(),
@@ -118,6 +119,7 @@ pub fn pod(words: &str) -> Pod {
     };
     let mut artefacts = image(version);
     let (mut beside, mut token) = (Vec::new(), None);
+    let mut watched = Supervision::default();
     for word in words {
         match word.split_once('=').expect("KEY=VALUE") {
             ("image", name) => artefacts = image(name),
@@ -140,12 +142,34 @@ pub fn pod(words: &str) -> Pod {
             ("restart", "always") => pod.restart = RestartPolicy::Always,
             ("restart", "onfailure") => pod.restart = RestartPolicy::OnFailure,
             ("restart", "never") => pod.restart = RestartPolicy::Never,
+            // Of the main container: `live=PERIOD:FAILURES`, in seconds.
+            ("live", words) => watched.probes.push(probe(Purpose::Liveness, words)).expect("few"),
+            ("ready", words) => watched.probes.push(probe(Purpose::Readiness, words)).expect("few"),
+            ("startup", words) => watched.probes.push(probe(Purpose::Startup, words)).expect("few"),
+            ("hook", "poststart") => watched.hooks.push(hook(Moment::PostStart)).expect("few"),
+            ("hook", "prestop") => watched.hooks.push(hook(Moment::PreStop)).expect("few"),
+            ("deadline", seconds) => pod.active_deadline_s = seconds.parse().expect("a number"),
+            // `NAME:IMAGE`, and `startup:NAME:IMAGE` of one with a startup probe.
+            ("sidecar", words) => {
+                let (words, has_startup) = match words.strip_prefix("startup:") {
+                    Some(words) => (words, true),
+                    None => (words, false),
+                };
+                let mut sidecar = named(words);
+                sidecar.supervision.sidecar = true;
+                if has_startup {
+                    let probe = probe(Purpose::Startup, "5:3");
+                    sidecar.supervision.probes.push(probe).expect("one");
+                }
+                pod.init_containers.push(sidecar).expect("few");
+            }
             ("init", words) => pod.init_containers.push(named(words)).expect("few"),
             ("beside", words) => beside.push(named(words)),
             (key, value) => panic!("unknown word {key}={value}"),
         }
     }
     let mut main = container("main", artefacts);
+    main.supervision = watched;
     if let Some(value) = token {
         main.env.push(Variable { name: Text::cut("TOKEN"), value }).expect("one");
     }
@@ -159,6 +183,25 @@ pub fn pod(words: &str) -> Pod {
         _ => _ = all.insert(pod.id, names),
     });
     pod
+}
+
+fn probe(purpose: Purpose, words: &str) -> Probe {
+    let (period, failures) = words.split_once(':').expect("PERIOD:FAILURES");
+    Probe {
+        purpose,
+        action: Handler::TcpSocket { host: Text::default(), port: 80 },
+        initial_delay_s: 0,
+        period_s: period.parse().expect("a number"),
+        timeout_s: 1,
+        success_threshold: 1,
+        failure_threshold: failures.parse().expect("a number"),
+        grace_ms: 0,
+    }
+}
+
+fn hook(moment: Moment) -> Hook {
+    let command = vec![Text::cut("/bin/do")].try_into().expect("one");
+    Hook { moment, action: Handler::Exec { command } }
 }
 
 /// `NAME:IMAGE`.

@@ -34,6 +34,26 @@ pub fn effect(effect: &Effect) -> String {
         Effect::Stop { pod, container, grace_ms } => {
             format!("stop {} within {grace_ms} ms", container_label(pod, *container))
         }
+        Effect::Probe { pod, container, purpose, .. } => {
+            format!("ask {}: {purpose:?}", container_label(&pod.id, *container))
+        }
+        Effect::RunHook { pod, container, moment, timeout_ms, .. } => {
+            let within = timeout_ms.map(|ms| format!(" within {ms} ms")).unwrap_or_default();
+            format!("run hook {moment:?} of {}{within}", container_label(&pod.id, *container))
+        }
+        Effect::KeepHealth { pod, container, health, .. } => {
+            let is = |is, word: &str| if is { format!(" {word}") } else { String::new() };
+            format!(
+                "keep of {}:{}{}{}",
+                container_label(pod, *container),
+                is(health.hooked, "hooked"),
+                is(health.started, "started"),
+                is(health.ready, "ready")
+            )
+        }
+        Effect::KeepFailure { pod, failure } => {
+            format!("keep that {} has failed: {}", id_label(pod), failure.reason)
+        }
         Effect::UpdateFiles { pod } => format!("update files of {}", id_label(&pod.id)),
         Effect::CleanContainer { pod, container } => {
             format!("clean {}", container_label(pod, *container))
@@ -104,7 +124,12 @@ fn status(status: &Status) -> String {
         let all: Vec<_> = s.init_containers.iter().chain(s.containers.iter()).collect();
         word += &match &all[..] {
             [] => String::new(),
-            [only] => of_container(only),
+            [only] => {
+                // All but a few that run are ready.
+                let runs = matches!(only.state, ContainerState::Running { .. });
+                let is_not_ready = runs && !only.ready && s.phase == Phase::Running;
+                format!("{}{}", if is_not_ready { " not ready" } else { "" }, of_container(only))
+            }
             several => {
                 let each = |c: &&ContainerStatus| {
                     let ready = if c.ready { " ready" } else { "" };

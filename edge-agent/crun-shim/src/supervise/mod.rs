@@ -1,9 +1,10 @@
-//! The program `lichen-shim`: `launch`, `supervise` and `clean-up`.
+//! The program `lichen-shim`: `launch`, `supervise`, `exec` and `clean-up`.
 //!
 //! `machine` decides, `shell` loops, the rest are its hands. Nothing here is for the agent; it uses
 //! [`crate::spawn`], [`crate::adopt`] and [`crate::protocol`].
 
 mod clean;
+mod exec;
 mod launch;
 mod machine;
 mod namespace;
@@ -43,6 +44,8 @@ lichen-shim supervises one container. The agent starts it; people rarely do.
   lichen-shim launch DIR [LABEL]     start `supervise` in the background (standard input: DIR, locked; standard
                                      error: what DIR/shim.spec wants in memory)
   lichen-shim supervise DIR [LABEL]  run what DIR/shim.spec says
+  lichen-shim exec DIR TIMEOUT_MS WORD...
+                                     run a program in its container; 0 waits for ever
   lichen-shim clean-up DIR           remove what a killed shim has left
   lichen-shim pause FILE [LABEL]     make a process namespace for a Pod's containers, held by FILE
   lichen-shim --version";
@@ -56,6 +59,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let result = match (words.first().copied().flatten(), dir) {
         (Some("launch"), Some(dir)) => launch_detached(&dir, &arguments[2..]),
         (Some("supervise"), Some(dir)) => supervise(dir),
+        (Some("exec"), Some(dir)) => {
+            let words = arguments[2..].iter().map(|word| word.to_string_lossy().into_owned());
+            exec::exec(&dir, &words.collect::<Vec<_>>())
+        }
         (Some("clean-up"), Some(dir)) => clean::clean_up(&dir),
         (Some("pause"), Some(file)) => pause::start(&file, &arguments[2..]),
         (Some("paused"), Some(_)) => pause::pause(),

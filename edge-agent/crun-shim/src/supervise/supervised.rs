@@ -27,7 +27,7 @@ pub(crate) struct Supervised {
     kind: Kind,
     root: OsString,
     pid_file: OsString,
-    /// Until the container was made of it.
+    /// What the container was made of: a runtime reads it again to run one more program in it.
     private: Option<Private>,
     init: Option<i32>,
     runtime: Option<Running>,
@@ -154,9 +154,6 @@ impl Supervised {
 
     fn runtime_ended(&mut self, running: Running, outcome: Outcome) -> Vec<Event> {
         let verb = running.verb;
-        if verb == Verb::Create {
-            self.private = None;
-        }
         let early = std::mem::take(&mut self.early);
         if verb == Verb::Delete
             && let Err(reason) = self.remove_cgroup()

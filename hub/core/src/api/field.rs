@@ -64,6 +64,8 @@ pub enum Shape {
     Quantity,
     /// A number or a percentage: `1`, `"10%"`.
     CountOrPercent,
+    /// A number or a name: `80`, `"http"`.
+    NumberOrName,
     /// What the hub alone writes: taken and left out.
     Written,
     /// What Lichen does not support, and what to do instead. Empty without advice.

@@ -42,7 +42,7 @@ pub(crate) fn pod_status(
     waiting: Option<Waiting>,
 ) -> PodStatus {
     let heard = device.is_some_and(Device::online);
-    let runs = pod.runs();
+    let (runs, is_ready) = (pod.runs(), pod.is_ready());
     let (mut reason, mut message) =
         waiting.clone().map(|w| (w.reason, w.message)).unwrap_or_default();
     if runs && !heard {
@@ -57,7 +57,7 @@ pub(crate) fn pod_status(
         phase: phase(pod).to_owned(),
         reason,
         message,
-        conditions: conditions(pod, &init_container_statuses, runs && heard, waiting.as_ref()),
+        conditions: conditions(pod, is_ready && heard, waiting.as_ref()),
         host_ip: String::new(),
         start_time: started_ms(pod).map(rfc3339),
         init_container_statuses,
@@ -74,11 +74,29 @@ fn phase(pod: &Pod) -> &'static str {
         Phase::Failed => return "Failed",
         _ => {}
     }
-    let is_initialized = report.init_containers.iter().all(|status| status.ready);
     let was_started = |status: &wire::ContainerStatus| {
         status.last_exit.is_some() || !matches!(status.state, wire::ContainerState::Waiting { .. })
     };
-    if is_initialized && report.containers.iter().any(was_started) { "Running" } else { "Pending" }
+    if is_initialized(pod) && report.containers.iter().any(was_started) {
+        "Running"
+    } else {
+        "Pending"
+    }
+}
+
+/// Whether its init containers have succeeded, and its sidecars have come up.
+fn is_initialized(pod: &Pod) -> bool {
+    let said = |name: &str| {
+        let of = pod.report.as_ref()?.init_containers.iter();
+        of.clone().find(|status| status.name.as_str() == name)
+    };
+    let mut init = pod.revision.resolved.init_containers.iter();
+    init.all(|spec| {
+        said(&spec.name).is_some_and(|status| match spec.supervision.sidecar {
+            true => status.started,
+            false => status.ready,
+        })
+    })
 }
 
 /// When the oldest container that runs, or ended and stays so, was started.
@@ -93,12 +111,9 @@ fn started_ms(pod: &Pod) -> Option<u64> {
     started.filter(|started_ms| *started_ms > 0).min()
 }
 
-fn conditions(
-    pod: &Pod,
-    init: &[ContainerStatus],
-    ready: bool,
-    waiting: Option<&Waiting>,
-) -> Vec<Condition> {
+fn conditions(pod: &Pod, ready: bool, waiting: Option<&Waiting>) -> Vec<Condition> {
+    let unready = unready(pod);
+    let waiting = waiting.or(unready.as_ref());
     let condition = |kind: &str, good: bool| {
         let why = waiting.filter(|_| !good);
         Condition {
@@ -111,10 +126,18 @@ fn conditions(
     };
     Vec::from([
         condition("PodScheduled", pod.device.is_some()),
-        condition("Initialized", init.iter().all(|status| status.ready)),
+        condition("Initialized", is_initialized(pod)),
         condition("ContainersReady", ready),
         condition("Ready", ready),
     ])
+}
+
+/// Why a Pod that runs is not ready, in Kubernetes' words.
+pub(crate) fn unready(pod: &Pod) -> Option<Waiting> {
+    let report = pod.report.as_ref().filter(|report| report.phase == Phase::Running)?;
+    let names: Vec<&str> = pod.unready(report).collect();
+    let message = format!("containers with unready status: [{}]", names.join(" "));
+    (!names.is_empty()).then(|| Waiting::new("ContainersNotReady", message))
 }
 
 fn statuses(pod: &Pod, specs: &[Container], init: bool, heard: bool) -> Vec<ContainerStatus> {
@@ -133,12 +156,11 @@ fn status(
     init: bool,
     heard: bool,
 ) -> ContainerStatus {
-    let runs = reported.is_some_and(|r| matches!(r.state, wire::ContainerState::Running { .. }));
     let ready = reported.is_some_and(|reported| reported.ready);
     ContainerStatus {
         name: spec.name.clone(),
         // What an init container has done stays done, whether its device is heard or not.
-        ready: ready && (heard || init),
+        ready: ready && (heard || init && !spec.supervision.sidecar),
         restart_count: reported.map_or(0, |reported| reported.restarts),
         image: spec.image.clone(),
         image_id: image_id(pod, &spec.image),
@@ -147,7 +169,7 @@ fn status(
             terminated: reported.and_then(|reported| reported.last_exit.as_ref()).map(terminated),
             ..ContainerState::default()
         },
-        started: runs,
+        started: reported.is_some_and(|reported| reported.started),
     }
 }
 

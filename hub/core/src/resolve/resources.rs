@@ -21,14 +21,22 @@ pub(super) fn requests(init: &[Container], main: &[Container]) -> Amount {
         cpu_milli: c.resources.cpu_request_milli.into(),
         memory_bytes: c.resources.memory_request_bytes,
     };
-    let together = main.iter().map(of).fold(Amount::default(), |sum, one| Amount {
-        cpu_milli: sum.cpu_milli.saturating_add(one.cpu_milli),
-        memory_bytes: sum.memory_bytes.saturating_add(one.memory_bytes),
-    });
-    init.iter().map(of).fold(together, |most, alone| Amount {
-        cpu_milli: most.cpu_milli.max(alone.cpu_milli),
-        memory_bytes: most.memory_bytes.max(alone.memory_bytes),
-    })
+    let (mut sidecars, mut most) = (Amount::default(), Amount::default());
+    for container in init {
+        let mut at_once = sidecars;
+        at_once.add(of(container));
+        most.cpu_milli = most.cpu_milli.max(at_once.cpu_milli);
+        most.memory_bytes = most.memory_bytes.max(at_once.memory_bytes);
+        if container.supervision.sidecar {
+            sidecars = at_once;
+        }
+    }
+    let mut together = sidecars;
+    main.iter().for_each(|container| together.add(of(container)));
+    Amount {
+        cpu_milli: most.cpu_milli.max(together.cpu_milli),
+        memory_bytes: most.memory_bytes.max(together.memory_bytes),
+    }
 }
 
 impl Amount {

@@ -99,30 +99,31 @@ impl Engine {
         if pod.device.as_deref() != Some(name) || pod.report.as_ref() == Some(report) {
             return;
         }
-        let old_phase = pod.report.as_ref().map(|old| old.phase);
+        let old = pod.report.as_ref().map(|old| (old.phase, pod.are_ready(old)));
+        let new = (report.phase, pod.are_ready(report));
         let owner = pod.owner.clone();
         self.change_pod(report.id, |pod| pod.report = Some(report.clone()));
-        if old_phase != Some(report.phase) {
-            self.save_phase(report.id, old_phase, report.phase);
+        if old != Some(new) {
+            self.save_phase(report.id, old, new);
             self.dirty_owner(&owner, Some(name));
         }
         self.touch_pod(report.id);
     }
 
-    /// Only what a restarted hub needs to know at once is worth a commit: the rest is reported again. That a Pod runs it
-    /// must know, or it would take the Pod for one that nobody misses; that one does not run for a moment it need not.
-    fn save_phase(&mut self, id: PodId, old: Option<Phase>, new: Phase) {
+    /// Only what a restarted hub needs to know at once is worth a commit: the rest is reported again. That a Pod is ready it
+    /// must know, or it would take the Pod for one that nobody misses; that one is not ready for a moment it need not.
+    fn save_phase(&mut self, id: PodId, old: Option<(Phase, bool)>, new: (Phase, bool)) {
         let reports = &mut self.dirty.reports;
-        let runs_on_disk = reports.pods.get(&id).copied().unwrap_or(old == Some(Phase::Running));
+        let was_ready = old.is_some_and(|(_, is_ready)| is_ready);
+        let is_ready_on_disk = reports.pods.get(&id).copied().unwrap_or(was_ready);
         let is_urgent = match new {
-            Phase::Succeeded | Phase::Failed => true,
-            Phase::Running => !runs_on_disk,
-            _ => false,
+            (Phase::Succeeded | Phase::Failed, _) => true,
+            (_, is_ready) => is_ready && !is_ready_on_disk,
         };
         if is_urgent || self.dirty.pods.contains(&id) {
             self.dirty.pods.insert(id);
         } else {
-            reports.pods.insert(id, runs_on_disk);
+            reports.pods.insert(id, is_ready_on_disk);
             self.save_reports_soon();
         }
     }

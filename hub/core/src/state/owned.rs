@@ -118,6 +118,7 @@ pub(super) struct Mark {
     pub silent_since: Instant,
     pub admitted: bool,
     pub too_large: bool,
+    /// Whether it runs and is of use.
     pub runs: bool,
     /// How often its containers were started again.
     pub restarts: u32,

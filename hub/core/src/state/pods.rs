@@ -420,7 +420,8 @@ fn mark_of(
     let ready = class == Some(Class::Ready);
     let restarts = pod.restarts();
     // A Pod that runs on while its device can't be heard has been ready all along.
-    let known = before.filter(|before| pod.runs() && before.runs && before.restarts == restarts);
+    let known =
+        before.filter(|before| pod.is_ready() && before.runs && before.restarts == restarts);
     let ready_since = known.and_then(|before| before.ready_since).or(ready.then_some(now));
     Mark {
         revision: pod.revision.hash.clone(),
@@ -431,7 +432,7 @@ fn mark_of(
             Hearing::Silent(since) | Hearing::Away(since) => since,
         },
         admitted: pod.supply.is_some(),
-        runs: pod.runs(),
+        runs: pod.is_ready(),
         too_large: pod.waiting.as_ref().is_some_and(|waiting| waiting.reason == TOO_LARGE),
         restarts,
         ready_since,
@@ -446,7 +447,7 @@ fn class_of(pod: &Pod, heard: Hearing) -> Class {
     if pod.supply.is_none() && pod.waiting.as_ref().is_some_and(Waiting::bars) {
         return Class::Barred;
     }
-    match (heard, pod.runs()) {
+    match (heard, pod.is_ready()) {
         (Hearing::Heard, true) => Class::Ready,
         (Hearing::Heard, false) => Class::Unready,
         (Hearing::Silent(_), true) => Class::Silent,

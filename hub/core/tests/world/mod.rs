@@ -927,6 +927,7 @@ fn init_containers<const N: usize>(device: &Device, pod: PodId) -> List<Containe
         last_exit: None,
         restarts: 0,
         ready: true,
+        started: false,
         image: Hash([0; 32]),
     };
     let names = device.initialized.get(&pod).into_iter().flatten();
@@ -950,6 +951,7 @@ fn container(phase: Phase) -> ContainerStatus {
         }),
         restarts: 0,
         ready: phase == Phase::Running,
+        started: phase == Phase::Running,
         image: Hash([0; 32]),
     }
 }

@@ -146,7 +146,9 @@ fn value(shape: &'static Shape) -> Value {
         Shape::Object(table) | Shape::Inline(table) => object(table),
         Shape::Map(shape) => json!({"type": "object", "additionalProperties": value(shape)}),
         Shape::Quantity => json!({"type": "string", "format": "quantity"}),
-        Shape::CountOrPercent => json!({"type": "string", "format": "int-or-string"}),
+        Shape::CountOrPercent | Shape::NumberOrName => {
+            json!({"type": "string", "format": "int-or-string"})
+        }
         Shape::Written | Shape::Unsupported(_) | Shape::UnsupportedUnlessEmpty(_) => json!({}),
     }
 }

@@ -135,7 +135,7 @@ fn plain(shape: &Shape, wire: Wire<'_>) -> Result<Value, ProtobufError> {
             let quantity = read(bytes, &schema::QUANTITY)?;
             quantity.get("string").cloned().unwrap_or_else(|| "0".into())
         }
-        (Shape::CountOrPercent, Wire::Bytes(bytes)) => {
+        (Shape::CountOrPercent | Shape::NumberOrName, Wire::Bytes(bytes)) => {
             let mut either = read(bytes, &schema::COUNT_OR_PERCENT)?;
             let text = either.contains_key("type");
             let value = either.remove(if text { "strVal" } else { "intVal" });

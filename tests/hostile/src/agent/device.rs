@@ -1,7 +1,10 @@
 //! A device around the agent's core: a disk with two assignments, a store, programs, a link. It answers what the agent
 //! asks when the script says so, and asserts on every effect what the agent promises.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    time::Duration,
+};
 
 use firmware_compat::{
     capacity::full as capacity,
@@ -17,7 +20,7 @@ use firmware_compat::{
 use lichen_agent_core::{
     Agent, Config, ContainerId, Effect, Event, Loaded, SavedAssignment, Up,
     config::Part,
-    event::{DISK_FULL, Failure, Found, FoundContainer, FoundPod, FoundState},
+    event::{Answer, DISK_FULL, Failure, Found, FoundContainer, FoundPod, FoundState},
 };
 use sha2::{Digest, Sha256};
 
@@ -113,11 +116,15 @@ impl Device {
             restarts: process.attempt,
             last_exit: None,
             state: process.state.clone(),
+            health: None,
+            age: Duration::ZERO,
         };
         let pods = self.runs.iter().map(|(id, run)| FoundPod {
             pod: *id,
             identity: Some(run.identity),
             sandbox: run.sandbox,
+            age: Duration::ZERO,
+            failed: None,
             containers: run.containers.iter().map(container).collect(),
         });
         let pods = pods.collect();
@@ -378,6 +385,14 @@ impl Device {
                 }
             }
             Effect::Stop { pod, container, .. } => return self.exit(pod, container, 143),
+            Effect::Probe { pod, container, attempt, purpose } => {
+                let answer = if well { Answer::Good } else { Answer::Bad("no".into()) };
+                Event::Probed { pod: pod.id, container, attempt, purpose, answer }
+            }
+            Effect::RunHook { pod, container, attempt, moment, .. } => {
+                let failure = (!well).then(|| "no".into());
+                Event::HookEnded { pod: pod.id, container, attempt, moment, failure }
+            }
             Effect::UpdateFiles { pod } if well => Event::FilesUpdated { pod: pod.id },
             Effect::UpdateFiles { pod } => {
                 Event::FilesUpdateFailed { pod: pod.id, failure: failure() }

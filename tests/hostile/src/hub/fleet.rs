@@ -561,7 +561,15 @@ fn container(phase: Phase) -> ContainerStatus {
     };
     let (last_exit, restarts, image) = (None, 0, Hash([0; 32]));
     let ready = phase == Phase::Running;
-    ContainerStatus { name: Text::cut("main"), state, last_exit, restarts, ready, image }
+    ContainerStatus {
+        name: Text::cut("main"),
+        state,
+        last_exit,
+        restarts,
+        ready,
+        started: ready,
+        image,
+    }
 }
 
 fn status(id: PodId, identity: Hash, phase: Phase) -> PodStatus {

@@ -131,8 +131,15 @@ fn run(exit: &Exit, spec: &Spec) -> Vec<u8> {
         label: "a/b".to_owned(),
         grace_ms: 30,
         wasm: false,
+        active_since: Some((BOOT, 7)),
+        failed: None,
     };
-    let container = ContainerRecord { name: "main".to_owned(), stop_signal: 15, forgotten: None };
+    let container = ContainerRecord {
+        name: "main".to_owned(),
+        stop_signal: 15,
+        message_from_log: false,
+        forgotten: None,
+    };
     let started = SpecRecord { boot_id: BOOT, spec: spec.clone() };
     let line = b"2024-02-29T00:00:00.000000001Z stderr P two  words\n";
     [

@@ -32,7 +32,6 @@ fn a_manifest_asks_in_vain_for_more_than_its_sandbox() {
         ("/serviceAccountName", json!("boss")),
         ("/automountServiceAccountToken", json!(true)),
         ("/containers/0/volumeDevices", json!([{"name": "x", "devicePath": "/dev/sda"}])),
-        ("/containers/0/lifecycle", json!({"postStart": {"exec": {"command": ["sh"]}}})),
         ("/runtimeClassName", json!("../../bin/sh")),
         ("/nodeName", json!("../pi")),
     ] {

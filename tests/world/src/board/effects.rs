@@ -8,7 +8,7 @@ use firmware_compat::{
 };
 use lichen_agent_core::{
     ContainerId, Effect, Event, PodSpec, SavedAssignment,
-    event::{DISK_FULL, Failure},
+    event::{Answer, DISK_FULL, Failure},
     saved::{self, DiskStep},
 };
 
@@ -67,7 +67,12 @@ impl World {
                 self.judge_log(board, request.command);
                 1 + self.up_to(50)
             }
-            Effect::UpdateFiles { .. } | Effect::Retain(_) => 1 + self.up_to(50),
+            Effect::UpdateFiles { .. }
+            | Effect::Retain(_)
+            | Effect::Probe { .. }
+            | Effect::RunHook { .. }
+            | Effect::KeepHealth { .. }
+            | Effect::KeepFailure { .. } => 1 + self.up_to(50),
         };
         let life = self.boards[board].life;
         self.at(delay, Due::Board { board, life, wake: Wake::Done(Box::new(effect)) });
@@ -194,6 +199,25 @@ impl World {
                     return Some(Event::Exited { pod: pod.id, container, exit });
                 }
                 started
+            }
+            Effect::Probe { pod, container, attempt, purpose } => {
+                let runs = self.boards[board].is_container_running(&pod.id, container);
+                let answer = match runs {
+                    true => Answer::Good,
+                    false => Answer::Bad("connection refused".to_owned()),
+                };
+                Event::Probed { pod: pod.id, container, attempt, purpose, answer }
+            }
+            Effect::RunHook { pod, container, attempt, moment, .. } => {
+                Event::HookEnded { pod: pod.id, container, attempt, moment, failure: None }
+            }
+            Effect::KeepHealth { pod, container, attempt, health } => {
+                self.boards[board].keep_health(pod, container, attempt, health);
+                return None;
+            }
+            Effect::KeepFailure { pod, failure } => {
+                self.boards[board].keep_failure(pod, failure);
+                return None;
             }
             Effect::UpdateFiles { pod } => {
                 let id = pod.id;

@@ -7,7 +7,10 @@ use firmware_compat::{
     id::{Hash, PodId},
     v1::owned::{Container, Exit, Pod},
 };
-use lichen_agent_core::{ContainerId, Event, PodSpec, event::FoundState};
+use lichen_agent_core::{
+    ContainerId, Event, PodSpec,
+    event::{Failure, FoundState, Health},
+};
 
 use super::{Board, Wake, effects::failure, exit};
 use crate::{Due, World, canary::Canary};
@@ -83,6 +86,8 @@ pub struct Run {
     pub name: String,
     /// Its sandbox stands.
     pub sandbox: bool,
+    /// Why it has failed for good.
+    pub failed: Option<Failure>,
     pub containers: BTreeMap<ContainerId, Process>,
 }
 
@@ -122,6 +127,8 @@ pub struct Process {
     pub attempt: u32,
     pub program: Program,
     pub state: RunState,
+    /// What its agent keeps of it while it runs.
+    pub health: Option<Health>,
 }
 
 impl Process {
@@ -178,9 +185,29 @@ impl Board {
             identity: pod.identity,
             name: pod.name.to_string(),
             sandbox: false,
+            failed: None,
             containers: BTreeMap::new(),
         };
         self.runs.entry(pod.id).or_insert(new)
+    }
+
+    pub(super) fn keep_health(
+        &mut self,
+        pod: PodId,
+        id: ContainerId,
+        attempt: u32,
+        health: Health,
+    ) {
+        let process = self.process(&pod, id).filter(|process| process.attempt == attempt);
+        if let Some(process) = process {
+            process.health = Some(health);
+        }
+    }
+
+    pub(super) fn keep_failure(&mut self, pod: PodId, failure: Failure) {
+        if let Some(run) = self.runs.get_mut(&pod) {
+            run.failed = Some(failure);
+        }
     }
 
     fn process(&mut self, pod: &PodId, id: ContainerId) -> Option<&mut Process> {
@@ -195,6 +222,7 @@ impl Board {
             attempt: 0,
             program: Program::of(container),
             state: RunState::Prepared,
+            health: None,
         };
         self.note_sandbox(pod).containers.entry(id).or_insert(created);
     }
@@ -225,7 +253,7 @@ impl World {
         let (pid, started_ms) = (it.next_pid, it.unix_ms(self.now));
         it.note_prepared(spec, container);
         if let Some(process) = it.process(&pod, container) {
-            process.attempt = attempt;
+            (process.attempt, process.health) = (attempt, None);
             process.state = RunState::Running { pid, started_ms, stopping: false };
         }
         let label = self.boards[board].label.clone();

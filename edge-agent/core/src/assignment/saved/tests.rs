@@ -43,6 +43,7 @@ fn pod(id: u8, config: Option<Hash>) -> (Hash, Part) {
         volumes: List::try_from(volume.into_iter().collect::<Vec<_>>()).expect("one"),
         restart: RestartPolicy::Always,
         grace_ms: 1,
+        active_deadline_s: 0,
         host_network: false,
         security: PodSecurity::default(),
         after: List::default(),

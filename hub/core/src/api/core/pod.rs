@@ -1,5 +1,5 @@
 //! `v1` Pod, and the template that workloads make Pods from. Its parts: [`container`], [`environment`], [`downward`],
-//! [`volume`], [`projected`], [`names`], [`security`], [`scheduling`], [`affinity`], [`status`].
+//! [`probe`], [`volume`], [`projected`], [`names`], [`security`], [`scheduling`], [`affinity`], [`status`].
 
 pub mod affinity;
 pub mod container;
@@ -8,6 +8,7 @@ pub mod environment;
 pub mod names;
 pub(crate) mod normal;
 pub mod projected;
+pub mod probe;
 pub mod scheduling;
 pub mod security;
 pub mod status;
@@ -22,6 +23,7 @@ pub use self::{
     container::{Container, ContainerPort, Resources, VolumeMount},
     downward::{DownwardFile, DownwardVolume, FieldRef, ResourceFieldRef},
     environment::{EnvFrom, EnvVar, EnvVarSource, KeyReference, ObjectSource},
+    probe::{Lifecycle, LifecycleHandler, NumberOrName, Probe},
     names::{DnsConfig, DnsOption, HostAlias},
     projected::{ObjectProjection, ProjectedVolume, Projection},
     scheduling::Toleration,
@@ -86,6 +88,9 @@ pub struct PodSpec {
     /// Seconds between the stop signal and the kill. Absent means 30.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub termination_grace_period_seconds: Option<u32>,
+    /// Seconds that it may be active, then it has failed. Absent for as long as it likes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub active_deadline_seconds: Option<u32>,
     /// Labels that the device must have.
     #[serde(skip_serializing_if = "Map::is_empty", deserialize_with = "nullable")]
     pub node_selector: Map,
@@ -206,8 +211,8 @@ impl Resource for Pod {
     };
     const COLUMNS: &'static [Column<Self>] = &[
         Column::text("Name", "Unique in its namespace.", |o, _| cell::name(&o.metadata)),
-        Column::text("Ready", "Containers that run, of those declared.", |o, _| {
-            format!("{}/{}", o.ready(), o.spec.containers.len()).into()
+        Column::text("Ready", "Containers that are ready, of those declared.", |o, _| {
+            format!("{}/{}", o.ready(), o.spec.containers.len() + o.sidecars().count()).into()
         }),
         Column::text("Status", "What it does, or why it does not run.", |o, _| o.state().into()),
         Column::number("Restarts", "How often its containers were started again.", |o, _| {
@@ -268,7 +273,12 @@ impl Pod {
     /// What kubectl shows while init containers run or fail: `Init:1/2`, `Init:Error`.
     fn initializing(&self) -> Option<String> {
         let statuses = &self.status.init_container_statuses;
-        let place = statuses.iter().position(|status| !status.ready)?;
+        let is_done =
+            |status: &ContainerStatus| match self.sidecars().any(|c| c.name == status.name) {
+                true => status.started,
+                false => status.ready,
+            };
+        let place = statuses.iter().position(|status| !is_done(status))?;
         let state = &statuses.get(place)?.state;
         match state.word() {
             Some(word) if word != "PodInitializing" => Some(format!("Init:{word}")),
@@ -280,10 +290,18 @@ impl Pod {
         }
     }
 
-    /// How many of its containers are ready.
+    /// The init containers that run along with the containers.
+    pub fn sidecars(&self) -> impl Iterator<Item = &Container> {
+        let init = self.spec.init_containers.iter();
+        init.filter(|container| container.restart_policy.as_deref() == Some("Always"))
+    }
+
+    /// How many of its containers and sidecars are ready.
     #[must_use]
     pub fn ready(&self) -> usize {
-        self.status.container_statuses.iter().filter(|status| status.ready).count()
+        let init = self.status.init_container_statuses.iter();
+        let sidecars = init.filter(|status| self.sidecars().any(|c| c.name == status.name));
+        sidecars.chain(&self.status.container_statuses).filter(|status| status.ready).count()
     }
 
     /// How often its containers were started again.
@@ -337,7 +355,7 @@ pub const POD_SPEC: Message = Message {
         objects("containers", 2, &container::CONTAINER).merged_by("name"),
         text("restartPolicy", 3),
         count("terminationGracePeriodSeconds", 4).optional(),
-        unsupported("activeDeadlineSeconds", 5),
+        count("activeDeadlineSeconds", 5).optional(),
         text("dnsPolicy", 6),
         text_map("nodeSelector", 7),
         text("serviceAccountName", 8).without_effect(NO_TOKEN),

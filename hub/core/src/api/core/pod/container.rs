@@ -1,4 +1,5 @@
-//! The containers of a Pod: what they run, with which environment, ports, resources and mounts.
+//! The containers of a Pod: what they run, with which environment, ports, resources and mounts. How they are watched over
+//! is in [`probe`].
 
 use alloc::{collections::BTreeMap, string::String, vec::Vec};
 
@@ -6,13 +7,11 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     environment::{self, EnvFrom, EnvVar},
+    probe::{self, Lifecycle, Probe},
     security::{SECURITY_CONTEXT, SecurityContext},
 };
 use crate::api::{
-    field::{
-        Field, Message, Shape, count, field, flag, instead, object, objects, text, texts,
-        unsupported,
-    },
+    field::{Field, Message, Shape, count, field, flag, instead, object, objects, text, texts},
     meta::nullable,
     quantity::Amounts,
 };
@@ -67,6 +66,27 @@ pub struct Container {
     /// Whether it restarts when its resources are changed in place.
     #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "nullable")]
     pub resize_policy: Vec<ResizePolicy>,
+    /// Whether it is to be started again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub liveness_probe: Option<Probe>,
+    /// Whether it is of use.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub readiness_probe: Option<Probe>,
+    /// Whether it has come up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub startup_probe: Option<Probe>,
+    /// What is done at its start and end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lifecycle: Option<Lifecycle>,
+    /// The file with its last word. Absent means `/dev/termination-log`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub termination_message_path: Option<String>,
+    /// `File` (default) or `FallbackToLogsOnError`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub termination_message_policy: Option<String>,
+    /// Of an init container: `Always` makes it a sidecar, which runs along with the containers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub restart_policy: Option<String>,
 }
 
 /// What a change of one resource in place does to a container.
@@ -141,8 +161,6 @@ pub struct VolumeMount {
     pub recursive_read_only: Option<String>,
 }
 
-const NO_PROBES: &str = "a container that ends is started again; let it end when it is not well";
-
 const NO_TERMINAL: &str = "nobody types into a container; it must be false";
 
 /// The fields of [`Container`].
@@ -158,10 +176,10 @@ pub const CONTAINER: Message = Message {
         objects("env", 7, &environment::ENV_VAR).merged_by("name"),
         object("resources", 8, &RESOURCES),
         objects("volumeMounts", 9, &VOLUME_MOUNT).merged_by("mountPath"),
-        instead("livenessProbe", 10, NO_PROBES),
-        instead("readinessProbe", 11, NO_PROBES),
-        unsupported("lifecycle", 12),
-        unsupported("terminationMessagePath", 13),
+        object("livenessProbe", 10, &probe::PROBE),
+        object("readinessProbe", 11, &probe::PROBE),
+        object("lifecycle", 12, &probe::LIFECYCLE),
+        text("terminationMessagePath", 13),
         text("imagePullPolicy", 14).without_effect(
             "a name becomes a digest when a workload is applied, and a device fetches what it lacks",
         ),
@@ -170,12 +188,12 @@ pub const CONTAINER: Message = Message {
         flag("stdinOnce", 17).without_effect(NO_TERMINAL),
         flag("tty", 18).without_effect(NO_TERMINAL),
         objects("envFrom", 19, &environment::ENV_FROM),
-        unsupported("terminationMessagePolicy", 20),
+        text("terminationMessagePolicy", 20),
         instead("volumeDevices", 21, "there are no block volumes; mount a device by hostPath"),
-        instead("startupProbe", 22, NO_PROBES),
+        object("startupProbe", 22, &probe::PROBE),
         objects("resizePolicy", 23, &RESIZE_POLICY)
             .without_effect("other resources are another template, and its Pods are new ones"),
-        unsupported("restartPolicy", 24),
+        text("restartPolicy", 24).optional(),
         instead("restartPolicyRules", 25, "write restartPolicy for the Pod"),
     ],
 };

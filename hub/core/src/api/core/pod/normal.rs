@@ -2,6 +2,7 @@
 //! only in how they are written are of one revision, and nothing restarts.
 
 mod security;
+mod supervision;
 
 use alloc::{borrow::ToOwned, format, string::String};
 
@@ -95,6 +96,7 @@ fn resource_field(field: &mut ResourceFieldRef) {
 }
 
 fn container(container: &mut Container, account: &str) {
+    supervision::container(container);
     unless(&mut container.working_dir, &[""]);
     container.env.iter_mut().for_each(|one| variable(one, account));
     for EnvFrom { config_map_ref, secret_ref, .. } in &mut container.env_from {
@@ -214,6 +216,9 @@ mod tests {
                 "ports": [{"containerPort": 80}],
                 "resources": {"limits": {"cpu": "500m", "memory": "64Mi"}},
                 "volumeMounts": [{"name": "v", "mountPath": "/v"}],
+                "livenessProbe": {"httpGet": {"port": 80}},
+                "readinessProbe": {"tcpSocket": {"port": "http"}, "successThreshold": 2},
+                "startupProbe": {"grpc": {"port": 81}},
             }],
             "volumes": [
                 {"name": "v", "configMap": {"name": "m", "items": [{"key": "a", "path": "a"}]}},
@@ -237,6 +242,18 @@ mod tests {
                     "requests": {"cpu": "0.5", "memory": 67_108_864},
                 },
                 "volumeMounts": [{"name": "v", "mountPath": "/v", "subPath": "", "readOnly": false}],
+                "livenessProbe": {
+                    "httpGet": {"port": 80, "path": "/", "scheme": "HTTP", "host": "", "httpHeaders": []},
+                    "initialDelaySeconds": 0, "timeoutSeconds": 1, "periodSeconds": 10,
+                    "successThreshold": 1, "failureThreshold": 3,
+                },
+                "readinessProbe": {
+                    "tcpSocket": {"port": "http", "host": ""},
+                    "successThreshold": 2, "failureThreshold": 0,
+                },
+                "startupProbe": {"grpc": {"port": 81, "service": ""}},
+                "lifecycle": {},
+                "terminationMessagePath": "/dev/termination-log", "terminationMessagePolicy": "File",
             }],
             "volumes": [
                 {"name": "v", "configMap": {"name": "m", "defaultMode": 420, "optional": false,

@@ -41,7 +41,7 @@ pub struct PodStatus {
 pub struct ContainerStatus {
     /// The container's name.
     pub name: String,
-    /// Whether it runs; of an init container, whether it ended with code 0.
+    /// Whether it runs and is of use; of an init container, whether it ended with code 0.
     pub ready: bool,
     /// How often it was started again.
     pub restart_count: u32,
@@ -55,7 +55,7 @@ pub struct ContainerStatus {
     /// Before.
     #[serde(skip_serializing_if = "ContainerState::is_empty")]
     pub last_state: ContainerState,
-    /// Whether its process runs.
+    /// Whether it runs and has come up.
     pub started: bool,
 }
 
