@@ -48,6 +48,8 @@ pub struct Pod {
     /// The init containers have succeeded in this sandbox.
     initialized: bool,
     files: Files,
+    /// How long its containers have to end once it is not wanted, if the hub has said so.
+    grace_ms: Option<u32>,
 }
 
 /// What a Pod's directory holds.
@@ -118,7 +120,13 @@ impl Pod {
             containers: BTreeMap::new(),
             initialized: false,
             files: Files::default(),
+            grace_ms: None,
         }
+    }
+
+    /// Says how long its containers have to end once it is not wanted.
+    pub fn set_grace(&mut self, grace_ms: u32) {
+        self.grace_ms = Some(grace_ms);
     }
 
     /// Says what the assignment in force has of it; `None` if it is to go.
@@ -297,7 +305,8 @@ impl Pod {
     /// Stops what runs, the last one of the spec first, all within one grace.
     fn stop(&mut self, why: &str, now: Instant, out: &mut Out) {
         let spec = self.holds.as_ref().and_then(|holds| holds.spec.as_ref());
-        let grace_ms = spec.or(self.wanted.as_ref()).map_or(DEFAULT_GRACE_MS, |s| s.grace_ms);
+        let of_spec = spec.or(self.wanted.as_ref()).map_or(DEFAULT_GRACE_MS, |s| s.grace_ms);
+        let grace_ms = self.grace_ms.filter(|_| self.wanted.is_none()).unwrap_or(of_spec);
         let pod = self.id;
         let mut is_stopped = false;
         for container in self.containers.values_mut().rev() {

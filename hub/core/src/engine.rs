@@ -7,6 +7,7 @@
 //! `provisioning` finds what devices need of images, `view` and `explain` show, `recorder` keeps the API's events.
 
 mod access;
+mod bare;
 mod quota;
 mod requests;
 

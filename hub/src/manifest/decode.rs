@@ -104,12 +104,10 @@ mod tests {
         }));
         value["spec"]["replica"] = json!(3);
         value["specs"] = json!({});
-        value["metadata"]["generateName"] = json!("x-");
         check(
             &value,
             &[
                 "specs: Lichen does not support this field; did you mean spec?",
-                "metadata.generateName: Lichen does not support this field: write the whole name",
                 "spec.replica: Lichen does not support this field; did you mean replicas?",
                 "spec.template.spec.serviceAccountName: Lichen does not support this field",
                 "spec.template.spec.containers[0].livenessProbe: Lichen does not support this field: a container that \
