@@ -4,27 +4,19 @@
 //! and from the Pods that are there. A Pod on a device that is lost is to go, so it counts as failed, and whatever its device
 //! says of it later changes nothing.
 
-use alloc::{
-    borrow::ToOwned,
-    collections::BTreeSet,
-    format,
-    string::{String, ToString},
-    vec::Vec,
-};
+mod status;
+
+use alloc::{borrow::ToOwned, collections::BTreeSet, format, string::String, vec::Vec};
 use core::time::Duration;
 
 use firmware_compat::{id::PodId, time::Instant, v1::owned::RestartPolicy};
 
-use super::{Plan, Step, View, Why, condition::condition, draft::Draft, eviction, placement};
+pub use self::status::status;
+use super::{Plan, Step, View, Why, draft::Draft, eviction, placement};
 use crate::{
     api::{
-        Object,
-        batch::{
-            Job,
-            job::{JobStatus, KEPT},
-        },
-        meta::Condition,
-        time::{rfc3339, unix_ms},
+        batch::{Job, job::KEPT},
+        time::unix_ms,
     },
     pod::Pod,
     state::{Class, Tally},
@@ -248,59 +240,6 @@ pub fn deadline(job: &Job, view: &View<'_>) -> Option<Instant> {
     let of_deadline = past_deadline(job, view).filter(|_| !job.is_suspended());
     let of_retry = view.tally.retry_at().filter(|at| *at > view.now);
     of_deadline.into_iter().chain(of_retry).min()
-}
-
-/// A Job's status; none if it is as it was.
-#[must_use]
-pub fn status(job: &Job, view: &View<'_>, unix_ms: u64) -> Option<Object> {
-    let mut new = job.clone();
-    let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
-    new.status.active = number(active(job, view).count());
-    new.status.ready = number(active(job, view).filter(|pod| pod.runs()).count());
-    let leaving = own(job, view).filter(|pod| pod.deleting.is_some() && pod.finished().is_none());
-    new.status.terminating = number(leaving.count());
-    if job.end().is_none() {
-        view.tally.write(&mut new.status);
-        let ending = ending(job, view, view.tally);
-        suspend(&mut new, job.is_suspended() && ending.is_none(), unix_ms);
-        if let Some(ending) = ending {
-            end(&mut new.status, &ending, unix_ms);
-        }
-    }
-    (new.status != job.status).then_some(Object::Job(new))
-}
-
-/// Whether the Job is held, since when, and since when it is not.
-fn suspend(job: &mut Job, suspended: bool, unix_ms: u64) {
-    let was_suspended = job.is("Suspended");
-    let status = &mut job.status;
-    if suspended {
-        status.start_time = None;
-    } else {
-        status.start_time.get_or_insert_with(|| rfc3339(unix_ms));
-    }
-    if suspended == was_suspended {
-        return;
-    }
-    let (reason, message) = match suspended {
-        true => ("JobSuspended", "Job suspended"),
-        false => ("JobResumed", "Job resumed"),
-    };
-    put(status, "Suspended", suspended, reason, message, unix_ms);
-}
-
-fn end(status: &mut JobStatus, ending: &Ending, unix_ms: u64) {
-    if ending.condition == "Complete" {
-        status.completion_time = Some(rfc3339(unix_ms));
-    }
-    put(status, ending.condition, true, ending.reason, &ending.message, unix_ms);
-}
-
-fn put(status: &mut JobStatus, kind: &str, is_so: bool, reason: &str, message: &str, unix_ms: u64) {
-    let new: Condition =
-        condition(&status.conditions, kind, is_so, reason, message.to_string(), unix_ms);
-    status.conditions.retain(|known| known.kind != kind);
-    status.conditions.push(new);
 }
 
 /// The numbers of a plan's new Pods, for its lint: one that is done, or has a Pod that stays, needs none.

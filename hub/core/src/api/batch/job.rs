@@ -1,15 +1,18 @@
-//! `batch/v1` Job: Pods that are to end well, so many times.
+//! `batch/v1` Job: Pods that are to end well, so many times. [`status`] says how far it is, `rules` what it may say.
+
+mod rules;
+pub mod status;
 
 use alloc::{
     borrow::{Cow, ToOwned},
     format,
     string::String,
-    vec::Vec,
 };
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub use self::status::JobStatus;
 use crate::api::{
     cell,
     core::pod::{POD_TEMPLATE, PodTemplate},
@@ -32,8 +35,6 @@ const FORMER: [&str; 2] = ["controller-uid", "job-name"];
 /// Pods of one Job that have ended and are kept, with their logs: the newest. A device holds as many Pods as it can, and those
 /// of a long Job that have ended are not to fill it.
 pub const KEPT: u32 = 32;
-/// Pods of one Job at once. All of them are looked at when one of them changes.
-const MAX_PARALLELISM: u32 = 10_000;
 /// Completions of an Indexed Job: Kubernetes' bound.
 pub const MAX_INDEXES: u32 = 100_000;
 
@@ -85,42 +86,6 @@ pub struct JobSpec {
     /// `TerminatingOrFailed`: a Pod is replaced when it is to go, not when it is gone.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub pod_replacement_policy: Option<String>,
-}
-
-/// How far a Job is.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct JobStatus {
-    /// `Suspended`, `Complete`, `Failed`.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub conditions: Vec<Condition>,
-    /// When it was first let run, or resumed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub start_time: Option<String>,
-    /// When it was complete.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub completion_time: Option<String>,
-    /// Pods that have not ended and are not on their way out.
-    #[serde(skip_serializing_if = "is_none")]
-    pub active: u32,
-    /// Those of them that run.
-    pub ready: u32,
-    /// Pods that have not ended and are on their way out.
-    #[serde(skip_serializing_if = "is_none")]
-    pub terminating: u32,
-    /// Pods that ended well.
-    #[serde(skip_serializing_if = "is_none")]
-    pub succeeded: u32,
-    /// Pods that ended otherwise, or went before their end.
-    #[serde(skip_serializing_if = "is_none")]
-    pub failed: u32,
-    /// Numbers that were done: `0,2-4`.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    pub completed_indexes: String,
-}
-
-fn is_none(count: &u32) -> bool {
-    *count == 0
 }
 
 impl Job {
@@ -194,27 +159,6 @@ impl Job {
         let end = end.and_then(time::unix_ms).unwrap_or(now_ms);
         time::age(Some(start), end).into()
     }
-
-    fn check_immutable(&self, old: &Self, errors: &mut Errors) {
-        let (new, known) = (&self.spec, &old.spec);
-        if own_template(&new.template).normal() != own_template(&known.template).normal() {
-            errors.add(
-                "spec.template",
-                "field is immutable: a Job runs what it was made with; delete it and create it again",
-            );
-        }
-        if new.completion_mode != known.completion_mode {
-            errors.add("spec.completionMode", "field is immutable");
-        }
-        // An Indexed Job may be made longer and shorter with its parallelism.
-        let is_elastic = self.is_indexed() && new.completions == new.parallelism;
-        if new.completions != known.completions && !is_elastic {
-            errors.add(
-                "spec.completions",
-                "field is immutable, but for an Indexed Job whose parallelism changes to the same number",
-            );
-        }
-    }
 }
 
 /// A template without the labels that the hub writes.
@@ -277,44 +221,7 @@ impl Resource for Job {
     }
 
     fn validate(&self, old: Option<&Self>, errors: &mut Errors) {
-        let spec = &self.spec;
-        match spec.completion_mode.as_deref() {
-            None | Some("NonIndexed") => {}
-            Some("Indexed") if spec.completions.is_none() => {
-                errors.add("spec.completions", "an Indexed Job says how many completions it has");
-            }
-            Some("Indexed") if spec.completions > Some(MAX_INDEXES) => {
-                errors.add("spec.completions", format!("at most {MAX_INDEXES} have a number"));
-            }
-            Some("Indexed") => {}
-            Some(other) => errors.add(
-                "spec.completionMode",
-                format!("{other:?} must be \"NonIndexed\" or \"Indexed\""),
-            ),
-        }
-        match spec.pod_replacement_policy.as_deref() {
-            None | Some("TerminatingOrFailed") => {}
-            Some("Failed") => errors.add(
-                "spec.podReplacementPolicy",
-                "Lichen does not support \"Failed\": a Pod on a device that is away would never be replaced; leave it out",
-            ),
-            Some(other) => errors.add(
-                "spec.podReplacementPolicy",
-                format!("{other:?} must be \"TerminatingOrFailed\""),
-            ),
-        }
-        if spec.manual_selector == Some(true) {
-            errors.add(
-                "spec.manualSelector",
-                "Lichen does not support a selector of your own: a Job knows its Pods by its uid; leave both out",
-            );
-        }
-        if self.parallelism() > MAX_PARALLELISM {
-            errors.add("spec.parallelism", format!("at most {MAX_PARALLELISM} run at once"));
-        }
-        if let Some(old) = old {
-            self.check_immutable(old, errors);
-        }
+        rules::validate(self, old, errors);
     }
 
     fn prepare_for_update(&mut self, old: &Self) {
