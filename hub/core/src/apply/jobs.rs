@@ -51,7 +51,7 @@ impl Engine {
         }
         let (mut tally, mut job) = (stored.tally.clone(), job.clone());
         tally.count(index, succeeded, self.now);
-        tally.write(&mut job.status);
+        tally.write(job.indexes(), &mut job.status);
         self.save_object(&owner, &Object::Job(job));
         self.state.objects.set_tally(&owner, tally);
         self.dirty_owner(&owner, None);

@@ -39,11 +39,16 @@ impl Tally {
         }
     }
 
-    /// Writes it into a Job's status.
-    pub fn write(&self, status: &mut JobStatus) {
-        status.succeeded = self.succeeded;
+    /// Writes it into the status of a Job, with so many numbers if they have some. What was done of more, when there were
+    /// more, is no part of it.
+    pub fn write(&self, indexes: Option<u32>, status: &mut JobStatus) {
         status.failed = self.failed;
-        status.completed_indexes = print(&self.indexes);
+        status.succeeded = self.succeeded;
+        if let Some(all) = indexes {
+            let done: BTreeSet<u32> = self.indexes.range(..all).copied().collect();
+            status.succeeded = u32::try_from(done.len()).unwrap_or(u32::MAX);
+            status.completed_indexes = print(&done);
+        }
     }
 
     /// Counts the end of a Pod. A number that was done by two of them is one completion.

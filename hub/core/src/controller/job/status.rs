@@ -23,7 +23,7 @@ pub fn status(job: &Job, view: &View<'_>, unix_ms: u64) -> Option<Object> {
     let leaving = own(job, view).filter(|pod| pod.deleting.is_some() && pod.finished().is_none());
     new.status.terminating = number(leaving.count());
     if job.end().is_none() {
-        view.tally.write(&mut new.status);
+        view.tally.write(job.indexes(), &mut new.status);
         let ending = ending(job, view, view.tally);
         suspend(&mut new, job.is_suspended() && ending.is_none(), unix_ms);
         if let Some(ending) = ending {

@@ -61,7 +61,9 @@ fn check_immutable(job: &Job, old: &Job, errors: &mut Errors) {
     }
     // An Indexed Job may be made longer and shorter with its parallelism.
     let is_elastic = job.is_indexed() && new.completions == new.parallelism;
-    if new.completions != known.completions && !is_elastic {
+    if new.completions != known.completions && old.end().is_some() {
+        errors.add("spec.completions", "field is immutable: the Job has ended");
+    } else if new.completions != known.completions && !is_elastic {
         errors.add(
                 "spec.completions",
                 "field is immutable, but for an Indexed Job whose parallelism changes to the same number",
