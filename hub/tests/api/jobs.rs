@@ -115,7 +115,8 @@ async fn a_job_has_kubernetes_defaults_labels_and_columns() {
     assert_eq!(sets["items"], json!([]), "a Job has no revisions to show");
 
     // What was read can be written again, here and on another hub.
-    hub.put("PUT", &format!("{JOBS}/count"), &created).await.expect(200);
+    let read = hub.get(&format!("{JOBS}/count")).await.expect(200);
+    hub.put("PUT", &format!("{JOBS}/count"), &read).await.expect(200);
     let mut copy = created.clone();
     copy["metadata"] = json!({"name": "copy"});
     let copied = hub.put("POST", JOBS, &copy).await.expect(201);
