@@ -56,6 +56,7 @@ fn with_volume(mut pod: Pod, name: &str, source: VolumeSource, path: &str, read_
             path: path.try_into().unwrap(),
             sub_path: Text::default(),
             read_only,
+            expand: false,
             propagation: MountPropagation::None,
         };
         container.mounts.push(mount).unwrap();

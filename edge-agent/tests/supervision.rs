@@ -7,7 +7,7 @@ mod support;
 use std::{fs, path::PathBuf};
 
 use firmware_compat::v1::owned::{
-    Container, ContainerState, Handler, Hook, HostPathKind, List, Moment, Mount, Phase, Pod, Probe,
+    Container, ContainerState, Handler, Hook, HostPathKind, List, Moment, Mount, MountPropagation, Phase, Pod, Probe,
     Purpose, RestartPolicy, Text, Value, Variable, Volume, VolumeSource,
 };
 use support::{
@@ -52,6 +52,8 @@ fn with_out(mut pod: Pod, world: &World) -> (Pod, PathBuf) {
             path: "/out".try_into().unwrap(),
             sub_path: Text::default(),
             read_only: false,
+            expand: false,
+            propagation: MountPropagation::None,
         };
         container.mounts = vec![mount].try_into().unwrap();
     });

@@ -293,6 +293,8 @@ macro_rules! samples {
                 check("command-report", &Command { lineage, id: 3, action: Action::Report });
                 let keys = list(vec![signer::public(0x5b), signer::public(SEED)]);
                 check("command-keys", &Command { lineage, id: 4, action: Action::Keys { keys } });
+                let grace = Action::Grace { pod: PodId([7; 16]), grace_ms: 1000 };
+                check("command-grace", &Command { lineage, id: 5, action: grace });
             }
 
             fn container(artefacts: Artefacts) -> Container {

@@ -63,6 +63,8 @@ pub struct Pod {
     active: Option<(Instant, Duration)>,
     /// Why it has failed as a whole, for good.
     failed: Option<Failure>,
+    /// How long its containers have to end once it is not wanted, if the hub has said so.
+    grace_ms: Option<u32>,
 }
 
 /// What a Pod's directory holds.
@@ -136,7 +138,13 @@ impl Pod {
             stop_by: None,
             active: None,
             failed: None,
+            grace_ms: None,
         }
+    }
+
+    /// Says how long its containers have to end once it is not wanted.
+    pub fn set_grace(&mut self, grace_ms: u32) {
+        self.grace_ms = Some(grace_ms);
     }
 
     /// Says what the assignment in force has of it; `None` if it is to go.

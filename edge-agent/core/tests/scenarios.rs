@@ -201,6 +201,14 @@ fn carry_out(step: &str, world: &mut World) {
             let action = Action::Keys { keys: keys.try_into().unwrap() };
             world.hear(&Command { lineage: LINEAGE, id: id.parse().unwrap(), action });
         }
+        // A Pod's containers get so long to end: `grace COMMAND POD SECONDS`.
+        ("grace", rest) => {
+            let words: Vec<_> = rest.split(' ').collect();
+            let (pod, seconds) = (id_of(words[1]), words[2].parse::<u32>().unwrap());
+            let action = Action::Grace { pod, grace_ms: seconds * 1000 };
+            let id = words[0].parse().unwrap();
+            world.hear(&Command { lineage: LINEAGE, id, action });
+        }
         // The hub, which knows the connection, asks for a report.
         ("ask", id) => {
             let (id, action) = (id.parse().unwrap(), Action::Report);
@@ -327,6 +335,7 @@ scenarios! {
     init_containers_run_one_by_one_before_the_others,
     containers_of_a_pod_are_restarted_each_for_itself,
     jobs_end_and_stay_ended,
+    a_deletion_says_how_long_the_end_may_take,
     a_step_that_fails_is_tried_again_with_a_reason,
     commands_are_answered_once,
     what_the_hub_did_not_sign_moves_nothing,

@@ -48,6 +48,13 @@ pub enum Action {
         /// Newest first.
         keys: List<PublicKey, { capacity::SIGNING_KEYS }>,
     },
+    /// Give the containers of a Pod so long to end, whatever its spec says, when an assignment is without it.
+    Grace {
+        /// Which Pod.
+        pod: PodId,
+        /// Time between the stop signal and the kill, in milliseconds.
+        grace_ms: u32,
+    },
 }
 
 /// Part of the answer to a command.

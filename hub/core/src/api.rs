@@ -1,6 +1,6 @@
 //! The objects of the API, with Kubernetes' names, shapes and meaning, as far as Lichen supports them.
 //!
-//! One file a kind, by group: [`core`](self::core), [`apps`], [`rbac`], [`authorization`], [`authentication`],
+//! One file a kind, by group: [`core`](self::core), [`apps`], [`batch`], [`rbac`], [`authorization`], [`authentication`],
 //! [`scheduling`], [`lichen`].
 //! Each says all there is to say of its kind by implementing
 //! [`Resource`]; [`kinds`] lists them, and nothing else does. What kinds share: [`meta`], [`quantity`], [`time`],
@@ -9,6 +9,7 @@
 pub mod apps;
 pub mod authentication;
 pub mod authorization;
+pub mod batch;
 pub mod cell;
 pub mod core;
 mod error;
@@ -24,7 +25,11 @@ pub mod time;
 pub mod validate;
 
 use ::core::fmt;
-use alloc::{borrow::ToOwned, string::String, vec::Vec};
+use alloc::{
+    borrow::{Cow, ToOwned},
+    string::String,
+    vec::Vec,
+};
 
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
@@ -36,6 +41,7 @@ pub use self::{
         LocalSubjectAccessReview, SelfSubjectAccessReview, SelfSubjectRulesReview,
         SubjectAccessReview,
     },
+    batch::Job,
     core::{ConfigMap, Event, Namespace, Node, Pod, ResourceQuota, Secret, ServiceAccount},
     error::ApiError,
     lichen::{Enrolment, JoinToken},
@@ -142,6 +148,8 @@ kinds! {
     Deployment,
     /// `apps/v1` DaemonSet: one Pod on every matching device.
     DaemonSet,
+    /// `batch/v1` Job: Pods that are to end well.
+    Job,
     /// `apps/v1` ReplicaSet: a saved revision of a Deployment.
     ReplicaSet,
     /// `apps/v1` ControllerRevision: a saved revision of a DaemonSet.
@@ -191,6 +199,12 @@ impl Kind {
     #[must_use]
     pub fn fields(self) -> &'static Message {
         of_kind!(self, T => T::FIELDS)
+    }
+
+    /// For workloads: where their template is. Empty for one that is a template itself.
+    #[must_use]
+    pub fn template_path(self) -> &'static str {
+        of_kind!(self, T => T::TEMPLATE)
     }
 
     /// Its columns in `get`.
@@ -293,8 +307,14 @@ impl Object {
 
     /// For workloads: what their Pods are made from.
     #[must_use]
-    pub fn template(&self) -> Option<(&PodTemplate, RestartRule)> {
+    pub fn template(&self) -> Option<(Cow<'_, PodTemplate>, RestartRule)> {
         of_object!(self, object => object.template())
+    }
+
+    /// Writes the uid of a new object, and what depends on it.
+    pub fn set_uid(&mut self, uid: String) {
+        of_object!(self, object => object.set_uid(&uid));
+        self.meta_mut().uid = uid;
     }
 
     /// For workloads that want Pods by number: how many.

@@ -1,6 +1,8 @@
 //! Keeping workloads at what they declare: what is to be done says a controller; here it is linted and carried out, and
 //! nowhere else.
 
+pub(crate) mod jobs;
+
 use alloc::{
     borrow::ToOwned,
     format,
@@ -11,6 +13,7 @@ use alloc::{
 
 use firmware_compat::{id::PodId, v1::owned::Severity};
 
+use self::jobs::Made;
 use crate::{
     api::{Key, Kind, Object, ObjectMeta, apps::annotations_of_revision, meta::Map},
     controller::{self, Plan, Scope, Step, View, Why, check},
@@ -18,7 +21,7 @@ use crate::{
     engine::{Engine, Timer, changed},
     pod::{self, Deleting, Pod, Revision, Waiting},
     record,
-    state::{Owned, Progress, Saved, Stored},
+    state::{Owned, Progress, Saved, Stored, Tally},
 };
 
 /// Devices that one turn looks at for one DaemonSet: twice as many as it has steps for.
@@ -88,7 +91,7 @@ impl Engine {
         scope: &Scope,
         look: impl FnOnce(&View<'_>) -> T,
     ) -> T {
-        let nothing = Progress::default();
+        let (nothing, uncounted) = (Progress::default(), Tally::default());
         let stored = self.state.objects.get(key);
         look(&View {
             key,
@@ -99,6 +102,8 @@ impl Engine {
             room: self.steps_left,
             lost_after: self.lost_after(),
             progress: stored.map_or(&nothing, |stored| &stored.progress),
+            tally: stored.map_or(&uncounted, |stored| &stored.tally),
+            unix_ms: self.unix_ms,
             now: self.now,
         })
     }
@@ -124,7 +129,7 @@ impl Engine {
 
     /// The revision that a workload's Pods are to be of, saved. One that means the same as a saved one is that one; an
     /// update that is held waits with the newest that was saved.
-    fn adopt_revision(
+    pub(crate) fn adopt_revision(
         &mut self,
         key: &Key,
         object: &Object,
@@ -170,7 +175,7 @@ impl Engine {
         Some(revision)
     }
 
-    fn save_revision(&mut self, uid: &str, saved: Saved) {
+    pub(crate) fn save_revision(&mut self, uid: &str, saved: Saved) {
         let value = record::encode(&record::RevisionRecord::new(&saved));
         self.records.insert(record::revision_key(uid, &saved.revision.hash), Some(value));
         self.state.revisions.insert(uid, saved);
@@ -237,9 +242,9 @@ impl Engine {
             }
             match step {
                 Step::Create { .. } if !self.is_within_quota(key, revision) => {}
-                Step::Create { device, after, waiting } => {
+                Step::Create { device, index, after, waiting } => {
                     let waits = waiting.is_some();
-                    let id = self.create_pod(key, uid, revision, device.as_deref());
+                    let id = self.create_pod(key, uid, revision, device.as_deref(), index);
                     if !waits && let Some(device) = &device {
                         self.admit(id, device, after);
                     }
@@ -260,6 +265,8 @@ impl Engine {
                     self.wait(pod, Some(waiting), told < TOLD);
                     told += 1;
                 }
+                Step::Renew { pod } => self.renew_pod(pod, revision),
+                Step::Count { pod, succeeded } => self.count_pod(pod, succeeded),
                 Step::Delete { pod, why } => self.delete_for(key, pod, why),
             }
         }
@@ -268,6 +275,10 @@ impl Engine {
         }
         if !rest.is_empty() {
             return self.put_off_steps(key, rest);
+        }
+        if plan.is_over {
+            self.delete_expired(key);
+            return;
         }
         if plan.report.no_place > 0 {
             self.no_room.insert(key.clone());
@@ -285,9 +296,11 @@ impl Engine {
             let device = match step {
                 Step::Create { device, .. } => device,
                 Step::Bind { device, .. } => Some(device),
-                Step::Admit { pod, .. } | Step::Wait { pod, .. } | Step::Delete { pod, .. } => {
-                    of(pod)
-                }
+                Step::Admit { pod, .. }
+                | Step::Wait { pod, .. }
+                | Step::Renew { pod }
+                | Step::Count { pod, .. }
+                | Step::Delete { pod, .. } => of(pod),
             };
             device.iter().for_each(|device| scope.add(device));
         }
@@ -314,11 +327,24 @@ impl Engine {
                 "Preempted",
                 format!("{device} has no room for a Pod of {planned}, which has a higher priority"),
             )),
-            Why::Excess | Why::Unhealthy | Why::Updated | Why::Unwanted => None,
+            Why::Gone => Some((
+                "DeviceLost",
+                format!(
+                    "{device} has not been heard for too long; it is to go when {device} is back"
+                ),
+            )),
+            Why::Excess
+            | Why::Unhealthy
+            | Why::Updated
+            | Why::Unwanted
+            | Why::Suspended
+            | Why::Ended
+            | Why::Outlived => None,
         };
         if let Some((reason, message)) = news {
             self.record(&key, Severity::Warning, reason, message);
         }
+        self.before_delete(id, why);
         self.begin_delete(id);
     }
 
@@ -328,16 +354,35 @@ impl Engine {
         uid: &str,
         revision: &Arc<Revision>,
         device: Option<&str>,
+        index: Option<u32>,
     ) -> PodId {
         let id = self.rng.id();
-        let prefix = match owner.kind {
-            Kind::DaemonSet => owner.name.clone(),
-            _ => format!("{}-{}", owner.name, revision.hash),
+        let prefix = match (owner.kind, index) {
+            (Kind::DaemonSet | Kind::Job, None) => format!("{}-", owner.name),
+            (_, Some(index)) => format!("{}-{index}-", owner.name),
+            _ => format!("{}-{}-", owner.name, revision.hash),
         };
         let pods = &self.state.pods;
         let name = pod::name::draw(&prefix, &mut self.rng, |name| {
             pods.named(&Key::new(Kind::Pod, &owner.namespace, name)).is_some()
         });
+        let job = (owner.kind == Kind::Job).then(|| owner.clone());
+        if let Some(job) = job {
+            self.record(&job, Severity::Normal, "SuccessfulCreate", format!("Created pod: {name}"));
+        }
+        self.make_pod(owner, uid, revision, device, Made { id, name, index });
+        id
+    }
+
+    /// Makes a Pod of this name.
+    pub(crate) fn make_pod(
+        &mut self,
+        owner: &Key,
+        uid: &str,
+        revision: &Arc<Revision>,
+        device: Option<&str>,
+        Made { id, name, index }: Made,
+    ) {
         let priority = self.state.priority(&revision.template.spec).value;
         let pod = Pod {
             id,
@@ -346,6 +391,9 @@ impl Engine {
             owner: owner.clone(),
             owner_uid: uid.to_owned(),
             name,
+            index,
+            counted: false,
+            grace_s: None,
             revision: revision.clone(),
             created_ms: self.unix_ms,
             device: device.map(ToOwned::to_owned),
@@ -360,7 +408,6 @@ impl Engine {
         self.state.pods.insert(pod, self.now);
         self.dirty.pods.insert(id);
         self.dirty.changed_pods.insert(id, Action::Added);
-        id
     }
 
     /// Makes a Pod part of its device's assignment.
@@ -436,6 +483,7 @@ impl Engine {
 
     /// Forgets a Pod.
     pub(crate) fn remove_pod(&mut self, id: PodId) {
+        self.count_gone(id);
         let version = self.next_resource_version();
         self.change_pod(id, |pod| pod.resource_version = version);
         let object = self.view_pod(id);
@@ -449,6 +497,7 @@ impl Engine {
         self.dirty.pods.insert(id);
         self.dirty_owner(&pod.owner, pod.device.as_deref());
         self.drop_unused_data(&pod);
+        self.drop_bare(&pod);
         self.drop_revision_of(&pod);
     }
 
@@ -494,11 +543,15 @@ impl Engine {
             controller::status(&stored.object, view, unix_ms)
         });
         let Some(mut object) = changed_object else { return };
+        let is_saved = self.tell_of_job(&object);
         let version = self.next_resource_version();
         let meta: &mut ObjectMeta = object.meta_mut();
         meta.resource_version = version.to_string();
         let object = Arc::new(object);
         self.state.objects.set_status(key, object.clone(), version);
+        if is_saved {
+            self.save_object(key, &object);
+        }
         self.effects.push(changed(Action::Modified, object, version));
     }
 
@@ -510,13 +563,9 @@ impl Engine {
         ready_at: Option<firmware_compat::time::Instant>,
     ) {
         let Some(stored) = self.state.objects.get(key) else { return };
-        let deadline =
-            self.view(key, revision, &Scope::default(), |view| match stored.object.as_ref() {
-                Object::Deployment(deployment) => {
-                    controller::deployment::deadline(deployment, view)
-                }
-                _ => None,
-            });
+        let deadline = self.view(key, revision, &Scope::default(), |view| {
+            controller::deadline(&stored.object, view)
+        });
         let at = ready_at.into_iter().chain(deadline).filter(|at| *at > self.now).min();
         let old = match at {
             Some(at) => self.wakes.insert(key.clone(), at),

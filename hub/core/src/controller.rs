@@ -8,6 +8,9 @@ pub mod daemon_set;
 pub mod deployment;
 pub mod draft;
 pub mod eviction;
+pub mod job;
+mod placement;
+pub mod pod;
 pub mod rollout;
 
 use alloc::{collections::BTreeSet, string::String, sync::Arc, vec::Vec};
@@ -18,7 +21,7 @@ use firmware_compat::{id::PodId, time::Instant};
 use crate::{
     api::{Key, Object},
     pod::{Revision, Waiting},
-    state::{Owned, Progress, State},
+    state::{Owned, Progress, State, Tally},
 };
 
 /// Which devices a plan looks at. What a workload's own counts tell is looked at always.
@@ -97,6 +100,10 @@ pub struct View<'a> {
     pub lost_after: Duration,
     /// How far the workload was.
     pub progress: &'a Progress,
+    /// What a Job has counted of its Pods.
+    pub tally: &'a Tally,
+    /// The time of day, for what is counted from a time that was written down.
+    pub unix_ms: u64,
     /// Now.
     pub now: Instant,
 }
@@ -128,6 +135,14 @@ pub enum Why {
     TooLarge,
     /// A Pod of the workload that is planned matters more, and takes its place. It is another workload's.
     Preempted,
+    /// Its device has been silent for too long.
+    Gone,
+    /// Its Job is suspended.
+    Suspended,
+    /// Its Job has ended.
+    Ended,
+    /// It has ended, and newer ones of its Job have too.
+    Outlived,
 }
 
 /// One thing to do.
@@ -137,6 +152,8 @@ pub enum Step {
     Create {
         /// On this device.
         device: Option<String>,
+        /// Its number, where each has one.
+        index: Option<u32>,
         /// Pods there whose end it waits for.
         after: Vec<PodId>,
         /// Why it is not part of the device's assignment, or on no device.
@@ -165,6 +182,18 @@ pub enum Step {
         /// Why.
         waiting: Waiting,
     },
+    /// Make a Pod that no device was ever told of one of the newest revision.
+    Renew {
+        /// The Pod.
+        pod: PodId,
+    },
+    /// Count how a Job's Pod ended.
+    Count {
+        /// The Pod.
+        pod: PodId,
+        /// Whether it ended well.
+        succeeded: bool,
+    },
     /// Ask a Pod to go.
     Delete {
         /// The Pod.
@@ -190,6 +219,8 @@ pub struct Plan {
     pub report: Report,
     /// Whether more is to be done than there was room for.
     pub more: bool,
+    /// Whether the time of the workload itself has come: it is deleted.
+    pub is_over: bool,
 }
 
 /// What is to be done for a workload.
@@ -198,6 +229,8 @@ pub fn plan(object: &Object, view: &View<'_>) -> Plan {
     match object {
         Object::Deployment(deployment) => deployment::plan(deployment, view),
         Object::DaemonSet(set) => daemon_set::plan(set, view),
+        Object::Job(job) => job::plan(job, view),
+        Object::Pod(_) => pod::plan(view),
         _ => Plan::default(),
     }
 }
@@ -208,6 +241,17 @@ pub fn status(object: &Object, view: &View<'_>, unix_ms: u64) -> Option<Object> 
     match object {
         Object::Deployment(deployment) => deployment::status(deployment, view, unix_ms),
         Object::DaemonSet(set) => daemon_set::status(set, view),
+        Object::Job(job) => job::status(job, view, unix_ms),
+        _ => None,
+    }
+}
+
+/// When a workload is to be looked at again, whatever happens to its Pods.
+#[must_use]
+pub fn deadline(object: &Object, view: &View<'_>) -> Option<Instant> {
+    match object {
+        Object::Deployment(deployment) => deployment::deadline(deployment, view),
+        Object::Job(job) => job::deadline(job, view),
         _ => None,
     }
 }

@@ -8,6 +8,7 @@
 
 mod access;
 mod pod_security;
+mod bare;
 mod quota;
 mod requests;
 

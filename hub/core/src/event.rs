@@ -161,6 +161,15 @@ pub enum Request {
         /// From the object to what it is to be.
         alter: Alter,
     },
+    /// Delete a Pod whose containers have so many seconds to end, whatever its spec says.
+    DeletePod {
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+        /// Seconds between the stop signal and the kill. With none, the Pod of a device that can't be heard is gone at once.
+        grace_s: u64,
+    },
     /// Delete an object.
     Delete {
         /// Its kind.

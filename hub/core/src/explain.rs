@@ -4,7 +4,7 @@
 use alloc::{collections::BTreeMap, format, string::String, vec::Vec};
 
 use crate::{
-    api::{ApiError, Key, Kind, Object, resource::Home, time::rfc3339},
+    api::{ApiError, Job, Key, Kind, Object, resource::Home, time::rfc3339},
     device::{Device, Presence},
     effect::Line,
     engine::Engine,
@@ -32,7 +32,7 @@ impl Engine {
             Home::Devices => self.explain_node(&key.name, &mut lines),
             Home::Objects | Home::Revisions | Home::Events | Home::Nowhere => {
                 return Err(ApiError::NotAllowed(format!(
-                    "explain takes a deployment, daemonset, pod or node, not a {}",
+                    "explain takes a deployment, daemonset, job, pod or node, not a {}",
                     key.kind
                 )));
             }
@@ -50,11 +50,16 @@ impl Engine {
         let runs = [Class::Ready, Class::Silent, Class::Away];
         let running: usize =
             owned.map_or(0, |owned| runs.iter().map(|class| owned.count(*class)).sum());
+        if let Object::Job(job) = stored.object.as_ref() {
+            explain_job(key, job, lines);
+        }
         let wanted = match stored.object.as_ref() {
             Object::Deployment(deployment) => deployment.replicas() as usize,
             _ => active,
         };
-        lines.say(0, running >= wanted, format!("{key}: {running} of {wanted} Pods run"));
+        if key.kind != Kind::Job {
+            lines.say(0, running >= wanted, format!("{key}: {running} of {wanted} Pods run"));
+        }
         for (image, root) in &revision.roots {
             match root {
                 Some(root) => lines.say(1, true, format!("image {image} is sha256:{root}")),
@@ -109,6 +114,7 @@ impl Engine {
             return Some("Terminating".into());
         }
         match self.waiting(pod, device).or_else(|| status::unready(pod)) {
+            Some(_) if pod.finished() == Some(true) => None,
             Some(waiting) => Some(waiting.reason),
             None if device.is_some_and(Device::online) => None,
             None => Some("NodeLost".into()),
@@ -132,6 +138,9 @@ impl Engine {
             return;
         }
         match self.waiting(pod, device).or_else(|| status::unready(pod)) {
+            Some(_) if pod.finished() == Some(true) => {
+                lines.say(depth, true, format!("{name} has ended well on {place}"));
+            }
             None if device.is_some_and(Device::online) => {
                 lines.say(depth, true, format!("{name} runs on {place}"));
             }
@@ -257,6 +266,25 @@ impl Engine {
             let good = event.severity == "Normal";
             lines.say(1, good, format!("{at} {}: {}", event.reason, event.message));
         }
+    }
+}
+
+/// How far a Job is, and what holds it up.
+fn explain_job(key: &Key, job: &Job, lines: &mut Lines) {
+    let status = &job.status;
+    let of = job.spec.completions.map(|wanted| format!(" of {wanted}")).unwrap_or_default();
+    let (good, how) = match job.end() {
+        Some(end) if end.kind == "Complete" => (true, "complete".into()),
+        Some(end) => (false, format!("failed ({}): {}", end.reason, end.message)),
+        None if job.is_suspended() => (false, "suspended; set spec.suspend to false".into()),
+        None => (true, format!("{} Pods are at it", status.active)),
+    };
+    let done = format!("{}{of} completions", status.succeeded);
+    lines.say(0, good, format!("{key}: {done}, {how}"));
+    if status.failed > 0 {
+        let limit = job.backoff_limit();
+        let text = format!("{} Pods have failed; at most {limit} are replaced", status.failed);
+        lines.say(1, false, text);
     }
 }
 

@@ -33,7 +33,7 @@ use crate::{
     rng::Rng,
     session::{Boards, hello::BEACON_EVERY, known_time::KnownTime},
     signing::Sign,
-    state::{Progress, Saved, State, Stored},
+    state::{Progress, Saved, State, Stored, Tally},
 };
 
 impl Engine {
@@ -182,7 +182,7 @@ impl Engine {
         let object = Object::from_json(id.kind, &json).map_err(damaged_by)?;
         let revision = object
             .template()
-            .map(|(template, rule)| load_revision(key, template, rule, stored.roots))
+            .map(|(template, rule)| load_revision(key, &template, rule, stored.roots))
             .transpose()?;
         match &object {
             Object::ConfigMap(map) => {
@@ -195,12 +195,17 @@ impl Engine {
             _ => {}
         }
         let resource_version = object.meta().resource_version.parse().unwrap_or(0);
+        let tally = match &object {
+            Object::Job(job) => Tally::of(&job.status),
+            _ => Tally::default(),
+        };
         let stored = Stored {
             object: Arc::new(object),
             resource_version,
             revision,
             bytes: json.len(),
             progress: Progress::default(),
+            tally,
         };
         self.state.objects.insert(&id, stored);
         Ok(())
@@ -340,6 +345,9 @@ fn load_pod(id: PodId, stored: PodRecord, revision: Arc<Revision>, version: u64)
         owner: Key::new(stored.owner_kind, &stored.namespace, &stored.owner),
         owner_uid: stored.owner_uid,
         name: stored.name,
+        index: stored.index,
+        counted: stored.counted,
+        grace_s: None,
         revision,
         created_ms: stored.created_ms,
         priority: stored.priority,
@@ -364,6 +372,8 @@ pub(crate) fn pod_record(pod: &Pod) -> PodRecord {
         owner: pod.owner.name.clone(),
         owner_uid: pod.owner_uid.clone(),
         name: pod.name.clone(),
+        index: pod.index,
+        counted: pod.counted,
         revision: pod.revision.hash.clone(),
         created_ms: pod.created_ms,
         device: pod.device.clone(),

@@ -1,5 +1,6 @@
 //! One Pod, as the hub knows it: what it is, where it was placed, what its device says of it.
 
+pub mod meta;
 pub(crate) mod name;
 pub mod sources;
 pub mod status;
@@ -145,6 +146,8 @@ pub struct Pod {
     pub owner_uid: String,
     /// Its name in the workload's namespace.
     pub name: String,
+    /// Its number among the Pods of its workload, where each has one: the completion index in an Indexed Job.
+    pub index: Option<u32>,
     /// What it runs.
     pub revision: Arc<Revision>,
     /// When it was made.
@@ -164,6 +167,10 @@ pub struct Pod {
     /// Pods whose place on its device it takes: it starts there once none of them runs. Fixed when it becomes part
     /// of an assignment, so that their end changes no assignment; not part of the identity.
     pub after: Vec<PodId>,
+    /// Whether its Job has counted how it ended.
+    pub counted: bool,
+    /// Seconds that its containers have to end, if its deletion said so.
+    pub grace_s: Option<u64>,
     /// Why it is not part of its device's assignment.
     pub waiting: Option<Waiting>,
     /// Of its last change, for the API.
@@ -243,6 +250,19 @@ impl Pod {
         })
     }
 
+    /// Whether it has ended for good, as its device says, and if so whether it succeeded. One that is always restarted
+    /// never has.
+    #[must_use]
+    pub fn finished(&self) -> Option<bool> {
+        let phase = self.report.as_ref()?.phase;
+        match (self.revision.resolved.restart, phase) {
+            (wire::RestartPolicy::Always, _) => None,
+            (_, Phase::Succeeded) => Some(true),
+            (_, Phase::Failed) => Some(false),
+            _ => None,
+        }
+    }
+
     /// How often its containers were started again, all together, as its device says.
     #[must_use]
     pub fn restarts(&self) -> u32 {
@@ -279,8 +299,9 @@ impl Pod {
         };
         let resolved = &self.revision.resolved;
         let mut taken = Taken::new(self, sources)?;
-        let init_containers = wire_containers(&resolved.init_containers, artefacts, &taken)?;
-        let containers = wire_containers(&resolved.containers, artefacts, &taken)?;
+        let init_containers =
+            wire_containers(&resolved.init_containers, artefacts, &taken, self.index)?;
+        let containers = wire_containers(&resolved.containers, artefacts, &taken, self.index)?;
         let mut volumes = Vec::new();
         for volume in &resolved.volumes {
             let source = taken.volume(&volume.source)?;
@@ -292,7 +313,7 @@ impl Pod {
             identity: self.identity,
             namespace: Text::try_from(self.namespace()).map_err(|_| over("the namespace"))?,
             name: Text::try_from(self.name.as_str()).map_err(|_| over("the name"))?,
-            hostname: Text::cut(self.hostname()),
+            hostname: Text::cut(&self.hostname()),
             names: self.names()?,
             runtime_class: resolved.runtime_class,
             init_containers: init_containers.try_into().map_err(|_| over("the init containers"))?,
@@ -318,14 +339,16 @@ fn wire_containers<'a>(
     containers: &'a [resolve::Container],
     supplied: &Supplied,
     taken: &Taken<'a>,
+    index: Option<u32>,
 ) -> Result<Vec<wire::Container>, Waiting> {
-    containers.iter().map(|container| wire_container(container, supplied, taken)).collect()
+    containers.iter().map(|container| wire_container(container, supplied, taken, index)).collect()
 }
 
 fn wire_container<'a>(
     c: &'a resolve::Container,
     supplied: &Supplied,
     taken: &Taken<'a>,
+    index: Option<u32>,
 ) -> Result<wire::Container, Waiting> {
     let Some(artefacts) = supplied.get(&c.image).cloned() else {
         return Err(Waiting::new(
@@ -333,6 +356,8 @@ fn wire_container<'a>(
             alloc::format!("the image {} is not ready", c.image),
         ));
     };
+    let mut env = taken.environment(c)?;
+    env.extend(meta::index_variable(index, &env));
     Ok(wire::Container {
         name: Text::try_from(c.name.as_str()).map_err(|_| over("a container's name"))?,
         reference: Text::try_from(c.image.as_str()).map_err(|_| over("an image's name"))?,
@@ -340,7 +365,7 @@ fn wire_container<'a>(
         command: c.command.clone().try_into().map_err(|_| over("a command"))?,
         args: c.args.clone().try_into().map_err(|_| over("the arguments"))?,
         working_dir: c.working_dir.clone(),
-        env: taken.environment(c)?.try_into().map_err(|_| over("the environment"))?,
+        env: env.try_into().map_err(|_| over("the environment"))?,
         ports: c.ports.clone().try_into().map_err(|_| over("the ports"))?,
         resources: c.resources,
         mounts: c.mounts.clone().try_into().map_err(|_| over("the mounts"))?,

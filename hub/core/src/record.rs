@@ -118,6 +118,12 @@ pub struct PodRecord {
     /// How much it matters.
     #[serde(default)]
     pub priority: i32,
+    /// Its number, if the Pods of its workload have one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub index: Option<u32>,
+    /// Whether its Job has counted how it ended.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub counted: bool,
 }
 
 fn may_be() -> bool {

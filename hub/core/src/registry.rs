@@ -105,7 +105,7 @@ fn accept(mut object: Object, old: Option<&Object>) -> Result<Accepted, ApiError
     check_meta(kind, object.meta(), old.map(Object::meta), &mut errors);
     object.validate(old, &mut errors);
     let resolved = object.template().and_then(|(template, rule)| {
-        resolve::resolve("spec.template", template, rule)
+        resolve::resolve(kind.template_path(), &template, rule)
             .map_err(|found| errors.0.extend(found))
             .ok()
     });
@@ -286,7 +286,8 @@ mod tests {
         let said = refused(accept_new(map(&owned)));
         assert!(said.contains("metadata.ownerReferences: can't be written by hand"), "{said}");
         let pod = object(Kind::Pod, &json!({"metadata": {"name": "a"}, "spec": {}}));
-        assert_eq!(refused(accept_new(pod)), Kind::Pod.names().made_by);
+        let said = refused(accept_new(pod));
+        assert!(said.contains(": spec.containers: needs at least one container"), "{said}");
         let node = object(Kind::Node, &json!({"metadata": {"name": "a"}}));
         assert_eq!(refused(accept_new(node)), Kind::Node.names().made_by);
     }

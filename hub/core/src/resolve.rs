@@ -85,9 +85,9 @@ impl Resolved {
 /// Seconds between the stop signal and the kill, where the template says nothing: Kubernetes' default.
 pub(crate) const DEFAULT_GRACE_S: u32 = 30;
 /// Longest grace period: longer is a mistake in units.
-const MAX_GRACE_S: u32 = 24 * 3600;
+pub(crate) const MAX_GRACE_S: u32 = 24 * 3600;
 
-/// Understands a template found at `at` in its object.
+/// Understands a template found at `at` in its object; empty if the object is the template.
 ///
 /// # Errors
 /// Every field that can't be taken.
@@ -97,8 +97,9 @@ pub fn resolve(
     rule: RestartRule,
 ) -> Result<Resolved, Vec<FieldError>> {
     let mut check = Check { errors: Vec::new(), rule };
-    check.keep(check_labels(&format!("{at}.metadata.labels"), &template.metadata.labels));
-    let resolved = check.pod(&format!("{at}.spec"), &template.spec);
+    let at = if at.is_empty() { String::new() } else { format!("{at}.") };
+    check.keep(check_labels(&format!("{at}metadata.labels"), &template.metadata.labels));
+    let resolved = check.pod(&format!("{at}spec"), &template.spec);
     if check.errors.is_empty() { Ok(resolved) } else { Err(check.errors) }
 }
 

@@ -9,6 +9,7 @@ pub mod pods;
 pub mod priority;
 pub mod quota;
 pub mod revisions;
+pub mod tally;
 
 use alloc::{collections::BTreeMap, string::String};
 
@@ -28,6 +29,7 @@ pub use self::{
     pods::{Hearing, OnDevice, Pods},
     priority::Priority,
     revisions::{Revisions, Saved, Shown},
+    tally::Tally,
 };
 
 /// Everything that the hub knows.

@@ -61,6 +61,8 @@ fn judge(world: &World, key: &Key, newest: Option<&Revision>, steps: Vec<Step>) 
         room: usize::MAX,
         lost_after: Duration::from_secs(300),
         progress: &Progress::default(),
+        tally: &stored.tally,
+        unix_ms: 0,
         now: Instant(0),
     };
     let plan = Plan { steps, ..Plan::default() };
@@ -76,7 +78,7 @@ fn delete(pod: PodId, why: Why) -> Step {
 }
 
 fn create(device: &str) -> Step {
-    Step::Create { device: Some(device.into()), after: Vec::new(), waiting: None }
+    Step::Create { device: Some(device.into()), index: None, after: Vec::new(), waiting: None }
 }
 
 #[test]
@@ -176,4 +178,56 @@ fn a_plan_for_a_daemon_set_keeps_one_pod_a_device_and_enough_of_them() {
     );
     assert_eq!(judge(vec![delete(own[0], Why::Excess)]), Some(Fault::Missed { left: 0, least: 1 }));
     assert_eq!(judge(own.iter().map(|pod| delete(*pod, Why::Unwanted)).collect()), None);
+}
+
+#[test]
+fn a_plan_for_a_job_does_each_number_once_and_counts_each_pod_once() {
+    let spec = json!({"completions": 3, "parallelism": 2, "completionMode": "Indexed"});
+    let mut job = workload(Kind::Job, "red", &spec);
+    job["apiVersion"] = "batch/v1".into();
+    job["spec"]["template"]["spec"]["restartPolicy"] = "Never".into();
+    let mut world = World::new();
+    world.join("a", &[]);
+    world.push_image("hello:1", "one");
+    world.apply(Kind::Job, &job).expect("it is a good manifest");
+    let key = Key::new(Kind::Job, "default", "job");
+    let own = pods(&world, &key);
+    assert_eq!(own.len(), 2);
+    let judge = |steps| judge(&world, &key, None, steps);
+    let number = |index| Step::Create {
+        device: Some("a".into()),
+        index: Some(index),
+        after: Vec::new(),
+        waiting: None,
+    };
+    assert_eq!(judge(vec![number(2)]), Some(Fault::TooMany { count: 3, most: 2 }));
+    assert_eq!(judge(vec![number(0)]), Some(Fault::Needless("0".into())));
+    let both = own.iter().map(|pod| delete(*pod, Why::Excess));
+    let twice: Vec<Step> = both.chain([number(2), number(2)]).collect();
+    assert_eq!(judge(twice), Some(Fault::Needless("2".into())));
+    let early = Step::Count { pod: own[0], succeeded: true };
+    assert_eq!(judge(vec![early]), Some(Fault::Miscounted(own[0])));
+    world.end("job-0", true);
+    assert_eq!(world.engine.state().objects.get(&key).map(|job| job.tally.succeeded), Some(1));
+    let ended = pods(&world, &key)
+        .into_iter()
+        .find(|id| world.engine.state().pods.get(*id).is_some_and(|pod| pod.finished().is_some()));
+    let again = Step::Count { pod: ended.expect("it is kept"), succeeded: true };
+    let fault = self::judge(&world, &key, None, vec![again]);
+    assert_eq!(fault, Some(Fault::Miscounted(ended.expect("it is kept"))));
+    let done = self::judge(&world, &key, None, vec![number(0)]);
+    assert_eq!(done, Some(Fault::Needless("0".into())));
+}
+
+#[test]
+fn a_pod_without_a_workload_is_never_made_again() {
+    let mut world = World::new();
+    world.join("a", &[]);
+    let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "tool"},
+        "spec": {"containers": [{"name": "main", "image": "hello:1"}]}});
+    world.apply(Kind::Pod, &pod).expect("it is a good manifest");
+    let key = Key::new(Kind::Pod, "default", "tool");
+    assert_eq!(judge(&world, &key, None, vec![]), None);
+    let made = judge(&world, &key, None, vec![create("a")]);
+    assert_eq!(made, Some(Fault::TooMany { count: 2, most: 0 }));
 }

@@ -151,3 +151,19 @@ fn a_bound_that_nobody_counts_is_refused() {
     let said = quota(&mut world, &json!({"pods": "many"})).expect_err("refused");
     assert!(said.contains("spec.hard[pods]: \"many\" is not a quantity"), "{said}");
 }
+
+#[test]
+fn a_pod_without_a_workload_is_refused_over_a_quota_and_one_that_has_ended_uses_none() {
+    let mut world = world(&json!({"pods": 1}));
+    let pod = |name: &str| {
+        json!({"metadata": {"name": name, "namespace": "default"}, "spec": {
+            "restartPolicy": "Never", "containers": [{"name": "main", "image": "web:1"}]}})
+    };
+    world.apply(Kind::Pod, &pod("one")).expect("there is room");
+    let refused = world.apply(Kind::Pod, &pod("two")).expect_err("there is none");
+    let said = "Pod default/two is forbidden: exceeded quota: most, requested: pods=1";
+    assert!(refused.contains(said), "{refused}");
+    world.end("one", true);
+    world.apply(Kind::Pod, &pod("two")).expect("there is room again");
+    assert_eq!(used(&mut world), json!({"pods": "1"}));
+}

@@ -15,7 +15,7 @@ use lichen_hub_core::{
     event::{Board, Event, Request},
 };
 use serde_json::json;
-use world::World;
+use world::{World, work};
 
 fn run(script: &str) -> String {
     let mut world = World::new();
@@ -99,6 +99,15 @@ fn run(script: &str) -> String {
                 let object = workload(Kind::DaemonSet, name, settings);
                 world.replace(Kind::DaemonSet, &object);
             }
+            ["pod", name, settings @ ..] => {
+                answer(&mut world, Kind::Pod, &work::pod(name, settings));
+            }
+            ["job", name, settings @ ..] => {
+                answer(&mut world, Kind::Job, &work::job(name, settings));
+            }
+            ["jobs"] => world.say_jobs(),
+            ["ends", prefix] => world.end(prefix, true),
+            ["fails", prefix] => world.end(prefix, false),
             ["configmap", name, text] => {
                 let map = json!({"apiVersion": "v1", "kind": "ConfigMap",
                     "metadata": {"name": name}, "data": {"text": text}});
@@ -385,7 +394,7 @@ fn images(world: &mut World) {
 
 /// Every event about an object that is still there carries a uid.
 fn check_uids(world: &mut World) {
-    for kind in [Kind::Pod, Kind::Node, Kind::Deployment, Kind::DaemonSet] {
+    for kind in [Kind::Pod, Kind::Node, Kind::Deployment, Kind::DaemonSet, Kind::Job] {
         for object in world.list(kind) {
             let meta = object.meta().clone();
             let about = |event: &Object| match event {

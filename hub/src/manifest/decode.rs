@@ -106,12 +106,10 @@ mod tests {
         }));
         value["spec"]["replica"] = json!(3);
         value["specs"] = json!({});
-        value["metadata"]["generateName"] = json!("x-");
         check(
             &value,
             &[
                 "specs: Lichen does not support this field; did you mean spec?",
-                "metadata.generateName: Lichen does not support this field: write the whole name",
                 "spec.replica: Lichen does not support this field; did you mean replicas?",
                 "spec.template.spec.schedulingGates: Lichen does not support this field: apply the workload when its Pods may \
                  be placed",

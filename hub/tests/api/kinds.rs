@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use crate::support::{DEPLOYMENTS, Hub, MAPS, config_map, deployment};
 
 const ACCOUNTS: &str = "/api/v1/namespaces/default/serviceaccounts";
+const SETS: &str = "/apis/apps/v1/namespaces/default/replicasets";
 const PODS: &str = "/api/v1/namespaces/default/pods";
 
 fn words<'a>(list: &'a Value, field: &str) -> Vec<&'a str> {
@@ -19,7 +20,7 @@ async fn discovery_is_made_of_the_kinds_and_a_slash_at_its_end_says_nothing() {
         let plain = hub.get(path).await.expect(200);
         assert_eq!(hub.get(&format!("{path}/")).await.expect(200), plain, "{path}");
     }
-    assert_eq!(hub.get("/apis/batch").await.code, 404);
+    assert_eq!(hub.get("/apis/policy").await.code, 404);
     assert_eq!(hub.get("/apis/apps/v2").await.code, 404);
     let apps = hub.get("/apis/apps").await.expect(200);
     assert_eq!(apps["preferredVersion"]["groupVersion"], "apps/v1");
@@ -40,7 +41,10 @@ async fn discovery_is_made_of_the_kinds_and_a_slash_at_its_end_says_nothing() {
     let pods = version["resources"].as_array().expect("resources").iter();
     let pods = pods.clone().find(|kind| kind["resource"] == "pods").expect("pods").clone();
     assert_eq!(pods["subresources"][0]["subresource"], "log");
-    assert_eq!(pods["verbs"], json!(["delete", "get", "list", "watch"]));
+    assert_eq!(
+        pods["verbs"],
+        json!(["create", "delete", "get", "list", "patch", "update", "watch"])
+    );
     hub.running.stop().await.expect("stop");
 }
 
@@ -131,17 +135,12 @@ async fn owners_and_kinds_that_operators_do_not_make_are_refused_with_the_reason
         json!([{"apiVersion": "apps/v1", "kind": "Deployment", "name": "web", "uid": "1"}]);
     let refusal = hub.put("POST", MAPS, &owned).await.refusal();
     assert!(refusal.contains("metadata.ownerReferences: can't be written by hand"), "{refusal}");
-    let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "x"}, "spec": {"dnsPolicy": "x"}});
-    let refusal = hub.put("POST", PODS, &pod).await.refusal();
-    assert!(
-        refusal.starts_with("405 MethodNotAllowed: pods can't be written by hand"),
-        "{refusal}"
-    );
-    let refusal = hub.put("PATCH", &format!("{PODS}/x"), &json!({})).await.refusal();
-    assert!(
-        refusal.starts_with("405 MethodNotAllowed: pods can't be written by hand"),
-        "{refusal}"
-    );
+    let set = json!({"apiVersion": "apps/v1", "kind": "ReplicaSet", "metadata": {"name": "x"}});
+    let refusal = hub.put("POST", SETS, &set).await.refusal();
+    let wanted = "405 MethodNotAllowed: replicasets can't be written by hand";
+    assert!(refusal.starts_with(wanted), "{refusal}");
+    let refusal = hub.put("PATCH", &format!("{SETS}/x"), &json!({})).await.refusal();
+    assert!(refusal.starts_with(wanted), "{refusal}");
     hub.running.stop().await.expect("stop");
 }
 

@@ -261,3 +261,29 @@ rules:
     assert_eq!(hub.with_token(token).get("/api/v1/pods").await.code, 403);
     hub.running.stop().await.expect("stop");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs kubectl: run by make test"]
+async fn kubectl_creates_jobs_and_labels_and_forces_pods_away() {
+    let hub = Hub::start().await;
+    let made = kubectl(&hub, &["create", "job", "count", "--image=tool:1"], "").await;
+    assert!(made.contains("job.batch/count created"), "{made}");
+    let table = kubectl(&hub, &["get", "jobs"], "").await;
+    assert!(table.contains("NAME    STATUS    COMPLETIONS   DURATION   AGE"), "{table}");
+    let described = kubectl(&hub, &["describe", "job", "count"], "").await;
+    assert!(described.contains("Pods Statuses:"), "{described}");
+    let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: tool}\nspec:\n  containers: [{name: main, image: 'tool:1'}]\n";
+    for said in ["pod/tool created", "pod/tool unchanged"] {
+        let applied = kubectl(&hub, &["apply", "--validate=false", "-f", "-"], pod).await;
+        assert!(applied.contains(said), "{applied}");
+    }
+    kubectl(&hub, &["label", "pod", "tool", "tier=x"], "").await;
+    let named = kubectl(&hub, &["get", "pods", "-l", "tier=x", "-o", "name"], "").await;
+    assert_eq!(named.trim(), "pod/tool");
+    let gone = kubectl(&hub, &["delete", "pod", "tool", "--force", "--grace-period=0"], "").await;
+    assert!(gone.contains("force deleted"), "{gone}");
+    let (found, _) = try_kubectl(&hub, &["get", "pod", "tool"], "").await;
+    assert!(!found);
+    kubectl(&hub, &["delete", "job", "count"], "").await;
+    hub.running.stop().await.expect("stop");
+}

@@ -5,6 +5,7 @@ mod access;
 mod audit;
 mod backup;
 mod durability;
+mod jobs;
 #[path = "../common/joined.rs"]
 mod joined;
 mod kinds;

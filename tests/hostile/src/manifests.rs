@@ -62,7 +62,7 @@ fn object(object: &Object) {
     match check::check(object) {
         Ok(()) => {
             let Some((template, rule)) = object.template() else { return };
-            let resolved = resolve::resolve("spec.template", template, rule);
+            let resolved = resolve::resolve("spec.template", &template, rule);
             let resolved = resolved.expect("it was accepted");
             assert_eq!(resolved.containers.len(), 1);
         }

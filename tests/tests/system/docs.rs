@@ -51,6 +51,13 @@ fn every_command_of_the_page_on_probes_prints_what_it_says() {
 }
 
 #[test]
+fn every_command_of_the_page_on_jobs_prints_what_it_says() {
+    let hub = Hub::start();
+    let _pi = Agent::start("pi-1", &hub);
+    Desk::new(&hub).follow("jobs.md");
+}
+
+#[test]
 fn every_command_of_the_rollouts_page_prints_what_it_says() {
     let hub = Hub::start();
     let _pi = Agent::start_with("pi-1", &hub, &[]);

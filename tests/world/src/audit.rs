@@ -23,6 +23,7 @@
 //! | `work-needs-no-certificate` | 5 | as `boots-offline`, and at each stop, on a board that is kept out |
 //! | `one-board-has-the-name` | 3 | at each session: no board takes its name back from another that is connected |
 //! | `two-boards-are-told` | 10 | once two boards of one name are noticed: one event says where both are |
+//! | `job-counts-once` | 1 | at each commit: a Job has no more completions than declared, and than Pods that ended well |
 //! | `bounds-hold` | 9 | at each turn and after each step |
 //! | `every-stop-has-a-reason` | 10 | in each status, and after each step in the API |
 //! | `deleted-is-gone` | 10 | at the end |
@@ -49,7 +50,7 @@ use lichen_hub_core::{
 };
 pub use wire::Wire;
 
-use crate::declared::Thing;
+use crate::{declared::Thing, jobs::Jobs};
 
 /// So long after power on, everything that was assigned has been started once: a slow program takes a minute.
 pub const BOOT_WITHIN_MS: u64 = 120_000;
@@ -69,6 +70,7 @@ pub struct Audit {
     pub verdict: Option<Verdict>,
     pub wire: Wire,
     pub said: trust::Said,
+    pub jobs: Jobs,
     names: door::Names,
     /// What each board has acknowledged, by label.
     acknowledged: BTreeMap<String, AssignmentId>,

@@ -3,13 +3,17 @@
 
 use std::collections::BTreeMap;
 
-use crate::manifests::{NodeSettings, Workload};
+use crate::{
+    jobs::Work,
+    manifests::{NodeSettings, Workload},
+};
 
 /// Names a thing that operators write.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Thing {
     Deployment(String),
     DaemonSet(String),
+    Job(String),
     Config(String),
     Secret(String),
     Node(String),
@@ -21,6 +25,7 @@ pub enum Thing {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Spec {
     Workload(Workload),
+    Job(Work),
     /// Version of its content.
     Config(u64),
     /// Version of its value.
@@ -145,6 +150,7 @@ impl Thing {
         match self {
             Self::Deployment(name)
             | Self::DaemonSet(name)
+            | Self::Job(name)
             | Self::Config(name)
             | Self::Secret(name)
             | Self::Node(name)

@@ -310,6 +310,11 @@ pub fn history(seed: u64, size: Size) -> History {
     if own.u8(0..4) == 0 {
         add_group(&mut steps, &mut own, boards, copied_card);
     }
+    // Dice of their own again.
+    let mut of_jobs = Rng::with_seed(seed ^ 0x10b5);
+    if of_jobs.u8(0..3) == 0 {
+        add_jobs(&mut steps, &mut of_jobs, boards);
+    }
     if own.u8(0..2) == 0 && !external {
         for _ in 0..own.u64(1..5) {
             add_group(&mut steps, &mut own, boards, membership);
@@ -404,6 +409,22 @@ fn membership(rng: &mut Rng) -> Vec<String> {
             format!("pass {}h", rng.u64(1..250)),
         ],
         _ => vec!["hub kill".to_owned(), format!("pass {days}d"), "hub start".to_owned()],
+    }
+}
+
+/// Jobs that come and go.
+fn add_jobs(steps: &mut Vec<Step>, rng: &mut Rng, boards: usize) {
+    for _ in 0..rng.u64(1..12) {
+        // After the images that they need.
+        let at = rng.usize((boards + 11).min(steps.len())..=steps.len());
+        let name = rng.choice(["crunch", "sweep"]).unwrap_or("crunch");
+        let mode = if rng.bool() { " indexed" } else { "" };
+        let (completions, parallelism) = (rng.u64(1..6), rng.u64(1..4));
+        let line = match rng.u8(0..4) {
+            0 => format!("delete job {name}"),
+            _ => format!("job {name} completions={completions} parallelism={parallelism}{mode}"),
+        };
+        steps.insert(at, Step::new(&line, rng.u64(..) >> 32));
     }
 }
 

@@ -131,7 +131,9 @@ impl Firmware {
                         }
                         return Ok(Heard::Report);
                     }
-                    Action::Logs { .. } | Action::Cancel { .. } => Step::Rest,
+                    Action::Logs { .. } | Action::Cancel { .. } | Action::Grace { .. } => {
+                        Step::Rest
+                    }
                 }
             }
             _ => Step::Rest,

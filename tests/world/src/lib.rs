@@ -24,6 +24,7 @@ pub mod draw;
 mod firmware;
 mod forger;
 mod hub;
+mod jobs;
 mod manifests;
 mod member;
 pub mod run;

@@ -17,6 +17,7 @@ use crate::{
     door::Lifetimes,
     firmware::Firmware,
     hub::{Asked, Backup, Crash, Hub, HubWake},
+    jobs::Work,
     manifests::{self, Workload, root},
     sealing,
     step::{NotAStep, Step},
@@ -37,6 +38,15 @@ impl World {
             }
             "forget" => self.declare(Thing::Image(step.word(1)?.to_owned()), None),
             "deployment" | "daemonset" => self.apply(step)?,
+            "job" => {
+                let number = |name| step.number(name, 1).map(|n| u32::try_from(n).unwrap_or(1));
+                let work = Work {
+                    completions: number("completions")?,
+                    parallelism: number("parallelism")?,
+                    indexed: step.says("indexed"),
+                };
+                self.declare(Thing::Job(step.word(1)?.to_owned()), Some(Spec::Job(work)));
+            }
             "scale" => self.scale(step)?,
             "undo" => {
                 let thing = workload_thing(step, 1)?;
@@ -131,6 +141,7 @@ impl World {
             (_, Some(spec)) => {
                 let object = match spec {
                     Spec::Workload(workload) => workload.object(thing.name()),
+                    Spec::Job(work) => work.object(thing.name()),
                     Spec::Config(version) => manifests::config(thing.name(), *version),
                     Spec::Secret(version) => manifests::secret(thing.name(), *version),
                     Spec::Node(settings) => settings.object(thing.name()),
@@ -146,6 +157,7 @@ impl World {
                 let (kind, namespace) = match thing {
                     Thing::Deployment(_) => (Kind::Deployment, "default"),
                     Thing::DaemonSet(_) => (Kind::DaemonSet, "default"),
+                    Thing::Job(_) => (Kind::Job, "default"),
                     Thing::Node(_) => (Kind::Node, ""),
                     Thing::Secret(_) => (Kind::Secret, "default"),
                     Thing::Enrolment(_) => (Kind::Enrolment, ""),
@@ -608,6 +620,7 @@ fn workload_thing(step: &Step, kind_at: usize) -> Result<Thing, NotAStep> {
     match step.word(kind_at)? {
         "deployment" => Ok(Thing::Deployment(name)),
         "daemonset" => Ok(Thing::DaemonSet(name)),
+        "job" => Ok(Thing::Job(name)),
         other => Err(step.refuse(&format!("{other} is no kind of workload"))),
     }
 }

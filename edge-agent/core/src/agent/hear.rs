@@ -70,6 +70,11 @@ impl Agent {
                 self.commands.logs(id, wanted, &self.pods, &mut self.out);
             }
             Action::Cancel { command } => self.commands.cancel(id, command, &mut self.out),
+            Action::Grace { pod, grace_ms } => {
+                if let Some(pod) = self.pods.get_mut(&pod) {
+                    pod.set_grace(grace_ms);
+                }
+            }
             Action::Report => self.reporter.requested(Duration::ZERO, now, &mut self.out),
             // Other keys count once they are saved.
             Action::Keys { keys } => {

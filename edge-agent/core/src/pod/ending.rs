@@ -17,9 +17,13 @@ impl Pod {
     pub(super) fn stop(&mut self, why: StopWhy, reason: &str, now: Instant, out: &mut Out) -> bool {
         let spec = self.holds.as_ref().and_then(|holds| holds.spec.clone());
         let known = spec.as_ref().or(self.wanted.as_ref());
-        let grace_ms = known.map_or(DEFAULT_GRACE_MS, |spec| spec.grace_ms);
+        let of_spec = known.map_or(DEFAULT_GRACE_MS, |spec| spec.grace_ms);
+        let grace_ms = self.grace_ms.filter(|_| self.wanted.is_none()).unwrap_or(of_spec);
         let is_first = self.stop_by.is_none();
-        let until = *self.stop_by.get_or_insert(now + Duration::from_millis(grace_ms.into()));
+        let ends_at = now + Duration::from_millis(grace_ms.into());
+        // Whoever asks again may be in more of a hurry.
+        let until = self.stop_by.map_or(ends_at, |by| by.min(ends_at));
+        self.stop_by = Some(until);
         let left = until.since(now).max(STOP_AT_LEAST).as_millis();
         let left_ms = u32::try_from(left).unwrap_or(u32::MAX);
         let only_sidecars = why == StopWhy::Over && self.failed.is_none();

@@ -4,7 +4,7 @@ use alloc::{collections::BTreeMap, string::String, vec::Vec};
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::field::{Message, flag, instead, objects, text, text_map, unsupported, written};
+use super::field::{Message, flag, objects, text, text_map, unsupported, written};
 
 /// Labels and annotations.
 pub type Map = BTreeMap<String, String>;
@@ -15,6 +15,9 @@ pub type Map = BTreeMap<String, String>;
 pub struct ObjectMeta {
     /// Unique in its kind and namespace.
     pub name: String,
+    /// How the name begins that the hub makes of a new object without one.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub generate_name: String,
     /// Empty for kinds of the cluster.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub namespace: String,
@@ -121,7 +124,7 @@ pub const OBJECT_META: Message = Message {
     name: "ObjectMeta",
     fields: &[
         text("name", 1),
-        instead("generateName", 2, "write the whole name"),
+        text("generateName", 2),
         text("namespace", 3),
         written("selfLink", 4),
         written("uid", 5),

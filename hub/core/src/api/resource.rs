@@ -3,6 +3,8 @@
 
 mod column;
 
+use alloc::borrow::Cow;
+
 use serde::{Serialize, de::DeserializeOwned};
 
 pub use self::column::{Column, ColumnNames, Selectable};
@@ -15,6 +17,8 @@ pub trait Resource: Serialize + DeserializeOwned + Clone + PartialEq + 'static {
     const NAMES: Names;
     /// What it may hold.
     const FIELDS: &'static Message;
+    /// For workloads: where their template is.
+    const TEMPLATE: &'static str = "spec.template";
     /// Its rows in `get`.
     const COLUMNS: &'static [Column<Self>];
     /// The fields that it can be selected by, beside name and namespace.
@@ -37,8 +41,13 @@ pub trait Resource: Serialize + DeserializeOwned + Clone + PartialEq + 'static {
     /// Drops what an operator can't write from a new object: its status.
     fn prepare_for_create(&mut self) {}
 
+    /// Writes what depends on the uid that a new object was just given.
+    fn set_uid(&mut self, uid: &str) {
+        let _ = uid;
+    }
+
     /// For workloads: what their Pods are made from, and which restart policies it may have.
-    fn template(&self) -> Option<(&PodTemplate, RestartRule)> {
+    fn template(&self) -> Option<(Cow<'_, PodTemplate>, RestartRule)> {
         None
     }
 

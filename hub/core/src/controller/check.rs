@@ -6,9 +6,9 @@ use alloc::{collections::BTreeMap, collections::BTreeSet, string::String};
 
 use firmware_compat::id::PodId;
 
-use super::{Plan, Step, View, Why, daemon_set, rollout};
+use super::{Plan, Step, View, Why, daemon_set, job, rollout};
 use crate::{
-    api::{DaemonSet, Deployment, Object},
+    api::{DaemonSet, Deployment, Job, Object},
     pod::Pod,
     state::{Class, Owned},
 };
@@ -58,6 +58,12 @@ pub enum Fault {
     /// Where Pods are recreated, one would start before the older ones have ended.
     #[error("the plan starts a Pod while {0} older ones are there, and the strategy is Recreate")]
     Early(usize),
+    /// A Job would do a number twice.
+    #[error("the plan makes a Pod for number {0}, which is done or has one")]
+    Needless(String),
+    /// A Pod would be counted that was, or that has not ended.
+    #[error("the plan counts Pod {0}, which is not to be counted")]
+    Miscounted(PodId),
     /// More Pods than declared, and than `maxSurge` lets be.
     #[error("the plan makes {count} Pods, and at most {most} may be")]
     TooMany {
@@ -77,6 +83,9 @@ pub fn check(object: &Object, view: &View<'_>, plan: &Plan) -> Result<(), Fault>
     match object {
         Object::Deployment(deployment) => check_deployment(deployment, view, plan),
         Object::DaemonSet(set) => check_daemon_set(set, view, plan),
+        Object::Job(job) => check_job(job, view, plan),
+        // It was made when the object was, and is never made again.
+        Object::Pod(_) => check_number(view, plan, 0),
         _ => Ok(()),
     }
 }
@@ -101,6 +110,23 @@ fn check_deployment(deployment: &Deployment, view: &View<'_>, plan: &Plan) -> Re
     let missing = budget.unavailable.max(usize::from(budget.makes_way));
     check_available(view, plan, replicas.saturating_sub(away.iter().sum::<usize>() + missing))?;
     check_number(view, plan, replicas + budget.surge)
+}
+
+/// A Job has no more Pods at once than it may, none for what is done, and counts each once.
+fn check_job(job: &Job, view: &View<'_>, plan: &Plan) -> Result<(), Fault> {
+    for step in &plan.steps {
+        let Step::Count { pod, succeeded } = step else { continue };
+        let known = view.state.pods.get(*pod).filter(|pod| !pod.counted);
+        if known.and_then(job::outcome) != Some(*succeeded) {
+            return Err(Fault::Miscounted(*pod));
+        }
+    }
+    if let Some(index) = job::needless(job, view, plan) {
+        return Err(Fault::Needless(index));
+    }
+    let ended = view.owned().map_or(0, |owned| owned.count(Class::Finished));
+    let dropped = deletes(plan, |why| why == Why::Outlived).count();
+    check_number(view, plan, job.parallelism() as usize + ended.saturating_sub(dropped))
 }
 
 fn check_daemon_set(set: &DaemonSet, view: &View<'_>, plan: &Plan) -> Result<(), Fault> {
@@ -136,7 +162,18 @@ fn check_pods(view: &View<'_>, plan: &Plan) -> Result<(), Fault> {
                 }
                 *pod
             }
-            Step::Admit { pod, .. } | Step::Wait { pod, .. } | Step::Delete { pod, .. } => *pod,
+            // Counting is about Pods that are to go, too, and goes with their deletion.
+            Step::Count { pod, .. } => {
+                let known = view.state.pods.get(*pod);
+                match known.is_some_and(|pod| pod.owner == *view.key) {
+                    true => continue,
+                    false => return Err(Fault::Foreign(*pod)),
+                }
+            }
+            Step::Admit { pod, .. }
+            | Step::Wait { pod, .. }
+            | Step::Renew { pod }
+            | Step::Delete { pod, .. } => *pod,
         };
         let known = view.state.pods.get(pod);
         if matches!(step, Step::Delete { why: Why::Preempted, .. }) {
@@ -217,7 +254,11 @@ fn check_devices(view: &View<'_>, plan: &Plan, most: usize) -> Result<(), Fault>
                 *made.entry(device).or_default() += 1;
             }
             Step::Delete { pod, .. } => _ = gone.insert(*pod),
-            Step::Create { device: None, .. } | Step::Admit { .. } | Step::Wait { .. } => {}
+            Step::Create { device: None, .. }
+            | Step::Admit { .. }
+            | Step::Wait { .. }
+            | Step::Renew { .. }
+            | Step::Count { .. } => {}
         }
     }
     for pod in deletes(plan, |why| why == Why::Excess) {

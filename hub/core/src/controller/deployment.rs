@@ -329,7 +329,7 @@ impl Rollout {
                 let waits = |step: &Step| matches!(step, Step::Create { device: None, .. });
                 let Some(index) = draft.plan.steps.iter().position(waits) else { return true };
                 draft.plan.steps.remove(index);
-                Step::Create { device: Some(device), after, waiting: None }
+                Step::Create { device: Some(device), index: None, after, waiting: None }
             }
         };
         draft.plan.steps.push(step);
@@ -372,7 +372,7 @@ impl Rollout {
         let placed = devices.len();
         let preempting = match draft.missing_image() {
             Some(_) => Vec::new(),
-            None => self.preempt(draft, count - placed),
+            None => draft.preempt(count - placed),
         };
         let placed = placed + preempting.len();
         let devices = devices.into_iter().map(|device| (device, Vec::new()));
@@ -397,25 +397,11 @@ impl Rollout {
                 None => (None, Vec::new()),
             };
             let waiting = device.is_none().then(|| waiting.clone());
-            steps.push(Step::Create { device, after, waiting });
+            steps.push(Step::Create { device, index: None, after, waiting });
         }
         draft.plan.steps.extend(steps);
         draft.plan.report.no_place += count - placed;
         count - placed
-    }
-
-    /// Takes the places of Pods that matter less, for as many as found none: the devices, and whose end is waited for.
-    fn preempt(&self, draft: &mut Draft<'_>, missing: usize) -> Vec<(String, Vec<PodId>)> {
-        /// Pods of one plan that take a place of others. Each looks at all devices; the next plan goes on.
-        const MOST: usize = 32;
-        let mut found = Vec::new();
-        while found.len() < missing.min(MOST) {
-            let Some((device, victims)) = draft.preemption() else { break };
-            let told = draft.displace(&victims);
-            draft.count_on(device);
-            found.push((device.name.clone(), told));
-        }
-        found
     }
 
     /// What a new Pod on a device waits for: those that make way for it first.

@@ -62,7 +62,7 @@ impl<'a> Draft<'a> {
         if !is_new {
             return;
         }
-        if let Some(pod) = self.view.state.pods.get(pod)
+        if let Some(pod) = self.view.state.pods.get(pod).filter(|pod| pod.finished().is_none())
             && let Some(device) = &pod.device
         {
             let freed = self.freed.entry(device.clone()).or_default();
@@ -221,7 +221,8 @@ impl<'a> Draft<'a> {
         let priority = view.state.priority(&view.revision.template.spec);
         let pods = view.state.pods.pods_on(&device.name).filter(|pod| {
             let stays = !self.goes(pod.id) && !self.displaced.contains(&pod.id);
-            pod.deleting.is_none() && stays && pod.owner != *view.key
+            let takes_room = pod.deleting.is_none() && pod.finished().is_none();
+            takes_room && stays && pod.owner != *view.key
         });
         let victims = scheduler::victims(device, load, view.revision, priority.value, pods)?;
         let is_bounded = self.told(&victims.pods).count() <= PREDECESSORS;
@@ -245,6 +246,20 @@ impl<'a> Draft<'a> {
     /// Counts a Pod of the newest revision that comes to a device with the plan.
     pub fn count_on(&mut self, device: &Device) {
         *self.taken.entry(device.name.clone()).or_default() += 1;
+    }
+
+    /// Takes the places of Pods that matter less, for as many as found none: the devices, and whose end is waited for.
+    pub fn preempt(&mut self, missing: usize) -> Vec<(String, Vec<PodId>)> {
+        /// Pods of one plan that take a place of others. Each looks at all devices; the next plan goes on.
+        const MOST: usize = 32;
+        let mut found = Vec::new();
+        while found.len() < missing.min(MOST) {
+            let Some((device, victims)) = self.preemption() else { break };
+            let told = self.displace(&victims);
+            self.count_on(device);
+            found.push((device.name.clone(), told));
+        }
+        found
     }
 
     /// Pods of the workload on a device whose end a new one there waits for: its device lets go of them, or will.
@@ -285,7 +300,7 @@ impl<'a> Draft<'a> {
         };
         self.count_on(device);
         let device = Some(device.name.clone());
-        self.plan.steps.push(Step::Create { device, after, waiting });
+        self.plan.steps.push(Step::Create { device, index: None, after, waiting });
     }
 
     /// Makes a bound Pod part of its device's assignment if it fits there, or says why not.

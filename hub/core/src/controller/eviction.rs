@@ -46,7 +46,8 @@ pub fn evicted(view: &View<'_>) -> Vec<PodId> {
     super::draft::each_device(view, |name, here| {
         let Some(device) = view.state.fleet.get(name) else { return };
         let leaves = |id: &&PodId| {
-            view.state.pods.get(**id).is_some_and(|pod| !scheduler::may_stay(device, &pod.revision))
+            let pod = view.state.pods.get(**id).filter(|pod| pod.finished().is_none());
+            pod.is_some_and(|pod| !scheduler::may_stay(device, &pod.revision))
         };
         evicted.extend(here.iter().flat_map(|here| here.active.iter()).filter(leaves));
     });

@@ -33,6 +33,9 @@ impl Engine {
             Request::Alter { kind, namespace, name, alter } => {
                 self.alter(actor, &Key::new(kind, &namespace, &name), &alter)
             }
+            Request::DeletePod { namespace, name, grace_s } => {
+                self.delete_pod_within(&Key::new(Kind::Pod, &namespace, &name), grace_s)
+            }
             Request::Delete { kind, namespace, name } => {
                 self.delete(&Key::new(kind, &namespace, &name))
             }
@@ -114,11 +117,12 @@ impl Engine {
         Response::List(Listing { objects, resource_version: self.versions.last })
     }
 
-    fn create(&mut self, actor: &Actor, object: Object) -> Result<Response, ApiError> {
-        let accepted = registry::accept_new(object)?;
+    fn create(&mut self, actor: &Actor, mut object: Object) -> Result<Response, ApiError> {
+        self.generate_name(&mut object);
+        let mut accepted = registry::accept_new(object)?;
         let key = accepted.object.key();
         self.check_namespace(&key)?;
-        if self.state.objects.contains(&key) {
+        if self.read(&key).is_some() {
             return Err(ApiError::AlreadyExists(key));
         }
         self.check_grant(actor, &accepted.object)?;
@@ -126,7 +130,17 @@ impl Engine {
         self.check_count(&key)?;
         self.check_pod_security(&accepted.object, None)?;
         self.check_room(&accepted.object)?;
+        let id = self.rng.id();
+        // A Job's template has its uid in it.
+        accepted.object.set_uid(uuid(id));
         let revision = self.revision(&accepted);
+        if let Some(revision) = revision.as_ref().filter(|_| key.kind == Kind::Pod) {
+            // A quota has no Pod of a workload made; of a Pod by itself it refuses the object.
+            if let Some(why) = self.state.over_quota(&key.namespace, revision) {
+                return Err(ApiError::Forbidden(format!("{key} is forbidden: {why}")));
+            }
+            return Ok(self.create_bare(id, accepted.object, revision));
+        }
         let object = self.create_stored(accepted.object, revision);
         Ok(Response::Object { object, created: true })
     }
@@ -137,8 +151,10 @@ impl Engine {
         mut object: Object,
         revision: Option<Arc<Revision>>,
     ) -> Arc<Object> {
+        if object.meta().uid.is_empty() {
+            object.set_uid(uuid(self.rng.id()));
+        }
         let meta = object.meta_mut();
-        meta.uid = uuid(self.rng.id());
         meta.creation_timestamp = Some(rfc3339(self.unix_ms));
         self.put(object, revision, Action::Added)
     }
@@ -186,7 +202,14 @@ impl Engine {
         }
         self.check_class(&accepted.object)?;
         self.check_room(&accepted.object)?;
-        let revision = self.revision(&accepted);
+        if key.kind == Kind::Pod {
+            return Ok(self.change_bare(&accepted.object, old));
+        }
+        let mut revision = self.revision(&accepted);
+        if key.kind == Kind::Job {
+            // It runs what it was made with, whatever its images' names mean by now.
+            revision = self.state.objects.get(&key).and_then(|stored| stored.revision.clone());
+        }
         let stored = self.state.objects.get(&key).and_then(|stored| stored.revision.as_ref());
         let same_images = revision.as_ref().map(|r| &r.roots) == stored.map(|r| &r.roots);
         if accepted.object == **old && same_images {
@@ -212,7 +235,8 @@ impl Engine {
 
     /// A class of priority that a template names must be there, as Kubernetes has it.
     fn check_class(&self, object: &Object) -> Result<(), ApiError> {
-        let spec = object.template().map(|(template, _)| &template.spec);
+        let template = object.template().map(|(template, _)| template);
+        let spec = template.as_ref().map(|template| &template.spec);
         match spec.and_then(|spec| self.state.missing_priority_class(spec)) {
             Some(name) => Err(ApiError::Forbidden(alloc::format!(
                 "{}: no PriorityClass with name {name} was found; make it first, or leave priorityClassName out",
@@ -233,8 +257,8 @@ impl Engine {
     fn revision(&self, accepted: &Accepted) -> Option<Arc<Revision>> {
         let (template, _) = accepted.object.template()?;
         let resolved = accepted.resolved.clone()?;
-        let roots = self.state.images.roots(template);
-        Some(Arc::new(Revision::new(template, resolved, roots)))
+        let roots = self.state.images.roots(&template);
+        Some(Arc::new(Revision::new(&template, resolved, roots)))
     }
 
     /// Stores an object at a new version and marks what depends on it.
@@ -260,16 +284,21 @@ impl Engine {
         let is_workload = revision.is_some();
         let known = self.state.objects.get(&key).filter(|_| action == Action::Modified);
         let progress: Progress = known.map(|stored| stored.progress.clone()).unwrap_or_default();
+        let tally = known.map(|stored| stored.tally.clone()).unwrap_or_default();
         let stored = Stored {
             object: object.clone(),
             resource_version: version,
             revision,
             bytes: 0,
             progress,
+            tally,
         };
         self.state.objects.insert(&key, stored);
         self.save_object(&key, &object);
-        self.effects.push(changed(action, object.clone(), version));
+        // What is shown of a Pod is more than its object.
+        if key.kind != Kind::Pod {
+            self.effects.push(changed(action, object.clone(), version));
+        }
         if is_workload {
             self.dirty.workloads.insert(key, Scope::All);
         }
@@ -304,7 +333,7 @@ impl Engine {
     }
 
     /// A Pod that its device may know stays until the device has let go of it; another is gone at once.
-    fn delete_pod(&mut self, key: &Key) -> Result<Response, ApiError> {
+    pub(super) fn delete_pod(&mut self, key: &Key) -> Result<Response, ApiError> {
         let not_found = || ApiError::NotFound(key.clone());
         let id = *self.state.pods.names().get(key).ok_or_else(not_found)?;
         let before = self.view_pod(id).ok_or_else(not_found)?;
@@ -313,6 +342,9 @@ impl Engine {
     }
 
     pub(crate) fn delete_object(&mut self, key: &Key) -> Result<Response, ApiError> {
+        if key.kind == Kind::Pod {
+            return self.delete_pod(key);
+        }
         if let Some(stored) = self.state.objects.get(key).filter(|s| s.revision.is_some()) {
             let uid = stored.object.meta().uid.clone();
             self.hide_revisions(&uid);

@@ -7,7 +7,7 @@ use firmware_compat::v1::owned::{self as wire, Fact, PodNames, Text};
 
 use super::{Pod, Waiting, hostname, over};
 use crate::{
-    api::{apps::TEMPLATE_HASH_LABEL, meta::Map},
+    api::meta::Map,
     recorder::uuid,
     resolve::{Told, names::domain},
 };
@@ -21,22 +21,10 @@ pub(super) enum Telling {
 }
 
 impl Pod {
-    /// Its labels: its template's, and the one that tells its revision.
-    #[must_use]
-    pub fn labels(&self) -> Map {
-        let mut labels = self.revision.template.metadata.labels.clone();
-        labels.insert(TEMPLATE_HASH_LABEL.to_owned(), self.revision.hash.clone());
-        labels
-    }
-
-    /// Its annotations.
-    #[must_use]
-    pub fn annotations(&self) -> Map {
-        self.revision.template.metadata.annotations.clone()
-    }
-
-    pub(super) fn hostname(&self) -> &str {
-        self.revision.resolved.names.hostname.as_deref().unwrap_or_else(|| hostname(&self.name))
+    /// What its containers see as their host's name.
+    pub(super) fn hostname(&self) -> String {
+        let own = self.revision.resolved.names.hostname.as_deref();
+        own.map_or_else(|| hostname(&self.host()).to_owned(), ToOwned::to_owned)
     }
 
     pub(super) fn names(&self) -> Result<PodNames, Waiting> {

@@ -2,7 +2,10 @@
 
 use alloc::{borrow::ToOwned, format, string::String};
 
-use crate::api::{ApiError, Kind, resource::Home};
+use crate::{
+    api::{ApiError, Kind, resource::Home},
+    resolve::MAX_GRACE_S,
+};
 
 /// The options of a deletion, from its query or its body.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -56,10 +59,16 @@ impl DeleteOptions {
                 )));
             }
         }
-        if self.grace_period_seconds.is_some() && (runs_pods || kind.names().home == Home::Pods) {
+        let over = self.grace_period_seconds.filter(|seconds| *seconds > MAX_GRACE_S.into());
+        if let Some(seconds) = over.filter(|_| kind.names().home == Home::Pods) {
+            return Err(refused(format!(
+                "gracePeriodSeconds {seconds} is over a day; give at most {MAX_GRACE_S}"
+            )));
+        }
+        if self.grace_period_seconds.is_some() && runs_pods {
             return Err(refused(
-                "Lichen does not support gracePeriodSeconds of a deletion; the template's \
-                 terminationGracePeriodSeconds counts"
+                "Lichen does not support gracePeriodSeconds of a workload's deletion; the template's \
+                 terminationGracePeriodSeconds counts, or that of each Pod's deletion"
                     .to_owned(),
             ));
         }
@@ -99,7 +108,10 @@ mod tests {
         check(Kind::Deployment, policy("Orphan"), Some("propagationPolicy Orphan"));
         check(Kind::ConfigMap, policy("orphan"), Some("must be Background"));
         let grace = DeleteOptions { grace_period_seconds: Some(0), ..DeleteOptions::default() };
-        check(Kind::Pod, grace.clone(), Some("gracePeriodSeconds"));
+        check(Kind::Pod, grace.clone(), None);
+        let days =
+            DeleteOptions { grace_period_seconds: Some(1 << 40), ..DeleteOptions::default() };
+        check(Kind::Pod, days, Some("over a day"));
         check(Kind::Deployment, grace.clone(), Some("gracePeriodSeconds"));
         check(Kind::ConfigMap, grace, None);
         let orphan = DeleteOptions { orphan_dependents: Some(true), ..DeleteOptions::default() };

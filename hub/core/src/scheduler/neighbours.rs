@@ -203,7 +203,9 @@ fn counted<'a>(
     let is_spread = matches!(rule.test, Test::Skew { .. } | Test::Level);
     for (_, owned) in state.pods.owners().filter(|(key, _)| wanted(&key.namespace)) {
         for (_, of) in owned.revisions() {
-            let ids = || Class::EVERY.into_iter().flat_map(|class| of.of(class));
+            // One that has ended for good is nobody's neighbour.
+            let there = || Class::EVERY.into_iter().filter(|class| *class != Class::Finished);
+            let ids = || there().flat_map(|class| of.of(class));
             // All Pods of a revision have the same labels.
             let first = ids().next().and_then(|(.., id)| state.pods.get(*id));
             if !first.is_some_and(|pod| selects(selector, &pod.revision)) {
@@ -235,7 +237,11 @@ fn repelled<'a>(
     goes: &dyn Fn(PodId) -> bool,
 ) -> Vec<Rule<'a>> {
     let mut rules: BTreeMap<&'a str, BTreeMap<&'a str, usize>> = BTreeMap::new();
-    for pod in state.pods.repelling().filter(|pod| pod.deleting.is_none() && !goes(pod.id)) {
+    for pod in state
+        .pods
+        .repelling()
+        .filter(|pod| pod.deleting.is_none() && pod.finished().is_none() && !goes(pod.id))
+    {
         let device = pod.device.as_ref().and_then(|name| state.fleet.get(name));
         for term in pod.revision.repelling() {
             let Some(place) = device.and_then(|device| device.label(&term.topology_key)) else {

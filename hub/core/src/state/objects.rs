@@ -8,6 +8,7 @@ use alloc::{
 
 use firmware_compat::{id::Hash, time::Instant};
 
+use super::Tally;
 use crate::{
     api::{Key, Kind, Object},
     authorizer::Rules,
@@ -30,6 +31,8 @@ pub struct Stored {
     pub revision: Option<Arc<Revision>>,
     /// For workloads: how far the newest revision was when that last changed.
     pub progress: Progress,
+    /// For Jobs: what was counted of its Pods.
+    pub tally: Tally,
 }
 
 /// How far a workload is with its newest revision, and since when.
@@ -169,6 +172,13 @@ impl Objects {
     pub fn set_progress(&mut self, key: &Key, progress: Progress) {
         if let Some(stored) = self.stored.get_mut(key) {
             stored.progress = progress;
+        }
+    }
+
+    /// Writes what a Job has counted.
+    pub fn set_tally(&mut self, key: &Key, tally: Tally) {
+        if let Some(stored) = self.stored.get_mut(key) {
+            stored.tally = tally;
         }
     }
 

@@ -28,11 +28,13 @@ pub enum Class {
     AwayUnready,
     /// It ran when its device was last heard, long ago.
     Away,
+    /// It has ended for good.
+    Finished,
 }
 
 impl Class {
     /// Every class, in the order of the type.
-    pub const EVERY: [Self; 8] = [
+    pub const EVERY: [Self; 9] = [
         Self::Unplaced,
         Self::Barred,
         Self::Unready,
@@ -41,6 +43,7 @@ impl Class {
         Self::Silent,
         Self::AwayUnready,
         Self::Away,
+        Self::Finished,
     ];
 
     /// Whether nobody waits for the Pod's device.
@@ -128,6 +131,11 @@ pub(super) struct Mark {
 }
 
 impl Mark {
+    /// Whether it takes something of its device.
+    pub(super) fn takes_room(&self) -> bool {
+        self.class.is_some_and(|class| class != Class::Finished)
+    }
+
     fn place(&self, id: PodId) -> Place {
         (self.silent_since, self.device.clone().unwrap_or_default(), id)
     }

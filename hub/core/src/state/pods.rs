@@ -51,13 +51,13 @@ impl OnDevice {
         &self.pods
     }
 
-    /// What the Pods ask for that are not on their way out.
+    /// What the Pods ask for that are not on their way out and have not ended for good.
     #[must_use]
     pub fn allocated(&self) -> Amount {
         self.allocated
     }
 
-    /// How many Pods that are not on their way out take a port of the device's network.
+    /// How many Pods that are not on their way out and have not ended for good take a port of the device's network.
     #[must_use]
     pub fn takers(&self, port: Port) -> usize {
         self.ports.get(&port_key(port)).copied().unwrap_or(0)
@@ -313,8 +313,8 @@ impl Pods {
     fn add(&mut self, pod: &Pod, mark: &Mark) {
         self.owners.entry(pod.owner.clone()).or_default().add(pod.id, mark);
         self.running += usize::from(mark.runs);
-        let is_active = mark.class.is_some();
-        if is_active {
+        let takes_room = mark.takes_room();
+        if mark.class.is_some() {
             for image in pod.revision.roots.keys() {
                 let owners = self.images.entry(resolve::tagged(image)).or_default();
                 *owners.entry(pod.owner.clone()).or_default() += 1;
@@ -323,7 +323,7 @@ impl Pods {
         let Some(name) = &mark.device else { return };
         let on = self.devices.entry(name.clone()).or_default();
         on.pods.insert(pod.id);
-        if is_active {
+        if takes_room {
             on.allocated.add(pod.revision.resolved.requests);
             for port in pod.revision.host_ports() {
                 *on.ports.entry(port_key(port)).or_default() += 1;
@@ -343,8 +343,8 @@ impl Pods {
             }
         }
         self.running -= usize::from(mark.runs);
-        let is_active = mark.class.is_some();
-        if is_active {
+        let takes_room = mark.takes_room();
+        if mark.class.is_some() {
             for image in pod.revision.roots.keys() {
                 let image = resolve::tagged(image);
                 let Some(owners) = self.images.get_mut(&image) else { continue };
@@ -358,7 +358,7 @@ impl Pods {
         let Some(on) = self.devices.get_mut(name) else { return };
         on.pods.remove(&pod.id);
         on.unadmitted.remove(&pod.id);
-        if is_active {
+        if takes_room {
             on.allocated.subtract(pod.revision.resolved.requests);
             for port in pod.revision.host_ports() {
                 count_down(&mut on.ports, &port_key(port));
@@ -441,6 +441,9 @@ fn mark_of(
 }
 
 fn class_of(pod: &Pod, heard: Hearing) -> Class {
+    if pod.finished().is_some() {
+        return Class::Finished;
+    }
     if pod.device.is_none() {
         return Class::Unplaced;
     }

@@ -1,11 +1,11 @@
 //! Pods as objects of the API: `v1` Pod.
 
-use alloc::{borrow::ToOwned, format, string::ToString, sync::Arc, vec::Vec};
+use alloc::{borrow::ToOwned, format, string::ToString, sync::Arc};
 
 use firmware_compat::{id::PodId, v1::owned::Phase};
 
 use crate::{
-    api::{self, Object, ObjectMeta, time::rfc3339},
+    api::{self, Kind, Object, ObjectMeta, time::rfc3339},
     device::Device,
     engine::Engine,
     pod::{Pod, Waiting, status},
@@ -17,28 +17,33 @@ impl Engine {
     pub(crate) fn view_pod(&self, id: PodId) -> Option<Arc<Object>> {
         let pod = self.state.pods.get(id)?;
         let device = pod.device.as_ref().and_then(|name| self.state.fleet.get(name));
-        let template = &pod.revision.template;
-        let mut spec = template.spec.clone();
-        spec.node_name.clone_from(&pod.device);
+        let mut spec = pod.revision.template.spec.clone();
+        if pod.device.is_some() {
+            spec.node_name.clone_from(&pod.device);
+        }
         spec.priority = Some(pod.priority);
+        pod.show_index(&mut spec);
+        // One that nobody made for others is its own workload.
+        let owner = (pod.owner.kind != Kind::Pod)
+            .then(|| owner_of_pods(&pod.owner, &pod.owner_uid, &pod.revision.hash));
+        let written = self.state.objects.get(&pod.owner).filter(|_| pod.owner.kind == Kind::Pod);
+        let generate_name =
+            written.map(|stored| stored.object.meta().generate_name.clone()).unwrap_or_default();
         Some(Arc::new(Object::Pod(api::Pod {
             metadata: ObjectMeta {
                 name: pod.name.clone(),
+                generate_name,
                 namespace: pod.namespace().to_owned(),
                 uid: uuid(pod.id),
                 resource_version: pod.resource_version.to_string(),
                 creation_timestamp: Some(rfc3339(pod.created_ms)),
                 deletion_timestamp: pod.deleting.map(|deleting| rfc3339(deleting.since_ms)),
-                deletion_grace_period_seconds: pod
-                    .deleting
-                    .map(|_| u64::from(pod.revision.resolved.grace_ms) / 1000),
+                deletion_grace_period_seconds: pod.deleting.map(|_| {
+                    pod.grace_s.unwrap_or(u64::from(pod.revision.resolved.grace_ms) / 1000)
+                }),
                 labels: pod.labels(),
                 annotations: pod.annotations(),
-                owner_references: Vec::from([owner_of_pods(
-                    &pod.owner,
-                    &pod.owner_uid,
-                    &pod.revision.hash,
-                )]),
+                owner_references: owner.into_iter().collect(),
                 ..ObjectMeta::default()
             },
             spec,

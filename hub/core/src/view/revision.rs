@@ -30,9 +30,13 @@ use crate::{
     state::{Class, Saved, Shown, State, revisions::Counts},
 };
 
-/// As which kind the revisions of a workload are shown.
-fn shown_as(owner: Kind) -> Kind {
-    if owner == Kind::Deployment { Kind::ReplicaSet } else { Kind::ControllerRevision }
+/// As which kind the revisions of a workload are shown. What is never updated has one, which nobody asks for.
+fn shown_as(owner: Kind) -> Option<Kind> {
+    match owner {
+        Kind::Deployment => Some(Kind::ReplicaSet),
+        Kind::DaemonSet => Some(Kind::ControllerRevision),
+        _ => None,
+    }
 }
 
 /// The name under which a revision is shown.
@@ -109,6 +113,7 @@ impl State {
 
     /// The object that shows a revision.
     fn view_revision(&self, owner_uid: &str, saved: &Saved) -> Option<Arc<Object>> {
+        let kind = shown_as(saved.owner.kind)?;
         let workload = self.workload_of(owner_uid, saved)?;
         let shown = saved.shown.as_ref()?;
         let hash = &saved.revision.hash;
@@ -130,7 +135,7 @@ impl State {
             ..ObjectMeta::default()
         };
         metadata.labels.insert(TEMPLATE_HASH_LABEL.to_owned(), hash.clone());
-        Some(Arc::new(match shown_as(saved.owner.kind) {
+        Some(Arc::new(match kind {
             Kind::ReplicaSet => {
                 metadata
                     .annotations
@@ -150,7 +155,7 @@ impl State {
         let (owner, hash) = key.name.rsplit_once('-')?;
         let kinds = KINDS.iter().filter(|kind| kind.names().runs_pods);
         let mut owners = kinds
-            .filter(|kind| shown_as(**kind) == key.kind)
+            .filter(|kind| shown_as(**kind) == Some(key.kind))
             .filter_map(|kind| self.objects.get(&Key::new(*kind, &key.namespace, owner)));
         owners.find_map(|stored| {
             let uid = stored.object.meta().uid.as_str();
@@ -160,7 +165,7 @@ impl State {
 
     /// Every object of a kind that shows a revision.
     pub(crate) fn view_revisions(&self, kind: Kind) -> impl Iterator<Item = Arc<Object>> {
-        let of_kind = move |(_, saved): &(&str, &Saved)| shown_as(saved.owner.kind) == kind;
+        let of_kind = move |(_, saved): &(&str, &Saved)| shown_as(saved.owner.kind) == Some(kind);
         let revisions = self.revisions.iter().filter(of_kind);
         revisions.filter_map(|(uid, saved)| self.view_revision(uid, saved))
     }

@@ -5,6 +5,7 @@
 
 mod secrets;
 pub mod signer;
+pub mod work;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -78,6 +79,8 @@ pub struct Device {
     /// Pods whose name contains one of these, with `|` between them, never run.
     crashes: Option<String>,
     pub starts: u32,
+    /// Pods that have ended for good, and whether well.
+    ended: BTreeMap<PodId, bool>,
 }
 
 impl Device {
@@ -502,6 +505,7 @@ impl World {
             assert!(!beside, "{name} starts {pod} beside another Pod\n{}", self.story);
             lines.push(format!("  {name} starts {pod}"));
             device.starts += 1;
+            device.ended.remove(&id);
             device.running.insert(id, (pod, identity));
         }
         for line in lines {
@@ -604,7 +608,13 @@ impl World {
             patterns.any(|pattern| pod.contains(pattern))
         };
         let running = device.running.iter().map(|(id, (pod, identity))| {
-            (id, identity, if crashes(pod) { Phase::Backoff } else { Phase::Running }, "")
+            let phase = match device.ended.get(id) {
+                Some(true) => Phase::Succeeded,
+                Some(false) => Phase::Failed,
+                None if crashes(pod) => Phase::Backoff,
+                None => Phase::Running,
+            };
+            (id, identity, phase, "")
         });
         let leaving = device.leaving.iter().map(|(id, run)| (id, &run.1, Phase::Stopping, ""));
         let coming = device
@@ -939,6 +949,9 @@ fn container(phase: Phase) -> ContainerStatus {
     ContainerStatus {
         name: Text::cut("main"),
         state: match runs {
+            _ if matches!(phase, Phase::Succeeded | Phase::Failed) => {
+                ContainerState::Terminated(work::exit(phase))
+            }
             true => ContainerState::Running { pid: 1, started_ms: START_MS },
             false => ContainerState::Waiting { reason: Text::default(), message: Text::default() },
         },

@@ -256,9 +256,16 @@ async fn delete(api: &Api, call: Call, key: &Key) -> Result<Response, Refusal> {
         true => Value::Null,
         false => body::parse(&body::media_type(&call.headers), &bytes)?,
     };
-    deletion::options(&body, &call.query)?.check(key.kind)?;
+    let options = deletion::options(&body, &call.query)?;
+    options.check(key.kind)?;
     let Key { kind, namespace, name } = key.clone();
-    match api.engine.ask(&call.actor, Request::Delete { kind, namespace, name }).await? {
+    let request = match options.grace_period_seconds {
+        Some(grace_s) if kind.names().home == Home::Pods => {
+            Request::DeletePod { namespace, name, grace_s }
+        }
+        _ => Request::Delete { kind, namespace, name },
+    };
+    match api.engine.ask(&call.actor, request).await? {
         effect::Response::Deleted(object) => Ok(respond::deleted(call.form, &object, unix_ms())),
         other => Err(unexpected(&other)),
     }

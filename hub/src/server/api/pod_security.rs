@@ -63,11 +63,12 @@ fn of_namespace(api: &Api, name: &str, before: &Map, labels: &Map) -> Vec<String
     }
     let workloads = workloads(api, name);
     let named = workloads.iter().filter_map(|object| {
-        let (template, _) = object.template()?;
         let kind = object.kind().names().singular;
-        Some((format!("{kind}/{}", object.meta().name), &template.spec))
+        Some((format!("{kind}/{}", object.meta().name), object.template()?.0))
     });
-    pod_security::of_existing(name, before, labels, named)
+    let named: Vec<_> = named.collect();
+    let specs = named.iter().map(|(name, template)| (name.clone(), &template.spec));
+    pod_security::of_existing(name, before, labels, specs)
 }
 
 struct MakesPods;

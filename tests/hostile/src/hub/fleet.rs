@@ -379,6 +379,7 @@ impl Fleet {
             Kind::Secret,
             Kind::Deployment,
             Kind::DaemonSet,
+            Kind::Job,
             Kind::Node,
             Kind::Pod,
         ];
@@ -419,7 +420,7 @@ impl Fleet {
         };
         let namespace = "default".to_owned();
         let pod = self.list(Kind::Pod).get(usize::from(how)).map(|pod| pod.meta().name.clone());
-        let request = match which % 15 {
+        let request = match which % 17 {
             0 => replace(Kind::ConfigMap, config_map(how)),
             1 | 2 => replace(Kind::Deployment, deployment(how)),
             3 => replace(Kind::DaemonSet, daemon_set(how)),
@@ -440,6 +441,8 @@ impl Fleet {
             },
             11 => Request::CancelLogs(self.log.take().unwrap_or(RequestId(0))),
             13 => seals::change(how),
+            15 => replace(Kind::Job, job(how)),
+            16 => replace(Kind::Pod, pod_alone(how)),
             14 => {
                 for request in seals::admit(how) {
                     let _ = self.request(request);
@@ -625,6 +628,19 @@ fn deployment(how: u8) -> String {
     let (replicas, image) = (how % 8, 1 + how / 8 % 3);
     format!(
         r#"{{"apiVersion":"apps/v1","kind":"Deployment","metadata":{{"name":"web","namespace":"default"}},"spec":{{"replicas":{replicas},"selector":{{"matchLabels":{{"app":"web"}}}},"template":{{"metadata":{{"labels":{{"app":"web"}}}},"spec":{{"containers":[{{"name":"main","image":"app:{image}","volumeMounts":[{{"name":"s","mountPath":"/s"}},{{"name":"t","mountPath":"/t"}}]}}],"volumes":[{{"name":"s","configMap":{{"name":"settings"}}}},{{"name":"t","secret":{{"secretName":"token","optional":true}}}}]}}}}}}}}"#
+    )
+}
+
+fn job(how: u8) -> String {
+    let (parallelism, suspend) = (how % 4, how >= 128);
+    format!(
+        r#"{{"apiVersion":"batch/v1","kind":"Job","metadata":{{"name":"crunch","namespace":"default"}},"spec":{{"completions":3,"parallelism":{parallelism},"suspend":{suspend},"completionMode":"Indexed","template":{{"spec":{{"restartPolicy":"Never","containers":[{{"name":"main","image":"app:1"}}]}}}}}}}}"#
+    )
+}
+
+fn pod_alone(how: u8) -> String {
+    format!(
+        r#"{{"apiVersion":"v1","kind":"Pod","metadata":{{"name":"alone","namespace":"default","labels":{{"n":"{how}"}}}},"spec":{{"restartPolicy":"OnFailure","containers":[{{"name":"main","image":"app:1"}}]}}}}"#
     )
 }
 

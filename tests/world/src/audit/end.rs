@@ -13,6 +13,7 @@ use crate::{
     declared::{Spec, Thing},
     firmware::Firmware,
     hub::Asked,
+    jobs,
     manifests::Workload,
 };
 
@@ -222,6 +223,11 @@ impl World {
         if let Some(deaf) = self.deaf().first() {
             return Some(format!("{deaf} does not know the hub's key"));
         }
+        for thing in self.declared.things() {
+            if let Some(lacking) = self.job_lacks(&thing) {
+                return Some(lacking);
+            }
+        }
         let workloads = self.declared.workloads();
         workloads.iter().find_map(|(thing, workload)| self.workload_lacks(thing, workload))
     }
@@ -264,6 +270,17 @@ impl World {
                         && wanted.iter().any(|w| w.id == **id && w.identity == run.identity))
             })
             .map(|(_, run)| format!("{} (deleted) still runs on {label}", run.name))
+    }
+
+    /// A Job ends where some board can do its work.
+    fn job_lacks(&self, thing: &Thing) -> Option<String> {
+        let Some(Spec::Job(_)) = self.declared.certain(thing) else { return None };
+        let root = self.audit.roots.get(thing)?.get(jobs::IMAGE).copied().flatten()?;
+        let work = jobs::anywhere();
+        let mut boards = 0..self.boards.len();
+        let is_possible = boards.any(|board| self.is_eligible(board, &work, &[root]));
+        let lacks = is_possible && !self.audit.jobs.has_ended(thing.name());
+        lacks.then(|| format!("job {} has not ended", thing.name()))
     }
 
     /// Whether a workload's copies are as many, and where, as the model says.
@@ -369,7 +386,9 @@ impl World {
             })
             .map(|(thing, _)| thing)
             .collect();
-        for thing in noisy {
+        let is_job = |thing: &Thing| matches!(thing, Thing::Job(_));
+        let jobs = self.declared.things().into_iter().filter(is_job);
+        for thing in noisy.into_iter().chain(jobs) {
             self.declare(thing, None);
         }
         self.converge();

@@ -20,7 +20,7 @@ impl World {
     /// Looks at a commit of the hub before it counts.
     pub(crate) fn judge_commit(&mut self, records: &[Record]) {
         let mut changes: Vec<(PodId, Option<PodRecord>)> = Vec::new();
-        let mut retired = Vec::new();
+        let (mut retired, mut jobs) = (Vec::new(), Vec::new());
         for record in records {
             match record::parse_key(&record.key) {
                 Some(KeyOf::Pod(id)) => {
@@ -39,13 +39,18 @@ impl World {
                     retired.push(name.to_owned());
                 }
                 Some(KeyOf::Object(key)) => {
+                    let value = record.value.as_deref();
+                    let stored = || value.and_then(|v| record::decode::<ObjectRecord>("", v).ok());
                     let thing = match key.kind {
                         Kind::Deployment => Thing::Deployment(key.name),
                         Kind::DaemonSet => Thing::DaemonSet(key.name),
+                        Kind::Job => {
+                            jobs.push((key.clone(), stored()));
+                            Thing::Job(key.name)
+                        }
                         _ => continue,
                     };
-                    let value = record.value.as_deref();
-                    let stored = value.and_then(|v| record::decode::<ObjectRecord>("", v).ok());
+                    let stored = stored();
                     let uid = stored.as_ref().and_then(uid).unwrap_or_default();
                     let roots = stored.map(|stored| stored.roots).unwrap_or_default();
                     self.audit.uids.insert(thing.clone(), uid);
@@ -53,6 +58,14 @@ impl World {
                 }
                 _ => {}
             }
+        }
+        for (id, new) in &changes {
+            if let Some(new) = new.as_ref().filter(|new| new.owner_kind == Kind::Job) {
+                self.audit.jobs.has_pod(*id, &new.owner_uid);
+            }
+        }
+        for (key, stored) in jobs {
+            self.judge_job(&key, stored.as_ref());
         }
         // Copies that are new count when it is asked whether there are too many.
         for (id, new) in &changes {
@@ -111,6 +124,10 @@ impl World {
     fn judge_letting_go(&mut self, copy: &PodRecord) {
         // One that no device has is nobody's loss.
         let (Some(device), Some(_)) = (&copy.device, &copy.supply) else { return };
+        // Those of a Job go when it has ended, and it has a check of its own.
+        if copy.owner_kind == Kind::Job {
+            return;
+        }
         let thing = match copy.owner_kind {
             Kind::DaemonSet => Thing::DaemonSet(copy.owner.clone()),
             _ => Thing::Deployment(copy.owner.clone()),

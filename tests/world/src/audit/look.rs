@@ -71,6 +71,7 @@ impl World {
         let (kind, namespace) = match thing {
             Thing::Deployment(_) => (Kind::Deployment, "default"),
             Thing::DaemonSet(_) => (Kind::DaemonSet, "default"),
+            Thing::Job(_) => (Kind::Job, "default"),
             Thing::Config(_) => (Kind::ConfigMap, "default"),
             Thing::Secret(_) => (Kind::Secret, "default"),
             Thing::Node(_) => (Kind::Node, ""),
@@ -176,6 +177,7 @@ fn matches(thing: &Thing, spec: Option<&Spec>, object: Option<&Object>) -> bool 
         (Some(Spec::Workload(workload)), Some(Object::DaemonSet(set))) => {
             workload.pod_template(thing.name()).as_ref() == Some(&set.spec.template)
         }
+        (Some(Spec::Job(work)), Some(object @ Object::Job(_))) => work.is(object),
         (Some(Spec::Config(version)), Some(Object::ConfigMap(map))) => {
             map.data.values().any(|text| *text == format!("version {version}"))
         }

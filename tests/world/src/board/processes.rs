@@ -339,6 +339,9 @@ impl World {
         process.state =
             if end == End::Lost { RunState::Lost } else { RunState::Exited(exit.clone()) };
         let line = format!("{} on {label} ends: {end:?}", process.name);
+        if let End::Code(code) = end {
+            self.audit.jobs.program_ended(pod, code);
+        }
         self.tell(&line);
         self.audit.wire.allow(&self.boards[board].name, 6);
         self.feed(board, Event::Exited { pod, container, exit });

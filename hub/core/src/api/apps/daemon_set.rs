@@ -1,6 +1,6 @@
 //! `apps/v1` DaemonSet: one Pod on every matching device.
 
-use alloc::format;
+use alloc::{borrow::Cow, format};
 
 use serde::{Deserialize, Serialize};
 
@@ -139,8 +139,8 @@ impl Resource for DaemonSet {
         self.status = DaemonSetStatus::default();
     }
 
-    fn template(&self) -> Option<(&PodTemplate, RestartRule)> {
-        Some((&self.spec.template, RestartRule::Always))
+    fn template(&self) -> Option<(Cow<'_, PodTemplate>, RestartRule)> {
+        Some((Cow::Borrowed(&self.spec.template), RestartRule::Always))
     }
 
     fn selector(&self) -> Option<&LabelSelector> {

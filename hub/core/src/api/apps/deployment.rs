@@ -1,6 +1,10 @@
 //! `apps/v1` Deployment: a number of Pods, placed where they fit.
 
-use alloc::{borrow::ToOwned, format, vec::Vec};
+use alloc::{
+    borrow::{Cow, ToOwned},
+    format,
+    vec::Vec,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -172,8 +176,8 @@ impl Resource for Deployment {
         self.metadata.annotations.remove(REVISION_ANNOTATION);
     }
 
-    fn template(&self) -> Option<(&PodTemplate, RestartRule)> {
-        Some((&self.spec.template, RestartRule::Always))
+    fn template(&self) -> Option<(Cow<'_, PodTemplate>, RestartRule)> {
+        Some((Cow::Borrowed(&self.spec.template), RestartRule::Always))
     }
 
     fn replicas(&self) -> u32 {

@@ -14,7 +14,12 @@ pub mod security;
 pub mod status;
 pub mod volume;
 
-use alloc::{borrow::ToOwned, format, string::String, vec::Vec};
+use alloc::{
+    borrow::{Cow, ToOwned},
+    format,
+    string::String,
+    vec::Vec,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -36,7 +41,8 @@ use crate::api::{
     cell,
     field::{Message, count, flag, instead, object, objects, text, text_map, unsupported, written},
     meta::{Map, OBJECT_META, ObjectMeta, nullable},
-    resource::{Column, Home, LOG, Names, Resource, Selectable, Verb},
+    resource::{Column, Home, LOG, Names, Resource, RestartRule, Selectable},
+    validate::Errors,
 };
 
 /// A Pod.
@@ -193,12 +199,12 @@ impl Resource for Pod {
         singular: "pod",
         short: &["po"],
         categories: &["all"],
-        verbs: &[Verb::Delete, Verb::Get, Verb::List, Verb::Watch],
         subresources: &[LOG],
         home: Home::Pods,
         lingers: true,
-        made_by: "pods can't be written by hand: declare a Deployment or a DaemonSet, which makes them",
         apply_order: 90,
+        // As many as a hub keeps of workloads' Pods.
+        most: 200_000,
         ..Names::CORE
     };
     const FIELDS: &'static Message = &Message {
@@ -236,8 +242,61 @@ impl Resource for Pod {
         Selectable::new("status.phase", |o| &o.status.phase),
     ];
 
+    const TEMPLATE: &'static str = "";
+
+    /// Of a Pod that is there, its own labels and annotations can be changed. Kubernetes lets little more: the image, which
+    /// would be a restart in place, and more tolerations.
+    fn validate(&self, old: Option<&Self>, errors: &mut Errors) {
+        let Some(old) = old else { return };
+        if let Some(owner) = old.metadata.owner_references.first() {
+            let cause = format!(
+                "the Pod is of {} {}, and can't be changed by itself: change the template of its workload",
+                owner.kind, owner.name
+            );
+            return errors.add("metadata.ownerReferences", cause);
+        }
+        if !self.spec.is_same_as(&old.spec) {
+            errors.add("spec", UPDATE);
+        }
+    }
+
     fn prepare_for_update(&mut self, old: &Self) {
+        self.spec = old.spec.clone();
         self.status = old.status.clone();
+    }
+
+    fn prepare_for_create(&mut self) {
+        self.status = PodStatus::default();
+    }
+
+    fn template(&self) -> Option<(Cow<'_, PodTemplate>, RestartRule)> {
+        let ObjectMeta { labels, annotations, .. } = &self.metadata;
+        let metadata = TemplateMeta { labels: labels.clone(), annotations: annotations.clone() };
+        let template = PodTemplate { metadata, spec: self.spec.clone() };
+        Some((Cow::Owned(template), RestartRule::Any))
+    }
+
+    fn replicas(&self) -> u32 {
+        1
+    }
+}
+
+/// What a change of a Pod is told that goes too far, beginning as Kubernetes says it.
+const UPDATE: &str = "Forbidden: pod updates may not change fields other than labels and annotations; Lichen changes no \
+                      image or toleration in place: delete the Pod and create it again";
+
+impl PodSpec {
+    /// Whether it means what the spec of a Pod that is there does. That one names its device.
+    fn is_same_as(&self, placed: &Self) -> bool {
+        let normal = |spec: &Self| {
+            let mut spec = spec.clone();
+            if spec.node_name.is_none() {
+                spec.node_name.clone_from(&placed.node_name);
+            }
+            spec.priority = placed.priority;
+            PodTemplate { spec, ..PodTemplate::default() }.normal()
+        };
+        normal(self) == normal(placed)
     }
 }
 
