@@ -19,6 +19,7 @@
 
 pub mod args;
 pub mod board;
+pub mod claims;
 pub mod content;
 pub mod hub;
 pub mod identity;

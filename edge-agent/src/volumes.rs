@@ -14,6 +14,7 @@ use firmware_compat::v1::owned::{Mount, Pod, Volume, VolumeSource};
 use lichen_agent_core::{PodSpec, spec::is_plain_name};
 
 use crate::{
+    claims::{ClaimError, Claims},
     secrets::{SecretError, Secrets},
     state::Written,
 };
@@ -69,6 +70,14 @@ pub enum VolumeError {
         volume: String,
         /// Why.
         cause: SecretError,
+    },
+    /// A claim whose data is not there.
+    #[error("volume {volume}: {cause}")]
+    Claim {
+        /// The volume.
+        volume: String,
+        /// Why.
+        cause: ClaimError,
     },
     /// A mount names a volume that the Pod does not have.
     #[error("mount at {path}: the pod has no volume {volume:?}")]
@@ -155,6 +164,8 @@ fn place_one(
             config_map::write(&own, &files, written).map_err(|error| error.in_volume(&volume.name))
         }
         VolumeSource::Secret { secret } => secret::place(pod, volume, &own, *secret, secrets),
+        // It is of no one Pod.
+        VolumeSource::Claim(_) => Ok(()),
     }
 }
 
@@ -170,11 +181,21 @@ pub fn release(dir: &Path) -> io::Result<()> {
 ///
 /// # Errors
 /// See [`VolumeError`].
-pub fn resolve(pod: &Pod, mounts: &[Mount], dir: &Path) -> Result<Vec<Placed>, VolumeError> {
-    mounts.iter().map(|mount| resolve_one(pod, mount, dir)).collect()
+pub fn resolve(
+    pod: &Pod,
+    mounts: &[Mount],
+    dir: &Path,
+    claims: &Claims,
+) -> Result<Vec<Placed>, VolumeError> {
+    mounts.iter().map(|mount| resolve_one(pod, mount, dir, claims)).collect()
 }
 
-fn resolve_one(pod: &Pod, mount: &Mount, dir: &Path) -> Result<Placed, VolumeError> {
+fn resolve_one(
+    pod: &Pod,
+    mount: &Mount,
+    dir: &Path,
+    claims: &Claims,
+) -> Result<Placed, VolumeError> {
     let volume = pod.volumes.iter().find(|volume| volume.name == mount.volume);
     let Some(volume) = volume else {
         return Err(VolumeError::Unknown {
@@ -189,6 +210,10 @@ fn resolve_one(pod: &Pod, mount: &Mount, dir: &Path) -> Result<Placed, VolumeErr
         VolumeSource::HostPath { path, .. } => (PathBuf::from(path.as_str()), mount.read_only),
         // As in Kubernetes: the device writes it, nobody else.
         VolumeSource::ConfigMap { .. } | VolumeSource::Secret { .. } => (own, true),
+        VolumeSource::Claim(claim) => {
+            let of = |cause| VolumeError::Claim { volume: volume.name.to_string(), cause };
+            (claims.root(claim).map_err(of)?, mount.read_only || claim.read_only)
+        }
     };
     let inner = match mount.sub_path.as_str() {
         "" => PathBuf::new(),
@@ -233,7 +258,7 @@ fn io_failed(
 #[cfg(test)]
 mod tests {
     use firmware_compat::{
-        id::{Hash, PodId},
+        id::{AgentId, Hash, PodId},
         v1::owned::{HostPathKind, PodSecurity, RestartPolicy, RuntimeClass},
     };
 
@@ -265,6 +290,12 @@ mod tests {
     fn place(pod: &PodSpec, dir: &Path, written: &Written) -> Result<(), VolumeError> {
         let nobody = IdentityDir::at(dir.join("identity"), Written::default());
         super::place(pod, dir, written, &Secrets::of(&nobody))
+    }
+
+    /// Resolves mounts of a Pod without claims.
+    fn resolve(pod: &Pod, mounts: &[Mount], dir: &Path) -> Result<Vec<Placed>, VolumeError> {
+        let claims = Claims::at(dir, AgentId([0; 16]), Written::default());
+        super::resolve(pod, mounts, dir, &claims)
     }
 
     fn volume(source: VolumeSource) -> Volume {

@@ -193,6 +193,7 @@ macro_rules! samples {
                         cpu_milli: 4000,
                         memory_bytes: 512 << 20,
                         disk_bytes: 8 << 30,
+                        storage: Default::default(),
                         runtimes: list(vec![
                             runtime(RuntimeClass::Container, "crun"),
                             runtime(RuntimeClass::Wasm, "wasmtime"),
@@ -380,7 +381,10 @@ macro_rules! samples {
             #[test]
             fn an_assignment_is_as_recorded() {
                 let pods = [0xa1, 0xa2].map(hash);
-                check_body("assignment", &Assignment { pods: list(pods.to_vec()) });
+                check_body("assignment", &Assignment {
+                    pods: list(pods.to_vec()),
+                    removed_claims: list(vec![]),
+                });
             }
 
             /// Variants are numbers on the wire: appended, never reordered.

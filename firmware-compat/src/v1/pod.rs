@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Bytes, ContainerSecurity, List, PodSecurity, RuntimeClass, Supervision, Text, capacity,
+    Bytes, Claim, ContainerSecurity, List, PodSecurity, RuntimeClass, Supervision, Text, capacity,
 };
 use crate::id::{Hash, PodId};
 
@@ -246,6 +246,8 @@ pub enum VolumeSource {
         /// Place in the Pod's list.
         secret: u8,
     },
+    /// The data of a claim.
+    Claim(Claim),
 }
 
 /// What a Pod needs of a Secret of its namespace.

@@ -136,6 +136,7 @@ fn device(number: usize) -> Device {
         cpu_milli: 4_000,
         memory_bytes: 4 << 30,
         disk_bytes: 32 << 30,
+        storage: Default::default(),
         runtimes: vec![runtime].try_into().unwrap_or_default(),
         keys: List::default(),
         wasm: None,

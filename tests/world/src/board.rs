@@ -263,6 +263,7 @@ impl Board {
             cpu_milli: 4000,
             memory_bytes: self.facts.memory,
             disk_bytes: 1 << 33,
+            storage: Default::default(),
             runtimes: List::try_from(self.runtimes()).unwrap_or_default(),
             wasm: self.wasm(),
             labels: List::try_from(self.facts.labels.iter().map(label).collect::<Vec<_>>())

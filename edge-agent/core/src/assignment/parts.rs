@@ -12,7 +12,7 @@ use firmware_compat::{
 };
 
 use super::{
-    check::{CheckError, check},
+    check::{CheckError, check, check_claims},
     hash,
 };
 use crate::spec::PodSpec;
@@ -132,7 +132,8 @@ fn config(pod: &Pod) -> impl Iterator<Item = (Hash, PartKind)> {
         VolumeSource::ConfigMap { data } => Some((*data, PartKind::Config)),
         VolumeSource::EmptyDir { .. }
         | VolumeSource::HostPath { .. }
-        | VolumeSource::Secret { .. } => None,
+        | VolumeSource::Secret { .. }
+        | VolumeSource::Claim(_) => None,
     })
 }
 
@@ -177,6 +178,7 @@ pub fn assemble(
         return Err(AssembleError::Long { length, max: max_bytes });
     }
     check(&pods)?;
+    check_claims(&pods, &assignment.removed_claims)?;
     Ok(pods)
 }
 

@@ -89,7 +89,9 @@ fn contents(spec: &PodSpec) -> impl Iterator<Item = (&str, Hash)> {
         let data = match &volume.source {
             VolumeSource::ConfigMap { data } => *data,
             VolumeSource::Secret { secret } => spec.secrets.get(usize::from(*secret))?.data,
-            VolumeSource::EmptyDir { .. } | VolumeSource::HostPath { .. } => return None,
+            VolumeSource::EmptyDir { .. }
+            | VolumeSource::HostPath { .. }
+            | VolumeSource::Claim(_) => return None,
         };
         Some((volume.name.as_str(), data))
     })

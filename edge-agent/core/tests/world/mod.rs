@@ -576,6 +576,7 @@ fn hello(runtimes: Vec<Runtime>) -> Hello {
         cpu_milli: 2000,
         memory_bytes: 1 << 30,
         disk_bytes: 1 << 33,
+        storage: Default::default(),
         runtimes: runtimes.try_into().unwrap(),
         wasm: None,
         labels: List::default(),

@@ -87,7 +87,7 @@ impl Resolved {
     pub fn sources(&self) -> BTreeSet<&SourceName> {
         let files = self.volumes.iter().filter_map(|volume| match &volume.source {
             Source::Files(files) => Some(&files.of),
-            Source::EmptyDir { .. } | Source::HostPath { .. } => None,
+            Source::EmptyDir { .. } | Source::HostPath { .. } | Source::Claim { .. } => None,
         });
         files.chain(self.every_container().flat_map(Container::sources)).collect()
     }

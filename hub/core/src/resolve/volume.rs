@@ -1,16 +1,17 @@
 //! The volumes of a template.
 
-use alloc::{collections::BTreeSet, format, vec::Vec};
+use alloc::{collections::BTreeSet, format, string::String, vec::Vec};
 
 use firmware_compat::{
     capacity::full as capacity,
     v1::owned::{HostPathKind, Text},
 };
 
-use super::{Check, Files, is_no_path};
+use super::{Check, Files, Resolved, is_no_path};
 use crate::api::{
+    Key, Kind,
     core::pod::{self, PodSpec},
-    validate::check_label_name,
+    validate::{check_label_name, check_subdomain},
 };
 
 /// A volume.
@@ -41,6 +42,40 @@ pub enum Source {
     },
     /// Files from a ConfigMap or a Secret.
     Files(Files),
+    /// The data of a claim.
+    Claim {
+        /// Its name; `None` for the one that a StatefulSet makes for each Pod, which the volume's name begins.
+        name: Option<String>,
+        /// Whether no container may write to it.
+        read_only: bool,
+    },
+}
+
+impl Resolved {
+    /// The claims of a Pod of this name, each once. Without a name, those that all Pods of the template share.
+    #[must_use]
+    pub fn claims(&self, namespace: &str, pod: Option<&str>) -> Vec<Key> {
+        let mut claims = Vec::new();
+        for volume in &self.volumes {
+            let Source::Claim { name, .. } = &volume.source else { continue };
+            let name = match (name, pod) {
+                (Some(name), _) => name.clone(),
+                (None, Some(pod)) => claim_of(&volume.name, pod),
+                (None, None) => continue,
+            };
+            let key = Key::new(Kind::PersistentVolumeClaim, namespace, &name);
+            if !claims.contains(&key) {
+                claims.push(key);
+            }
+        }
+        claims
+    }
+}
+
+/// The claim that a StatefulSet makes of one of its templates for a Pod, as Kubernetes names it.
+#[must_use]
+pub fn claim_of(template: &str, pod: &str) -> String {
+    format!("{template}-{pod}")
 }
 
 impl Check {
@@ -61,20 +96,56 @@ impl Check {
                 });
             }
         }
+        self.templates(spec, &mut volumes);
         volumes
+    }
+
+    /// In a StatefulSet, whose claim templates are no part of its Pods' template: what is mounted and is no volume.
+    fn templates(&mut self, spec: &PodSpec, volumes: &mut Vec<Volume>) {
+        let containers = spec.init_containers.iter().chain(&spec.containers);
+        for mount in containers.flat_map(|c| &c.volume_mounts).filter(|_| self.has_claims) {
+            let is_there = spec.volumes.iter().any(|volume| volume.name == mount.name)
+                || volumes.iter().any(|volume| *volume.name == *mount.name);
+            if let Some(name) = Text::try_from(mount.name.as_str()).ok().filter(|_| !is_there) {
+                volumes.push(Volume {
+                    name,
+                    source: Source::Claim { name: None, read_only: false },
+                });
+            }
+        }
+        if volumes.len() > capacity::VOLUMES {
+            let most = capacity::VOLUMES;
+            self.error("spec.volumeClaimTemplates", format!("a Pod has at most {most} volumes"));
+        }
     }
 
     pub(super) fn source(&mut self, at: &str, volume: &pod::Volume) -> Option<Source> {
         let pod::Volume { empty_dir, host_path, config_map, secret, .. } = volume;
+        if let Some(claim) = &volume.persistent_volume_claim {
+            let others = [empty_dir.is_some(), host_path.is_some(), config_map.is_some()];
+            if others.contains(&true) || secret.is_some() {
+                self.error(at, "needs exactly one source");
+            }
+            return Some(self.claim(at, claim));
+        }
         match (empty_dir, host_path, config_map, secret) {
             (Some(empty), None, None, None) => Some(self.empty_dir(at, empty)),
             (None, Some(host), None, None) => Some(self.host_path(at, host)),
             (None, None, Some(map), None) => Some(self.config_map(at, map)),
             (None, None, None, Some(secret)) => Some(self.secret(at, secret)),
             _ => {
-                self.error(at, "needs exactly one of emptyDir, hostPath, configMap and secret");
+                self.error(at, "needs exactly one of emptyDir, hostPath, configMap, secret and persistentVolumeClaim");
                 None
             }
+        }
+    }
+
+    fn claim(&mut self, at: &str, claim: &pod::ClaimVolume) -> Source {
+        let field = format!("{at}.persistentVolumeClaim.claimName");
+        self.keep(check_subdomain(&field, &claim.claim_name, capacity::NAME));
+        Source::Claim {
+            name: Some(claim.claim_name.clone()),
+            read_only: claim.read_only.unwrap_or(false),
         }
     }
 

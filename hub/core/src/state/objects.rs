@@ -8,6 +8,7 @@ use alloc::{
 
 use firmware_compat::{id::Hash, time::Instant};
 
+use super::claims::Volumes;
 use crate::{
     api::{Key, Kind, Object},
     authorizer::Rules,
@@ -60,6 +61,8 @@ pub struct Objects {
     workloads: BTreeSet<Key>,
     /// Roles and bindings.
     rules: Rules,
+    /// PersistentVolumes by device.
+    volumes: Volumes,
 }
 
 impl Objects {
@@ -90,6 +93,12 @@ impl Objects {
     #[must_use]
     pub fn rules(&self) -> &Rules {
         &self.rules
+    }
+
+    /// PersistentVolumes, by the devices that they are on.
+    #[must_use]
+    pub fn volumes(&self) -> &Volumes {
+        &self.volumes
     }
 
     /// Every workload.
@@ -131,6 +140,7 @@ impl Objects {
             self.index_images(key, &revision);
         }
         self.rules.put(&stored.object);
+        self.volumes.put(&stored.object);
         self.stored.insert(key.clone(), stored);
     }
 
@@ -143,6 +153,7 @@ impl Objects {
         self.bytes -= stored.bytes;
         self.replicas -= u64::from(stored.object.replicas());
         self.rules.remove(key);
+        self.volumes.remove(key);
         if let Some(revision) = &stored.revision {
             self.workloads.remove(key);
             self.forget_images(key, revision);
@@ -246,6 +257,7 @@ impl Objects {
             ("workloads by image", anew.images == self.images && anew.roots == self.roots),
             ("workloads", anew.workloads == self.workloads),
             ("roles and bindings", anew.rules == self.rules),
+            ("volumes by device", anew.volumes == self.volumes),
         ];
         same.iter().find(|(_, same)| !same).map_or(Ok(()), |(what, _)| Err(*what))
     }

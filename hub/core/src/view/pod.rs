@@ -5,11 +5,19 @@ use alloc::{borrow::ToOwned, format, string::ToString, sync::Arc, vec::Vec};
 use firmware_compat::{id::PodId, v1::owned::Phase};
 
 use crate::{
-    api::{self, Object, ObjectMeta, apps::TEMPLATE_HASH_LABEL, time::rfc3339},
+    api::{
+        self, Kind, Object, ObjectMeta,
+        apps::{
+            TEMPLATE_HASH_LABEL,
+            stateful_set::{self, POD_INDEX_LABEL, POD_NAME_LABEL},
+        },
+        time::rfc3339,
+    },
     device::Device,
     engine::Engine,
     pod::{Pod, Waiting, status},
     recorder::uuid,
+    resolve::{Source, volume::claim_of},
     view::revision::owner_of_pods,
 };
 
@@ -20,9 +28,25 @@ impl Engine {
         let template = &pod.revision.template;
         let mut labels = template.metadata.labels.clone();
         labels.insert(TEMPLATE_HASH_LABEL.to_owned(), pod.revision.hash.clone());
+        if pod.owner.kind == Kind::StatefulSet {
+            labels.insert(POD_NAME_LABEL.to_owned(), pod.name.clone());
+            let ordinal = stateful_set::ordinal(&pod.owner.name, &pod.name);
+            labels.extend(ordinal.map(|n| (POD_INDEX_LABEL.to_owned(), n.to_string())));
+        }
         let mut spec = template.spec.clone();
         spec.node_name.clone_from(&pod.device);
         spec.priority = Some(pod.priority);
+        let of_sets = pod.revision.resolved.volumes.iter().filter(|volume| {
+            matches!(volume.source, Source::Claim { name: None, .. })
+        });
+        spec.volumes.extend(of_sets.map(|volume| api::core::pod::Volume {
+            name: volume.name.to_string(),
+            persistent_volume_claim: Some(api::core::pod::ClaimVolume {
+                claim_name: claim_of(&volume.name, &pod.name),
+                read_only: None,
+            }),
+            ..api::core::pod::Volume::default()
+        }));
         Some(Arc::new(Object::Pod(api::Pod {
             metadata: ObjectMeta {
                 name: pod.name.clone(),

@@ -979,6 +979,7 @@ fn hello(device: &Device) -> Hello {
         cpu_milli: 2000,
         memory_bytes: device.memory,
         disk_bytes: 1 << 30,
+        storage: Default::default(),
         runtimes: runtimes.try_into().expect("few"),
         wasm: device.engines.contains(&RuntimeClass::Wasm).then(|| WasmSupport {
             class: text(if device.arch == "amd64" { "x86_64" } else { "aarch64" }),

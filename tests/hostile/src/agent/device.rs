@@ -627,6 +627,7 @@ fn new_agent(
         cpu_milli: 2000,
         memory_bytes: 1 << 30,
         disk_bytes: 1 << 33,
+        storage: Default::default(),
         runtimes: runtimes.to_vec().try_into().expect("two"),
         wasm: None,
         labels: List::default(),

@@ -19,7 +19,7 @@ pub use self::{
     environment::{EnvFrom, EnvVar, EnvVarSource, KeyReference, ObjectSource},
     scheduling::Toleration,
     status::{ContainerState, ContainerStatus, PodStatus, Running, Terminated, Waiting},
-    volume::{ConfigMapVolume, EmptyDir, HostPath, KeyToPath, SecretVolume, Volume},
+    volume::{ClaimVolume, ConfigMapVolume, EmptyDir, HostPath, KeyToPath, SecretVolume, Volume},
 };
 use super::service_account::NameReference;
 use crate::api::{

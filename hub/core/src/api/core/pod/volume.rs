@@ -28,6 +28,20 @@ pub struct Volume {
     /// Files from a Secret.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub secret: Option<SecretVolume>,
+    /// The data of a claim.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub persistent_volume_claim: Option<ClaimVolume>,
+}
+
+/// The data of a claim of the same namespace.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ClaimVolume {
+    /// The claim's name.
+    pub claim_name: String,
+    /// Whether no container may write to it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub read_only: Option<bool>,
 }
 
 /// A directory that lives as long as the Pod.
@@ -114,7 +128,7 @@ const VOLUME_SOURCE: Message = Message {
         object("secret", 6, &SECRET_VOLUME).optional(),
         unsupported("nfs", 7),
         unsupported("iscsi", 8),
-        instead("persistentVolumeClaim", 10, "hostPath keeps data on the device"),
+        object("persistentVolumeClaim", 10, &CLAIM_VOLUME).optional(),
         unsupported("downwardAPI", 16),
         object("configMap", 19, &CONFIG_MAP_VOLUME).optional(),
         instead("projected", 26, "mount each source as a volume of its own"),
@@ -122,6 +136,12 @@ const VOLUME_SOURCE: Message = Message {
         instead("ephemeral", 29, "emptyDir lives as long as the Pod"),
         unsupported("image", 30),
     ],
+};
+
+/// The fields of [`ClaimVolume`].
+const CLAIM_VOLUME: Message = Message {
+    name: "PersistentVolumeClaimVolumeSource",
+    fields: &[text("claimName", 1), flag("readOnly", 2)],
 };
 
 /// The fields of [`HostPath`].
