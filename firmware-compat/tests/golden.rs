@@ -381,10 +381,10 @@ macro_rules! samples {
             #[test]
             fn an_assignment_is_as_recorded() {
                 let pods = [0xa1, 0xa2].map(hash);
-                check_body("assignment", &Assignment {
-                    pods: list(pods.to_vec()),
-                    removed_claims: list(vec![]),
-                });
+                check_body(
+                    "assignment",
+                    &Assignment { pods: list(pods.to_vec()), removed_claims: list(vec![]) },
+                );
             }
 
             /// Variants are numbers on the wire: appended, never reordered.

@@ -250,7 +250,9 @@ impl Engine {
                 }
                 Step::CreateNamed { name, revision, device, waiting } => {
                     let saved = self.state.revisions.get(uid, &revision);
-                    let Some(revision) = saved.map(|saved| saved.revision.clone()) else { continue };
+                    let Some(revision) = saved.map(|saved| saved.revision.clone()) else {
+                        continue;
+                    };
                     let id = self.create_pod(key, uid, &revision, Some(name), device.as_deref());
                     match device {
                         Some(device) => self.admit(id, &device, Vec::new()),

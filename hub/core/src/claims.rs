@@ -137,10 +137,7 @@ impl Engine {
                 }),
                 node_affinity: Some(PersistentVolume::affinity(device)),
             },
-            status: PersistentVolumeStatus {
-                phase: "Bound".to_owned(),
-                message: String::new(),
-            },
+            status: PersistentVolumeStatus { phase: "Bound".to_owned(), message: String::new() },
         })
     }
 
@@ -250,8 +247,7 @@ impl Engine {
     }
 
     fn mark_deleted(&mut self, key: &Key) -> Result<Response, ApiError> {
-        let stored =
-            self.state.objects.get(key).ok_or_else(|| ApiError::NotFound(key.clone()))?;
+        let stored = self.state.objects.get(key).ok_or_else(|| ApiError::NotFound(key.clone()))?;
         if stored.object.meta().deletion_timestamp.is_some() {
             return Ok(Response::Deleted(stored.object.clone()));
         }

@@ -274,7 +274,9 @@ impl World {
                     Event::HubPinned(hub)
                 }
             }),
-            Effect::Connect | Effect::Disconnect | Effect::Note(_) => None,
+            Effect::Connect | Effect::Disconnect | Effect::Note(_) | Effect::RemoveClaims(_) => {
+                None
+            }
             Effect::Send(up) => {
                 self.send(up);
                 None

@@ -139,7 +139,10 @@ fn check_stateful_set(set: &StatefulSet, view: &View<'_>, plan: &Plan) -> Result
     let wanted = set.replicas() as usize;
     if updated > set.max_unavailable() {
         let left = wanted.saturating_sub(updated);
-        return Err(Fault::Unavailable { left, least: wanted.saturating_sub(set.max_unavailable()) });
+        return Err(Fault::Unavailable {
+            left,
+            least: wanted.saturating_sub(set.max_unavailable()),
+        });
     }
     Ok(())
 }
@@ -163,7 +166,9 @@ fn check_pods(view: &View<'_>, plan: &Plan) -> Result<(), Fault> {
                     None => continue,
                 }
             }
-            Step::CreateNamed { .. } | Step::MakeClaims { .. } | Step::DeleteClaims { .. } => continue,
+            Step::CreateNamed { .. } | Step::MakeClaims { .. } | Step::DeleteClaims { .. } => {
+                continue;
+            }
             Step::Bind { pod, device, .. } => {
                 if !view.state.fleet.contains(device) {
                     return Err(Fault::UnknownDevice(device.clone()));

@@ -107,10 +107,8 @@ impl Check {
             let is_there = spec.volumes.iter().any(|volume| volume.name == mount.name)
                 || volumes.iter().any(|volume| *volume.name == *mount.name);
             if let Some(name) = Text::try_from(mount.name.as_str()).ok().filter(|_| !is_there) {
-                volumes.push(Volume {
-                    name,
-                    source: Source::Claim { name: None, read_only: false },
-                });
+                volumes
+                    .push(Volume { name, source: Source::Claim { name: None, read_only: false } });
             }
         }
         if volumes.len() > capacity::VOLUMES {

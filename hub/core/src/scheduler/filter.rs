@@ -89,9 +89,10 @@ impl FilterReason {
             Self::Unschedulable => "is marked unschedulable".to_owned(),
             Self::NotReady => "is not connected".to_owned(),
             Self::Paused => "is paused by a conflict between hubs".to_owned(),
-            Self::Runtime(reason) | Self::Image(reason) | Self::Preparing(reason) | Self::Claim(reason) => {
-                reason.clone()
-            }
+            Self::Runtime(reason)
+            | Self::Image(reason)
+            | Self::Preparing(reason)
+            | Self::Claim(reason) => reason.clone(),
             Self::Resource(what) => format!("has not enough {what} left"),
             Self::Port(number) => {
                 format!("has another Pod that takes port {number} of its network")

@@ -174,9 +174,9 @@ impl State {
         }
         match self.objects.volume(&claim.spec.volume_name).and_then(PersistentVolume::device) {
             Some(holder) if holder == device.name => Ok(0),
-            Some(holder) => {
-                refuse(format!("has not the data of persistentvolumeclaim \"{name}\": {holder} has it"))
-            }
+            Some(holder) => refuse(format!(
+                "has not the data of persistentvolumeclaim \"{name}\": {holder} has it"
+            )),
             None => refuse(format!("the volume of persistentvolumeclaim \"{name}\" is gone")),
         }
     }

@@ -36,9 +36,12 @@ impl Engine {
         let mut spec = template.spec.clone();
         spec.node_name.clone_from(&pod.device);
         spec.priority = Some(pod.priority);
-        let of_sets = pod.revision.resolved.volumes.iter().filter(|volume| {
-            matches!(volume.source, Source::Claim { name: None, .. })
-        });
+        let of_sets = pod
+            .revision
+            .resolved
+            .volumes
+            .iter()
+            .filter(|volume| matches!(volume.source, Source::Claim { name: None, .. }));
         spec.volumes.extend(of_sets.map(|volume| api::core::pod::Volume {
             name: volume.name.to_string(),
             persistent_volume_claim: Some(api::core::pod::ClaimVolume {

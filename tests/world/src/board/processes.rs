@@ -4,12 +4,12 @@
 use std::collections::BTreeMap;
 
 use firmware_compat::{
-    id::{Hash, PodId},
+    id::{ClaimId, Hash, PodId},
     v1::owned::{Container, Exit, Pod},
 };
 use lichen_agent_core::{ContainerId, Event, PodSpec, event::FoundState};
 
-use super::{Board, Wake, effects::failure, exit};
+use super::{Board, Wake, claims::claims_of, effects::failure, exit};
 use crate::{Due, World, canary::Canary};
 
 /// How a program behaves: the name of its image says it.
@@ -84,6 +84,8 @@ pub struct Run {
     /// Its sandbox stands.
     pub sandbox: bool,
     pub containers: BTreeMap<ContainerId, Process>,
+    /// The claims that it mounts.
+    pub claims: Vec<ClaimId>,
 }
 
 impl Run {
@@ -179,6 +181,7 @@ impl Board {
             name: pod.name.to_string(),
             sandbox: false,
             containers: BTreeMap::new(),
+            claims: claims_of(pod),
         };
         self.runs.entry(pod.id).or_insert(new)
     }

@@ -63,7 +63,11 @@ pub struct StatefulSetSpec {
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub pod_management_policy: Option<String>,
     /// How Pods of an older template are replaced.
-    #[serde(default, skip_serializing_if = "UpdateStrategy::is_empty", deserialize_with = "nullable")]
+    #[serde(
+        default,
+        skip_serializing_if = "UpdateStrategy::is_empty",
+        deserialize_with = "nullable"
+    )]
     pub update_strategy: UpdateStrategy,
     /// Old templates that are kept. Absent means 10.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -287,7 +291,8 @@ impl StatefulSet {
             claim.default_fields();
             claim.validate(&format!("{at}.spec"), errors);
             if !claim.volume_name.is_empty() {
-                errors.add(format!("{at}.spec.volumeName"), "can't be written by hand; leave it out");
+                errors
+                    .add(format!("{at}.spec.volumeName"), "can't be written by hand; leave it out");
             }
         }
         let known = |name: &str| {

@@ -289,10 +289,8 @@ const CLAIM_REF: Message = Message {
     ],
 };
 
-const AFFINITY: Message = Message {
-    name: "VolumeNodeAffinity",
-    fields: &[object("required", 1, &TERMS).optional()],
-};
+const AFFINITY: Message =
+    Message { name: "VolumeNodeAffinity", fields: &[object("required", 1, &TERMS).optional()] };
 
 const TERMS: Message =
     Message { name: "NodeSelector", fields: &[objects("nodeSelectorTerms", 1, &TERM)] };

@@ -136,8 +136,10 @@ impl PersistentVolumeClaimSpec {
         let requests = format!("{at}.resources.requests");
         match self.resources.requests.get(STORAGE) {
             None => errors.add(format!("{requests}.storage"), "must be given, as in 1Gi"),
-            Some(size) if size.in_units().is_none_or(|bytes| bytes == 0) => errors
-                .add(format!("{requests}.storage"), format!("\"{size}\" must be more than nothing")),
+            Some(size) if size.in_units().is_none_or(|bytes| bytes == 0) => errors.add(
+                format!("{requests}.storage"),
+                format!("\"{size}\" must be more than nothing"),
+            ),
             Some(_) => {}
         }
         let lists = [("requests", &self.resources.requests), ("limits", &self.resources.limits)];
@@ -283,8 +285,10 @@ impl PersistentVolumeClaim {
                 "spec is immutable after creation except resources.requests for bound claims",
             );
         } else if self.bytes() < old.bytes() {
-            errors
-                .add("spec.resources.requests.storage", "field can not be less than status.capacity");
+            errors.add(
+                "spec.resources.requests.storage",
+                "field can not be less than status.capacity",
+            );
         }
     }
 }
