@@ -12,7 +12,7 @@ use std::{fs, path::PathBuf};
 
 use firmware_compat::{
     frame::{self, Frame, Message, Stamp},
-    id::{AgentId, BootId, Generation, Hash, KeyId, Lineage, PodId},
+    id::{AgentId, BootId, ClaimId, Generation, Hash, KeyId, Lineage, PodId},
     signed,
 };
 
@@ -193,7 +193,7 @@ macro_rules! samples {
                         cpu_milli: 4000,
                         memory_bytes: 512 << 20,
                         disk_bytes: 8 << 30,
-                        storage: Default::default(),
+                        storage: Storage { claims: text("/var/lib/lichen/claims"), sizes_enforced: true },
                         runtimes: list(vec![
                             runtime(RuntimeClass::Container, "crun"),
                             runtime(RuntimeClass::Wasm, "wasmtime"),
@@ -367,7 +367,15 @@ macro_rules! samples {
                 check_body("sealed", &Sealed { encapsulated_key, content });
                 let config = VolumeSource::ConfigMap { data: hash(0xf6) };
                 let secret = VolumeSource::Secret { secret: 0 };
+                let claim = VolumeSource::Claim(Claim {
+                    id: ClaimId([0xd7; 16]),
+                    name: text("readings"),
+                    bound_to: AgentId([0xe8; 16]),
+                    size_bytes: 1 << 26,
+                    read_only: true,
+                });
                 let cases = [
+                    ("pod-claim", RuntimeClass::Firmware, firmware.clone(), claim),
                     ("pod-image", RuntimeClass::Container, image, empty),
                     ("pod-wasm", RuntimeClass::Wasm, wasm, host),
                     ("pod-firmware", RuntimeClass::Firmware, firmware.clone(), config),

@@ -41,8 +41,8 @@ pub(super) fn prepare(job: &Job<'_>, containers: &Containers) -> Result<Prepared
     make_dir(&job.attempt_dir).map_err(refuse)?;
     let run = RunDir::new(job.attempt_dir.join(DIR));
     run.create().map_err(refuse)?;
-    let (pod, mounts, claims) = (job.pod, &job.container.mounts, &job.launcher.claims);
-    let placed = volumes::resolve(pod, mounts, &job.dir.volumes(), claims);
+    let (wanted, claims) = (&job.container.mounts, &job.launcher.claims);
+    let placed = volumes::resolve(job.pod, wanted, &job.dir.volumes(), claims);
     let (mounts, sub_paths) = mounts(placed.map_err(refuse)?, &run);
     let environment = environment::of(job)?;
     let is_private = environment.private;

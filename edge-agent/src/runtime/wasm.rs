@@ -121,8 +121,8 @@ fn words(job: &Job<'_>, environment: &Environment) -> Result<Run, PrepareError> 
 }
 
 fn preopens(job: &Job<'_>) -> Result<Vec<Preopen>, PrepareError> {
-    let (pod, mounts, claims) = (job.pod, &job.container.mounts, &job.launcher.claims);
-    let placed = volumes::resolve(pod, mounts, &job.dir.volumes(), claims);
+    let (wanted, claims) = (&job.container.mounts, &job.launcher.claims);
+    let placed = volumes::resolve(job.pod, wanted, &job.dir.volumes(), claims);
     placed.map_err(refuse)?.into_iter().map(preopen).collect()
 }
 

@@ -94,9 +94,8 @@ fn row(
 
 /// Directories by the names of volumes.
 fn paths(volumes: &Value) -> BTreeMap<&str, &str> {
-    let of = |volume: &'_ Value| -> Option<_> { volume["spec"]["local"]["path"].as_str() };
     items(volumes)
-        .filter_map(|volume| Some((text(&volume["metadata"]["name"]), of(volume)?)))
+        .map(|volume| (text(&volume["metadata"]["name"]), text(&volume["spec"]["local"]["path"])))
         .collect()
 }
 
