@@ -1,7 +1,8 @@
 //! `apps/v1` StatefulSet: Pods with names of their own that stay, each with the data that goes with its name.
 
+mod claims;
+
 use alloc::{
-    collections::BTreeSet,
     format,
     string::{String, ToString},
     vec::Vec,
@@ -12,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::{rollout::CountOrPercent, validate_workload};
 use crate::{
     api::{
-        Object, PersistentVolumeClaim, cell,
+        Object, cell,
         core::{
             persistent_volume_claim::{CLAIM_SPEC, PersistentVolumeClaimSpec},
             pod::{POD_TEMPLATE, PodTemplate},
@@ -20,9 +21,8 @@ use crate::{
         field::{Message, Shape, count, field, object, objects, text, written},
         meta::{LABEL_SELECTOR, LabelSelector, OBJECT_META, ObjectMeta, is_zero, nullable},
         resource::{Column, Names, Resource, RestartRule, SCALE},
-        validate::{Errors, check_label_name},
+        validate::Errors,
     },
-    resolve::volume::claim_of,
 };
 
 /// The label with a Pod's name.
@@ -246,76 +246,6 @@ impl StatefulSet {
         policy.and_then(|policy| policy.when_deleted.as_deref()) == Some("Delete")
     }
 
-    /// The claims of a Pod.
-    #[must_use]
-    pub fn claims(&self, pod: &str) -> Vec<PersistentVolumeClaim> {
-        let claim = |template: &ClaimTemplate| {
-            let mut metadata = ObjectMeta {
-                name: claim_of(&template.metadata.name, pod),
-                namespace: self.metadata.namespace.clone(),
-                annotations: template.metadata.annotations.clone(),
-                ..ObjectMeta::default()
-            };
-            // Kubernetes': the template's, and those by which the set's Pods are selected.
-            metadata.labels.clone_from(&template.metadata.labels);
-            metadata.labels.extend(self.spec.selector.match_labels.clone());
-            let mut claim = PersistentVolumeClaim {
-                metadata,
-                spec: template.spec.clone(),
-                status: Default::default(),
-            };
-            claim.default_fields();
-            claim.prepare_for_create();
-            claim
-        };
-        self.spec.volume_claim_templates.iter().map(claim).collect()
-    }
-
-    fn validate_claims(&self, errors: &mut Errors) {
-        let mut names = BTreeSet::new();
-        let spec = &self.spec.template.spec;
-        for (index, template) in self.spec.volume_claim_templates.iter().enumerate() {
-            let at = format!("spec.volumeClaimTemplates[{index}]");
-            let name = template.metadata.name.as_str();
-            errors.keep(check_label_name(&format!("{at}.metadata.name"), name));
-            if !names.insert(name) {
-                errors.add(format!("{at}.metadata.name"), format!("\"{name}\" is there twice"));
-            }
-            if spec.volumes.iter().any(|volume| volume.name == name) {
-                errors.add(
-                    format!("{at}.metadata.name"),
-                    format!("\"{name}\" is a volume of the template, too; leave that one out"),
-                );
-            }
-            let mut claim = template.spec.clone();
-            claim.default_fields();
-            claim.validate(&format!("{at}.spec"), errors);
-            if !claim.volume_name.is_empty() {
-                errors
-                    .add(format!("{at}.spec.volumeName"), "can't be written by hand; leave it out");
-            }
-        }
-        let known = |name: &str| {
-            names.contains(name) || spec.volumes.iter().any(|volume| volume.name == name)
-        };
-        let lists = [("initContainers", &spec.init_containers), ("containers", &spec.containers)];
-        for (list, containers) in lists {
-            for (c, container) in containers.iter().enumerate() {
-                for (m, mount) in container.volume_mounts.iter().enumerate() {
-                    if !known(&mount.name) {
-                        errors.add(
-                            format!("spec.template.spec.{list}[{c}].volumeMounts[{m}].name"),
-                            format!(
-                                "no volume of the Pod and no claim template has the name \"{}\"",
-                                mount.name
-                            ),
-                        );
-                    }
-                }
-            }
-        }
-    }
-
     fn validate_strategy(&self, errors: &mut Errors) {
         let spec = &self.spec;
         let words = |field: &str, word: Option<&str>, allowed: [&str; 2], errors: &mut Errors| {
@@ -402,6 +332,12 @@ impl Resource for StatefulSet {
     ];
 
     fn default_fields(&mut self) {
+        // As Kubernetes writes them: kubectl follows no rollout of a set without a type.
+        self.spec.replicas.get_or_insert(1);
+        self.spec.pod_management_policy.get_or_insert_with(|| "OrderedReady".into());
+        if self.spec.update_strategy.kind.is_empty() {
+            self.spec.update_strategy.kind = "RollingUpdate".into();
+        }
         for template in &mut self.spec.volume_claim_templates {
             template.spec.default_fields();
         }
