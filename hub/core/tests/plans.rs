@@ -177,3 +177,29 @@ fn a_plan_for_a_daemon_set_keeps_one_pod_a_device_and_enough_of_them() {
     assert_eq!(judge(vec![delete(own[0], Why::Excess)]), Some(Fault::Missed { left: 0, least: 1 }));
     assert_eq!(judge(own.iter().map(|pod| delete(*pod, Why::Unwanted)).collect()), None);
 }
+
+#[test]
+fn a_plan_for_a_stateful_set_makes_no_second_pod_of_a_name() {
+    let (world, key) = world_with(Kind::StatefulSet, &json!({"replicas": 3}));
+    let own = pods(&world, &key);
+    let judge = |steps| judge(&world, &key, None, steps);
+    let named = |name: &str| Step::CreateNamed {
+        name: name.into(),
+        revision: String::new(),
+        device: Some("a".into()),
+        waiting: None,
+    };
+    assert_eq!(judge(vec![named("statefulset-3")]), None);
+    let taken = Some(Fault::Identity("statefulset-1".into()));
+    assert_eq!(judge(vec![named("statefulset-1")]), taken);
+    // It is there until its device has let go of it.
+    let pod = world.engine.state().pods.get(own[1]).expect("it runs").name.clone();
+    let anew = vec![delete(own[1], Why::Updated), named(&pod)];
+    assert_eq!(judge(anew), Some(Fault::Identity(pod)));
+    let twice = Some(Fault::Identity("statefulset-3".into()));
+    assert_eq!(judge(vec![named("statefulset-3"), named("statefulset-3")]), twice);
+    assert_eq!(
+        judge(vec![delete(own[0], Why::Updated), delete(own[1], Why::Updated)]),
+        Some(Fault::Unavailable { left: 1, least: 2 })
+    );
+}
