@@ -193,7 +193,10 @@ macro_rules! samples {
                         cpu_milli: 4000,
                         memory_bytes: 512 << 20,
                         disk_bytes: 8 << 30,
-                        storage: Storage { claims: text("/var/lib/lichen/claims"), sizes_enforced: true },
+                        storage: Storage {
+                            claims: text("/var/lib/lichen/claims"),
+                            sizes_enforced: true,
+                        },
                         runtimes: list(vec![
                             runtime(RuntimeClass::Container, "crun"),
                             runtime(RuntimeClass::Wasm, "wasmtime"),

@@ -136,7 +136,11 @@ impl Engine {
                 ),
                 _ => String::new(),
             };
-            lines.say(depth, false, format!("{name} is to go since {since} from {place}, {how}{next}"));
+            lines.say(
+                depth,
+                false,
+                format!("{name} is to go since {since} from {place}, {how}{next}"),
+            );
             return;
         }
         match self.waiting(pod, device) {

@@ -32,8 +32,8 @@ pub use hub::{HubArgs, QuickstartArgs};
 pub use hub_commands::{BackupArgs, HubCommand, RestoreArgs, ResumeArgs, RotateArgs};
 pub use image::{ImageCommand, PackArgs};
 pub use objects::{ApplyArgs, DeleteArgs, GetArgs, NamedArgs, Output};
-pub use storage::PvcArgs;
 pub use pods::{HistoryArgs, LogsArgs, RolloutCommand, StatusArgs, UndoArgs, WorkloadArgs};
+pub use storage::PvcArgs;
 
 const STYLES: styling::Styles = styling::Styles::styled()
     .header(styling::AnsiColor::Green.on_default().bold())

@@ -190,7 +190,11 @@ impl World {
         let name = step.word(1)?;
         let object = match step.verb() {
             "claim" => manifests::claim(name),
-            _ => manifests::stateful_set(name, step.number("replicas", 1)?, step.number("version", 1)?),
+            _ => manifests::stateful_set(
+                name,
+                step.number("replicas", 1)?,
+                step.number("version", 1)?,
+            ),
         };
         let Some(object) = object else {
             self.fail("bounds-hold", "a manifest of the world does not parse");

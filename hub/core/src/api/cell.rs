@@ -11,8 +11,8 @@ use serde_json::Value;
 use super::{
     core::pod::PodSpec,
     meta::{Map, ObjectMeta},
-    selector::LabelSelector,
     quantity::Amounts,
+    selector::LabelSelector,
     time,
 };
 

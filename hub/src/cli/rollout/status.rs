@@ -127,14 +127,12 @@ fn progress(kind: &str, workload: &Value) -> Progress {
             let missing = replicas.saturating_sub(ready);
             (count("updatedReplicas"), wanted, 0, wanted.saturating_sub(missing))
         }
-        "DaemonSet" => {
-            (
-                count("updatedNumberScheduled"),
-                count("desiredNumberScheduled"),
-                0,
-                count("numberAvailable"),
-            )
-        }
+        "DaemonSet" => (
+            count("updatedNumberScheduled"),
+            count("desiredNumberScheduled"),
+            0,
+            count("numberAvailable"),
+        ),
         _ => (
             count("updatedReplicas"),
             spec["replicas"].as_u64().unwrap_or(1),

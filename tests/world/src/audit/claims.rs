@@ -29,7 +29,8 @@ impl World {
         });
         if let Some(other) = other {
             let (one, other) = (self.boards[board].label.clone(), other.label.clone());
-            let what = format!("{one} starts {name} while another Pod of that name runs on {other}");
+            let what =
+                format!("{one} starts {name} while another Pod of that name runs on {other}");
             self.fail("one-pod-of-a-name", &what);
         }
     }

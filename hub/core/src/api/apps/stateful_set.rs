@@ -11,18 +11,17 @@ use alloc::{
 use serde::{Deserialize, Serialize};
 
 use super::{rollout::CountOrPercent, validate_workload};
-use crate::{
-    api::{
-        Object, cell,
-        core::{
-            persistent_volume_claim::{CLAIM_SPEC, PersistentVolumeClaimSpec},
-            pod::{POD_TEMPLATE, PodTemplate},
-        },
-        field::{Message, Shape, count, field, object, objects, text, written},
-        meta::{LABEL_SELECTOR, LabelSelector, OBJECT_META, ObjectMeta, is_zero, nullable},
-        resource::{Column, Names, Resource, RestartRule, SCALE},
-        validate::Errors,
+use crate::api::{
+    Object, cell,
+    core::{
+        persistent_volume_claim::{CLAIM_SPEC, PersistentVolumeClaimSpec},
+        pod::{POD_TEMPLATE, PodTemplate},
     },
+    field::{Message, Shape, count, field, object, objects, text, written},
+    meta::{OBJECT_META, ObjectMeta, is_zero, nullable},
+    resource::{Column, Names, Resource, RestartRule, SCALE},
+    selector::{LABEL_SELECTOR, LabelSelector},
+    validate::Errors,
 };
 
 /// The label with a Pod's name.
