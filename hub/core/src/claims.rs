@@ -185,7 +185,7 @@ impl Engine {
             return Ok(());
         }
         let class = self.state.objects.class(old.class());
-        if !class.is_some_and(|class| class.allow_volume_expansion == Some(true)) {
+        if class.is_none_or(|class| class.allow_volume_expansion != Some(true)) {
             return Err(ApiError::Forbidden(
                 "only dynamically provisioned pvc can be resized and the storageclass that provisions the pvc must support resize"
                     .to_owned(),

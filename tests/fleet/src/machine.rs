@@ -110,6 +110,7 @@ impl Machine {
             Effect::CancelFetch { .. }
             | Effect::Retain(_)
             | Effect::CancelCommand { .. }
+            | Effect::RemoveClaims(_)
             // The device's, not the machine's.
             | Effect::Connect
             | Effect::Disconnect

@@ -49,7 +49,7 @@ pub fn run(plan: &Plan) -> Outcome {
     let mut took = Duration::ZERO;
     for workload in 0..WORKLOADS {
         let revision = revision(workload)?;
-        let load = |device: &Device| taken.get(&*device.name).copied().unwrap_or_default();
+        let load = |device: &Device| taken.get(&*device.name).cloned().unwrap_or_default();
         let start = Instant::now();
         let placement = place(replicas, &revision, devices.iter(), load, &|_| Ok(()));
         took += start.elapsed();

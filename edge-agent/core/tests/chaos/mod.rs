@@ -108,7 +108,9 @@ impl Chaos {
                 | Effect::Note(_)
                 | Effect::Quit => {}
                 Effect::Retain(keep) => self.world.store.retain(|digest| keep.contains(digest)),
-                Effect::CancelFetch { .. } | Effect::CancelCommand { .. } => {}
+                Effect::CancelFetch { .. }
+                | Effect::CancelCommand { .. }
+                | Effect::RemoveClaims(_) => {}
                 work => self.pending.push(work),
             }
         }

@@ -104,6 +104,7 @@ impl Watch {
             | Effect::Disconnect
             | Effect::CancelFetch { .. }
             | Effect::CancelCommand { .. }
+            | Effect::RemoveClaims(_)
             | Effect::Quit => {}
         }
     }

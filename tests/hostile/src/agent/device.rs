@@ -153,7 +153,8 @@ impl Device {
                 Effect::Note(_)
                 | Effect::Connect
                 | Effect::CancelFetch { .. }
-                | Effect::CancelCommand { .. } => {}
+                | Effect::CancelCommand { .. }
+                | Effect::RemoveClaims(_) => {}
                 question => {
                     self.check_question(&question);
                     self.questions.push_back(question);
