@@ -20,6 +20,7 @@
 pub mod args;
 mod asking;
 pub mod board;
+pub mod claims;
 pub mod content;
 mod facts;
 pub mod hub;

@@ -3,6 +3,7 @@
 //! ```text
 //! run/<Pod>/pod                     which spec it runs, for an agent that starts later
 //! run/<Pod>/volumes/                emptyDir and configMap volumes: they live as long as the Pod
+//! run/<Pod>/claims                  the claims that it mounts, see [`crate::claims`]
 //! run/<Pod>/etc/                    hosts, hostname, resolv.conf
 //! run/<Pod>/network, ipc, processes hold the namespaces
 //! run/<Pod>/shm/                    its /dev/shm
@@ -97,6 +98,12 @@ impl PodDir {
     #[must_use]
     pub fn etc(&self) -> PathBuf {
         self.path.join("etc")
+    }
+
+    /// Which claims it mounts.
+    #[must_use]
+    pub fn claims(&self) -> PathBuf {
+        self.path.join("claims")
     }
 
     /// What holds its network namespace.

@@ -5,12 +5,12 @@ use std::path::Path;
 use firmware_compat::{
     capacity::full as capacity,
     id::{AgentId, BootId},
-    v1::owned::{Hello, List, Runtime, RuntimeClass, Text, WasmSupport},
+    v1::owned::{Hello, List, Runtime, RuntimeClass, Storage, Text, WasmSupport},
 };
 use lichen_oci::runtime::{Findings, Search};
 use lichen_wasm_host::{Class, profile};
 
-use crate::options::Options;
+use crate::{claims, options::Options};
 
 /// What every Hello says, apart from what the core fills in and what [`containers`] finds.
 #[must_use]
@@ -28,6 +28,7 @@ pub fn hello(options: &Options, agent: AgentId) -> Hello {
         cpu_milli: cpu_milli(),
         memory_bytes: memory_bytes(),
         disk_bytes: disk_bytes(&options.state),
+        storage: storage(&options.state),
         runtimes: runtimes(None).try_into().unwrap_or_default(),
         wasm: Some(wasm_support()),
         labels: labels.expect("options hold no more labels than the wire"),
@@ -36,6 +37,12 @@ pub fn hello(options: &Options, agent: AgentId) -> Hello {
         max_assignment_bytes: capacity::ASSIGNMENT_BYTES as u32,
         keys: List::default(),
     }
+}
+
+/// Where the data of claims is. Nothing holds a claim to its size.
+fn storage(state: &Path) -> Storage {
+    let state = state.canonicalize().unwrap_or_else(|_| state.to_owned());
+    Storage { claims: Text::cut(&claims::data(&state).to_string_lossy()), sizes_enforced: false }
 }
 
 /// The kernel's boot id.

@@ -13,6 +13,7 @@ use lichen_agent_core::{
 use tokio::sync::mpsc;
 
 use crate::{
+    claims::Claims,
     content::{Content, ContentError},
     identity::{IdentityDir, IdentityError},
     known_time::KnownTime,
@@ -86,6 +87,7 @@ pub async fn run(options: Options, shutdown: impl Future<Output = ()>) -> Result
         "agent started"
     );
     begin(&mut shell, found, options.adopt_hub);
+    pods::sweep_claims(shell.launcher.clone());
     drive(&mut shell, receiver, shutdown, options.drain_on_exit).await;
     let written = shell.state.written().bytes();
     shell.leave().await;
@@ -124,6 +126,7 @@ fn shell(
         agent: agent_id,
         run: state.run(),
         content,
+        claims: Claims::of(&state, agent_id),
         secrets: Secrets::of(&IdentityDir::of(&state)),
         shim: options.shim.clone(),
         wasm_program: options.wasm_program.clone(),

@@ -20,6 +20,7 @@ use lichen_shim::{
 };
 
 use crate::{
+    claims::Claims,
     content::{Content, ContentError},
     pod_dir::{ContainerDir, ContainerRecord, PodDir},
     sandbox,
@@ -50,6 +51,8 @@ pub struct Launcher {
     pub run: PathBuf,
     /// Where artefacts and layers are.
     pub content: Content,
+    /// The data of claims.
+    pub claims: Claims,
     /// Opens what is sealed to this device.
     pub secrets: Secrets,
     /// The program `lichen-shim`.
@@ -97,6 +100,11 @@ impl Launcher {
             ));
         }
         let dir = PodDir::new(&self.run, pod.id);
+        dir.make().map_err(|error| in_words(&error))?;
+        self.claims.place(pod, &dir).map_err(|error| Failure {
+            reason: error.reason().to_owned(),
+            message: chain(&error),
+        })?;
         sandbox::make(pod, &dir, self.content.written(), &self.secrets, &self.shim)
             .map_err(|error| in_words(&error))
     }

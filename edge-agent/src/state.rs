@@ -11,6 +11,7 @@
 //! | `time-floor` | a time that has certainly passed, in milliseconds since 1970 |
 //! | `artefacts/sha256/<hex>` | fetched bytes, see [`crate::content`] |
 //! | `artefacts/unpacked/`, `layers/` | unpacked layers, and which packed one each is of, see [`crate::content`] |
+//! | `claims/`, `claim-records/` | the data of PersistentVolumeClaims, see [`crate::claims`] |
 //! | `run/<Pod>/` | what runs, see [`crate::pod_dir`] |
 //!
 //! Files are replaced whole and only when their content changes; every byte written is counted.

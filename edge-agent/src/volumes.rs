@@ -16,6 +16,7 @@ use firmware_compat::v1::owned::{Mount, MountPropagation, Pod, Volume, VolumeSou
 use lichen_agent_core::{PodSpec, spec::is_plain_name};
 
 use crate::{
+    claims::{ClaimError, Claims},
     secrets::{SecretError, Secrets},
     state::Written,
 };
@@ -74,6 +75,14 @@ pub enum VolumeError {
         volume: String,
         /// Why.
         cause: SecretError,
+    },
+    /// A claim whose data is not there.
+    #[error("volume {volume}: {cause}")]
+    Claim {
+        /// The volume.
+        volume: String,
+        /// Why.
+        cause: ClaimError,
     },
     /// A mount names a volume that the Pod does not have.
     #[error("mount at {path}: the pod has no volume {volume:?}")]
@@ -143,7 +152,9 @@ fn has_files(volume: &Volume) -> bool {
         VolumeSource::ConfigMap { .. }
         | VolumeSource::Secret { .. }
         | VolumeSource::Projected { .. } => true,
-        VolumeSource::EmptyDir { .. } | VolumeSource::HostPath { .. } => false,
+        VolumeSource::EmptyDir { .. } | VolumeSource::HostPath { .. } | VolumeSource::Claim(_) => {
+            false
+        }
     }
 }
 
@@ -174,6 +185,8 @@ fn place_one(
         VolumeSource::Projected { sources } => {
             projected::place(pod, volume, &own, sources, written, secrets)
         }
+        // It is of no one Pod.
+        VolumeSource::Claim(_) => Ok(()),
     }
 }
 
@@ -194,8 +207,9 @@ pub fn resolve(
     mounts: &[Mount],
     dir: &Path,
     variables: &BTreeMap<&str, String>,
+    claims: &Claims,
 ) -> Result<Vec<Placed>, VolumeError> {
-    mounts.iter().map(|mount| resolve_one(pod, mount, dir, variables)).collect()
+    mounts.iter().map(|mount| resolve_one(pod, mount, dir, variables, claims)).collect()
 }
 
 fn resolve_one(
@@ -203,6 +217,7 @@ fn resolve_one(
     mount: &Mount,
     dir: &Path,
     variables: &BTreeMap<&str, String>,
+    claims: &Claims,
 ) -> Result<Placed, VolumeError> {
     let volume = pod.volumes.iter().find(|volume| volume.name == mount.volume);
     let Some(volume) = volume else {
@@ -220,6 +235,10 @@ fn resolve_one(
         VolumeSource::ConfigMap { .. }
         | VolumeSource::Secret { .. }
         | VolumeSource::Projected { .. } => (own, true),
+        VolumeSource::Claim(claim) => {
+            let of = |cause| VolumeError::Claim { volume: volume.name.to_string(), cause };
+            (claims.root(claim).map_err(of)?, mount.read_only || claim.read_only)
+        }
     };
     let sub_path = match mount.expand {
         true => sub_path::expanded(volume, &mount.sub_path, variables)?,
@@ -273,7 +292,7 @@ fn io_failed(
 #[cfg(test)]
 pub(crate) mod tests {
     use firmware_compat::{
-        id::{Hash, PodId},
+        id::{AgentId, Hash, PodId},
         v1::owned::{
             Artefacts, Blob, Container, ContainerSecurity, HostPathKind, PodNames, PodSecurity,
             Resources, RestartPolicy, RuntimeClass, Supervision,
@@ -330,6 +349,17 @@ pub(crate) mod tests {
         super::place(pod, dir, written, &Secrets::of(&nobody))
     }
 
+    /// Resolves mounts of a Pod without claims.
+    fn resolve_all(
+        pod: &Pod,
+        mounts: &[Mount],
+        dir: &Path,
+        variables: &BTreeMap<&str, String>,
+    ) -> Result<Vec<Placed>, VolumeError> {
+        let claims = Claims::at(dir, AgentId([0; 16]), Written::default());
+        super::resolve(pod, mounts, dir, variables, &claims)
+    }
+
     fn volume(source: VolumeSource) -> Volume {
         Volume { name: "v".try_into().expect("short"), source }
     }
@@ -359,7 +389,7 @@ pub(crate) mod tests {
         fs::write(dir.path().join("v/file"), "x").expect("writable");
         place(&pod, dir.path(), &Written::default()).expect("placeable");
         let placed =
-            super::resolve(&pod, &[mount("")], dir.path(), &BTreeMap::new()).expect("resolvable");
+            resolve_all(&pod, &[mount("")], dir.path(), &BTreeMap::new()).expect("resolvable");
         assert_eq!(placed[0].source, Source::Own(dir.path().join("v")));
         assert!(dir.path().join("v/file").exists());
     }
@@ -388,7 +418,7 @@ pub(crate) mod tests {
         place(&pod, dir.path(), &Written::default()).expect("placeable");
         std::os::unix::fs::symlink(outside.path(), dir.path().join("v/out")).expect("a link");
         let resolve =
-            |sub_path| super::resolve(&pod, &[mount(sub_path)], dir.path(), &BTreeMap::new());
+            |sub_path| resolve_all(&pod, &[mount(sub_path)], dir.path(), &BTreeMap::new());
         for crooked in ["../x", "/etc", "out", "out/deeper/still"] {
             assert!(matches!(resolve(crooked), Err(VolumeError::Path { .. })), "{crooked}");
         }
@@ -413,7 +443,7 @@ pub(crate) mod tests {
         let variables = BTreeMap::from([("POD", "web-0".to_owned()), ("UP", "..".to_owned())]);
         let resolve = |expression| {
             let mount = Mount { expand: true, ..mount(expression) };
-            super::resolve(&pod, &[mount], dir.path(), &variables)
+            resolve_all(&pod, &[mount], dir.path(), &variables)
         };
         assert_eq!(resolve("of/$(POD)").expect("resolvable")[0].inner, Path::new("of/web-0"));
         for crooked in ["$(UP)/x", "$(NONE)", "/$(POD)"] {
@@ -436,7 +466,7 @@ pub(crate) mod tests {
     #[test]
     fn a_mount_of_no_volume_is_named() {
         let dir = tempfile::tempdir().expect("a directory");
-        let error = super::resolve(&pod(Vec::new()), &[mount("")], dir.path(), &BTreeMap::new())
+        let error = resolve_all(&pod(Vec::new()), &[mount("")], dir.path(), &BTreeMap::new())
             .expect_err("unknown");
         assert!(error.to_string().contains("no volume \"v\""), "{error}");
     }

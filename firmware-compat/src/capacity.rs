@@ -40,6 +40,8 @@ pub mod full {
     pub const PODS: usize = 256;
     /// Pods whose place one takes: a copy that runs, and those of quick changes after it that hardly began.
     pub const PREDECESSORS: usize = 16;
+    /// Claims whose data one assignment has removed; more wait for the next one.
+    pub const REMOVED_CLAIMS: usize = 64;
     /// Containers in one Pod.
     pub const CONTAINERS: usize = 16;
     /// Init containers in one Pod.
@@ -116,8 +118,8 @@ pub mod full {
     pub const CHUNK: usize = 16 * 1024;
     /// Keys of one hub at a time: the one that it signs with, and the next one while it changes them.
     pub const SIGNING_KEYS: usize = 2;
-    /// An assignment's body: a hash for each Pod. Fits one chunk.
-    pub const BODY_BYTES: usize = 2 + PODS * 32;
+    /// An assignment's body: a hash for each Pod, and the claims to remove. Fits one chunk.
+    pub const BODY_BYTES: usize = 2 + PODS * 32 + 1 + REMOVED_CLAIMS * 16;
     /// A part that is a Pod: far above what a template of the API may be, far below what a board has memory for.
     pub const POD_BYTES: usize = 256 * 1024;
     /// A part that is the files of a ConfigMap: Kubernetes' bound on the whole map, and room for names.
@@ -157,6 +159,8 @@ pub mod small {
     pub const PODS: usize = 2;
     /// Pods whose place one takes: as many as there are slots, twice over.
     pub const PREDECESSORS: usize = 4;
+    /// It keeps no claims.
+    pub const REMOVED_CLAIMS: usize = 0;
     /// One program each.
     pub const CONTAINERS: usize = 1;
     /// Firmware has no steps before its start.

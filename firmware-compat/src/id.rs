@@ -85,6 +85,10 @@ hex_id!(
     PodId, 16
 );
 hex_id!(
+    /// The uid of a PersistentVolumeClaim: names its directory on a device.
+    ClaimId, 16
+);
+hex_id!(
     /// A SHA-256: of an assignment's body, of a Pod's spec, of an artefact's bytes.
     Hash, 32
 );

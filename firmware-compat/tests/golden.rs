@@ -12,7 +12,7 @@ use std::{fs, path::PathBuf};
 
 use firmware_compat::{
     frame::{self, Frame, Message, Stamp},
-    id::{AgentId, BootId, Generation, Hash, KeyId, Lineage, PodId},
+    id::{AgentId, BootId, ClaimId, Generation, Hash, KeyId, Lineage, PodId},
     signed,
 };
 
@@ -194,6 +194,10 @@ macro_rules! samples {
                         cpu_milli: 4000,
                         memory_bytes: 512 << 20,
                         disk_bytes: 8 << 30,
+                        storage: Storage {
+                            claims: text("/var/lib/lichen/claims"),
+                            sizes_enforced: true,
+                        },
                         runtimes: list(vec![
                             runtime(RuntimeClass::Container, "crun"),
                             runtime(RuntimeClass::Wasm, "wasmtime"),
@@ -399,8 +403,16 @@ macro_rules! samples {
                         ProjectedSource::Fact { path: text("ip"), mode: 0o444, fact: Fact::HostIp },
                     ]),
                 };
+                let claim = VolumeSource::Claim(Claim {
+                    id: ClaimId([0xd7; 16]),
+                    name: text("readings"),
+                    bound_to: AgentId([0xe8; 16]),
+                    size_bytes: 1 << 26,
+                    read_only: true,
+                });
                 let cases = [
                     ("pod-projected", RuntimeClass::Firmware, firmware.clone(), projected),
+                    ("pod-claim", RuntimeClass::Firmware, firmware.clone(), claim),
                     ("pod-image", RuntimeClass::Container, image, empty),
                     ("pod-wasm", RuntimeClass::Wasm, wasm, host),
                     ("pod-firmware", RuntimeClass::Firmware, firmware.clone(), config),
@@ -414,7 +426,10 @@ macro_rules! samples {
             #[test]
             fn an_assignment_is_as_recorded() {
                 let pods = [0xa1, 0xa2].map(hash);
-                check_body("assignment", &Assignment { pods: list(pods.to_vec()) });
+                check_body(
+                    "assignment",
+                    &Assignment { pods: list(pods.to_vec()), removed_claims: list(vec![]) },
+                );
             }
 
             /// Variants are numbers on the wire: appended, never reordered.

@@ -161,7 +161,10 @@ fn a_full_chunk_fits_a_frame() {
 fn the_longest_body_fits_a_chunk_and_the_longest_want_a_frame() {
     let hash = firmware_compat::id::Hash([0xff; 32]);
     let pods = vec![hash; full::PODS].try_into().expect("in bounds");
-    let body = postcard::to_allocvec(&owned::Assignment { pods }).expect("it encodes");
+    let claim = firmware_compat::id::ClaimId([0xff; 16]);
+    let removed_claims = vec![claim; full::REMOVED_CLAIMS].try_into().expect("in bounds");
+    let body = postcard::to_allocvec(&owned::Assignment { pods, removed_claims });
+    let body = body.expect("it encodes");
     assert_eq!(body.len(), full::BODY_BYTES);
     assert!(body.len() <= full::CHUNK);
     let also = vec![hash; full::WANTED].try_into().expect("in bounds");

@@ -25,6 +25,7 @@ mod kinds;
 pub mod kubeconfig;
 mod login;
 mod logs;
+mod pvc;
 mod quickstart;
 mod resume;
 mod rollout;
@@ -87,6 +88,7 @@ pub fn run(context: &mut Context, command: Command) -> Result<(), CliError> {
         Command::Describe(args) => describe::run(context, &args),
         Command::Explain(args) => explain::run(context, &args),
         Command::Logs(args) => logs::run(context, &args),
+        Command::Pvc(args) => pvc::run(context, &args),
         Command::Rollout(command) => rollout::run(context, &command),
         Command::Auth(command) => auth::run(context, &command),
         Command::Create(command) => create::run(context, &command),

@@ -139,6 +139,7 @@ impl Agent {
                 if let Some(pods) = self.assign.saved(generation) {
                     self.assignment_taken(generation, pods.len(), now);
                     self.want(pods);
+                    self.remove_claims();
                 }
             }
             Event::SaveFailed { generation, message } => {
@@ -291,7 +292,15 @@ impl Agent {
         }
         // What is assigned comes first; the network may take its time.
         self.step_pods(now);
+        self.remove_claims();
         self.out.push(Effect::Connect);
+    }
+
+    fn remove_claims(&mut self) {
+        let removed = self.assign.removed_claims();
+        if !removed.is_empty() {
+            self.out.push(Effect::RemoveClaims(removed.to_vec()));
+        }
     }
 
     fn assignment_taken(&mut self, generation: Generation, pods: usize, now: Instant) {

@@ -18,7 +18,7 @@ use alloc::{
 
 use firmware_compat::{
     capacity::full as capacity,
-    id::{Generation, Hash},
+    id::{ClaimId, Generation, Hash},
     time::Instant,
     v1::owned::{AssignmentId, Head},
 };
@@ -58,6 +58,7 @@ pub struct Assign {
 struct Held {
     id: AssignmentId,
     artefacts: BTreeSet<Hash>,
+    removed_claims: Vec<ClaimId>,
     /// Every part of it: the next assignment is likely to have most of them, too.
     parts: Parts,
 }
@@ -134,13 +135,13 @@ impl Assign {
         for saved in saved {
             match read(&saved) {
                 Ok(sound) if self.in_force.is_none() => {
-                    self.in_force = Some(Held::new(saved.id, &sound, saved.parts));
+                    self.in_force = Some(Held::new(saved.id, &saved.body, &sound, saved.parts));
                     pods = sound;
                 }
                 Ok(sound) => {
                     let mut parts = saved.parts;
                     share(&mut parts, self.in_force.as_ref());
-                    self.previous = Some(Held::new(saved.id, &sound, parts));
+                    self.previous = Some(Held::new(saved.id, &saved.body, &sound, parts));
                 }
                 Err(fault) => {
                     faults.push(format!("saved assignment {}: {fault}", saved.id.generation));
@@ -152,6 +153,11 @@ impl Assign {
 
     pub fn in_force(&self) -> Option<AssignmentId> {
         self.in_force.as_ref().map(|held| held.id)
+    }
+
+    /// Claims whose data the assignment in force has removed.
+    pub fn removed_claims(&self) -> &[ClaimId] {
+        self.in_force.as_ref().map_or(&[], |held| &held.removed_claims)
     }
 
     /// Artefacts of the assignment in force, and of the one before.
@@ -207,7 +213,8 @@ impl Assign {
         match saving {
             Saving::UnderWay { candidate, .. } if candidate.saved.id.generation == generation => {
                 let id = candidate.saved.id;
-                let held = Held::new(id, &candidate.pods, candidate.saved.parts.clone());
+                let Candidate { saved, pods } = &candidate;
+                let held = Held::new(id, &saved.body, pods, saved.parts.clone());
                 let before = self.in_force.replace(held);
                 // What was left of earlier saves has gone from the disk with this one.
                 self.spare.clear();
@@ -258,9 +265,11 @@ impl Assign {
 }
 
 impl Held {
-    fn new(id: AssignmentId, pods: &[PodSpec], parts: Parts) -> Self {
+    fn new(id: AssignmentId, body: &[u8], pods: &[PodSpec], parts: Parts) -> Self {
         let artefacts = pods.iter().flat_map(PodSpec::blobs).map(|blob| blob.digest).collect();
-        Self { id, artefacts, parts }
+        // It was read before it was saved.
+        let removed = parts::read_body(body, id.hash).map(|read| read.removed_claims.to_vec());
+        Self { id, artefacts, removed_claims: removed.unwrap_or_default(), parts }
     }
 }
 

@@ -6,7 +6,7 @@ use alloc::{boxed::Box, collections::BTreeSet, sync::Arc, vec::Vec};
 
 use firmware_compat::{
     frame::{EncodeError, Kind, Stamp, encode},
-    id::{Hash, PodId},
+    id::{ClaimId, Hash, PodId},
     keys::PinnedHub,
     time::UnixMs,
     v1::owned::{Blob, Event, Hello, Moment, Purpose, Reply, Status, Want},
@@ -169,6 +169,11 @@ pub enum Effect {
         /// agent that starts meanwhile finds them [`crate::event::FoundState::Lost`].
         keep_volumes: bool,
     },
+
+    /// Remove the data of these claims. That it is to go is on disk before the next effect is carried out: the hub may
+    /// forget them once it is told that the assignment is saved. It goes once no Pod that mounts it has anything left.
+    /// No answer.
+    RemoveClaims(Vec<ClaimId>),
 
     /// Read a container's log and send it in [`Reply`]s by `Up::Reply`, the last of them `Done` or `Failed`.
     /// → [`crate::Event::CommandEnded`].

@@ -6,7 +6,7 @@ use core::{fmt, ops::Deref};
 
 use firmware_compat::{
     id::Hash,
-    v1::owned::{Blob, ConfigData, Container, File, Pod, Sealed},
+    v1::owned::{Blob, Claim, ConfigData, Container, File, Pod, Sealed, VolumeSource},
 };
 
 use crate::artefacts::blobs;
@@ -107,6 +107,18 @@ impl PodSpec {
     #[must_use]
     pub fn files(&self, data: &Hash) -> &[File] {
         self.config.get(data).map_or(&[], |of| &of.files)
+    }
+
+    /// The claims that it mounts.
+    pub fn claims(&self) -> impl Iterator<Item = &Claim> {
+        self.pod.volumes.iter().filter_map(|volume| match &volume.source {
+            VolumeSource::Claim(claim) => Some(claim),
+            VolumeSource::EmptyDir { .. }
+            | VolumeSource::HostPath { .. }
+            | VolumeSource::ConfigMap { .. }
+            | VolumeSource::Secret { .. }
+            | VolumeSource::Projected { .. } => None,
+        })
     }
 
     /// What the Pod needs of a Secret, by its place in the Pod's list: the Secret's name, and what is sealed.

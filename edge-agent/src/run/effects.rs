@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use firmware_compat::{
-    id::Hash,
+    id::{ClaimId, Hash},
     keys::PinnedHub,
     v1::owned::{Exit, Severity, Text},
 };
@@ -113,6 +113,7 @@ impl Shell {
                 let launcher = self.launcher.clone();
                 pods::remove_sandbox(launcher, pod, keep_volumes, slots, messages);
             }
+            Effect::RemoveClaims(removed) => self.remove_claims(&removed),
             Effect::ReadLogs(request) => {
                 let command = request.command;
                 let cancel = logs::serve(&self.launcher.run, request, self.messages.clone());
@@ -142,6 +143,14 @@ impl Shell {
         if let Some(before) = self.name_poll.replace(poll) {
             before.abort();
         }
+    }
+
+    /// What is on disk at once is that they are to go.
+    fn remove_claims(&mut self, removed: &[ClaimId]) {
+        if let Err(error) = self.launcher.claims.condemn(removed) {
+            tracing::warn!("the data of a deleted claim stays: {error}");
+        }
+        pods::sweep_claims(self.launcher.clone());
     }
 
     fn pin_hub(&mut self, hub: PinnedHub) {

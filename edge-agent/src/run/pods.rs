@@ -254,11 +254,30 @@ pub(super) fn remove_sandbox(
         end_orphans(&dir, left.into_iter().map(|(_, own)| own).collect()).await;
         answer_in_turn(slots, messages, move || {
             Message::Happened(match launcher.remove_sandbox(pod, keep_volumes) {
-                Ok(()) => Event::SandboxRemoved { pod },
+                Ok(()) => {
+                    sweep(&launcher);
+                    Event::SandboxRemoved { pod }
+                }
                 Err(failure) => Event::SandboxRemoveFailed { pod, failure },
             })
         });
     });
+}
+
+/// Removes the data of claims that were deleted, as far as no Pod has it any more.
+pub(super) fn sweep_claims(launcher: Arc<Launcher>) {
+    spawn_blocking(move || sweep(&launcher));
+}
+
+fn sweep(launcher: &Launcher) {
+    match launcher.claims.sweep() {
+        Ok(removed) => {
+            for claim in removed {
+                tracing::info!(%claim, "removed the data of a deleted claim");
+            }
+        }
+        Err(error) => tracing::warn!("could not remove the data of a deleted claim: {error}"),
+    }
 }
 
 /// Asks containers whose shims were killed to end, all at once, and waits for them without holding a thread.

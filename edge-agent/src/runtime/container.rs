@@ -47,7 +47,8 @@ pub(super) fn prepare(job: &Job<'_>, containers: &Containers) -> Result<Prepared
     run.create().map_err(refuse)?;
     let environment = environment::of(job)?;
     let mounts = &job.container.mounts;
-    let placed = volumes::resolve(job.pod, mounts, &job.dir.volumes(), &environment.expanded()?);
+    let (variables, claims) = (environment.expanded()?, &job.launcher.claims);
+    let placed = volumes::resolve(job.pod, mounts, &job.dir.volumes(), &variables, claims);
     let placed = placed.map_err(refuse)?;
     let security = security::security(job, &placed);
     let (mut mounts, sub_paths) = self::mounts(placed, &run);

@@ -129,7 +129,8 @@ fn words(job: &Job<'_>, environment: &Environment) -> Result<Run, PrepareError> 
 
 fn preopens(job: &Job<'_>, environment: &Environment) -> Result<Vec<Preopen>, PrepareError> {
     let (mounts, variables) = (&job.container.mounts, environment.expanded()?);
-    let placed = volumes::resolve(job.pod, mounts, &job.dir.volumes(), &variables);
+    let claims = &job.launcher.claims;
+    let placed = volumes::resolve(job.pod, mounts, &job.dir.volumes(), &variables, claims);
     placed.map_err(refuse)?.into_iter().map(preopen).collect()
 }
 

@@ -56,6 +56,8 @@ fn is_file(pod: &Pod, mount: &Mount, dir: &Path) -> bool {
             }
             PathBuf::from(path.as_str())
         }
+        // Where its data is, is known to whoever places it. It is a directory.
+        VolumeSource::Claim(_) => return false,
         VolumeSource::EmptyDir { .. }
         | VolumeSource::ConfigMap { .. }
         | VolumeSource::Secret { .. }
@@ -96,7 +98,7 @@ mod tests {
 
     use firmware_compat::{
         id::Hash,
-        v1::owned::{ConfigData, File},
+        v1::owned::{ConfigData, File, MountPropagation},
     };
     use lichen_agent_core::PodSpec;
 
@@ -117,6 +119,7 @@ mod tests {
             sub_path: sub_path.try_into().expect("short"),
             expand: false,
             read_only: false,
+            propagation: MountPropagation::None,
         }
     }
 

@@ -122,7 +122,8 @@ impl Hub {
     pub fn assign(&mut self, pods: &[Pod]) {
         self.generation += 1;
         let refs: Vec<Hash> = pods.iter().map(|pod| self.part(pod)).collect();
-        let assignment = Assignment { pods: refs.try_into().unwrap() };
+        let assignment =
+            Assignment { pods: refs.try_into().unwrap(), removed_claims: Default::default() };
         self.body = postcard::to_allocvec(&assignment).unwrap();
         self.publish_head();
     }

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Bytes, List, capacity};
-use crate::id::{Generation, Hash, Lineage};
+use crate::id::{ClaimId, Generation, Hash, Lineage};
 
 /// Which assignment a device holds, or is to hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,4 +57,6 @@ pub struct Assignment {
     /// Hashes of the parts that are Pods ([`super::Pod`]), in ascending order of the Pods' ids. A Pod's id is in its part
     /// alone: a second time in every body would be a third of it.
     pub pods: List<Hash, { capacity::PODS }>,
+    /// Claims whose data is to be removed: no Pod of this assignment mounts one. What is in no such list stays.
+    pub removed_claims: List<ClaimId, { capacity::REMOVED_CLAIMS }>,
 }

@@ -10,6 +10,8 @@ pub use crate::form::fixed::{Bytes, List, Text};
 
 #[path = "assignment.rs"]
 mod assignment;
+#[path = "claim.rs"]
+mod claim;
 #[path = "command.rs"]
 mod command;
 #[path = "facts.rs"]
@@ -28,6 +30,7 @@ mod status;
 mod supervision;
 
 pub use assignment::*;
+pub use claim::*;
 pub use command::*;
 pub use facts::*;
 pub use hello::*;

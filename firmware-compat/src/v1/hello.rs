@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{AssignmentId, List, Text, capacity};
+use super::{AssignmentId, List, Storage, Text, capacity};
 use crate::id::{AgentId, BootId, KeyId, Lineage};
 
 /// A key and its value, as Kubernetes defines labels.
@@ -74,6 +74,9 @@ pub struct Hello {
     pub memory_bytes: u64,
     /// Size of the file system that holds the state directory, in bytes.
     pub disk_bytes: u64,
+    /// Where it keeps the data of claims. Records of hubs without claims have none.
+    #[serde(default)]
+    pub storage: Storage,
     /// Every runtime that was looked for.
     pub runtimes: List<Runtime, { capacity::RUNTIMES }>,
     /// Absent if the device runs no Wasm.

@@ -6,6 +6,9 @@ pub use crate::form::owned::{Bytes, List, Text, TooLong};
 #[path = "assignment.rs"]
 #[expect(clippy::duplicate_mod, reason = "one definition of the messages, two forms of them")]
 mod assignment;
+#[path = "claim.rs"]
+#[expect(clippy::duplicate_mod, reason = "one definition of the messages, two forms of them")]
+mod claim;
 #[path = "command.rs"]
 #[expect(clippy::duplicate_mod, reason = "one definition of the messages, two forms of them")]
 mod command;
@@ -32,6 +35,7 @@ mod status;
 mod supervision;
 
 pub use assignment::*;
+pub use claim::*;
 pub use command::*;
 pub use facts::*;
 pub use hello::*;

@@ -4,8 +4,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Bytes, ContainerSecurity, Fact, List, MountPropagation, PodNames, PodSecurity, RuntimeClass,
-    Supervision, Text, capacity,
+    Bytes, Claim, ContainerSecurity, Fact, List, MountPropagation, PodNames, PodSecurity,
+    RuntimeClass, Supervision, Text, capacity,
 };
 use crate::id::{Hash, PodId};
 
@@ -262,6 +262,8 @@ pub enum VolumeSource {
         /// Where they come from.
         sources: List<ProjectedSource, { capacity::PROJECTED_SOURCES }>,
     },
+    /// The data of a claim.
+    Claim(Claim),
 }
 
 /// Where some files of a projected volume come from.

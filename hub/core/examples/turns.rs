@@ -96,6 +96,7 @@ impl Bench {
             cpu_milli: 64_000,
             memory_bytes: 64 << 30,
             disk_bytes: 1 << 30,
+            storage: Default::default(),
             runtimes: List::try_from(vec![Runtime {
                 runtime_class: RuntimeClass::Container,
                 name: Text::cut("crun"),

@@ -1,7 +1,7 @@
 //! The objects of the API, with Kubernetes' names, shapes and meaning, as far as Lichen supports them.
 //!
-//! One file a kind, by group: [`core`](self::core), [`apps`], [`batch`], [`rbac`], [`authorization`], [`authentication`],
-//! [`scheduling`], [`lichen`].
+//! One file a kind, by group: [`core`](self::core), [`apps`], [`batch`], [`storage`], [`rbac`], [`authorization`],
+//! [`authentication`], [`scheduling`], [`lichen`].
 //! Each says all there is to say of its kind by implementing
 //! [`Resource`]; [`kinds`] lists them, and nothing else does. What kinds share: [`meta`], [`quantity`], [`time`],
 //! [`validate`], [`cell`].
@@ -21,6 +21,7 @@ pub mod rbac;
 pub mod resource;
 pub mod scheduling;
 pub mod selector;
+pub mod storage;
 pub mod time;
 pub mod validate;
 
@@ -35,20 +36,24 @@ use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 
 pub use self::{
-    apps::{ControllerRevision, DaemonSet, Deployment, ReplicaSet},
+    apps::{ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet},
     authentication::{SelfSubjectReview, TokenReview},
     authorization::{
         LocalSubjectAccessReview, SelfSubjectAccessReview, SelfSubjectRulesReview,
         SubjectAccessReview,
     },
     batch::Job,
-    core::{ConfigMap, Event, Namespace, Node, Pod, ResourceQuota, Secret, ServiceAccount},
+    core::{
+        ConfigMap, Event, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod,
+        ResourceQuota, Secret, ServiceAccount,
+    },
     error::ApiError,
     lichen::{Enrolment, JoinToken},
     meta::ObjectMeta,
     rbac::{ClusterRole, ClusterRoleBinding, Role, RoleBinding},
     resource::Resource,
     scheduling::PriorityClass,
+    storage::StorageClass,
     validate::FieldError,
 };
 use self::{
@@ -144,15 +149,23 @@ kinds! {
     ServiceAccount,
     /// `v1` ResourceQuota: how much a namespace may use.
     ResourceQuota,
+    /// `storage.k8s.io/v1` StorageClass: what becomes of a claim's data.
+    StorageClass,
+    /// `v1` PersistentVolumeClaim: data that outlives Pods.
+    PersistentVolumeClaim,
+    /// `v1` PersistentVolume: the directory of a claim on its device.
+    PersistentVolume,
     /// `apps/v1` Deployment: a number of Pods, where they fit.
     Deployment,
     /// `apps/v1` DaemonSet: one Pod on every matching device.
     DaemonSet,
+    /// `apps/v1` StatefulSet: Pods with names of their own that stay.
+    StatefulSet,
     /// `batch/v1` Job: Pods that are to end well.
     Job,
     /// `apps/v1` ReplicaSet: a saved revision of a Deployment.
     ReplicaSet,
-    /// `apps/v1` ControllerRevision: a saved revision of a DaemonSet.
+    /// `apps/v1` ControllerRevision: a saved revision of a DaemonSet or StatefulSet.
     ControllerRevision,
     /// `scheduling.k8s.io/v1` PriorityClass: how much Pods matter.
     PriorityClass,

@@ -244,7 +244,7 @@ impl Engine {
                 Step::Create { .. } if !self.is_within_quota(key, revision) => {}
                 Step::Create { device, index, after, waiting } => {
                     let waits = waiting.is_some();
-                    let id = self.create_pod(key, uid, revision, device.as_deref(), index);
+                    let id = self.create_pod(key, uid, revision, None, device.as_deref(), index);
                     if !waits && let Some(device) = &device {
                         self.admit(id, device, after);
                     }
@@ -253,6 +253,20 @@ impl Engine {
                         told += 1;
                     }
                 }
+                Step::CreateNamed { .. } if !self.is_within_quota(key, revision) => {}
+                Step::CreateNamed { name, revision, device, waiting } => {
+                    let saved = self.state.revisions.get(uid, &revision);
+                    let Some(revision) = saved.map(|saved| saved.revision.clone()) else {
+                        continue;
+                    };
+                    let id = self.create_pod(key, uid, &revision, Some(name), device.as_deref(), None);
+                    match device {
+                        Some(device) => self.admit(id, &device, Vec::new()),
+                        None => self.wait(id, waiting, true),
+                    }
+                }
+                Step::MakeClaims { pod } => self.make_claims_of(key, &pod),
+                Step::DeleteClaims { pod } => self.delete_claims_of(key, &pod),
                 Step::Bind { pod, device, after } => {
                     self.change_pod(pod, |pod| pod.device = Some(device.clone()));
                     self.admit(pod, &device, after);
@@ -294,7 +308,8 @@ impl Engine {
             let pods = &self.state.pods;
             let of = |pod: PodId| pods.get(pod).and_then(|pod| pod.device.clone());
             let device = match step {
-                Step::Create { device, .. } => device,
+                Step::Create { device, .. } | Step::CreateNamed { device, .. } => device,
+                Step::MakeClaims { .. } | Step::DeleteClaims { .. } => None,
                 Step::Bind { device, .. } => Some(device),
                 Step::Admit { pod, .. }
                 | Step::Wait { pod, .. }
@@ -353,6 +368,7 @@ impl Engine {
         owner: &Key,
         uid: &str,
         revision: &Arc<Revision>,
+        name: Option<String>,
         device: Option<&str>,
         index: Option<u32>,
     ) -> PodId {
@@ -363,8 +379,10 @@ impl Engine {
             _ => format!("{}-{}-", owner.name, revision.hash),
         };
         let pods = &self.state.pods;
-        let name = pod::name::draw(&prefix, &mut self.rng, |name| {
-            pods.named(&Key::new(Kind::Pod, &owner.namespace, name)).is_some()
+        let name = name.unwrap_or_else(|| {
+            pod::name::draw(&prefix, &mut self.rng, |name| {
+                pods.named(&Key::new(Kind::Pod, &owner.namespace, name)).is_some()
+            })
         });
         let job = (owner.kind == Kind::Job).then(|| owner.clone());
         if let Some(job) = job {
@@ -412,6 +430,9 @@ impl Engine {
 
     /// Makes a Pod part of its device's assignment.
     fn admit(&mut self, id: PodId, name: &str, after: Vec<PodId>) {
+        if let Err(waiting) = self.bind_claims(id, name) {
+            return self.refuse_place(id, waiting);
+        }
         let Some(pod) = self.state.pods.get(id) else { return };
         let (key, kind, revision) = (pod.key(), pod.owner.kind, pod.revision.clone());
         let device = self.state.fleet.get(name);
@@ -498,6 +519,7 @@ impl Engine {
         self.dirty_owner(&pod.owner, pod.device.as_deref());
         self.drop_unused_data(&pod);
         self.drop_bare(&pod);
+        self.let_go_of_claims(&pod);
         self.drop_revision_of(&pod);
     }
 

@@ -12,6 +12,7 @@ pub mod job;
 mod placement;
 pub mod pod;
 pub mod rollout;
+pub mod stateful_set;
 
 use alloc::{collections::BTreeSet, string::String, sync::Arc, vec::Vec};
 use core::time::Duration;
@@ -159,6 +160,27 @@ pub enum Step {
         /// Why it is not part of the device's assignment, or on no device.
         waiting: Option<Waiting>,
     },
+    /// Make the Pod of this name of a StatefulSet. There is none.
+    CreateNamed {
+        /// Its name.
+        name: String,
+        /// Hash of its revision.
+        revision: String,
+        /// On this device.
+        device: Option<String>,
+        /// Why it is on no device.
+        waiting: Option<Waiting>,
+    },
+    /// Make what is missing of the claims of a Pod of a StatefulSet.
+    MakeClaims {
+        /// The Pod's name.
+        pod: String,
+    },
+    /// Delete the claims of a Pod of a StatefulSet; they stay as long as it is there.
+    DeleteClaims {
+        /// The Pod's name.
+        pod: String,
+    },
     /// Give a Pod a device.
     Bind {
         /// The Pod.
@@ -231,6 +253,7 @@ pub fn plan(object: &Object, view: &View<'_>) -> Plan {
         Object::DaemonSet(set) => daemon_set::plan(set, view),
         Object::Job(job) => job::plan(job, view),
         Object::Pod(_) => pod::plan(view),
+        Object::StatefulSet(set) => stateful_set::plan(set, view),
         _ => Plan::default(),
     }
 }
@@ -241,6 +264,7 @@ pub fn status(object: &Object, view: &View<'_>, unix_ms: u64) -> Option<Object> 
     match object {
         Object::Deployment(deployment) => deployment::status(deployment, view, unix_ms),
         Object::DaemonSet(set) => daemon_set::status(set, view),
+        Object::StatefulSet(set) => stateful_set::status(set, view),
         Object::Job(job) => job::status(job, view, unix_ms),
         _ => None,
     }
@@ -262,6 +286,7 @@ pub fn min_ready(object: &Object) -> Duration {
     let seconds = match object {
         Object::Deployment(deployment) => deployment.spec.min_ready_seconds,
         Object::DaemonSet(set) => set.spec.min_ready_seconds,
+        Object::StatefulSet(set) => set.spec.min_ready_seconds,
         _ => None,
     };
     Duration::from_secs(seconds.unwrap_or(0).into())
@@ -275,6 +300,7 @@ pub fn history(object: &Object) -> usize {
     let limit = match object {
         Object::Deployment(deployment) => deployment.spec.revision_history_limit,
         Object::DaemonSet(set) => set.spec.revision_history_limit,
+        Object::StatefulSet(set) => set.spec.revision_history_limit,
         _ => None,
     };
     limit.unwrap_or(HISTORY) as usize

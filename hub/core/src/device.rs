@@ -11,7 +11,7 @@ use core::time::Duration;
 
 use firmware_compat::{
     frame::Stamp,
-    id::{AgentId, Generation, Hash, PodId},
+    id::{AgentId, ClaimId, Generation, Hash, PodId},
     time::{Instant, UnixMs},
     v1::owned::{AssignmentId, Hello, RuntimeClass, WasmSupport},
 };
@@ -99,6 +99,8 @@ pub struct Desired {
     pub body: Vec<u8>,
     /// What the body refers to.
     pub parts: crate::pod::Parts,
+    /// Claims whose data the body has removed.
+    pub removed_claims: Vec<ClaimId>,
     /// Hashes of the last generations, newest last and without gaps: a device that holds one of these generations
     /// with another hash was told so by a hub that this one's store does not know of.
     pub recent: Vec<(Generation, Hash)>,

@@ -32,7 +32,7 @@ impl Engine {
             Home::Devices => self.explain_node(&key.name, &mut lines),
             Home::Objects | Home::Revisions | Home::Events | Home::Nowhere => {
                 return Err(ApiError::NotAllowed(format!(
-                    "explain takes a deployment, daemonset, job, pod or node, not a {}",
+                    "explain takes a deployment, daemonset, statefulset, job, pod or node, not a {}",
                     key.kind
                 )));
             }
@@ -55,6 +55,7 @@ impl Engine {
         }
         let wanted = match stored.object.as_ref() {
             Object::Deployment(deployment) => deployment.replicas() as usize,
+            Object::StatefulSet(set) => set.replicas() as usize,
             _ => active,
         };
         if key.kind != Kind::Job {
@@ -134,7 +135,18 @@ impl Engine {
                 _ if deleting.released.is_none() => "which is told as soon as it is heard",
                 _ => "which has been told",
             };
-            lines.say(depth, false, format!("{name} is to go since {since} from {place}, {how}"));
+            let next = match device {
+                Some(device) if !device.online() && pod.owner.kind == Kind::StatefulSet => format!(
+                    "; the next {name} is made after that, for there are never two; if the board is gone for good, run: lichen delete node {}",
+                    device.name
+                ),
+                _ => String::new(),
+            };
+            lines.say(
+                depth,
+                false,
+                format!("{name} is to go since {since} from {place}, {how}{next}"),
+            );
             return;
         }
         match self.waiting(pod, device).or_else(|| status::unready(pod)) {

@@ -17,6 +17,7 @@ pub mod admission;
 pub mod api;
 mod apply;
 pub mod authorizer;
+mod claims;
 pub mod controller;
 pub mod device;
 pub mod effect;

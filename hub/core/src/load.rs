@@ -15,7 +15,7 @@ use firmware_compat::{
 
 use crate::{
     api::{
-        Key, Namespace, Object, ObjectMeta,
+        Key, Kind, Namespace, Object, ObjectMeta,
         core::{namespace::NamespaceStatus, pod::PodTemplate, secret::Data},
         resource::RestartRule,
     },
@@ -58,6 +58,7 @@ impl Engine {
         }
         engine.connect_records(pods)?;
         engine.update_default_access();
+        engine.make_default_class();
         engine.next_resource_version();
         engine.admit_all();
         engine.timers.insert((engine.now + BEACON_EVERY, Timer::Beacon));
@@ -182,7 +183,7 @@ impl Engine {
         let object = Object::from_json(id.kind, &json).map_err(damaged_by)?;
         let revision = object
             .template()
-            .map(|(template, rule)| load_revision(key, &template, rule, stored.roots))
+            .map(|(template, rule)| load_revision(key, id.kind, &template, rule, stored.roots))
             .transpose()?;
         match &object {
             Object::ConfigMap(map) => {
@@ -217,6 +218,7 @@ impl Engine {
             hash: stored.hash,
             body: Vec::new(),
             parts: BTreeMap::new(),
+            removed_claims: Vec::new(),
             recent: stored.recent,
             head: None,
         };
@@ -311,11 +313,12 @@ fn damaged(key: &str, cause: impl ToString) -> LoadError {
 
 fn load_revision(
     key: &str,
+    kind: Kind,
     template: &PodTemplate,
     rule: RestartRule,
     roots: resolve::Roots,
 ) -> Result<Arc<Revision>, LoadError> {
-    let resolved = resolve::resolve("template", template, rule).map_err(|errors| {
+    let resolved = resolve::resolve_of(kind, "template", template, rule).map_err(|errors| {
         let causes: Vec<_> = errors.iter().map(ToString::to_string).collect();
         damaged(key, causes.join("; "))
     })?;
@@ -323,7 +326,8 @@ fn load_revision(
 }
 
 fn load_saved(key: &str, hash: &str, stored: RevisionRecord) -> Result<Saved, LoadError> {
-    let revision = load_revision(key, &stored.template, RestartRule::Any, stored.roots)?;
+    let (kind, any) = (stored.owner_kind, RestartRule::Any);
+    let revision = load_revision(key, kind, &stored.template, any, stored.roots)?;
     let Revision { template, resolved, roots, .. } = revision.as_ref();
     // The hash stays what it was when the revision was made: a newer hub must not restart what runs.
     let revision = Revision::saved(hash.to_string(), template, resolved.clone(), roots.clone());

@@ -282,11 +282,18 @@ impl Pod {
         Key::new(crate::api::Kind::Pod, self.namespace(), &self.name)
     }
 
-    /// The ConfigMaps and Secrets that it takes something from, each once.
+    /// The ConfigMaps and Secrets that it takes something from, each once, and its claims.
     #[must_use]
     pub fn sources(&self) -> Vec<Key> {
         let sources = self.revision.resolved.sources();
-        sources.iter().map(|of| Key::new(of.kind, self.namespace(), &of.name)).collect()
+        let sources = sources.iter().map(|of| Key::new(of.kind, self.namespace(), &of.name));
+        sources.chain(self.claims()).collect()
+    }
+
+    /// The claims that it uses, each once.
+    #[must_use]
+    pub fn claims(&self) -> Vec<Key> {
+        self.revision.resolved.claims(self.namespace(), Some(&self.name))
     }
 
     /// Its form in an assignment. Its device's key and the ConfigMaps and Secrets are of `sources`.
@@ -304,7 +311,7 @@ impl Pod {
         let containers = wire_containers(&resolved.containers, artefacts, &taken, self.index)?;
         let mut volumes = Vec::new();
         for volume in &resolved.volumes {
-            let source = taken.volume(&volume.source)?;
+            let source = taken.volume(&volume.name, &volume.source)?;
             volumes.push(wire::Volume { name: volume.name.clone(), source });
         }
         let Taken { secrets, parts, .. } = taken;

@@ -11,6 +11,7 @@ use alloc::{borrow::ToOwned, string::ToString};
 use crate::{
     api::{
         ApiError, FieldError, Kind, Object,
+        core::{persistent_volume::PV_PROTECTION, persistent_volume_claim::PVC_PROTECTION},
         meta::ObjectMeta,
         resource::{Home, Naming, Verb},
         validate::{Errors, check_labels, check_segment, check_subdomain},
@@ -54,6 +55,7 @@ pub fn accept_new(object: Object) -> Result<Accepted, ApiError> {
         )));
     }
     let mut accepted = accept(object, None)?;
+    accepted.object.meta_mut().finalizers.clear();
     accepted.object.prepare_for_create();
     accepted.object.default_fields();
     let meta = accepted.object.meta_mut();
@@ -80,6 +82,7 @@ pub fn accept_change(object: Object, old: &Object) -> Result<Accepted, ApiError>
     meta.creation_timestamp.clone_from(&known.creation_timestamp);
     meta.deletion_timestamp.clone_from(&known.deletion_timestamp);
     meta.resource_version.clone_from(&known.resource_version);
+    meta.finalizers.clone_from(&known.finalizers);
     Ok(accepted)
 }
 
@@ -105,7 +108,7 @@ fn accept(mut object: Object, old: Option<&Object>) -> Result<Accepted, ApiError
     check_meta(kind, object.meta(), old.map(Object::meta), &mut errors);
     object.validate(old, &mut errors);
     let resolved = object.template().and_then(|(template, rule)| {
-        resolve::resolve(kind.template_path(), &template, rule)
+        resolve::resolve_of(kind, kind.template_path(), &template, rule)
             .map_err(|found| errors.0.extend(found))
             .ok()
     });
@@ -123,6 +126,14 @@ fn check_meta(kind: Kind, meta: &ObjectMeta, old: Option<&ObjectMeta>, errors: &
         meta.annotations.iter().map(|(key, text)| key.len() + text.len()).sum();
     if annotations > MAX_ANNOTATION_BYTES {
         errors.add("metadata.annotations", "are over 256 KiB in all");
+    }
+    for finalizer in &meta.finalizers {
+        if ![PVC_PROTECTION, PV_PROTECTION].contains(&finalizer.as_str()) {
+            errors.add(
+                "metadata.finalizers",
+                alloc::format!("\"{finalizer}\" would keep the object for ever: no controller of this hub takes it away; leave it out"),
+            );
+        }
     }
     let owners = old.map_or(&[][..], |old| &old.owner_references);
     if meta.owner_references != owners {

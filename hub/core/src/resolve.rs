@@ -39,7 +39,7 @@ pub use sources::{AllKeys, Files, SourceName, Value, Variable};
 pub use volume::{Source, Volume};
 
 use crate::api::{
-    FieldError,
+    FieldError, Kind,
     core::pod::{self, PodSpec, PodTemplate},
     resource::RestartRule,
     validate::{check_labels, check_subdomain},
@@ -96,7 +96,20 @@ pub fn resolve(
     template: &PodTemplate,
     rule: RestartRule,
 ) -> Result<Resolved, Vec<FieldError>> {
-    let mut check = Check { errors: Vec::new(), rule };
+    resolve_of(Kind::Pod, at, template, rule)
+}
+
+/// The same, of a workload of this kind: a StatefulSet's mounts may name its claim templates.
+///
+/// # Errors
+/// Every field that can't be taken.
+pub fn resolve_of(
+    kind: Kind,
+    at: &str,
+    template: &PodTemplate,
+    rule: RestartRule,
+) -> Result<Resolved, Vec<FieldError>> {
+    let mut check = Check { errors: Vec::new(), rule, has_claims: kind == Kind::StatefulSet };
     let at = if at.is_empty() { String::new() } else { format!("{at}.") };
     check.keep(check_labels(&format!("{at}metadata.labels"), &template.metadata.labels));
     let resolved = check.pod(&format!("{at}spec"), &template.spec);
@@ -107,6 +120,8 @@ pub fn resolve(
 struct Check {
     errors: Vec<FieldError>,
     rule: RestartRule,
+    /// Whether there may be claims that the template does not name.
+    has_claims: bool,
 }
 
 impl Check {

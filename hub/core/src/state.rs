@@ -1,6 +1,7 @@
 //! What the hub knows: objects, Pods, revisions, devices and images. Each part keeps its own indices true behind its
 //! methods; nothing is decided here.
 
+pub mod claims;
 pub mod fleet;
 pub mod images;
 pub mod objects;
@@ -22,6 +23,7 @@ use crate::{
 };
 
 pub use self::{
+    claims::Volumes,
     fleet::Fleet,
     images::Images,
     objects::{Objects, Progress, Stored},
@@ -60,6 +62,7 @@ impl State {
             own: 0,
             taken_port: revision.host_ports().find(|port| on.takers(*port) > 0),
             full: on.too_large() > 0,
+            claim: None,
         }
     }
 

@@ -231,3 +231,29 @@ fn a_pod_without_a_workload_is_never_made_again() {
     let made = judge(&world, &key, None, vec![create("a")]);
     assert_eq!(made, Some(Fault::TooMany { count: 2, most: 0 }));
 }
+
+#[test]
+fn a_plan_for_a_stateful_set_makes_no_second_pod_of_a_name() {
+    let (world, key) = world_with(Kind::StatefulSet, &json!({"replicas": 3}));
+    let own = pods(&world, &key);
+    let judge = |steps| judge(&world, &key, None, steps);
+    let named = |name: &str| Step::CreateNamed {
+        name: name.into(),
+        revision: String::new(),
+        device: Some("a".into()),
+        waiting: None,
+    };
+    assert_eq!(judge(vec![named("statefulset-3")]), None);
+    let taken = Some(Fault::Identity("statefulset-1".into()));
+    assert_eq!(judge(vec![named("statefulset-1")]), taken);
+    // It is there until its device has let go of it.
+    let pod = world.engine.state().pods.get(own[1]).expect("it runs").name.clone();
+    let anew = vec![delete(own[1], Why::Updated), named(&pod)];
+    assert_eq!(judge(anew), Some(Fault::Identity(pod)));
+    let twice = Some(Fault::Identity("statefulset-3".into()));
+    assert_eq!(judge(vec![named("statefulset-3"), named("statefulset-3")]), twice);
+    assert_eq!(
+        judge(vec![delete(own[0], Why::Updated), delete(own[1], Why::Updated)]),
+        Some(Fault::Unavailable { left: 1, least: 2 })
+    );
+}

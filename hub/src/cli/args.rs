@@ -11,6 +11,7 @@ mod hub_commands;
 mod image;
 mod objects;
 mod pods;
+mod storage;
 
 use std::path::PathBuf;
 
@@ -32,6 +33,7 @@ pub use hub_commands::{BackupArgs, HubCommand, RestoreArgs, ResumeArgs, RotateAr
 pub use image::{ImageCommand, PackArgs};
 pub use objects::{ApplyArgs, DeleteArgs, GetArgs, NamedArgs, Output};
 pub use pods::{HistoryArgs, LogsArgs, RolloutCommand, StatusArgs, UndoArgs, WorkloadArgs};
+pub use storage::PvcArgs;
 
 const STYLES: styling::Styles = styling::Styles::styled()
     .header(styling::AnsiColor::Green.on_default().bold())
@@ -97,6 +99,8 @@ pub enum Command {
     Explain(NamedArgs),
     /// Show what Pods print
     Logs(LogsArgs),
+    /// Show where the data of claims is
+    Pvc(PvcArgs),
     /// Follow, undo, pause, resume and restart what changes a workload's Pods
     #[command(subcommand)]
     Rollout(RolloutCommand),

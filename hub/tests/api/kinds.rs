@@ -25,12 +25,19 @@ async fn discovery_is_made_of_the_kinds_and_a_slash_at_its_end_says_nothing() {
     let apps = hub.get("/apis/apps").await.expect(200);
     assert_eq!(apps["preferredVersion"]["groupVersion"], "apps/v1");
     let resources = hub.get("/apis/apps/v1").await.expect(200)["resources"].clone();
-    let names =
-        ["deployments", "daemonsets", "replicasets", "controllerrevisions", "deployments/scale"];
+    let names = [
+        "deployments",
+        "daemonsets",
+        "statefulsets",
+        "replicasets",
+        "controllerrevisions",
+        "deployments/scale",
+        "statefulsets/scale",
+    ];
     assert_eq!(words(&resources, "name"), names);
     assert_eq!(resources[0]["shortNames"], json!(["deploy", "dep"]));
     assert_eq!(
-        (&resources[4]["kind"], &resources[4]["group"]),
+        (&resources[5]["kind"], &resources[5]["group"]),
         (&json!("Scale"), &json!("autoscaling"))
     );
 

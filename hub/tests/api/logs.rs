@@ -144,6 +144,7 @@ fn hello() -> Hello {
         cpu_milli: 1000,
         memory_bytes: 1 << 30,
         disk_bytes: 1 << 30,
+        storage: Default::default(),
         runtimes,
         wasm: None,
         labels: List::default(),

@@ -126,6 +126,7 @@ impl Machine {
             | Effect::KeepHealth { .. }
             | Effect::KeepFailure { .. }
             | Effect::CancelCommand { .. }
+            | Effect::RemoveClaims(_)
             // The device's, not the machine's.
             | Effect::Connect
             | Effect::Disconnect

@@ -49,7 +49,7 @@ pub fn run(plan: &Plan) -> Outcome {
     let mut took = Duration::ZERO;
     for workload in 0..WORKLOADS {
         let revision = revision(workload)?;
-        let load = |device: &Device| taken.get(&*device.name).copied().unwrap_or_default();
+        let load = |device: &Device| taken.get(&*device.name).cloned().unwrap_or_default();
         let start = Instant::now();
         let placement = place(replicas, &revision, devices.iter(), load, &|_| Ok(()), Neighbours::default());
         took += start.elapsed();
@@ -136,6 +136,7 @@ fn device(number: usize) -> Device {
         cpu_milli: 4_000,
         memory_bytes: 4 << 30,
         disk_bytes: 32 << 30,
+        storage: Default::default(),
         runtimes: vec![runtime].try_into().unwrap_or_default(),
         keys: List::default(),
         wasm: None,

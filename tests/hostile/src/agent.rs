@@ -88,7 +88,8 @@ fn take(step: u8, script: &mut Script<'_>, device: &mut Device) {
 fn assign(generation: u8, ways: u8, part: &[u8], device: &mut Device) {
     let hash_of_part = Hash(Sha256::digest(part).into());
     let pods = List::try_from(vec![hash_of_part]).expect("one");
-    let body = postcard::to_allocvec(&Assignment { pods }).expect("it encodes");
+    let body = postcard::to_allocvec(&Assignment { pods, removed_claims: Default::default() })
+        .expect("it encodes");
     let hash = match ways & 1 {
         0 => Hash(Sha256::digest(&body).into()),
         _ => Hash([9; 32]),

@@ -114,3 +114,10 @@ fn every_command_of_the_watches_page_prints_what_it_says() {
 fn every_command_of_the_devices_page_prints_what_it_says() {
     Desk::new(&Hub::start()).follow("device-endpoint.md");
 }
+
+#[test]
+fn every_command_of_the_page_on_storage_prints_what_it_says() {
+    let hub = Hub::start();
+    let _pi = Agent::start("pi-1", &hub);
+    Desk::new(&hub).follow("storage.md");
+}

@@ -9,6 +9,8 @@
 //! | `no-restart-without-reason` | 3 | at each stop, and each time the hub lets go of a Pod |
 //! | `init-containers-come-first` | 3 | at each start: every init container before it has ended with code 0 in this sandbox |
 //! | `no-pod-runs-twice` | 3 | at each start: no second process of a container, no second Pod of a DaemonSet |
+//! | `one-pod-of-a-name` | 3 | at each start: no other Pod of its name runs on any board |
+//! | `claimed-data-stays` | 1 | when a board removes the data of a claim: the claim is gone |
 //! | `generations-rise` | 4 | at each head and each save |
 //! | `restored-hub-pauses` | 4 | at each save after a restore |
 //! | `wire-budget` | 6 | after each step, and in a quiet hour |
@@ -30,6 +32,7 @@
 //! | `converges` | all | at the end: everything is as declared, within a stated time |
 
 mod board;
+mod claims;
 mod door;
 mod end;
 mod hub;

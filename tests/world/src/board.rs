@@ -1,6 +1,7 @@
 //! A board: power, network, clock, disk, runtimes, and the real agent core in a shell of the world's making. The shell
 //! does what the agent's own shell does, in the same order, and fails when it is told to.
 
+mod claims;
 mod effects;
 mod link;
 mod processes;
@@ -10,10 +11,10 @@ use std::{collections::BTreeMap, time::Duration};
 pub use effects::digests;
 use firmware_compat::{
     frame::Kind,
-    id::{AgentId, BootId, Hash, PodId},
+    id::{AgentId, BootId, ClaimId, Hash, PodId},
     keys::PinnedHub,
     time::Instant,
-    v1::owned::{Exit, Hello, Label, List, Runtime, RuntimeClass, Text, WasmSupport},
+    v1::owned::{Exit, Hello, Label, List, Runtime, RuntimeClass, Storage, Text, WasmSupport},
 };
 use lichen_agent_core::{
     Agent, Config, ContainerId, Effect, Event,
@@ -113,6 +114,8 @@ pub struct Board {
     pub member: Option<Member>,
     /// Why its hub does not take it any more, as it was told.
     pub kept_out: Option<String>,
+    /// Claims whose data is on its disk, and whether that is to go.
+    pub claims: BTreeMap<ClaimId, bool>,
 }
 
 /// What can wake what runs on a board.
@@ -181,6 +184,7 @@ impl Board {
             calm_since: 0,
             member: None,
             kept_out: None,
+            claims: BTreeMap::new(),
         };
         board.make_key();
         board
@@ -263,6 +267,7 @@ impl Board {
             cpu_milli: 4000,
             memory_bytes: self.facts.memory,
             disk_bytes: 1 << 33,
+            storage: Storage { claims: Text::cut("/claims"), sizes_enforced: false },
             runtimes: List::try_from(self.runtimes()).unwrap_or_default(),
             wasm: self.wasm(),
             labels: List::try_from(self.facts.labels.iter().map(label).collect::<Vec<_>>())

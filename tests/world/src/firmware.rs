@@ -78,6 +78,7 @@ impl Firmware {
             cpu_milli: 1000,
             memory_bytes: 64 << 10,
             disk_bytes: 512 << 10,
+            storage: Default::default(),
             runtimes,
             wasm: None,
             labels: List::default(),

@@ -244,7 +244,10 @@ fn intruder() -> (Hash, Vec<u8>, Hash, Vec<u8>) {
     };
     let part = postcard::to_allocvec(&pod).unwrap_or_default();
     let part_hash = Hash(Sha256::digest(&part).into());
-    let assignment = Assignment { pods: List::try_from(vec![part_hash]).unwrap_or_default() };
+    let assignment = Assignment {
+        pods: List::try_from(vec![part_hash]).unwrap_or_default(),
+        removed_claims: List::default(),
+    };
     let body = postcard::to_allocvec(&assignment).unwrap_or_default();
     (Hash(Sha256::digest(&body).into()), body, part_hash, part)
 }

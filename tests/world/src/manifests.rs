@@ -172,6 +172,48 @@ pub fn config(name: &str, version: u64) -> Option<Object> {
     )
 }
 
+/// A claim.
+pub fn claim(name: &str) -> Option<Object> {
+    parse(
+        Kind::PersistentVolumeClaim,
+        &json!({
+            "apiVersion": "v1",
+            "kind": "PersistentVolumeClaim",
+            "metadata": {"name": name, "namespace": "default"},
+            "spec": claim_spec(),
+        }),
+    )
+}
+
+fn claim_spec() -> Value {
+    json!({"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Mi"}}})
+}
+
+/// A StatefulSet whose Pods have a claim each.
+pub fn stateful_set(name: &str, replicas: u64, version: u64) -> Option<Object> {
+    let template = json!({"metadata": {"labels": {"app": name}}, "spec": {
+        "terminationGracePeriodSeconds": 10,
+        "containers": [{"name": "main", "image": "steady:1",
+            "env": [{"name": "VERSION", "value": version.to_string()}],
+            "volumeMounts": [{"name": "data", "mountPath": "/data"}]}]}});
+    parse(
+        Kind::StatefulSet,
+        &json!({
+            "apiVersion": "apps/v1",
+            "kind": "StatefulSet",
+            "metadata": {"name": name, "namespace": "default"},
+            "spec": {
+                "replicas": replicas,
+                "serviceName": name,
+                "selector": {"matchLabels": {"app": name}},
+                "template": template,
+                "volumeClaimTemplates": [{"metadata": {"name": "data"}, "spec": claim_spec()}],
+                "persistentVolumeClaimRetentionPolicy": {"whenScaled": "Delete", "whenDeleted": "Delete"},
+            },
+        }),
+    )
+}
+
 /// What every secret value begins with, and nothing else. Of three bytes each, so that base64 shows it whole.
 pub const MARK: &str = "Tr0ub4dor+3!";
 

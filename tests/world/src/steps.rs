@@ -64,6 +64,7 @@ impl World {
                 self.enrol_all();
                 self.declare(Thing::Secret(step.word(1)?.to_owned()), Some(Spec::Secret(version)));
             }
+            "claim" | "set" => self.apply_undeclared(step)?,
             "label" | "taint" | "cordon" | "uncordon" | "untaint" | "unlabel" => {
                 self.set_node(step)?;
             }
@@ -196,6 +197,28 @@ impl World {
         Ok(())
     }
 
+    /// A claim, or a StatefulSet with claims. What becomes of them is judged where it happens, not at the end.
+    fn apply_undeclared(&mut self, step: &Step) -> Result<(), NotAStep> {
+        let name = step.word(1)?;
+        let object = match step.verb() {
+            "claim" => manifests::claim(name),
+            _ => manifests::stateful_set(
+                name,
+                step.number("replicas", 1)?,
+                step.number("version", 1)?,
+            ),
+        };
+        let Some(object) = object else {
+            self.fail("bounds-hold", "a manifest of the world does not parse");
+            return Ok(());
+        };
+        let asked = Asked::Change(0);
+        if !self.ask_hub(0, Request::Replace { object, create: true }, asked) {
+            self.tell("the hub can't be reached");
+        }
+        Ok(())
+    }
+
     fn scale(&mut self, step: &Step) -> Result<(), NotAStep> {
         let thing = Thing::Deployment(step.word(1)?.to_owned());
         let count = step.word(2)?.parse().map_err(|_| step.refuse("that is not a number"))?;
@@ -224,6 +247,14 @@ impl World {
             "config" => self.declare(Thing::Config(step.word(2)?.to_owned()), None),
             "secret" => self.declare(Thing::Secret(step.word(2)?.to_owned()), None),
             "node" => self.declare(Thing::Node(step.word(2)?.to_owned()), None),
+            "claim" | "set" => {
+                let kind = match step.word(1)? {
+                    "set" => Kind::StatefulSet,
+                    _ => Kind::PersistentVolumeClaim,
+                };
+                let (namespace, name) = ("default".to_owned(), step.word(2)?.to_owned());
+                self.ask_hub(0, Request::Delete { kind, namespace, name }, Asked::Change(0));
+            }
             _ => self.declare(workload_thing(step, 1)?, None),
         }
         Ok(())

@@ -4,7 +4,7 @@
 use alloc::collections::BTreeSet;
 
 use firmware_compat::{
-    id::{Hash, PodId},
+    id::{ClaimId, Hash, PodId},
     v1::owned::{
         Artefacts, Container, PodNames, ProjectedSource, RuntimeClass, Value, Volume, VolumeSource,
     },
@@ -21,6 +21,14 @@ pub enum CheckError {
     /// It would wait for ever.
     #[error("pod {0} takes the place of one that is assigned too")]
     Preceded(PodId),
+    /// What a Pod mounts is never removed.
+    #[error("pod {pod} mounts the claim {claim}, whose data is to be removed")]
+    RemovedClaim {
+        /// Which Pod.
+        pod: PodId,
+        /// Which claim.
+        claim: ClaimId,
+    },
     /// One Pod can't run as it is.
     #[error("pod {pod}: {fault}")]
     Pod {
@@ -96,6 +104,19 @@ pub fn check(pods: &[PodSpec]) -> Result<(), CheckError> {
     }
 }
 
+/// Looks whether what is to be removed is mounted by nobody.
+///
+/// # Errors
+/// The first Pod that mounts one.
+pub fn check_claims(pods: &[PodSpec], removed: &[ClaimId]) -> Result<(), CheckError> {
+    for pod in pods {
+        if let Some(claim) = pod.claims().find(|claim| removed.contains(&claim.id)) {
+            return Err(CheckError::RemovedClaim { pod: pod.id, claim: claim.id });
+        }
+    }
+    Ok(())
+}
+
 fn check_pod(pod: &PodSpec) -> Result<(), Fault> {
     let every = || pod.init_containers.iter().chain(pod.containers.iter());
     if pod.containers.is_empty() {
@@ -131,6 +152,7 @@ fn check_volume(volume: &Volume, pod: &PodSpec) -> Result<(), Fault> {
     plain(&volume.name)?;
     match &volume.source {
         VolumeSource::EmptyDir { .. } => Ok(()),
+        VolumeSource::Claim(claim) => no_zero(&claim.name),
         VolumeSource::HostPath { path, .. } => absolute(path),
         VolumeSource::ConfigMap { data } => check_files(pod, data),
         VolumeSource::Secret { secret } => has_secret(pod, *secret),

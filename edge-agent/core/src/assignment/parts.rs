@@ -12,7 +12,7 @@ use firmware_compat::{
 };
 
 use super::{
-    check::{CheckError, check},
+    check::{CheckError, check, check_claims},
     hash,
 };
 use crate::spec::PodSpec;
@@ -134,7 +134,8 @@ fn config(pod: &Pod) -> impl Iterator<Item = (Hash, PartKind)> {
             VolumeSource::Projected { sources } => (None, &sources[..]),
             VolumeSource::EmptyDir { .. }
             | VolumeSource::HostPath { .. }
-            | VolumeSource::Secret { .. } => (None, &[][..]),
+            | VolumeSource::Secret { .. }
+            | VolumeSource::Claim(_) => (None, &[][..]),
         };
         let more = more.iter().filter_map(|source| match source {
             ProjectedSource::Files { data } => Some(*data),
@@ -185,6 +186,7 @@ pub fn assemble(
         return Err(AssembleError::Long { length, max: max_bytes });
     }
     check(&pods)?;
+    check_claims(&pods, &assignment.removed_claims)?;
     Ok(pods)
 }
 

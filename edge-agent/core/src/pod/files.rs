@@ -94,7 +94,9 @@ fn contents(spec: &PodSpec) -> impl Iterator<Item = (&str, Hash)> {
             VolumeSource::ConfigMap { data } => (Some(*data), &[][..]),
             VolumeSource::Secret { secret } => (sealed(spec, *secret), &[][..]),
             VolumeSource::Projected { sources } => (None, &sources[..]),
-            VolumeSource::EmptyDir { .. } | VolumeSource::HostPath { .. } => (None, &[][..]),
+            VolumeSource::EmptyDir { .. }
+            | VolumeSource::HostPath { .. }
+            | VolumeSource::Claim(_) => (None, &[][..]),
         };
         let more = more.iter().filter_map(|source| match source {
             ProjectedSource::Files { data } => Some(*data),

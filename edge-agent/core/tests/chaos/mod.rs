@@ -111,7 +111,9 @@ impl Chaos {
                 | Effect::Note(_)
                 | Effect::Quit => {}
                 Effect::Retain(keep) => self.world.store.retain(|digest| keep.contains(digest)),
-                Effect::CancelFetch { .. } | Effect::CancelCommand { .. } => {}
+                Effect::CancelFetch { .. }
+                | Effect::CancelCommand { .. }
+                | Effect::RemoveClaims(_) => {}
                 Effect::KeepHealth { pod, container, attempt, health } => {
                     self.world.keep_health(pod, container, attempt, health);
                 }

@@ -115,6 +115,7 @@ impl Watch {
             | Effect::Disconnect
             | Effect::CancelFetch { .. }
             | Effect::CancelCommand { .. }
+            | Effect::RemoveClaims(_)
             | Effect::Quit => {}
         }
     }

@@ -285,7 +285,9 @@ impl World {
                     Event::HubPinned(hub)
                 }
             }),
-            Effect::Connect | Effect::Disconnect | Effect::Note(_) => None,
+            Effect::Connect | Effect::Disconnect | Effect::Note(_) | Effect::RemoveClaims(_) => {
+                None
+            }
             Effect::Send(up) => {
                 self.send(up);
                 None
@@ -644,6 +646,7 @@ fn hello(runtimes: Vec<Runtime>) -> Hello {
         cpu_milli: 2000,
         memory_bytes: 1 << 30,
         disk_bytes: 1 << 33,
+        storage: Default::default(),
         runtimes: runtimes.try_into().unwrap(),
         wasm: None,
         labels: List::default(),

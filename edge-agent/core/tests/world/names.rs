@@ -287,6 +287,7 @@ pub fn encode(pods: &[Pod]) -> (Vec<u8>, BTreeMap<Hash, Vec<u8>>) {
         refs.push(sha(&bytes));
         parts.insert(sha(&bytes), bytes);
     }
-    let assignment = Assignment { pods: refs.try_into().expect("fits") };
+    let assignment =
+        Assignment { pods: refs.try_into().expect("fits"), removed_claims: Default::default() };
     (postcard::to_allocvec(&assignment).expect("fits"), parts)
 }

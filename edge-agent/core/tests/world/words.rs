@@ -64,6 +64,11 @@ pub fn effect(effect: &Effect) -> String {
         Effect::RemoveSandbox { pod, keep_volumes: false } => {
             format!("remove sandbox of {}", id_label(pod))
         }
+        Effect::RemoveClaims(claims) => {
+            let names: Vec<String> =
+                claims.iter().map(|claim| claim.to_string()[..8].into()).collect();
+            format!("remove the data of claims {}", names.join(" "))
+        }
         Effect::ReadLogs(r) => {
             let follow = if r.follow { " following" } else { "" };
             format!(

@@ -5,6 +5,7 @@ pub mod daemon_set;
 pub mod deployment;
 pub mod replica_set;
 pub mod rollout;
+pub mod stateful_set;
 
 use alloc::{format, string::String};
 
@@ -12,6 +13,7 @@ pub use controller_revision::ControllerRevision;
 pub use daemon_set::DaemonSet;
 pub use deployment::Deployment;
 pub use replica_set::ReplicaSet;
+pub use stateful_set::StatefulSet;
 
 use super::{core::pod::PodTemplate, meta::Map, selector::LabelSelector, validate::Errors};
 

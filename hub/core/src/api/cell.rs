@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::{
     core::pod::PodSpec,
     meta::{Map, ObjectMeta},
+    quantity::Amounts,
     selector::LabelSelector,
     time,
 };
@@ -26,6 +27,16 @@ pub fn name(meta: &ObjectMeta) -> Value {
 /// The time since the object was created.
 pub fn age(meta: &ObjectMeta, now_ms: u64) -> Value {
     time::age(meta.creation_timestamp.as_deref(), now_ms).into()
+}
+
+/// Where an object stands that may linger.
+pub fn phase(meta: &ObjectMeta, phase: &str) -> Value {
+    if meta.deletion_timestamp.is_some() { "Terminating".into() } else { phase.into() }
+}
+
+/// How much storage there is; nothing while there is none.
+pub fn storage(amounts: &Amounts) -> Value {
+    amounts.get("storage").map_or("", |size| size.0.as_str()).into()
 }
 
 /// Names of a Pod's containers.

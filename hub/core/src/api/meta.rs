@@ -4,7 +4,7 @@ use alloc::{collections::BTreeMap, string::String, vec::Vec};
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::field::{Message, flag, objects, text, text_map, unsupported, written};
+use super::field::{Message, flag, objects, text, text_map, texts, written};
 
 /// Labels and annotations.
 pub type Map = BTreeMap<String, String>;
@@ -48,6 +48,9 @@ pub struct ObjectMeta {
     /// The workload that a Pod belongs to.
     #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "nullable")]
     pub owner_references: Vec<OwnerReference>,
+    /// What keeps a deleted object until it is done with. Written by the hub alone.
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "nullable")]
+    pub finalizers: Vec<String>,
 }
 
 /// The workload that a Pod belongs to.
@@ -136,7 +139,7 @@ pub const OBJECT_META: Message = Message {
         text_map("labels", 11),
         text_map("annotations", 12),
         objects("ownerReferences", 13, &OWNER_REFERENCE).merged_by("uid"),
-        unsupported("finalizers", 14),
+        texts("finalizers", 14),
         written("managedFields", 17),
     ],
 };

@@ -8,7 +8,7 @@ use firmware_compat::id::PodId;
 
 use super::{Plan, Step, View, Why, daemon_set, job, rollout};
 use crate::{
-    api::{DaemonSet, Deployment, Job, Object},
+    api::{DaemonSet, Deployment, Job, Key, Kind, Object, apps::StatefulSet},
     pod::Pod,
     state::{Class, Owned},
 };
@@ -55,6 +55,9 @@ pub enum Fault {
         /// How many must.
         least: usize,
     },
+    /// A Pod would have the name of another one, which may run.
+    #[error("the plan makes a Pod {0}, and there is one")]
+    Identity(String),
     /// Where Pods are recreated, one would start before the older ones have ended.
     #[error("the plan starts a Pod while {0} older ones are there, and the strategy is Recreate")]
     Early(usize),
@@ -86,6 +89,7 @@ pub fn check(object: &Object, view: &View<'_>, plan: &Plan) -> Result<(), Fault>
         Object::Job(job) => check_job(job, view, plan),
         // It was made when the object was, and is never made again.
         Object::Pod(_) => check_number(view, plan, 0),
+        Object::StatefulSet(set) => check_stateful_set(set, view, plan),
         _ => Ok(()),
     }
 }
@@ -137,6 +141,38 @@ fn check_daemon_set(set: &DaemonSet, view: &View<'_>, plan: &Plan) -> Result<(),
     check_devices(view, plan, daemon_set::most_on_a_device(set))
 }
 
+/// There are never two Pods of one name, and an update takes no more Pods at once than may be missing, but for those whose
+/// devices are not waited for.
+fn check_stateful_set(set: &StatefulSet, view: &View<'_>, plan: &Plan) -> Result<(), Fault> {
+    let mut names = BTreeSet::new();
+    for step in &plan.steps {
+        match step {
+            Step::CreateNamed { name, device, .. } => {
+                let key = Key::new(Kind::Pod, &view.key.namespace, name);
+                if view.state.pods.named(&key).is_some() || !names.insert(name) {
+                    return Err(Fault::Identity(name.clone()));
+                }
+                if let Some(name) = device.as_ref().filter(|n| !view.state.fleet.contains(n)) {
+                    return Err(Fault::UnknownDevice(name.clone()));
+                }
+            }
+            Step::Create { .. } => return Err(Fault::Identity(set.metadata.name.clone())),
+            _ => {}
+        }
+    }
+    let is_near = |pod: &PodId| !view.state.pods.class(*pod).is_some_and(Class::is_away);
+    let updated = deletes(plan, |why| why == Why::Updated).filter(is_near).count();
+    let wanted = set.replicas() as usize;
+    if updated > set.max_unavailable() {
+        let left = wanted.saturating_sub(updated);
+        return Err(Fault::Unavailable {
+            left,
+            least: wanted.saturating_sub(set.max_unavailable()),
+        });
+    }
+    Ok(())
+}
+
 /// The Pods that a plan deletes for some reasons.
 fn deletes(plan: &Plan, wanted: impl Fn(Why) -> bool) -> impl Iterator<Item = PodId> {
     plan.steps.iter().filter_map(move |step| match step {
@@ -155,6 +191,9 @@ fn check_pods(view: &View<'_>, plan: &Plan) -> Result<(), Fault> {
                     Some(name) => return Err(Fault::UnknownDevice(name.clone())),
                     None => continue,
                 }
+            }
+            Step::CreateNamed { .. } | Step::MakeClaims { .. } | Step::DeleteClaims { .. } => {
+                continue;
             }
             Step::Bind { pod, device, .. } => {
                 if !view.state.fleet.contains(device) {
@@ -254,11 +293,7 @@ fn check_devices(view: &View<'_>, plan: &Plan, most: usize) -> Result<(), Fault>
                 *made.entry(device).or_default() += 1;
             }
             Step::Delete { pod, .. } => _ = gone.insert(*pod),
-            Step::Create { device: None, .. }
-            | Step::Admit { .. }
-            | Step::Wait { .. }
-            | Step::Renew { .. }
-            | Step::Count { .. } => {}
+            _ => {}
         }
     }
     for pod in deletes(plan, |why| why == Why::Excess) {

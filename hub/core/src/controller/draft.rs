@@ -11,6 +11,7 @@ use firmware_compat::{capacity::full::PREDECESSORS, id::PodId};
 
 use super::{Plan, Scope, Step, View, Why};
 use crate::{
+    api::{Key, Kind},
     device::{Device, Form},
     pod::{Pod, Waiting},
     resolve::Amount,
@@ -25,6 +26,8 @@ pub struct Draft<'a> {
     pub view: &'a View<'a>,
     /// The steps so far.
     pub plan: Plan,
+    /// The name of the Pod that is placed, where its claims go by it.
+    pub pod_name: Option<&'a str>,
     going: BTreeSet<PodId>,
     /// Pods of other workloads that make way.
     displaced: BTreeSet<PodId>,
@@ -46,6 +49,7 @@ impl<'a> Draft<'a> {
         Self {
             view,
             plan: Plan::default(),
+            pod_name: None,
             going: BTreeSet::new(),
             displaced: BTreeSet::new(),
             freed: BTreeMap::new(),
@@ -165,6 +169,7 @@ impl<'a> Draft<'a> {
             own: here.map_or(0, |here| here.active.iter().filter(|id| newest(id)).count()),
             taken_port: None,
             full: on.too_large() > 0,
+            claim: self.check_claims(device),
         };
         if let Some(freed) = self.freed.get(&device.name) {
             load.allocated.subtract(freed.amount);
@@ -260,6 +265,20 @@ impl<'a> Draft<'a> {
             found.push((device.name.clone(), told));
         }
         found
+    }
+
+    /// Why the claims of a Pod of the newest revision can't be used on a device.
+    fn check_claims(&self, device: &Device) -> Option<FilterReason> {
+        let View { key, revision, state, .. } = self.view;
+        let claims = revision.resolved.claims(&key.namespace, self.pod_name);
+        if claims.is_empty() {
+            return None;
+        }
+        let own = self.pod_name.and_then(|name| {
+            let key = Key::new(Kind::Pod, &key.namespace, name);
+            state.pods.named(&key).map(|pod| pod.id)
+        });
+        state.check_claims(&claims, device, own).err()
     }
 
     /// Pods of the workload on a device whose end a new one there waits for: its device lets go of them, or will.

@@ -41,7 +41,7 @@ impl Engine {
         }
     }
 
-    fn create_default(&mut self, mut default: Object) {
+    pub(crate) fn create_default(&mut self, mut default: Object) {
         let uid = uuid(self.id_of_default(&default.key()));
         let meta = default.meta_mut();
         meta.uid = uid;

@@ -142,6 +142,8 @@ impl Engine {
             return Ok(self.create_bare(id, accepted.object, revision));
         }
         let object = self.create_stored(accepted.object, revision);
+        self.storage_changed(&object, true);
+        let object = self.read(&key).unwrap_or(object);
         Ok(Response::Object { object, created: true })
     }
 
@@ -217,11 +219,14 @@ impl Engine {
         }
         self.check_grant(actor, &accepted.object)?;
         self.check_pod_security(&accepted.object, Some(old))?;
+        self.check_resize(&accepted.object)?;
         let mut object = accepted.object;
         let changed = registry::differs(&object, old) || !same_images;
         let meta = object.meta_mut();
         meta.generation = meta.generation.saturating_add(u64::from(changed));
         let object = self.put(object, revision, Action::Modified);
+        self.storage_changed(&object, false);
+        let object = self.read(&key).unwrap_or(object);
         Ok(Response::Object { object, created: false })
     }
 
@@ -327,6 +332,7 @@ impl Engine {
                 Err(ApiError::NotAllowed(key.kind.names().made_by.to_owned()))
             }
             Home::Objects if key.kind == Kind::Namespace => self.delete_namespace(key),
+            Home::Objects if is_storage(key.kind) => self.delete_storage(key),
             Home::Objects => self.delete_object(key),
             Home::Nowhere => Err(ApiError::NotFound(key.clone())),
         }
@@ -361,6 +367,7 @@ impl Engine {
             self.dirty.workloads.insert(key.clone(), Scope::All);
             self.drop_revisions_without_owner(&object.meta().uid);
         }
+        self.delete_claims_of_set(&object);
         if matches!(key.kind, Kind::ConfigMap | Kind::Secret) {
             self.retire_data(key);
         }
@@ -385,7 +392,7 @@ impl Engine {
         let inside: Vec<Key> =
             objects.filter(|inside| inside.namespace == key.name).cloned().collect();
         for inside in inside {
-            self.delete_object(&inside)?;
+            self.delete(&inside)?;
         }
         self.delete_object(key)
     }
@@ -403,6 +410,7 @@ impl Engine {
         for id in ids {
             self.remove_pod(id);
         }
+        self.forget_condemned(&key.name);
         if let Some(generation) = self.state.fleet.retire(&key.name) {
             self.records.insert(record::retired_key(&key.name), Some(record::encode(&generation)));
         }
@@ -533,7 +541,7 @@ impl Engine {
 
     /// Drops the data of deleted ConfigMaps and Secrets that a gone Pod was the last to use.
     pub(crate) fn drop_unused_data(&mut self, gone: &Pod) {
-        for key in gone.sources() {
+        for key in gone.sources().into_iter().filter(|key| !is_storage(key.kind)) {
             let is_used = self.state.pods.using(&key).next().is_some();
             if !is_used && !self.state.objects.contains(&key) {
                 self.drop_data(&key);
@@ -541,6 +549,10 @@ impl Engine {
             }
         }
     }
+}
+
+fn is_storage(kind: Kind) -> bool {
+    matches!(kind, Kind::PersistentVolumeClaim | Kind::PersistentVolume | Kind::StorageClass)
 }
 
 /// What Pods may take of an object. It was checked before it came here.

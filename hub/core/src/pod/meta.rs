@@ -11,7 +11,10 @@ use firmware_compat::v1::owned::{self as wire, Text};
 use super::Pod;
 use crate::api::{
     Kind,
-    apps::TEMPLATE_HASH_LABEL,
+    apps::{
+        TEMPLATE_HASH_LABEL,
+        stateful_set::{self, POD_INDEX_LABEL, POD_NAME_LABEL},
+    },
     batch::job::COMPLETION_INDEX,
     core::pod::{EnvVar, PodSpec},
     meta::Map,
@@ -37,8 +40,13 @@ impl Pod {
         let mut labels = self.revision.template.metadata.labels.clone();
         labels.extend(self.number());
         // Only workloads that replace Pods by newer ones tell them apart by it.
-        if matches!(self.owner.kind, Kind::Deployment | Kind::DaemonSet) {
+        if matches!(self.owner.kind, Kind::Deployment | Kind::DaemonSet | Kind::StatefulSet) {
             labels.insert(TEMPLATE_HASH_LABEL.to_owned(), self.revision.hash.clone());
+        }
+        if self.owner.kind == Kind::StatefulSet {
+            labels.insert(POD_NAME_LABEL.to_owned(), self.name.clone());
+            let ordinal = stateful_set::ordinal(&self.owner.name, &self.name);
+            labels.extend(ordinal.map(|n| (POD_INDEX_LABEL.to_owned(), n.to_string())));
         }
         labels
     }

@@ -20,10 +20,13 @@ use firmware_compat::{
 
 use super::{Parts, Pod, Waiting, over, told::Telling};
 use crate::{
-    api::{Key, Kind, core::pod::KeyToPath},
+    api::{
+        Key, Kind,
+        core::{persistent_volume::claim_id, pod::KeyToPath},
+    },
     hidden::Hidden,
     parts::{self, Data, Made, Part, PartCache, SecretPart},
-    resolve::{self, Files, Projected, Source, SourceName, Value},
+    resolve::{self, Files, Projected, Source, SourceName, Value, volume::claim_of},
     sealing::Seal,
     state::Objects,
 };
@@ -109,7 +112,11 @@ impl<'a> Taken<'a> {
     }
 
     /// What is behind a volume.
-    pub(super) fn volume(&mut self, source: &Source) -> Result<VolumeSource, Waiting> {
+    pub(super) fn volume(
+        &mut self,
+        volume: &str,
+        source: &Source,
+    ) -> Result<VolumeSource, Waiting> {
         Ok(match source {
             Source::EmptyDir { memory, size_limit_bytes } => {
                 VolumeSource::EmptyDir { memory: *memory, size_limit_bytes: *size_limit_bytes }
@@ -123,6 +130,33 @@ impl<'a> Taken<'a> {
                 ProjectedSource::Fact { .. } => return Err(over("a volume")),
             },
             Source::Projected(sources) => self.projected(sources)?,
+            Source::Claim { name, read_only } => {
+                let name = name.clone().unwrap_or_else(|| claim_of(volume, &self.pod.name));
+                VolumeSource::Claim(self.claim(&name, *read_only)?)
+            }
+        })
+    }
+
+    /// A claim, which was bound before the Pod became part of an assignment.
+    fn claim(&self, name: &str, read_only: bool) -> Result<wire::Claim, Waiting> {
+        let key = Key::new(Kind::PersistentVolumeClaim, self.pod.namespace(), name);
+        let objects = self.sources.objects;
+        let claim = objects.claim(&key);
+        let volume = claim.and_then(|claim| objects.volume(&claim.spec.volume_name));
+        let found = claim.zip(volume).and_then(|(claim, volume)| {
+            let id = volume.claim().filter(|id| claim_id(&claim.metadata.uid) == Some(*id))?;
+            Some((id, volume.bound_to()?, claim))
+        });
+        let (id, bound_to, claim) = found.ok_or_else(|| {
+            let message = format!("persistentvolumeclaim \"{name}\" is bound to no volume; delete the Pod, and it is bound anew");
+            Waiting::new("ClaimLost", message)
+        })?;
+        Ok(wire::Claim {
+            id,
+            name: Text::try_from(name).map_err(|_| over("a claim's name"))?,
+            bound_to,
+            size_bytes: claim.bytes(),
+            read_only: read_only || claim.is_read_only(),
         })
     }
 

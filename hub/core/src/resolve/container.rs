@@ -156,7 +156,8 @@ impl Check {
         let mut paths = BTreeSet::new();
         for (i, mount) in container.volume_mounts.iter().enumerate() {
             let field = format!("{at}.volumeMounts[{i}]");
-            if !spec.volumes.iter().any(|volume| volume.name == mount.name) {
+            let is_there = spec.volumes.iter().any(|volume| volume.name == mount.name);
+            if !is_there && !self.has_claims {
                 self.error(
                     format!("{field}.name"),
                     format!("no volume of the Pod has the name \"{}\"", mount.name),

@@ -1,16 +1,17 @@
 //! The volumes of a template.
 
-use alloc::{collections::BTreeSet, format, vec::Vec};
+use alloc::{collections::BTreeSet, format, string::String, vec::Vec};
 
 use firmware_compat::{
     capacity::full as capacity,
     v1::owned::{HostPathKind, Text},
 };
 
-use super::{Check, Files, Projected, is_no_path};
+use super::{Check, Files, Projected, Resolved, is_no_path};
 use crate::api::{
+    Key, Kind,
     core::pod::{self, PodSpec},
-    validate::check_label_name,
+    validate::{check_label_name, check_subdomain},
 };
 
 /// A volume.
@@ -43,13 +44,22 @@ pub enum Source {
     Files(Files),
     /// Files from several sources, or about the Pod.
     Projected(Vec<Projected>),
+    /// The data of a claim.
+    Claim {
+        /// Its name; `None` for the one that a StatefulSet makes for each Pod, which the volume's name begins.
+        name: Option<String>,
+        /// Whether no container may write to it.
+        read_only: bool,
+    },
 }
 
 impl Source {
     /// What of it is of ConfigMaps and Secrets.
     pub(super) fn files(&self) -> impl Iterator<Item = &Files> {
         let (one, more) = match self {
-            Self::EmptyDir { .. } | Self::HostPath { .. } => (None, &[][..]),
+            Self::EmptyDir { .. } | Self::HostPath { .. } | Self::Claim { .. } => {
+                (None, &[][..])
+            }
             Self::Files(files) => (Some(files), &[][..]),
             Self::Projected(sources) => (None, sources.as_slice()),
         };
@@ -58,6 +68,33 @@ impl Source {
             Projected::Told { .. } => None,
         }))
     }
+}
+
+impl Resolved {
+    /// The claims of a Pod of this name, each once. Without a name, those that all Pods of the template share.
+    #[must_use]
+    pub fn claims(&self, namespace: &str, pod: Option<&str>) -> Vec<Key> {
+        let mut claims = Vec::new();
+        for volume in &self.volumes {
+            let Source::Claim { name, .. } = &volume.source else { continue };
+            let name = match (name, pod) {
+                (Some(name), _) => name.clone(),
+                (None, Some(pod)) => claim_of(&volume.name, pod),
+                (None, None) => continue,
+            };
+            let key = Key::new(Kind::PersistentVolumeClaim, namespace, &name);
+            if !claims.contains(&key) {
+                claims.push(key);
+            }
+        }
+        claims
+    }
+}
+
+/// The claim that a StatefulSet makes of one of its templates for a Pod, as Kubernetes names it.
+#[must_use]
+pub fn claim_of(template: &str, pod: &str) -> String {
+    format!("{template}-{pod}")
 }
 
 impl Check {
@@ -78,7 +115,25 @@ impl Check {
                 });
             }
         }
+        self.templates(spec, &mut volumes);
         volumes
+    }
+
+    /// In a StatefulSet, whose claim templates are no part of its Pods' template: what is mounted and is no volume.
+    fn templates(&mut self, spec: &PodSpec, volumes: &mut Vec<Volume>) {
+        let containers = spec.init_containers.iter().chain(&spec.containers);
+        for mount in containers.flat_map(|c| &c.volume_mounts).filter(|_| self.has_claims) {
+            let is_there = spec.volumes.iter().any(|volume| volume.name == mount.name)
+                || volumes.iter().any(|volume| *volume.name == *mount.name);
+            if let Some(name) = Text::try_from(mount.name.as_str()).ok().filter(|_| !is_there) {
+                volumes
+                    .push(Volume { name, source: Source::Claim { name: None, read_only: false } });
+            }
+        }
+        if volumes.len() > capacity::VOLUMES {
+            let most = capacity::VOLUMES;
+            self.error("spec.volumeClaimTemplates", format!("a Pod has at most {most} volumes"));
+        }
     }
 
     pub(super) fn source(
@@ -95,12 +150,14 @@ impl Check {
             secret,
             downward_api,
             projected,
+            persistent_volume_claim,
         } = volume;
         let mut found = Vec::new();
         found.extend(empty_dir.as_ref().map(|empty| self.empty_dir(at, empty)));
         found.extend(host_path.as_ref().map(|host| self.host_path(at, host)));
         found.extend(config_map.as_ref().map(|map| Source::Files(self.config_map(at, map))));
         found.extend(secret.as_ref().map(|secret| Source::Files(self.secret(at, secret))));
+        found.extend(persistent_volume_claim.as_ref().map(|claim| self.claim(at, claim)));
         let downward = downward_api.as_ref();
         found
             .extend(downward.map(|of| {
@@ -114,11 +171,20 @@ impl Check {
         if found.len() != 1 {
             self.error(
                 at,
-                "needs exactly one of emptyDir, hostPath, configMap, secret, downwardAPI and projected",
+                "needs exactly one of emptyDir, hostPath, configMap, secret, persistentVolumeClaim, downwardAPI and projected",
             );
             return None;
         }
         found.pop()
+    }
+
+    fn claim(&mut self, at: &str, claim: &pod::ClaimVolume) -> Source {
+        let field = format!("{at}.persistentVolumeClaim.claimName");
+        self.keep(check_subdomain(&field, &claim.claim_name, capacity::NAME));
+        Source::Claim {
+            name: Some(claim.claim_name.clone()),
+            read_only: claim.read_only.unwrap_or(false),
+        }
     }
 
     pub(super) fn empty_dir(&mut self, at: &str, empty: &pod::EmptyDir) -> Source {

@@ -52,6 +52,8 @@ pub enum FilterReason {
     Full,
     /// Its assignment can't hold more.
     Assignment,
+    /// A claim of the Pod can't be used there.
+    Claim(String),
 }
 
 impl FilterReason {
@@ -87,7 +89,10 @@ impl FilterReason {
             Self::Unschedulable => "is marked unschedulable".to_owned(),
             Self::NotReady => "is not connected".to_owned(),
             Self::Paused => "is paused by a conflict between hubs".to_owned(),
-            Self::Runtime(reason) | Self::Image(reason) | Self::Preparing(reason) => reason.clone(),
+            Self::Runtime(reason)
+            | Self::Image(reason)
+            | Self::Preparing(reason)
+            | Self::Claim(reason) => reason.clone(),
             Self::Resource(what) => format!("has not enough {what} left"),
             Self::Port(number) => {
                 format!("has another Pod that takes port {number} of its network")
@@ -99,7 +104,7 @@ impl FilterReason {
 }
 
 /// What is taken of a device.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Load {
     /// What its Pods ask for.
     pub allocated: Amount,
@@ -111,6 +116,8 @@ pub struct Load {
     pub taken_port: Option<Port>,
     /// Whether the device's assignment has no room for another Pod of the workload.
     pub full: bool,
+    /// Why the Pod's claims can't be used there.
+    pub claim: Option<FilterReason>,
 }
 
 /// What a scheduler asks about an image's form for a device.
@@ -222,6 +229,9 @@ pub fn fits(
 
 /// Whether there is room for one more Pod beside what is used.
 pub(super) fn room(device: &Device, load: &Load, want: Amount) -> Result<(), FilterReason> {
+    if let Some(reason) = &load.claim {
+        return Err(reason.clone());
+    }
     let (have, used) = (device.allocatable(), load.allocated);
     if want.cpu_milli > 0 && used.cpu_milli.saturating_add(want.cpu_milli) > have.cpu_milli {
         return Err(FilterReason::Resource("cpu".to_owned()));

@@ -38,7 +38,7 @@ pub fn victims<'a>(
     }
     let (less, others): (Vec<&Pod>, Vec<&Pod>) = pods.partition(|pod| pod.priority < priority);
     let takes = |pod: &Pod, port| pod.revision.host_ports().any(|own| own == port);
-    let mut load = *load;
+    let mut load = load.clone();
     load.taken_port = revision.host_ports().find(|port| others.iter().any(|pod| takes(pod, *port)));
     for pod in &less {
         load.allocated.subtract(pod.revision.resolved.requests);
@@ -50,7 +50,7 @@ pub fn victims<'a>(
     order.sort_by_key(|pod| (Reverse(pod.priority), pod.created_ms, pod.id));
     let mut going: Vec<&Pod> = Vec::new();
     for pod in order {
-        let mut with = load;
+        let mut with = load.clone();
         with.allocated.add(pod.revision.resolved.requests);
         with.pods += 1;
         let is_in_the_way = revision.host_ports().any(|port| takes(pod, port));

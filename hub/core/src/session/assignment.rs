@@ -50,12 +50,14 @@ impl Engine {
         if device.desired.hash == Some(hash) {
             device.desired.body = body;
             device.desired.parts = parts;
+            device.desired.removed_claims = assignment.removed_claims.to_vec();
             if device.told == Told::Withheld {
                 device.told = Told::Unheard;
             }
             let generation = device.desired.generation;
             self.set_pending(name, false);
-            return self.release(name, generation);
+            self.release(name, generation);
+            return self.forget_removed_claims(name);
         }
         // A hub that may have forgotten generations makes no new ones until the operator has looked; whether it has is
         // known once the device has said what it holds, and, if that was not made here, what it runs.
@@ -70,6 +72,7 @@ impl Engine {
         let acknowledged = device.acknowledged.map_or(Generation(0), |held| held.generation);
         device.desired.advance(hash, body, acknowledged);
         device.desired.parts = parts;
+        device.desired.removed_claims = assignment.removed_claims.to_vec();
         device.pending = false;
         device.told = Told::Unheard;
         let generation = device.desired.generation;
@@ -173,7 +176,8 @@ impl Engine {
         self.seals_left = self.seals_left.saturating_sub(sources.spent.get());
         pods.sort();
         let pods = pods.into_iter().map(|(_, part)| part).collect::<Vec<_>>();
-        Some((Assignment { pods: pods.try_into().ok()? }, parts, waiting))
+        let removed_claims = self.state.objects.volumes().condemned_on(name).try_into().ok()?;
+        Some((Assignment { pods: pods.try_into().ok()?, removed_claims }, parts, waiting))
     }
 
     /// Marks the generation that is the first without the Pods that are to go, and forgets those that the device
@@ -285,6 +289,7 @@ impl Engine {
             self.save_reports_soon();
         }
         self.touch_node(name);
+        self.forget_removed_claims(name);
         if news.is_some() {
             self.touch_pods_on(name);
         }

@@ -175,6 +175,7 @@ mod tests {
             cpu_milli: 4000,
             memory_bytes: 1 << 30,
             disk_bytes: 0,
+            storage: Default::default(),
             runtimes: List::default(),
             wasm: None,
             labels: List::default(),

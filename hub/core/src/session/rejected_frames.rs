@@ -197,6 +197,7 @@ mod tests {
             cpu_milli: 0,
             memory_bytes: 0,
             disk_bytes: 0,
+            storage: Default::default(),
             runtimes: List::default(),
             wasm: None,
             labels: List::default(),

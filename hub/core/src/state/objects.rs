@@ -9,6 +9,7 @@ use alloc::{
 use firmware_compat::{id::Hash, time::Instant};
 
 use super::Tally;
+use super::claims::Volumes;
 use crate::{
     api::{Key, Kind, Object},
     authorizer::Rules,
@@ -63,6 +64,8 @@ pub struct Objects {
     workloads: BTreeSet<Key>,
     /// Roles and bindings.
     rules: Rules,
+    /// PersistentVolumes by device.
+    volumes: Volumes,
 }
 
 impl Objects {
@@ -93,6 +96,12 @@ impl Objects {
     #[must_use]
     pub fn rules(&self) -> &Rules {
         &self.rules
+    }
+
+    /// PersistentVolumes, by the devices that they are on.
+    #[must_use]
+    pub fn volumes(&self) -> &Volumes {
+        &self.volumes
     }
 
     /// Every workload.
@@ -134,6 +143,7 @@ impl Objects {
             self.index_images(key, &revision);
         }
         self.rules.put(&stored.object);
+        self.volumes.put(&stored.object);
         self.stored.insert(key.clone(), stored);
     }
 
@@ -146,6 +156,7 @@ impl Objects {
         self.bytes -= stored.bytes;
         self.replicas -= u64::from(stored.object.replicas());
         self.rules.remove(key);
+        self.volumes.remove(key);
         if let Some(revision) = &stored.revision {
             self.workloads.remove(key);
             self.forget_images(key, revision);
@@ -256,6 +267,7 @@ impl Objects {
             ("workloads by image", anew.images == self.images && anew.roots == self.roots),
             ("workloads", anew.workloads == self.workloads),
             ("roles and bindings", anew.rules == self.rules),
+            ("volumes by device", anew.volumes == self.volumes),
         ];
         same.iter().find(|(_, same)| !same).map_or(Ok(()), |(what, _)| Err(*what))
     }

@@ -10,6 +10,7 @@ use crate::{
     engine::Engine,
     pod::{Pod, Waiting, status},
     recorder::uuid,
+    resolve::{Source, volume::claim_of},
     view::revision::owner_of_pods,
 };
 
@@ -29,6 +30,20 @@ impl Engine {
         let written = self.state.objects.get(&pod.owner).filter(|_| pod.owner.kind == Kind::Pod);
         let generate_name =
             written.map(|stored| stored.object.meta().generate_name.clone()).unwrap_or_default();
+        let of_sets = pod
+            .revision
+            .resolved
+            .volumes
+            .iter()
+            .filter(|volume| matches!(volume.source, Source::Claim { name: None, .. }));
+        spec.volumes.extend(of_sets.map(|volume| api::core::pod::Volume {
+            name: volume.name.to_string(),
+            persistent_volume_claim: Some(api::core::pod::ClaimVolume {
+                claim_name: claim_of(&volume.name, &pod.name),
+                read_only: None,
+            }),
+            ..api::core::pod::Volume::default()
+        }));
         Some(Arc::new(Object::Pod(api::Pod {
             metadata: ObjectMeta {
                 name: pod.name.clone(),

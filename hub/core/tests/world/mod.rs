@@ -17,15 +17,15 @@ use firmware_compat::{
     capacity::full as capacity,
     frame::{self, Kind as FrameKind, Message, Stamp},
     guard::{Guard, Refusal},
-    id::{AgentId, BootId, Generation, Hash, KeyId, PodId},
+    id::{AgentId, BootId, ClaimId, Generation, Hash, KeyId, PodId},
     keys::{PinnedHub, SigningKeys},
     time::Instant,
     topic::ALL,
     v1::owned::{
         Action, Artefacts, Assignment, AssignmentId, Blob, Command, ContainerState,
         ContainerStatus, Exit, Head, Hello, Label, List, Part, Phase, Pod, PodStatus,
-        ProjectedSource, Report, Runtime, RuntimeClass, Status, Text, Time, VolumeSource, Want,
-        WasmSupport,
+        ProjectedSource, Report, Runtime, RuntimeClass, Status, Storage, Text, Time, VolumeSource,
+        Want, WasmSupport,
     },
 };
 use lichen_hub_core::{
@@ -81,6 +81,10 @@ pub struct Device {
     pub starts: u32,
     /// Pods that have ended for good, and whether well.
     ended: BTreeMap<PodId, bool>,
+    /// Claims whose data it has, with the names that they had.
+    pub claims: BTreeMap<ClaimId, String>,
+    /// The claims of the Pods that it was assigned last.
+    mounted: BTreeMap<PodId, Vec<ClaimId>>,
 }
 
 impl Device {
@@ -435,6 +439,7 @@ impl World {
             device.asked.clear();
             device.before = (device.held.replace(head.assignment), device.running.clone());
             let pods = device.assigned(&assignment);
+            self.look_after_claims(name, &pods, &assignment.removed_claims);
             return self.run(name, &pods, head.assignment.generation);
         }
         // Everything that was asked for is here, and more is needed.
@@ -445,6 +450,52 @@ impl World {
             device.parts.remove(&first);
             let also = missing.try_into().expect("few");
             self.device_sends(name, &Want { hash: first, offset: 0, also });
+        }
+    }
+
+    /// Makes the data of claims that come with Pods, and removes what is to go. Nothing goes that a Pod there has.
+    fn look_after_claims(&mut self, name: &str, pods: &[Pod], removed: &[ClaimId]) {
+        let device = self.devices.get_mut(name).expect("it is there");
+        let of = |pod: &Pod| {
+            let claims = pod.volumes.iter().filter_map(|volume| match &volume.source {
+                VolumeSource::Claim(claim) => Some((claim.id, claim.name.to_string())),
+                _ => None,
+            });
+            claims.collect::<Vec<_>>()
+        };
+        let mut lines = Vec::new();
+        let runs = |id: &&PodId| device.running.contains_key(id) || device.leaving.contains_key(id);
+        let still: Vec<ClaimId> = device
+            .mounted
+            .iter()
+            .filter(|(id, _)| runs(id))
+            .flat_map(|(_, claims)| claims.clone())
+            .collect();
+        for claim in removed {
+            let is_had = pods.iter().flat_map(of).any(|(id, _)| id == *claim);
+            assert!(!is_had && !still.contains(claim), "a claim in use is removed\n{}", self.story);
+            if let Some(of) = device.claims.remove(claim) {
+                lines.push(format!("  {name} removes the data of {of}"));
+            }
+        }
+        for pod in pods {
+            let claims = of(pod);
+            device.mounted.insert(pod.id, claims.iter().map(|(id, _)| *id).collect());
+            for (id, claim) in claims {
+                if device.claims.insert(id, claim.clone()).is_none() {
+                    lines.push(format!("  {name} makes the data of {claim}"));
+                }
+            }
+        }
+        lines.iter().for_each(|line| self.say(line));
+    }
+
+    /// No other Pod of a name runs, as far as anyone could know.
+    fn check_identity(&self, name: &str, id: PodId, pod: &str) {
+        for (other, device) in &self.devices {
+            let mut runs = device.running.iter().chain(&device.leaving);
+            let twice = runs.any(|(known, (of, _))| of == pod && *known != id);
+            assert!(!twice, "{name} starts {pod}, which {other} runs\n{}", self.story);
         }
     }
 
@@ -507,6 +558,11 @@ impl World {
             device.starts += 1;
             device.ended.remove(&id);
             device.running.insert(id, (pod, identity));
+        }
+        let started: Vec<(PodId, String)> =
+            device.running.iter().map(|(id, (pod, _))| (*id, pod.clone())).collect();
+        for (id, pod) in started {
+            self.check_identity(name, id, &pod);
         }
         for line in lines {
             self.say(line);
@@ -905,7 +961,8 @@ impl Device {
                 }
                 VolumeSource::EmptyDir { .. }
                 | VolumeSource::HostPath { .. }
-                | VolumeSource::Secret { .. } => Vec::new(),
+                | VolumeSource::Secret { .. }
+                | VolumeSource::Claim(_) => Vec::new(),
             });
             let all = maps.chain(pod.secrets.iter().map(|secret| secret.data));
             missing.extend(all.filter(|data| !has(data)));
@@ -1004,6 +1061,7 @@ fn hello(device: &Device) -> Hello {
         cpu_milli: 2000,
         memory_bytes: device.memory,
         disk_bytes: 1 << 30,
+        storage: Storage { claims: Text::cut("/var/lib/lichen/claims"), sizes_enforced: false },
         runtimes: runtimes.try_into().expect("few"),
         wasm: device.engines.contains(&RuntimeClass::Wasm).then(|| WasmSupport {
             class: text(if device.arch == "amd64" { "x86_64" } else { "aarch64" }),

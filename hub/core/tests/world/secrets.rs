@@ -153,7 +153,9 @@ impl Opener<'_> {
                         }
                     }));
                 }
-                VolumeSource::EmptyDir { .. } | VolumeSource::HostPath { .. } => {}
+                VolumeSource::EmptyDir { .. }
+ | VolumeSource::HostPath { .. }
+ | VolumeSource::Claim(_) => {}
             }
         }
         lines

@@ -111,20 +111,28 @@ fn progress(kind: &str, workload: &Value) -> Progress {
         return Progress::Waits(format!("Waiting for {what} spec update to be observed..."));
     }
     let (updated, wanted, all, available) = match kind {
-        "DaemonSet" => {
-            let kind = spec["updateStrategy"]["type"].as_str().unwrap_or("RollingUpdate");
-            if kind != "RollingUpdate" {
-                return Progress::Stuck(format!(
-                    "{what} {name:?} has the update strategy {kind}, which has no rollout to wait for"
-                ));
-            }
-            (
-                count("updatedNumberScheduled"),
-                count("desiredNumberScheduled"),
-                0,
-                count("numberAvailable"),
-            )
+        "DaemonSet" | "StatefulSet"
+            if spec["updateStrategy"]["type"].as_str().is_some_and(|kind| kind == "OnDelete") =>
+        {
+            return Progress::Stuck(format!(
+                "{what} {name:?} has the update strategy OnDelete, which has no rollout to wait for"
+            ));
         }
+        "StatefulSet" => {
+            // Those below the partition stay as they are.
+            let replicas = spec["replicas"].as_u64().unwrap_or(1);
+            let rolling = &spec["updateStrategy"]["rollingUpdate"];
+            let wanted = replicas.saturating_sub(rolling["partition"].as_u64().unwrap_or(0));
+            let ready = count("availableReplicas");
+            let missing = replicas.saturating_sub(ready);
+            (count("updatedReplicas"), wanted, 0, wanted.saturating_sub(missing))
+        }
+        "DaemonSet" => (
+            count("updatedNumberScheduled"),
+            count("desiredNumberScheduled"),
+            0,
+            count("numberAvailable"),
+        ),
         _ => (
             count("updatedReplicas"),
             spec["replicas"].as_u64().unwrap_or(1),

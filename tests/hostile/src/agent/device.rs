@@ -160,7 +160,8 @@ impl Device {
                 Effect::Note(_)
                 | Effect::Connect
                 | Effect::CancelFetch { .. }
-                | Effect::CancelCommand { .. } => {}
+                | Effect::CancelCommand { .. }
+                | Effect::RemoveClaims(_) => {}
                 question => {
                     self.check_question(&question);
                     self.questions.push_back(question);
@@ -642,6 +643,7 @@ fn new_agent(
         cpu_milli: 2000,
         memory_bytes: 1 << 30,
         disk_bytes: 1 << 33,
+        storage: Default::default(),
         runtimes: runtimes.to_vec().try_into().expect("two"),
         wasm: None,
         labels: List::default(),

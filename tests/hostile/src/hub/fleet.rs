@@ -608,6 +608,7 @@ fn hello(device: usize, way: u8, held: Option<AssignmentId>) -> Hello {
         cpu_milli: 2000,
         memory_bytes: 1 << 30,
         disk_bytes: 1 << 30,
+        storage: Default::default(),
         runtimes: runtimes.to_vec().try_into().expect("two"),
         wasm: Some(WasmSupport { class: Text::cut("x86_64"), compatibility: Text::cut("c1") }),
         labels: List::default(),

@@ -108,7 +108,8 @@ pub(super) fn seeds() -> Vec<Seed> {
 fn assignment(part: &[u8], generation: u64) -> Vec<u8> {
     let hash = |bytes: &[u8]| Hash(Sha256::digest(bytes).into());
     let pods = List::try_from(vec![hash(part)]).expect("one");
-    let body = postcard::to_allocvec(&Assignment { pods }).expect("it encodes");
+    let body = postcard::to_allocvec(&Assignment { pods, removed_claims: Default::default() })
+        .expect("it encodes");
     let (lineage, generation) = (Lineage([1; 16]), Generation(generation));
     let id = AssignmentId { lineage, generation, hash: hash(&body) };
     let read = Part::Pod(std::sync::Arc::new(decode_body(part).expect("it is recorded")));

@@ -81,6 +81,7 @@ impl World {
             return self.fail("runs-only-what-was-assigned", &what);
         }
         self.audit.wire.allow(&name, 8);
+        self.judge_name(board, pod);
         let slot = |id: &PodId| {
             let record = self.audit.pods.get(id)?;
             (record.owner_kind == Kind::DaemonSet).then(|| record.owner_uid.clone())

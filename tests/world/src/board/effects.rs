@@ -31,6 +31,11 @@ impl World {
                 return self.send(board, up);
             }
             Effect::CancelFetch { digest } => return self.cancel_fetch(board, *digest),
+            // That they are to go is on disk before the next effect is carried out.
+            Effect::RemoveClaims(claims) => {
+                self.boards[board].condemn(claims);
+                return self.sweep_claims(board);
+            }
             Effect::CancelCommand { command } => {
                 let command = *command;
                 return self.feed(board, Event::CommandEnded { command });
@@ -248,6 +253,7 @@ impl World {
             | Effect::Send(_)
             | Effect::CancelFetch { .. }
             | Effect::CancelCommand { .. }
+            | Effect::RemoveClaims(_)
             | Effect::Stop { .. }
             | Effect::Quit => return None,
         })
@@ -319,6 +325,9 @@ impl World {
             let failure = failure(DISK_FULL, "no space left on device");
             return Event::SandboxFailed { pod: id, failure };
         }
+        if let Err(why) = it.make_claims(pod) {
+            return Event::SandboxFailed { pod: id, failure: failure("VolumeLost", why) };
+        }
         let run = it.note_sandbox(pod);
         run.identity = pod.identity;
         run.sandbox = true;
@@ -365,6 +374,7 @@ impl World {
             Some(run) if keep_volumes => run.lose_sandbox(),
             _ => _ = self.boards[board].runs.remove(&pod),
         }
+        self.sweep_claims(board);
         Event::SandboxRemoved { pod }
     }
 }

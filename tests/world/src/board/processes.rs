@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use firmware_compat::{
-    id::{Hash, PodId},
+    id::{ClaimId, Hash, PodId},
     v1::owned::{Container, Exit, Pod},
 };
 use lichen_agent_core::{
@@ -12,7 +12,7 @@ use lichen_agent_core::{
     event::{Failure, FoundState, Health},
 };
 
-use super::{Board, Wake, effects::failure, exit};
+use super::{Board, Wake, claims::claims_of, effects::failure, exit};
 use crate::{Due, World, canary::Canary};
 
 /// How a program behaves: the name of its image says it.
@@ -89,6 +89,8 @@ pub struct Run {
     /// Why it has failed for good.
     pub failed: Option<Failure>,
     pub containers: BTreeMap<ContainerId, Process>,
+    /// The claims that it mounts.
+    pub claims: Vec<ClaimId>,
 }
 
 impl Run {
@@ -187,6 +189,7 @@ impl Board {
             sandbox: false,
             failed: None,
             containers: BTreeMap::new(),
+            claims: claims_of(pod),
         };
         self.runs.entry(pod.id).or_insert(new)
     }

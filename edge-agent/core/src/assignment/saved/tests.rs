@@ -58,7 +58,8 @@ fn followable(generation: u64, parts: &[(Hash, Part)]) -> SavedAssignment {
         Part::Config(_) | Part::Sealed(_) => None,
     });
     let pods = List::try_from(pods.collect::<Vec<_>>()).expect("few");
-    let body = postcard::to_allocvec(&Assignment { pods }).expect("it encodes");
+    let body = postcard::to_allocvec(&Assignment { pods, removed_claims: Default::default() })
+        .expect("it encodes");
     let mut followable = saved(generation, &body);
     followable.id.hash = assign::hash(&body);
     followable.parts = parts.iter().cloned().collect();

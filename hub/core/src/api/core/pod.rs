@@ -34,7 +34,7 @@ pub use self::{
     scheduling::Toleration,
     security::{Capabilities, PodSecurityContext, Profile, SecurityContext, Sysctl},
     status::{ContainerState, ContainerStatus, PodStatus, Running, Terminated, Waiting},
-    volume::{ConfigMapVolume, EmptyDir, HostPath, KeyToPath, SecretVolume, Volume},
+    volume::{ClaimVolume, ConfigMapVolume, EmptyDir, HostPath, KeyToPath, SecretVolume, Volume},
 };
 use super::service_account::NameReference;
 use crate::api::{

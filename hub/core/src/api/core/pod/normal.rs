@@ -141,6 +141,9 @@ fn volume(volume: &mut Volume) {
             .map(|size| size.in_units().map_or(size, |units| Quantity(format!("{units}"))))
             .filter(|size| size.0 != "0");
     }
+    if let Some(claim) = &mut volume.persistent_volume_claim {
+        claim.read_only.take_if(|read_only| !*read_only);
+    }
     if let Some(host) = &mut volume.host_path {
         unless(&mut host.kind, &[""]);
     }

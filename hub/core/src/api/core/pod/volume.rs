@@ -38,6 +38,20 @@ pub struct Volume {
     /// Files from several sources.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub projected: Option<ProjectedVolume>,
+    /// The data of a claim.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub persistent_volume_claim: Option<ClaimVolume>,
+}
+
+/// The data of a claim of the same namespace.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ClaimVolume {
+    /// The claim's name.
+    pub claim_name: String,
+    /// Whether no container may write to it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub read_only: Option<bool>,
 }
 
 /// A directory that lives as long as the Pod.
@@ -130,7 +144,7 @@ const VOLUME_SOURCE: Message = Message {
         instead("nfs", 7, NO_REMOTE),
         instead("iscsi", 8, NO_REMOTE),
         instead("glusterfs", 9, NO_REMOTE),
-        instead("persistentVolumeClaim", 10, "hostPath keeps data on the device"),
+        object("persistentVolumeClaim", 10, &CLAIM_VOLUME).optional(),
         instead("rbd", 11, NO_REMOTE),
         instead("flexVolume", 12, NO_REMOTE),
         instead("cinder", 13, NO_REMOTE),
@@ -152,6 +166,12 @@ const VOLUME_SOURCE: Message = Message {
         instead("ephemeral", 29, "emptyDir lives as long as the Pod"),
         instead("image", 30, "copy the files into the container's own image"),
     ],
+};
+
+/// The fields of [`ClaimVolume`].
+const CLAIM_VOLUME: Message = Message {
+    name: "PersistentVolumeClaimVolumeSource",
+    fields: &[text("claimName", 1), flag("readOnly", 2)],
 };
 
 /// The fields of [`HostPath`].
