@@ -50,18 +50,23 @@ pub struct Content {
 }
 
 impl Content {
-    /// Opens the store of a state directory and removes what an interrupted unpacking left.
-    ///
-    /// # Errors
-    /// See [`ContentError`].
-    pub fn open(state: &StateDir) -> Result<Self, ContentError> {
+    /// Opens the store of a state directory and removes what an interrupted unpacking left. What can't be made or removed
+    /// is told of: the device starts with what it can read.
+    #[must_use]
+    pub fn open(state: &StateDir) -> Self {
         let unpacked = state.path().join("artefacts/unpacked");
-        make_dir(&unpacked)?;
-        let layers = LayerStore::open(state.layers())?;
-        layers.sweep_partial()?;
+        let layers = LayerStore::at(state.layers());
+        if !state.is_read_only() {
+            if let Err(error) = make_dir(&unpacked) {
+                tracing::warn!("{error}");
+            }
+            if let Err(error) = layers.sweep_partial() {
+                tracing::warn!("what an unpacking left stays: {error}");
+            }
+        }
         let written = state.written().clone();
         let (artefacts, turns) = (state.artefacts(), Arc::default());
-        Ok(Self { artefacts, unpacked, layers, written, turns })
+        Self { artefacts, unpacked, layers, written, turns }
     }
 
     /// The directory of artefacts.
@@ -91,21 +96,25 @@ impl Content {
         self.artefact(digest).is_ok() || self.layer_of(digest).is_some()
     }
 
-    /// Every artefact that is here.
-    ///
-    /// # Errors
-    /// Those of the system.
-    pub fn list(&self) -> Result<Vec<Hash>, ContentError> {
+    /// Every artefact that is here. What can't be listed is fetched again.
+    #[must_use]
+    pub fn list(&self) -> Vec<Hash> {
+        let list = |dir: &Path| {
+            names(dir).unwrap_or_else(|error| {
+                tracing::warn!("{error}: what is there is fetched again");
+                Vec::new()
+            })
+        };
         let mut all: BTreeSet<Hash> =
-            names(&self.artefacts)?.iter().filter_map(|name| Hash::parse(name)).collect();
-        let unpacked = names(&self.unpacked)?;
+            list(&self.artefacts).iter().filter_map(|name| Hash::parse(name)).collect();
+        let unpacked = list(&self.unpacked);
         all.extend(
             unpacked
                 .iter()
                 .filter_map(|name| Hash::parse(name))
                 .filter(|digest| self.layer_of(digest).is_some()),
         );
-        Ok(all.into_iter().collect())
+        all.into_iter().collect()
     }
 
     /// Makes sure that a layer is unpacked, and gives the packed bytes up. Blocks for as long as that takes.
@@ -210,7 +219,7 @@ mod tests {
     fn open() -> (tempfile::TempDir, StateDir, Content) {
         let dir = tempfile::tempdir().expect("a directory");
         let state = StateDir::open(dir.path()).expect("a state directory");
-        let content = Content::open(&state).expect("a store");
+        let content = Content::open(&state);
         (dir, state, content)
     }
 
@@ -232,7 +241,7 @@ mod tests {
         content.unpack(&layer).expect("unpackable");
         assert!(content.artefact(&digest).is_err());
         assert!(content.has(&digest));
-        assert_eq!(content.list().expect("readable"), [digest]);
+        assert_eq!(content.list(), [digest]);
         content.unpack(&layer).expect("nothing to do");
     }
 
@@ -246,10 +255,10 @@ mod tests {
             fs::write(content.artefacts().join(name), "x").expect("writable");
         }
         content.retain(&BTreeSet::from([digest])).expect("removable");
-        assert_eq!(content.list().expect("readable"), [digest]);
+        assert_eq!(content.list(), [digest]);
         assert_eq!(names(content.artefacts()).expect("readable"), [""; 0]);
         content.retain(&BTreeSet::new()).expect("removable");
-        assert_eq!(content.list().expect("readable"), []);
+        assert_eq!(content.list(), []);
         assert_eq!(content.layers().list().expect("readable"), []);
     }
 

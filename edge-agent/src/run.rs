@@ -13,7 +13,7 @@ use lichen_agent_core::{
 use tokio::sync::mpsc;
 
 use crate::{
-    content::{Content, ContentError},
+    content::Content,
     identity::{IdentityDir, IdentityError},
     known_time::KnownTime,
     link::{Link, LinkConfig},
@@ -22,7 +22,7 @@ use crate::{
     message::{self, Message},
     options::Options,
     probe,
-    runtime::{Launcher, chain},
+    runtime::Launcher,
     sandbox,
     secrets::Secrets,
     signature,
@@ -51,9 +51,6 @@ pub enum AgentError {
     /// The identity.
     #[error(transparent)]
     Identity(#[from] IdentityError),
-    /// The store in it.
-    #[error(transparent)]
-    Content(#[from] ContentError),
     /// Nobody's device.
     #[error(
         "this device has not joined a hub yet (there is no identity in {state}). On the hub's machine run `lichen token \
@@ -73,10 +70,20 @@ pub enum AgentError {
 pub async fn run(options: Options, shutdown: impl Future<Output = ()>) -> Result<(), AgentError> {
     let (sender, receiver) = mpsc::channel(message::CAPACITY);
     let state = Arc::new(StateDir::open(&options.state)?);
-    let content = Content::open(&state)?;
+    let content = Content::open(&state);
     let mut shell = shell(&options, state, content, sender)?;
-    let found = supervise::scan(&shell.launcher, &shell.messages)?;
-    end_unknown(&shell, &found);
+    let found = match supervise::scan(&shell.launcher, &shell.messages) {
+        Ok(found) => {
+            end_unknown(&shell, &found);
+            found
+        }
+        Err(error) if error.passes() => return Err(error.into()),
+        // Whose processes run is unknown then, so none is ended before its Pod starts again.
+        Err(error) => {
+            tracing::error!("what earlier agents left is unknown: {error}");
+            Vec::new()
+        }
+    };
     let config = shell.link.config();
     tracing::info!(
         name = config.as_ref().map_or("?", |config| &config.name),
@@ -198,13 +205,7 @@ fn begin(shell: &mut Shell, found: Vec<(FoundPod, Vec<Watch>)>, adopt_hub: bool)
         watches.into_iter().for_each(|watch| shell.adopt(watch));
         pods.push(pod);
     }
-    let artefacts = shell.launcher.content.list().unwrap_or_else(|error| {
-        tracing::warn!(
-            error = chain(&error),
-            "could not list the artefacts: they are fetched again"
-        );
-        Vec::new()
-    });
+    let artefacts = shell.launcher.content.list();
     shell.probe();
     let now = shell.clock.now();
     shell.tell_clock(now);

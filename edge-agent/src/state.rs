@@ -3,6 +3,7 @@
 //! | path | content |
 //! |---|---|
 //! | `lock` | held by the one agent of this directory; its pid, for people |
+//! | `format` | of which shape the directory is, see [`format`] |
 //! | `agent-id` | drawn once; tells two devices with one name apart |
 //! | `assignment`, `assignment.previous` | the newest saved one and the one before, see [`assignment`] |
 //! | `part-<hash>` | a part that one of them refers to: a Pod, the files of a ConfigMap, what is sealed of a Secret |
@@ -26,6 +27,7 @@ use firmware_compat::{id::AgentId, time::UnixMs};
 use rustix::io::Errno;
 
 pub mod assignment;
+pub mod format;
 mod write;
 
 pub use write::Written;
@@ -58,6 +60,20 @@ pub enum StateError {
         /// What that agent wrote; `unknown` if nothing.
         pid: String,
     },
+    /// An older agent would misread it.
+    #[error(
+        "{} was written by a newer agent (format {found}, this one knows {known}): what runs goes on, and nothing is started \
+         or stopped; install that agent again",
+        path.display()
+    )]
+    Newer {
+        /// The directory.
+        path: PathBuf,
+        /// Its format.
+        found: u32,
+        /// The newest that this agent knows.
+        known: u32,
+    },
     /// A path that the shims cannot be told.
     #[error("{} is not a usable state directory: its path must be UTF-8", path.display())]
     NotText {
@@ -84,6 +100,7 @@ impl StateError {
 pub struct StateDir {
     path: PathBuf,
     written: Written,
+    read_only: bool,
     _lock: File,
 }
 
@@ -91,18 +108,34 @@ impl StateDir {
     /// Makes the directory if needed, and locks it.
     ///
     /// # Errors
-    /// [`StateError::InUse`] if another agent has it, and those of the system.
+    /// [`StateError::InUse`] if another agent has it, [`StateError::Newer`] if it is of a newer one, and those of the system.
     pub fn open(path: &Path) -> Result<Self, StateError> {
-        make_dir(path)?;
+        if !path.exists() {
+            make_dir(path)?;
+            sync_dir_of(path)?;
+        }
         let path = fs::canonicalize(path).map_err(|source| StateError::io("open", path, source))?;
         if path.to_str().is_none() {
             return Err(StateError::NotText { path });
         }
-        let lock = lock(&path)?;
+        let (lock, read_only) = lock(&path)?;
+        let written = Written::default();
+        format::check(&path, &written)?;
         for dir in ["artefacts", "artefacts/sha256", "layers", "run"] {
-            make_dir(&path.join(dir))?;
+            let dir = path.join(dir);
+            if !dir.is_dir() && !read_only {
+                make_dir(&dir)?;
+                // What a Pod syncs below it must not go with its name.
+                sync_dir_of(&dir)?;
+            }
         }
-        Ok(Self { path, written: Written::default(), _lock: lock })
+        Ok(Self { path, written, read_only, _lock: lock })
+    }
+
+    /// Whether nothing can be kept: the file system was mounted to be read only, as the kernel does after errors of a disk.
+    #[must_use]
+    pub fn is_read_only(&self) -> bool {
+        self.read_only
     }
 
     /// The absolute path.
@@ -220,11 +253,20 @@ pub(crate) fn make_dir(path: &Path) -> Result<(), StateError> {
     builder.create(path).map_err(|source| StateError::io("make", path, source))
 }
 
-fn lock(dir: &Path) -> Result<File, StateError> {
+/// Takes the lock, and says whether the directory can only be read.
+fn lock(dir: &Path) -> Result<(File, bool), StateError> {
     let path = dir.join("lock");
     let mut options = File::options();
     options.read(true).write(true).create(true).truncate(false);
-    let mut file = options.open(&path).map_err(|source| StateError::io("open", &path, source))?;
+    let opened = match options.open(&path) {
+        Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => {
+            // The directory itself takes a lock as well as any file in it.
+            let file = File::open(&path).or_else(|_| File::open(dir));
+            file.map(|file| (file, true))
+        }
+        opened => opened.map(|file| (file, false)),
+    };
+    let (mut file, read_only) = opened.map_err(|source| StateError::io("open", &path, source))?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
@@ -238,10 +280,13 @@ fn lock(dir: &Path) -> Result<File, StateError> {
         }
         Err(TryLockError::Error(source)) => return Err(StateError::io("lock", &path, source)),
     }
-    let failed = |source| StateError::io("write", &path, source);
-    file.set_len(0).map_err(failed)?;
-    writeln!(file, "{}", std::process::id()).map_err(failed)?;
-    Ok(file)
+    // Its pid is for people: a full disk keeps no agent from starting.
+    if !read_only
+        && let Err(error) = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()))
+    {
+        tracing::warn!(%error, "could not write the process id into {}", path.display());
+    }
+    Ok((file, read_only))
 }
 
 #[cfg(test)]

@@ -23,8 +23,8 @@ use firmware_compat::{
 
 use crate::{
     artefacts::Fetches,
-    assignment::Assign,
     assignment::saved::Loaded,
+    assignment::{Assign, Restored},
     commands::Commands,
     config::Config,
     effect::{Effect, Up, WakeReason},
@@ -60,6 +60,11 @@ pub struct Agent {
     time_floor_saved: Option<Instant>,
     /// What was wrong with saved assignments; told once the clock is known.
     faults: Vec<String>,
+    /// The newest saved assignment can't be used, so an older one is in force. Until the hub has brought another,
+    /// nothing is removed that this one does not name.
+    doubt: bool,
+    /// What runs is the sound part of an assignment that is not in force.
+    in_part: bool,
 }
 
 /// Where the agent itself stands.
@@ -92,9 +97,11 @@ impl Agent {
     #[must_use]
     pub fn new(config: Config, loaded: Loaded, seed: u64) -> Self {
         let mut assign = Assign::new(config.hello.max_assignment_bytes);
-        let Loaded { saved, damage: mut faults, spare } = loaded;
-        let (pods, unfollowable) = assign.restore(saved, spare);
+        let Loaded { saved, damage: mut faults, newest_lost, spare } = loaded;
+        let newest = saved.first().map(|saved| saved.id);
+        let Restored { pods, in_part, faults: unfollowable } = assign.restore(saved, spare);
         faults.extend(unfollowable);
+        let doubt = newest_lost || newest != assign.in_force();
         let mut agent = Self {
             hello: config.hello,
             name: config.name,
@@ -112,6 +119,8 @@ impl Agent {
             time_floor_ms: config.time_floor_ms,
             time_floor_saved: None,
             faults,
+            doubt,
+            in_part,
         };
         agent.want(pods);
         agent
@@ -137,6 +146,7 @@ impl Agent {
             Event::SendFailed(up) => self.send_failed(up, now),
             Event::Saved { generation } => {
                 if let Some(pods) = self.assign.saved(generation) {
+                    (self.doubt, self.in_part) = (false, false);
                     self.assignment_taken(generation, pods.len(), now);
                     self.want(pods);
                 }
@@ -232,11 +242,12 @@ impl Agent {
     }
 
     fn step_pods(&mut self, now: Instant) {
-        let Self { pods, reporter, leaving, out, .. } = self;
+        let Self { pods, reporter, leaving, out, doubt, in_part, .. } = self;
         let is_leaving = |pod: &&Pod| pod.wanted.is_none() && pod.may_run();
         *leaving = pods.values().filter(is_leaving).map(|pod| pod.id).collect();
         let context = Context {
-            hold: self.assign.in_force().is_none(),
+            hold: self.assign.in_force().is_none() && !*in_part,
+            doubt: *doubt,
             draining: self.stage == Stage::Draining,
             booted: true,
             runtimes: &self.hello.runtimes,
@@ -305,7 +316,15 @@ impl Agent {
         }
         let faults = core::mem::take(&mut self.faults).join("; ");
         let rest = match self.assign.in_force() {
-            Some(held) => format!("generation {} is in force", held.generation),
+            Some(held) => format!(
+                "generation {} is in force{}",
+                held.generation,
+                if self.doubt { KEPT } else { "" }
+            ),
+            None if self.in_part => {
+                "what is left of it runs, and nothing else is stopped before the hub assigns anew"
+                    .into()
+            }
             None => "nothing is left, so nothing is started or stopped before the hub assigns anew"
                 .into(),
         };
@@ -357,7 +376,8 @@ impl Agent {
 
     fn context(&self) -> Context<'_> {
         Context {
-            hold: self.assign.in_force().is_none(),
+            hold: self.assign.in_force().is_none() && !self.in_part,
+            doubt: self.doubt,
             draining: self.stage == Stage::Draining,
             booted: self.stage != Stage::Starting,
             runtimes: &self.hello.runtimes,
@@ -367,3 +387,6 @@ impl Agent {
         }
     }
 }
+
+/// What a device does with Pods that an older assignment does not name.
+const KEPT: &str = ", and what it does not name is kept until the hub assigns anew";

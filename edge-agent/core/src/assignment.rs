@@ -90,6 +90,17 @@ enum Saving {
     Resting { candidate: Candidate, failures: u32, until: Instant },
 }
 
+/// What became of the saved assignments.
+#[derive(Debug)]
+pub struct Restored {
+    /// To be run.
+    pub pods: Vec<PodSpec>,
+    /// These are what is left of an assignment that is not in force.
+    pub in_part: bool,
+    /// What was wrong with those that are not sound.
+    pub faults: Vec<String>,
+}
+
 /// Why a body is refused.
 #[derive(Debug, thiserror::Error)]
 enum Refusal {
@@ -122,14 +133,14 @@ impl Assign {
         }
     }
 
-    /// Puts the first sound one of the saved assignments in force. Returns its Pods, and what was wrong with
-    /// those that are not sound.
+    /// Puts the first sound one of the saved assignments in force. Where none is, what is sound of the newest is to run and none
+    /// is in force: the hub brings the rest.
     pub fn restore(
         &mut self,
         saved: Vec<SavedAssignment>,
         spare: BTreeMap<Hash, Vec<u8>>,
-    ) -> (Vec<PodSpec>, Vec<String>) {
-        let (mut pods, mut faults) = (Vec::new(), Vec::new());
+    ) -> Restored {
+        let (mut pods, mut faults, mut unsound) = (Vec::new(), Vec::new(), Vec::new());
         self.spare = spare;
         for saved in saved {
             match read(&saved) {
@@ -144,10 +155,18 @@ impl Assign {
                 }
                 Err(fault) => {
                     faults.push(format!("saved assignment {}: {fault}", saved.id.generation));
+                    unsound.push(saved);
                 }
             }
         }
-        (pods, faults)
+        let mut unsound = unsound.iter().filter(|_| self.in_force.is_none());
+        let left = unsound.find_map(|saved| salvage(saved).map(|pods| (saved, pods)));
+        let in_part = left.is_some();
+        if let Some((saved, sound)) = left {
+            self.spare.extend(saved.parts.iter().map(|(hash, part)| (*hash, part.bytes())));
+            pods = sound;
+        }
+        Restored { pods, in_part, faults }
     }
 
     pub fn in_force(&self) -> Option<AssignmentId> {
@@ -278,6 +297,12 @@ pub fn read(saved: &SavedAssignment) -> Result<Vec<PodSpec>, String> {
     let assignment = parts::read_body(&saved.body, saved.id.hash).map_err(|e| e.to_string())?;
     let assembled = parts::assemble(&assignment, &saved.parts, capacity::ASSIGNMENT_BYTES);
     assembled.map_err(|e| e.to_string())
+}
+
+/// The Pods of a saved assignment that are whole, if there are any.
+fn salvage(saved: &SavedAssignment) -> Option<Vec<PodSpec>> {
+    let assignment = parts::read_body(&saved.body, saved.id.hash).ok()?;
+    Some(parts::assemble_sound(&assignment, &saved.parts)).filter(|pods| !pods.is_empty())
 }
 
 /// What an assignment's id says of its body.

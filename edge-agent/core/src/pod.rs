@@ -53,7 +53,7 @@ pub struct Pod {
 /// What a Pod's directory holds.
 #[derive(Debug)]
 struct Holds {
-    /// `None` if it does not say.
+    /// `None` if it does not say: its record can't be read.
     identity: Option<Hash>,
     /// What was prepared. `None` if an earlier agent did it.
     spec: Option<Arc<PodSpec>>,
@@ -90,6 +90,8 @@ enum Goal {
 pub struct Context<'a> {
     /// No assignment is in force, so nobody knows what is wanted: everything stays as it is.
     pub hold: bool,
+    /// The assignment in force may not be the newest that was: what it does not name stays until the hub has been heard.
+    pub doubt: bool,
     /// The agent is to end: Pods are stopped and not started.
     pub draining: bool,
     /// What earlier runs left is known.
@@ -182,6 +184,11 @@ impl Pod {
             }
             _ if context.hold => Goal::Hold,
             Match::Gone if self.holds.is_none() => Goal::Hold,
+            Match::Gone | Match::Other if context.doubt && context.draining => {
+                Goal::Stop { why: "the agent is being drained" }
+            }
+            // Its data would go with it.
+            Match::Gone | Match::Other if context.doubt => Goal::Hold,
             Match::Gone => Goal::Remove { why: "it was removed", keep_volumes: false },
             Match::Other => Goal::Remove { why: "it is replaced", keep_volumes: false },
             Match::New | Match::Same if context.draining => {
@@ -198,8 +205,11 @@ impl Pod {
         match (&self.wanted, &self.holds) {
             (None, _) => Match::Gone,
             (Some(_), None) => Match::New,
-            (Some(wanted), Some(holds)) if holds.identity == Some(wanted.identity) => Match::Same,
-            (Some(_), Some(_)) => Match::Other,
+            (Some(wanted), Some(holds)) => match holds.identity {
+                Some(identity) if identity != wanted.identity => Match::Other,
+                // A Pod's id is never given to another: a directory that does not say more is this one's.
+                Some(_) | None => Match::Same,
+            },
         }
     }
 

@@ -50,6 +50,22 @@ fn carry_out(step: &str, world: &mut World) {
         ("kill", "agent") => world.agent = None,
         ("power", "off") => world.power_off(),
         ("lose", "disk") => world.disk.clear(),
+        // The file of the newest assignment rots; the one before it is there.
+        ("rot", "assignment") => {
+            world.disk.remove(0);
+            world.newest_lost = true;
+            world.damage.push("assignment: it is cut short or not an assignment".into());
+        }
+        // The files of the newest assignment's Pod rot, in the only copy that there is.
+        ("rot", "pod") => {
+            let mut saved = world.disk.remove(0);
+            let mut parts = saved.parts.into_iter();
+            parts.next();
+            saved.parts = parts.collect();
+            world.disk = vec![saved];
+        }
+        // The record of a Pod's directory rots.
+        ("rot", name) => world.runs.get_mut(&id_of(name)).unwrap().legible = false,
         ("link", "up") => {
             world.link_up = true;
             world.feed(UP);
@@ -313,4 +329,5 @@ scenarios! {
     draining_stops_and_leaving_does_not,
     a_silent_hub_costs_little,
     without_an_assignment_nothing_found_is_touched,
+    what_cannot_be_read_deletes_nothing,
 }

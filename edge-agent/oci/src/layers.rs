@@ -111,6 +111,12 @@ impl LayerStore {
         Ok(store)
     }
 
+    /// A store whose directory is there, or will be.
+    #[must_use]
+    pub fn at(directory: impl Into<PathBuf>) -> Self {
+        Self { directory: directory.into() }
+    }
+
     /// Where the layer is, or will be.
     pub fn path(&self, diff_id: &Digest) -> PathBuf {
         self.directory.join(diff_id.hex())

@@ -26,6 +26,7 @@ impl Agent {
     pub(super) fn retain_when_settled(&mut self) {
         let context = self.context();
         let is_settled = !context.hold
+            && !context.doubt
             && !context.draining
             && self.pods.values().all(|pod| pod.is_settled(&context));
         if is_settled {

@@ -169,6 +169,11 @@ impl Pod {
         }
         let is_going = matches!(self.relation(), Match::Gone | Match::Other);
         let going = || {
+            if context.doubt {
+                let message = "the assignment in force does not name it and may not be the newest: it is kept until \
+                               the hub assigns anew";
+                return Some(stand(Phase::Waiting, "AssignmentUnreadable", message));
+            }
             let message = "what is left of it is being removed";
             Some(stand(Phase::Stopping, self.why_going(context), message))
         };

@@ -198,8 +198,7 @@ impl Chaos {
         let why = || failure("", "it did not work");
         match &effect {
             Effect::PrepareSandbox { pod } => {
-                let run =
-                    Run { identity: pod.identity, sandbox: false, containers: BTreeMap::new() };
+                let run = Run::of(pod.identity);
                 world.runs.entry(pod.id).or_insert(run).identity = pod.identity;
             }
             Effect::Prepare { pod, container, attempt } => {
