@@ -93,6 +93,8 @@ pub async fn run(options: Options, shutdown: impl Future<Output = ()>) -> Result
         "agent started"
     );
     begin(&mut shell, found, options.adopt_hub);
+    shell.scrub();
+    shell.listen();
     drive(&mut shell, receiver, shutdown, options.drain_on_exit).await;
     let written = shell.state.written().bytes();
     shell.leave().await;
@@ -134,6 +136,7 @@ fn shell(
         secrets: Secrets::of(&IdentityDir::of(&state)),
         shim: options.shim.clone(),
         wasm_program: options.wasm_program.clone(),
+        prepared: Default::default(),
     };
     Ok(Shell::new(Parts {
         agent: Agent::new(config, loaded, crate::random::number()),
@@ -206,12 +209,14 @@ fn begin(shell: &mut Shell, found: Vec<(FoundPod, Vec<Watch>)>, adopt_hub: bool)
         pods.push(pod);
     }
     let artefacts = shell.launcher.content.list();
-    shell.probe();
     let now = shell.clock.now();
     shell.tell_clock(now);
+    shell.probe();
     if adopt_hub {
         shell.agent.handle(Event::AdoptLineage, now);
     }
+    // First, so that the first Hello says everything.
+    shell.measure_device(now);
     shell.agent.handle(Event::Found(Found { pods, artefacts }), now);
     shell.carry_out();
 }
@@ -241,6 +246,7 @@ async fn drive(
                 shell.handle(Event::Shutdown { drain });
             }
             () = sleep_until(&shell.clock, wake.map(|(at, _)| at)) => shell.wake(),
+            () = tokio::time::sleep_until(shell.measure_at), if !shell.is_measuring => shell.measure(),
             () = tokio::time::sleep(STALLED_INTERVAL), if stalled => shell.retry_stalled(),
         }
         shell.carry_out();

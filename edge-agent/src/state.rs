@@ -6,6 +6,8 @@
 //! | `format` | of which shape the directory is, see [`format`] |
 //! | `agent-id` | drawn once; tells two devices with one name apart |
 //! | `assignment`, `assignment.previous` | the newest saved one and the one before, see [`assignment`] |
+//! | `reserve` | room for saving an assignment on a full disk, see [`reserve`] |
+//! | `runtime` | the container runtime that passed its trial last, see `runtimes` |
 //! | `part-<hash>` | a part that one of them refers to: a Pod, the files of a ConfigMap, what is sealed of a Secret |
 //! | `identity/` | who the device is, and by what and where it finds its hub, see [`crate::identity::store`] |
 //! | `logbook/` | what happened on this device, in a chain, see [`crate::logbook`] |
@@ -28,6 +30,8 @@ use rustix::io::Errno;
 
 pub mod assignment;
 pub mod format;
+pub mod reserve;
+mod runtimes;
 mod write;
 
 pub use write::Written;
@@ -129,7 +133,18 @@ impl StateDir {
                 sync_dir_of(&dir)?;
             }
         }
-        Ok(Self { path, written, read_only, _lock: lock })
+        let state = Self { path, written, read_only, _lock: lock };
+        state.keep_reserve();
+        Ok(state)
+    }
+
+    /// Keeps room for saving an assignment, if there is any to keep.
+    pub fn keep_reserve(&self) {
+        if !self.read_only
+            && let Err(error) = reserve::keep(&self.path)
+        {
+            tracing::warn!(%error, "no room could be kept for the next assignment");
+        }
     }
 
     /// Whether nothing can be kept: the file system was mounted to be read only, as the kernel does after errors of a disk.

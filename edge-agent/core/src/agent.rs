@@ -4,6 +4,8 @@
 mod artefacts;
 mod hear;
 mod link;
+mod local;
+mod measured;
 
 use alloc::{
     boxed::Box,
@@ -32,9 +34,13 @@ use crate::{
     journal::event,
     out::Out,
     pod::{Context, Pod},
+    pressure::Pressure,
     report::Reporter,
     spec::{ContainerId, PodSpec},
 };
+
+pub use local::LocalPod;
+pub use measured::ToMeasure;
 
 /// The decisions of one agent.
 #[derive(Debug)]
@@ -49,6 +55,7 @@ pub struct Agent {
     fetches: Fetches,
     reporter: Reporter,
     commands: Commands,
+    pressure: Pressure,
     out: Out,
     stage: Stage,
     /// Another device connected under this device's name.
@@ -112,6 +119,7 @@ impl Agent {
             fetches: Fetches::default(),
             reporter: Reporter::new(),
             commands: Commands::default(),
+            pressure: Pressure::default(),
             out: Out::new(seed),
             stage: Stage::Starting,
             name_taken: false,
@@ -136,6 +144,8 @@ impl Agent {
             Event::Found(found) => self.found(found, now),
             Event::AdoptLineage => self.assign.adopt_lineage(now, &mut self.out),
             Event::Runtimes { runtimes, wasm } => self.runtimes(runtimes, wasm, now),
+            Event::Measured(measured) => self.measured(&measured, now),
+            Event::Condition(condition) => self.condition(condition, now),
             Event::HubPinned(hub) => self.hub_pinned(hub, now),
             Event::PinFailed { message } => self.pin_failed(&message, now),
             Event::LinkUp { session } => self.link_up(session, now),
@@ -151,11 +161,17 @@ impl Agent {
                     self.want(pods);
                 }
             }
-            Event::SaveFailed { generation, message } => {
-                self.assign.save_failed(generation, &message, now, &mut self.out);
+            Event::SaveFailed { generation, failure } => {
+                self.assign.save_failed(generation, &failure, now, &mut self.out);
+                self.disk_full(&failure);
             }
             Event::Fetched { digest } => self.fetches.fetched(digest),
             Event::FetchFailed { digest, failure } => self.fetch_failed(digest, failure, now),
+            Event::Damaged { digests, message } => {
+                self.fetches.lost(&digests);
+                self.retained = None;
+                self.out.warn(now, None, "ArtefactDamaged", &message);
+            }
             Event::CommandEnded { command } => self.commands.ended(command),
             Event::Shutdown { drain } => self.shutdown(drain),
             Event::SandboxReady { pod }
@@ -164,6 +180,11 @@ impl Agent {
             | Event::FilesUpdateFailed { pod, .. }
             | Event::SandboxRemoved { pod }
             | Event::SandboxRemoveFailed { pod, .. } => {
+                if let Event::SandboxFailed { failure, .. }
+                | Event::FilesUpdateFailed { failure, .. } = &event
+                {
+                    self.disk_full(failure);
+                }
                 if let Some(pod) = self.pods.get_mut(&pod) {
                     pod.answered(event, now, &mut self.out);
                 }
@@ -175,6 +196,11 @@ impl Agent {
             | Event::Exited { pod, container, .. }
             | Event::ContainerCleaned { pod, container }
             | Event::ContainerCleanFailed { pod, container, .. } => {
+                if let Event::PrepareFailed { failure, .. } | Event::StartFailed { failure, .. } =
+                    &event
+                {
+                    self.disk_full(failure);
+                }
                 self.container_answered(pod, container, event, now);
             }
         }

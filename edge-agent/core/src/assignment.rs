@@ -28,6 +28,8 @@ use crate::{
     backoff::SAVE,
     config::SavedAssignment,
     effect::{Effect, Up, WakeReason},
+    event::Failure,
+    journal::or_usual,
     out::Out,
     spec::PodSpec,
 };
@@ -244,7 +246,13 @@ impl Assign {
         }
     }
 
-    pub fn save_failed(&mut self, generation: Generation, why: &str, now: Instant, out: &mut Out) {
+    pub fn save_failed(
+        &mut self,
+        generation: Generation,
+        failure: &Failure,
+        now: Instant,
+        out: &mut Out,
+    ) {
         let saving = core::mem::replace(&mut self.saving, Saving::Idle);
         self.saving = match saving {
             Saving::UnderWay { candidate, failures }
@@ -254,9 +262,10 @@ impl Assign {
                 // Told again now and then, in case the first telling was lost.
                 if failures.is_power_of_two() {
                     let message = format!(
-                        "generation {generation} could not be saved, the one before stays in force: {why}"
+                        "generation {generation} could not be saved, the one before stays in force: {}",
+                        failure.message
                     );
-                    out.warn(now, None, "SaveFailed", &message);
+                    out.warn(now, None, &or_usual(&failure.reason, "SaveFailed"), &message);
                 }
                 Saving::Resting { candidate, failures, until: now + SAVE.delay(failures) }
             }

@@ -4,6 +4,7 @@
 //! `files` what changes in place, `questions` what the rest of the agent asks; `status` tells the hub.
 
 mod container;
+mod eviction;
 mod failures;
 mod files;
 mod questions;
@@ -30,6 +31,7 @@ use crate::{
     spec::{ContainerId, PodSpec},
 };
 pub use container::Container;
+use eviction::Eviction;
 use files::Files;
 use sandbox::Sandbox;
 pub use status::ON_THE_WAY;
@@ -48,6 +50,7 @@ pub struct Pod {
     /// The init containers have succeeded in this sandbox.
     initialized: bool,
     files: Files,
+    eviction: Eviction,
 }
 
 /// What a Pod's directory holds.
@@ -120,6 +123,7 @@ impl Pod {
             containers: BTreeMap::new(),
             initialized: false,
             files: Files::default(),
+            eviction: Eviction::default(),
         }
     }
 
@@ -129,6 +133,7 @@ impl Pod {
         if self.holds.is_none() {
             // Nothing has happened to them.
             self.containers.clear();
+            self.eviction = Eviction::default();
         }
     }
 
@@ -146,6 +151,7 @@ impl Pod {
     /// What waited for its time waits no longer.
     fn expire(&mut self, now: Instant, out: &mut Out) {
         self.sandbox.expire(now);
+        self.eviction.expire(now);
         self.files.expire(now);
         let has_several = self.has_several();
         let pod = self.id;
@@ -194,6 +200,9 @@ impl Pod {
             Match::New | Match::Same if context.draining => {
                 Goal::Stop { why: "the agent is being drained" }
             }
+            Match::Same if self.eviction.is_under_way() => {
+                Goal::Remove { why: "it is evicted", keep_volumes: false }
+            }
             Match::Same if self.sandbox.state == sandbox::State::Lost && !self.is_over() => {
                 Goal::Remove { why: "its sandbox is made anew", keep_volumes: true }
             }
@@ -217,7 +226,7 @@ impl Pod {
     fn run(&mut self, context: &Context<'_>, out: &mut Out) -> bool {
         let Some(spec) = self.wanted.clone() else { return false };
         self.meet_containers(&spec);
-        if self.is_over() {
+        if self.is_over() || self.eviction.holds_back() {
             return false;
         }
         if !self.sandbox.is_ready() {
@@ -308,6 +317,10 @@ impl Pod {
     fn stop(&mut self, why: &str, now: Instant, out: &mut Out) {
         let spec = self.holds.as_ref().and_then(|holds| holds.spec.as_ref());
         let grace_ms = spec.or(self.wanted.as_ref()).map_or(DEFAULT_GRACE_MS, |s| s.grace_ms);
+        let grace_ms = match self.eviction.is_under_way() {
+            true => grace_ms.min(eviction::GRACE_MS),
+            false => grace_ms,
+        };
         let pod = self.id;
         let mut is_stopped = false;
         for container in self.containers.values_mut().rev() {

@@ -82,7 +82,7 @@ pub fn runtime_config(
         config["hostname"] = json!(hostname(spec));
     }
     if host.limits_enforced {
-        config["linux"]["resources"] = resources(&spec.resources);
+        config["linux"]["resources"] = host.lacks.without(resources(&spec.resources));
         config["linux"]["cgroupsPath"] = json!(format!("{}/{}", host.cgroup_parent, spec.cgroup));
     }
     if let Some(filter) = profile::seccomp(host.architecture).filter(|_| host.seccomp) {

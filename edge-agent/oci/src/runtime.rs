@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::config::{CgroupVersion, Host};
+use crate::controllers::Lacks;
 use crate::probe::{
     Version, host, kernel_has_seccomp, limits_hint, locate, mounted_cgroups, not_installed,
 };
@@ -56,8 +57,10 @@ pub struct Found {
     pub version: String,
     /// Arguments that must come before every command.
     pub args: Vec<String>,
-    /// Limits were set and seen in force.
+    /// Limits were set and seen in force: those whose controllers are there.
     pub limits_enforced: bool,
+    /// Controllers that are not.
+    pub lacks: Lacks,
     /// Why they are not.
     pub limits_problem: Option<String>,
     /// It needs a cgroup2 mount of its own in the shim's mount namespace.
@@ -129,6 +132,7 @@ pub fn find(search: &Search) -> Findings {
         match try_candidate(name, search) {
             Ok(found) => {
                 let enough = found.limits_enforced && !search.exhaustive;
+                // A controller that is off is off for every runtime.
                 findings.usable.push(found);
                 if enough {
                     break;
@@ -173,13 +177,15 @@ fn try_candidate(name: &str, search: &Search) -> Result<Found, String> {
         }
         match outcome {
             Ok(()) => {
+                let lacks = Lacks::below(Path::new("/sys/fs/cgroup"), mode.cgroup);
                 return Ok(Found {
                     name: if search.forced.is_some() { short } else { name.to_owned() },
                     path,
                     version: version.number,
                     args: mode.args,
                     limits_enforced: mode.limits,
-                    limits_problem,
+                    limits_problem: limits_problem.or_else(|| lacking(lacks)),
+                    lacks,
                     private_cgroup2: mode.private_cgroup2,
                     cgroup: mode.cgroup,
                     seccomp,
@@ -197,6 +203,18 @@ fn try_candidate(name: &str, search: &Search) -> Result<Found, String> {
         }
     }
     Err(problems.join("; then "))
+}
+
+/// What is not enforced although the runtime can, and what to do.
+fn lacking(lacks: Lacks) -> Option<String> {
+    let names: Vec<&str> = lacks.names().collect();
+    let hint = if lacks.memory { limits_hint("") } else { "" };
+    (!names.is_empty()).then(|| {
+        let names = names.join(", ");
+        format!(
+            "limits of {names} are not enforced, others are: no such controller in the kernel{hint}"
+        )
+    })
 }
 
 /// One way of running containers with a runtime.
@@ -231,7 +249,8 @@ fn modes(kind: &str, cgroup: CgroupVersion) -> Vec<Mode> {
         _ => Vec::new(),
     };
     let mut modes = Vec::new();
-    if cgroup != CgroupVersion::None {
+    let lacks = Lacks::below(Path::new("/sys/fs/cgroup"), cgroup);
+    if cgroup != CgroupVersion::None && !lacks.all() {
         modes.push(Mode { args: Vec::new(), limits: true, private_cgroup2: false, cgroup });
     }
     // crun without limits still wants cgroups that it knows, or none: with version 1 its own mount is needed anyway.

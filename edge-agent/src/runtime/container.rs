@@ -14,7 +14,7 @@ use lichen_shim::{Container, Kind, LogLimits, Overlay, Private, Spec, SubPath};
 use super::{
     Job, PrepareError, Prepared, Ready,
     environment::{self, Environment},
-    refuse, refuse_as, signal,
+    failed, refuse, refuse_as, signal,
 };
 use crate::{
     sandbox,
@@ -35,14 +35,14 @@ pub(super) fn prepare(job: &Job<'_>, containers: &Containers) -> Result<Prepared
     };
     let image = image(job)?;
     for layer in &image.layers {
-        job.launcher.content.unpack(layer)?;
+        job.launcher.content.unpack(layer, job.depth)?;
     }
     let lowers = job.launcher.content.layers().lowers(&image);
-    make_dir(&job.attempt_dir).map_err(refuse)?;
+    make_dir(&job.attempt_dir).map_err(failed)?;
     let run = RunDir::new(job.attempt_dir.join(DIR));
-    run.create().map_err(refuse)?;
+    run.create().map_err(failed)?;
     let placed = volumes::resolve(job.pod, &job.container.mounts, &job.dir.volumes());
-    let (mounts, sub_paths) = mounts(placed.map_err(refuse)?, &run);
+    let (mounts, sub_paths) = mounts(placed.map_err(failed)?, &run);
     let environment = environment::of(job)?;
     let is_private = environment.private;
     let spec = container_spec(job, &image, &lowers, mounts, environment)?;
@@ -50,7 +50,7 @@ pub(super) fn prepare(job: &Job<'_>, containers: &Containers) -> Result<Prepared
     let private = match is_private {
         true => Some(Private::new(config.to_string().as_bytes()).map_err(refuse)?),
         false => {
-            run.write_config(&config).map_err(refuse)?;
+            run.write_config(&config).map_err(failed)?;
             None
         }
     };
@@ -112,7 +112,7 @@ fn image(job: &Job<'_>) -> Result<Image, PrepareError> {
     let Artefacts::Image { config, layers } = &job.container.artefacts else {
         return Err(refuse("the assignment has no image for this container"));
     };
-    let path = job.launcher.content.artefact(&config.digest)?;
+    let path = job.launcher.content.verified(&config.digest)?;
     let bytes = read_bounded(&path, MAX_DOCUMENT_BYTES as u64 + 1).map_err(refuse)?;
     let layers = layers.iter().map(|layer| {
         let compression = match layer.packing {
@@ -138,7 +138,7 @@ fn container_spec(
     environment: Environment,
 ) -> Result<ContainerSpec, PrepareError> {
     let (pod, container) = (job.pod, job.container);
-    let shared = sandbox::names(pod, job.dir).map_err(refuse)?;
+    let shared = sandbox::names(pod, job.dir).map_err(failed)?;
     let user = look_up(&image.config.user, &UserFiles::read(lowers)).map_err(refuse)?;
     let text = |words: &[firmware_compat::v1::owned::Text<_>]| {
         words.iter().map(ToString::to_string).collect::<Vec<_>>()

@@ -11,7 +11,7 @@ use lichen_wasm_host::{Preopen, Run, STANDARD_INPUT};
 use super::{
     Job, PrepareError, Prepared, Ready,
     environment::{self, Environment},
-    refuse, signal,
+    failed, refuse, signal,
 };
 use crate::{
     sandbox,
@@ -27,7 +27,8 @@ pub(super) fn prepare(job: &Job<'_>) -> Result<Prepared, PrepareError> {
     let Artefacts::Wasm { compiled, .. } = &job.container.artefacts else {
         return Err(refuse("the assignment has no compiled module for this Wasm pod"));
     };
-    let artefact = job.launcher.content.artefact(&compiled.digest)?;
+    // It is mapped as code.
+    let artefact = job.launcher.content.verified(&compiled.digest)?;
     let environment = environment::of(job)?;
     let run = Run {
         artefact,
@@ -38,7 +39,7 @@ pub(super) fn prepare(job: &Job<'_>) -> Result<Prepared, PrepareError> {
         user: user(job),
         ..words(job, &environment)?
     };
-    make_dir(&job.attempt_dir).map_err(refuse)?;
+    make_dir(&job.attempt_dir).map_err(failed)?;
     let bytes = run.to_bytes().map_err(refuse)?;
     let text = |path: &std::path::Path| path.to_string_lossy().into_owned();
     let (spec, private) = match environment.private {
@@ -46,7 +47,7 @@ pub(super) fn prepare(job: &Job<'_>) -> Result<Prepared, PrepareError> {
         false => {
             let path = job.attempt_dir.join(SPEC);
             std::fs::write(&path, bytes).map_err(|source| {
-                refuse(StateError::Io { action: "write", path: path.clone(), source })
+                failed(StateError::Io { action: "write", path: path.clone(), source })
             })?;
             (text(&path), None)
         }
@@ -122,7 +123,7 @@ fn words(job: &Job<'_>, environment: &Environment) -> Result<Run, PrepareError> 
 
 fn preopens(job: &Job<'_>) -> Result<Vec<Preopen>, PrepareError> {
     let placed = volumes::resolve(job.pod, &job.container.mounts, &job.dir.volumes());
-    placed.map_err(refuse)?.into_iter().map(preopen).collect()
+    placed.map_err(failed)?.into_iter().map(preopen).collect()
 }
 
 fn preopen(placed: Placed) -> Result<Preopen, PrepareError> {

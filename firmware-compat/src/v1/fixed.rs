@@ -12,6 +12,8 @@ pub use crate::form::fixed::{Bytes, List, Text};
 mod assignment;
 #[path = "command.rs"]
 mod command;
+#[path = "condition.rs"]
+mod condition;
 #[path = "hello.rs"]
 mod hello;
 #[path = "pod.rs"]
@@ -25,6 +27,7 @@ mod supervision;
 
 pub use assignment::*;
 pub use command::*;
+pub use condition::*;
 pub use hello::*;
 pub use pod::*;
 pub use security::*;

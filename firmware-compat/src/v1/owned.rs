@@ -9,6 +9,9 @@ mod assignment;
 #[path = "command.rs"]
 #[expect(clippy::duplicate_mod, reason = "one definition of the messages, two forms of them")]
 mod command;
+#[path = "condition.rs"]
+#[expect(clippy::duplicate_mod, reason = "one definition of the messages, two forms of them")]
+mod condition;
 #[path = "hello.rs"]
 #[expect(clippy::duplicate_mod, reason = "one definition of the messages, two forms of them")]
 mod hello;
@@ -27,6 +30,7 @@ mod supervision;
 
 pub use assignment::*;
 pub use command::*;
+pub use condition::*;
 pub use hello::*;
 pub use pod::*;
 pub use security::*;

@@ -138,6 +138,7 @@ fn device(number: usize) -> Device {
         disk_bytes: 32 << 30,
         runtimes: vec![runtime].try_into().unwrap_or_default(),
         keys: List::default(),
+        conditions: List::default(),
         wasm: None,
         labels: labels.try_into().unwrap_or_default(),
         assignment: None,

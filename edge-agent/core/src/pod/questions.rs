@@ -46,7 +46,7 @@ impl Pod {
     pub fn is_settled(&self, context: &Context<'_>) -> bool {
         let Some(wanted) = &self.wanted else { return false };
         match self.relation() {
-            Match::New => !context.is_usable(wanted.runtime_class),
+            Match::New => !context.is_usable(wanted.runtime_class) || self.eviction.holds_back(),
             Match::Gone | Match::Other => false,
             Match::Same if self.is_over() => true,
             Match::Same => {
@@ -94,6 +94,7 @@ impl Pod {
     pub fn timer(&self) -> Option<(Instant, WakeReason)> {
         let files = self.files.timer().map(|at| (at, WakeReason::Retry));
         let containers = self.containers.values().filter_map(Container::timer);
-        containers.chain(self.sandbox.timer()).chain(files).min()
+        let eviction = self.eviction.timer().map(|at| (at, WakeReason::Restart));
+        containers.chain(self.sandbox.timer()).chain(files).chain(eviction).min()
     }
 }

@@ -17,6 +17,7 @@ use firmware_compat::{
 use super::{
     Container, Context, Match, Pod,
     container::State,
+    eviction,
     restart::{again_in, end_reason, how_it_ended},
     sandbox,
 };
@@ -167,6 +168,12 @@ impl Pod {
         if self.may_run() || self.is_over() {
             return None;
         }
+        if self.wanted.is_some()
+            && !context.hold
+            && let Some((phase, message)) = self.eviction.standing()
+        {
+            return Some(stand(phase, eviction::REASON, message));
+        }
         let is_going = matches!(self.relation(), Match::Gone | Match::Other);
         let going = || {
             if context.doubt {
@@ -284,6 +291,7 @@ impl Pod {
             Match::Gone => "Removed",
             Match::Other => "Replaced",
             Match::Same | Match::New if context.draining => "Draining",
+            Match::Same if self.eviction.is_under_way() => eviction::REASON,
             Match::Same | Match::New => "Restarting",
         }
     }

@@ -216,7 +216,7 @@ impl Chaos {
                 Event::Saved { generation: saved.id.generation }
             }
             (Effect::SaveAssignment(saved), false) => {
-                Event::SaveFailed { generation: saved.id.generation, message: "full".into() }
+                Event::SaveFailed { generation: saved.id.generation, failure: failure("", "full") }
             }
             (Effect::Fetch(blob), true) => {
                 world.store.insert(blob.digest);

@@ -349,7 +349,7 @@ impl World {
         if self.fails("save") {
             return Some(Event::SaveFailed {
                 generation,
-                message: "no space left on device".into(),
+                failure: failure("DiskFull", "no space left on device"),
             });
         }
         if self.slow.contains("save") {
@@ -599,5 +599,6 @@ fn hello(runtimes: Vec<Runtime>) -> Hello {
         clock_ms: 0,
         max_assignment_bytes: 1 << 20,
         keys: List::default(),
+        conditions: List::default(),
     }
 }
