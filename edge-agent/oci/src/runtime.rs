@@ -19,6 +19,8 @@ use crate::trial::{Trial, TrialError, new_id};
 pub const KNOWN: [&str; 3] = ["crun", "runc", "youki"];
 /// Longest time for one trial. A trial takes under 0.1 s on a PC and under 1 s on the smallest boards.
 pub const TRIAL_DEADLINE: Duration = Duration::from_secs(10);
+/// Where they are mounted.
+const CGROUPS: &str = "/sys/fs/cgroup";
 /// The cgroup above all containers.
 pub const CGROUP_PARENT: &str = "/lichen";
 
@@ -168,7 +170,8 @@ fn try_candidate(name: &str, search: &Search) -> Result<Found, String> {
     let kind = KNOWN.into_iter().find(|known| short.starts_with(known)).unwrap_or("runc");
     let mut problems = Vec::new();
     let mut limits_problem = None;
-    for mode in modes(kind, mounted_cgroups(Path::new("/sys/fs/cgroup"))) {
+    let cgroup = mounted_cgroups(Path::new(CGROUPS));
+    for mode in modes(kind, cgroup, Lacks::below(Path::new(CGROUPS), cgroup)) {
         let mut seccomp = version.seccomp && kernel_has_seccomp();
         let mut outcome = mode.attempt(&path, seccomp, search);
         if seccomp && matches!(&outcome, Err(error) if error.to_string().contains("seccomp")) {
@@ -177,7 +180,7 @@ fn try_candidate(name: &str, search: &Search) -> Result<Found, String> {
         }
         match outcome {
             Ok(()) => {
-                let lacks = Lacks::below(Path::new("/sys/fs/cgroup"), mode.cgroup);
+                let lacks = Lacks::below(Path::new(CGROUPS), mode.cgroup);
                 return Ok(Found {
                     name: if search.forced.is_some() { short } else { name.to_owned() },
                     path,
@@ -243,13 +246,12 @@ impl Mode {
 
 /// The ways to try, best first: with limits; without; and, for crun where cgroups are mixed (it refuses those),
 /// without limits in front of a cgroup2 mount of its own.
-fn modes(kind: &str, cgroup: CgroupVersion) -> Vec<Mode> {
+fn modes(kind: &str, cgroup: CgroupVersion, lacks: Lacks) -> Vec<Mode> {
     let unmanaged: Vec<String> = match kind {
         "crun" => vec!["--cgroup-manager=disabled".to_owned()],
         _ => Vec::new(),
     };
     let mut modes = Vec::new();
-    let lacks = Lacks::below(Path::new("/sys/fs/cgroup"), cgroup);
     if cgroup != CgroupVersion::None && !lacks.all() {
         modes.push(Mode { args: Vec::new(), limits: true, private_cgroup2: false, cgroup });
     }
@@ -294,7 +296,7 @@ mod tests {
 
     #[test]
     fn only_crun_is_tried_with_cgroups_of_its_own() {
-        let count = |kind, cgroup| modes(kind, cgroup).len();
+        let count = |kind, cgroup| modes(kind, cgroup, Lacks::default()).len();
         assert_eq!(count("crun", CgroupVersion::V1), 2);
         assert_eq!(count("crun", CgroupVersion::None), 2);
         assert_eq!(count("crun", CgroupVersion::V2), 2);
