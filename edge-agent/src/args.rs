@@ -7,6 +7,7 @@ use lexopt::{Arg, Parser, ValueExt};
 
 use crate::{
     join::Invitation,
+    local::client::Asked,
     options::{self, OptionError, Options},
 };
 
@@ -23,6 +24,9 @@ Runs on a device and makes it match what its hub has assigned to it.
 
 Usage: lichen-agent join TOKEN [options]     become a device of a hub, and run
        lichen-agent [options]                run
+       lichen-agent status                   what runs on this device, and why the rest does not
+       lichen-agent events                   what happened on it of late
+       lichen-agent logs POD [CONTAINER] [--follow] [--previous]
 
 TOKEN is printed on the hub's machine by: lichen token create
 Every user of this machine sees a command line: with - for TOKEN it is read from standard input, and
@@ -57,6 +61,8 @@ pub enum Command {
     Run(Box<Options>),
     /// Become a hub's device first.
     Join(Box<Join>),
+    /// Ask the agent that runs.
+    Local(Asked),
     /// Be the process of one Wasm Pod.
     WasmRun(PathBuf),
     /// Print [`HELP`].
@@ -144,6 +150,11 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, ArgsEr
                 return Ok(Command::WasmRun(parser.value()?.into()));
             }
             Arg::Value(word) if first && word == "join" => given.join = true,
+            Arg::Value(word)
+                if first && ["status", "events", "logs"].iter().any(|own| word == *own) =>
+            {
+                return given::local(&word.string()?, &mut parser);
+            }
             Arg::Value(word) if given.join && given.token.is_none() => {
                 given.token = Some(word.string()?);
             }

@@ -3,7 +3,11 @@
 //! A layer's packed bytes are deleted once they are unpacked; a note in `artefacts/unpacked/<digest of the packed
 //! bytes>` names the layer (by its diff id), and the artefact counts as present as long as the layer is there.
 
+mod seen;
 mod turns;
+mod verify;
+
+pub use seen::Seen;
 
 use std::{
     collections::BTreeSet,
@@ -16,6 +20,7 @@ use firmware_compat::id::Hash;
 use lichen_oci::{
     Digest,
     image::LayerRef,
+    inventory::Depth,
     layers::{LayerError, LayerStore, Limits},
 };
 
@@ -24,6 +29,9 @@ use turns::Turns;
 
 /// Packed bytes that are read at a time.
 const BLOCK_BYTES: usize = 64 * 1024;
+
+/// What downloads and layers leave free on the disk: what runs writes, too.
+const HEADROOM: u64 = 8 << 20;
 
 /// Why content could not be stored, listed or removed.
 #[derive(Debug, thiserror::Error)]
@@ -34,9 +42,29 @@ pub enum ContentError {
     /// A layer.
     #[error(transparent)]
     Layer(#[from] LayerError),
+    /// More than there is room for: it is not begun.
+    #[error("{needed} bytes would not fit: {free} are left on the disk, and {HEADROOM} stay free")]
+    NoRoom {
+        /// What it would take.
+        needed: u64,
+        /// What there is.
+        free: u64,
+    },
+    /// What is here is not what it was: fetch it again.
+    #[error("artefact sha256:{digest} is damaged on the disk{}: it is fetched again", said(cause))]
+    Damaged {
+        /// Of the packed bytes.
+        digest: Hash,
+        /// What is wrong with it; may be empty.
+        cause: String,
+    },
     /// Bytes that should be here are not: fetch them again.
     #[error("artefact sha256:{0} is missing")]
     Missing(Hash),
+}
+
+fn said(cause: &str) -> String {
+    if cause.is_empty() { String::new() } else { format!(" ({cause})") }
 }
 
 /// The store.
@@ -47,21 +75,27 @@ pub struct Content {
     layers: LayerStore,
     written: Written,
     turns: Arc<Turns>,
+    seen: Arc<Seen>,
 }
 
 impl Content {
-    /// Opens the store of a state directory and removes what an interrupted unpacking left.
-    ///
-    /// # Errors
-    /// See [`ContentError`].
-    pub fn open(state: &StateDir) -> Result<Self, ContentError> {
+    /// Opens the store of a state directory and removes what an interrupted unpacking left. What can't be made or removed
+    /// is told of: the device starts with what it can read.
+    #[must_use]
+    pub fn open(state: &StateDir) -> Self {
         let unpacked = state.path().join("artefacts/unpacked");
-        make_dir(&unpacked)?;
-        let layers = LayerStore::open(state.layers())?;
-        layers.sweep_partial()?;
+        let layers = LayerStore::at(state.layers());
+        if !state.is_read_only() {
+            if let Err(error) = make_dir(&unpacked) {
+                tracing::warn!("{error}");
+            }
+            if let Err(error) = layers.sweep_partial() {
+                tracing::warn!("what an unpacking left stays: {error}");
+            }
+        }
         let written = state.written().clone();
-        let (artefacts, turns) = (state.artefacts(), Arc::default());
-        Ok(Self { artefacts, unpacked, layers, written, turns })
+        let (artefacts, turns, seen) = (state.artefacts(), Arc::default(), Arc::default());
+        Self { artefacts, unpacked, layers, written, turns, seen }
     }
 
     /// The directory of artefacts.
@@ -91,30 +125,55 @@ impl Content {
         self.artefact(digest).is_ok() || self.layer_of(digest).is_some()
     }
 
-    /// Every artefact that is here.
+    /// Whether so many bytes more may be begun on this disk.
     ///
     /// # Errors
-    /// Those of the system.
-    pub fn list(&self) -> Result<Vec<Hash>, ContentError> {
+    /// [`ContentError::NoRoom`].
+    pub fn admit(&self, needed: u64) -> Result<(), ContentError> {
+        let Ok(disk) = rustix::fs::statvfs(&self.artefacts) else { return Ok(()) };
+        let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+        match needed.saturating_add(HEADROOM) <= free {
+            true => Ok(()),
+            false => Err(ContentError::NoRoom { needed, free }),
+        }
+    }
+
+    /// Every artefact that is here. What can't be listed is fetched again.
+    #[must_use]
+    pub fn list(&self) -> Vec<Hash> {
+        let list = |dir: &Path| {
+            names(dir).unwrap_or_else(|error| {
+                tracing::warn!("{error}: what is there is fetched again");
+                Vec::new()
+            })
+        };
         let mut all: BTreeSet<Hash> =
-            names(&self.artefacts)?.iter().filter_map(|name| Hash::parse(name)).collect();
-        let unpacked = names(&self.unpacked)?;
+            list(&self.artefacts).iter().filter_map(|name| Hash::parse(name)).collect();
+        let unpacked = list(&self.unpacked);
         all.extend(
             unpacked
                 .iter()
                 .filter_map(|name| Hash::parse(name))
                 .filter(|digest| self.layer_of(digest).is_some()),
         );
-        Ok(all.into_iter().collect())
+        all.into_iter().collect()
     }
 
-    /// Makes sure that a layer is unpacked, and gives the packed bytes up. Blocks for as long as that takes.
+    /// Makes sure that a layer is unpacked and, the first time after the agent's start, as whole as `depth` says, and gives the packed bytes up. Blocks for as long as that takes.
     ///
     /// # Errors
     /// See [`ContentError`].
-    pub fn unpack(&self, layer: &LayerRef) -> Result<(), ContentError> {
+    pub fn unpack(&self, layer: &LayerRef, depth: Depth) -> Result<(), ContentError> {
         let _turn = self.turns.take(layer.diff_id);
         let packed = Hash(*layer.digest.as_bytes());
+        // What is damaged is put aside; if its packed bytes are here again, it is unpacked again.
+        match self.look_at_layer(&layer.diff_id, depth, &mut |_| {}) {
+            Err(ContentError::Damaged { .. }) if self.artefact(&packed).is_ok() => {}
+            Err(ContentError::Damaged { cause, .. }) => {
+                return Err(ContentError::Damaged { digest: packed, cause });
+            }
+            looked => looked?,
+        }
         let path = match self.layers.has(&layer.diff_id) {
             true => None,
             false => Some(self.artefact(&packed)?),
@@ -125,6 +184,8 @@ impl Content {
             self.written.replace(&note, layer.diff_id.hex().as_bytes())?;
         }
         if let Some(path) = path {
+            // What it unpacks to is known when it is done; it is no less than what it is packed.
+            self.admit(layer.size)?;
             let file = fs::File::open(&path).map_err(|source| StateError::Io {
                 action: "open",
                 path: path.clone(),
@@ -133,6 +194,7 @@ impl Content {
             let file = io::BufReader::with_capacity(BLOCK_BYTES, file);
             let (packing, diff_id) = (layer.compression, &layer.diff_id);
             let unpacked = self.layers.unpack(file, packing, diff_id, Limits::default())?;
+            self.seen.layer(*diff_id, Depth::Bytes);
             self.written.add(unpacked.bytes);
         }
         // Without it the bytes only take space; the next collection removes them.
@@ -210,7 +272,7 @@ mod tests {
     fn open() -> (tempfile::TempDir, StateDir, Content) {
         let dir = tempfile::tempdir().expect("a directory");
         let state = StateDir::open(dir.path()).expect("a state directory");
-        let content = Content::open(&state).expect("a store");
+        let content = Content::open(&state);
         (dir, state, content)
     }
 
@@ -229,27 +291,27 @@ mod tests {
     fn an_unpacked_layer_counts_as_present_without_its_packed_bytes() {
         let (_dir, _state, content) = open();
         let (digest, layer) = layer(&content);
-        content.unpack(&layer).expect("unpackable");
+        content.unpack(&layer, Depth::Sizes).expect("unpackable");
         assert!(content.artefact(&digest).is_err());
         assert!(content.has(&digest));
-        assert_eq!(content.list().expect("readable"), [digest]);
-        content.unpack(&layer).expect("nothing to do");
+        assert_eq!(content.list(), [digest]);
+        content.unpack(&layer, Depth::Sizes).expect("nothing to do");
     }
 
     #[test]
     fn what_is_not_retained_is_removed_with_all_that_was_unpacked_from_it() {
         let (_dir, _state, content) = open();
         let (digest, layer) = layer(&content);
-        content.unpack(&layer).expect("unpackable");
+        content.unpack(&layer, Depth::Sizes).expect("unpackable");
         let other = Hash([9; 32]);
         for name in [other.to_string(), format!("{other}.partial"), "rubbish".to_owned()] {
             fs::write(content.artefacts().join(name), "x").expect("writable");
         }
         content.retain(&BTreeSet::from([digest])).expect("removable");
-        assert_eq!(content.list().expect("readable"), [digest]);
+        assert_eq!(content.list(), [digest]);
         assert_eq!(names(content.artefacts()).expect("readable"), [""; 0]);
         content.retain(&BTreeSet::new()).expect("removable");
-        assert_eq!(content.list().expect("readable"), []);
+        assert_eq!(content.list(), []);
         assert_eq!(content.layers().list().expect("readable"), []);
     }
 
@@ -258,7 +320,7 @@ mod tests {
         let (_dir, _state, content) = open();
         let (digest, layer) = layer(&content);
         fs::remove_file(content.artefacts().join(digest.to_string())).expect("removable");
-        let error = content.unpack(&layer).expect_err("missing");
+        let error = content.unpack(&layer, Depth::Sizes).expect_err("missing");
         assert!(matches!(error, ContentError::Missing(missing) if missing == digest));
     }
 }

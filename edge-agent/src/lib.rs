@@ -10,7 +10,8 @@
 //! - [`sandbox`] makes what the containers of a Pod share, with [`volumes`]; [`runtime`] makes each container ready and
 //!   starts it; [`supervise`] watches their shims and adopts those of an earlier agent; [`pod_dir`] is where they keep
 //!   what they are. [`secrets`] opens what is sealed to this device, for both.
-//! - [`logs`] answers log commands.
+//! - [`measure`] looks what is left of the device; [`failure`] says which failures are a full disk's.
+//! - [`logs`] answers log commands; [`local`] answers on the device itself.
 //!
 //! One thread runs the loop and every task. What blocks (disk, HTTP, spawning) runs on threads that go away again, so
 //! that an idle agent is small.
@@ -23,13 +24,16 @@ pub mod board;
 pub mod claims;
 pub mod content;
 mod facts;
+pub mod failure;
 pub mod hub;
 pub mod identity;
 pub mod join;
 pub mod known_time;
 pub mod link;
+pub mod local;
 pub mod logbook;
 pub mod logs;
+pub mod measure;
 pub mod membership;
 pub mod message;
 pub mod options;

@@ -9,6 +9,7 @@ use lichen_agent::{
     Options,
     args::{self, Command as Asked, HELP, Join},
     join::{self, JoinError},
+    local::{self, client::LocalError},
     state::StateDir,
 };
 use tokio::signal::unix::{SignalKind, signal};
@@ -39,6 +40,14 @@ fn main() -> ExitCode {
             }
             Err(error) => fail(&error),
         },
+        Ok(Asked::Local(asked)) => {
+            match local::client::ask(&asked, &mut std::io::stdout().lock()) {
+                Ok(()) => ExitCode::SUCCESS,
+                // Whoever reads has seen enough.
+                Err(LocalError::Print(_)) => ExitCode::SUCCESS,
+                Err(error) => fail(&error),
+            }
+        }
         Ok(Asked::WasmRun(spec)) => {
             let code = lichen_agent::wasm_run(&spec);
             // Codes are a byte for the system; anything else is kept from reading as success.

@@ -41,6 +41,20 @@ pub enum Message {
     Probed(Containers),
     /// Trying the container runtimes takes long: the link shall not wait for it.
     ProbeIsSlow,
+    /// Somebody on the device asks.
+    Asked {
+        /// What.
+        question: crate::local::Question,
+        /// Told the text.
+        answer: oneshot::Sender<String>,
+    },
+    /// How much is left of the device, and how long it took to see.
+    Measured {
+        /// What is left.
+        measured: lichen_agent_core::event::Measured,
+        /// The time.
+        took: std::time::Duration,
+    },
     /// A container is ready to be started.
     Prepared {
         /// Of which Pod.

@@ -147,18 +147,20 @@ impl PodDir {
         Ok(all.into_iter().map(|container| (container, self.container(container))).collect())
     }
 
-    /// Makes the directory.
+    /// Makes the directory, durably: what an application will have synced in it must not go with the directory's name.
     ///
     /// # Errors
     /// Those of the system.
     pub fn make(&self) -> Result<(), StateError> {
-        make_dir(&self.path)
+        make_dir(&self.path)?;
+        sync_dir_of(&self.path)
     }
 
-    /// What [`Self::set_record`] kept. `None` if there is none or it is damaged.
+    /// What [`Self::set_record`] kept. `None` if there is none, or it is damaged or an agent's that writes it differently:
+    /// then the directory is that of the Pod of its name, and no more is known of it.
     ///
     /// # Errors
-    /// Those of the system.
+    /// Those that pass: the system has no memory or no descriptors left.
     pub fn record(&self) -> Result<Option<Record>, StateError> {
         load(&self.path.join(RECORD))
     }
@@ -179,25 +181,34 @@ impl PodDir {
     /// # Errors
     /// Those of the system.
     pub fn set_record(&self, record: &Record, written: &Written) -> Result<(), StateError> {
-        let before = self.record()?;
-        if before.as_ref() == Some(record) {
+        if self.record()?.as_ref() == Some(record) {
             return Ok(());
         }
-        written.replace(&self.path.join(RECORD), &encode(record))?;
-        // The directory may be new.
-        if before.is_none() { sync_dir_of(&self.path) } else { Ok(()) }
+        written.replace(&self.path.join(RECORD), &encode(record))
     }
 }
 
 fn load<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, StateError> {
-    let bytes = read_bounded(path, MAX_RECORD)?;
-    Ok(bytes.and_then(|bytes| match bytes.split_first() {
+    let bytes = match read_bounded(path, MAX_RECORD) {
+        Ok(Some(bytes)) => bytes,
+        Ok(None) => return Ok(None),
+        Err(error) if error.passes() => return Err(error),
+        Err(error) => {
+            tracing::warn!("{error}: it is taken for damaged");
+            return Ok(None);
+        }
+    };
+    let record = match bytes.split_first() {
         Some((&RECORD_VERSION, body)) => match postcard::take_from_bytes(body) {
             Ok((record, [])) => Some(record),
             _ => None,
         },
         _ => None,
-    }))
+    };
+    if record.is_none() {
+        tracing::warn!(path = %path.display(), "a record is damaged or of another version of this program");
+    }
+    Ok(record)
 }
 
 fn encode<T: Serialize>(record: &T) -> Vec<u8> {
@@ -254,8 +265,22 @@ mod tests {
         assert_eq!(bytes, fs::metadata(dir.path().join(RECORD)).expect("there").len());
         dir.set_record(&record, &written).expect("writable");
         assert_eq!(written.bytes(), bytes, "what it says already is not written again");
-        fs::write(dir.path().join(RECORD), [RECORD_VERSION, 1, 2]).expect("writable");
-        assert_eq!(dir.record().expect("readable"), None);
+        for damaged in [&[RECORD_VERSION, 1, 2][..], &[], &[RECORD_VERSION + 1, 0]] {
+            fs::write(dir.path().join(RECORD), damaged).expect("writable");
+            assert_eq!(dir.record().expect("readable"), None);
+        }
+        dir.set_record(&record, &written).expect("what is damaged is written over");
+        assert_eq!(dir.record().expect("readable"), Some(record));
+    }
+
+    #[test]
+    fn a_record_that_the_disk_does_not_give_back_is_none() {
+        let run = tempfile::tempdir().expect("a directory");
+        let dir = PodDir::new(run.path(), PodId([1; 16]));
+        dir.make().expect("makeable");
+        // Opens, and every read of it fails.
+        fs::create_dir(dir.path().join(RECORD)).expect("writable");
+        assert_eq!(dir.record().expect("it is as if there were none"), None);
     }
 
     #[test]

@@ -36,6 +36,7 @@ pub fn hello(options: &Options, agent: AgentId) -> Hello {
         clock_ms: 0,
         max_assignment_bytes: capacity::ASSIGNMENT_BYTES as u32,
         keys: List::default(),
+        conditions: List::default(),
     }
 }
 
@@ -69,7 +70,7 @@ pub fn runtimes(findings: Option<&Findings>) -> Vec<Runtime> {
         name: Text::cut(&found.name),
         version: Text::cut(&found.version),
         usable: true,
-        limits_enforced: found.limits_enforced,
+        limits_enforced: found.limits_enforced && found.lacks == Default::default(),
         reason: Text::cut(found.limits_problem.as_deref().unwrap_or_default()),
     }));
     all.extend(findings.refused.iter().map(|refused| Runtime {
@@ -182,6 +183,7 @@ mod tests {
             version: "1.1.5".into(),
             args: Vec::new(),
             limits_enforced: false,
+            lacks: Default::default(),
             limits_problem: Some("no memory controller".into()),
             private_cgroup2: false,
             cgroup: Default::default(),

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     claims::Claims,
-    content::{Content, ContentError},
+    content::Content,
     identity::{IdentityDir, IdentityError},
     known_time::KnownTime,
     link::{Link, LinkConfig},
@@ -23,7 +23,7 @@ use crate::{
     message::{self, Message},
     options::Options,
     probe,
-    runtime::{Launcher, chain},
+    runtime::Launcher,
     sandbox,
     secrets::Secrets,
     signature,
@@ -52,9 +52,6 @@ pub enum AgentError {
     /// The identity.
     #[error(transparent)]
     Identity(#[from] IdentityError),
-    /// The store in it.
-    #[error(transparent)]
-    Content(#[from] ContentError),
     /// Nobody's device.
     #[error(
         "this device has not joined a hub yet (there is no identity in {state}). On the hub's machine run `lichen token \
@@ -74,10 +71,20 @@ pub enum AgentError {
 pub async fn run(options: Options, shutdown: impl Future<Output = ()>) -> Result<(), AgentError> {
     let (sender, receiver) = mpsc::channel(message::CAPACITY);
     let state = Arc::new(StateDir::open(&options.state)?);
-    let content = Content::open(&state)?;
+    let content = Content::open(&state);
     let mut shell = shell(&options, state, content, sender)?;
-    let found = supervise::scan(&shell.launcher, &shell.messages)?;
-    end_unknown(&shell, &found);
+    let found = match supervise::scan(&shell.launcher, &shell.messages) {
+        Ok(found) => {
+            end_unknown(&shell, &found);
+            found
+        }
+        Err(error) if error.passes() => return Err(error.into()),
+        // Whose processes run is unknown then, so none is ended before its Pod starts again.
+        Err(error) => {
+            tracing::error!("what earlier agents left is unknown: {error}");
+            Vec::new()
+        }
+    };
     let config = shell.link.config();
     tracing::info!(
         name = config.as_ref().map_or("?", |config| &config.name),
@@ -88,6 +95,8 @@ pub async fn run(options: Options, shutdown: impl Future<Output = ()>) -> Result
     );
     begin(&mut shell, found, options.adopt_hub);
     pods::sweep_claims(shell.launcher.clone());
+    shell.scrub();
+    shell.listen();
     drive(&mut shell, receiver, shutdown, options.drain_on_exit).await;
     let written = shell.state.written().bytes();
     shell.leave().await;
@@ -130,6 +139,7 @@ fn shell(
         secrets: Secrets::of(&IdentityDir::of(&state)),
         shim: options.shim.clone(),
         wasm_program: options.wasm_program.clone(),
+        prepared: Default::default(),
     };
     Ok(Shell::new(Parts {
         agent: Agent::new(config, loaded, crate::random::number()),
@@ -201,19 +211,15 @@ fn begin(shell: &mut Shell, found: Vec<(FoundPod, Vec<Watch>)>, adopt_hub: bool)
         watches.into_iter().for_each(|watch| shell.adopt(watch));
         pods.push(pod);
     }
-    let artefacts = shell.launcher.content.list().unwrap_or_else(|error| {
-        tracing::warn!(
-            error = chain(&error),
-            "could not list the artefacts: they are fetched again"
-        );
-        Vec::new()
-    });
-    shell.probe();
+    let artefacts = shell.launcher.content.list();
     let now = shell.clock.now();
     shell.tell_clock(now);
+    shell.probe();
     if adopt_hub {
         shell.agent.handle(Event::AdoptLineage, now);
     }
+    // First, so that the first Hello says everything.
+    shell.measure_device(now);
     shell.agent.handle(Event::Found(Found { pods, artefacts }), now);
     shell.carry_out();
 }
@@ -243,6 +249,7 @@ async fn drive(
                 shell.handle(Event::Shutdown { drain });
             }
             () = sleep_until(&shell.clock, wake.map(|(at, _)| at)) => shell.wake(),
+            () = tokio::time::sleep_until(shell.measure_at), if !shell.is_measuring => shell.measure(),
             () = tokio::time::sleep(STALLED_INTERVAL), if stalled => shell.retry_stalled(),
         }
         shell.carry_out();

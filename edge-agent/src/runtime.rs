@@ -5,7 +5,9 @@
 //! one spawn. How it fares is `supervise`'s business.
 
 use std::{
+    collections::BTreeSet,
     path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
@@ -14,7 +16,7 @@ use firmware_compat::{
     v1::owned::{Container, RuntimeClass},
 };
 use lichen_agent_core::{ContainerId, PodSpec, event::Failure};
-use lichen_oci::bundle::remove_run_dir;
+use lichen_oci::{bundle::remove_run_dir, inventory::Depth};
 use lichen_shim::{
     Client, ClientError, Found, Phase, Private, Reply, Request, Spec, clean_up, inspect,
 };
@@ -59,6 +61,8 @@ pub struct Launcher {
     pub shim: PathBuf,
     /// The program that runs Wasm.
     pub wasm_program: PathBuf,
+    /// Containers that were made ready before, by this process: what starts again may have ended for what its image lacks.
+    pub prepared: Mutex<BTreeSet<(PodId, ContainerId)>>,
 }
 
 /// Why a container, or its Pod's sandbox, could not be prepared.
@@ -100,13 +104,13 @@ impl Launcher {
             ));
         }
         let dir = PodDir::new(&self.run, pod.id);
-        dir.make().map_err(|error| in_words(&error))?;
+        dir.make().map_err(|error| crate::failure::failure(&error))?;
         self.claims.place(pod, &dir).map_err(|error| Failure {
             reason: error.reason().to_owned(),
             message: chain(&error),
         })?;
         sandbox::make(pod, &dir, self.content.written(), &self.secrets, &self.shim)
-            .map_err(|error| in_words(&error))
+            .map_err(|error| crate::failure::failure(&error))
     }
 
     /// Makes a container of a Pod ready for its start number `attempt`. `containers` is what the probe found.
@@ -123,11 +127,14 @@ impl Launcher {
         let container = id.of(pod).ok_or_else(|| refuse("the pod has no such container"))?;
         let dir = PodDir::new(&self.run, pod.id);
         let own = dir.container(id);
-        own.make().map_err(refuse)?;
+        own.make().map_err(failed)?;
         self.make_room(&own, attempt).map_err(refuse)?;
         self.end_members(pod.id, id).map_err(refuse)?;
         let attempt_dir = own.attempt(attempt);
-        let job = Job { pod, id, container, dir: &dir, attempt_dir, launcher: self };
+        let first =
+            self.prepared.lock().unwrap_or_else(PoisonError::into_inner).insert((pod.id, id));
+        let depth = if first { Depth::Sizes } else { Depth::Bytes };
+        let job = Job { pod, id, container, dir: &dir, attempt_dir, depth, launcher: self };
         let prepared = match pod.runtime_class {
             RuntimeClass::Container => container::prepare(&job, containers)?,
             RuntimeClass::Wasm => wasm::prepare(&job)?,
@@ -143,7 +150,7 @@ impl Launcher {
             message_from_log: container.supervision.message_from_log,
             forgotten,
         };
-        own.set_record(&record).map_err(refuse)?;
+        own.set_record(&record).map_err(failed)?;
         Ok(prepared.ready)
     }
 
@@ -154,7 +161,7 @@ impl Launcher {
     pub fn start(&self, run: &Path, ready: &Ready) -> Result<(), Failure> {
         let started =
             lichen_shim::spawn_private(&self.shim, run, &ready.spec, ready.private.as_ref());
-        started.map(drop).map_err(|error| in_words(&error))
+        started.map(drop).map_err(|error| crate::failure::failure(&error))
     }
 
     /// Writes a Pod's configMap and secret volumes again.
@@ -164,7 +171,7 @@ impl Launcher {
     pub fn update_files(&self, pod: &PodSpec) -> Result<(), Failure> {
         let dir = PodDir::new(&self.run, pod.id);
         volumes::update_files(pod, &dir.volumes(), self.content.written(), &self.secrets)
-            .map_err(|error| in_words(&error))
+            .map_err(|error| crate::failure::failure(&error))
     }
 
     /// Removes what is left of a container that does not run: processes, mounts, cgroup, root file system. Its logs and
@@ -184,10 +191,10 @@ impl Launcher {
     /// In words, naming what is left.
     pub fn remove_sandbox(&self, pod: PodId, keep_volumes: bool) -> Result<(), Failure> {
         let dir = PodDir::new(&self.run, pod);
-        for (id, container) in dir.containers().map_err(|error| in_words(&error))? {
+        for (id, container) in dir.containers().map_err(|error| crate::failure::failure(&error))? {
             self.strip_all(&container).map_err(failure)?;
             if id.is_init() && keep_volumes {
-                container.forget_ends().map_err(|error| in_words(&error))?;
+                container.forget_ends().map_err(|error| crate::failure::failure(&error))?;
             }
         }
         let cgroup = sandbox::cgroup(self.agent, pod);
@@ -195,7 +202,11 @@ impl Launcher {
             true => sandbox::take_down(&dir, &cgroup, self.content.written()),
             false => sandbox::remove(&dir, &cgroup),
         };
-        removed.map_err(|error| in_words(&error))
+        if !keep_volumes {
+            let mut prepared = self.prepared.lock().unwrap_or_else(PoisonError::into_inner);
+            prepared.retain(|(other, _)| *other != pod);
+        }
+        removed.map_err(|error| crate::failure::failure(&error))
     }
 
     /// Kills who is in the cgroup of a container that does not run, as far as its files tell: they may be gone.
@@ -262,6 +273,8 @@ pub struct Job<'a> {
     pub dir: &'a PodDir,
     /// The run directory of this start. Not there yet.
     pub attempt_dir: PathBuf,
+    /// How closely its image is looked at.
+    pub depth: Depth,
     /// Where artefacts and programs are.
     pub launcher: &'a Launcher,
 }
@@ -278,16 +291,17 @@ fn failure(message: String) -> Failure {
     Failure { reason: String::new(), message }
 }
 
-fn in_words(error: &dyn std::error::Error) -> Failure {
-    failure(chain(error))
-}
-
 /// A failure with the step's usual reason.
 pub(crate) fn refuse(cause: impl ToString) -> PrepareError {
     PrepareError {
         failure: Failure { reason: String::new(), message: cause.to_string() },
         missing: Vec::new(),
     }
+}
+
+/// A failure with the step's usual reason, unless the disk is full.
+pub(crate) fn failed(error: impl std::error::Error + 'static) -> PrepareError {
+    PrepareError { failure: crate::failure::failure(&error), missing: Vec::new() }
 }
 
 /// A failure with a reason of its own.
@@ -301,10 +315,10 @@ pub(crate) fn refuse_as(reason: &str, cause: impl ToString) -> PrepareError {
 impl From<ContentError> for PrepareError {
     fn from(error: ContentError) -> Self {
         let missing = match error {
-            ContentError::Missing(digest) => vec![digest],
+            ContentError::Missing(digest) | ContentError::Damaged { digest, .. } => vec![digest],
             _ => Vec::new(),
         };
-        Self { missing, ..refuse(error) }
+        Self { missing, ..failed(error) }
     }
 }
 

@@ -11,7 +11,7 @@ use std::{
 };
 
 use firmware_compat::{
-    id::{AgentId, PodId},
+    id::{AgentId, Hash, PodId},
     v1::owned::{Pod, PodNames, RuntimeClass, Text},
 };
 use lichen_agent_core::PodSpec;
@@ -201,6 +201,22 @@ fn etc_names(pod: &Pod, hostname: &str) -> etc::Names {
     }
 }
 
+/// What the record of a sandbox would say that can't be read, as far as that can be told: processes of its containers run, so it
+/// is of this boot. `None` if none does: then it is made anew.
+#[must_use]
+pub fn assumed(dir: &PodDir, wasm: bool, processes: &[u32]) -> Option<Record> {
+    (!processes.is_empty()).then(|| Record {
+        identity: Hash([0; 32]),
+        boot_id: probe::boot_id(),
+        network: dir.network().exists(),
+        label: String::new(),
+        grace_ms: 0,
+        wasm,
+        active_since: None,
+        failed: None,
+    })
+}
+
 /// Whether all of a sandbox is still there: not after a reboot, nor if somebody removed one of its namespaces and none
 /// of the Pod's processes has it any more.
 #[must_use]
@@ -225,7 +241,7 @@ pub fn take_down(dir: &PodDir, cgroup: &str, written: &Written) -> Result<(), Sa
     lichen_shim::cgroup::remove(cgroup).map_err(SandboxError::Cgroup)?;
     let_go(dir)?;
     match dir.record()? {
-        // One of another boot does not stand as it is.
+        // One that can't be read says nothing that would have to be taken back. One of another boot does not stand as it is.
         Some(record) if record.boot_id == probe::boot_id() => {
             Ok(dir.set_record(&Record { boot_id: None, ..record }, written)?)
         }
@@ -297,8 +313,6 @@ fn group_prefix(agent: AgentId) -> String {
 
 #[cfg(test)]
 mod tests {
-    use firmware_compat::id::Hash;
-
     use super::*;
 
     #[test]

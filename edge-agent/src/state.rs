@@ -3,8 +3,11 @@
 //! | path | content |
 //! |---|---|
 //! | `lock` | held by the one agent of this directory; its pid, for people |
+//! | `format` | of which shape the directory is, see [`format`] |
 //! | `agent-id` | drawn once; tells two devices with one name apart |
 //! | `assignment`, `assignment.previous` | the newest saved one and the one before, see [`assignment`] |
+//! | `reserve` | room for saving an assignment on a full disk, see [`reserve`] |
+//! | `runtime` | the container runtime that passed its trial last, see `runtimes` |
 //! | `part-<hash>` | a part that one of them refers to: a Pod, the files of a ConfigMap, what is sealed of a Secret |
 //! | `identity/` | who the device is, and by what and where it finds its hub, see [`crate::identity::store`] |
 //! | `logbook/` | what happened on this device, in a chain, see [`crate::logbook`] |
@@ -27,6 +30,9 @@ use firmware_compat::{id::AgentId, time::UnixMs};
 use rustix::io::Errno;
 
 pub mod assignment;
+pub mod format;
+pub mod reserve;
+mod runtimes;
 mod write;
 
 pub use write::Written;
@@ -59,6 +65,20 @@ pub enum StateError {
         /// What that agent wrote; `unknown` if nothing.
         pid: String,
     },
+    /// An older agent would misread it.
+    #[error(
+        "{} was written by a newer agent (format {found}, this one knows {known}): what runs goes on, and nothing is started \
+         or stopped; install that agent again",
+        path.display()
+    )]
+    Newer {
+        /// The directory.
+        path: PathBuf,
+        /// Its format.
+        found: u32,
+        /// The newest that this agent knows.
+        known: u32,
+    },
     /// A path that the shims cannot be told.
     #[error("{} is not a usable state directory: its path must be UTF-8", path.display())]
     NotText {
@@ -85,6 +105,7 @@ impl StateError {
 pub struct StateDir {
     path: PathBuf,
     written: Written,
+    read_only: bool,
     _lock: File,
 }
 
@@ -92,18 +113,45 @@ impl StateDir {
     /// Makes the directory if needed, and locks it.
     ///
     /// # Errors
-    /// [`StateError::InUse`] if another agent has it, and those of the system.
+    /// [`StateError::InUse`] if another agent has it, [`StateError::Newer`] if it is of a newer one, and those of the system.
     pub fn open(path: &Path) -> Result<Self, StateError> {
-        make_dir(path)?;
+        if !path.exists() {
+            make_dir(path)?;
+            sync_dir_of(path)?;
+        }
         let path = fs::canonicalize(path).map_err(|source| StateError::io("open", path, source))?;
         if path.to_str().is_none() {
             return Err(StateError::NotText { path });
         }
-        let lock = lock(&path)?;
+        let (lock, read_only) = lock(&path)?;
+        let written = Written::default();
+        format::check(&path, &written)?;
         for dir in ["artefacts", "artefacts/sha256", "layers", "run"] {
-            make_dir(&path.join(dir))?;
+            let dir = path.join(dir);
+            if !dir.is_dir() && !read_only {
+                make_dir(&dir)?;
+                // What a Pod syncs below it must not go with its name.
+                sync_dir_of(&dir)?;
+            }
         }
-        Ok(Self { path, written: Written::default(), _lock: lock })
+        let state = Self { path, written, read_only, _lock: lock };
+        state.keep_reserve();
+        Ok(state)
+    }
+
+    /// Keeps room for saving an assignment, if there is any to keep.
+    pub fn keep_reserve(&self) {
+        if !self.read_only
+            && let Err(error) = reserve::keep(&self.path)
+        {
+            tracing::warn!(%error, "no room could be kept for the next assignment");
+        }
+    }
+
+    /// Whether nothing can be kept: the file system was mounted to be read only, as the kernel does after errors of a disk.
+    #[must_use]
+    pub fn is_read_only(&self) -> bool {
+        self.read_only
     }
 
     /// The absolute path.
@@ -221,11 +269,20 @@ pub(crate) fn make_dir(path: &Path) -> Result<(), StateError> {
     builder.create(path).map_err(|source| StateError::io("make", path, source))
 }
 
-fn lock(dir: &Path) -> Result<File, StateError> {
+/// Takes the lock, and says whether the directory can only be read.
+fn lock(dir: &Path) -> Result<(File, bool), StateError> {
     let path = dir.join("lock");
     let mut options = File::options();
     options.read(true).write(true).create(true).truncate(false);
-    let mut file = options.open(&path).map_err(|source| StateError::io("open", &path, source))?;
+    let opened = match options.open(&path) {
+        Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => {
+            // The directory itself takes a lock as well as any file in it.
+            let file = File::open(&path).or_else(|_| File::open(dir));
+            file.map(|file| (file, true))
+        }
+        opened => opened.map(|file| (file, false)),
+    };
+    let (mut file, read_only) = opened.map_err(|source| StateError::io("open", &path, source))?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
@@ -239,10 +296,13 @@ fn lock(dir: &Path) -> Result<File, StateError> {
         }
         Err(TryLockError::Error(source)) => return Err(StateError::io("lock", &path, source)),
     }
-    let failed = |source| StateError::io("write", &path, source);
-    file.set_len(0).map_err(failed)?;
-    writeln!(file, "{}", std::process::id()).map_err(failed)?;
-    Ok(file)
+    // Its pid is for people: a full disk keeps no agent from starting.
+    if !read_only
+        && let Err(error) = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()))
+    {
+        tracing::warn!(%error, "could not write the process id into {}", path.display());
+    }
+    Ok((file, read_only))
 }
 
 #[cfg(test)]
@@ -297,9 +357,10 @@ mod tests {
     #[test]
     fn nothing_is_written_when_nothing_changes() {
         let (_dir, state) = open();
+        let before = state.written().bytes();
         state.set_time_floor(5).expect("writable");
         let written = state.written().bytes();
-        assert_eq!(written, 2);
+        assert_eq!(written - before, 2);
         state.set_time_floor(5).expect("writable");
         assert_eq!(state.written().bytes(), written);
         assert_eq!(state.time_floor().expect("readable"), 5);

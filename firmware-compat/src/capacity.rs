@@ -24,6 +24,8 @@ pub mod full {
     pub const CPU_FEATURES: usize = 32;
     /// Runtimes on one device: crun, wasm, firmware and room for others.
     pub const RUNTIMES: usize = 8;
+    /// Conditions of one device: one of each kind, and room for others.
+    pub const CONDITIONS: usize = 8;
     /// Labels and annotations of a device, as operators set them on its command line.
     pub const LABELS: usize = 64;
     /// A label key: Kubernetes' 253 of prefix, a slash and 63 of name.
@@ -147,6 +149,8 @@ pub mod small {
     pub const CPU_FEATURES: usize = 4;
     /// Its firmware, and perhaps an interpreter.
     pub const RUNTIMES: usize = 2;
+    /// What a microcontroller may have to say of its health.
+    pub const CONDITIONS: usize = 2;
     /// Labels fixed at build time.
     pub const LABELS: usize = 8;
     /// Label keys of ours and short ones of the operator.

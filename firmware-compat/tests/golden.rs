@@ -214,6 +214,12 @@ macro_rules! samples {
                         clock_ms: 86_400_000,
                         max_assignment_bytes: 65_536,
                         keys: list(vec![KeyId([0xca; 4])]),
+                        conditions: list(vec![NodeCondition {
+                            kind: ConditionKind::DiskPressure,
+                            is_true: true,
+                            reason: text("KubeletHasDiskPressure"),
+                            message: text("the disk has 100 MiB left of 8 GiB"),
+                        }]),
                     },
                 );
             }

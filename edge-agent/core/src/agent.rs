@@ -4,6 +4,8 @@
 mod artefacts;
 mod hear;
 mod link;
+mod local;
+mod measured;
 
 use alloc::{
     boxed::Box,
@@ -23,8 +25,8 @@ use firmware_compat::{
 
 use crate::{
     artefacts::Fetches,
-    assignment::Assign,
     assignment::saved::Loaded,
+    assignment::{Assign, Restored},
     commands::Commands,
     config::Config,
     effect::{Effect, Up, WakeReason},
@@ -32,9 +34,13 @@ use crate::{
     journal::event,
     out::Out,
     pod::{Context, Pod},
+    pressure::Pressure,
     report::Reporter,
     spec::{ContainerId, PodSpec},
 };
+
+pub use local::LocalPod;
+pub use measured::ToMeasure;
 
 /// The decisions of one agent.
 #[derive(Debug)]
@@ -49,6 +55,7 @@ pub struct Agent {
     fetches: Fetches,
     reporter: Reporter,
     commands: Commands,
+    pressure: Pressure,
     out: Out,
     stage: Stage,
     /// Another device connected under this device's name.
@@ -60,6 +67,11 @@ pub struct Agent {
     time_floor_saved: Option<Instant>,
     /// What was wrong with saved assignments; told once the clock is known.
     faults: Vec<String>,
+    /// The newest saved assignment can't be used, so an older one is in force. Until the hub has brought another,
+    /// nothing is removed that this one does not name.
+    doubt: bool,
+    /// What runs is the sound part of an assignment that is not in force.
+    in_part: bool,
 }
 
 /// Where the agent itself stands.
@@ -92,9 +104,11 @@ impl Agent {
     #[must_use]
     pub fn new(config: Config, loaded: Loaded, seed: u64) -> Self {
         let mut assign = Assign::new(config.hello.max_assignment_bytes);
-        let Loaded { saved, damage: mut faults, spare } = loaded;
-        let (pods, unfollowable) = assign.restore(saved, spare);
+        let Loaded { saved, damage: mut faults, newest_lost, spare } = loaded;
+        let newest = saved.first().map(|saved| saved.id);
+        let Restored { pods, in_part, faults: unfollowable } = assign.restore(saved, spare);
         faults.extend(unfollowable);
+        let doubt = newest_lost || newest != assign.in_force();
         let mut agent = Self {
             hello: config.hello,
             name: config.name,
@@ -105,6 +119,7 @@ impl Agent {
             fetches: Fetches::default(),
             reporter: Reporter::new(),
             commands: Commands::default(),
+            pressure: Pressure::default(),
             out: Out::new(seed),
             stage: Stage::Starting,
             name_taken: false,
@@ -112,6 +127,8 @@ impl Agent {
             time_floor_ms: config.time_floor_ms,
             time_floor_saved: None,
             faults,
+            doubt,
+            in_part,
         };
         agent.want(pods);
         agent
@@ -127,6 +144,8 @@ impl Agent {
             Event::Found(found) => self.found(found, now),
             Event::AdoptLineage => self.assign.adopt_lineage(now, &mut self.out),
             Event::Runtimes { runtimes, wasm } => self.runtimes(runtimes, wasm, now),
+            Event::Measured(measured) => self.measured(&measured, now),
+            Event::Condition(condition) => self.condition(condition, now),
             Event::HubPinned(hub) => self.hub_pinned(hub, now),
             Event::PinFailed { message } => self.pin_failed(&message, now),
             Event::LinkUp { session } => self.link_up(session, now),
@@ -137,16 +156,23 @@ impl Agent {
             Event::SendFailed(up) => self.send_failed(up, now),
             Event::Saved { generation } => {
                 if let Some(pods) = self.assign.saved(generation) {
+                    (self.doubt, self.in_part) = (false, false);
                     self.assignment_taken(generation, pods.len(), now);
                     self.want(pods);
                     self.remove_claims();
                 }
             }
-            Event::SaveFailed { generation, message } => {
-                self.assign.save_failed(generation, &message, now, &mut self.out);
+            Event::SaveFailed { generation, failure } => {
+                self.assign.save_failed(generation, &failure, now, &mut self.out);
+                self.disk_full(&failure);
             }
             Event::Fetched { digest } => self.fetches.fetched(digest),
             Event::FetchFailed { digest, failure } => self.fetch_failed(digest, failure, now),
+            Event::Damaged { digests, message } => {
+                self.fetches.lost(&digests);
+                self.retained = None;
+                self.out.warn(now, None, "ArtefactDamaged", &message);
+            }
             Event::CommandEnded { command } => self.commands.ended(command),
             Event::Shutdown { drain } => self.shutdown(drain),
             Event::SandboxReady { pod }
@@ -155,6 +181,11 @@ impl Agent {
             | Event::FilesUpdateFailed { pod, .. }
             | Event::SandboxRemoved { pod }
             | Event::SandboxRemoveFailed { pod, .. } => {
+                if let Event::SandboxFailed { failure, .. }
+                | Event::FilesUpdateFailed { failure, .. } = &event
+                {
+                    self.disk_full(failure);
+                }
                 if let Some(pod) = self.pods.get_mut(&pod) {
                     pod.answered(event, now, &mut self.out);
                 }
@@ -168,6 +199,11 @@ impl Agent {
             | Event::HookEnded { pod, container, .. }
             | Event::ContainerCleaned { pod, container }
             | Event::ContainerCleanFailed { pod, container, .. } => {
+                if let Event::PrepareFailed { failure, .. } | Event::StartFailed { failure, .. } =
+                    &event
+                {
+                    self.disk_full(failure);
+                }
                 self.container_answered(pod, container, event, now);
             }
         }
@@ -235,11 +271,12 @@ impl Agent {
     }
 
     fn step_pods(&mut self, now: Instant) {
-        let Self { pods, reporter, leaving, out, .. } = self;
+        let Self { pods, reporter, leaving, out, doubt, in_part, .. } = self;
         let is_leaving = |pod: &&Pod| pod.wanted.is_none() && pod.may_run();
         *leaving = pods.values().filter(is_leaving).map(|pod| pod.id).collect();
         let context = Context {
-            hold: self.assign.in_force().is_none(),
+            hold: self.assign.in_force().is_none() && !*in_part,
+            doubt: *doubt,
             draining: self.stage == Stage::Draining,
             booted: true,
             runtimes: &self.hello.runtimes,
@@ -316,7 +353,15 @@ impl Agent {
         }
         let faults = core::mem::take(&mut self.faults).join("; ");
         let rest = match self.assign.in_force() {
-            Some(held) => format!("generation {} is in force", held.generation),
+            Some(held) => format!(
+                "generation {} is in force{}",
+                held.generation,
+                if self.doubt { KEPT } else { "" }
+            ),
+            None if self.in_part => {
+                "what is left of it runs, and nothing else is stopped before the hub assigns anew"
+                    .into()
+            }
             None => "nothing is left, so nothing is started or stopped before the hub assigns anew"
                 .into(),
         };
@@ -368,7 +413,8 @@ impl Agent {
 
     fn context(&self) -> Context<'_> {
         Context {
-            hold: self.assign.in_force().is_none(),
+            hold: self.assign.in_force().is_none() && !self.in_part,
+            doubt: self.doubt,
             draining: self.stage == Stage::Draining,
             booted: self.stage != Stage::Starting,
             runtimes: &self.hello.runtimes,
@@ -378,3 +424,6 @@ impl Agent {
         }
     }
 }
+
+/// What a device does with Pods that an older assignment does not name.
+const KEPT: &str = ", and what it does not name is kept until the hub assigns anew";

@@ -15,14 +15,17 @@ use firmware_compat::{
 };
 
 use crate::{
-    backoff::{FETCH, FETCH_AFTER_LINK},
+    backoff::{FETCH, FETCH_AFTER_LINK, FETCH_DAMAGED},
     effect::Effect,
-    event::Failure,
+    event::{DIGEST_MISMATCH, DISK_FULL, Failure},
     out::Out,
 };
 
 /// Fetches at a time: enough to hide round trips on a bad link, few enough for a small board's memory.
 pub const PARALLEL: usize = 3;
+
+/// What must be free beside an artefact that did not fit before it is tried again: more than the shell leaves free.
+const ROOM_BESIDE: u64 = 16 << 20;
 
 /// The artefacts of this device.
 #[derive(Debug, Default)]
@@ -38,6 +41,8 @@ struct Job {
     state: State,
     failures: u32,
     failure: Option<Failure>,
+    /// It may have failed for want of a link.
+    hurries: bool,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -69,6 +74,7 @@ impl Fetches {
                     state: State::Queued,
                     failures: 0,
                     failure: None,
+                    hurries: true,
                 });
             }
         }
@@ -123,8 +129,13 @@ impl Fetches {
             let message = format!("artefact {digest}: {}", failure.message);
             out.warn(now, None, usual(&failure), &message);
         }
+        job.hurries = failure.reason != DIGEST_MISMATCH;
+        let delay = match job.hurries {
+            true => FETCH.jittered(job.failures, &mut out.rng),
+            false => FETCH_DAMAGED.delay(job.failures),
+        };
         job.failure = Some(failure);
-        job.state = State::Resting { until: now + FETCH.jittered(job.failures, &mut out.rng) };
+        job.state = State::Resting { until: now + delay };
     }
 
     /// Artefacts turned out to be missing or damaged.
@@ -137,8 +148,26 @@ impl Fetches {
     /// The hub can perhaps be reached again: whoever waits, waits no longer than a moment.
     pub fn link_up(&mut self, now: Instant, out: &mut Out) {
         for job in self.jobs.values_mut() {
-            if let State::Resting { until } = &mut job.state {
+            if let State::Resting { until } = &mut job.state
+                && job.hurries
+            {
                 *until = (*until).min(now + out.rng.up_to(FETCH_AFTER_LINK));
+            }
+        }
+    }
+
+    /// So much of the disk is free: what did not fit is tried again if it would.
+    pub fn measured(&mut self, free: u64, now: Instant) {
+        for blob in &self.order {
+            let Some(job) = self.jobs.get_mut(&blob.digest) else { continue };
+            let did_not_fit =
+                job.failure.as_ref().is_some_and(|failure| failure.reason == DISK_FULL);
+            let fits = blob.size.saturating_add(ROOM_BESIDE) <= free;
+            if let State::Resting { until } = &mut job.state
+                && did_not_fit
+                && fits
+            {
+                *until = (*until).min(now);
             }
         }
     }

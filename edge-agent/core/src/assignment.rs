@@ -28,6 +28,8 @@ use crate::{
     backoff::SAVE,
     config::SavedAssignment,
     effect::{Effect, Up, WakeReason},
+    event::Failure,
+    journal::or_usual,
     out::Out,
     spec::PodSpec,
 };
@@ -91,6 +93,17 @@ enum Saving {
     Resting { candidate: Candidate, failures: u32, until: Instant },
 }
 
+/// What became of the saved assignments.
+#[derive(Debug)]
+pub struct Restored {
+    /// To be run.
+    pub pods: Vec<PodSpec>,
+    /// These are what is left of an assignment that is not in force.
+    pub in_part: bool,
+    /// What was wrong with those that are not sound.
+    pub faults: Vec<String>,
+}
+
 /// Why a body is refused.
 #[derive(Debug, thiserror::Error)]
 enum Refusal {
@@ -123,14 +136,14 @@ impl Assign {
         }
     }
 
-    /// Puts the first sound one of the saved assignments in force. Returns its Pods, and what was wrong with
-    /// those that are not sound.
+    /// Puts the first sound one of the saved assignments in force. Where none is, what is sound of the newest is to run and none
+    /// is in force: the hub brings the rest.
     pub fn restore(
         &mut self,
         saved: Vec<SavedAssignment>,
         spare: BTreeMap<Hash, Vec<u8>>,
-    ) -> (Vec<PodSpec>, Vec<String>) {
-        let (mut pods, mut faults) = (Vec::new(), Vec::new());
+    ) -> Restored {
+        let (mut pods, mut faults, mut unsound) = (Vec::new(), Vec::new(), Vec::new());
         self.spare = spare;
         for saved in saved {
             match read(&saved) {
@@ -145,10 +158,18 @@ impl Assign {
                 }
                 Err(fault) => {
                     faults.push(format!("saved assignment {}: {fault}", saved.id.generation));
+                    unsound.push(saved);
                 }
             }
         }
-        (pods, faults)
+        let mut unsound = unsound.iter().filter(|_| self.in_force.is_none());
+        let left = unsound.find_map(|saved| salvage(saved).map(|pods| (saved, pods)));
+        let in_part = left.is_some();
+        if let Some((saved, sound)) = left {
+            self.spare.extend(saved.parts.iter().map(|(hash, part)| (*hash, part.bytes())));
+            pods = sound;
+        }
+        Restored { pods, in_part, faults }
     }
 
     pub fn in_force(&self) -> Option<AssignmentId> {
@@ -232,7 +253,13 @@ impl Assign {
         }
     }
 
-    pub fn save_failed(&mut self, generation: Generation, why: &str, now: Instant, out: &mut Out) {
+    pub fn save_failed(
+        &mut self,
+        generation: Generation,
+        failure: &Failure,
+        now: Instant,
+        out: &mut Out,
+    ) {
         let saving = core::mem::replace(&mut self.saving, Saving::Idle);
         self.saving = match saving {
             Saving::UnderWay { candidate, failures }
@@ -242,9 +269,10 @@ impl Assign {
                 // Told again now and then, in case the first telling was lost.
                 if failures.is_power_of_two() {
                     let message = format!(
-                        "generation {generation} could not be saved, the one before stays in force: {why}"
+                        "generation {generation} could not be saved, the one before stays in force: {}",
+                        failure.message
                     );
-                    out.warn(now, None, "SaveFailed", &message);
+                    out.warn(now, None, &or_usual(&failure.reason, "SaveFailed"), &message);
                 }
                 Saving::Resting { candidate, failures, until: now + SAVE.delay(failures) }
             }
@@ -287,6 +315,12 @@ pub fn read(saved: &SavedAssignment) -> Result<Vec<PodSpec>, String> {
     let assignment = parts::read_body(&saved.body, saved.id.hash).map_err(|e| e.to_string())?;
     let assembled = parts::assemble(&assignment, &saved.parts, capacity::ASSIGNMENT_BYTES);
     assembled.map_err(|e| e.to_string())
+}
+
+/// The Pods of a saved assignment that are whole, if there are any.
+fn salvage(saved: &SavedAssignment) -> Option<Vec<PodSpec>> {
+    let assignment = parts::read_body(&saved.body, saved.id.hash).ok()?;
+    Some(parts::assemble_sound(&assignment, &saved.parts)).filter(|pods| !pods.is_empty())
 }
 
 /// What an assignment's id says of its body.

@@ -17,6 +17,9 @@ pub const RESTART: Pace = Pace::new(Duration::from_secs(10), Duration::from_mins
 pub const RESTART_RESET: Duration = Duration::from_mins(10);
 /// Fetches of artefacts. With full jitter: a site's devices miss the same artefact at the same time.
 pub const FETCH: Pace = Pace::new(Duration::from_secs(1), Duration::from_mins(5));
+/// Fetches whose bytes arrive and are other ones: each costs all of them, so it is hours before the same is tried for the
+/// tenth time, and no link that returns hurries it.
+pub const FETCH_DAMAGED: Pace = Pace::new(Duration::from_secs(10), Duration::from_hours(6));
 /// When the link returns, fetches that wait are tried within this time.
 pub const FETCH_AFTER_LINK: Duration = Duration::from_secs(2);
 /// Local steps that failed: prepare, clean, rewrite files.

@@ -10,7 +10,7 @@ use firmware_compat::{
     id::{Generation, Hash, PodId},
     keys::PinnedHub,
     time::UnixMs,
-    v1::owned::{Exit, Moment, Purpose, Runtime, WasmSupport},
+    v1::owned::{Exit, Moment, NodeCondition, Purpose, Runtime, WasmSupport},
 };
 
 use crate::{effect::Up, spec::ContainerId};
@@ -35,6 +35,11 @@ pub enum Event {
         /// Absent if the device runs no Wasm.
         wasm: Option<WasmSupport>,
     },
+
+    /// How much there is left of what the device has. Said now and then, first before [`Event::Found`].
+    Measured(Measured),
+    /// The shell knows of this condition by itself.
+    Condition(NodeCondition),
 
     /// The shell keeps this as whom to believe, durably: learned at the first contact with the hub, or the answer to
     /// [`crate::Effect::PinHub`].
@@ -76,7 +81,7 @@ pub enum Event {
         /// Of the assignment that was not saved.
         generation: Generation,
         /// Why.
-        message: String,
+        failure: Failure,
     },
 
     /// Answers [`crate::Effect::Fetch`]: the bytes are in the store, their digest was checked.
@@ -88,8 +93,16 @@ pub enum Event {
     FetchFailed {
         /// Of the artefact.
         digest: Hash,
-        /// Why. Reason [`DISK_FULL`] makes the core give up artefacts of the previous assignment.
+        /// Why.
         failure: Failure,
+    },
+
+    /// Artefacts in the store are not what they were: they count as missing. What runs of them runs on.
+    Damaged {
+        /// Which.
+        digests: Vec<Hash>,
+        /// What is wrong with them, in words.
+        message: String,
     },
 
     /// Answers [`crate::Effect::PrepareSandbox`].
@@ -231,10 +244,64 @@ pub enum Event {
     },
 }
 
-/// A fetch failed for want of space on the disk.
+/// What is left, and who uses it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Measured {
+    /// Bytes of memory that processes can have.
+    pub memory: Room,
+    /// Bytes of the file system that holds the state directory.
+    pub disk: Room,
+    /// Its inodes.
+    pub inodes: Room,
+    /// Process ids.
+    pub pids: Room,
+    /// Of the volumes that [`crate::Agent::to_measure`] has named.
+    pub volumes: Vec<VolumeUse>,
+    /// Of the Pods that it has named.
+    pub pods: Vec<PodUse>,
+}
+
+/// So much of so much. Nothing of nothing if it is not known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Room {
+    /// What is left.
+    pub free: u64,
+    /// What there is.
+    pub total: u64,
+}
+
+/// What an emptyDir holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VolumeUse {
+    /// Whose.
+    pub pod: PodId,
+    /// Its name.
+    pub volume: String,
+    /// Bytes on the disk.
+    pub bytes: u64,
+}
+
+/// What a Pod uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PodUse {
+    /// Which.
+    pub pod: PodId,
+    /// Of its processes: what could not be taken from them without a loss.
+    pub memory_bytes: u64,
+    /// What they asked for.
+    pub memory_request_bytes: u64,
+    /// Of its emptyDirs.
+    pub disk_bytes: u64,
+}
+
+/// A step failed for want of space on the disk.
 pub const DISK_FULL: &str = "DiskFull";
 
-/// Why something could not be done.
+/// A fetch brought other bytes than those that were asked for.
+pub const DIGEST_MISMATCH: &str = "DigestMismatch";
+
+/// Why something could not be done. Reason [`DISK_FULL`], of any step, makes the core give up artefacts that only the
+/// assignment before needs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Failure {
     /// CamelCase reason; empty for the usual one of the step.

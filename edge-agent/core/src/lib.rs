@@ -18,6 +18,7 @@
 //! - [`saved`] is the assignment on disk: its format, and the order of steps that survives a power cut.
 //! - `assignment` takes heads and bodies to a saved assignment, and refuses what could not run.
 //! - `pod` is the life of one Pod and of its containers, `artefacts` brings what they run, `backoff` paces retries.
+//! - `pressure` is what the device is short of, and whom that costs.
 //! - [`membership`] stands beside it: when a device renews its certificate and asks after its hub, by what time.
 //! - `report` tells the hub, `journal` keeps events for it, `commands` answers it, `complaints` bounds what strangers on the
 //!   network can have it told.
@@ -42,11 +43,12 @@ mod complaints;
 mod journal;
 mod out;
 mod pod;
+mod pressure;
 mod report;
 #[cfg(test)]
 mod test_support;
 
-pub use agent::{Agent, Pause};
+pub use agent::{Agent, LocalPod, Pause, ToMeasure};
 pub use assignment::saved::{self, Loaded};
 pub use config::{Config, SavedAssignment};
 pub use effect::{Effect, Up, WakeReason};

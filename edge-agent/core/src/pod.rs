@@ -6,6 +6,7 @@
 
 mod container;
 mod ending;
+mod eviction;
 mod failures;
 mod files;
 mod health;
@@ -37,6 +38,7 @@ use crate::{
 };
 pub use container::Container;
 use container::StopWhy;
+use eviction::Eviction;
 use files::Files;
 #[cfg(test)]
 pub use last_words::fit as fit_last_words;
@@ -65,12 +67,13 @@ pub struct Pod {
     failed: Option<Failure>,
     /// How long its containers have to end once it is not wanted, if the hub has said so.
     grace_ms: Option<u32>,
+    eviction: Eviction,
 }
 
 /// What a Pod's directory holds.
 #[derive(Debug)]
 struct Holds {
-    /// `None` if it does not say.
+    /// `None` if it does not say: its record can't be read.
     identity: Option<Hash>,
     /// What was prepared. `None` if an earlier agent did it.
     spec: Option<Arc<PodSpec>>,
@@ -107,6 +110,8 @@ enum Goal {
 pub struct Context<'a> {
     /// No assignment is in force, so nobody knows what is wanted: everything stays as it is.
     pub hold: bool,
+    /// The assignment in force may not be the newest that was: what it does not name stays until the hub has been heard.
+    pub doubt: bool,
     /// The agent is to end: Pods are stopped and not started.
     pub draining: bool,
     /// What earlier runs left is known.
@@ -139,6 +144,7 @@ impl Pod {
             active: None,
             failed: None,
             grace_ms: None,
+            eviction: Eviction::default(),
         }
     }
 
@@ -153,6 +159,7 @@ impl Pod {
         if self.holds.is_none() {
             // Nothing has happened to them.
             self.containers.clear();
+            self.eviction = Eviction::default();
         }
     }
 
@@ -171,6 +178,7 @@ impl Pod {
     /// What waited for its time waits no longer.
     fn expire(&mut self, now: Instant, out: &mut Out) {
         self.sandbox.expire(now);
+        self.eviction.expire(now);
         self.files.expire(now);
         let has_several = self.has_several();
         let pod = self.id;
@@ -211,10 +219,18 @@ impl Pod {
             }
             _ if context.hold => Goal::Hold,
             Match::Gone if self.holds.is_none() => Goal::Hold,
+            Match::Gone | Match::Other if context.doubt && context.draining => {
+                Goal::Stop { why: "the agent is being drained" }
+            }
+            // Its data would go with it.
+            Match::Gone | Match::Other if context.doubt => Goal::Hold,
             Match::Gone => Goal::Remove { why: "it was removed", keep_volumes: false },
             Match::Other => Goal::Remove { why: "it is replaced", keep_volumes: false },
             Match::New | Match::Same if context.draining => {
                 Goal::Stop { why: "the agent is being drained" }
+            }
+            Match::Same if self.eviction.is_under_way() => {
+                Goal::Remove { why: "it is evicted", keep_volumes: false }
             }
             Match::Same if self.sandbox.state == sandbox::State::Lost && !self.is_over() => {
                 Goal::Remove { why: "its sandbox is made anew", keep_volumes: true }
@@ -227,8 +243,11 @@ impl Pod {
         match (&self.wanted, &self.holds) {
             (None, _) => Match::Gone,
             (Some(_), None) => Match::New,
-            (Some(wanted), Some(holds)) if holds.identity == Some(wanted.identity) => Match::Same,
-            (Some(_), Some(_)) => Match::Other,
+            (Some(wanted), Some(holds)) => match holds.identity {
+                Some(identity) if identity != wanted.identity => Match::Other,
+                // A Pod's id is never given to another: a directory that does not say more is this one's.
+                Some(_) | None => Match::Same,
+            },
         }
     }
 
@@ -236,6 +255,9 @@ impl Pod {
     fn run(&mut self, context: &Context<'_>, now: Instant, out: &mut Out) -> bool {
         let Some(spec) = self.wanted.clone() else { return false };
         self.meet_containers(&spec);
+        if self.eviction.holds_back() {
+            return false;
+        }
         if self.is_over() {
             return self.wind_up(now, out);
         }

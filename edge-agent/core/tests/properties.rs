@@ -84,7 +84,7 @@ fn rogue() -> impl Strategy<Value = Event> {
         (0..20u64).prop_map(|n| Event::Saved { generation: Generation(n) }),
         (0..20u64).prop_map(|n| Event::SaveFailed {
             generation: Generation(n),
-            message: "x".repeat(2000)
+            failure: failure("", &"x".repeat(2000))
         }),
         name().prop_map(|pod| Event::SandboxReady { pod }),
         name().prop_map(|pod| Event::SandboxFailed { pod, failure: failure("", "no") }),

@@ -8,7 +8,10 @@ mod world;
 use std::{fs, path::PathBuf};
 
 use firmware_compat::{frame, id::Hash, v1::owned::*};
-use lichen_agent_core::{Event, Up, event::FoundState};
+use lichen_agent_core::{
+    Event, Up,
+    event::{FoundState, Measured, PodUse, Room, VolumeUse},
+};
 use world::{
     World, exit,
     hub::{self, LINEAGE, UP},
@@ -50,6 +53,22 @@ fn carry_out(step: &str, world: &mut World) {
         ("kill", "agent") => world.agent = None,
         ("power", "off") => world.power_off(),
         ("lose", "disk") => world.disk.clear(),
+        // The file of the newest assignment rots; the one before it is there.
+        ("rot", "assignment") => {
+            world.disk.remove(0);
+            world.newest_lost = true;
+            world.damage.push("assignment: it is cut short or not an assignment".into());
+        }
+        // The files of the newest assignment's Pod rot, in the only copy that there is.
+        ("rot", "pod") => {
+            let mut saved = world.disk.remove(0);
+            let mut parts = saved.parts.into_iter();
+            parts.next();
+            saved.parts = parts.collect();
+            world.disk = vec![saved];
+        }
+        // The record of a Pod's directory rots.
+        ("rot", name) => world.runs.get_mut(&id_of(name)).unwrap().legible = false,
         ("link", "up") => {
             world.link_up = true;
             world.feed(UP);
@@ -227,6 +246,31 @@ fn carry_out(step: &str, world: &mut World) {
             world.pinned = Some(hub);
             world.feed(Event::HubPinned(hub));
         }
+        // `measure MIB [POD BYTES]...`: so much of a disk of 8 GiB is left, and so much is in the Pods' emptyDirs.
+        ("measure", rest) => {
+            let mut words = rest.split_whitespace();
+            let plenty = Room { free: 1 << 40, total: 1 << 40 };
+            let free = words.next().unwrap().parse::<u64>().unwrap() << 20;
+            let mut measured = Measured {
+                memory: plenty,
+                disk: Room { free, total: 8 << 30 },
+                inodes: plenty,
+                pids: plenty,
+                ..Measured::default()
+            };
+            let asked = world.agent.as_ref().unwrap().to_measure();
+            let words: Vec<_> = words.collect();
+            for used in words.chunks(2) {
+                let (pod, bytes) = (id_of(used[0]), used[1].parse().unwrap());
+                let of = asked.iter().find(|asked| asked.pod == pod).expect("it is asked for");
+                let volumes = of.volumes.iter().cloned();
+                measured.volumes.extend(volumes.map(|volume| VolumeUse { pod, volume, bytes }));
+                let (memory_bytes, memory_request_bytes) = (0, of.memory_request_bytes);
+                let disk_bytes = bytes;
+                measured.pods.push(PodUse { pod, memory_bytes, memory_request_bytes, disk_bytes });
+            }
+            world.feed(Event::Measured(measured));
+        }
         // What was said last comes again, as it is.
         ("repeat", _) => world.feed(world.said.clone().unwrap()),
         ("garbage", _) => {
@@ -349,4 +393,6 @@ scenarios! {
     hooks_run_after_the_start_and_before_the_end,
     sidecars_come_up_first_and_end_last,
     a_pod_that_is_active_for_too_long_has_failed,
+    what_cannot_be_read_deletes_nothing,
+    a_pod_that_fills_the_disk_is_evicted,
 }

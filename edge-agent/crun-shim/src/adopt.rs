@@ -7,9 +7,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::client::{Client, ClientError, connect_in};
+use crate::procfs;
 use crate::protocol::Request;
 use crate::run_dir::{RecordError, RunDir};
-use crate::state::{Exit, Phase, State};
+use crate::state::{BootId, Exit, Outcome, Phase, State, bounded_message};
 
 /// How long a shim that holds the lock may take to open its socket or to leave.
 const ARRIVAL_DEADLINE: Duration = Duration::from_secs(5);
@@ -63,14 +64,24 @@ pub enum AdoptError {
 /// Finds out what became of the run in a directory. Blocks for one exchange of messages, normally well under
 /// a millisecond.
 pub fn inspect(run_dir: &Path) -> Result<Found, AdoptError> {
+    inspect_within(run_dir, ARRIVAL_DEADLINE)
+}
+
+/// As [`inspect`], with so much patience for a shim that lives and does not answer.
+pub fn inspect_within(run_dir: &Path, patience: Duration) -> Result<Found, AdoptError> {
     let run = RunDir::open(run_dir)?;
-    let deadline = Instant::now() + ARRIVAL_DEADLINE;
+    let deadline = Instant::now() + patience;
     loop {
         if run.try_lock()? {
             run.unlock();
-            return Ok(run.exit()?.map_or(Found::Lost, Found::Exited));
+            return match run.exit() {
+                Ok(exit) => Ok(exit.map_or(Found::Lost, Found::Exited)),
+                Err(error) if error.passes() => Err(error.into()),
+                Err(error) => Ok(Found::Exited(unreadable(&error))),
+            };
         }
-        match ask(&run) {
+        let left = deadline.saturating_duration_since(Instant::now());
+        match ask(&run, left) {
             Ok(State { phase: Phase::Exited(exit), .. }) => return Ok(Found::Exited(exit)),
             Ok(state) => return Ok(Found::Running(state)),
             Err(source) if Instant::now() >= deadline => {
@@ -81,8 +92,21 @@ pub fn inspect(run_dir: &Path) -> Result<Found, AdoptError> {
     }
 }
 
-fn ask(run: &RunDir) -> Result<State, ClientError> {
-    Client::over(connect_in(run)?)?.request(&Request::Status)
+fn ask(run: &RunDir, patience: Duration) -> Result<State, ClientError> {
+    Client::with_patience(connect_in(run)?, patience)?.request(&Request::Status)
+}
+
+/// There is a record of its end, so it has ended; how, nobody knows any more.
+fn unreadable(error: &RecordError) -> Exit {
+    Exit {
+        outcome: Outcome::Lost,
+        oom_killed: false,
+        started_at_ms: None,
+        finished_at_ms: 0,
+        // Of this boot, as far as anybody can tell: that it ended is known, unlike of one that was lost with the power.
+        boot_id: procfs::boot_id().unwrap_or(BootId([0; 16])),
+        message: bounded_message(&format!("it ended, and how can't be read: {error}")),
+    }
 }
 
 /// Kills what a dead shim has left behind, lets the runtime delete the container, and stores an exit record

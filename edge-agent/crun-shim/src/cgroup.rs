@@ -46,6 +46,37 @@ pub fn children(path: &str) -> Vec<String> {
     names
 }
 
+/// What the processes of a group and of those below it hold of the memory, but for what of their files the kernel would give
+/// up first. 0 if nobody counts it.
+#[must_use]
+pub fn memory_bytes(path: &str) -> u64 {
+    memory_below(Path::new(ROOT), &own_groups(), path)
+}
+
+fn memory_below(root: &Path, own: &[String], path: &str) -> u64 {
+    let one = |group: &Path| {
+        let number = |text: String| text.trim().parse::<u64>().ok();
+        // Of version 2, else of version 1.
+        let files = [
+            ("memory.current", "inactive_file "),
+            ("memory.usage_in_bytes", "total_inactive_file "),
+        ];
+        files.into_iter().find_map(|(used, given_up)| {
+            let used = number(fs::read_to_string(group.join(used)).ok()?)?;
+            let stat = fs::read_to_string(group.join("memory.stat")).unwrap_or_default();
+            let given_up = stat.lines().find_map(|line| line.strip_prefix(given_up)?.parse().ok());
+            Some(used.saturating_sub(given_up.unwrap_or(0)))
+        })
+    };
+    let groups = find(root, own, path);
+    // A group of version 1 may not count those below it.
+    let of_group = |group: &PathBuf| {
+        let below: u64 = groups_in(group).iter().filter_map(|below| one(below)).sum();
+        one(group).unwrap_or(0).max(below)
+    };
+    groups.iter().map(of_group).max().unwrap_or(0)
+}
+
 fn remove_below(root: &Path, own: &[String], path: &str) -> Result<(), String> {
     let deadline = Instant::now() + DEADLINE;
     for group in find(root, own, path) {
@@ -140,6 +171,32 @@ mod tests {
         assert_eq!(found(&["/a"], "/"), Vec::<PathBuf>::new());
         fs::create_dir_all(root.path().join("lichen/p/x")).expect("a directory");
         assert_eq!(found(&[], "lichen/p/x").len(), 3, "version 2");
+    }
+
+    #[test]
+    fn memory_is_counted_in_both_versions_without_what_can_be_given_up() {
+        let root = tempfile::tempdir().expect("a directory");
+        let group = |dir: &str, files: &[(&str, &str)]| {
+            let dir = root.path().join(dir);
+            fs::create_dir_all(&dir).expect("a directory");
+            for (name, text) in files {
+                fs::write(dir.join(name), text).expect("writable");
+            }
+        };
+        let used = |path| memory_below(root.path(), &[], path);
+        group(
+            "lichen/a",
+            &[("memory.current", "1000\n"), ("memory.stat", "anon 1\ninactive_file 300\n")],
+        );
+        assert_eq!(used("lichen/a"), 700);
+        group("memory/lichen/b", &[("memory.usage_in_bytes", "0\n")]);
+        group("memory/lichen/b/main-0", &[("memory.usage_in_bytes", "50\n")]);
+        group(
+            "memory/lichen/b/main-1",
+            &[("memory.usage_in_bytes", "60\n"), ("memory.stat", "total_inactive_file 10\n")],
+        );
+        assert_eq!(used("lichen/b"), 100);
+        assert_eq!(used("lichen/nobody"), 0);
     }
 
     #[test]

@@ -64,7 +64,15 @@ impl Client {
     }
 
     pub(crate) fn over(stream: UnixStream) -> Result<Self, ClientError> {
-        let deadline = Some(ANSWER_DEADLINE);
+        Self::with_patience(stream, ANSWER_DEADLINE)
+    }
+
+    pub(crate) fn with_patience(
+        stream: UnixStream,
+        patience: Duration,
+    ) -> Result<Self, ClientError> {
+        // None at all would mean for ever.
+        let deadline = Some(patience.clamp(Duration::from_millis(1), ANSWER_DEADLINE));
         stream.set_read_timeout(deadline).map_err(ClientError::Broken)?;
         stream.set_write_timeout(deadline).map_err(ClientError::Broken)?;
         Ok(Self { stream, decoder: Decoder::default() })

@@ -66,7 +66,7 @@ pub mod spec;
 pub mod state;
 mod supervise;
 
-pub use adopt::{AdoptError, Found, clean_up, inspect};
+pub use adopt::{AdoptError, Found, clean_up, inspect, inspect_within};
 pub use client::{Client, ClientError, connect, request};
 pub use orphan::Orphan;
 pub use private::{Private, keep_out_of_cores, take_input};

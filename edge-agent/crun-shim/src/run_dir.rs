@@ -90,6 +90,17 @@ pub enum RecordError {
     },
 }
 
+impl RecordError {
+    /// Whether the same may succeed in a moment, so that nothing is to be concluded about the disk.
+    #[must_use]
+    pub fn passes(&self) -> bool {
+        use rustix::io::Errno;
+        let Self::Io { source, .. } = self else { return false };
+        let errno = Errno::from_io_error(source);
+        matches!(errno, Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::INTR))
+    }
+}
+
 /// An open run directory.
 #[derive(Debug)]
 pub struct RunDir {

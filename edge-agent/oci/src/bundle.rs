@@ -15,6 +15,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::OFlags;
 use rustix::mount::{UnmountFlags, unmount};
 use serde_json::Value;
 
@@ -129,11 +130,17 @@ pub(crate) fn make_directory(path: &Path, mode: u32) -> Result<(), BundleError> 
     fs::DirBuilder::new().recursive(true).mode(mode).create(path).map_err(failed("create", path))
 }
 
-/// Writes a file in place: a bind mount shows the same file, not one that was renamed over it.
+/// Writes a file in place: a bind mount shows the same file, not one that was renamed over it. One that can't be written
+/// any more is damaged, and another takes its place.
 pub(crate) fn write_file(path: &Path, bytes: &[u8]) -> Result<(), BundleError> {
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true).mode(0o644);
-    let written = options.open(path).and_then(|mut file| file.write_all(bytes));
+    options.custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
+    let write = || options.open(path).and_then(|mut file| file.write_all(bytes));
+    let written = write().or_else(|_| {
+        fs::remove_file(path)?;
+        write()
+    });
     written.map_err(failed("write", path))
 }
 

@@ -82,7 +82,8 @@ pub fn runtime_config(
         config["hostname"] = json!(hostname(spec));
     }
     if host.limits_enforced {
-        config["linux"]["resources"] = resources(&spec.resources, &spec.security);
+        let resources = resources(&spec.resources, &spec.security);
+        config["linux"]["resources"] = host.lacks.without(resources);
         config["linux"]["cgroupsPath"] = json!(format!("{}/{}", host.cgroup_parent, spec.cgroup));
     }
     security::linux(spec, host, &mut config["linux"]);

@@ -1,5 +1,6 @@
 //! What `config.json` is made from: the container as the agent resolved it, and what the device can do.
 
+use crate::controllers::Lacks;
 use std::path::PathBuf;
 
 use crate::security::{Processes, Security};
@@ -151,6 +152,8 @@ pub struct Host {
     pub cgroup: CgroupVersion,
     /// The runtime sets limits. Without them there is no resources section at all.
     pub limits_enforced: bool,
+    /// What can't be limited all the same.
+    pub lacks: Lacks,
     /// The runtime and the kernel have seccomp.
     pub seccomp: bool,
     /// The kernel has POSIX message queues.

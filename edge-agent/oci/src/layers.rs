@@ -15,6 +15,7 @@ use sha2::{Digest as _, Sha256};
 use crate::Digest;
 use crate::entries::{TarError, for_each};
 use crate::image::{Compression, Image};
+use crate::inventory::{self, Depth, Mismatch, Pace};
 use crate::place::{PlaceError, Placer};
 use crate::tree::remove_tree;
 
@@ -59,6 +60,8 @@ pub enum LayerError {
         layer: Digest,
         /// The entry and the reason, in words.
         cause: String,
+        /// What the system said, if it refused to write it.
+        system: Option<io::Error>,
     },
     /// The layer is larger than its limit.
     #[error("layer {layer} has more than {limit} {unit}, the limit of this device")]
@@ -80,6 +83,14 @@ pub enum LayerError {
         /// The digest of what the blob holds.
         found: Digest,
     },
+    /// It is not what it was when it was unpacked.
+    #[error("layer {layer} is damaged on the disk ({cause}): it is fetched again")]
+    Damaged {
+        /// The layer.
+        layer: Digest,
+        /// What is other than it was.
+        cause: String,
+    },
     /// The store's directory does not do what is asked.
     #[error("could not {what} {path}: {cause}", path = path.display())]
     Store {
@@ -92,6 +103,18 @@ pub enum LayerError {
     },
 }
 
+impl LayerError {
+    /// What the system said, where it refused something.
+    #[must_use]
+    pub fn io(&self) -> Option<&io::Error> {
+        match self {
+            Self::Entry { system, .. } => system.as_ref(),
+            Self::Store { cause, .. } => Some(cause),
+            Self::Zstd(_) | Self::Limit { .. } | Self::DiffId { .. } | Self::Damaged { .. } => None,
+        }
+    }
+}
+
 /// The directory that holds unpacked layers.
 #[derive(Debug, Clone)]
 pub struct LayerStore {
@@ -100,6 +123,10 @@ pub struct LayerStore {
 
 /// Part of the name of every directory that is not a complete layer.
 const PARTIAL: &str = ".partial-";
+/// What follows the name of a layer in that of its record.
+const RECORD: &str = ".files";
+/// What follows it in the name of a damaged one; the boot comes after it.
+const ASIDE: &str = ".damaged-";
 static NEXT_PARTIAL: AtomicU64 = AtomicU64::new(0);
 
 impl LayerStore {
@@ -109,6 +136,12 @@ impl LayerStore {
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&store.directory);
         made.map_err(failed("create", &store.directory))?;
         Ok(store)
+    }
+
+    /// A store whose directory is there, or will be.
+    #[must_use]
+    pub fn at(directory: impl Into<PathBuf>) -> Self {
+        Self { directory: directory.into() }
     }
 
     /// Where the layer is, or will be.
@@ -157,6 +190,7 @@ impl LayerStore {
             Compression::Zstd => Err(LayerError::Zstd(*diff_id)),
         };
         let result = result.and_then(|unpacked| {
+            self.record(&partial, diff_id)?;
             self.complete(&partial, diff_id)?;
             Ok(unpacked)
         });
@@ -201,7 +235,9 @@ impl LayerStore {
             Err(_) if stream.exceeded => return Err(limit(limits.bytes, "bytes")),
             Err(Stop::Entries) => return Err(limit(limits.entries, "entries")),
             Err(Stop::Entry(cause)) => {
-                return Err(LayerError::Entry { layer: *diff_id, cause: cause.to_string() });
+                let (layer, text) = (*diff_id, cause.to_string());
+                let system = cause.into_io();
+                return Err(LayerError::Entry { layer, cause: text, system });
             }
         }
         let bytes = stream.bytes;
@@ -211,6 +247,46 @@ impl LayerStore {
         }
         placer.sync().map_err(failed("write to the disk", partial))?;
         Ok(Unpacked { bytes, entries })
+    }
+
+    /// Writes down what a whole tree holds, before it is one that counts.
+    fn record(&self, tree: &Path, diff_id: &Digest) -> Result<(), LayerError> {
+        let path = self.record_path(diff_id);
+        let new = self.directory.join(format!("{}{PARTIAL}record", diff_id.hex()));
+        let written = inventory::take(tree).and_then(|record| {
+            fs::write(&new, record)?;
+            fs::File::open(&new)?.sync_all()?;
+            fs::rename(&new, &path)
+        });
+        written.map_err(failed("write", &path))
+    }
+
+    fn record_path(&self, diff_id: &Digest) -> PathBuf {
+        self.directory.join(format!("{}{RECORD}", diff_id.hex()))
+    }
+
+    /// Holds a layer against what was written down of it. One of which nothing is written down, or whose record is damaged
+    /// itself, is believed and written down.
+    pub fn check(&self, diff_id: &Digest, depth: Depth, pace: Pace<'_>) -> Result<(), LayerError> {
+        let path = self.path(diff_id);
+        let record = fs::read(self.record_path(diff_id)).unwrap_or_default();
+        match inventory::check(&path, &record, depth, pace) {
+            Ok(()) => Ok(()),
+            // It may be that nothing can be written: then it is believed every time.
+            Err(Mismatch::Record) => self.record(&path, diff_id).or(Ok(())),
+            Err(Mismatch::Tree(cause)) => Err(LayerError::Damaged { layer: *diff_id, cause }),
+        }
+    }
+
+    /// Puts a damaged layer aside, so that it can be unpacked anew. Containers that run on it go on; what they have of it goes
+    /// with the boot.
+    pub fn put_aside(&self, diff_id: &Digest) -> Result<(), LayerError> {
+        let number = NEXT_PARTIAL.fetch_add(1, Ordering::Relaxed);
+        let name = format!("{}-{number}{ASIDE}{}", diff_id.hex(), boot_id());
+        let path = self.path(diff_id);
+        let _ = fs::remove_file(self.record_path(diff_id));
+        fs::rename(&path, self.directory.join(name)).map_err(failed("rename", &path))?;
+        self.sync_names()
     }
 
     /// Gives a filled and synced directory its final name, durably.
@@ -247,7 +323,15 @@ impl LayerStore {
     /// Returns how many leftovers there were.
     pub fn sweep_partial(&self) -> Result<usize, LayerError> {
         let mut swept = 0;
-        for name in self.names()?.iter().filter(|name| name.contains(PARTIAL)) {
+        let boot_id = boot_id();
+        let is_left = |name: &&String| {
+            let of_layer =
+                |name: &str| Digest::from_hex(name).is_some_and(|layer| self.has(&layer));
+            name.contains(PARTIAL)
+                || name.split_once(ASIDE).is_some_and(|(_, boot)| boot != boot_id)
+                || name.strip_suffix(RECORD).is_some_and(|name| !of_layer(name))
+        };
+        for name in self.names()?.iter().filter(is_left) {
             let path = self.directory.join(name);
             remove_tree(&path).map_err(failed("remove", &path))?;
             swept += 1;
@@ -263,6 +347,7 @@ impl LayerStore {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             renamed => renamed.map_err(failed("rename", &path))?,
         }
+        let _ = fs::remove_file(self.record_path(diff_id));
         self.sync_names()?;
         remove_tree(&partial).map_err(failed("remove", &partial))
     }
@@ -272,6 +357,11 @@ impl LayerStore {
         let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
         Ok(names.collect())
     }
+}
+
+fn boot_id() -> String {
+    let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    text.trim().to_owned()
 }
 
 /// Makes the error for a step at a path.

@@ -39,6 +39,16 @@ pub(crate) enum PlaceError {
     Write { path: String, cause: io::Error },
 }
 
+impl PlaceError {
+    /// What the system said when it refused to write.
+    pub(crate) fn into_io(self) -> Option<io::Error> {
+        match self {
+            Self::Write { cause, .. } => Some(cause),
+            Self::Tar(_) | Self::Refused { .. } => None,
+        }
+    }
+}
+
 /// A layer's directory while it is being filled.
 pub(crate) struct Placer {
     root: OwnedFd,

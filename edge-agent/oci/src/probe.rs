@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::child::{read_until_end, wait};
 use crate::config::{CgroupVersion, Host};
+use crate::controllers::Lacks;
 
 /// Where system programs are when PATH is that of a plain user or a thin service.
 const MORE_PLACES: [&str; 6] =
@@ -27,6 +28,7 @@ pub(crate) fn host(
     Host {
         cgroup,
         limits_enforced,
+        lacks: Lacks::below(Path::new("/sys/fs/cgroup"), cgroup),
         seccomp,
         mqueue: filesystems.lines().any(|line| line.ends_with("\tmqueue")),
         architecture: std::env::consts::ARCH,

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::config::{CgroupVersion, Host};
+use crate::controllers::Lacks;
 use crate::probe::{
     Version, host, kernel_has_seccomp, limits_hint, locate, mounted_cgroups, not_installed,
 };
@@ -18,6 +19,8 @@ use crate::trial::{Trial, TrialError, new_id};
 pub const KNOWN: [&str; 3] = ["crun", "runc", "youki"];
 /// Longest time for one trial. A trial takes under 0.1 s on a PC and under 1 s on the smallest boards.
 pub const TRIAL_DEADLINE: Duration = Duration::from_secs(10);
+/// Where they are mounted.
+const CGROUPS: &str = "/sys/fs/cgroup";
 /// The cgroup above all containers.
 pub const CGROUP_PARENT: &str = "/lichen";
 
@@ -56,8 +59,10 @@ pub struct Found {
     pub version: String,
     /// Arguments that must come before every command.
     pub args: Vec<String>,
-    /// Limits were set and seen in force.
+    /// Limits were set and seen in force: those whose controllers are there.
     pub limits_enforced: bool,
+    /// Controllers that are not.
+    pub lacks: Lacks,
     /// Why they are not.
     pub limits_problem: Option<String>,
     /// It needs a cgroup2 mount of its own in the shim's mount namespace.
@@ -129,6 +134,7 @@ pub fn find(search: &Search) -> Findings {
         match try_candidate(name, search) {
             Ok(found) => {
                 let enough = found.limits_enforced && !search.exhaustive;
+                // A controller that is off is off for every runtime.
                 findings.usable.push(found);
                 if enough {
                     break;
@@ -164,7 +170,8 @@ fn try_candidate(name: &str, search: &Search) -> Result<Found, String> {
     let kind = KNOWN.into_iter().find(|known| short.starts_with(known)).unwrap_or("runc");
     let mut problems = Vec::new();
     let mut limits_problem = None;
-    for mode in modes(kind, mounted_cgroups(Path::new("/sys/fs/cgroup"))) {
+    let cgroup = mounted_cgroups(Path::new(CGROUPS));
+    for mode in modes(kind, cgroup, Lacks::below(Path::new(CGROUPS), cgroup)) {
         let mut seccomp = version.seccomp && kernel_has_seccomp();
         let mut outcome = mode.attempt(&path, seccomp, search);
         if seccomp && matches!(&outcome, Err(error) if error.to_string().contains("seccomp")) {
@@ -173,13 +180,15 @@ fn try_candidate(name: &str, search: &Search) -> Result<Found, String> {
         }
         match outcome {
             Ok(()) => {
+                let lacks = Lacks::below(Path::new(CGROUPS), mode.cgroup);
                 return Ok(Found {
                     name: if search.forced.is_some() { short } else { name.to_owned() },
                     path,
                     version: version.number,
                     args: mode.args,
                     limits_enforced: mode.limits,
-                    limits_problem,
+                    limits_problem: limits_problem.or_else(|| lacking(lacks)),
+                    lacks,
                     private_cgroup2: mode.private_cgroup2,
                     cgroup: mode.cgroup,
                     seccomp,
@@ -197,6 +206,18 @@ fn try_candidate(name: &str, search: &Search) -> Result<Found, String> {
         }
     }
     Err(problems.join("; then "))
+}
+
+/// What is not enforced although the runtime can, and what to do.
+fn lacking(lacks: Lacks) -> Option<String> {
+    let names: Vec<&str> = lacks.names().collect();
+    let hint = if lacks.memory { limits_hint("") } else { "" };
+    (!names.is_empty()).then(|| {
+        let names = names.join(", ");
+        format!(
+            "limits of {names} are not enforced, others are: no such controller in the kernel{hint}"
+        )
+    })
 }
 
 /// One way of running containers with a runtime.
@@ -225,13 +246,13 @@ impl Mode {
 
 /// The ways to try, best first: with limits; without; and, for crun where cgroups are mixed (it refuses those),
 /// without limits in front of a cgroup2 mount of its own.
-fn modes(kind: &str, cgroup: CgroupVersion) -> Vec<Mode> {
+fn modes(kind: &str, cgroup: CgroupVersion, lacks: Lacks) -> Vec<Mode> {
     let unmanaged: Vec<String> = match kind {
         "crun" => vec!["--cgroup-manager=disabled".to_owned()],
         _ => Vec::new(),
     };
     let mut modes = Vec::new();
-    if cgroup != CgroupVersion::None {
+    if cgroup != CgroupVersion::None && !lacks.all() {
         modes.push(Mode { args: Vec::new(), limits: true, private_cgroup2: false, cgroup });
     }
     // crun without limits still wants cgroups that it knows, or none: with version 1 its own mount is needed anyway.
@@ -275,7 +296,7 @@ mod tests {
 
     #[test]
     fn only_crun_is_tried_with_cgroups_of_its_own() {
-        let count = |kind, cgroup| modes(kind, cgroup).len();
+        let count = |kind, cgroup| modes(kind, cgroup, Lacks::default()).len();
         assert_eq!(count("crun", CgroupVersion::V1), 2);
         assert_eq!(count("crun", CgroupVersion::None), 2);
         assert_eq!(count("crun", CgroupVersion::V2), 2);

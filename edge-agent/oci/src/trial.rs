@@ -77,7 +77,7 @@ pub(crate) enum TrialError {
     TimedOut { step: &'static str },
     #[error("the container printed {0:?} instead of \"ok\"")]
     Output(String),
-    #[error("the memory limit was accepted but is not in force")]
+    #[error("the limit was accepted but is not in force")]
     LimitNotInForce,
 }
 
@@ -184,16 +184,23 @@ impl Trial<'_> {
             .map_err(|cause| TrialError::Overlay { directory: self.directory.clone(), cause })
     }
 
-    /// Whether the memory limit stands in the cgroup of the container's process.
+    /// Whether a limit, of memory if that can be limited, stands in the cgroup of the container's process.
     fn check_limit(&self, pid_file: &Path) -> Result<(), TrialError> {
         let io = |cause| TrialError::Io { what: "read the container's limit", cause };
         let pid = fs::read_to_string(pid_file).map_err(io)?;
         let cgroups = fs::read_to_string(format!("/proc/{}/cgroup", pid.trim())).map_err(io)?;
-        let file = limit_file(&cgroups, self.host.cgroup).ok_or(TrialError::LimitNotInForce)?;
-        let limit = fs::read_to_string(file).map_err(io)?;
-        match limit.trim().parse() {
-            Ok(MEMORY_LIMIT_BYTES) => Ok(()),
-            _ => Err(TrialError::LimitNotInForce),
+        let expected = match (self.host.lacks.memory, self.host.lacks.pids) {
+            (false, _) => ("memory", "memory.limit_in_bytes", "memory.max", MEMORY_LIMIT_BYTES),
+            (true, false) => ("pids", "pids.max", "pids.max", PIDS_LIMIT),
+            // The share of a processor is in force or not: there is nothing to read that would differ.
+            (true, true) => return Ok(()),
+        };
+        let (controller, first, second, limit) = expected;
+        let file = limit_file(&cgroups, self.host.cgroup, controller, [first, second]);
+        let found = fs::read_to_string(file.ok_or(TrialError::LimitNotInForce)?).map_err(io)?;
+        match found.trim().parse::<u64>() {
+            Ok(found) if limit == found => Ok(()),
+            Ok(_) | Err(_) => Err(TrialError::LimitNotInForce),
         }
     }
 
@@ -279,8 +286,14 @@ fn mount_overlay(overlay: &Overlay) -> io::Result<()> {
     Ok(mount("overlay", name(&target), "overlay", MountFlags::NODEV, options.as_c_str())?)
 }
 
-/// The file with the memory limit for a process whose `/proc/<pid>/cgroup` is given.
-fn limit_file(cgroups: &str, version: CgroupVersion) -> Option<PathBuf> {
+/// The file with a controller's limit for a process whose `/proc/<pid>/cgroup` is given; its name is another one in each
+/// version.
+fn limit_file(
+    cgroups: &str,
+    version: CgroupVersion,
+    controller: &str,
+    [first, second]: [&str; 2],
+) -> Option<PathBuf> {
     let path_of = |controller: &str| {
         cgroups.lines().find_map(|line| {
             let (controllers, path) = line.split_once(':')?.1.split_once(':')?;
@@ -288,8 +301,8 @@ fn limit_file(cgroups: &str, version: CgroupVersion) -> Option<PathBuf> {
         })
     };
     let (controller, directory, file) = match version {
-        CgroupVersion::V1 => ("memory", "memory", "memory.limit_in_bytes"),
-        CgroupVersion::V2 => ("", "", "memory.max"),
+        CgroupVersion::V1 => (controller, controller, first),
+        CgroupVersion::V2 => ("", "", second),
         CgroupVersion::None => return None,
     };
     let path = path_of(controller)?.trim_start_matches('/');
@@ -311,7 +324,10 @@ mod tests {
     #[test]
     fn the_limit_is_read_where_the_process_really_is() {
         let cgroups = "9:name=systemd:/x\n4:cpu,memory:/a/b\n0::/unified/c\n";
-        let file = |version| limit_file(cgroups, version).map(|path| path.display().to_string());
+        let names = ["memory.limit_in_bytes", "memory.max"];
+        let file = |version| {
+            limit_file(cgroups, version, "memory", names).map(|path| path.display().to_string())
+        };
         let v1 = "/sys/fs/cgroup/memory/a/b/memory.limit_in_bytes";
         assert_eq!(file(CgroupVersion::V1).as_deref(), Some(v1));
         assert_eq!(file(CgroupVersion::V2).as_deref(), Some("/sys/fs/cgroup/unified/c/memory.max"));

@@ -38,6 +38,7 @@ fn host() -> Host {
     Host {
         cgroup: CgroupVersion::V2,
         limits_enforced: true,
+        lacks: Default::default(),
         seccomp: true,
         mqueue: true,
         architecture: "aarch64",

@@ -12,9 +12,12 @@ use firmware_compat::{
     v1::owned::Label,
 };
 
-use super::{ArgsError, JOIN_TOKEN, Join};
+use lexopt::{Arg, Parser, ValueExt as _};
+
+use super::{ArgsError, Command, JOIN_TOKEN, Join};
 use crate::{
     join::Invitation,
+    local::{Question, client::Asked},
     options::{KEEP_ALIVE, Options},
 };
 
@@ -172,4 +175,39 @@ fn find_shim(program: &Path) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let dirs = beside.into_iter().chain(std::env::split_paths(&path));
     dirs.map(|dir| dir.join(NAME)).find(|candidate| candidate.is_file())
+}
+
+/// What comes after `status`, `events` and `logs`.
+pub(super) fn local(word: &str, parser: &mut Parser) -> Result<Command, ArgsError> {
+    let (mut state, mut names) = (None, Vec::new());
+    let (mut follow, mut previous) = (false, false);
+    let is_logs = word == "logs";
+    while let Some(arg) = parser.next()? {
+        match arg {
+            Arg::Long("help") | Arg::Short('h') => return Ok(Command::Help),
+            Arg::Long("state") => state = Some(parser.value()?.into()),
+            Arg::Long("follow") | Arg::Short('f') if is_logs => follow = true,
+            Arg::Long("previous") | Arg::Short('p') if is_logs => previous = true,
+            Arg::Value(name) if is_logs && names.len() < 2 => names.push(name.string()?),
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    let mut names = names.into_iter();
+    let question = match (word, names.next()) {
+        ("status", _) => Question::Status,
+        ("events", _) => Question::Events,
+        (_, Some(pod)) => {
+            Question::Log { pod, container: names.next().unwrap_or_default(), previous }
+        }
+        (_, None) => {
+            return Err(ArgsError::Target(
+                "logs of what? `lichen-agent status` lists the pods of this device",
+            ));
+        }
+    };
+    let state = state.or_else(default_state).ok_or(ArgsError::Environment {
+        what: "a place for the state",
+        hint: "HOME is not set: name a directory with --state".to_owned(),
+    })?;
+    Ok(Command::Local(Asked { state, question, follow }))
 }

@@ -126,7 +126,12 @@ impl Partial {
         options.read(true).write(true).create(true).truncate(false);
         let file = options.open(&path).map_err(disk(&path))?;
         let mut partial = Self { blob, path, file, length: 0, hash: Sha256::new() };
-        partial.read_what_is_there()?;
+        if partial.read_what_is_there().is_err() {
+            // Damaged by the disk: what is written anew is written elsewhere on it.
+            partial.discard();
+            partial.file = options.open(&partial.path).map_err(disk(&partial.path))?;
+            partial.restart()?;
+        }
         if partial.length > blob.size {
             partial.restart()?;
         }

@@ -64,7 +64,7 @@ impl ContainerDir {
     /// What [`Self::set_record`] kept. `None` if there is none or it is damaged.
     ///
     /// # Errors
-    /// Those of the system.
+    /// Those that pass: the system has no memory or no descriptors left.
     pub fn record(&self) -> Result<Option<ContainerRecord>, StateError> {
         load(&self.path.join(RECORD))
     }

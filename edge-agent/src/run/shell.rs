@@ -3,14 +3,15 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::{Arc, atomic::AtomicBool},
+    time::Duration,
 };
 
 use firmware_compat::{
     id::{Hash, PodId},
     time::{Instant, UnixMs},
-    v1::owned::Reply,
+    v1::owned::{ConditionKind, NodeCondition, Reply, Text},
 };
-use lichen_agent_core::{Agent, ContainerId, Event, Up};
+use lichen_agent_core::{Agent, ContainerId, Event, LocalPod, Up, event::Measured};
 use tokio::{
     sync::{Semaphore, oneshot},
     task::AbortHandle,
@@ -21,9 +22,12 @@ use crate::{
     asking,
     known_time::KnownTime,
     link::Link,
+    local::{self, Question},
     logbook::{book::Happened, keeper::Keeper},
     logs::Cancel,
+    measure::{self, Places},
     message::{Message, Sender},
+    pod_dir::{ContainerDir, PodDir},
     probe,
     runtime::{Containers, Launcher, Ready},
     state::StateDir,
@@ -34,6 +38,11 @@ use crate::{
 const JUMP_MS: u64 = 3_600_000;
 /// Artefacts that are fetched at a time: one more than one, so that a small one need not wait for a large one.
 const FETCHES: usize = 2;
+
+/// How often it is looked how much is left of the device: the kubelet's.
+const MEASURE_INTERVAL: Duration = Duration::from_secs(10);
+/// A look that takes long comes round again only after so many times as long.
+const MEASURE_REST: u32 = 10;
 
 /// Sandboxes that are made at a time, apart from containers: or all sandboxes would come before the first container.
 const SANDBOXES: usize = 2;
@@ -92,6 +101,13 @@ pub(super) struct Shell {
     stalled: VecDeque<(Reply, oneshot::Sender<bool>)>,
     pub(super) name_poll: Option<AbortHandle>,
     pub(super) done: bool,
+    /// Somebody looks how much is left of the device.
+    pub(super) is_measuring: bool,
+    /// When somebody does next.
+    pub(super) measure_at: tokio::time::Instant,
+    is_read_only: bool,
+    /// For whoever asks on the device.
+    recent: VecDeque<local::Event>,
     logbook: Keeper,
 }
 
@@ -131,6 +147,10 @@ impl Shell {
             stalled: VecDeque::new(),
             name_poll: None,
             done: false,
+            is_measuring: false,
+            measure_at: tokio::time::Instant::now() + MEASURE_INTERVAL,
+            is_read_only: false,
+            recent: VecDeque::new(),
         }
     }
 
@@ -170,10 +190,122 @@ impl Shell {
         self.watchers.insert((watch.pod, watch.container), watch.adopt());
     }
 
-    /// Looks for container runtimes, in the background.
-    pub(super) fn probe(&self) {
+    /// Looks for container runtimes, in the background. One that worked in an earlier boot is used at once.
+    pub(super) fn probe(&mut self) {
         let search = probe::search(self.runtime.clone(), self.state.path());
-        work::probe(search, self.messages.clone());
+        let last = self.state.last_runtime(&search);
+        work::probe(search, last.is_some(), self.state.clone(), self.messages.clone());
+        if let Some(last) = last {
+            self.probed(last);
+        }
+    }
+
+    /// Verifies what is stored, in the background.
+    pub(super) fn scrub(&self) {
+        work::scrub(self.launcher.content.clone(), self.messages.clone());
+    }
+
+    fn answer(&self, question: &Question) -> String {
+        match question {
+            Question::Status => {
+                let name = self.link.config().map(|config| config.name.clone()).unwrap_or_default();
+                local::status(&self.agent, &name, self.link.is_up())
+            }
+            Question::Events => local::events(&self.recent),
+            Question::Log { pod, container, previous } => {
+                self.log_of(pod, container, *previous).unwrap_or_else(|why| format!("!{why}\n"))
+            }
+        }
+    }
+
+    /// The run directory of the log that somebody asks for, by names that people use.
+    fn log_of(&self, pod: &str, container: &str, previous: bool) -> Result<String, String> {
+        let pods = self.agent.local_pods();
+        let is_meant = |own: &&LocalPod| {
+            own.label == pod || own.label.split_once('/').is_some_and(|(_, name)| name == pod)
+        };
+        let own = match pods.iter().filter(is_meant).collect::<Vec<_>>()[..] {
+            [own] => own,
+            [] => {
+                return Err(format!(
+                    "this device has no pod {pod}; `lichen-agent status` lists those that it has"
+                ));
+            }
+            [..] => return Err(format!("several pods are called {pod}: say NAMESPACE/{pod}")),
+        };
+        let dir = PodDir::new(&self.launcher.run, own.id);
+        let all = dir.containers().map_err(|error| error.to_string())?;
+        let name = |own: &ContainerDir| own.record().ok().flatten().map(|record| record.name);
+        let found = match container {
+            // The first that is no init container, as the hub takes it.
+            "" => all.iter().find(|(id, _)| !id.is_init()).or(all.first()),
+            wanted => all.iter().find(|(_, own)| name(own).as_deref() == Some(wanted)),
+        };
+        let (_, own) = found.ok_or("there is no such container, or it was never started")?;
+        let runs = own.runs().map_err(|error| error.to_string())?;
+        let run = runs.get(usize::from(previous)).ok_or("it has no such run")?;
+        Ok(format!("{}\n", own.attempt(*run).display()))
+    }
+
+    /// Listens for who asks on the device itself.
+    pub(super) fn listen(&self) {
+        if let Err(error) = local::listen(self.state.path(), self.messages.clone()) {
+            tracing::warn!(%error, "`lichen-agent status` can't ask this agent");
+        }
+    }
+
+    /// Looks how much is left of the device, apart from what Pods hold.
+    pub(super) fn measure_device(&mut self, now: Instant) {
+        let measured = measure::measure(&self.places(), &[]);
+        self.tell_whether_read_only(now);
+        self.agent.handle(Event::Measured(measured), now);
+    }
+
+    /// Looks how much is left of the device, and what Pods hold of it, in the background.
+    pub(super) fn measure(&mut self) {
+        self.is_measuring = true;
+        let (places, pods) = (self.places(), self.agent.to_measure());
+        work::answer(self.messages.clone(), move || {
+            let began = std::time::Instant::now();
+            let measured = measure::measure(&places, &pods);
+            Message::Measured { measured, took: began.elapsed() }
+        });
+    }
+
+    fn measured(&mut self, measured: Measured, took: Duration) {
+        self.is_measuring = false;
+        let rest = MEASURE_INTERVAL.max(took.saturating_mul(MEASURE_REST));
+        self.measure_at = tokio::time::Instant::now() + rest;
+        self.tell_whether_read_only(self.clock.now());
+        let state = self.state.clone();
+        tokio::task::spawn_blocking(move || state.keep_reserve());
+        self.handle(Event::Measured(measured));
+    }
+
+    fn tell_whether_read_only(&mut self, now: Instant) {
+        let is_true = self.state.is_read_only() || measure::is_read_only(self.state.path());
+        if is_true == std::mem::replace(&mut self.is_read_only, is_true) {
+            return;
+        }
+        let (reason, message) = match is_true {
+            true => (
+                "FilesystemIsReadOnly",
+                "the file system of the state directory is mounted to be read only, as the kernel does after errors of a \
+                 disk: what is saved runs, and nothing new can be kept",
+            ),
+            false => ("FilesystemIsNotReadOnly", "the state directory can be written"),
+        };
+        let kind = ConditionKind::ReadonlyFilesystem;
+        let (reason, message) = (Text::cut(reason), Text::cut(message));
+        self.agent.handle(Event::Condition(NodeCondition { kind, is_true, reason, message }), now);
+    }
+
+    fn places(&self) -> Places {
+        Places {
+            state: self.state.path().to_owned(),
+            run: self.launcher.run.clone(),
+            agent: self.launcher.agent,
+        }
     }
 
     /// Says goodbye to the hub. Pods run on.
@@ -201,6 +333,11 @@ impl Shell {
             Message::MembershipChanged => self.membership_changed(),
             Message::Probed(containers) => self.probed(containers),
             Message::ProbeIsSlow => self.connect_now(),
+            Message::Measured { measured, took } => self.measured(measured, took),
+            Message::Asked { question, answer } => {
+                // Who asked may have gone.
+                let _ = answer.send(self.answer(&question));
+            }
             Message::Prepared { pod, container, ready } => {
                 self.prepared.insert((pod, container), ready);
                 self.handle(Event::Prepared { pod, container });
@@ -232,6 +369,13 @@ impl Shell {
     /// Has something noted in the logbook.
     pub(super) fn note(&mut self, pod: Option<PodId>, reason: &str, message: &str, at_ms: UnixMs) {
         let (reason, message) = (reason.to_owned(), message.to_owned());
+        let label = pod.map(|pod| self.agent.label(pod)).unwrap_or_default();
+        tracing::info!(reason, pod = label, "{message}");
+        if self.recent.len() >= local::RECENT {
+            self.recent.pop_front();
+        }
+        let (told, said) = (reason.clone(), message.clone());
+        self.recent.push_back(local::Event { at_ms, reason: told, pod: label, message: said });
         let known_ms = self.known_time.now_unix_ms();
         self.logbook.note(Happened { at_ms, known_ms, pod, reason, message });
     }
@@ -295,9 +439,29 @@ impl Shell {
             None => tracing::info!(why = containers.why_none(), "containers can't run"),
         }
         let runtimes = probe::runtimes(Some(&containers));
+        if let Some(best) = containers.best() {
+            self.tell_limits(best.limits_problem.as_deref());
+        }
         self.containers = Arc::new(containers);
         self.handle(Event::Runtimes { runtimes, wasm: Some(probe::wasm_support()) });
         self.connect_now();
+    }
+
+    /// `problem`: with those of containers that can't be enforced.
+    fn tell_limits(&mut self, problem: Option<&str>) {
+        if let Some(why) = problem {
+            tracing::warn!(why, "not every limit of containers is enforced");
+        }
+        let reason = if problem.is_some() { "LimitsNotEnforced" } else { "LimitsEnforced" };
+        let condition = NodeCondition {
+            kind: ConditionKind::LimitsNotEnforced,
+            is_true: problem.is_some(),
+            reason: Text::cut(reason),
+            message: Text::cut(
+                problem.unwrap_or("limits of memory, processor and processes are enforced"),
+            ),
+        };
+        self.handle(Event::Condition(condition));
     }
 
     fn connect_now(&mut self) {

@@ -14,13 +14,14 @@ use std::{
 use firmware_compat::{id::Hash, keys::PinnedHub, v1::owned::Blob};
 use lichen_agent_core::{
     Event, SavedAssignment,
-    event::{DISK_FULL, Failure},
+    event::{DIGEST_MISMATCH, DISK_FULL, Failure},
 };
 use lichen_oci::runtime::{self, Search};
 use tokio::{sync::Semaphore, task::spawn_blocking};
 
 use crate::{
     content::Content,
+    failure::failure,
     hub::{self, HubClient, HubError},
     known_time::KnownTime,
     membership::Membership,
@@ -31,8 +32,23 @@ use crate::{
 
 /// How long the link waits for the first probe, so that the first Hello says everything.
 const PROBE_PATIENCE: Duration = Duration::from_secs(5);
-/// How often a device without a working runtime looks whether one was installed.
-const PROBE_AGAIN: Duration = Duration::from_secs(60);
+/// Rest of a device without a working runtime before it tries again, doubled each time: an overlay module may come seconds
+/// late.
+const PROBE_FIRST: Duration = Duration::from_millis(500);
+/// A trial writes a few files: not more often than this.
+const PROBE_LONGEST: Duration = Duration::from_mins(5);
+/// How often it looks meanwhile whether a program was installed.
+const PROBE_LOOK: Duration = Duration::from_secs(60);
+/// What worked in an earlier boot is tried again only when the boot is over.
+const CONFIRM_AFTER: Duration = Duration::from_secs(30);
+/// Failed trials after which what worked in an earlier boot is given up.
+const GIVE_UP_AFTER: u32 = 5;
+/// When the store is looked through: not while everything starts.
+const SCRUB_AFTER: Duration = Duration::from_secs(15);
+/// And again: flash loses bits over months.
+const SCRUB_AGAIN: Duration = Duration::from_hours(7 * 24);
+/// Of a card that reads 20 MB/s and a processor that hashes 100 MB/s, a tenth and a fiftieth.
+const SCRUB_BYTES_PER_SECOND: u64 = 2 << 20;
 
 /// Runs `work` on a thread and tells the loop what it says.
 pub(super) fn answer<F>(messages: Sender, work: F)
@@ -47,27 +63,79 @@ where
     });
 }
 
-/// Looks for container runtimes and tries them. As long as none works, looks again when another program is there.
-pub(super) fn probe(search: Search, messages: Sender) {
+/// Looks for container runtimes and tries them, again and again until one works: a kernel module may come late, or a program
+/// be installed. `trusted`: one that worked in an earlier boot is in use already, so there is no hurry, and it takes several
+/// failures to give it up.
+pub(super) fn probe(search: Search, trusted: bool, state: Arc<StateDir>, messages: Sender) {
     let slow = messages.clone();
     tokio::spawn(async move {
+        let mut failures = 0_u32;
+        if trusted {
+            tokio::time::sleep(CONFIRM_AFTER).await;
+        }
         loop {
-            let tried = search.clone();
-            let found = spawn_blocking(move || (runtime::installed(&tried), runtime::find(&tried)));
+            let (tried, kept) = (search.clone(), state.clone());
+            let found = spawn_blocking(move || {
+                let (programs, findings) = (runtime::installed(&tried), runtime::find(&tried));
+                // One that does not work may work the next time: it is forgotten only when it is given up.
+                if findings.best().is_some()
+                    && let Err(error) = kept.keep_runtime(&tried, &findings)
+                {
+                    tracing::warn!("the next boot waits for the trial of its runtime: {error}");
+                }
+                (programs, findings)
+            });
             let Ok((programs, containers)) = found.await else { return };
             let is_usable = containers.best().is_some();
-            let told = messages.send(Message::Probed(containers)).await;
-            if is_usable || told.is_err() {
+            failures = failures.saturating_add(1);
+            if (is_usable || !trusted || failures >= GIVE_UP_AFTER)
+                && messages.send(Message::Probed(containers)).await.is_err()
+            {
                 return;
             }
-            while runtime::installed(&search) == programs {
-                tokio::time::sleep(PROBE_AGAIN).await;
+            if is_usable {
+                return;
+            }
+            // Whichever comes first: a longer rest each time, or another program.
+            let rest = PROBE_FIRST.saturating_mul(1 << failures.min(16)).min(PROBE_LONGEST);
+            let until = tokio::time::Instant::now() + rest;
+            while tokio::time::Instant::now() < until && runtime::installed(&search) == programs {
+                let next = (tokio::time::Instant::now() + PROBE_LOOK).min(until);
+                tokio::time::sleep_until(next).await;
             }
         }
     });
     tokio::spawn(async move {
         tokio::time::sleep(PROBE_PATIENCE).await;
         let _loop_gone = slow.send(Message::ProbeIsSlow).await;
+    });
+}
+
+/// Verifies the whole store in the background, slowly, and again every week.
+pub(super) fn scrub(content: Content, messages: Sender) {
+    tokio::spawn(async move {
+        tokio::time::sleep(SCRUB_AFTER).await;
+        loop {
+            let looked = content.clone();
+            let found = spawn_blocking(move || {
+                looked.scrub(&mut |bytes| {
+                    let nanos =
+                        (bytes as u64).saturating_mul(1_000_000_000) / SCRUB_BYTES_PER_SECOND;
+                    std::thread::sleep(Duration::from_nanos(nanos));
+                })
+            });
+            let Ok(damaged) = found.await else { return };
+            if !damaged.is_empty() {
+                let (digests, words): (Vec<Hash>, Vec<String>) = damaged.into_iter().unzip();
+                let message = words.join("; ");
+                let event = Event::Damaged { digests, message };
+                if messages.send(Message::Happened(event)).await.is_err() {
+                    return;
+                }
+            }
+            tokio::time::sleep(SCRUB_AGAIN).await;
+            content.forget_seen();
+        }
     });
 }
 
@@ -80,7 +148,7 @@ pub(super) fn save_assignment(
     answer(messages, move || {
         Message::Happened(match state.save_assignment(&assignment) {
             Ok(()) => Event::Saved { generation },
-            Err(error) => Event::SaveFailed { generation, message: chain(&error) },
+            Err(error) => Event::SaveFailed { generation, failure: failure(&error) },
         })
     });
 }
@@ -129,6 +197,9 @@ fn fetch_now(job: &Fetch) -> Result<(), Failure> {
     if job.content.has(&job.blob.digest) {
         return Ok(());
     }
+    let partial = job.content.artefacts().join(format!("{}.partial", job.blob.digest));
+    let there = std::fs::metadata(partial).map_or(0, |partial| partial.len());
+    job.content.admit(job.blob.size.saturating_sub(there)).map_err(|error| failure(&error))?;
     let may_go_on = || !job.cancelled.load(Relaxed);
     let (dir, written) = (job.content.artefacts(), job.content.written());
     match hub::download(&job.hub, job.blob, dir, written, &may_go_on) {
@@ -149,7 +220,7 @@ fn fetch_reason(error: &HubError) -> &'static str {
             _ => "DiskError",
         },
         HubError::NotFound { .. } => "NotFound",
-        HubError::Corrupt { .. } => "DigestMismatch",
+        HubError::Corrupt { .. } => DIGEST_MISMATCH,
         HubError::Cancelled => "Cancelled",
         HubError::Unreachable { .. }
         | HubError::Impostor { .. }

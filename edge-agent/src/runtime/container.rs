@@ -17,7 +17,7 @@ use lichen_shim::{Container, Kind, LogLimits, Overlay, Private, Spec, SubPath};
 use super::{
     Job, PrepareError, Prepared, Ready,
     environment::{self, Environment},
-    refuse, refuse_as, security, signal,
+    failed, refuse, refuse_as, security, signal,
 };
 use crate::{
     sandbox,
@@ -39,17 +39,17 @@ pub(super) fn prepare(job: &Job<'_>, containers: &Containers) -> Result<Prepared
     };
     let image = image(job)?;
     for layer in &image.layers {
-        job.launcher.content.unpack(layer)?;
+        job.launcher.content.unpack(layer, job.depth)?;
     }
     let lowers = job.launcher.content.layers().lowers(&image);
-    make_dir(&job.attempt_dir).map_err(refuse)?;
+    make_dir(&job.attempt_dir).map_err(failed)?;
     let run = RunDir::new(job.attempt_dir.join(DIR));
-    run.create().map_err(refuse)?;
+    run.create().map_err(failed)?;
     let environment = environment::of(job)?;
     let mounts = &job.container.mounts;
     let (variables, claims) = (environment.expanded()?, &job.launcher.claims);
     let placed = volumes::resolve(job.pod, mounts, &job.dir.volumes(), &variables, claims);
-    let placed = placed.map_err(refuse)?;
+    let placed = placed.map_err(failed)?;
     let security = security::security(job, &placed);
     let (mut mounts, sub_paths) = self::mounts(placed, &run);
     mounts.push(last_word(job).map_err(refuse)?);
@@ -60,7 +60,7 @@ pub(super) fn prepare(job: &Job<'_>, containers: &Containers) -> Result<Prepared
     let private = match is_private {
         true => Some(Private::new(config.to_string().as_bytes()).map_err(refuse)?),
         false => {
-            run.write_config(&config).map_err(refuse)?;
+            run.write_config(&config).map_err(failed)?;
             None
         }
     };
@@ -122,7 +122,7 @@ fn image(job: &Job<'_>) -> Result<Image, PrepareError> {
     let Artefacts::Image { config, layers } = &job.container.artefacts else {
         return Err(refuse("the assignment has no image for this container"));
     };
-    let path = job.launcher.content.artefact(&config.digest)?;
+    let path = job.launcher.content.verified(&config.digest)?;
     let bytes = read_bounded(&path, MAX_DOCUMENT_BYTES as u64 + 1).map_err(refuse)?;
     let layers = layers.iter().map(|layer| {
         let compression = match layer.packing {
@@ -148,7 +148,7 @@ fn container_spec(
     environment: Environment,
 ) -> Result<ContainerSpec, PrepareError> {
     let (pod, container) = (job.pod, job.container);
-    let shared = sandbox::names(pod, job.dir).map_err(refuse)?;
+    let shared = sandbox::names(pod, job.dir).map_err(failed)?;
     let user = security::user(job, &image.config.user, &UserFiles::read(lowers))?;
     let text = |words: &[firmware_compat::v1::owned::Text<_>]| {
         words.iter().map(ToString::to_string).collect::<Vec<_>>()

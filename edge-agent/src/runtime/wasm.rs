@@ -11,7 +11,7 @@ use lichen_wasm_host::{Preopen, Run, STANDARD_INPUT};
 use super::{
     Job, PrepareError, Prepared, Ready,
     environment::{self, Environment},
-    refuse, security, signal,
+    failed, refuse, security, signal,
 };
 use crate::{
     sandbox,
@@ -30,7 +30,8 @@ pub(super) fn prepare(job: &Job<'_>) -> Result<Prepared, PrepareError> {
     // A module names no user: its host's number is the one that counts.
     let user = user(job);
     security::check_root(job, &user.map_or_else(String::new, |(uid, _)| uid.to_string()))?;
-    let artefact = job.launcher.content.artefact(&compiled.digest)?;
+    // It is mapped as code.
+    let artefact = job.launcher.content.verified(&compiled.digest)?;
     let environment = environment::of(job)?;
     let run = Run {
         artefact,
@@ -42,7 +43,7 @@ pub(super) fn prepare(job: &Job<'_>) -> Result<Prepared, PrepareError> {
         groups: job.pod.security.groups.iter().copied().chain(job.pod.security.fs_group).collect(),
         ..words(job, &environment)?
     };
-    make_dir(&job.attempt_dir).map_err(refuse)?;
+    make_dir(&job.attempt_dir).map_err(failed)?;
     let bytes = run.to_bytes().map_err(refuse)?;
     let text = |path: &std::path::Path| path.to_string_lossy().into_owned();
     let (spec, private) = match environment.private {
@@ -50,7 +51,7 @@ pub(super) fn prepare(job: &Job<'_>) -> Result<Prepared, PrepareError> {
         false => {
             let path = job.attempt_dir.join(SPEC);
             std::fs::write(&path, bytes).map_err(|source| {
-                refuse(StateError::Io { action: "write", path: path.clone(), source })
+                failed(StateError::Io { action: "write", path: path.clone(), source })
             })?;
             (text(&path), None)
         }
@@ -131,7 +132,7 @@ fn preopens(job: &Job<'_>, environment: &Environment) -> Result<Vec<Preopen>, Pr
     let (mounts, variables) = (&job.container.mounts, environment.expanded()?);
     let claims = &job.launcher.claims;
     let placed = volumes::resolve(job.pod, mounts, &job.dir.volumes(), &variables, claims);
-    placed.map_err(refuse)?.into_iter().map(preopen).collect()
+    placed.map_err(failed)?.into_iter().map(preopen).collect()
 }
 
 fn preopen(placed: Placed) -> Result<Preopen, PrepareError> {

@@ -12,7 +12,8 @@ use lichen_agent_core::{
     saved::{self, CURRENT, DiskStep, Files, MAX_FILE, MAX_PART, PREVIOUS},
 };
 
-use super::{StateDir, StateError, read_bounded};
+use super::{StateDir, StateError, read_bounded, reserve};
+use crate::failure::is_full;
 
 impl StateDir {
     /// Reads the saved assignment and the one before. A file that the disk no longer gives back is damage like any
@@ -35,6 +36,19 @@ impl StateDir {
     /// # Errors
     /// Those of the system; the saved assignment is then the one before.
     pub fn save_assignment(&self, saved: &SavedAssignment) -> Result<(), StateError> {
+        match self.save(saved) {
+            Err(error) if is_full(&error) => {
+                tracing::warn!("{error}: what is kept for this is given up");
+                reserve::release(self.path());
+                // What was removed may be free only once that is durable.
+                self.step(&DiskStep::SyncDir)?;
+                self.save(saved)
+            }
+            saved => saved,
+        }
+    }
+
+    fn save(&self, saved: &SavedAssignment) -> Result<(), StateError> {
         let files = self.read_files(&mut Vec::new())?;
         let steps = saved::save_steps(&files, saved);
         drop(files);

@@ -2,7 +2,7 @@
 
 use std::{
     path::{Path, PathBuf},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use firmware_compat::v1::owned::Exit as WireExit;
@@ -10,7 +10,9 @@ use lichen_agent_core::{
     ContainerId,
     event::{Failure, FoundContainer, FoundPod, FoundState},
 };
-use lichen_shim::{Client, Exit, Found, Orphan, Outcome, Phase, Reply, Request, RunDir, Started};
+use lichen_shim::{
+    AdoptError, Client, Exit, Found, Orphan, Outcome, Phase, Reply, Request, RunDir, Started,
+};
 
 use super::{Ends, StopHow, Watch, wire_exit};
 use crate::{
@@ -23,23 +25,34 @@ use crate::{
 
 /// How long the scan waits for a container that is just being started.
 const STARTING_DEADLINE: Duration = Duration::from_secs(2);
+/// How long the scan waits, in all, for shims that live and don't answer. A board that boots under load is slow; one whose
+/// shims hang must not wait for each of them.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// How long it waits for each after that.
+const LEAST_PATIENCE: Duration = Duration::from_millis(50);
 
 /// Finds what earlier agents left running or behind. Returns what the core is told, and the runs to adopt: among
 /// them containers that outlived their shims, which their watchers ask to end. Blocks.
 ///
 /// # Errors
-/// Those of the system; trouble with one container is logged and reads as lost.
+/// That the Pods' directories can't be listed; trouble with one of them is logged, and what can't be read is unknown.
 pub fn scan(
     launcher: &Launcher,
     messages: &Sender,
 ) -> Result<Vec<(FoundPod, Vec<Watch>)>, StateError> {
+    let until = Instant::now() + PATIENCE;
     let mut all = Vec::new();
     for (pod, dir) in PodDir::all(&launcher.run)? {
-        let record = dir.record()?;
+        let record = or_unknown(dir.record()).flatten();
+        let wasm = match &record {
+            Some(record) => record.wasm,
+            None => !dir.ipc().exists(),
+        };
         let (mut containers, mut watches) = (Vec::new(), Vec::new());
-        for (container, own) in dir.containers()? {
-            let ends = Ends::of(record.as_ref(), &own);
-            let (found, run) = look_at(container, &own, &launcher.shim, ends)?;
+        for (container, own) in or_unknown(dir.containers()).unwrap_or_default() {
+            let ends = Ends { wasm, ..Ends::of(record.as_ref(), &own) };
+            let look = Look { shim: &launcher.shim, ends, until };
+            let Some((found, run)) = or_unknown(look.at(container, &own)) else { continue };
             if let (FoundState::Running { .. }, Some(run)) = (&found.state, run) {
                 let stop = how_to_stop(record.as_ref(), &own);
                 let (shim, messages) = (launcher.shim.clone(), messages.clone());
@@ -56,6 +69,7 @@ pub fn scan(
         let age = record.as_ref().map_or(Duration::ZERO, sandbox::age);
         let failed = record.as_ref().and_then(|record| record.failed.clone());
         let failed = failed.map(|(reason, message)| Failure { reason, message });
+        let record = record.or_else(|| sandbox::assumed(&dir, wasm, &pids));
         let sandbox = record.is_some_and(|record| sandbox::stands(&dir, &record, &pids));
         all.push((FoundPod { pod, identity, sandbox, age, failed, containers }, watches));
     }
@@ -72,31 +86,69 @@ pub fn how_to_stop(pod: Option<&Record>, container: &ContainerDir) -> StopHow {
     }
 }
 
-/// What became of a container, and its newest run if it was ever started.
-fn look_at(
-    container: ContainerId,
-    dir: &ContainerDir,
-    shim: &Path,
+/// What can't be read is told and unknown.
+fn or_unknown<T>(read: Result<T, StateError>) -> Option<T> {
+    read.inspect_err(|error| tracing::warn!("{error}: what it says is unknown")).ok()
+}
+
+/// How containers of one Pod are looked at.
+#[derive(Clone, Copy)]
+struct Look<'a> {
+    shim: &'a Path,
     ends: Ends,
-) -> Result<(FoundContainer, Option<PathBuf>), StateError> {
-    let (runs, record) = (dir.runs()?, dir.record()?);
-    let run = runs.first().map(|attempt| dir.attempt(*attempt));
-    let forgotten = record.as_ref().and_then(|record| record.forgotten);
-    let is_forgotten = runs.first().is_some_and(|newest| forgotten >= Some(*newest));
-    let found = FoundContainer {
-        container,
-        name: record.map(|record| record.name).unwrap_or_default(),
-        restarts: runs.first().copied().unwrap_or(0),
-        last_exit: runs.get(1).and_then(|before| exit_of(&dir.attempt(*before), ends)),
-        state: match &run {
-            None => FoundState::Created,
-            Some(_) if is_forgotten => FoundState::Lost,
-            Some(run) => look(run, shim, ends),
-        },
-        health: runs.first().and_then(|newest| dir.health(*newest)),
-        age: run.as_deref().map_or(Duration::ZERO, age),
-    };
-    Ok((found, run))
+    /// Until then a shim may take its time.
+    until: Instant,
+}
+
+impl Look<'_> {
+    /// What became of a container, and its newest run if it was ever started.
+    fn at(
+        self,
+        container: ContainerId,
+        dir: &ContainerDir,
+    ) -> Result<(FoundContainer, Option<PathBuf>), StateError> {
+        let (runs, record) = (dir.runs()?, dir.record()?);
+        let run = runs.first().map(|attempt| dir.attempt(*attempt));
+        let forgotten = record.as_ref().and_then(|record| record.forgotten);
+        let is_forgotten = runs.first().is_some_and(|newest| forgotten >= Some(*newest));
+        let found = FoundContainer {
+            container,
+            name: record.map(|record| record.name).unwrap_or_default(),
+            restarts: runs.first().copied().unwrap_or(0),
+            last_exit: runs.get(1).and_then(|before| exit_of(&dir.attempt(*before), self.ends)),
+            state: match &run {
+                None => FoundState::Created,
+                Some(_) if is_forgotten => FoundState::Lost,
+                Some(run) => self.into_run(run),
+            },
+            health: runs.first().and_then(|newest| dir.health(*newest)),
+            age: run.as_deref().map_or(Duration::ZERO, age),
+        };
+        Ok((found, run))
+    }
+
+    fn into_run(self, run: &Path) -> FoundState {
+        let patience = self.until.saturating_duration_since(Instant::now()).max(LEAST_PATIENCE);
+        match lichen_shim::inspect_within(run, patience) {
+            Ok(Found::Exited(exit)) => exited(&exit, run, self.ends),
+            Ok(Found::Running(state)) => match state.phase {
+                Phase::Exited(exit) => exited(&exit, run, self.ends),
+                Phase::Running(init) | Phase::Stopping(init) => running(init),
+                Phase::Starting => running(wait_for_start(run)),
+            },
+            Ok(Found::Lost) => orphaned(run, self.shim, self.ends),
+            // It holds its run, so what it supervises may run: its watcher waits for its word.
+            Err(AdoptError::Silent { path, source }) => {
+                let error = chain(&source);
+                tracing::warn!(run = %path.display(), error, "a shim lives and does not answer yet");
+                running(recorded(run))
+            }
+            Err(error) => {
+                tracing::warn!(error = chain(&error), "could not tell what runs");
+                FoundState::Lost
+            }
+        }
+    }
 }
 
 /// How long ago the process of a run was started. By the wall clock, which may be wrong: it only decides how much of an initial
@@ -112,20 +164,10 @@ fn exit_of(run: &Path, ends: Ends) -> Option<WireExit> {
     exit.map(|exit| wire_exit(&exit, run, ends))
 }
 
-fn look(run: &Path, shim: &Path, ends: Ends) -> FoundState {
-    match lichen_shim::inspect(run) {
-        Ok(Found::Exited(exit)) => exited(&exit, run, ends),
-        Ok(Found::Running(state)) => match state.phase {
-            Phase::Exited(exit) => exited(&exit, run, ends),
-            Phase::Running(init) | Phase::Stopping(init) => running(init),
-            Phase::Starting => running(wait_for_start(run)),
-        },
-        Ok(Found::Lost) => orphaned(run, shim, ends),
-        Err(error) => {
-            tracing::warn!(error = chain(&error), "could not tell what runs");
-            FoundState::Lost
-        }
-    }
+/// The process that a shim has written down, if it has.
+fn recorded(run: &Path) -> Started {
+    let pid = RunDir::open(run).and_then(|run| run.pid()).ok().flatten();
+    pid.map_or(Started { pid: 0, at_ms: 0 }, |pid| Started { pid: pid.pid, at_ms: pid.at_ms })
 }
 
 /// A loss in this boot is an end like others, with its reason. In another one it says no more than that the device was
@@ -140,14 +182,13 @@ fn exited(exit: &Exit, run: &Path, ends: Ends) -> FoundState {
 /// The shim is gone. A container that outlived it runs, and its watcher asks it to end; otherwise what is left is removed.
 fn orphaned(run: &Path, shim: &Path, ends: Ends) -> FoundState {
     let dir = RunDir::open(run);
-    let spec = dir.as_ref().ok().and_then(|dir| dir.spec().ok().flatten());
+    let spec = dir.ok().and_then(|dir| dir.spec().ok().flatten());
     if spec.is_none_or(|spec| Some(spec.boot_id) != crate::probe::boot_id()) {
         // After a reboot nothing can be left, and no process need be started to make sure.
         return FoundState::Lost;
     }
-    let pid = dir.ok().and_then(|dir| dir.pid().ok().flatten());
-    if let (Ok(Some(_)), Some(pid)) = (Orphan::find(run), pid) {
-        return running(Started { pid: pid.pid, at_ms: pid.at_ms });
+    if let Ok(Some(_)) = Orphan::find(run) {
+        return running(recorded(run));
     }
     match lichen_shim::clean_up(shim, run) {
         Ok(exit) => exited(&exit, run, ends),

@@ -10,8 +10,8 @@ use firmware_compat::{
     sealed, signed,
     v1::owned::{
         Assignment, AssignmentId, Command, ConfigData, ContainerState, ContainerStatus, Event,
-        File, Head, Hello, Outcome, Part, Phase, Pod, PodStatus, Reply, Secret, Status,
-        VolumeSource, Want,
+        File, Head, Hello, NodeCondition, Outcome, Part, Phase, Pod, PodStatus, Reply,
+        RuntimeClass, Secret, Status, VolumeSource, Want,
     },
 };
 use lichen_link::{Endpoint, LinkEvent};
@@ -62,6 +62,10 @@ pub struct Hub {
     pub assignment: Option<AssignmentId>,
     /// Everything that the device thought worth telling.
     pub told: Vec<String>,
+    /// How the device itself fares.
+    pub conditions: Vec<NodeCondition>,
+    /// Whether it has a usable runtime for containers.
+    pub can_run: bool,
 }
 
 impl Hub {
@@ -88,6 +92,8 @@ impl Hub {
             pods: BTreeMap::new(),
             assignment: None,
             told: Vec::new(),
+            conditions: Vec::new(),
+            can_run: false,
         }
     }
 
@@ -113,6 +119,8 @@ impl Hub {
             pods: self.pods,
             assignment: self.assignment,
             told: self.told,
+            conditions: self.conditions,
+            can_run: self.can_run,
         };
         hub.publish_head();
         hub
@@ -226,6 +234,12 @@ impl Hub {
             match &heard {
                 Heard::Want(want) => self.answer(want),
                 Heard::Status(status) => self.note(status),
+                Heard::Hello(hello) => {
+                    self.conditions = hello.conditions.to_vec();
+                    self.can_run = hello.runtimes.iter().any(|runtime| {
+                        runtime.usable && runtime.runtime_class == RuntimeClass::Container
+                    });
+                }
                 Heard::Event(event) => {
                     self.told.push(format!("{}: {}", event.reason, event.message));
                 }

@@ -146,6 +146,16 @@ impl Device {
         ours
     }
 
+    /// The directory of a Pod.
+    pub fn pod_dir(&self, pod: PodId) -> PathBuf {
+        self.state.join("run").join(pod.to_string())
+    }
+
+    /// The emptyDir of a Pod that has this name.
+    pub fn volume(&self, pod: PodId, name: &str) -> PathBuf {
+        self.pod_dir(pod).join("volumes").join(name)
+    }
+
     /// The run directory of the newest start of a container, such as `main-0`.
     pub fn newest_run(&self, pod: PodId, container: &str) -> PathBuf {
         let dir = self.state.join("run").join(pod.to_string()).join(container);

@@ -28,8 +28,15 @@ pub struct World {
 
 impl World {
     pub async fn new(runtime: &'static str) -> Self {
+        Self::on(runtime, |_| {}).await
+    }
+
+    /// With a state directory that something was done to before.
+    pub async fn on(runtime: &'static str, before: impl FnOnce(&std::path::Path)) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let hub = Hub::start("pi").await;
+        fs::create_dir(dir.path().join("state")).unwrap();
+        before(&dir.path().join("state"));
         let device = Device::new(&dir.path().join("state"), &hub.http, "pi");
         let mut world = Self { hub, device, runtime, dir };
         world.start();
@@ -96,7 +103,7 @@ impl World {
         self.hub.until_gone(ID).await;
         assert!(self.device.processes().is_empty());
         assert_eq!(self.device.run_dirs(), 0);
-        let state = self.device.state.to_str().unwrap().to_owned();
+        let state = format!("{}/", self.device.state.to_str().unwrap());
         assert!(!fs::read_to_string("/proc/self/mountinfo").unwrap().contains(&state));
         assert_eq!(cgroups(&self.group()), [""; 0]);
     }

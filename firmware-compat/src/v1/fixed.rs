@@ -16,6 +16,8 @@ mod claim;
 mod command;
 #[path = "facts.rs"]
 mod facts;
+#[path = "condition.rs"]
+mod condition;
 #[path = "hello.rs"]
 mod hello;
 #[path = "names.rs"]
@@ -33,6 +35,7 @@ pub use assignment::*;
 pub use claim::*;
 pub use command::*;
 pub use facts::*;
+pub use condition::*;
 pub use hello::*;
 pub use names::*;
 pub use pod::*;

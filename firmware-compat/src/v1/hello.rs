@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{AssignmentId, List, Storage, Text, capacity};
+use super::{AssignmentId, List, NodeCondition, Storage, Text, capacity};
 use crate::id::{AgentId, BootId, KeyId, Lineage};
 
 /// A key and its value, as Kubernetes defines labels.
@@ -93,6 +93,9 @@ pub struct Hello {
     /// hubs that signed nothing have none.
     #[serde(default)]
     pub keys: List<KeyId, { capacity::SIGNING_KEYS }>,
+    /// How the device itself fares.
+    #[serde(default)]
+    pub conditions: List<NodeCondition, { capacity::CONDITIONS }>,
 }
 
 /// The connection broke. Sent by the broker as the will; the frame's session says which connection.

@@ -15,6 +15,9 @@ mod command;
 #[path = "facts.rs"]
 #[expect(clippy::duplicate_mod, reason = "one definition of the messages, two forms of them")]
 mod facts;
+#[path = "condition.rs"]
+#[expect(clippy::duplicate_mod, reason = "one definition of the messages, two forms of them")]
+mod condition;
 #[path = "hello.rs"]
 #[expect(clippy::duplicate_mod, reason = "one definition of the messages, two forms of them")]
 mod hello;
@@ -38,6 +41,7 @@ pub use assignment::*;
 pub use claim::*;
 pub use command::*;
 pub use facts::*;
+pub use condition::*;
 pub use hello::*;
 pub use names::*;
 pub use pod::*;

@@ -112,6 +112,7 @@ impl Bench {
             clock_ms: 0,
             max_assignment_bytes: 1 << 20,
             keys: List::try_from(signer().keys().ids().collect::<Vec<_>>()).expect("one"),
+            conditions: List::default(),
         };
         self.frame(device, &hello)
     }

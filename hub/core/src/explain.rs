@@ -255,6 +255,9 @@ impl Engine {
             (held == desired.0, format!("assignment: generation {desired} wanted, {held} held"))
         };
         lines.say(1, current, text);
+        for said in device.facts.conditions.iter().filter(|said| said.is_true) {
+            lines.say(1, false, format!("{}: {}", said.kind.name(), said.message));
+        }
         for runtime in &device.facts.runtimes {
             let limits = match (runtime.usable, runtime.limits_enforced) {
                 (true, true) => "usable, limits enforced",

@@ -152,6 +152,7 @@ fn hello() -> Hello {
         clock_ms: 0,
         max_assignment_bytes: 1 << 20,
         keys: List::default(),
+        conditions: List::default(),
     }
 }
 

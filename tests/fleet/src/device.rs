@@ -117,6 +117,8 @@ impl Device {
             Message::Probed(_)
             | Message::ProbeIsSlow
             | Message::Prepared { .. }
+            | Message::Asked { .. }
+            | Message::Measured { .. }
             | Message::Reply { .. } => {}
         }
     }

@@ -15,7 +15,10 @@ use firmware_compat::{
     v1::owned::{Exit, Text},
 };
 use lichen_agent::state::StateDir;
-use lichen_agent_core::{ContainerId, Effect, Event, SavedAssignment, event::Answer};
+use lichen_agent_core::{
+    ContainerId, Effect, Event, SavedAssignment,
+    event::{Answer, Failure},
+};
 
 /// What all devices of a fleet have done, counted.
 #[derive(Debug, Default)]
@@ -59,7 +62,10 @@ impl Machine {
         let saved = self.disk.as_ref().map_or(Ok(()), |disk| disk.save_assignment(assignment));
         match saved {
             Ok(()) => Event::Saved { generation },
-            Err(error) => Event::SaveFailed { generation, message: error.to_string() },
+            Err(error) => Event::SaveFailed {
+                generation,
+                failure: Failure { reason: String::new(), message: error.to_string() },
+            },
         }
     }
 

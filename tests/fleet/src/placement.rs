@@ -139,6 +139,7 @@ fn device(number: usize) -> Device {
         storage: Default::default(),
         runtimes: vec![runtime].try_into().unwrap_or_default(),
         keys: List::default(),
+        conditions: List::default(),
         wasm: None,
         labels: labels.try_into().unwrap_or_default(),
         assignment: None,

@@ -317,6 +317,7 @@ fn host() -> Host {
     Host {
         cgroup: CgroupVersion::V2,
         limits_enforced: true,
+        lacks: Default::default(),
         seccomp: true,
         mqueue: true,
         architecture: "amd64",

@@ -93,6 +93,13 @@ fn every_command_of_the_page_on_who_did_what_prints_what_it_says() {
 }
 
 #[test]
+fn every_command_of_the_page_on_the_device_prints_what_it_says() {
+    let hub = Hub::start();
+    let _pi = Agent::start("pi-1", &hub);
+    Desk::new(&hub).follow("device.md");
+}
+
+#[test]
 fn every_command_of_the_page_on_trust_prints_what_it_says() {
     Desk::new(&Hub::start()).follow("trust.md");
 }

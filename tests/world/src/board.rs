@@ -276,6 +276,7 @@ impl Board {
             clock_ms: 0,
             max_assignment_bytes: 1 << 20,
             keys: List::default(),
+            conditions: List::default(),
         }
     }
 

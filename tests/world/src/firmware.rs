@@ -85,6 +85,7 @@ impl Firmware {
             assignment: self.session.held().map(AssignmentId::from),
             clock_ms: 0,
             max_assignment_bytes: BODY_BYTES,
+            conditions: Default::default(),
             keys: {
                 let hub = self.session.guard().hub();
                 let mut keys = List::default();

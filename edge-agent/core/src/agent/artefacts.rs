@@ -26,10 +26,11 @@ impl Agent {
     pub(super) fn retain_when_settled(&mut self) {
         let context = self.context();
         let is_settled = !context.hold
+            && !context.doubt
             && !context.draining
             && self.pods.values().all(|pod| pod.is_settled(&context));
         if is_settled {
-            self.retain(true);
+            self.retain(!self.pressure.is_disk_short());
         }
     }
 
@@ -52,9 +53,20 @@ impl Agent {
     }
 
     pub(super) fn fetch_failed(&mut self, digest: Hash, failure: Failure, now: Instant) {
-        let is_full = failure.reason == DISK_FULL;
+        self.disk_full(&failure);
         self.fetches.failed(digest, failure, now, &mut self.out);
-        if is_full && self.assign.in_force().is_some() {
+    }
+
+    /// Something failed. If that was for want of space, nothing is kept that is not needed now, whatever is under way.
+    pub(super) fn disk_full(&mut self, failure: &Failure) {
+        if failure.reason == DISK_FULL {
+            self.make_room();
+        }
+    }
+
+    /// Keeps only what the assignment in force needs. Where a newer one may have been lost, or none is known, everything stays.
+    pub(super) fn make_room(&mut self) {
+        if self.assign.in_force().is_some() && !self.doubt {
             self.retain(false);
         }
     }

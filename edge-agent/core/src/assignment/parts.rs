@@ -155,25 +155,9 @@ pub fn assemble(
     parts: &Parts,
     max_bytes: usize,
 ) -> Result<Vec<PodSpec>, AssembleError> {
-    let mut pods = Vec::new();
-    for part in &assignment.pods {
-        let Some(Part::Pod(pod)) = parts.get(part) else {
-            return Err(AssembleError::Missing(*part));
-        };
-        let (mut files, mut secrets) = (BTreeMap::new(), BTreeMap::new());
-        for (hash, kind) in config(pod).chain(sealed(pod)) {
-            match (kind, parts.get(&hash)) {
-                (PartKind::Config, Some(Part::Config(data))) => {
-                    files.insert(hash, Arc::clone(data));
-                }
-                (PartKind::Sealed, Some(Part::Sealed(sealed))) => {
-                    secrets.insert(hash, Arc::clone(sealed));
-                }
-                _ => return Err(AssembleError::Missing(hash)),
-            }
-        }
-        pods.push(PodSpec::new(Arc::clone(pod), files, secrets));
-    }
+    let pods: Result<Vec<PodSpec>, _> =
+        assignment.pods.iter().map(|part| assemble_pod(part, parts)).collect();
+    let pods = pods?;
     let mut seen: Parts = BTreeMap::new();
     let mut length = 0_usize;
     for (hash, _) in references(assignment, parts) {
@@ -188,6 +172,32 @@ pub fn assemble(
     check(&pods)?;
     check_claims(&pods, &assignment.removed_claims)?;
     Ok(pods)
+}
+
+/// Those Pods of an assignment whose parts are there.
+pub fn assemble_sound(assignment: &Assignment, parts: &Parts) -> Vec<PodSpec> {
+    let all = assignment.pods.iter().filter_map(|part| assemble_pod(part, parts).ok());
+    let pods: Vec<PodSpec> = all.collect();
+    if check(&pods).is_ok() { pods } else { Vec::new() }
+}
+
+fn assemble_pod(part: &Hash, parts: &Parts) -> Result<PodSpec, AssembleError> {
+    let Some(Part::Pod(pod)) = parts.get(part) else {
+        return Err(AssembleError::Missing(*part));
+    };
+    let (mut files, mut secrets) = (BTreeMap::new(), BTreeMap::new());
+    for (hash, kind) in config(pod).chain(sealed(pod)) {
+        match (kind, parts.get(&hash)) {
+            (PartKind::Config, Some(Part::Config(data))) => {
+                files.insert(hash, Arc::clone(data));
+            }
+            (PartKind::Sealed, Some(Part::Sealed(sealed))) => {
+                secrets.insert(hash, Arc::clone(sealed));
+            }
+            _ => return Err(AssembleError::Missing(hash)),
+        }
+    }
+    Ok(PodSpec::new(Arc::clone(pod), files, secrets))
 }
 
 /// Reads, of bytes by hash, those that an assignment refers to. What is missing or can't be read is left out.

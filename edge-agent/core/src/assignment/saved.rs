@@ -191,6 +191,8 @@ pub struct Loaded {
     pub saved: Vec<SavedAssignment>,
     /// What was wrong with the others, in words. The agent tells the hub.
     pub damage: Vec<String>,
+    /// The newest copy is not among the sound ones, so what they don't name may be wanted all the same.
+    pub newest_lost: bool,
     /// Sound parts of neither: a save that was cut short has left them, and need not fetch them again.
     pub spare: BTreeMap<Hash, Vec<u8>>,
 }
@@ -206,6 +208,10 @@ pub fn load(mut files: Files) -> Loaded {
             None => {}
         }
     }
+    loaded.newest_lost = match &files.current {
+        Some(current) => decode(current, &files).is_err(),
+        None => files.previous.is_some(),
+    };
     if files.current.is_none() && files.previous.is_some() {
         // Which of the two it was can't be told: someone should know that the other may have happened.
         let message =

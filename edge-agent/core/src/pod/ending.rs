@@ -9,6 +9,7 @@ use firmware_compat::time::Instant;
 use super::{
     Container, Context, Match, Pod,
     container::{Stop, StopWhy},
+    eviction,
 };
 use crate::{backoff::STOP_AT_LEAST, effect::Effect, event::Failure, out::Out};
 
@@ -19,6 +20,10 @@ impl Pod {
         let known = spec.as_ref().or(self.wanted.as_ref());
         let of_spec = known.map_or(DEFAULT_GRACE_MS, |spec| spec.grace_ms);
         let grace_ms = self.grace_ms.filter(|_| self.wanted.is_none()).unwrap_or(of_spec);
+        let grace_ms = match self.eviction.is_under_way() {
+            true => grace_ms.min(eviction::GRACE_MS),
+            false => grace_ms,
+        };
         let is_first = self.stop_by.is_none();
         let ends_at = now + Duration::from_millis(grace_ms.into());
         // Whoever asks again may be in more of a hurry.

@@ -49,7 +49,7 @@ impl Pod {
     pub fn is_settled(&self, context: &Context<'_>) -> bool {
         let Some(wanted) = &self.wanted else { return false };
         match self.relation() {
-            Match::New => !context.is_usable(wanted.runtime_class),
+            Match::New => !context.is_usable(wanted.runtime_class) || self.eviction.holds_back(),
             Match::Gone | Match::Other => false,
             Match::Same if self.is_over() => !self.may_run(),
             Match::Same => {
@@ -100,6 +100,8 @@ impl Pod {
         let files = self.files.timer().map(|at| (at, WakeReason::Retry));
         let containers = self.containers.values().filter_map(Container::timer);
         let deadline = self.deadline().map(|at| (at, WakeReason::Deadline));
-        containers.chain(self.sandbox.timer()).chain(files).chain(deadline).min()
+        let eviction = self.eviction.timer().map(|at| (at, WakeReason::Restart));
+        let timers = containers.chain(self.sandbox.timer()).chain(files);
+        timers.chain(deadline).chain(eviction).min()
     }
 }

@@ -60,7 +60,7 @@ impl Pod {
             }
             Event::FilesUpdated { .. } => self.files.updated(recorder),
             Event::FilesUpdateFailed { failure, .. } => self.files.update_failed(failure, recorder),
-            Event::SandboxRemoved { .. } => self.removed(),
+            Event::SandboxRemoved { .. } => self.removed(now),
             Event::SandboxRemoveFailed { failure, .. } => {
                 self.sandbox.remove_failed(failure, now, recorder);
             }
@@ -68,7 +68,7 @@ impl Pod {
         }
     }
 
-    fn removed(&mut self) {
+    fn removed(&mut self, now: Instant) {
         match self.sandbox.removed() {
             None => {}
             Some(true) => {
@@ -77,7 +77,9 @@ impl Pod {
             }
             Some(false) => {
                 let wanted = self.wanted.take();
-                *self = Self { wanted, ..Self::new(self.id) };
+                let restart = wanted.as_ref().map(|wanted| wanted.restart);
+                let eviction = core::mem::take(&mut self.eviction).removed(restart, now);
+                *self = Self { wanted, eviction, ..Self::new(self.id) };
             }
         }
     }

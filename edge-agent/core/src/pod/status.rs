@@ -17,7 +17,7 @@ use firmware_compat::{
 use super::{
     Container, Context, Match, Pod,
     container::{State, StopWhy},
-    last_words,
+    eviction, last_words,
     restart::{again_in, end_reason, how_it_ended},
     sandbox,
 };
@@ -183,8 +183,19 @@ impl Pod {
         if self.may_run() || self.is_over() {
             return None;
         }
+        if self.wanted.is_some()
+            && !context.hold
+            && let Some((phase, message)) = self.eviction.standing()
+        {
+            return Some(stand(phase, eviction::REASON, message));
+        }
         let is_going = matches!(self.relation(), Match::Gone | Match::Other);
         let going = || {
+            if context.doubt {
+                let message = "the assignment in force does not name it and may not be the newest: it is kept until \
+                               the hub assigns anew";
+                return Some(stand(Phase::Waiting, "AssignmentUnreadable", message));
+            }
             let message = "what is left of it is being removed";
             Some(stand(Phase::Stopping, self.why_going(context), message))
         };
@@ -298,6 +309,7 @@ impl Pod {
             Match::Gone => "Removed",
             Match::Other => "Replaced",
             Match::Same | Match::New if context.draining => "Draining",
+            Match::Same if self.eviction.is_under_way() => eviction::REASON,
             Match::Same | Match::New => "Restarting",
         }
     }

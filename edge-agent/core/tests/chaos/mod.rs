@@ -207,13 +207,7 @@ impl Chaos {
         let why = || failure("", "it did not work");
         match &effect {
             Effect::PrepareSandbox { pod } => {
-                let run = Run {
-                    identity: pod.identity,
-                    sandbox: false,
-                    since: world.now,
-                    failed: None,
-                    containers: BTreeMap::new(),
-                };
+                let run = Run { since: world.now, ..Run::of(pod.identity) };
                 world.runs.entry(pod.id).or_insert(run).identity = pod.identity;
             }
             Effect::Prepare { pod, container, attempt } => {
@@ -236,7 +230,7 @@ impl Chaos {
                 Event::Saved { generation: saved.id.generation }
             }
             (Effect::SaveAssignment(saved), false) => {
-                Event::SaveFailed { generation: saved.id.generation, message: "full".into() }
+                Event::SaveFailed { generation: saved.id.generation, failure: failure("", "full") }
             }
             (Effect::Fetch(blob), true) => {
                 world.store.insert(blob.digest);

@@ -35,6 +35,8 @@ pub struct World {
     pub disk: Vec<SavedAssignment>,
     /// What is wrong with the disk, in words.
     pub damage: Vec<String>,
+    /// The newest saved assignment is not in `disk` any more.
+    pub newest_lost: bool,
     pub time_floor_ms: u64,
     /// Whom the device's disk says it believes.
     pub pinned: Option<PinnedHub>,
@@ -74,6 +76,8 @@ pub struct Run {
     pub identity: Hash,
     pub since: Instant,
     pub failed: Option<Failure>,
+    /// Its record can be read.
+    pub legible: bool,
     /// Its sandbox stands.
     pub sandbox: bool,
     pub containers: BTreeMap<ContainerId, Process>,
@@ -89,6 +93,18 @@ pub struct Process {
 }
 
 impl Run {
+    /// One that was just made.
+    pub fn of(identity: Hash) -> Self {
+        Self {
+ identity,
+ legible: true,
+ sandbox: false,
+ since: Instant(0),
+ failed: None,
+ containers: BTreeMap::new(),
+ }
+    }
+
     /// What is kept is all but how init containers ended.
     pub fn lose_sandbox(&mut self) {
         self.sandbox = false;
@@ -115,6 +131,7 @@ impl World {
             now: Instant(0),
             disk: Vec::new(),
             damage: Vec::new(),
+            newest_lost: false,
             time_floor_ms: EPOCH_MS,
             pinned: Some(known_by(&[1])),
             voice: HUB,
@@ -171,15 +188,19 @@ impl World {
         };
         let pods = self.runs.iter().map(|(id, run)| FoundPod {
             pod: *id,
-            identity: Some(run.identity),
+            identity: run.legible.then_some(run.identity),
             sandbox: run.sandbox,
             age: self.now.since(run.since),
             failed: run.failed.clone(),
             containers: run.containers.iter().map(|of| container(id, of)).collect(),
         });
         let found = Found { pods: pods.collect(), artefacts: self.store.iter().copied().collect() };
-        let loaded =
-            Loaded { saved: self.disk.clone(), damage: self.damage.clone(), ..Loaded::default() };
+        let loaded = Loaded {
+            saved: self.disk.clone(),
+            damage: self.damage.clone(),
+            newest_lost: self.newest_lost,
+            ..Loaded::default()
+        };
         (Agent::new(config, loaded, seed), found)
     }
 
@@ -385,12 +406,14 @@ impl World {
         if self.fails("save") {
             return Some(Event::SaveFailed {
                 generation,
-                message: "no space left on device".into(),
+                failure: failure("DiskFull", "no space left on device"),
             });
         }
         if self.slow.contains("save") {
             return None;
         }
+        self.newest_lost = false;
+        self.damage.clear();
         self.disk.insert(0, saved.clone());
         self.disk.truncate(2);
         Some(Event::Saved { generation })
@@ -446,13 +469,7 @@ impl World {
 
     fn prepare_sandbox(&mut self, pod: &Pod) -> Option<Event> {
         let id = pod.id;
-        let run = Run {
-            identity: pod.identity,
-            sandbox: false,
-            since: self.now,
-            failed: None,
-            containers: BTreeMap::new(),
-        };
+        let run = Run { since: self.now, ..Run::of(pod.identity) };
         let run = self.runs.entry(id).or_insert(run);
         assert!(!run.sandbox, "prepared a sandbox that stands");
         run.identity = pod.identity;
@@ -654,5 +671,6 @@ fn hello(runtimes: Vec<Runtime>) -> Hello {
         clock_ms: 0,
         max_assignment_bytes: 1 << 20,
         keys: List::default(),
+        conditions: List::default(),
     }
 }

@@ -93,7 +93,7 @@ fn blob(name: &str) -> Blob {
     Blob { digest: hash_of(name), size: 10 }
 }
 
-/// `NAME=VERSION [image=X|wasm=X] [files=TEXT] [secret=TEXT] [token=TEXT] [restart=always|onfailure|never] [after=NAME]... [init=NAME:IMAGE]...
+/// `NAME=VERSION [image=X|wasm=X] [files=TEXT] [secret=TEXT] [token=TEXT] [scratch=BYTES] [restart=always|onfailure|never] [after=NAME]... [init=NAME:IMAGE]...
 /// [beside=NAME:IMAGE]...`: one container `main`, and others before it and beside it.
 pub fn pod(words: &str) -> Pod {
     let mut words = words.split_whitespace();
@@ -137,6 +137,11 @@ pub fn pod(words: &str) -> Pod {
                 let place = u8::try_from(pod.secrets.len()).expect("few");
                 pod.secrets.push(secret(text)).expect("few");
                 token = Some(Value::Secret { secret: place, key: Text::cut("token") });
+            }
+            ("scratch", limit) => {
+                let size_limit_bytes = limit.parse().expect("a number");
+                let source = VolumeSource::EmptyDir { memory: false, size_limit_bytes };
+                pod.volumes.push(Volume { name: Text::cut("scratch"), source }).expect("one");
             }
             ("after", name) => pod.after.push(id_of(name)).expect("few"),
             ("restart", "always") => pod.restart = RestartPolicy::Always,

@@ -7,6 +7,12 @@ pub(crate) mod file;
 pub(crate) mod line;
 pub(crate) mod time;
 
+/// A time in milliseconds since 1970, in UTC, such as `2024-02-29T23:59:59Z`.
+#[must_use]
+pub fn rfc3339(unix_ms: u64) -> String {
+    time::seconds(unix_ms / 1000)
+}
+
 /// Longest text of one stored line, as container runtimes have it. Longer lines are stored in parts.
 pub const MAX_LINE: usize = 16 * 1024;
 

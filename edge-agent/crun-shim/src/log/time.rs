@@ -15,9 +15,18 @@ pub(crate) fn stamp() -> String {
 }
 
 fn format(seconds: u64, nanos: u32) -> String {
+    format!("{}.{nanos:09}Z", date(seconds))
+}
+
+/// To the second.
+pub(crate) fn seconds(seconds: u64) -> String {
+    format!("{}Z", date(seconds))
+}
+
+fn date(seconds: u64) -> String {
     let (year, month, day) = civil(seconds / 86_400);
     let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{nanos:09}Z")
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}")
 }
 
 /// Year, month and day of a day counted from 1970-01-01, in the Gregorian calendar. Years are counted from

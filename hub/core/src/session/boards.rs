@@ -183,6 +183,7 @@ mod tests {
             clock_ms: 0,
             max_assignment_bytes: 0,
             keys: List::default(),
+            conditions: List::default(),
         }
     }
 

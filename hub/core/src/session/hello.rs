@@ -382,6 +382,7 @@ fn for_scheduling(facts: &Hello) -> Hello {
         version: Text::default(),
         kernel: Text::default(),
         keys: List::default(),
+        conditions: List::default(),
         ..facts.clone()
     }
 }

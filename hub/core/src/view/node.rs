@@ -139,6 +139,13 @@ fn conditions(device: &Device, troubles: Vec<Trouble>) -> Vec<Condition> {
         message,
         last_transition_time: Some(rfc3339(since)),
     }]);
+    conditions.extend(device.facts.conditions.iter().map(|said| Condition {
+        kind: said.kind.name().to_owned(),
+        status: if said.is_true { "True" } else { "False" }.to_owned(),
+        reason: said.reason.to_string(),
+        message: said.message.to_string(),
+        last_transition_time: None,
+    }));
     if let Some(conflict) = device.conflict {
         conditions.push(Condition {
             kind: "Paused".to_owned(),

@@ -1072,5 +1072,6 @@ fn hello(device: &Device) -> Hello {
         clock_ms: 0,
         max_assignment_bytes: device.body_room,
         keys: keys.try_into().expect("at most two"),
+        conditions: List::default(),
     }
 }

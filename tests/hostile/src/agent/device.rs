@@ -339,7 +339,7 @@ impl Device {
                     self.disk.truncate(2);
                     Event::Saved { generation }
                 } else {
-                    Event::SaveFailed { generation, message: "disk full".into() }
+                    Event::SaveFailed { generation, failure: failure() }
                 }
             }
             Effect::Fetch(blob) if well => {
@@ -651,6 +651,7 @@ fn new_agent(
         clock_ms: 0,
         max_assignment_bytes: MAX_ASSIGNMENT_BYTES,
         keys: List::default(),
+        conditions: List::default(),
     };
     let (name, hub, verify) = (NAME.to_owned(), Some(pinned), hub_key::verify);
     let config = Config { hello, name, hub, verify, time_floor_ms };

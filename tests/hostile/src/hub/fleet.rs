@@ -616,6 +616,7 @@ fn hello(device: usize, way: u8, held: Option<AssignmentId>) -> Hello {
         clock_ms: 0,
         max_assignment_bytes: if way & 32 == 0 { 1 << 20 } else { 64 },
         keys: hub_key::signer().keys().ids().collect::<Vec<_>>().try_into().expect("one"),
+        conditions: Default::default(),
     }
 }
 

@@ -163,7 +163,7 @@ impl World {
                 let generation = saved.id.generation;
                 match self.save(board, &saved, None) {
                     Ok(()) => Event::Saved { generation },
-                    Err(why) => Event::SaveFailed { generation, message: why.to_owned() },
+                    Err(why) => Event::SaveFailed { generation, failure: failure(DISK_FULL, why) },
                 }
             }
             Effect::PinHub(hub) => {
