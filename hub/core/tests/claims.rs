@@ -357,3 +357,25 @@ fn claims_go_with_the_set_where_it_says_so() {
     assert!(world.devices["a"].claims.is_empty(), "{}", world.story);
     assert!(world.list(Kind::PersistentVolumeClaim).is_empty());
 }
+
+#[test]
+fn an_update_goes_on_beside_a_device_that_is_away_and_replaces_each_pod_once() {
+    let mut world = world(&["a", "b"]);
+    world.apply(Kind::StatefulSet, &set(2, &json!({}))).expect("taken");
+    let pod = get(&mut world, Kind::Pod, "db-1").expect("there");
+    let away = pod["spec"]["nodeName"].as_str().expect("a device").to_owned();
+    world.leave(&away);
+    world.pass(3600);
+    world.push_image("db:2", "two");
+    let mut updated = set(2, &json!({}));
+    updated["spec"]["template"]["spec"]["containers"][0]["image"] = json!("db:2");
+    world.apply(Kind::StatefulSet, &updated).expect("taken");
+    world.pass(3600);
+    let image = |pod: &Value| pod["spec"]["containers"][0]["image"].clone();
+    assert_eq!(image(&get(&mut world, Kind::Pod, "db-0").expect("there")), "db:2");
+    world.join(&away, &[]);
+    world.pass(3600);
+    assert_eq!(image(&get(&mut world, Kind::Pod, "db-1").expect("there")), "db:2");
+    let starts = world.story.lines().filter(|line| line.contains(" starts ")).count();
+    assert_eq!(starts, 4, "two Pods, each replaced once\n{}", world.story);
+}

@@ -47,10 +47,11 @@ fn probes_decide_what_is_available_and_what_is_started_again() {
     until("it is not ready", "False ContainersNotReady restarts 0 available 0");
     let why = said(&["explain", "deployment/door"]);
     assert!(why.contains("containers with unready status: [door]"), "{why}");
-    assert!(
-        why.contains("Readiness probe failed: HTTP probe failed with statuscode: 404"),
-        "{why}"
-    );
+    wait_until("its event is there", || {
+        let events = said(&["get", "events"]);
+        let failed = "Readiness probe failed: HTTP probe failed with statuscode: 404";
+        if events.contains(failed) { Ok(()) } else { Err(events) }
+    });
 
     // The next start makes it ready again, by its hook.
     fs::remove_file(&lamp).unwrap();

@@ -17,6 +17,9 @@ fn ask(service: &str, said: Vec<u8>) -> (Result<(), String>, Vec<u8>) {
         stream.read_exact(&mut asked).expect("a call");
         // A client that has heard enough may be gone.
         let _ = stream.write_all(&said);
+        let _ = stream.shutdown(std::net::Shutdown::Write);
+        // What it acknowledges is read, or the end would cut the answer off.
+        let _ = io::copy(&mut stream, &mut io::sink());
         asked
     });
     let clock = Clock::start(Some(Duration::from_secs(20)));

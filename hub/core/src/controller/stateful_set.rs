@@ -121,11 +121,25 @@ impl Set<'_> {
         if !self.set.rolls() {
             return newest;
         }
-        let is_old = |pod: &&Pod| pod.revision.hash != newest.hash && pod.deleting.is_none();
+        let is_waited_for = |pod: &&Pod| {
+            let is_old = pod.revision.hash != newest.hash && pod.deleting.is_none();
+            is_old && !self.is_passed_over(pod)
+        };
         let above = self.pods.range(ordinal.saturating_add(1)..self.wanted.end.max(ordinal + 1));
-        let is_ahead = above.map(|(_, pod)| *pod).any(|pod| is_old(&pod));
+        let is_ahead = above.map(|(_, pod)| *pod).any(|pod| is_waited_for(&pod));
         let is_below = ordinal < self.wanted.start.saturating_add(self.set.partition());
         if is_below || is_ahead { &self.current } else { newest }
+    }
+
+    /// Whether an update goes on below a Pod of an older revision, which stays: its device has not been heard for long, or
+    /// can't be given the newest revision.
+    fn is_passed_over(&self, pod: &Pod) -> bool {
+        let device = pod.device.as_ref().and_then(|name| self.view.state.fleet.get(name));
+        device.is_some_and(|device| {
+            let suits = Draft::new(self.view).suits(device);
+            let is_barred = suits.is_err_and(|why| !matches!(why, FilterReason::Preparing(_)));
+            is_barred || self.is_away(device)
+        })
     }
 
     /// A Pod that is there and not part of an assignment is given a place.
