@@ -9,6 +9,7 @@ mod backup;
 mod broker;
 mod container;
 mod docs;
+mod edge;
 mod fleet;
 mod machines;
 mod offline;
