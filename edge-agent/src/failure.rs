@@ -54,7 +54,9 @@ fn io_of<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a io::Error> {
             SandboxError::Volume(error) => io_of(error),
             SandboxError::Bundle(error) => io_of(error),
             SandboxError::Shm { source, .. } | SandboxError::Release { source, .. } => Some(source),
-            SandboxError::Namespace(_) | SandboxError::Cgroup(_) | SandboxError::Processes(_) => None,
+            SandboxError::Namespace(_) | SandboxError::Cgroup(_) | SandboxError::Processes(_) => {
+                None
+            }
         };
     }
     if let Some(StateError::Io { source, .. }) = error.downcast_ref::<StateError>() {

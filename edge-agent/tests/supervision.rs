@@ -7,8 +7,8 @@ mod support;
 use std::{fs, path::PathBuf};
 
 use firmware_compat::v1::owned::{
-    Container, ContainerState, Handler, Hook, HostPathKind, List, Moment, Mount, MountPropagation, Phase, Pod, Probe,
-    Purpose, RestartPolicy, Text, Value, Variable, Volume, VolumeSource,
+    Container, ContainerState, Handler, Hook, HostPathKind, List, Moment, Mount, MountPropagation,
+    Phase, Pod, Probe, Purpose, RestartPolicy, Text, Value, Variable, Volume, VolumeSource,
 };
 use support::{
     hub::Hub,

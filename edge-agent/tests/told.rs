@@ -8,8 +8,8 @@ mod support;
 use std::fmt::Write;
 
 use firmware_compat::v1::owned::{
-    Dns, Fact, FactResource, File, HostAlias, Mount, MountPropagation, PodNames, ProjectedSource, Value, Variable,
-    Volume, VolumeSource,
+    Dns, Fact, FactResource, File, HostAlias, Mount, MountPropagation, PodNames, ProjectedSource,
+    Value, Variable, Volume, VolumeSource,
 };
 use support::world::{ID, World};
 

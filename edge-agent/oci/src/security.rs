@@ -127,7 +127,7 @@ mod tests {
             mqueue: true,
             architecture: "x86_64",
             cgroup_parent: String::new(),
-                    lacks: Default::default(),
+            lacks: Default::default(),
         };
         let set = capabilities(security, &host);
         assert_eq!(set["bounding"], set["effective"]);

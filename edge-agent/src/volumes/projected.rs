@@ -62,10 +62,8 @@ pub(super) fn place(
     }
     let files: Vec<Content<'_>> = files.into_values().collect();
     match opened.is_empty() {
-        true => {
-            config_map::write(own, &files, pod.security.fs_group, written)
-                .map_err(|error| error.in_volume(&volume.name))
-        }
+        true => config_map::write(own, &files, pod.security.fs_group, written)
+            .map_err(|error| error.in_volume(&volume.name)),
         false => secret::write(volume, own, &files, pod.security.fs_group),
     }
 }

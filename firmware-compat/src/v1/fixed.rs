@@ -14,10 +14,10 @@ mod assignment;
 mod claim;
 #[path = "command.rs"]
 mod command;
-#[path = "facts.rs"]
-mod facts;
 #[path = "condition.rs"]
 mod condition;
+#[path = "facts.rs"]
+mod facts;
 #[path = "hello.rs"]
 mod hello;
 #[path = "names.rs"]
@@ -34,8 +34,8 @@ mod supervision;
 pub use assignment::*;
 pub use claim::*;
 pub use command::*;
-pub use facts::*;
 pub use condition::*;
+pub use facts::*;
 pub use hello::*;
 pub use names::*;
 pub use pod::*;

@@ -12,12 +12,12 @@ mod claim;
 #[path = "command.rs"]
 #[expect(clippy::duplicate_mod, reason = "one definition of the messages, two forms of them")]
 mod command;
-#[path = "facts.rs"]
-#[expect(clippy::duplicate_mod, reason = "one definition of the messages, two forms of them")]
-mod facts;
 #[path = "condition.rs"]
 #[expect(clippy::duplicate_mod, reason = "one definition of the messages, two forms of them")]
 mod condition;
+#[path = "facts.rs"]
+#[expect(clippy::duplicate_mod, reason = "one definition of the messages, two forms of them")]
+mod facts;
 #[path = "hello.rs"]
 #[expect(clippy::duplicate_mod, reason = "one definition of the messages, two forms of them")]
 mod hello;
@@ -40,8 +40,8 @@ mod supervision;
 pub use assignment::*;
 pub use claim::*;
 pub use command::*;
-pub use facts::*;
 pub use condition::*;
+pub use facts::*;
 pub use hello::*;
 pub use names::*;
 pub use pod::*;

@@ -259,7 +259,8 @@ impl Engine {
                     let Some(revision) = saved.map(|saved| saved.revision.clone()) else {
                         continue;
                     };
-                    let id = self.create_pod(key, uid, &revision, Some(name), device.as_deref(), None);
+                    let id =
+                        self.create_pod(key, uid, &revision, Some(name), device.as_deref(), None);
                     match device {
                         Some(device) => self.admit(id, &device, Vec::new()),
                         None => self.wait(id, waiting, true),

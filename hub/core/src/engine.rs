@@ -7,8 +7,8 @@
 //! `provisioning` finds what devices need of images, `view` and `explain` show, `recorder` keeps the API's events.
 
 mod access;
-mod pod_security;
 mod bare;
+mod pod_security;
 mod quota;
 mod requests;
 

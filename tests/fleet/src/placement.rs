@@ -51,7 +51,8 @@ pub fn run(plan: &Plan) -> Outcome {
         let revision = revision(workload)?;
         let load = |device: &Device| taken.get(&*device.name).cloned().unwrap_or_default();
         let start = Instant::now();
-        let placement = place(replicas, &revision, devices.iter(), load, &|_| Ok(()), Neighbours::default());
+        let placement =
+            place(replicas, &revision, devices.iter(), load, &|_| Ok(()), Neighbours::default());
         took += start.elapsed();
         placed += placement.devices.len();
         for name in placement.devices {

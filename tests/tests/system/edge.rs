@@ -159,7 +159,7 @@ fn manifests_for_devices_at_the_edge_apply_unchanged_and_run() {
             Err(format!("{waiting:?}\n{}", cli.run(&["get", "pods", "-o", "wide"]).well()))
         }
     });
-    let restarts: u32 = site.api().pods().iter().map(|pod| pod.restarts).sum();
+    let restarts: u64 = site.api().pods().iter().map(|pod| pod.restarts).sum();
     assert_eq!(restarts, 0, "{}", cli.run(&["get", "pods"]).well());
 
     let _deleted = cli.run(&["delete", "-f", dir]).well();

@@ -96,13 +96,13 @@ impl Run {
     /// One that was just made.
     pub fn of(identity: Hash) -> Self {
         Self {
- identity,
- legible: true,
- sandbox: false,
- since: Instant(0),
- failed: None,
- containers: BTreeMap::new(),
- }
+            identity,
+            legible: true,
+            sandbox: false,
+            since: Instant(0),
+            failed: None,
+            containers: BTreeMap::new(),
+        }
     }
 
     /// What is kept is all but how init containers ended.

@@ -57,9 +57,7 @@ impl Source {
     /// What of it is of ConfigMaps and Secrets.
     pub(super) fn files(&self) -> impl Iterator<Item = &Files> {
         let (one, more) = match self {
-            Self::EmptyDir { .. } | Self::HostPath { .. } | Self::Claim { .. } => {
-                (None, &[][..])
-            }
+            Self::EmptyDir { .. } | Self::HostPath { .. } | Self::Claim { .. } => (None, &[][..]),
             Self::Files(files) => (Some(files), &[][..]),
             Self::Projected(sources) => (None, sources.as_slice()),
         };

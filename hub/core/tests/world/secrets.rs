@@ -154,8 +154,8 @@ impl Opener<'_> {
                     }));
                 }
                 VolumeSource::EmptyDir { .. }
- | VolumeSource::HostPath { .. }
- | VolumeSource::Claim(_) => {}
+                | VolumeSource::HostPath { .. }
+                | VolumeSource::Claim(_) => {}
             }
         }
         lines

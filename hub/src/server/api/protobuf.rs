@@ -249,7 +249,10 @@ mod tests {
     fn an_unsupported_field_keeps_its_name_and_an_unknown_one_its_number() {
         let spec = bytes(2, &bytes(3, &bytes(2, &bytes(14, &number(13, 1)))));
         let value = to_json(&body("apps/v1", "Deployment", &spec)).expect("valid");
-        assert_eq!(value["spec"]["template"]["spec"], json!({"securityContext": {"seLinuxChangePolicy": 1}}));
+        assert_eq!(
+            value["spec"]["template"]["spec"],
+            json!({"securityContext": {"seLinuxChangePolicy": 1}})
+        );
         let error = to_json(&body("apps/v1", "Deployment", &bytes(2, &number(15, 1))))
             .expect_err("unknown");
         assert!(error.to_string().contains("DeploymentSpec has a field with number 15"), "{error}");

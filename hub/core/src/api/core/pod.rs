@@ -7,8 +7,8 @@ pub mod downward;
 pub mod environment;
 pub mod names;
 pub(crate) mod normal;
-pub mod projected;
 pub mod probe;
+pub mod projected;
 pub mod scheduling;
 pub mod security;
 pub mod status;
@@ -28,8 +28,8 @@ pub use self::{
     container::{Container, ContainerPort, Resources, VolumeMount},
     downward::{DownwardFile, DownwardVolume, FieldRef, ResourceFieldRef},
     environment::{EnvFrom, EnvVar, EnvVarSource, KeyReference, ObjectSource},
-    probe::{Lifecycle, LifecycleHandler, NumberOrName, Probe},
     names::{DnsConfig, DnsOption, HostAlias},
+    probe::{Lifecycle, LifecycleHandler, NumberOrName, Probe},
     projected::{ObjectProjection, ProjectedVolume, Projection},
     scheduling::Toleration,
     security::{Capabilities, PodSecurityContext, Profile, SecurityContext, Sysctl},

@@ -48,10 +48,9 @@ pub(super) fn container(container: &mut Container) {
     ] {
         probe.iter_mut().for_each(self::probe);
     }
-    for hook in container.lifecycle.iter_mut().flat_map(|l| [&mut l.post_start, &mut l.pre_stop]) {
-        if let Some(LifecycleHandler { http_get, tcp_socket, .. }) = hook {
-            handlers(http_get, tcp_socket);
-        }
+    let hooks = container.lifecycle.iter_mut().flat_map(|l| [&mut l.post_start, &mut l.pre_stop]);
+    for LifecycleHandler { http_get, tcp_socket, .. } in hooks.flatten() {
+        handlers(http_get, tcp_socket);
     }
     container.lifecycle.take_if(|lifecycle| *lifecycle == Lifecycle::default());
     unless(&mut container.termination_message_path, &["", DEFAULT_MESSAGE_PATH]);
