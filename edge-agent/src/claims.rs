@@ -27,6 +27,7 @@ use firmware_compat::{
 use crate::{
     pod_dir::PodDir,
     state::{StateDir, StateError, Written, make_dir, read_bounded, sync_dir_of},
+    volumes::own_claim,
 };
 
 /// Containers of any user write to a claim, as to an emptyDir.
@@ -139,6 +140,12 @@ impl Claims {
             let of = |cause| ClaimError::State { claim: claim.name.to_string(), cause };
             noted.as_ref().map_err(|error| of(StateError::io("write", &path, again(error))))?;
             self.make(claim)?;
+            if let Some(group) = pod.security.fs_group {
+                let path = self.root(claim)?;
+                own_claim(&path, group).map_err(|error| {
+                    of(StateError::io("give to the Pod's fsGroup what is in", &path, error))
+                })?;
+            }
         }
         self.written.add(names.len() as u64);
         Ok(())

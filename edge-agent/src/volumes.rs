@@ -30,6 +30,8 @@ mod projected;
 mod secret;
 mod sub_path;
 
+pub(crate) use fs_group::own_claim;
+
 /// Kubernetes gives every container access to an emptyDir.
 const EMPTY_DIR_MODE: u32 = 0o777;
 
