@@ -1,7 +1,7 @@
 //! What the agent says on the device itself, without a hub: a socket in the state directory, which only its owner and root can
 //! reach, and the commands that ask there. One line is asked, a text is answered.
 
-use std::{io, os::fd::AsRawFd, path::Path, sync::Arc, time::Duration};
+use std::{fs::File, io, os::fd::AsRawFd, path::Path, sync::Arc, time::Duration};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -80,19 +80,41 @@ impl Question {
     }
 }
 
+/// The socket in a state directory; it goes with this.
+#[derive(Debug)]
+pub struct Socket {
+    dir: File,
+}
+
+impl Socket {
+    /// However long the state directory's path is, this one fits the address of a socket.
+    fn path(&self) -> String {
+        format!("/proc/self/fd/{}/{SOCKET}", self.dir.as_raw_fd())
+    }
+
+    fn remove(&self) -> io::Result<()> {
+        match std::fs::remove_file(self.path()) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        // The next agent removes what is left.
+        let _ = self.remove();
+    }
+}
+
 /// Listens in a state directory. Must be called on the agent's runtime.
 ///
 /// # Errors
 /// Those of the system: the agent runs without.
-pub fn listen(state: &Path, messages: Sender) -> io::Result<()> {
-    // However long the path is, this one fits the address of a socket.
-    let dir = std::fs::File::open(state)?;
-    let path = format!("/proc/self/fd/{}/{SOCKET}", dir.as_raw_fd());
-    match std::fs::remove_file(&path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let listener = UnixListener::bind(&path)?;
+pub fn listen(state: &Path, messages: Sender) -> io::Result<Socket> {
+    let socket = Socket { dir: File::open(state)? };
+    socket.remove()?;
+    let listener = UnixListener::bind(socket.path())?;
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     tokio::spawn(async move {
         loop {
@@ -109,7 +131,7 @@ pub fn listen(state: &Path, messages: Sender) -> io::Result<()> {
             });
         }
     });
-    Ok(())
+    Ok(socket)
 }
 
 async fn answer(mut stream: UnixStream, messages: Sender) -> io::Result<()> {

@@ -96,7 +96,7 @@ pub async fn run(options: Options, shutdown: impl Future<Output = ()>) -> Result
     begin(&mut shell, found, options.adopt_hub);
     pods::sweep_claims(shell.launcher.clone());
     shell.scrub();
-    shell.listen();
+    let _socket = shell.listen();
     drive(&mut shell, receiver, shutdown, options.drain_on_exit).await;
     let written = shell.state.written().bytes();
     shell.leave().await;

@@ -258,7 +258,8 @@ async fn later_mounts_of_the_device_are_seen_where_the_manifest_says_so(runtime:
 
 async fn containers_that_share_their_processes_see_each_other(runtime: &'static str) {
     let mut world = World::new(runtime).await;
-    let main = "until busybox pgrep -f '[s]leep 4321' > /dev/null; do busybox sleep 0.1; done; \
+    let main = "until busybox cat /proc/[0-9]*/cmdline 2> /dev/null | busybox tr '\\0' ' ' \
+                | busybox grep -q '[s]leep 4321'; do busybox sleep 0.1; done; \
                 echo seen; exec busybox sleep 1000";
     let sidecar = "exec busybox sleep 4321";
     let mut pod = world.pod(&[], &[("main", main), ("sidecar", sidecar)]);

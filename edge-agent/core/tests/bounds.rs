@@ -4,7 +4,7 @@
 
 mod world;
 
-use firmware_compat::v1::owned::*;
+use firmware_compat::{capacity, v1::owned::*};
 use lichen_agent_core::{ContainerId, Effect, Event};
 use world::{
     World, failure,
@@ -159,7 +159,7 @@ fn paths_that_would_leave_their_place_are_refused() {
     check(|i| i.volumes = host_path("etc"), absolute);
     let within = "has a path in a volume that is absolute or climbs with `..`";
     check(|i| change_container(i, |c| c.mounts = mount("settings", "/x", "../y")), within);
-    let plain = "has a volume, Secret or hostname whose name is not plain: letters, digits, `-`, `_` and `.`, not first";
+    let plain = "has a volume, Secret, host or domain whose name is not plain: letters, digits, `-`, `_` and `.`, not first";
     for name in ["../x", "a/b", "", ".", "..", ".hidden", "a b", "\n"] {
         let name = || Text::cut(name);
         let source = VolumeSource::EmptyDir { memory: false, size_limit_bytes: 0 };
@@ -187,11 +187,13 @@ fn a_body_longer_than_the_device_takes_is_not_asked_for() {
     world.link_up = true;
     world.feed(UP);
     let (mut head, _) = world.assign(1, vec![]);
-    head.length = 8_195;
+    let max = capacity::full::BODY_BYTES;
+    head.length = max as u32 + 1;
     world.feed(say(&head));
     world.advance(59_000);
     let last = world.trace.last().unwrap();
-    assert!(last.ends_with("it is 8195 bytes long, this device takes 1 to 8194"), "{last}");
+    let why = format!("it is {} bytes long, this device takes 1 to {max}", max + 1);
+    assert!(last.ends_with(&why), "{last}");
     assert!(!world.trace.iter().any(|line| line.contains("want")));
 }
 

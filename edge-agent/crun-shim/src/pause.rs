@@ -139,7 +139,8 @@ pub(crate) fn pause() -> Result<(), String> {
     let failed = |error: io::Error| format!("could not wait for children: {error}");
     let (mut read, write) = UnixStream::pair().map_err(failed)?;
     signal_hook::low_level::pipe::register(SIGCHLD, write).map_err(failed)?;
-    io::stdout().write_all(READY.as_bytes()).map_err(failed)?;
+    let mut stdout = io::stdout();
+    stdout.write_all(READY.as_bytes()).and_then(|()| stdout.flush()).map_err(failed)?;
     let null = File::options().write(true).open("/dev/null").map_err(failed)?;
     rustix::stdio::dup2_stdout(null).map_err(|errno| failed(errno.into()))?;
     loop {

@@ -56,6 +56,9 @@ pub(super) fn check(
         io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => {
             format!("timeout: health rpc did not complete: {address:?}")
         }
+        io::ErrorKind::InvalidData => {
+            "error: health rpc probe failed: the server does not speak HTTP/2".to_owned()
+        }
         _ => format!("error: health rpc probe failed: {}", words(&error)),
     };
     stream.set_write_timeout(Some(clock.left()?)).map_err(failed)?;
@@ -128,7 +131,7 @@ fn answer(stream: &mut TcpStream, clock: &Clock) -> io::Result<Option<u64>> {
         let [a, b, c, kind, flags, ..] = header;
         let length = u32::from_be_bytes([0, a, b, c]) as usize;
         if length > MAX_FRAME {
-            return Err(io::Error::other("the server does not speak HTTP/2"));
+            return Err(io::ErrorKind::InvalidData.into());
         }
         let mut payload = vec![0; length];
         read(stream, &mut payload, clock)?;

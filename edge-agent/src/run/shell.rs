@@ -247,11 +247,13 @@ impl Shell {
         Ok(format!("{}\n", own.attempt(*run).display()))
     }
 
-    /// Listens for who asks on the device itself.
-    pub(super) fn listen(&self) {
-        if let Err(error) = local::listen(self.state.path(), self.messages.clone()) {
-            tracing::warn!(%error, "`lichen-agent status` can't ask this agent");
-        }
+    /// Listens for who asks on the device itself, for as long as the answer is kept.
+    pub(super) fn listen(&self) -> Option<local::Socket> {
+        local::listen(self.state.path(), self.messages.clone())
+            .inspect_err(
+                |error| tracing::warn!(%error, "`lichen-agent status` can't ask this agent"),
+            )
+            .ok()
     }
 
     /// Looks how much is left of the device, apart from what Pods hold.

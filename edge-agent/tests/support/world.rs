@@ -1,6 +1,9 @@
 //! A device with one OCI runtime, and what Pods of several containers leave on it.
 
-use std::{fs, os::unix::fs::MetadataExt};
+use std::{
+    fs,
+    os::unix::fs::{DirBuilderExt, MetadataExt},
+};
 
 use firmware_compat::{
     id::PodId,
@@ -35,7 +38,7 @@ impl World {
     pub async fn on(runtime: &'static str, before: impl FnOnce(&std::path::Path)) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let hub = Hub::start("pi").await;
-        fs::create_dir(dir.path().join("state")).unwrap();
+        fs::DirBuilder::new().mode(0o700).create(dir.path().join("state")).unwrap();
         before(&dir.path().join("state"));
         let device = Device::new(&dir.path().join("state"), &hub.http, "pi");
         let mut world = Self { hub, device, runtime, dir };

@@ -113,7 +113,7 @@ mod tests {
                 "spec.replica: Lichen does not support this field; did you mean replicas?",
                 "spec.template.spec.schedulingGates: Lichen does not support this field: apply the workload when its Pods may \
                  be placed",
-                "spec.template.spec.containers[0].volumeDevices: Lichen does not support this field",
+                "spec.template.spec.containers[0].volumeDevices: Lichen does not support this field: there are no block volumes; mount a device by hostPath",
                 "spec.template.spec.containers[0].volumeMount: Lichen does not support this field; \
                  did you mean volumeMounts?",
                 "spec.template.spec.containers[1].env[0].valueFrom.fileKeyRef: Lichen does not support this field: write \

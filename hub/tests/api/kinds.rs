@@ -70,7 +70,7 @@ async fn the_openapi_document_has_the_fields_and_the_keys_of_lists() {
     assert_eq!(ports["x-kubernetes-list-map-keys"], json!(["containerPort", "protocol"]));
     let pod = "/properties/spec/properties/template/properties/spec/properties";
     assert!(schema.pointer(&format!("{pod}/hostNetwork")).is_some());
-    assert!(schema.pointer(&format!("{pod}/hostPID")).is_none(), "not supported");
+    assert!(schema.pointer(&format!("{pod}/schedulingGates")).is_none(), "not supported");
     hub.running.stop().await.expect("stop");
 }
 

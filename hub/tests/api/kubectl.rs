@@ -126,7 +126,7 @@ async fn kubectl_shows_every_field_that_lichen_does_not_support() {
     let hub = Hub::start().await;
     let wrong = WEB
         .replace("  replicas: 2", "  replica: 2")
-        .replace("      containers:", "      hostPID: true\n      containers:");
+        .replace("      containers:", "      schedulingGates: [{name: wait}]\n      containers:");
     let (ok, text) = try_kubectl(&hub, &["create", "--validate=false", "-f", "-"], &wrong).await;
     assert!(!ok);
     assert!(
@@ -134,7 +134,7 @@ async fn kubectl_shows_every_field_that_lichen_does_not_support() {
         "{text}"
     );
     assert!(
-        text.contains("spec.template.spec.hostPID: Lichen does not support this field"),
+        text.contains("spec.template.spec.schedulingGates: Lichen does not support this field"),
         "{text}"
     );
     hub.running.stop().await.expect("stop");
@@ -204,7 +204,10 @@ async fn kubectl_finds_kinds_by_any_name_and_explains_their_fields() {
     assert!(kinds.contains("serviceaccounts") && kinds.contains("deployments"), "{kinds}");
     let explained =
         kubectl(&hub, &["explain", "deployment.spec.template.spec.containers"], "").await;
-    assert!(explained.contains("workingDir") && !explained.contains("resizePolicy"), "{explained}");
+    assert!(
+        explained.contains("workingDir") && !explained.contains("volumeDevices"),
+        "{explained}"
+    );
     let (ok, text) = try_kubectl(&hub, &["delete", "sa", "robot", "--cascade=orphan"], "").await;
     assert!(ok, "nothing depends on it: {text}");
     hub.running.stop().await.expect("stop");

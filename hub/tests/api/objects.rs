@@ -82,12 +82,13 @@ async fn every_unsupported_field_is_refused_at_once() {
     let hub = Hub::start().await;
     let mut wrong = deployment("web", "web:1");
     wrong["spec"]["replica"] = json!(2);
-    wrong["spec"]["template"]["spec"]["containers"][0]["resizePolicy"] = json!([]);
+    wrong["spec"]["template"]["spec"]["containers"][0]["volumeDevices"] = json!([]);
     let reply = hub.put("POST", DEPLOYMENTS, &wrong).await;
     assert_eq!(
         reply.refusal(),
         "422 Invalid: Deployment \"web\" is invalid: spec.replica: Lichen does not support this field; did you \
-         mean replicas?; spec.template.spec.containers[0].resizePolicy: Lichen does not support this field"
+         mean replicas?; spec.template.spec.containers[0].volumeDevices: Lichen does not support this field: there are \
+         no block volumes; mount a device by hostPath"
     );
     let causes = reply.json()["details"]["causes"].clone();
     let fields: Vec<&str> = causes
@@ -96,7 +97,7 @@ async fn every_unsupported_field_is_refused_at_once() {
         .iter()
         .filter_map(|cause| cause["field"].as_str())
         .collect();
-    assert_eq!(fields, ["spec.replica", "spec.template.spec.containers[0].resizePolicy"]);
+    assert_eq!(fields, ["spec.replica", "spec.template.spec.containers[0].volumeDevices"]);
     assert_eq!(hub.get(&format!("{DEPLOYMENTS}/web")).await.code, 404);
     hub.running.stop().await.expect("stop");
 }
@@ -188,10 +189,10 @@ async fn patches_change_what_they_name_and_nothing_else() {
     let pinned = json!({"metadata": {"resourceVersion": "1"}, "spec": {"replicas": 4}});
     assert_eq!(patch("merge-patch+json", pinned).await.code, 409);
     let unknown =
-        patch("merge-patch+json", json!({"spec": {"template": {"spec": {"hostPID": true}}}}))
+        patch("merge-patch+json", json!({"spec": {"template": {"spec": {"volumeClaim": true}}}}))
             .await
             .refusal();
-    assert!(unknown.contains("hostPID: Lichen does not support this field"), "{unknown}");
+    assert!(unknown.contains("volumeClaim: Lichen does not support this field"), "{unknown}");
     let apply = patch("apply-patch+yaml", json!({})).await.refusal();
     assert!(
         apply.starts_with("415 UnsupportedMediaType: Lichen has no server-side apply"),
@@ -260,7 +261,7 @@ async fn kubectl_gets_a_table() {
 async fn what_the_api_has_can_be_discovered() {
     let hub = Hub::start().await;
     assert_eq!(hub.get("/api").await.expect(200)["versions"], json!(["v1"]));
-    assert_eq!(hub.get("/apis").await.expect(200)["groups"][0]["name"], "apps");
+    assert_eq!(hub.get("/apis").await.expect(200)["groups"][1]["name"], "apps");
     let core = hub.get("/api/v1").await.expect(200);
     let names: Vec<&str> = core["resources"]
         .as_array()
@@ -275,6 +276,9 @@ async fn what_the_api_has_can_be_discovered() {
             "configmaps",
             "secrets",
             "serviceaccounts",
+            "resourcequotas",
+            "persistentvolumeclaims",
+            "persistentvolumes",
             "nodes",
             "pods",
             "events",

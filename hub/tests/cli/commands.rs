@@ -112,7 +112,10 @@ fn a_workload_without_an_image_and_devices_says_so() {
     assert!(why.starts_with("- Deployment default/web: 0 of 2 Pods run\n"), "{why}");
     assert!(why.contains("push it with: lichen image push"), "{why}");
     let why = hub.lichen("explain cm colours").failed();
-    assert!(why.contains("explain takes a deployment, daemonset, job, pod or node"), "{why}");
+    assert!(
+        why.contains("explain takes a deployment, daemonset, statefulset, job, pod or node"),
+        "{why}"
+    );
 }
 
 #[test]

@@ -73,11 +73,13 @@ pub enum Canary {
     DeafnessIsNotTold,
     /// Statuses say of what runs that it has ended well.
     EndsAreMadeUp,
+    /// The data of a claim goes with the Pod that had it.
+    ClaimsGoWithPods,
 }
 
 impl Canary {
     /// Every one, the check that must notice it, and within how many seeds.
-    pub const EVERY: [(Self, &'static str, u64); 30] = [
+    pub const EVERY: [(Self, &'static str, u64); 31] = [
         (Self::HubForgetsSaves, "accepted-is-kept", 50),
         (Self::AgentSavesWithoutSync, "acknowledged-is-kept", 200),
         (Self::AgentWaitsForTheHub, "boots-offline", 200),
@@ -108,6 +110,7 @@ impl Canary {
         (Self::KeysAreSwallowed, "new-keys-are-handed-over", 200),
         (Self::DeafnessIsNotTold, "unknown-key-is-told", 400),
         (Self::EndsAreMadeUp, "job-counts-once", 200),
+        (Self::ClaimsGoWithPods, "claimed-data-stays", 200),
     ];
 
     /// The beginning of a step without which a history can't show anything. Drawing is cheap, running is not.
@@ -122,6 +125,7 @@ impl Canary {
             Self::BootsAreAllAlike | Self::CopiesAreNotTold => "clone",
             Self::KeysAreSwallowed | Self::DeafnessIsNotTold => "hub drop-key",
             Self::EndsAreMadeUp => "job",
+            Self::ClaimsGoWithPods => "set",
             _ => "",
         }
     }

@@ -315,6 +315,12 @@ pub fn history(seed: u64, size: Size) -> History {
     if of_jobs.u8(0..3) == 0 {
         add_jobs(&mut steps, &mut of_jobs, boards);
     }
+    let mut of_sets = Rng::with_seed(seed ^ 0x005e_75e7);
+    if of_sets.u8(0..3) == 0 {
+        for _ in 0..of_sets.u64(1..4) {
+            add_group(&mut steps, &mut of_sets, boards, stateful_set);
+        }
+    }
     if own.u8(0..2) == 0 && !external {
         for _ in 0..own.u64(1..5) {
             add_group(&mut steps, &mut own, boards, membership);
@@ -325,6 +331,22 @@ pub fn history(seed: u64, size: Size) -> History {
         steps.insert(0, Step::new(&line, own.u64(..) >> 32));
     }
     History { seed, external, steps }
+}
+
+/// A StatefulSet that grows, shrinks, gets a new version, or goes and comes back to its claims.
+fn stateful_set(rng: &mut Rng) -> Vec<String> {
+    let set =
+        |rng: &mut Rng| format!("set db replicas={} version={}", rng.u64(0..4), rng.u64(1..3));
+    let mut lines = vec![set(rng)];
+    for _ in 0..rng.u64(1..4) {
+        lines.push(format!("pass {}s", rng.u64(1..120)));
+        lines.push(match rng.u8(0..5) {
+            0 => "delete set db".into(),
+            1 => format!("delete claim data-db-{}", rng.u64(0..3)),
+            _ => set(rng),
+        });
+    }
+    lines
 }
 
 /// Steps that belong together, in their order, with what else happens between them.

@@ -66,6 +66,7 @@ pub struct Device {
 struct Run {
     identity: Hash,
     sandbox: bool,
+    failed: Option<Failure>,
     containers: BTreeMap<ContainerId, Process>,
 }
 
@@ -124,7 +125,7 @@ impl Device {
             identity: Some(run.identity),
             sandbox: run.sandbox,
             age: Duration::ZERO,
-            failed: None,
+            failed: run.failed.clone(),
             containers: run.containers.iter().map(container).collect(),
         });
         let pods = pods.collect();
@@ -157,7 +158,13 @@ impl Device {
                 Effect::Retain(keep) => self.retain(&keep),
                 Effect::Quit => self.ended = true,
                 Effect::Disconnect => self.link_up = false,
-                Effect::Note(_)
+                Effect::KeepFailure { pod, failure } => {
+                    let run = self.runs.get_mut(&pod).expect("only a Pod that was made can fail");
+                    run.failed = Some(failure);
+                }
+                // After a restart nothing is known of the health of what runs.
+                Effect::KeepHealth { .. }
+                | Effect::Note(_)
                 | Effect::Connect
                 | Effect::CancelFetch { .. }
                 | Effect::CancelCommand { .. }
@@ -348,8 +355,12 @@ impl Device {
             }
             Effect::Fetch(blob) => Event::FetchFailed { digest: blob.digest, failure: failure() },
             Effect::PrepareSandbox { pod } => {
-                let new =
-                    || Run { identity: pod.identity, sandbox: false, containers: BTreeMap::new() };
+                let new = || Run {
+                    identity: pod.identity,
+                    sandbox: false,
+                    failed: None,
+                    containers: BTreeMap::new(),
+                };
                 let run = self.runs.entry(pod.id).or_insert_with(new);
                 (run.identity, run.sandbox) = (pod.identity, well);
                 if well {

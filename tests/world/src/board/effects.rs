@@ -372,7 +372,12 @@ impl World {
         }
         match self.boards[board].runs.get_mut(&pod) {
             Some(run) if keep_volumes => run.lose_sandbox(),
-            _ => _ = self.boards[board].runs.remove(&pod),
+            _ => {
+                let run = self.boards[board].runs.remove(&pod);
+                if let Some(run) = run.filter(|_| self.is(Canary::ClaimsGoWithPods)) {
+                    self.boards[board].condemn(&run.claims);
+                }
+            }
         }
         self.sweep_claims(board);
         Event::SandboxRemoved { pod }

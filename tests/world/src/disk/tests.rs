@@ -17,9 +17,9 @@ use super::Disk;
 
 const SEEDS: u64 = 10_000;
 
-/// One that an agent can follow: it assigns nothing, which is a list of no Pods.
+/// One that an agent can follow: it assigns nothing, which is a list of no Pods and one of no claims.
 fn assignment(generation: u64) -> SavedAssignment {
-    let body = vec![0];
+    let body = vec![0, 0];
     assert_eq!(decode_body(&body), Ok(Assignment::default()));
     let id = AssignmentId {
         lineage: Lineage([1; 16]),
