@@ -33,7 +33,7 @@ use crate::{
     event::{Event, Found},
     journal::event,
     out::Out,
-    pod::{Context, Pod},
+    pod::{Context, Leaving, Pod},
     pressure::Pressure,
     report::Reporter,
     spec::{ContainerId, PodSpec},
@@ -50,7 +50,7 @@ pub struct Agent {
     guard: Guard,
     pods: BTreeMap<PodId, Pod>,
     /// Pods that are to go and of which a process runs, or may: others wait for their end.
-    leaving: BTreeSet<PodId>,
+    leaving: Leaving,
     assign: Assign,
     fetches: Fetches,
     reporter: Reporter,
@@ -114,7 +114,7 @@ impl Agent {
             name: config.name,
             guard: Guard::new(config.verify, config.hub, config.time_floor_ms),
             pods: BTreeMap::new(),
-            leaving: BTreeSet::new(),
+            leaving: Leaving::default(),
             assign,
             fetches: Fetches::default(),
             reporter: Reporter::new(),
@@ -272,8 +272,7 @@ impl Agent {
 
     fn step_pods(&mut self, now: Instant) {
         let Self { pods, reporter, leaving, out, doubt, in_part, .. } = self;
-        let is_leaving = |pod: &&Pod| pod.wanted.is_none() && pod.may_run();
-        *leaving = pods.values().filter(is_leaving).map(|pod| pod.id).collect();
+        *leaving = Leaving::of(pods.values());
         let context = Context {
             hold: self.assign.in_force().is_none() && !*in_part,
             doubt: *doubt,

@@ -11,6 +11,7 @@ mod failures;
 mod files;
 mod health;
 mod last_words;
+mod leaving;
 mod questions;
 mod restart;
 mod results;
@@ -18,10 +19,7 @@ mod sandbox;
 mod status;
 mod watching;
 
-use alloc::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use alloc::{collections::BTreeMap, sync::Arc};
 use core::time::Duration;
 
 use firmware_compat::{
@@ -42,6 +40,8 @@ use eviction::Eviction;
 use files::Files;
 #[cfg(test)]
 pub use last_words::fit as fit_last_words;
+use leaving::FullName;
+pub use leaving::Leaving;
 use sandbox::Sandbox;
 pub use status::ON_THE_WAY;
 
@@ -53,6 +53,8 @@ pub struct Pod {
     pub wanted: Option<Arc<PodSpec>>,
     /// What the Pod's directory holds; `None` if there is none.
     holds: Option<Holds>,
+    /// Its namespace and name, once an assignment has named it.
+    name: Option<FullName>,
     sandbox: Sandbox,
     /// Of what the device holds, or is to hold.
     containers: BTreeMap<ContainerId, Container>,
@@ -118,8 +120,7 @@ pub struct Context<'a> {
     pub booted: bool,
     pub runtimes: &'a [Runtime],
     pub fetches: &'a Fetches,
-    /// Pods that are to go and of which a container runs, or may.
-    pub leaving: &'a BTreeSet<PodId>,
+    pub leaving: &'a Leaving,
     pub link_up: bool,
 }
 
@@ -136,6 +137,7 @@ impl Pod {
             id,
             wanted: None,
             holds: None,
+            name: None,
             sandbox: Sandbox::new(sandbox::State::Absent),
             containers: BTreeMap::new(),
             initialized: false,
@@ -155,6 +157,9 @@ impl Pod {
 
     /// Says what the assignment in force has of it; `None` if it is to go.
     pub fn set_wanted(&mut self, wanted: Option<Arc<PodSpec>>) {
+        if let Some(wanted) = &wanted {
+            self.name = Some(FullName::of(wanted));
+        }
         self.wanted = wanted;
         if self.holds.is_none() {
             // Nothing has happened to them.

@@ -93,6 +93,8 @@ pub struct Audit {
     uids: BTreeMap<Thing, String>,
     /// What the images of workloads meant when they were applied, as the hub's store has it.
     roots: BTreeMap<Thing, Roots>,
+    /// Devices whose Nodes operators deleted.
+    pub let_go: BTreeSet<String>,
     /// Pods that operators deleted.
     pub deleted_pods: BTreeSet<String>,
     /// After a restore: the generations that the backup knew, by device.

@@ -73,13 +73,15 @@ pub enum Canary {
     DeafnessIsNotTold,
     /// Statuses say of what runs that it has ended well.
     EndsAreMadeUp,
+    /// Operators delete the Nodes of devices that still run, and did not mean it.
+    NodesAreDeletedInError,
     /// The data of a claim goes with the Pod that had it.
     ClaimsGoWithPods,
 }
 
 impl Canary {
     /// Every one, the check that must notice it, and within how many seeds.
-    pub const EVERY: [(Self, &'static str, u64); 31] = [
+    pub const EVERY: [(Self, &'static str, u64); 32] = [
         (Self::HubForgetsSaves, "accepted-is-kept", 50),
         (Self::AgentSavesWithoutSync, "acknowledged-is-kept", 200),
         (Self::AgentWaitsForTheHub, "boots-offline", 200),
@@ -110,6 +112,7 @@ impl Canary {
         (Self::KeysAreSwallowed, "new-keys-are-handed-over", 200),
         (Self::DeafnessIsNotTold, "unknown-key-is-told", 400),
         (Self::EndsAreMadeUp, "job-counts-once", 200),
+        (Self::NodesAreDeletedInError, "one-pod-of-a-name", 50),
         (Self::ClaimsGoWithPods, "claimed-data-stays", 200),
     ];
 
@@ -150,6 +153,10 @@ impl Canary {
                 let replays = (0..20).flat_map(|_| of_each("forge * replayed"));
                 let closed = of_each("close *").into_iter().chain(["pass 5m".to_owned()]);
                 [apply].into_iter().chain(logs).chain(closed).chain(replays).collect()
+            }
+            Self::NodesAreDeletedInError => {
+                let set = ["set db replicas=2 version=1", "pass 5m"].map(str::to_owned);
+                set.into_iter().chain(of_each("retire *")).collect()
             }
             _ => return Vec::new(),
         };

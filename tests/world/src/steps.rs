@@ -13,6 +13,7 @@ use lichen_hub_core::{
 use crate::{
     Due, FAIR, Weather, World,
     board::{Board, Facts, Transfer},
+    canary::Canary,
     declared::{Spec, Thing},
     door::Lifetimes,
     firmware::Firmware,
@@ -246,7 +247,11 @@ impl World {
             }
             "config" => self.declare(Thing::Config(step.word(2)?.to_owned()), None),
             "secret" => self.declare(Thing::Secret(step.word(2)?.to_owned()), None),
-            "node" => self.declare(Thing::Node(step.word(2)?.to_owned()), None),
+            "node" => {
+                let name = step.word(2)?.to_owned();
+                self.audit.let_go.insert(name.clone());
+                self.declare(Thing::Node(name), None);
+            }
             "claim" | "set" => {
                 let kind = match step.word(1)? {
                     "set" => Kind::StatefulSet,
@@ -531,10 +536,19 @@ impl World {
                 }
             }
             "retire" => {
-                self.power_off(board);
+                let in_error = self.is(Canary::NodesAreDeletedInError);
+                if in_error {
+                    self.boards[board].cable = false;
+                    self.go_silent(board);
+                } else {
+                    self.power_off(board);
+                }
                 // A broker that still holds the session would have it join again.
                 let name = self.boards[board].name.clone();
                 self.pass(31 * 60_000);
+                if !in_error {
+                    self.audit.let_go.insert(name.clone());
+                }
                 self.declare(Thing::Node(name), None);
             }
             other => return Err(step.refuse(&format!("there is no verb {other}"))),

@@ -1,8 +1,8 @@
 //! What the rest of the agent asks about a Pod.
 
-use alloc::{collections::BTreeSet, sync::Arc};
+use alloc::sync::Arc;
 
-use firmware_compat::{id::PodId, time::Instant};
+use firmware_compat::time::Instant;
 
 use super::{Container, Context, Holds, Match, Pod, sandbox};
 use crate::{
@@ -81,13 +81,6 @@ impl Pod {
     /// Whether a container of it runs, or may: it is being started, or was told to stop and has not ended.
     pub fn may_run(&self) -> bool {
         self.containers.values().any(Container::may_run)
-    }
-
-    /// Whether one whose place it takes still runs.
-    pub fn is_preceded(&self, leaving: &BTreeSet<PodId>) -> bool {
-        self.wanted
-            .as_ref()
-            .is_some_and(|wanted| wanted.after.iter().any(|id| leaving.contains(id)))
     }
 
     /// Its containers: which, its name, whether it was ever started, so that there can be a log.
