@@ -369,6 +369,7 @@ scenarios! {
     lost_reordered_and_repeated_chunks_make_the_body,
     a_body_that_cannot_be_followed_is_refused,
     a_copy_waits_for_the_one_whose_place_it_takes,
+    one_of_a_name_waits_for_the_other,
     a_head_whose_body_nobody_has_is_given_up,
     an_assignment_that_cannot_be_saved_is_not_acted_on,
     artefacts_that_cannot_be_fetched_are_tried_again,

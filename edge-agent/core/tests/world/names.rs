@@ -93,7 +93,7 @@ fn blob(name: &str) -> Blob {
     Blob { digest: hash_of(name), size: 10 }
 }
 
-/// `NAME=VERSION [image=X|wasm=X] [files=TEXT] [secret=TEXT] [token=TEXT] [scratch=BYTES] [restart=always|onfailure|never] [after=NAME]... [init=NAME:IMAGE]...
+/// `NAME=VERSION [image=X|wasm=X] [files=TEXT] [secret=TEXT] [token=TEXT] [scratch=BYTES] [restart=always|onfailure|never] [after=NAME]... [name=NAME] [init=NAME:IMAGE]...
 /// [beside=NAME:IMAGE]...`: one container `main`, and others before it and beside it.
 pub fn pod(words: &str) -> Pod {
     let mut words = words.split_whitespace();
@@ -143,6 +143,8 @@ pub fn pod(words: &str) -> Pod {
                 let source = VolumeSource::EmptyDir { memory: false, size_limit_bytes };
                 pod.volumes.push(Volume { name: Text::cut("scratch"), source }).expect("one");
             }
+            // Another Pod of this name.
+            ("name", name) => pod.name = Text::cut(name),
             ("after", name) => pod.after.push(id_of(name)).expect("few"),
             ("restart", "always") => pod.restart = RestartPolicy::Always,
             ("restart", "onfailure") => pod.restart = RestartPolicy::OnFailure,
