@@ -120,6 +120,10 @@ fn parts(bytes: &[u8], limit: usize) {
     let pod = bounded("decoding a Pod", limit, || frame::decode_body::<owned::Pod>(bytes));
     let small = frame::decode_body::<fixed::Pod>(bytes);
     assert!(pod.is_ok() || small.is_err(), "only the small form took it");
+    let watched =
+        bounded("decoding probes", limit, || frame::decode_body::<owned::Supervision>(bytes));
+    let small = frame::decode_body::<fixed::Supervision>(bytes);
+    assert!(watched.is_ok() || small.is_err(), "only the small form took it");
     let data = bounded("decoding files", limit, || frame::decode_body::<owned::ConfigData>(bytes));
     let small = frame::decode_body::<fixed::ConfigData>(bytes);
     assert!(data.is_ok() || small.is_err(), "only the small form took it");

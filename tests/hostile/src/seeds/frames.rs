@@ -37,6 +37,7 @@ fn reads(bytes: &[u8]) -> bool {
     is_message
         || frame::decode_body::<owned::Assignment>(bytes).is_ok()
         || frame::decode_body::<owned::Pod>(bytes).is_ok()
+        || frame::decode_body::<owned::Supervision>(bytes).is_ok()
         || frame::decode_body::<owned::ConfigData>(bytes).is_ok()
         || frame::decode_body::<owned::Sealed>(bytes).is_ok()
 }
