@@ -202,6 +202,7 @@ async fn the_devices_processes_and_ipc_are_seen_and_nothing_is_left(runtime: &'s
     for kind in ["pid", "ipc"] {
         assert_eq!(namespace(main.pid, kind), namespace(std::process::id(), kind), "{kind}");
     }
+    world.until_log(1, "main", &format!("{}\nready\n", main.pid)).await;
     let is_child = |stat: &str| {
         stat.rsplit(") ")
             .next()
@@ -216,7 +217,6 @@ async fn the_devices_processes_and_ipc_are_seen_and_nothing_is_left(runtime: &'s
         })
         .collect();
     assert!(!children.is_empty());
-    world.until_log(1, "main", &format!("{}\nready\n", main.pid)).await;
     world.until_gone().await;
     wait("what it has started should end", || {
         children.iter().all(|pid| !support::machine::is_alive(*pid))

@@ -3,12 +3,14 @@
 //! - [`start`]: sizes on disk, and the hub's start.
 //! - [`latency`]: from `apply` to running, and to a changed Pod serving.
 //! - [`idle`]: memory, bytes on the network and bytes on disk of an installation that has nothing to do.
+//! - [`many`]: memory and the boot of a device with many Pods.
 //! - [`tls`]: handshakes, and the bytes by which a device is back.
 //! - [`figures`]: medians, and the table.
 
 pub mod figures;
 pub mod idle;
 pub mod latency;
+pub mod many;
 pub mod start;
 pub mod tls;
 pub mod traffic;
@@ -28,6 +30,8 @@ pub struct Plan {
     pub pause: Duration,
     /// Starts of the hub.
     pub starts: usize,
+    /// Power cuts of a device.
+    pub boots: usize,
     /// Devices of the idle installation.
     pub devices: usize,
     /// How long the idle installation settles before it is measured.
@@ -43,6 +47,7 @@ impl Default for Plan {
             updates: 20,
             pause: Duration::from_secs(1),
             starts: 20,
+            boots: 10,
             devices: 10,
             settle: Duration::from_secs(30),
             idle: Duration::from_secs(180),

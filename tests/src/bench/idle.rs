@@ -17,7 +17,7 @@ use super::{
 use crate::{agent::Agent, footprint::command_line, samples::wasm_deployment};
 
 /// Between two looks at memory.
-const SAMPLE: Duration = Duration::from_secs(2);
+pub(super) const SAMPLE: Duration = Duration::from_secs(2);
 /// A keep-alive that lets several exchanges fall into the time that is measured.
 const SHORT_KEEP_ALIVE_S: u64 = 10;
 /// Default keep-alives of an agent per month of 30 days.
@@ -167,7 +167,7 @@ fn talk_row(bytes: u64, seconds: f64) -> Row {
 }
 
 /// Proportional set size in bytes.
-fn pss(pid: u32) -> Option<f64> {
+pub(super) fn pss(pid: u32) -> Option<f64> {
     let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("Pss:"))?;
     let kib: f64 = line.split_whitespace().next()?.parse().ok()?;

@@ -10,7 +10,7 @@ use lichen_tests::{
     bench::{
         Plan,
         figures::{Row, machine, table},
-        idle, latency, start, tls, traffic,
+        idle, latency, many, start, tls, traffic,
     },
     process,
     programs::repository,
@@ -21,11 +21,12 @@ Measures the programs beside this one, and prints a table.
 
 Usage: bench [options]
 
-  --only NAME       start, latency, tls or idle
+  --only NAME       start, latency, many, tls or idle
   --rounds N        workloads that are applied, one after another (default: 100)
   --updates N       workloads that are changed, one after another (default: 20)
   --pause MILLIS    between two of these (default: 1000)
   --starts N        starts of the hub (default: 20)
+  --boots N         power cuts of a device (default: 10)
   --devices N       devices of the idle installation (default: 10)
   --settle SECONDS  how long it settles (default: 30)
   --idle SECONDS    how long it is measured (default: 180)
@@ -78,6 +79,7 @@ fn parse() -> Result<Option<Request>, lexopt::Error> {
             Arg::Long("updates") => plan.updates = parser.value()?.parse()?,
             Arg::Long("pause") => plan.pause = Duration::from_millis(parser.value()?.parse()?),
             Arg::Long("starts") => plan.starts = parser.value()?.parse()?,
+            Arg::Long("boots") => plan.boots = parser.value()?.parse()?,
             Arg::Long("devices") => plan.devices = parser.value()?.parse()?,
             Arg::Long("settle") => plan.settle = Duration::from_secs(parser.value()?.parse()?),
             Arg::Long("idle") => plan.idle = Duration::from_secs(parser.value()?.parse()?),
@@ -103,6 +105,7 @@ fn run(request: &Request) -> ExitCode {
     part("start", &start::sizes);
     part("start", &|| start::hub_start(&request.plan));
     part("latency", &|| latency::all(&request.plan));
+    part("many", &|| many::all(&request.plan));
     part("tls", &tls::all);
     part("idle", &|| idle::all(&request.plan));
     let text = format!("{}\n\n{}", machine(), table(&rows));

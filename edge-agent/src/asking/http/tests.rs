@@ -123,7 +123,7 @@ fn any_certificate_will_do() {
         let server = rustls::ServerConnection::new(Arc::new(config)).expect("a server");
         let mut stream = StreamOwned::new(server, stream);
         let mut bytes = [0; 4096];
-        stream.read(&mut bytes).expect("a request");
+        let _length = stream.read(&mut bytes).expect("a request");
         stream.write_all(b"HTTP/1.1 204 Fine\r\n\r\n").expect("a reader");
         stream.flush().expect("a reader");
     });
