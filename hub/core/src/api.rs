@@ -44,8 +44,8 @@ pub use self::{
     },
     batch::Job,
     core::{
-        ConfigMap, Event, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod,
-        ResourceQuota, Secret, ServiceAccount,
+        ConfigMap, Event, LimitRange, Namespace, Node, PersistentVolume, PersistentVolumeClaim,
+        Pod, ResourceQuota, Secret, ServiceAccount,
     },
     error::ApiError,
     lichen::{Enrolment, JoinToken},
@@ -149,6 +149,8 @@ kinds! {
     ServiceAccount,
     /// `v1` ResourceQuota: how much a namespace may use.
     ResourceQuota,
+    /// `v1` LimitRange: what each container, Pod and claim of a namespace may use.
+    LimitRange,
     /// `storage.k8s.io/v1` StorageClass: what becomes of a claim's data.
     StorageClass,
     /// `v1` PersistentVolumeClaim: data that outlives Pods.

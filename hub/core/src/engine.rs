@@ -8,6 +8,7 @@
 
 mod access;
 mod bare;
+mod limits;
 mod pod_security;
 mod quota;
 mod requests;

@@ -26,6 +26,7 @@ mod enrolment;
 pub mod event;
 mod explain;
 pub mod hidden;
+pub mod limits;
 mod load;
 pub mod parts;
 pub mod pod;

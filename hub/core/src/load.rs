@@ -2,6 +2,7 @@
 //! a hub that forgot a part of its state would tell devices to stop what they run.
 
 use alloc::{
+    borrow::Cow,
     collections::{BTreeMap, BTreeSet},
     string::{String, ToString},
     sync::Arc,
@@ -183,7 +184,10 @@ impl Engine {
         let object = Object::from_json(id.kind, &json).map_err(damaged_by)?;
         let revision = object
             .template()
-            .map(|(template, rule)| load_revision(key, id.kind, &template, rule, stored.roots))
+            .map(|(written, rule)| {
+                let template = stored.template.map_or(written, Cow::Owned);
+                load_revision(key, id.kind, &template, rule, stored.roots)
+            })
             .transpose()?;
         match &object {
             Object::ConfigMap(map) => {

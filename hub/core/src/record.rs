@@ -234,6 +234,9 @@ pub struct ObjectRecord {
     /// Digests of its images.
     #[serde(default)]
     pub roots: Roots,
+    /// The template that its Pods are made of, if its namespace has filled in what it leaves out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub template: Option<PodTemplate>,
 }
 
 /// `data/...`.

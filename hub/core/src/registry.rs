@@ -11,7 +11,10 @@ use alloc::{borrow::ToOwned, string::ToString};
 use crate::{
     api::{
         ApiError, FieldError, Kind, Object,
-        core::{persistent_volume::PV_PROTECTION, persistent_volume_claim::PVC_PROTECTION},
+        core::{
+            persistent_volume::PV_PROTECTION, persistent_volume_claim::PVC_PROTECTION,
+            pod::PodTemplate,
+        },
         meta::ObjectMeta,
         resource::{Home, Naming, Verb},
         validate::{Errors, check_labels, check_segment, check_subdomain},
@@ -37,6 +40,8 @@ pub struct Accepted {
     pub object: Object,
     /// Its template, understood.
     pub resolved: Option<Resolved>,
+    /// Its template as Pods are made of it, if its namespace has filled in what it leaves out.
+    pub filled: Option<PodTemplate>,
 }
 
 /// Takes a new object.
@@ -113,7 +118,7 @@ fn accept(mut object: Object, old: Option<&Object>) -> Result<Accepted, ApiError
             .ok()
     });
     if errors.0.is_empty() {
-        Ok(Accepted { object, resolved })
+        Ok(Accepted { object, resolved, filled: None })
     } else {
         Err(ApiError::Invalid { key: object.key(), causes: errors.0 })
     }

@@ -277,6 +277,7 @@ async fn what_the_api_has_can_be_discovered() {
             "secrets",
             "serviceaccounts",
             "resourcequotas",
+            "limitranges",
             "persistentvolumeclaims",
             "persistentvolumes",
             "nodes",

@@ -74,6 +74,13 @@ fn every_command_of_the_page_on_where_pods_run_prints_what_it_says() {
 }
 
 #[test]
+fn every_command_of_the_page_on_what_a_namespace_may_use_prints_what_it_says() {
+    let hub = Hub::start();
+    let _pi = Agent::start("pi-1", &hub);
+    Desk::new(&hub).follow("quotas.md");
+}
+
+#[test]
 fn every_command_of_the_page_on_pod_security_prints_what_it_says() {
     let hub = Hub::start();
     let _pi = Agent::start("pi-1", &hub);

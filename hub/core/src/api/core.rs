@@ -2,6 +2,7 @@
 
 pub mod config_map;
 pub mod event;
+pub mod limit_range;
 pub mod namespace;
 pub mod node;
 pub mod persistent_volume;
@@ -13,6 +14,7 @@ pub mod service_account;
 
 pub use config_map::ConfigMap;
 pub use event::Event;
+pub use limit_range::LimitRange;
 pub use namespace::Namespace;
 pub use node::Node;
 pub use persistent_volume::PersistentVolume;

@@ -8,7 +8,7 @@ use alloc::{
 
 use firmware_compat::id::Hash;
 
-use super::{Engine, changed};
+use super::{Engine, changed, limits::template_of};
 use crate::{
     actor::Actor,
     api::{ApiError, Key, Kind, Node, Object, resource::Home, time::rfc3339},
@@ -133,6 +133,7 @@ impl Engine {
         let id = self.rng.id();
         // A Job's template has its uid in it.
         accepted.object.set_uid(uuid(id));
+        self.limit(&mut accepted, None)?;
         let revision = self.revision(&accepted);
         if let Some(revision) = revision.as_ref().filter(|_| key.kind == Kind::Pod) {
             // A quota has no Pod of a workload made; of a Pod by itself it refuses the object.
@@ -194,7 +195,7 @@ impl Engine {
         old: &Arc<Object>,
     ) -> Result<Response, ApiError> {
         let given = object.meta().resource_version.clone();
-        let accepted = registry::accept_change(object, old)?;
+        let mut accepted = registry::accept_change(object, old)?;
         let current = old.meta().resource_version.parse().unwrap_or_default();
         registry::check_version(&accepted.object, &given, current)?;
         let key = old.key();
@@ -207,6 +208,7 @@ impl Engine {
         if key.kind == Kind::Pod {
             return Ok(self.change_bare(&accepted.object, old));
         }
+        self.limit(&mut accepted, Some(old))?;
         let mut revision = self.revision(&accepted);
         if key.kind == Kind::Job {
             // It runs what it was made with, whatever its images' names mean by now.
@@ -260,7 +262,7 @@ impl Engine {
 
     /// A workload's template as understood, with the digests that its images have now.
     fn revision(&self, accepted: &Accepted) -> Option<Arc<Revision>> {
-        let (template, _) = accepted.object.template()?;
+        let template = template_of(accepted)?;
         let resolved = accepted.resolved.clone()?;
         let roots = self.state.images.roots(&template);
         Some(Arc::new(Revision::new(&template, resolved, roots)))
@@ -311,15 +313,17 @@ impl Engine {
     }
 
     pub(crate) fn save_object(&mut self, key: &Key, object: &Object) {
-        let roots = self
-            .state
-            .objects
-            .get(key)
-            .and_then(|stored| stored.revision.as_ref())
-            .map(|revision| revision.roots.clone())
-            .unwrap_or_default();
+        let stored = self.state.objects.get(key);
+        let revision = stored.and_then(|stored| stored.revision.as_ref());
+        let roots = revision.map(|revision| revision.roots.clone()).unwrap_or_default();
+        let written = object.template().map(|(template, _)| template);
+        let template = revision.map(|revision| revision.template.clone());
         let json = serde_json::to_value(object).unwrap_or_default();
-        let value = record::encode(&record::ObjectRecord { object: json, roots });
+        let value = record::encode(&record::ObjectRecord {
+            object: json,
+            roots,
+            template: template.filter(|template| Some(template) != written.as_deref()),
+        });
         self.state.objects.set_bytes(key, value.len());
         self.records.insert(record::object_key(key), Some(value));
     }
