@@ -3,7 +3,7 @@
 use std::{fs, thread};
 
 use super::{
-    BUSYBOX, Bench, DEVICE, Plan,
+    Bench, DEVICE, Plan,
     figures::{Row, mebibytes, median, milliseconds},
     idle::{SAMPLE, pss},
     latency::sleeper,
